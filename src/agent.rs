@@ -1,0 +1,183 @@
+//! The life of the agent: start, run until a signal, flush, leave.
+
+use crate::config::{Config, Listen, Protocol};
+use crate::cycle::{self, Sources};
+use crate::export::instruments::Recorder;
+use crate::export::prometheus::Pull;
+use crate::export::{Reader, Shared, otlp, resource, stdout};
+use crate::source::chain;
+use crate::stop::Stop;
+use crate::timeouts;
+use crate::vitals::Exports;
+use crate::web::{self, Web};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Why the agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Something in the configuration is wrong.
+    #[error("{0}")]
+    Input(String),
+    /// The machine did not give what was needed.
+    #[error("{doing}")]
+    Start {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Everything that readers share, for this configuration.
+pub fn shared(config: &Config, exports: Option<Arc<Exports>>, stop: &Stop) -> Result<Shared, AgentError> {
+    let sources = Sources::start(config, exports, stop).map_err(|error| AgentError::Failed(chain(&error)))?;
+    Ok(Shared {
+        resource: resource::resource(config),
+        sources: Arc::new(sources),
+        recorder: Recorder::default(),
+        limits: cycle::limits(config),
+    })
+}
+
+/// Makes the TLS library's choice of cryptography once for the process.
+fn choose_cryptography() {
+    // Chosen already: by an earlier call of ours.
+    let _chosen_before = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run(config: &Config) -> Result<(), AgentError> {
+    choose_cryptography();
+    let stop = new_stop()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1) // an HTTP endpoint and one connection to the receiver; the cycles have threads of their own
+        .max_blocking_threads(8)
+        .thread_name("runtime")
+        .enable_all()
+        .build()
+        .map_err(|cause| AgentError::Start { doing: "starting the runtime".to_owned(), cause })?;
+    let ended = runtime.block_on(live(config, &stop));
+    // What still blocks (a source that hangs) ends with the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// A token to stop with.
+pub fn new_stop() -> Result<Stop, AgentError> {
+    Stop::new().map_err(|cause| AgentError::Start { doing: "making an eventfd".to_owned(), cause })
+}
+
+async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
+    let failed = |doing: &str| {
+        let doing = doing.to_owned();
+        move |cause| AgentError::Start { doing, cause }
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed("listening for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("listening for SIGINT"))?;
+    // The address first: an agent that cannot listen is not to push either.
+    let listener = match &config.export.prometheus.listen {
+        Listen::Off => None,
+        Listen::At { host, port } => {
+            let bound = web::bind(host, *port).await;
+            Some(bound.map_err(failed(&format!("listening on {}", config.export.prometheus.listen)))?)
+        }
+    };
+    let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
+    let enabled = !config.environment.disabled;
+    let pushing = enabled && config.export.otlp.protocol != Protocol::None;
+    let shared = shared(config, pushing.then(|| Arc::clone(&exports)), stop)?;
+    let readers = if enabled { push(config, &shared, &exports, stop)? } else { Vec::new() };
+    let pull = match enabled && (listener.is_some() || readers.is_empty()) {
+        true => {
+            Some(Arc::new(Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?))
+        }
+        false => None,
+    };
+    say_start(config, listener.as_ref().map(|(_, address)| *address));
+    first_cycle(&readers, pull.as_ref());
+    let served = listener.map(|(listener, _)| {
+        let interval = pushing.then_some(config.export.otlp.interval);
+        let web = Web::new(pull.clone(), Arc::clone(&shared.sources), interval);
+        tokio::spawn(Arc::new(web).serve(listener))
+    });
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM, leaving"),
+        _ = interrupt.recv() => tracing::info!("SIGINT, leaving"),
+    }
+    let leave_by = Instant::now() + timeouts::EXIT;
+    stop.drain();
+    served.inspect(tokio::task::JoinHandle::abort);
+    let providers: Vec<SdkMeterProvider> = readers.iter().map(|reader| reader.provider.clone()).collect();
+    let flushed = tokio::task::spawn_blocking(move || {
+        for provider in providers {
+            // The exporter has logged how its last export ended.
+            let _logged = provider.shutdown();
+        }
+    });
+    let _in_time_or_not = tokio::time::timeout_at(leave_by.into(), flushed).await;
+    stop.kill();
+    drop((readers, pull));
+    if let Some(sources) = Arc::into_inner(shared.sources) {
+        let until = leave_by.max(Instant::now() + timeouts::REAP);
+        let _ended = tokio::task::spawn_blocking(move || sources.finish(until)).await;
+    } else {
+        // A reader is still in a cycle; its child was just killed and is being reaped.
+        tokio::time::sleep(timeouts::REAP).await;
+    }
+    Ok(())
+}
+
+/// The readers that drive themselves.
+fn push(
+    config: &Config,
+    shared: &Shared,
+    exports: &Arc<Exports>,
+    stop: &Stop,
+) -> Result<Vec<Reader>, AgentError> {
+    let runtime = tokio::runtime::Handle::current();
+    let otlp = otlp::start(shared, config, exports, &runtime, stop).map_err(AgentError::Input)?;
+    let console = config.environment.console.then(|| stdout::console(shared, config.export.otlp.interval));
+    Ok(otlp.into_iter().chain(console).collect())
+}
+
+/// One cycle at once, through a reader that there is: what cannot be read is in the log within the first second, and
+/// a receiver does not wait a whole interval for the first numbers.
+fn first_cycle(readers: &[Reader], pull: Option<&Arc<Pull>>) {
+    match (readers.first(), pull) {
+        (Some(reader), _) => {
+            let provider = reader.provider.clone();
+            tokio::task::spawn_blocking(move || {
+                let _logged = provider.force_flush();
+            });
+        }
+        (None, Some(pull)) => {
+            let pull = Arc::clone(pull);
+            tokio::task::spawn_blocking(move || {
+                let _logged = pull.scrape();
+            });
+        }
+        (None, None) => {}
+    }
+}
+
+fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
+    let version = env!("CARGO_PKG_VERSION");
+    if config.environment.disabled {
+        tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
+        return;
+    }
+    let otlp = match config.export.otlp.protocol {
+        Protocol::None => None,
+        _ => config.export.otlp.endpoint.as_deref(),
+    };
+    let interval = humantime::format_duration(config.export.otlp.interval).to_string();
+    let metrics = address.map(|address| format!("http://{address}/metrics"));
+    tracing::info!(version, metrics, otlp, interval = otlp.map(|_| interval), "connscope is running");
+}

@@ -1,0 +1,277 @@
+//! The command line: `run` (the default), `once`, `check`, `metrics`, `config`.
+//!
+//! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
+
+use crate::agent::{self, AgentError};
+use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol, Via};
+use crate::export::stdout::{self, Format};
+use crate::metric::naming::Profile;
+use crate::metric::reference;
+use crate::source::{Check, SOURCES};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Tells what the Linux kernel knows about connections: connection tracking statistics over OTLP and to Prometheus.
+#[derive(Debug, Parser)]
+#[command(name = "connscope", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the agent (the default).
+    Run(RunFlags),
+    /// Runs one cycle and prints it; exit code 1 where a source failed.
+    Once {
+        #[command(flatten)]
+        source: SourceFlags,
+        #[command(flatten)]
+        log: LogFlags,
+        /// What the cycle is printed as.
+        #[arg(long, value_enum, default_value = "table")]
+        format: Format,
+        /// Names that `--format prometheus` prints.
+        #[arg(long, value_enum, value_name = "PROFILE")]
+        prometheus_naming: Option<Profile>,
+    },
+    /// Tries each way to ask each source; exit code 1 where a source has none that works.
+    Check {
+        #[command(flatten)]
+        source: SourceFlags,
+        /// What the result is printed as.
+        #[arg(long, value_enum, default_value = "text")]
+        format: CheckFormat,
+    },
+    /// Prints the reference of every metric.
+    Metrics {
+        /// What it is printed as.
+        #[arg(long, value_enum, default_value = "markdown")]
+        format: ReferenceFormat,
+    },
+    /// Validates the configuration and prints what is in effect; the values of headers are hidden.
+    Config {
+        #[command(flatten)]
+        run: RunFlags,
+        /// Prints the JSON Schema of the file instead.
+        #[arg(long)]
+        schema: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CheckFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ReferenceFormat {
+    Markdown,
+    Json,
+}
+
+#[derive(Debug, Clone, Args)]
+struct RunFlags {
+    #[command(flatten)]
+    source: SourceFlags,
+    #[command(flatten)]
+    log: LogFlags,
+    /// Receiver of the OTLP push [default: `http://localhost:4317`].
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// How OTLP is spoken, or none [default: grpc].
+    #[arg(long, value_enum, value_name = "PROTOCOL")]
+    otlp_protocol: Option<Protocol>,
+    /// How often metrics are pushed [default: 10s].
+    #[arg(long, value_name = "DURATION")]
+    interval: Option<String>,
+    /// Where Prometheus may scrape, or off [default: 127.0.0.1:9371].
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    listen: Option<String>,
+    /// Names the Prometheus endpoint prints [default: otel].
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    prometheus_naming: Option<Profile>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct SourceFlags {
+    /// Configuration file (YAML).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which way the connection tracking statistics are read [default: auto].
+    #[arg(long, value_enum, value_name = "WAY")]
+    conntrack_source: Option<Via>,
+    /// The conntrack program [default: conntrack].
+    #[arg(long, value_name = "PATH")]
+    conntrack_command: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct LogFlags {
+    /// What a line of the log looks like [default: text].
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is worth a line [default: info].
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    log_level: Option<Level>,
+}
+
+impl SourceFlags {
+    fn load(&self, mut flags: Flags) -> Result<Config, CliError> {
+        flags.via = self.conntrack_source;
+        flags.command.clone_from(&self.conntrack_command);
+        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(Config::load(self.config.as_deref(), &variable, &flags)?)
+    }
+}
+
+impl LogFlags {
+    fn flags(&self) -> Flags {
+        Flags { format: self.log_format, level: self.log_level, ..Flags::default() }
+    }
+}
+
+impl RunFlags {
+    fn load(&self) -> Result<Config, CliError> {
+        let flags = Flags {
+            otlp_endpoint: self.otlp_endpoint.clone(),
+            otlp_protocol: self.otlp_protocol,
+            interval: self.interval.clone(),
+            listen: self.listen.clone(),
+            naming: self.prometheus_naming,
+            ..self.log.flags()
+        };
+        self.source.load(flags)
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line is wrong; clap's own words on one line.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The agent did not start.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// What was to be printed could not be made.
+    #[error("{0}")]
+    Output(String),
+}
+
+impl CliError {
+    /// The exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) | Self::Agent(AgentError::Input(_)) => 2,
+            Self::Agent(_) | Self::Output(_) => 1,
+        }
+    }
+}
+
+/// What a command leaves behind: text for stdout, and the exit code.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// For stdout.
+    pub text: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+/// Runs the command line.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Done, CliError> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            return Ok(Done { text: error.to_string(), code: 0 }); // --help, --version
+        }
+        Err(error) => return Err(CliError::Usage(one_line(&error.to_string()))),
+    };
+    match cli.command {
+        None => run_agent(&cli.run),
+        Some(Command::Run(flags)) => run_agent(&flags),
+        Some(Command::Once { source, log, format, prometheus_naming }) => {
+            once(&source, &log, format, prometheus_naming)
+        }
+        Some(Command::Check { source, format }) => check(&source, format),
+        Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {
+            Ok(Done { text: reference::markdown(), code: 0 })
+        }
+        Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json()),
+        Some(Command::Config { schema: true, .. }) => json(&Config::schema()),
+        Some(Command::Config { run, schema: false }) => Ok(Done { text: run.load()?.print(), code: 0 }),
+    }
+}
+
+fn run_agent(flags: &RunFlags) -> Result<Done, CliError> {
+    let config = flags.load()?;
+    crate::log::start(config.log);
+    agent::run(&config)?;
+    Ok(Done::default())
+}
+
+fn once(
+    source: &SourceFlags,
+    log: &LogFlags,
+    format: Format,
+    naming: Option<Profile>,
+) -> Result<Done, CliError> {
+    let config = source.load(Flags { naming, ..log.flags() })?;
+    crate::log::start(config.log);
+    let stop = agent::new_stop()?;
+    let shared = agent::shared(&config, None, &stop)?;
+    let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
+        .map_err(|error| CliError::Output(error.clone()))?;
+    let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());
+    Ok(Done { text, code: u8::from(failed) })
+}
+
+fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
+    let config = source.load(Flags::default())?;
+    let stop = agent::new_stop()?;
+    let mut checks: Vec<Check> = Vec::new();
+    let mut code = 0;
+    for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config)) {
+        let ways = (spec.check)(&config, &stop);
+        if !(spec.suffices)(&config, &ways) {
+            code = 1;
+        }
+        checks.extend(ways);
+    }
+    match format {
+        CheckFormat::Json => json(&checks).map(|done| Done { code, ..done }),
+        CheckFormat::Text => {
+            let mut text = String::new();
+            for Check { source, via, status, detail, .. } in checks {
+                let _infallible = writeln!(text, "{source:10} {via:8} {status:8} {detail}");
+            }
+            Ok(Done { text, code })
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Done, CliError> {
+    let mut text =
+        serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.to_string()))?;
+    text.push('\n');
+    Ok(Done { text, code: 0 })
+}
+
+/// clap explains itself on several lines; its first says what is wrong, and a tip may say what was meant.
+fn one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("the command line is wrong");
+    let mut line = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    for more in lines.take_while(|line| !line.starts_with("Usage") && !line.starts_with("For more")) {
+        let _infallible = write!(line, " {more}");
+    }
+    line
+}

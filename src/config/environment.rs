@@ -1,0 +1,291 @@
+//! The `OTEL_*` variables of the OpenTelemetry specification
+//! (`specification/configuration/sdk-environment-variables.md`, `specification/protocol/exporter.md`).
+//!
+//! A variable that is set to nothing is not set. A value that the specification does not know is refused, not
+//! ignored: an agent that pushes to the wrong place with the wrong protocol is found out too late.
+
+use super::values::{self, EXPORT_TIMEOUT, INTERVAL};
+use super::{Compression, Config, ConfigError, Level, Listen, Protocol};
+use percent_encoding::percent_decode_str;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// What only environment variables can say.
+#[allow(clippy::struct_excessive_bools, reason = "each is a variable that is true or false")]
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Environment {
+    /// `OTEL_SDK_DISABLED`: nothing is collected and nothing sent.
+    pub disabled: bool,
+    /// `OTEL_METRICS_EXPORTER` names `console`: every cycle is printed on stdout.
+    pub console: bool,
+    /// `OTEL_SERVICE_NAME`, which goes over `service.name` in the attributes.
+    pub service_name: Option<String>,
+    /// `OTEL_RESOURCE_ATTRIBUTES`, decoded.
+    pub resource: Vec<(String, String)>,
+    /// `OTEL_EXPORTER_OTLP_[METRICS_]INSECURE`: an endpoint without a scheme is spoken to without TLS.
+    pub insecure: bool,
+    /// The endpoint is that of the metrics signal and nothing is added to it.
+    pub endpoint_as_is: bool,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` asks for something else than cumulative.
+    pub temporality: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION` asks for exponential histograms.
+    pub exponential_histograms: bool,
+}
+
+impl Environment {
+    /// What is not at its default, as lines of comment.
+    pub fn comment(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            let _infallible = writeln!(text, "# from the environment: {name} {value}");
+        };
+        if self.disabled {
+            line("OTEL_SDK_DISABLED", &true);
+        }
+        if self.console {
+            line("OTEL_METRICS_EXPORTER", &"console");
+        }
+        if let Some(name) = &self.service_name {
+            line("OTEL_SERVICE_NAME", name);
+        }
+        for (key, value) in &self.resource {
+            line("OTEL_RESOURCE_ATTRIBUTES", &format!("{key}={value}"));
+        }
+        if self.exponential_histograms {
+            line(
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                &"base2_exponential_bucket_histogram",
+            );
+        }
+        text
+    }
+}
+
+/// Looks variables up, and words the errors.
+struct Variables<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Variables<'_> {
+    /// The value of one variable, through `read`.
+    fn get<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        match (self.variable)(name).filter(|value| !value.is_empty()) {
+            None => Ok(None),
+            Some(value) => read(&value).map(Some).map_err(|message| {
+                let secret = name.ends_with("HEADERS");
+                let value = if secret { "(hidden)".to_owned() } else { value };
+                ConfigError::Variable { name: name.to_owned(), value, message }
+            }),
+        }
+    }
+
+    /// The value of an OTLP setting: that of the metrics signal, or that of all signals.
+    fn otlp<T>(
+        &self,
+        setting: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let metrics = self.get(&format!("OTEL_EXPORTER_OTLP_METRICS_{setting}"), &read)?;
+        match metrics {
+            Some(value) => Ok(Some(value)),
+            None => self.get(&format!("OTEL_EXPORTER_OTLP_{setting}"), read),
+        }
+    }
+}
+
+/// Lays the variables over what the file said.
+pub(super) fn apply(
+    config: &mut Config,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), ConfigError> {
+    let variables = Variables { variable };
+    exporters(config, &variables)?;
+    otlp(config, &variables)?;
+    prometheus(config, &variables)?;
+    let environment = &mut config.environment;
+    environment.disabled = variables.get("OTEL_SDK_DISABLED", boolean)?.unwrap_or(false);
+    environment.service_name = variables.get("OTEL_SERVICE_NAME", |value| Ok(value.to_owned()))?;
+    environment.resource = variables.get("OTEL_RESOURCE_ATTRIBUTES", pairs)?.unwrap_or_default();
+    if let Some(level) = variables.get("OTEL_LOG_LEVEL", level)? {
+        config.log.level = level;
+    }
+    Ok(())
+}
+
+/// `OTEL_METRICS_EXPORTER`: what is named is on, what is not is off.
+fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+    let named = variables.get("OTEL_METRICS_EXPORTER", |value| {
+        let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+        match names.iter().find(|name| !matches!(name.as_str(), "otlp" | "prometheus" | "console" | "none")) {
+            Some(name) => Err(format!("`{name}` is none of otlp, prometheus, console, none")),
+            None => Ok(names),
+        }
+    })?;
+    let Some(named) = named else { return Ok(()) };
+    let on = |name: &str| named.iter().any(|named| named == name);
+    config.environment.console = on("console");
+    let otlp = &mut config.export.otlp;
+    otlp.protocol = match (on("otlp"), otlp.protocol) {
+        (false, _) => Protocol::None,
+        (true, Protocol::None) => Protocol::Grpc,
+        (true, protocol) => protocol,
+    };
+    let prometheus = &mut config.export.prometheus;
+    match (on("prometheus"), &prometheus.listen) {
+        (false, _) => prometheus.listen = Listen::Off,
+        (true, Listen::Off) => prometheus.listen = Listen::default(),
+        (true, Listen::At { .. }) => {}
+    }
+    Ok(())
+}
+
+fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+    let otlp = &mut config.export.otlp;
+    let environment = &mut config.environment;
+    if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", values::check_endpoint)? {
+        otlp.endpoint = Some(endpoint);
+        environment.endpoint_as_is = true;
+    } else if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", values::check_endpoint)? {
+        otlp.endpoint = Some(endpoint);
+    }
+    let pushing = otlp.protocol != Protocol::None;
+    if let Some(protocol) = variables.otlp("PROTOCOL", protocol)?
+        && pushing
+    {
+        otlp.protocol = protocol;
+    }
+    if let Some(headers) = variables.otlp("HEADERS", headers)? {
+        otlp.headers = headers.into_iter().collect();
+    }
+    if let Some(timeout) = variables.otlp("TIMEOUT", |value| values::milliseconds(value, EXPORT_TIMEOUT))? {
+        otlp.timeout = timeout;
+    }
+    if let Some(compression) = variables.otlp("COMPRESSION", compression)? {
+        otlp.compression = compression;
+    }
+    environment.insecure = variables.otlp("INSECURE", boolean)?.unwrap_or(false);
+    let path = |value: &str| Ok(PathBuf::from(value));
+    let tls = &mut otlp.tls;
+    tls.ca_file = variables.otlp("CERTIFICATE", path)?.or(tls.ca_file.take());
+    tls.cert_file = variables.otlp("CLIENT_CERTIFICATE", path)?.or(tls.cert_file.take());
+    tls.key_file = variables.otlp("CLIENT_KEY", path)?.or(tls.key_file.take());
+    if let Some(interval) =
+        variables.get("OTEL_METRIC_EXPORT_INTERVAL", |value| values::milliseconds(value, INTERVAL))?
+    {
+        otlp.interval = interval;
+    }
+    if let Some(timeout) =
+        variables.get("OTEL_METRIC_EXPORT_TIMEOUT", |value| values::milliseconds(value, EXPORT_TIMEOUT))?
+    {
+        otlp.timeout = otlp.timeout.min(timeout);
+    }
+    environment.temporality = variables
+        .get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", temporality)?
+        .filter(|preference| preference != "cumulative");
+    environment.exponential_histograms = variables
+        .get("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", histograms)?
+        .unwrap_or(false);
+    Ok(())
+}
+
+fn prometheus(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+    let host = variables.get("OTEL_EXPORTER_PROMETHEUS_HOST", |value| {
+        let trimmed = value.trim_start_matches('[').trim_end_matches(']');
+        format!("[{trimmed}]:0").parse::<Listen>().map(|_| trimmed.to_owned())
+    })?;
+    let port = variables.get("OTEL_EXPORTER_PROMETHEUS_PORT", |value| {
+        value.parse::<u16>().map_err(|_| "is not a port".to_owned())
+    })?;
+    if let Listen::At { host: old_host, port: old_port } = &mut config.export.prometheus.listen {
+        *old_host = host.unwrap_or_else(|| old_host.clone());
+        *old_port = port.unwrap_or(*old_port);
+    }
+    Ok(())
+}
+
+/// The specification's only true value is `true`, in any case; every other value means false, but then somebody
+/// who wrote `1` or `yes` would get what he did not ask for.
+fn boolean(value: &str) -> Result<bool, String> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+fn protocol(value: &str) -> Result<Protocol, String> {
+    match value {
+        "grpc" => Ok(Protocol::Grpc),
+        "http/protobuf" => Ok(Protocol::HttpProtobuf),
+        _ => Err("is neither grpc nor http/protobuf".to_owned()),
+    }
+}
+
+fn compression(value: &str) -> Result<Compression, String> {
+    match value {
+        "none" => Ok(Compression::None),
+        "gzip" => Ok(Compression::Gzip),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err("is none of none, gzip, zstd".to_owned()),
+    }
+}
+
+fn temporality(value: &str) -> Result<String, String> {
+    let value = value.to_ascii_lowercase();
+    match value.as_str() {
+        "cumulative" | "delta" | "lowmemory" => Ok(value),
+        _ => Err("is none of cumulative, delta, lowmemory".to_owned()),
+    }
+}
+
+fn histograms(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "explicit_bucket_histogram" => Ok(false),
+        "base2_exponential_bucket_histogram" => Ok(true),
+        _ => Err("is neither explicit_bucket_histogram nor base2_exponential_bucket_histogram".to_owned()),
+    }
+}
+
+fn level(value: &str) -> Result<Level, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "none" | "off" => Ok(Level::Off),
+        "fatal" | "error" => Ok(Level::Error),
+        "warn" | "warning" => Ok(Level::Warn),
+        "info" => Ok(Level::Info),
+        "debug" => Ok(Level::Debug),
+        "verbose" | "trace" | "all" => Ok(Level::Trace),
+        _ => Err("is none of none, error, warn, info, debug, trace".to_owned()),
+    }
+}
+
+/// `key=value,key=value`, the values percent-encoded (W3C Baggage).
+fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
+    value
+        .split(',')
+        .filter(|pair| !pair.trim().is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').ok_or("has a part that is not key=value")?;
+            let decode = |text: &str| {
+                percent_decode_str(text.trim())
+                    .decode_utf8()
+                    .map(std::borrow::Cow::into_owned)
+                    .map_err(|_| "has a part that is not UTF-8 when decoded".to_owned())
+            };
+            let (key, value) = (decode(key)?, decode(value)?);
+            if key.is_empty() { Err("has a part without a key".to_owned()) } else { Ok((key, value)) }
+        })
+        .collect()
+}
+
+fn headers(value: &str) -> Result<Vec<(String, String)>, String> {
+    let mut headers = pairs(value)?;
+    for (name, value) in &mut headers {
+        name.make_ascii_lowercase();
+        values::check_header(name, value)?;
+    }
+    Ok(headers)
+}

@@ -1,0 +1,281 @@
+//! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
+
+use super::Protocol;
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Range of `export.otlp.interval`.
+pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+/// Range of `export.otlp.timeout`.
+pub const EXPORT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
+/// Range of the time-out of a source.
+pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
+
+/// Port of OTLP over gRPC and over HTTP.
+const DEFAULT_GRPC: &str = "http://localhost:4317";
+const DEFAULT_HTTP: &str = "http://localhost:4318";
+const METRICS_PATH: &str = "/v1/metrics";
+
+/// Address of the HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// There is none.
+    Off,
+    /// Name or address, and port; port 0 lets the kernel choose.
+    At {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::At { host: "127.0.0.1".to_owned(), port: 9371 }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let wrong = || "is neither ADDRESS:PORT nor off".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or_else(wrong)?,
+            None if host.contains(':') => {
+                return Err("an IPv6 address goes in brackets: [::1]:9371".to_owned());
+            }
+            None if host.is_empty() => "0.0.0.0",
+            None => host,
+        };
+        Ok(Self::At { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("off"),
+            Self::At { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::At { host, port } => write!(formatter, "{host}:{port}"),
+        }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+    }
+}
+
+/// A duration with its unit (`10s`, `1m 30s`) within a range.
+pub fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text)
+        .map_err(|_| "is not a duration with a unit, such as 10s or 500ms".to_owned())?;
+    in_range(value, range)
+}
+
+/// A duration in milliseconds, as the `OTEL_*` variables have it.
+pub fn milliseconds(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = text.trim().parse().map_err(|_| "is not a number of milliseconds".to_owned())?;
+    in_range(Duration::from_millis(value), range)
+}
+
+fn in_range(value: Duration, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) =
+        (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+    Err(format!("is out of range: {least} to {most}"))
+}
+
+fn ranged<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text, range).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+}
+
+/// `export.otlp.interval`
+pub fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, INTERVAL)
+}
+
+/// `export.otlp.timeout`
+pub fn export_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, EXPORT_TIMEOUT)
+}
+
+/// `sources.*.timeout`
+pub fn source_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, SOURCE_TIMEOUT)
+}
+
+/// A duration as it was written.
+pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*value))
+}
+
+/// What every endpoint must be, whatever the protocol: a URL, or for grpc a host and a port.
+pub fn check_endpoint(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        Some(scheme) => return Err(format!("has the scheme `{scheme}`; http and https are known")),
+        None if uri.port().is_some() => {}
+        None => return Err("is neither a URL nor HOST:PORT".to_owned()),
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("holds a user name; credentials go into headers".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// The endpoint that is spoken to: the default of the protocol, the scheme and the path filled in.
+pub fn settle_endpoint(
+    configured: Option<String>,
+    protocol: Protocol,
+    insecure: bool,
+    as_is: bool,
+) -> Result<String, String> {
+    let http = protocol == Protocol::HttpProtobuf;
+    let Some(endpoint) = configured else {
+        return Ok(if http { format!("{DEFAULT_HTTP}{METRICS_PATH}") } else { DEFAULT_GRPC.to_owned() });
+    };
+    let has_scheme = endpoint.contains("://");
+    match (http, has_scheme) {
+        (true, false) => Err(format!("`{endpoint}` needs a scheme (http:// or https://) for http/protobuf")),
+        (false, false) => Ok(format!("{}{endpoint}", if insecure { "http://" } else { "https://" })),
+        (false, true) => Ok(endpoint),
+        (true, true) if as_is || endpoint.trim_end_matches('/').ends_with(METRICS_PATH) => Ok(endpoint),
+        (true, true) => Ok(format!("{}{METRICS_PATH}", endpoint.trim_end_matches('/'))),
+    }
+}
+
+/// `export.otlp.endpoint`
+pub fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(text) => {
+            check_endpoint(&text).map(Some).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+        }
+    }
+}
+
+/// Whether a header can be sent; the message does not show the value.
+pub fn check_header(name: &str, value: &str) -> Result<(), String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
+    HeaderValue::from_str(value).map_err(|_| format!("the value of `{name}` cannot be sent in a header"))?;
+    Ok(())
+}
+
+/// `export.otlp.headers`; names are made lowercase, as HTTP/2 wants them.
+pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
+    for (name, value) in &headers {
+        check_header(name, value).map_err(D::Error::custom)?;
+    }
+    Ok(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
+}
+
+/// A program that can be started.
+pub fn check_command(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("is not the name of a program".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `sources.conntrack.command`
+pub fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    check_command(&text).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+}
+
+/// `sources.*.netns`
+pub fn netns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let entries = one_or_many(deserializer)?;
+    if entries.len() > crate::source::netns::MOST {
+        return Err(D::Error::custom(format!("at most {} can be read", crate::source::netns::MOST)));
+    }
+    match entries.iter().find_map(|entry| crate::source::netns::refuse(entry)) {
+        Some(message) => Err(D::Error::custom(message)),
+        None => Ok(entries),
+    }
+}
+
+/// `netns: all` and `netns: [all]` are the same.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Entries;
+    impl<'de> serde::de::Visitor<'de> for Entries {
+        type Value = Vec<String>;
+        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+            formatter.write_str("a list of network namespaces, or all")
+        }
+        fn visit_str<E: Error>(self, entry: &str) -> Result<Self::Value, E> {
+            Ok(vec![entry.to_owned()])
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_any(Entries)
+}
+
+/// `sources.conntrack.table.files`
+pub fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let files = Vec::<String>::deserialize(deserializer)?;
+    if files.len() > crate::metric::SYSCTL_FILES {
+        return Err(D::Error::custom(format!("at most {} can be read", crate::metric::SYSCTL_FILES)));
+    }
+    match files.iter().find(|file| file.is_empty() || file.contains('/')) {
+        Some(file) => {
+            Err(D::Error::custom(format!("`{file}` is not the name of a file; directories go into dirs")))
+        }
+        None => Ok(files),
+    }
+}
+
+/// Key and message of an error of the YAML library, in our words: without the place, which stands before it anyway,
+/// and without advice to the library's users.
+pub fn explain(path: &str, message: &str, line: u64, column: u64) -> (String, String) {
+    let place = format!(" at line {line}, column {column}");
+    let message = message.strip_suffix(&place).unwrap_or(message).replace('\n', " ");
+    let parent = path.strip_suffix(".?").or_else(|| path.strip_suffix('?')).unwrap_or(path);
+    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or(rest);
+        let key = if matches!(parent, "" | ".") { key.to_owned() } else { format!("{parent}.{key}") };
+        return (key, "is there twice".to_owned());
+    }
+    let key = if matches!(parent, "" | ".") { "the file".to_owned() } else { parent.to_owned() };
+    (key, message)
+}

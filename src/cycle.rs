@@ -1,0 +1,177 @@
+//! One collection by one reader: ask every source, wait no longer than the deadline, keep what came in time.
+//!
+//! The SDK calls back once for each instrument and says nothing of where a collection begins. So the rule is: the
+//! first instrument that asks for the second time begins a new cycle. It holds because one provider never collects
+//! twice at the same time and calls every instrument once in a collection; which is why each reader has a provider
+//! and a [`Cycle`] of its own.
+
+use crate::config::Config;
+use crate::health::Health;
+use crate::metric::table::{self as metrics, METRICS};
+use crate::metric::{Label, Limits};
+use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
+use crate::source::worker::{Answer, Worker};
+use crate::source::{Reason, SOURCES, SourceError};
+use crate::stop::Stop;
+use crate::vitals::{self, Exports};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The sources at work; one for all readers.
+#[derive(Debug)]
+pub struct Sources {
+    workers: Vec<Worker>,
+    limits: Vec<usize>,
+    left_out: AtomicU64,
+    exports: Option<Arc<Exports>>,
+    /// How they are doing.
+    pub health: Health,
+    stop: Stop,
+}
+
+impl Sources {
+    /// Starts every source that the configuration has on.
+    pub fn start(config: &Config, exports: Option<Arc<Exports>>, stop: &Stop) -> Result<Self, SourceError> {
+        let mut workers = Vec::new();
+        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(config)) {
+            let source = (spec.build)(config, stop)?;
+            workers.push(start_worker(spec.name, (spec.deadline)(config), source)?);
+        }
+        Ok(Self::of(workers, limits(config), exports, stop))
+    }
+
+    /// The sources that are given, already at work.
+    pub fn of(workers: Vec<Worker>, limits: Limits, exports: Option<Arc<Exports>>, stop: &Stop) -> Self {
+        Self {
+            workers,
+            limits: METRICS.iter().map(|metric| metric.cardinality(limits)).collect(),
+            left_out: AtomicU64::new(0),
+            exports,
+            health: Health::default(),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Asks every source once, all at the same time.
+    fn ask(&self) -> Snapshot {
+        let pending: Vec<_> = self.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
+        let mut snapshot = Snapshot::empty();
+        for (name, pending) in pending {
+            let outcome = self.keep(&mut snapshot, name, pending.wait(&self.stop));
+            self.health.note(&outcome);
+            snapshot.outcomes.push(outcome);
+        }
+        let mut own = Readings::default();
+        self.observe_sources(&snapshot, &mut own);
+        vitals::observe(self.exports.as_deref(), &mut own);
+        own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out.load(Ordering::Relaxed));
+        self.take(&mut snapshot, own.into_parts().0);
+        snapshot
+    }
+
+    /// Keeps what a source gave.
+    fn keep(&self, snapshot: &mut Snapshot, source: &'static str, answer: Answer) -> Outcome {
+        let Answer { readings, result, took } = answer;
+        let (readings, mut failures) = readings.into_parts();
+        let count = readings.len();
+        self.take(snapshot, readings);
+        let up = result.is_ok();
+        if let Err(error) = result {
+            failures.push(Failure { part: String::new(), error: Arc::new(error) });
+        }
+        Outcome { source, up, failures, took, readings: count }
+    }
+
+    fn take(&self, snapshot: &mut Snapshot, readings: Vec<Reading>) {
+        for reading in readings {
+            let limit = self.limits.get(reading.metric.index).copied().unwrap_or_default();
+            if !snapshot.take(reading, limit) {
+                self.left_out.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn observe_sources(&self, snapshot: &Snapshot, out: &mut Readings) {
+        for outcome in &snapshot.outcomes {
+            let source = [(Label::Source, outcome.source.into())];
+            out.observe(metrics::CONNSCOPE_SOURCE_UP, &source, u64::from(outcome.up));
+            out.observe(metrics::CONNSCOPE_SOURCE_DURATION, &source, outcome.took.as_secs_f64());
+        }
+        for (source, health) in self.health.sources() {
+            for reason in Reason::ALL {
+                let labels = [(Label::Reason, reason.word().into()), (Label::Source, source.into())];
+                let errors = health.errors.get(reason).copied().unwrap_or_default();
+                out.observe(metrics::CONNSCOPE_SOURCE_ERRORS, &labels, errors);
+            }
+        }
+    }
+
+    /// Lets the sources end, and waits for them no longer than `until`.
+    pub fn finish(self, until: Instant) {
+        for worker in self.workers {
+            worker.finish(until);
+        }
+    }
+}
+
+fn start_worker(
+    name: &'static str,
+    deadline: std::time::Duration,
+    source: Box<dyn crate::source::Source>,
+) -> Result<Worker, SourceError> {
+    Worker::start(name, deadline, source)
+        .map_err(|cause| SourceError::io(format!("starting the thread of the source {name}"), cause))
+}
+
+/// What this machine and this configuration make of the bounds of the labels.
+pub fn limits(config: &Config) -> Limits {
+    Limits {
+        cpus: crate::sys::possible_cpus().len(),
+        namespaces: SOURCES.iter().map(|spec| (spec.namespaces)(config)).max().unwrap_or(1),
+    }
+}
+
+/// The cycles of one reader.
+#[derive(Debug)]
+pub struct Cycle {
+    sources: Arc<Sources>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    asked: Vec<bool>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Cycle {
+    /// No cycle yet: whoever asks first begins one.
+    pub fn new(sources: Arc<Sources>) -> Self {
+        let asked = vec![true; METRICS.len()];
+        Self { sources, state: Mutex::new(State { asked, snapshot: Arc::new(Snapshot::empty()) }) }
+    }
+
+    /// The snapshot of the running cycle, for the instrument at this position of the table.
+    pub fn snapshot(&self, instrument: usize) -> Arc<Snapshot> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.asked.get(instrument).copied().unwrap_or(true) {
+            state.snapshot = Arc::new(self.sources.ask());
+            state.asked.fill(false);
+        }
+        if let Some(asked) = state.asked.get_mut(instrument) {
+            *asked = true;
+        }
+        Arc::clone(&state.snapshot)
+    }
+
+    /// The snapshot of the last cycle.
+    pub fn last(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).snapshot)
+    }
+
+    /// How the sources are doing.
+    pub fn health(&self) -> &Health {
+        &self.sources.health
+    }
+}

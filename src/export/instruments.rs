@@ -1,0 +1,154 @@
+//! From the table to the instruments of one provider.
+//!
+//! An observable's callback does one thing: it takes this cycle's snapshot and observes the readings of its row. A
+//! panic in a callback would poison the SDK's pipeline for good, so none leaves it.
+
+use crate::cycle::Cycle;
+use crate::metric::naming::Profile;
+use crate::metric::table::METRICS;
+use crate::metric::{Kind, Label, Limits, Metric, Number, Value};
+use crate::reading::Reading;
+use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, Stream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Name and description of a row's instrument; `None` where the profile does not have it.
+fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static str)> {
+    match profile {
+        Profile::Otel => Some((metric.name, metric.description)),
+        Profile::Classic => metric.classic.map(|classic| (classic.name, classic.help)),
+    }
+}
+
+/// The view that gives every instrument the limit of its row; the SDK's own is 2000 for all, and what is over it
+/// becomes one wrong number.
+pub fn view(
+    limits: Limits,
+    profile: Profile,
+    exponential_histograms: bool,
+) -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
+    move |instrument| {
+        let metric = METRICS
+            .iter()
+            .find(|metric| named(metric, profile).is_some_and(|(name, _)| name == instrument.name()))?;
+        // A gauge that has vanished still takes a place in the cycle its successor comes.
+        let places = if metric.kind == Kind::Gauge { 2 } else { 1 };
+        let limit = metric.cardinality(limits).saturating_mul(places).saturating_add(1);
+        let mut stream = Stream::builder().with_cardinality_limit(limit);
+        if exponential_histograms && instrument.kind() == InstrumentKind::Histogram {
+            stream = stream.with_aggregation(Aggregation::Base2ExponentialHistogram {
+                max_size: 160,
+                max_scale: 20,
+                record_min_max: true,
+            });
+        }
+        stream.build().ok()
+    }
+}
+
+/// Makes an observable instrument for every row that is observed.
+pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
+    macro_rules! observable {
+        ($builder:ident, $metric:expr, $name:expr, $description:expr, $variant:path) => {{
+            let (cycle, metric): (Arc<Cycle>, &'static Metric) = (Arc::clone(cycle), $metric);
+            meter
+                .$builder($name)
+                .with_unit(metric.unit)
+                .with_description($description)
+                .with_callback(move |observer| {
+                    observe(&cycle, metric, observer, |value| match value {
+                        $variant(value) => Some(value),
+                        _ => None,
+                    });
+                })
+                .build();
+        }};
+    }
+    for metric in METRICS {
+        let Some((name, description)) = named(metric, profile) else { continue };
+        match (metric.kind, metric.number) {
+            (Kind::Counter, Number::F64) => {
+                observable!(f64_observable_counter, metric, name, description, Value::F64);
+            }
+            (Kind::Counter, _) => {
+                observable!(u64_observable_counter, metric, name, description, Value::U64);
+            }
+            (Kind::UpDownCounter, _) => {
+                observable!(i64_observable_up_down_counter, metric, name, description, Value::I64);
+            }
+            (Kind::Gauge, Number::F64) => {
+                observable!(f64_observable_gauge, metric, name, description, Value::F64);
+            }
+            (Kind::Gauge, _) => {
+                observable!(u64_observable_gauge, metric, name, description, Value::U64);
+            }
+            (Kind::Histogram, _) => {} // recorded, not observed: see Recorder
+        }
+    }
+}
+
+fn observe<T>(
+    cycle: &Cycle,
+    metric: &'static Metric,
+    observer: &dyn AsyncInstrument<T>,
+    number: impl Fn(Value) -> Option<T>,
+) {
+    let observed = catch_unwind(AssertUnwindSafe(|| {
+        for reading in cycle.snapshot(metric.index).of(metric) {
+            if let Some(value) = number(reading.value) {
+                observer.observe(value, &attributes(reading));
+            }
+        }
+    }));
+    if observed.is_err() {
+        tracing::error!(metric = metric.name, "observing panicked; this is a defect of connscope");
+    }
+}
+
+fn attributes(reading: &Reading) -> Vec<KeyValue> {
+    reading.labels.iter().map(|(label, value)| attribute(*label, value)).collect()
+}
+
+fn attribute(label: Label, value: &Arc<str>) -> KeyValue {
+    KeyValue::new(Key::from_static_str(label.key()), Arc::clone(value))
+}
+
+/// The position of a row and its histogram in one provider.
+type Recorded = (usize, Histogram<f64>);
+
+/// Where distributions are recorded when their event happens: into the histograms of every provider.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder {
+    histograms: Arc<RwLock<Vec<Recorded>>>,
+}
+
+impl Recorder {
+    /// Makes the histograms of one more provider.
+    pub fn add(&self, meter: &Meter, profile: Profile) {
+        let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
+        for metric in METRICS.iter().filter(|metric| metric.kind == Kind::Histogram) {
+            if let Some((name, description)) = named(metric, profile) {
+                let histogram = meter
+                    .f64_histogram(name)
+                    .with_unit(metric.unit)
+                    .with_description(description)
+                    .with_boundaries(metric.boundaries.to_vec())
+                    .build();
+                histograms.push((metric.index, histogram));
+            }
+        }
+    }
+
+    /// Records one event.
+    pub fn record(&self, metric: crate::metric::Histogram, labels: &[(Label, Arc<str>)], value: f64) {
+        let mut attributes: Vec<KeyValue> =
+            labels.iter().map(|(label, value)| attribute(*label, value)).collect();
+        attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
+        let histograms = self.histograms.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, histogram) in histograms.iter().filter(|(index, _)| *index == metric.metric().index) {
+            histogram.record(value, &attributes);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The push side: OTLP over gRPC or HTTP/protobuf.
+//!
+//! The SDK's periodic reader drives the cycles and hands each to the exporter here. It is our own over
+//! `opentelemetry-proto` (the messages and the gRPC client that `opentelemetry-otlp` is made of), because that crate's
+//! exporter cannot do what is asked of this one: split what is larger than a message may be (`ResourceMetrics` cannot be
+//! made outside the SDK), tell how many points a receiver rejected, say what the receiver said, and read certificates.
+
+use super::{ErrorType, Reader, Shared};
+use crate::config::{Config, Otlp, Protocol};
+use crate::metric::Label;
+use crate::metric::naming::Profile;
+use crate::metric::table as metrics;
+use crate::stop::Stop;
+use crate::timeouts;
+use crate::vitals::Exports;
+use instruments::Recorder;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
+use split::MOST_BYTES;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use transport::{Refusal, Transport};
+
+use super::instruments;
+
+pub mod split;
+pub mod transport;
+
+/// How often one message is tried before the cycle's export has failed.
+const TRIES: u32 = 5;
+
+/// Sends what the periodic reader collects.
+pub struct Exporter {
+    sender: Arc<Sender>,
+    runtime: tokio::runtime::Handle,
+}
+
+struct Sender {
+    transport: Transport,
+    timeout: Duration,
+    exports: Arc<Exports>,
+    recorder: Recorder,
+    link: Mutex<Link>,
+    stop: Stop,
+}
+
+/// What was last said of the receiver.
+#[derive(Debug, Default)]
+struct Link {
+    state: State,
+    failed: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Untried,
+    Up,
+    Rejecting,
+    Down,
+}
+
+/// The labels under which the semantic conventions want the outcome of exports.
+pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
+    let kind = match otlp.protocol {
+        Protocol::HttpProtobuf => "otlp_http_metric_exporter",
+        _ => "otlp_grpc_metric_exporter",
+    };
+    let mut labels: Vec<(Label, Arc<str>)> =
+        vec![(Label::ComponentName, format!("{kind}/0").into()), (Label::ComponentType, kind.into())];
+    let uri: Option<hyper::Uri> = otlp.endpoint.as_deref().and_then(|endpoint| endpoint.parse().ok());
+    if let Some(uri) = uri {
+        let secure = uri.scheme_str() == Some("https");
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        labels.push((Label::ServerAddress, uri.host().unwrap_or_default().into()));
+        labels.push((Label::ServerPort, port.to_string().into()));
+    }
+    labels
+}
+
+/// Starts pushing; `None` where the configuration does not want it. The error names what in the configuration is
+/// wrong (a certificate that cannot be read, say).
+pub fn start(
+    shared: &Shared,
+    config: &Config,
+    exports: &Arc<Exports>,
+    runtime: &tokio::runtime::Handle,
+    stop: &Stop,
+) -> Result<Option<Reader>, String> {
+    let otlp = &config.export.otlp;
+    if otlp.protocol == Protocol::None {
+        return Ok(None);
+    }
+    if let Some(preference) = &config.environment.temporality {
+        tracing::warn!(
+            "{preference} temporality was asked for; connscope stays cumulative: kernel counters are totals, and a \
+             difference that is lost on the way is lost for good"
+        );
+    }
+    let _inside = runtime.enter(); // the gRPC channel wants to be made inside a runtime
+    let sender = Sender {
+        transport: Transport::new(otlp)?,
+        timeout: otlp.timeout,
+        exports: Arc::clone(exports),
+        recorder: shared.recorder.clone(),
+        link: Mutex::default(),
+        stop: stop.clone(),
+    };
+    let exporter = Exporter { sender: Arc::new(sender), runtime: runtime.clone() };
+    let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval).build();
+    Ok(Some(Reader::new(shared, reader, Profile::Otel, config.environment.exponential_histograms)))
+}
+
+impl PushMetricExporter for Exporter {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let request = ExportMetricsServiceRequest::from(metrics);
+        let sender = Arc::clone(&self.sender);
+        // The reader's thread is outside the runtime that the connection lives in.
+        let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),
+            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(()) // nothing is held back
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+impl Sender {
+    /// Sends one collection, in as many messages as it takes.
+    async fn send(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
+        let started = Instant::now();
+        let deadline = started + self.timeout;
+        let mut worst: Result<(), Refusal> = Ok(());
+        for message in split::split(request, MOST_BYTES) {
+            let points = split::points(&message);
+            self.exports.begin(points);
+            match self.send_message(message, deadline).await {
+                Ok(rejected) if rejected.points == 0 && rejected.message.is_empty() => {
+                    self.exports.end(points, None);
+                }
+                Ok(rejected) => {
+                    let lost = rejected.points.min(points);
+                    self.exports.end(points - lost, None);
+                    self.exports.end(lost, (lost > 0).then_some(ErrorType::REJECTED));
+                    let text = format!("rejected {lost} of {points} data points: {}", rejected.message);
+                    worst = worst.and(Err(Refusal::new(ErrorType::REJECTED, text)));
+                }
+                Err(refusal) => {
+                    self.exports.end(points, Some(refusal.error));
+                    worst = worst.and(Err(refusal));
+                }
+            }
+        }
+        let error = worst.as_ref().err().map(|refusal| refusal.error);
+        let took = started.elapsed().as_secs_f64();
+        self.recorder.record(metrics::OTEL_OPERATION_DURATION, &self.exports.labels(error), took);
+        self.note(&worst);
+        worst
+    }
+
+    /// Sends one message, again where that may help, until the deadline.
+    async fn send_message(
+        &self,
+        message: ExportMetricsServiceRequest,
+        deadline: Instant,
+    ) -> Result<transport::Rejected, Refusal> {
+        let mut pause = timeouts::RETRY_FIRST;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = tokio::select! {
+                attempt = tokio::time::timeout(left, self.transport.send(message.clone(), left)) => attempt,
+                () = self.stop.exhausted(timeouts::LAST_EXPORT) => {
+                    return Err(Refusal::new(ErrorType::TIMEOUT, "given up, the agent is stopping"));
+                }
+            };
+            let refusal = match attempt {
+                Ok(Ok(rejected)) => return Ok(rejected),
+                Ok(Err(refusal)) => refusal,
+                Err(_) => {
+                    // The connection may be dead without knowing it; the next export is to find another.
+                    self.transport.reconnect();
+                    let waited = humantime::format_duration(self.timeout);
+                    return Err(Refusal::new(ErrorType::TIMEOUT, format!("no answer within {waited}")));
+                }
+            };
+            let wait = refusal.retry_after.unwrap_or_else(|| jittered(pause));
+            let too_late = Instant::now() + wait >= deadline;
+            if !refusal.retryable || tried >= TRIES || too_late || self.stop.draining() {
+                return Err(refusal);
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(timeouts::RETRY_MOST);
+        }
+    }
+
+    /// Logs what has changed: one line when the receiver goes, one when it is back.
+    fn note(&self, outcome: &Result<(), Refusal>) {
+        let endpoint = self.transport.endpoint();
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = match outcome {
+            Ok(()) => State::Up,
+            Err(refusal) if refusal.error == ErrorType::REJECTED => State::Rejecting,
+            Err(_) => State::Down,
+        };
+        let before = std::mem::replace(&mut link.state, now);
+        match (before, now, outcome) {
+            (State::Untried, State::Up, _) => tracing::info!(endpoint, "pushing over OTLP"),
+            (State::Down | State::Rejecting, State::Up, _) => {
+                let failed = link.failed;
+                tracing::info!(endpoint, failed, "pushing over OTLP again; the counters have lost nothing");
+            }
+            (before, now, Err(refusal)) if before != now => {
+                tracing::warn!(
+                    endpoint,
+                    error.r#type = refusal.error.word(),
+                    "cannot push over OTLP: {}; tried again in every cycle",
+                    refusal.message
+                );
+            }
+            _ => {}
+        }
+        link.failed = if now == State::Up { 0 } else { link.failed + 1 };
+    }
+}
+
+/// A pause between a half and the whole of what is due, so that agents that lost their receiver together do not come
+/// back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(());
+    let half = pause / 2;
+    let thousandths = u32::try_from(random % 1000).unwrap_or(0);
+    half + half * thousandths / 1000
+}

@@ -1,0 +1,109 @@
+//! The pull side: the text that Prometheus scrapes.
+
+use super::{Reader, Shared};
+use crate::metric::naming::Profile;
+use crate::source::chain;
+use opentelemetry_prometheus::PrometheusExporter;
+use prometheus::proto::{Metric, MetricFamily};
+use prometheus::{Registry, TextEncoder};
+use std::cmp::Ordering;
+use std::fmt::Write;
+use std::sync::Mutex;
+
+/// The reader that a scrape drives.
+pub struct Pull {
+    reader: Reader,
+    registry: Registry,
+    /// One scrape after the other: the SDK does so anyway, and the outcome belongs to the scrape that caused it.
+    scraping: Mutex<()>,
+}
+
+/// What a scrape gave.
+#[derive(Debug)]
+pub enum Scrape {
+    /// The exposition, in Prometheus' text format 0.0.4.
+    Exposition(String),
+    /// No source gave anything; why, for the body of a 503.
+    Nothing(String),
+}
+
+impl Pull {
+    /// Makes the reader and its provider.
+    pub fn new(shared: &Shared, profile: Profile) -> Result<Self, String> {
+        let registry = Registry::new();
+        let exporter = exporter(&registry, profile)?;
+        let reader = Reader::new(shared, exporter, profile, false);
+        Ok(Self { reader, registry, scraping: Mutex::new(()) })
+    }
+
+    /// Runs one cycle and renders it. Blocks for as long as the sources take.
+    pub fn scrape(&self) -> Scrape {
+        let _one_at_a_time = self.scraping.lock();
+        let mut families = self.registry.gather();
+        let snapshot = self.reader.cycle.last();
+        if snapshot.has_readings() {
+            return match render(&mut families) {
+                Ok(text) => Scrape::Exposition(text),
+                Err(error) => Scrape::Nothing(format!("the exposition could not be rendered: {error}\n")),
+            };
+        }
+        let mut why = String::from("nothing could be collected\n");
+        for outcome in &snapshot.outcomes {
+            for failure in &outcome.failures {
+                let _infallible = write!(why, "{}", outcome.source);
+                if !failure.part.is_empty() {
+                    let _infallible = write!(why, " {}", failure.part);
+                }
+                let reason = failure.error.reason().word();
+                let _infallible = writeln!(why, ": {reason}: {}", chain(failure.error.as_ref()));
+            }
+        }
+        if snapshot.outcomes.is_empty() {
+            why.push_str("every source is switched off\n");
+        }
+        Scrape::Nothing(why)
+    }
+
+    /// The reader behind it.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter, String> {
+    let mut builder = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        // The scope says nothing that target_info does not say, and is a label on every sample.
+        .scope_info_enabled(false);
+    if profile == Profile::Classic {
+        builder = builder.without_units().without_counter_suffixes().without_target_info();
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Renders families, the samples of each in the order of their labels, numbers among them by their value.
+pub fn render(families: &mut [MetricFamily]) -> prometheus::Result<String> {
+    for family in families.iter_mut() {
+        family.mut_metric().sort_by(by_labels);
+    }
+    TextEncoder::new().encode_to_string(families)
+}
+
+fn by_labels(left: &Metric, right: &Metric) -> Ordering {
+    let (left, right) = (left.get_label(), right.get_label());
+    left.iter()
+        .zip(right)
+        .map(|(left, right)| left.name().cmp(right.name()).then_with(|| natural(left.value(), right.value())))
+        .find(|order| order.is_ne())
+        .unwrap_or_else(|| left.len().cmp(&right.len()))
+}
+
+/// Numbers by value and before words, words by their characters.
+fn natural(left: &str, right: &str) -> Ordering {
+    match (left.parse::<u64>(), right.parse::<u64>()) {
+        (Ok(left), Ok(right)) => left.cmp(&right),
+        (Ok(_), Err(_)) => Ordering::Less,
+        (Err(_), Ok(_)) => Ordering::Greater,
+        (Err(_), Err(_)) => left.cmp(right),
+    }
+}

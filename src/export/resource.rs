@@ -1,0 +1,57 @@
+//! Who the metrics are of: the OpenTelemetry resource.
+//!
+//! The SDK's own detector lets `OTEL_RESOURCE_ATTRIBUTES` win over `OTEL_SERVICE_NAME` and leaves values encoded, both
+//! against the specification, so the resource is put together here.
+
+use crate::config::Config;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
+use uuid::Uuid;
+
+/// Namespace of name-based instance ids (semantic conventions, `service.instance.id`).
+const INSTANCE_IDS: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
+
+/// The resource: what can be told by itself, then `OTEL_RESOURCE_ATTRIBUTES`, then `OTEL_SERVICE_NAME`.
+pub fn resource(config: &Config) -> Resource {
+    let host = host_name();
+    let machine = machine_id();
+    // Stable over restarts, and another one for a second agent on the same machine, which listens elsewhere.
+    let instance =
+        format!("{}/{}/{}", machine.as_deref().unwrap_or_default(), host, config.export.prometheus.listen);
+    let instance = Uuid::new_v5(&INSTANCE_IDS, instance.as_bytes()).to_string();
+    let mut attributes = vec![
+        KeyValue::new("service.name", "connscope"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", instance),
+        KeyValue::new("host.name", host),
+        KeyValue::new("os.type", "linux"),
+    ];
+    attributes.extend(machine.map(|id| KeyValue::new("host.id", id)));
+    let environment = &config.environment;
+    attributes
+        .extend(environment.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
+    attributes.extend(environment.service_name.clone().map(|name| KeyValue::new("service.name", name)));
+    Resource::builder_empty()
+        .with_attributes(
+            TelemetryResourceDetector
+                .detect()
+                .iter()
+                .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
+        )
+        .with_attributes(attributes)
+        .build()
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// `machine-id(5)`.
+fn machine_id() -> Option<String> {
+    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .map(|id| id.trim().to_owned())
+        .find(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}

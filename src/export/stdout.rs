@@ -1,0 +1,141 @@
+//! One cycle on stdout: what `connscope once` prints, and the `console` exporter.
+
+use super::prometheus::{Pull, Scrape};
+use super::{Reader, Shared};
+use crate::metric::naming::Profile;
+use crate::metric::table::METRICS;
+use crate::metric::{Kind, Value};
+use crate::reading::{Reading, Snapshot};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::reader::MetricReader;
+use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, PeriodicReader, Pipeline, Temporality};
+use std::fmt::Write;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// What one cycle is printed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A line a reading, for people.
+    Table,
+    /// Prometheus' text format.
+    Prometheus,
+    /// The OTLP message as JSON.
+    OtlpJson,
+}
+
+/// A reader of the SDK that collects when it is told to.
+#[derive(Debug, Clone)]
+struct Manual(Arc<ManualReader>);
+
+impl MetricReader for Manual {
+    fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
+        self.0.register_pipeline(pipeline);
+    }
+    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
+        self.0.collect(metrics)
+    }
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+    fn temporality(&self, kind: InstrumentKind) -> Temporality {
+        self.0.temporality(kind)
+    }
+}
+
+/// Runs one cycle; what it gave as text, and the snapshot it came from.
+pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String, Arc<Snapshot>), String> {
+    if format == Format::Prometheus {
+        let pull = Pull::new(shared, profile)?;
+        let text = match pull.scrape() {
+            Scrape::Exposition(text) => text,
+            Scrape::Nothing(_) => String::new(), // the log has said why
+        };
+        return Ok((text, pull.reader().cycle.last()));
+    }
+    let manual = Manual(Arc::new(ManualReader::builder().build()));
+    let reader = Reader::new(shared, manual.clone(), Profile::Otel, false);
+    let mut metrics = ResourceMetrics::default();
+    manual.collect(&mut metrics).map_err(|error| error.to_string())?;
+    let snapshot = reader.cycle.last();
+    let text = match format {
+        Format::OtlpJson => json(&metrics)?,
+        _ => table(&snapshot),
+    };
+    Ok((text, snapshot))
+}
+
+fn json(metrics: &ResourceMetrics) -> Result<String, String> {
+    let request = ExportMetricsServiceRequest::from(metrics);
+    let mut text = serde_json::to_string_pretty(&request).map_err(|error| error.to_string())?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A line a reading: name and labels, value, unit.
+pub fn table(snapshot: &Snapshot) -> String {
+    let lines: Vec<(String, String, &str)> = METRICS
+        .iter()
+        .filter(|metric| metric.kind != Kind::Histogram)
+        .flat_map(|metric| snapshot.of(metric))
+        .map(|reading| (series(reading), value(reading.value), reading.metric.unit))
+        .collect();
+    let width = lines.iter().map(|(series, ..)| series.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (series, value, unit) in lines {
+        let _infallible = writeln!(text, "{}", format!("{series:width$}  {value} {unit}").trim_end());
+    }
+    text
+}
+
+fn series(reading: &Reading) -> String {
+    let mut text = reading.metric.name.to_owned();
+    if !reading.labels.is_empty() {
+        let labels: Vec<String> =
+            reading.labels.iter().map(|(label, value)| format!("{}={value:?}", label.key())).collect();
+        let _infallible = write!(text, "{{{}}}", labels.join(","));
+    }
+    text
+}
+
+fn value(value: Value) -> String {
+    match value {
+        Value::U64(value) => value.to_string(),
+        Value::I64(value) => value.to_string(),
+        Value::F64(value) => value.to_string(),
+    }
+}
+
+/// The `console` exporter of `OTEL_METRICS_EXPORTER`: every cycle as OTLP JSON, one object a line.
+struct Console;
+
+impl PushMetricExporter for Console {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        use std::io::Write;
+        let failed = |error: &dyn std::fmt::Display| OTelSdkError::InternalFailure(error.to_string());
+        let request = ExportMetricsServiceRequest::from(metrics);
+        let line = serde_json::to_string(&request).map_err(|error| failed(&error))?;
+        writeln!(std::io::stdout().lock(), "{line}").map_err(|error| failed(&error))
+    }
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
+    }
+}
+
+/// Starts the `console` exporter.
+pub fn console(shared: &Shared, interval: Duration) -> Reader {
+    let reader = PeriodicReader::builder(Console).with_interval(interval).build();
+    Reader::new(shared, reader, Profile::Otel, false)
+}

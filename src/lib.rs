@@ -1,0 +1,31 @@
+//! connscope tells what the Linux kernel knows about connections: an OpenTelemetry metrics agent.
+//!
+//! The data go one way, from the kernel to whoever asks:
+//!
+//! ```text
+//! kernel ─bytes─▶ source/x/<format> ─values─▶ source/x ─Readings─▶ cycle ─Snapshot─▶ export/instruments ─▶ SDK reader ─▶ OTLP | Prometheus | stdout
+//! ```
+//!
+//! - [`source`] asks the kernel and names the answers; it knows nothing of OpenTelemetry.
+//! - [`cycle`] is one collection by one reader; it alone knows both ends.
+//! - [`export`] is a reader with its provider and instruments; it never calls a source.
+//! - [`metric`] holds the table that names every metric once.
+//! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
+//!
+//! `docs/design.md` has the plan of the house and its invariants.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod cycle;
+pub mod export;
+pub mod health;
+pub mod log;
+pub mod metric;
+pub mod reading;
+pub mod source;
+pub mod stop;
+pub mod sys;
+pub mod timeouts;
+pub mod vitals;
+pub mod web;

@@ -1,0 +1,312 @@
+//! What a metric is: its row in [the table](crate::metric::table), the kinds, the labels and their bounds.
+//!
+//! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`]), so the
+//! kind of a metric and the type of its values are settled where the row is written, not where it is observed.
+
+use std::marker::PhantomData;
+
+pub mod naming;
+pub mod reference;
+pub mod table;
+
+/// One row of the table: everything that is ever said about a metric, said once.
+#[derive(Debug)]
+pub struct Metric {
+    /// Position in [`table::METRICS`]; instruments and readings are kept by it.
+    pub index: usize,
+    /// OpenTelemetry name: lowercase, dotted, without unit and without `total`.
+    pub name: &'static str,
+    /// Which instrument carries it.
+    pub kind: Kind,
+    /// Type of its values.
+    pub number: Number,
+    /// UCUM unit; empty for a 0/1 state.
+    pub unit: &'static str,
+    /// Attributes its readings may carry, in alphabetical order of their keys.
+    pub labels: &'static [Label],
+    /// One sentence: rustdoc, OpenTelemetry description, `# HELP` and METRICS.md.
+    pub description: &'static str,
+    /// Name and help in the `classic` profile; `None` leaves the metric out of it.
+    pub classic: Option<Classic>,
+    /// Upper bounds of the buckets of a histogram; empty for every other kind.
+    pub boundaries: &'static [f64],
+}
+
+/// What the exporters that connscope replaces call a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Classic {
+    /// Prometheus name as they print it, without a suffix.
+    pub name: &'static str,
+    /// Their `# HELP` text.
+    pub help: &'static str,
+}
+
+/// The kinds of instrument the agent makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; a fall is a reset.
+    Counter,
+    /// A level that can be added up over its attributes (entries, bytes).
+    UpDownCounter,
+    /// A level that cannot be added up (a ratio, a state).
+    Gauge,
+    /// A distribution, recorded when its event happens.
+    Histogram,
+}
+
+impl Kind {
+    /// Lower-case word for METRICS.md and `connscope metrics`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::UpDownCounter => "updowncounter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Type of a metric's values on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Signed 64-bit integer.
+    I64,
+    /// 64-bit floating point.
+    F64,
+}
+
+/// One value of a reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value {
+    /// Value of a [`Number::U64`] metric.
+    U64(u64),
+    /// Value of a [`Number::I64`] metric.
+    I64(i64),
+    /// Value of a [`Number::F64`] metric.
+    F64(f64),
+}
+
+/// The attributes there are. A label that is not here cannot be observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// Logical CPU the kernel counted on.
+    Cpu,
+    /// Network namespace that was read.
+    Netns,
+    /// Kernel word of a counter that the table has no row for.
+    Field,
+    /// Name of a sysctl file without its `ip_` or `nf_` prefix.
+    Sysctl,
+    /// Name of a source.
+    Source,
+    /// Why a source failed.
+    Reason,
+    /// Way a source is read.
+    Via,
+    /// Version of the agent.
+    Version,
+    /// `user` or `system` (semantic conventions).
+    CpuMode,
+    /// Name of an SDK component (semantic conventions).
+    ComponentName,
+    /// Type of an SDK component (semantic conventions).
+    ComponentType,
+    /// Why an export failed (semantic conventions).
+    ErrorType,
+    /// Host the exporter sends to (semantic conventions).
+    ServerAddress,
+    /// Port the exporter sends to (semantic conventions).
+    ServerPort,
+}
+
+/// How many values a label can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// Possible CPUs of this machine.
+    Cpus,
+    /// Network namespaces read at once.
+    Namespaces,
+    /// A number known when the agent was built.
+    Values(usize),
+}
+
+/// Counters that a kernel newer than the table may add before they are left out.
+pub const UNKNOWN_FIELDS: usize = 16;
+/// Sysctl files that `table.files` may name.
+pub const SYSCTL_FILES: usize = 64;
+
+impl Label {
+    /// Attribute key, equal in OTLP and (with `.` as `_`) in Prometheus.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Netns => "netns",
+            Self::Field => "field",
+            Self::Sysctl => "sysctl",
+            Self::Source => "source",
+            Self::Reason => "reason",
+            Self::Via => "via",
+            Self::Version => "version",
+            Self::CpuMode => "cpu.mode",
+            Self::ComponentName => "otel.component.name",
+            Self::ComponentType => "otel.component.type",
+            Self::ErrorType => "error.type",
+            Self::ServerAddress => "server.address",
+            Self::ServerPort => "server.port",
+        }
+    }
+
+    /// How many values it takes at most.
+    pub fn bound(self) -> Bound {
+        match self {
+            Self::Cpu => Bound::Cpus,
+            Self::Netns => Bound::Namespaces,
+            Self::Field => Bound::Values(UNKNOWN_FIELDS),
+            Self::Sysctl => Bound::Values(SYSCTL_FILES),
+            Self::Source => Bound::Values(crate::source::SOURCES.len()),
+            Self::Reason => Bound::Values(crate::source::Reason::ALL.len()),
+            Self::Via => Bound::Values(3),
+            Self::CpuMode => Bound::Values(2),
+            Self::ErrorType => Bound::Values(crate::export::ErrorType::BOUND),
+            Self::Version
+            | Self::ComponentName
+            | Self::ComponentType
+            | Self::ServerAddress
+            | Self::ServerPort => Bound::Values(1),
+        }
+    }
+}
+
+/// What this machine and this configuration make of the bounds that are not known at build time.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Possible CPUs.
+    pub cpus: usize,
+    /// Network namespaces read at once.
+    pub namespaces: usize,
+}
+
+/// Series of one metric that are always allowed, however few CPUs there are: a `conntrack` that answers for
+/// another machine (a test, a replay) may name more CPUs than this one has.
+const LEAST_SERIES: usize = 1024;
+
+impl Metric {
+    /// How many series the metric may have at most: the product of its labels' bounds.
+    pub fn cardinality(&self, limits: Limits) -> usize {
+        let product = self
+            .labels
+            .iter()
+            .map(|label| match label.bound() {
+                Bound::Cpus => limits.cpus,
+                Bound::Namespaces => limits.namespaces,
+                Bound::Values(values) => values,
+            })
+            .fold(1usize, |product, bound| product.saturating_mul(bound.max(1)));
+        let open = self.labels.iter().any(|label| label.bound() == Bound::Cpus);
+        if open { product.max(LEAST_SERIES) } else { product }
+    }
+}
+
+/// A typed way to a row of the table.
+pub trait Handle: Copy {
+    /// What may be observed through it.
+    type Value;
+    /// The row.
+    fn metric(self) -> &'static Metric;
+    /// The value as the readings keep it.
+    fn value(value: Self::Value) -> Value;
+}
+
+/// Handle of a counter row.
+#[derive(Debug)]
+pub struct Counter<T>(pub(crate) usize, pub(crate) PhantomData<fn(T)>);
+/// Handle of an up-down counter row; its values are levels, never negative here.
+#[derive(Debug, Clone, Copy)]
+pub struct UpDownCounter(pub(crate) usize);
+/// Handle of a gauge row.
+#[derive(Debug)]
+pub struct Gauge<T>(pub(crate) usize, pub(crate) PhantomData<fn(T)>);
+/// Handle of a histogram row; it has no observable values, only recorded ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Histogram(pub(crate) usize);
+
+impl<T> Clone for Counter<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Counter<T> {}
+impl<T> Clone for Gauge<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Gauge<T> {}
+
+/// The row at an index that a handle carries.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "the macro that writes the table makes a handle and its row together"
+)]
+fn row(index: usize) -> &'static Metric {
+    &table::METRICS[index]
+}
+
+impl Handle for Counter<u64> {
+    type Value = u64;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: u64) -> Value {
+        Value::U64(value)
+    }
+}
+
+impl Handle for Counter<f64> {
+    type Value = f64;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: f64) -> Value {
+        Value::F64(value)
+    }
+}
+
+impl Handle for UpDownCounter {
+    type Value = u64;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: u64) -> Value {
+        Value::I64(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl Handle for Gauge<u64> {
+    type Value = u64;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: u64) -> Value {
+        Value::U64(value)
+    }
+}
+
+impl Handle for Gauge<f64> {
+    type Value = f64;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: f64) -> Value {
+        Value::F64(value)
+    }
+}
+
+impl Histogram {
+    /// The row.
+    pub fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+}

@@ -1,0 +1,120 @@
+//! What travels from a source to an instrument: readings, and the snapshot of one cycle.
+
+use crate::metric::table::METRICS;
+use crate::metric::{Handle, Label, Metric, Value};
+use crate::source::SourceError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One number a source gave, with the attributes it belongs to.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// Its row in the table.
+    pub metric: &'static Metric,
+    /// Its attributes, in the order of the row.
+    pub labels: Vec<(Label, Arc<str>)>,
+    /// The number.
+    pub value: Value,
+}
+
+/// What one source gave in one cycle: numbers, and the parts that failed.
+#[derive(Debug, Default)]
+pub struct Readings {
+    readings: Vec<Reading>,
+    failures: Vec<Failure>,
+}
+
+/// A part of a source (a network namespace, say) that could not be read, while the rest could.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What failed; empty for the source as a whole.
+    pub part: String,
+    /// Why.
+    pub error: Arc<SourceError>,
+}
+
+impl Readings {
+    /// Takes one number. The handle says what it is; the labels are those of its row, in any order.
+    pub fn observe<H: Handle>(&mut self, metric: H, labels: &[(Label, Arc<str>)], value: H::Value) {
+        let metric = metric.metric();
+        let mut labels = labels.to_vec();
+        labels.sort_unstable_by_key(|(label, _)| label.key());
+        debug_assert!(
+            labels.iter().all(|(label, _)| metric.labels.contains(label)),
+            "{} has no such label",
+            metric.name
+        );
+        self.readings.push(Reading { metric, labels, value: H::value(value) });
+    }
+
+    /// Notes that a part could not be read; what was observed stays.
+    pub fn fail(&mut self, part: impl Into<String>, error: SourceError) {
+        self.failures.push(Failure { part: part.into(), error: Arc::new(error) });
+    }
+
+    /// The numbers, in the order they were observed.
+    pub fn iter(&self) -> impl Iterator<Item = &Reading> {
+        self.readings.iter()
+    }
+
+    /// Whether no number was observed.
+    pub fn is_empty(&self) -> bool {
+        self.readings.is_empty()
+    }
+
+    /// Takes the numbers and the failed parts out.
+    pub fn into_parts(self) -> (Vec<Reading>, Vec<Failure>) {
+        (self.readings, self.failures)
+    }
+}
+
+/// How one source did in one cycle.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Name of the source.
+    pub source: &'static str,
+    /// Whether it answered in time and as a whole.
+    pub up: bool,
+    /// What failed, whole or in part.
+    pub failures: Vec<Failure>,
+    /// How long it took, or how long it was waited for.
+    pub took: Duration,
+    /// How many numbers it gave.
+    pub readings: usize,
+}
+
+/// What every source gave in one cycle of one reader, kept by row of the table.
+#[derive(Debug)]
+pub struct Snapshot {
+    by_metric: Vec<Vec<Reading>>,
+    /// How each source did.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Snapshot {
+    /// A snapshot with nothing in it.
+    pub fn empty() -> Self {
+        Self { by_metric: METRICS.iter().map(|_| Vec::new()).collect(), outcomes: Vec::new() }
+    }
+
+    /// Takes a reading unless its metric already has `limit` of them; says whether it did.
+    pub fn take(&mut self, reading: Reading, limit: usize) -> bool {
+        match self.by_metric.get_mut(reading.metric.index) {
+            Some(readings) if readings.len() < limit => {
+                readings.push(reading);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The readings of one metric.
+    pub fn of(&self, metric: &Metric) -> &[Reading] {
+        self.by_metric.get(metric.index).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether any source gave a number.
+    pub fn has_readings(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.readings > 0)
+    }
+}

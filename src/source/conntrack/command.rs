@@ -1,0 +1,96 @@
+//! What `conntrack -S` prints: one line a CPU, each counter as `key=value`.
+//!
+//! The keys are read as they come, whatever the version of the kernel and of conntrack-tools (`src/conntrack.c`,
+//! `nfct_stats_attr_cb`): `cpu=0   \tfound=0 invalid=0 … chaintoolong=0 `. Where the tool falls back to procfs it
+//! prints the column names of that file, with `entries=` repeated on every line, and since 1.4.7 ends with exit
+//! code 1 though numbers were printed.
+
+use super::fields::{Field, Malformed, Row, Statistics, cpu, cut};
+use crate::source::SourceError;
+use crate::stop::Stop;
+use crate::sys::process::{self, RunError};
+use std::time::Duration;
+
+/// Reads what `conntrack -S` printed.
+pub fn parse(output: &[u8]) -> Result<Statistics, Malformed> {
+    let text = std::str::from_utf8(output).map_err(|_| Malformed::NotText)?;
+    let mut statistics = Statistics::default();
+    for (line, row) in text.lines().enumerate().map(|(index, row)| (index + 1, row)) {
+        if row.trim().is_empty() {
+            continue;
+        }
+        let mut number = None;
+        let mut fields: Vec<(Field, u64)> = Vec::new();
+        for word in row.split_ascii_whitespace() {
+            let (key, value) = pair(word).ok_or_else(|| Malformed::Word { line, word: cut(word) })?;
+            match key {
+                _ if number.is_none() && key != "cpu" => return Err(Malformed::NoCpu { line }),
+                "cpu" if number.is_none() => number = Some(cpu(value)?),
+                "entries" => statistics.entries = Some(value),
+                _ => {
+                    let field = Field::named(key);
+                    if key == "cpu" || fields.iter().any(|(present, _)| *present == field) {
+                        return Err(Malformed::Twice { line, word: cut(key) });
+                    }
+                    fields.push((field, value));
+                }
+            }
+        }
+        let cpu = number.ok_or(Malformed::NoCpu { line })?;
+        statistics.add(Row { cpu, fields })?;
+    }
+    if statistics.rows.is_empty() { Err(Malformed::Empty) } else { Ok(statistics) }
+}
+
+fn pair(word: &str) -> Option<(&str, u64)> {
+    let (key, value) = word.split_once('=')?;
+    let plain = !key.is_empty()
+        && key.len() <= 64
+        && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    plain.then_some(())?;
+    Some((key, value.parse().ok()?))
+}
+
+/// Runs `program -S` in the calling thread's network namespace and reads what it prints. An exit code other than 0
+/// is an error with what the tool said on stderr, whatever it printed before.
+pub fn ask(program: &str, timeout: Duration, stop: &Stop) -> Result<Statistics, SourceError> {
+    let output = run(program, "-S", timeout, stop)?;
+    parse(&output).map_err(|cause| SourceError::parse(format!("reading what {program} -S printed"), cause))
+}
+
+/// The tool's own words on its version (`conntrack v1.4.7 (conntrack-tools)`), for `connscope check`.
+pub fn version(program: &str, timeout: Duration, stop: &Stop) -> Result<String, SourceError> {
+    let output = run(program, "--version", timeout, stop)?;
+    Ok(String::from_utf8_lossy(&output).lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<Vec<u8>, SourceError> {
+    let doing = format!("running {program} {argument}");
+    let output = match process::run(program, &[argument], timeout, stop) {
+        Ok(output) => output,
+        Err(RunError::Io(cause)) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Err(SourceError::denied(doing, "the permission to execute it", cause));
+        }
+        Err(RunError::Io(cause)) => return Err(SourceError::from_io(doing, "", cause)),
+        Err(RunError::Timeout) => return Err(SourceError::Timeout { doing, after: timeout }),
+        Err(RunError::TooMuch) => return Err(SourceError::parse(doing, "it printed more than 4 MiB")),
+        Err(RunError::Stopped) => return Err(SourceError::io(doing, "killed, the agent is stopping")),
+    };
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let cause =
+        if said.is_empty() { output.status.to_string() } else { format!("{}: {said}", output.status) };
+    Err(refusal(doing, &said, cause))
+}
+
+/// Sorts what the tool said: its own words for a missing capability, or the kernel's.
+fn refusal(doing: String, said: &str, cause: String) -> SourceError {
+    let denied = ["CAP_NET_ADMIN", "must be root", "ermission denied", "not permitted"];
+    if denied.iter().any(|words| said.contains(words)) {
+        SourceError::denied(doing, "CAP_NET_ADMIN", cause)
+    } else {
+        SourceError::io(doing, cause)
+    }
+}

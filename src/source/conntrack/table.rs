@@ -1,0 +1,129 @@
+//! The table as a whole: entries, limit, buckets and what else its sysctls say.
+//!
+//! Directories and file names are configured as Telegraf's `inputs.conntrack` takes them: every file is looked for in
+//! every directory, missing ones are passed over, and `ip_conntrack_count` and `nf_conntrack_count` are the same
+//! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
+
+use super::netlink::Socket;
+use crate::metric::table as metrics;
+use crate::metric::{Label, SYSCTL_FILES};
+use crate::reading::Readings;
+use crate::source::SourceError;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where the sysctls are on every kernel there was.
+pub const DIRS: &[&str] = &["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
+
+/// Their names on every kernel there was, and the buckets, which Telegraf leaves to the configuration.
+pub const FILES: &[&str] = &[
+    "ip_conntrack_count",
+    "ip_conntrack_max",
+    "ip_conntrack_buckets",
+    "nf_conntrack_count",
+    "nf_conntrack_max",
+    "nf_conntrack_buckets",
+];
+
+/// A sysctl holds one number; more is not read.
+const MOST: u64 = 4096;
+
+/// What is known of the table in one network namespace.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// Entries in it.
+    pub usage: Option<u64>,
+    /// Entries it may hold; 0 is no limit.
+    pub limit: Option<u64>,
+    /// Buckets of its hash.
+    pub buckets: Option<u64>,
+    /// Further sysctls, by their name without prefix.
+    pub sysctls: Vec<(Arc<str>, f64)>,
+}
+
+/// The name all generations of a file share: what follows the first underscore, as Telegraf has it.
+pub fn name(file: &str) -> &str {
+    file.split_once('_').map_or(file, |(_, name)| name)
+}
+
+/// Reads the sysctls in the calling thread's network namespace.
+pub fn read(dirs: &[String], files: &[String]) -> Result<Table, SourceError> {
+    let mut table = Table::default();
+    for dir in dirs {
+        for file in files {
+            let path = Path::new(dir).join(file);
+            let doing = || format!("reading {}", path.display());
+            let text = match crate::sys::read_limited(&path, MOST) {
+                Ok(text) => text,
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(cause) => {
+                    return Err(SourceError::from_io(doing(), "the permission to read it", cause));
+                }
+            };
+            let value = text.trim();
+            table
+                .set(name(file), value)
+                .ok_or_else(|| SourceError::parse(doing(), format!("`{value}` is not a number")))?;
+        }
+    }
+    Ok(table)
+}
+
+impl Table {
+    /// Takes one sysctl; `None` if its value is not a number.
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "conntrack_count" => self.usage = Some(value.parse().ok()?),
+            "conntrack_max" => self.limit = Some(value.parse().ok()?),
+            "conntrack_buckets" => self.buckets = Some(value.parse().ok()?),
+            _ => {
+                let value: f64 = value.parse().ok().filter(|value: &f64| value.is_finite())?;
+                let known = self.sysctls.iter().any(|(present, _)| **present == *name);
+                if !known && self.sysctls.len() < SYSCTL_FILES {
+                    self.sysctls.push((name.into(), value));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Fills what no sysctl told from netlink, where there is a socket and it may ask.
+    pub fn complete(&mut self, socket: Option<&mut Socket>) {
+        if (self.usage.is_none() || self.limit.is_none())
+            && let Some(global) = socket.and_then(|socket| socket.global().ok())
+        {
+            self.usage = self.usage.or(global.entries);
+            self.limit = self.limit.or(global.limit);
+        }
+    }
+
+    /// Observes what is known.
+    pub fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
+        if let Some(usage) = self.usage {
+            out.observe(metrics::CONNTRACK_TABLE_USAGE, labels, usage);
+        }
+        if let Some(limit) = self.limit {
+            out.observe(metrics::CONNTRACK_TABLE_LIMIT, labels, limit);
+        }
+        if let Some(utilization) = self.utilization() {
+            out.observe(metrics::CONNTRACK_TABLE_UTILIZATION, labels, utilization);
+        }
+        if let Some(buckets) = self.buckets {
+            out.observe(metrics::CONNTRACK_TABLE_BUCKETS, labels, buckets);
+        }
+        for (sysctl, value) in &self.sysctls {
+            let mut labels = labels.to_vec();
+            labels.push((Label::Sysctl, Arc::clone(sysctl)));
+            out.observe(metrics::CONNTRACK_TABLE_SYSCTL, &labels, *value);
+        }
+    }
+
+    /// Share of the limit in use; none where there is no limit.
+    #[allow(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
+    fn utilization(&self) -> Option<f64> {
+        match (self.usage, self.limit) {
+            (Some(usage), Some(limit)) if limit > 0 => Some(usage as f64 / limit as f64),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Stopping: one token that everything which waits looks at.
+//!
+//! A stop has two steps. [`Stop::drain`] leaves time for one last cycle and its export; [`Stop::kill`] ends what is
+//! still running, child processes included.
+
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// The token; clones are the same token.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    draining_since: watch::Sender<Option<Instant>>,
+    killed: OwnedFd,
+}
+
+impl Stop {
+    /// A token that is not stopping.
+    pub fn new() -> std::io::Result<Self> {
+        let killed = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { inner: Arc::new(Inner { draining_since: watch::Sender::new(None), killed }) })
+    }
+
+    /// Stopping begins; what waits has its budget from now on and no more.
+    pub fn drain(&self) {
+        self.inner.draining_since.send_if_modified(|since| match since {
+            None => {
+                *since = Some(Instant::now());
+                true
+            }
+            Some(_) => false,
+        });
+    }
+
+    /// Whether stopping has begun.
+    pub fn draining(&self) -> bool {
+        self.inner.draining_since.borrow().is_some()
+    }
+
+    /// `deadline`, or `budget` after the beginning of the stop if that comes first.
+    pub fn cap(&self, deadline: Instant, budget: Duration) -> Instant {
+        self.inner.draining_since.borrow().map_or(deadline, |since| deadline.min(since + budget))
+    }
+
+    /// Ends `budget` after the beginning of the stop, and never if there is none.
+    pub async fn exhausted(&self, budget: Duration) {
+        let mut watcher = self.inner.draining_since.subscribe();
+        // The sender lives in this token, so the wait cannot fail.
+        if let Ok(since) = watcher.wait_for(Option::is_some).await.map(|since| *since)
+            && let Some(since) = since
+        {
+            tokio::time::sleep_until((since + budget).into()).await;
+        }
+    }
+
+    /// Ends what is still running.
+    pub fn kill(&self) {
+        // An eventfd takes eight bytes or, after 2^64 calls, nothing; either way it stays readable.
+        let _stays_readable = rustix::io::write(&self.inner.killed, &1u64.to_ne_bytes());
+    }
+
+    /// Readable once [`Stop::kill`] was called.
+    pub fn killed(&self) -> BorrowedFd<'_> {
+        self.inner.killed.as_fd()
+    }
+}

@@ -1,0 +1,63 @@
+//! The operating system, one call at a time; the only place with `unsafe`.
+
+use std::io::Read;
+use std::path::Path;
+
+pub mod namespace;
+pub mod netlink;
+pub mod process;
+
+/// CPUs the kernel may ever bring up, by number: `/sys/devices/system/cpu/possible`, for instance `0-3,8`.
+///
+/// The rows of `/proc/net/stat/nf_conntrack` carry no number; row `i` is the `i`-th possible CPU
+/// (`net/netfilter/nf_conntrack_standalone.c`, `ct_cpu_seq_next`). Empty where `/sys` cannot be read: then rows are
+/// numbered as they come.
+pub fn possible_cpus() -> Vec<u32> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    cpu_list(&list).unwrap_or_default()
+}
+
+/// The kernel's list format for CPUs (`Documentation/admin-guide/cputopology.rst`).
+fn cpu_list(list: &str) -> Option<Vec<u32>> {
+    /// `CONFIG_NR_CPUS` has never allowed more.
+    const MOST: u32 = 8192;
+    let mut cpus = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if last >= MOST {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+/// Reads a file up to a size; what is behind it is not read.
+pub fn read_limited(path: impl AsRef<Path>, most: u64) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Release of the running kernel as (version, patch level): `(6, 18)` for `6.18.44`.
+pub fn kernel_release() -> Option<(u32, u32)> {
+    let name = rustix::system::uname();
+    let release = name.release().to_str().ok()?;
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu_list;
+
+    #[test]
+    fn lists_of_cpus_are_read_as_the_kernel_writes_them() {
+        assert_eq!(cpu_list("0-3\n"), Some(vec![0, 1, 2, 3]));
+        assert_eq!(cpu_list("0,2-3,8"), Some(vec![0, 2, 3, 8]));
+        assert_eq!(cpu_list("0"), Some(vec![0]));
+        assert_eq!(cpu_list(""), None);
+        assert_eq!(cpu_list("0-4000000000"), None);
+    }
+}

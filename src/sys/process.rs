@@ -1,0 +1,189 @@
+//! Running a program with a deadline, and what the kernel says of this process.
+//!
+//! The standard library waits for a child without a deadline, and tokio's child needs a runtime on the thread that
+//! starts it, which here is the thread that has entered the network namespace. What is left is a poll over two
+//! pipes.
+
+use crate::stop::Stop;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Most a program may print. `conntrack -S` prints 200 bytes for a CPU, and there are never more than 8192.
+const MOST_OUTPUT: usize = 4 * 1024 * 1024;
+/// Most that is kept of what a program prints on stderr; the rest is read and thrown away.
+const MOST_STDERR: usize = 4 * 1024;
+
+/// What a program that ended in time left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// The beginning of what it printed on stderr.
+    pub stderr: Vec<u8>,
+}
+
+/// Why a program did not give an [`Output`].
+#[derive(Debug)]
+pub enum RunError {
+    /// It could not be started, or its pipes could not be read.
+    Io(io::Error),
+    /// It did not end in time, and was killed and reaped.
+    Timeout,
+    /// It printed more than [`MOST_OUTPUT`], and was killed and reaped.
+    TooMuch,
+    /// The agent is stopping; it was killed and reaped.
+    Stopped,
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Runs a program to its end: C locale, no stdin, a process group of its own (a Ctrl-C on the terminal is for the
+/// agent, which then decides). After `timeout` the whole group is killed and the child is reaped.
+pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) -> Result<Output, RunError> {
+    let deadline = Instant::now() + timeout;
+    let child = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let mut child = Reaped(child);
+    let (stdout, stderr) = drain(&mut child.0, deadline, stop)?;
+    let status = wait(&mut child.0, deadline, stop)?;
+    Ok(Output { status, stdout, stderr })
+}
+
+/// A child that is killed, with its group, and reaped when it goes out of scope, however that happens.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        if !matches!(self.0.try_wait(), Ok(Some(_))) {
+            if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+                // ESRCH: it ended on its own in this very moment.
+                let _gone_already = kill_process_group(group, Signal::KILL);
+            }
+            let _reaped = self.0.wait();
+        }
+    }
+}
+
+/// Reads both pipes to their ends.
+fn drain(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<(Vec<u8>, Vec<u8>), RunError> {
+    let mut stdout = child.stdout.take();
+    let mut stderr = child.stderr.take();
+    let (mut printed, mut complained) = (Vec::new(), Vec::new());
+    let mut chunk = [0; 16 * 1024];
+    while stdout.is_some() || stderr.is_some() {
+        let (out_ready, err_ready) = ready(stdout.as_ref(), stderr.as_ref(), deadline, stop)?;
+        if out_ready && let Some(pipe) = &mut stdout {
+            let length = pipe.read(&mut chunk)?;
+            printed.extend_from_slice(chunk.get(..length).unwrap_or_default());
+            if length == 0 {
+                stdout = None;
+            }
+        }
+        if printed.len() > MOST_OUTPUT {
+            return Err(RunError::TooMuch);
+        }
+        if err_ready && let Some(pipe) = &mut stderr {
+            let length = pipe.read(&mut chunk)?;
+            let room = MOST_STDERR.saturating_sub(complained.len());
+            complained.extend_from_slice(chunk.get(..length.min(room)).unwrap_or_default());
+            if length == 0 {
+                stderr = None;
+            }
+        }
+    }
+    Ok((printed, complained))
+}
+
+/// Waits until one of the pipes can be read, the deadline is over or the agent stops.
+fn ready(
+    stdout: Option<&impl AsFd>,
+    stderr: Option<&impl AsFd>,
+    deadline: Instant,
+    stop: &Stop,
+) -> Result<(bool, bool), RunError> {
+    let mut watched = vec![PollFd::from_borrowed_fd(stop.killed(), PollFlags::IN)];
+    watched.extend(stdout.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+    watched.extend(stderr.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+    let left = deadline.saturating_duration_since(Instant::now());
+    let patience = rustix::event::Timespec::try_from(left).map_err(|_| RunError::Timeout)?;
+    match poll(&mut watched, Some(&patience)) {
+        Ok(0) => return Err(RunError::Timeout),
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
+    let mut events = watched.iter().map(|descriptor| !descriptor.revents().is_empty());
+    if events.next() == Some(true) {
+        return Err(RunError::Stopped);
+    }
+    let out_ready = stdout.is_some() && events.next() == Some(true);
+    let err_ready = stderr.is_some() && events.next() == Some(true);
+    Ok((out_ready, err_ready))
+}
+
+/// Waits for the end of a child that has closed its pipes, which as a rule is now.
+fn wait(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<ExitStatus, RunError> {
+    let mut nap = Duration::from_micros(50);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(RunError::Timeout);
+        }
+        let patience = rustix::event::Timespec::try_from(left.min(nap)).map_err(|_| RunError::Timeout)?;
+        let mut watched = [PollFd::from_borrowed_fd(stop.killed(), PollFlags::IN)];
+        match poll(&mut watched, Some(&patience)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Err(RunError::Stopped),
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        nap = (nap * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// What this process has used: `/proc/self/stat` and `/proc/self/statm` (`proc_pid_stat(5)`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// CPU time in user mode, in seconds.
+    pub user: f64,
+    /// CPU time in the kernel, in seconds.
+    pub system: f64,
+    /// Resident memory in bytes.
+    pub resident: u64,
+}
+
+/// Reads it; `None` where `/proc` is not what it should be.
+pub fn usage() -> Option<Usage> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the program's name in parentheses and may hold anything; the rest is plain.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace().skip(11);
+    let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let resident: u64 =
+        std::fs::read_to_string("/proc/self/statm").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    let ticks = f64::from(u32::try_from(rustix::param::clock_ticks_per_second()).ok()?);
+    let page = u64::try_from(rustix::param::page_size()).ok()?;
+    Some(Usage {
+        user: f64::from(user) / ticks,
+        system: f64::from(system) / ticks,
+        resident: resident * page,
+    })
+}

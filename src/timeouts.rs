@@ -1,0 +1,45 @@
+//! Every time-out of the agent, in one place. What an operator may set is in the configuration; these are the rest.
+
+use std::time::Duration;
+
+/// How long a netlink answer may take; it comes within microseconds or the kernel is in trouble.
+pub const NETLINK: Duration = Duration::from_millis(400);
+
+/// What is left of a cycle after `conntrack -S` was killed, for the next way to answer in.
+pub const GRACE: Duration = Duration::from_millis(500);
+
+/// How long `via: auto` stays with a way before it tries the better ones again.
+pub const SETTLED: Duration = Duration::from_mins(5);
+
+/// How often a wait looks whether the agent is stopping.
+pub const GLANCE: Duration = Duration::from_millis(50);
+
+/// From the signal to the end of the last cycle. The whole of stopping is to take less than 5 s.
+pub const DRAIN: Duration = Duration::from_millis(1500);
+
+/// From the signal to the end of the last export, retries included.
+pub const LAST_EXPORT: Duration = Duration::from_millis(3500);
+
+/// From the signal to the end of everything.
+pub const EXIT: Duration = Duration::from_millis(4500);
+
+/// How long the HTTP endpoint waits for a request, and for a slow client to take the answer.
+pub const HTTP: Duration = Duration::from_secs(10);
+
+/// A last success older than this many intervals makes the agent not ready, but never before [`STALE_LEAST`].
+pub const STALE_INTERVALS: u32 = 3;
+
+/// See [`STALE_INTERVALS`].
+pub const STALE_LEAST: Duration = Duration::from_secs(30);
+
+/// First pause between two tries of one export; it doubles with every try.
+pub const RETRY_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause between two tries of one export.
+pub const RETRY_MOST: Duration = Duration::from_secs(5);
+
+/// How long one HTTP connection may last before it is closed after the request under way.
+pub const CONNECTION: Duration = Duration::from_mins(5);
+
+/// How long a killed child may take to be gone.
+pub const REAP: Duration = Duration::from_millis(300);

@@ -1,0 +1,67 @@
+//! What the agent says of itself: the process, its version, and how its exports end.
+
+use crate::export::ErrorType;
+use crate::metric::Label;
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How the exports of the OTLP exporter ended, under the names of the semantic conventions
+/// (`docs/otel/sdk-metrics.md`).
+#[derive(Debug)]
+pub struct Exports {
+    labels: Vec<(Label, Arc<str>)>,
+    inflight: AtomicU64,
+    exported: Mutex<BTreeMap<Option<ErrorType>, u64>>,
+}
+
+impl Exports {
+    /// Nothing exported yet. `labels` tell which exporter this is.
+    pub fn new(labels: Vec<(Label, Arc<str>)>) -> Self {
+        Self { labels, inflight: AtomicU64::new(0), exported: Mutex::new(BTreeMap::from([(None, 0)])) }
+    }
+
+    /// Data points are handed over.
+    pub fn begin(&self, points: u64) {
+        self.inflight.fetch_add(points, Ordering::Relaxed);
+    }
+
+    /// What became of data points that were handed over.
+    pub fn end(&self, points: u64, error: Option<ErrorType>) {
+        self.inflight.fetch_sub(points, Ordering::Relaxed);
+        let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);
+        *exported.entry(error).or_default() += points;
+    }
+
+    /// The labels of this exporter, with the error if there was one.
+    pub fn labels(&self, error: Option<ErrorType>) -> Vec<(Label, Arc<str>)> {
+        let mut labels = self.labels.clone();
+        labels.extend(error.map(|error| (Label::ErrorType, error.word().into())));
+        labels
+    }
+
+    fn observe(&self, out: &mut Readings) {
+        let exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (error, points) in exported {
+            out.observe(metrics::OTEL_EXPORTED, &self.labels(error), points);
+        }
+        out.observe(metrics::OTEL_INFLIGHT, &self.labels, self.inflight.load(Ordering::Relaxed));
+    }
+}
+
+/// Observes it all.
+pub fn observe(exports: Option<&Exports>, out: &mut Readings) {
+    let version = [(Label::Version, env!("CARGO_PKG_VERSION").into())];
+    out.observe(metrics::CONNSCOPE_BUILD_INFO, &version, 1);
+    if let Some(usage) = crate::sys::process::usage() {
+        let mode = |mode: &str| [(Label::CpuMode, mode.into())];
+        out.observe(metrics::PROCESS_MEMORY_USAGE, &[], usage.resident);
+        out.observe(metrics::PROCESS_CPU_TIME, &mode("user"), usage.user);
+        out.observe(metrics::PROCESS_CPU_TIME, &mode("system"), usage.system);
+    }
+    if let Some(exports) = exports {
+        exports.observe(out);
+    }
+}
