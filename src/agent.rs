@@ -94,11 +94,11 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
     let pushing = enabled && config.export.otlp.protocol != Protocol::None;
     let shared = shared(config, pushing.then(|| Arc::clone(&exports)), stop)?;
     let readers = if enabled { push(config, &shared, &exports, stop)? } else { Vec::new() };
-    let pull = match enabled && (listener.is_some() || readers.is_empty()) {
-        true => {
-            Some(Arc::new(Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?))
-        }
-        false => None,
+    let pull = if enabled && (listener.is_some() || readers.is_empty()) {
+        let pull = Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?;
+        Some(Arc::new(pull))
+    } else {
+        None
     };
     say_start(config, listener.as_ref().map(|(_, address)| *address));
     first_cycle(&readers, pull.as_ref());
