@@ -129,6 +129,7 @@ pub fn limits(config: &Config) -> Limits {
     Limits {
         cpus: crate::sys::possible_cpus().len(),
         namespaces: SOURCES.iter().map(|spec| (spec.namespaces)(config)).max().unwrap_or(1),
+        sources: SOURCES.len(),
     }
 }
 

@@ -128,6 +128,8 @@ pub enum Bound {
     Cpus,
     /// Network namespaces read at once.
     Namespaces,
+    /// Sources at work.
+    Sources,
     /// A number known when the agent was built.
     Values(usize),
 }
@@ -165,7 +167,7 @@ impl Label {
             Self::Netns => Bound::Namespaces,
             Self::Field => Bound::Values(UNKNOWN_FIELDS),
             Self::Sysctl => Bound::Values(SYSCTL_FILES),
-            Self::Source => Bound::Values(crate::source::SOURCES.len()),
+            Self::Source => Bound::Sources,
             Self::Reason => Bound::Values(crate::source::Reason::ALL.len()),
             Self::Via => Bound::Values(3),
             Self::CpuMode => Bound::Values(2),
@@ -186,6 +188,8 @@ pub struct Limits {
     pub cpus: usize,
     /// Network namespaces read at once.
     pub namespaces: usize,
+    /// Sources at work.
+    pub sources: usize,
 }
 
 /// Series of one metric that are always allowed, however few CPUs there are: a `conntrack` that answers for
@@ -201,6 +205,7 @@ impl Metric {
             .map(|label| match label.bound() {
                 Bound::Cpus => limits.cpus,
                 Bound::Namespaces => limits.namespaces,
+                Bound::Sources => limits.sources,
                 Bound::Values(values) => values,
             })
             .fold(1usize, |product, bound| product.saturating_mul(bound.max(1)));

@@ -51,6 +51,7 @@ fn bound(label: Label) -> String {
         Bound::Namespaces => {
             format!("network namespaces read at once, {} with `all`", crate::source::netns::MOST)
         }
+        Bound::Sources => crate::source::SOURCES.len().to_string(),
         Bound::Values(values) => values.to_string(),
     }
 }

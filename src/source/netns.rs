@@ -11,8 +11,8 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Most network namespaces that are read at once; what is over it is counted and left out.
 pub const MOST: usize = 512;
@@ -131,19 +131,22 @@ pub fn visit<T: Send>(
     std::thread::scope(|scope| {
         for _ in 0..THREADS.min(namespaces.len()) {
             scope.spawn(|| {
-                while let Some(namespace) = namespaces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(namespace) = namespaces.get(turn) else { break };
                     let result =
                         catch_unwind(AssertUnwindSafe(|| inside(namespace, &read))).unwrap_or_else(|_| {
                             Err(SourceError::Panicked { message: format!("reading {}", namespace.label) })
                         });
-                    if let Ok(mut visits) = visits.lock() {
-                        visits.push(Visit { namespace: namespace.clone(), result });
-                    }
+                    let visit = Visit { namespace: namespace.clone(), result };
+                    visits.lock().unwrap_or_else(PoisonError::into_inner).push((turn, visit));
                 }
             });
         }
     });
-    visits.into_inner().unwrap_or_default()
+    let mut visits = visits.into_inner().unwrap_or_else(PoisonError::into_inner);
+    visits.sort_unstable_by_key(|(turn, _)| *turn);
+    visits.into_iter().map(|(_, visit)| visit).collect()
 }
 
 fn inside<T>(

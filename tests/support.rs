@@ -1,0 +1,256 @@
+//! What the tests share: network namespaces of their own, the agent as a process, a `conntrack` that says what it is
+//! told to, and a minimal HTTP client.
+
+use connscope::sys::namespace;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long anything is waited for before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A network namespace that lasts as long as this does. No name, no mount: nothing is left behind, whatever happens.
+pub(crate) struct Namespace {
+    file: OwnedFd,
+}
+
+impl Namespace {
+    /// Makes one with loopback up and connection tracking on. `None` where this process may not; in CI it must.
+    pub(crate) fn new() -> Option<Self> {
+        let file = std::thread::spawn(|| {
+            unshare().ok()?;
+            namespace::open(Path::new("/proc/thread-self/ns/net")).ok()
+        })
+        .join()
+        .unwrap();
+        let Some(file) = file else {
+            let why = "needs CAP_SYS_ADMIN to make a network namespace: run it as root or under unshare -Urn";
+            assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {why}");
+            eprintln!("SKIPPED: {why}");
+            return None;
+        };
+        let namespace = Self { file };
+        namespace.run("ip", &["link", "set", "lo", "up"]);
+        namespace.run(
+            "nft",
+            &["add table inet t; add chain inet t o { type filter hook output priority 0; }; \
+               add rule inet t o ct state new accept"],
+        );
+        Some(namespace)
+    }
+
+    /// Does something inside.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            scope
+                .spawn(|| {
+                    namespace::enter(&self.file).unwrap();
+                    work()
+                })
+                .join()
+                .unwrap()
+        })
+    }
+
+    /// Runs a program inside, which must succeed; what it printed.
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.inside(|| Command::new(program).args(arguments).output());
+        let output =
+            output.unwrap_or_else(|error| panic!("{program} is needed (make test installs it): {error}"));
+        assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A path to it, for this process and its children.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
+    /// The kernel's number of it, as `/proc/self/ns/net` shows it.
+    pub(crate) fn inode(&self) -> u64 {
+        namespace::file_identity(Path::new(&self.path())).unwrap().1
+    }
+}
+
+#[allow(unsafe_code, reason = "the tests make the namespaces they work in")]
+fn unshare() -> std::io::Result<()> {
+    // SAFETY: unshare takes no pointers; with CLONE_NEWNET it changes the calling thread and nothing else.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// A program for `--conntrack-command`, in a folder that goes with it.
+pub(crate) struct Script {
+    folder: tempfile::TempDir,
+}
+
+impl Script {
+    /// A shell script; `$DIR` is its folder.
+    pub(crate) fn new(body: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("conntrack");
+        let text = format!("#!/bin/sh\nDIR={}\n{body}\n", folder.path().display());
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder }
+    }
+
+    /// One that prints a text and ends well.
+    pub(crate) fn printing(text: &str) -> Self {
+        let script = Self::new("cat $DIR/output");
+        std::fs::write(script.file("output"), text).unwrap();
+        script
+    }
+
+    /// The program.
+    pub(crate) fn path(&self) -> String {
+        self.file("conntrack").display().to_string()
+    }
+
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+/// The sample of the first README of the exporter that the classic profile stands in for, with its four CPUs.
+pub(crate) const FOUR_CPUS: &str = "\
+cpu=0   \tfound=13 invalid=11258 ignore=100 insert=1 insert_failed=2 drop=3 early_drop=4 error=5 search_restart=76531 
+cpu=1   \tfound=6 invalid=10298 ignore=101 insert=6 insert_failed=7 drop=8 early_drop=9 error=10 search_restart=64577 
+cpu=2   \tfound=16 invalid=17439 ignore=102 insert=11 insert_failed=12 drop=13 early_drop=14 error=2 search_restart=75364 
+cpu=3   \tfound=15 invalid=12065 ignore=103 insert=0 insert_failed=0 drop=0 early_drop=0 error=0 search_restart=66740 
+";
+
+/// Runs the program to its end, without variables of the caller's that would change what it does.
+pub(crate) fn connscope(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+/// The program, ready to be started.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connscope"));
+    command.args(arguments);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The running agent; killed when it goes out of scope.
+pub(crate) struct Agent {
+    child: Child,
+    lines: Receiver<String>,
+    /// What it logged so far, as far as it was looked at.
+    pub(crate) log: Vec<String>,
+}
+
+impl Agent {
+    /// Starts it with JSON logs.
+    pub(crate) fn start(mut command: Command) -> Self {
+        command.args(["--log-format", "json"]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines, log: Vec::new() }
+    }
+
+    /// Waits for a line of the log that contains a text.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("`{text}` was never logged, but: {:#?}", self.log)
+            };
+            self.log.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Where it listens, once it does.
+    pub(crate) fn address(&mut self) -> SocketAddr {
+        let line = self.wait_for("connscope is running");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = line["metrics"].as_str().unwrap();
+        url.trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap()
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end; how long that took.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.log.extend(self.lines.iter());
+                return (status, started.elapsed());
+            }
+            assert!(started.elapsed() < PATIENCE, "the agent does not end: {:#?}", self.log);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// `GET path`: status and body.
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let (status, _, body) = request(address, "GET", path);
+    (status, body)
+}
+
+/// One request over HTTP/1.0: status, headers and body.
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), body.to_owned())
+}
+
+/// The value of a series in an exposition, by its name and labels as printed.
+pub(crate) fn sample(exposition: &str, series: &str) -> Option<f64> {
+    exposition.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Waits until something is so.
+pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
