@@ -74,6 +74,29 @@ pub fn new_stop() -> Result<Stop, AgentError> {
     Stop::new().map_err(|cause| AgentError::Start { doing: "making an eventfd".to_owned(), cause })
 }
 
+/// For the commands that end by themselves: a signal kills the child that is running, which is in a process group
+/// of its own and would outlive the command; the command then ends with what it has.
+pub fn kill_on_signal(stop: &Stop) -> Result<(), AgentError> {
+    let failed = |cause| AgentError::Start { doing: "listening for signals".to_owned(), cause };
+    let stop = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+    let listening = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    drop(listening);
+    let listen = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+        stop.kill();
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;
+    Ok(())
+}
+
 async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
     let failed = |doing: &str| {
         let doing = doing.to_owned();

@@ -227,6 +227,7 @@ fn once(
     let config = source.load(Flags { naming, ..log.flags() })?;
     crate::log::start(config.log);
     let stop = agent::new_stop()?;
+    agent::kill_on_signal(&stop)?;
     let shared = agent::shared(&config, None, &stop)?;
     let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
         .map_err(|error| CliError::Output(error.clone()))?;
@@ -237,6 +238,7 @@ fn once(
 fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
     let config = source.load(Flags::default())?;
     let stop = agent::new_stop()?;
+    agent::kill_on_signal(&stop)?;
     let mut checks: Vec<Check> = Vec::new();
     let mut code = 0;
     for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config)) {

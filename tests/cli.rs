@@ -408,6 +408,22 @@ fn both_signals_end_it_in_time_with_its_child() {
 }
 
 #[test]
+fn a_signal_ends_once_and_its_child() {
+    let script = Script::new("echo $$ > $DIR/pid; exec sleep 1000");
+    let once = ["once", "--conntrack-source", "command", "--conntrack-command", &script.path()];
+    let mut running = Agent::start(command(&once));
+    eventually("the child is running", || {
+        std::fs::read_to_string(script.file("pid")).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    running.signal(Signal::INT);
+    let (status, took) = running.wait();
+    assert_eq!(status.code(), Some(1));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let child = std::fs::read_to_string(script.file("pid")).unwrap();
+    assert!(!std::fs::exists(format!("/proc/{}", child.trim())).unwrap(), "the child outlived the command");
+}
+
+#[test]
 fn a_child_that_hangs_is_killed_at_its_time_out_with_what_it_started() {
     let script = Script::new("sleep 1000 & echo $! > $DIR/pid; wait");
     let file = config_file("sources: {conntrack: {via: command, timeout: 300ms}}\n");
