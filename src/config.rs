@@ -1,20 +1,23 @@
-//! The configuration: facts from the file, the environment and the flags, merged and validated.
+//! The configuration: every key of the file, with its default.
 //!
-//! Nothing is opened here but the file itself. Precedence: flag, then `OTEL_*` variable, then file, then default.
-//! Every value is checked where it is read, so that an error can name its place.
+//! `load` merges the file, the environment and the flags; `values` checks every value where it is read, so that an
+//! error can name its place.
 
 use crate::metric::naming::Profile;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod environment;
+pub mod error;
+pub mod load;
 pub mod values;
 
 pub use environment::Environment;
+pub use error::ConfigError;
+pub use load::Flags;
 pub use values::Listen;
 
 /// Everything the agent is told.
@@ -173,7 +176,7 @@ pub struct Conntrack {
 impl Default for Conntrack {
     fn default() -> Self {
         Self {
-            enabled: crate::source::conntrack::SPEC.default_on,
+            enabled: true,
             via: Via::Auto,
             command: "conntrack".to_owned(),
             timeout: Duration::from_secs(5),
@@ -261,193 +264,4 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Bad input, with its place. `Display` is one readable line.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: cannot be read: {cause}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// Something in the file is wrong.
-    #[error("{}:{line}:{column}: {key}: {message}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: u64,
-        /// Column, from 1.
-        column: u64,
-        /// The key, with the keys it is under.
-        key: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// An environment variable is wrong.
-    #[error("{name}={value}: {message}")]
-    Variable {
-        /// The variable.
-        name: String,
-        /// Its value; a secret is not shown.
-        value: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// A flag is wrong.
-    #[error("{flag} {value}: {message}")]
-    Flag {
-        /// The flag.
-        flag: &'static str,
-        /// Its value.
-        value: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// Values that are fine each do not go together.
-    #[error("{key}: {message}")]
-    Together {
-        /// The keys.
-        key: &'static str,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-/// What the command line sets; `None` leaves it to the rest.
-#[derive(Debug, Default, Clone)]
-pub struct Flags {
-    /// `--otlp-endpoint`
-    pub otlp_endpoint: Option<String>,
-    /// `--otlp-protocol`
-    pub otlp_protocol: Option<Protocol>,
-    /// `--interval`
-    pub interval: Option<String>,
-    /// `--listen`
-    pub listen: Option<String>,
-    /// `--prometheus-naming`
-    pub naming: Option<Profile>,
-    /// `--conntrack-source`
-    pub via: Option<Via>,
-    /// `--conntrack-command`
-    pub command: Option<String>,
-    /// `--log-format`
-    pub format: Option<Format>,
-    /// `--log-level`
-    pub level: Option<Level>,
-}
-
-impl Config {
-    /// Merges the file, the variables that `variable` knows, and the flags.
-    pub fn load(
-        file: Option<&Path>,
-        variable: &dyn Fn(&str) -> Option<String>,
-        flags: &Flags,
-    ) -> Result<Self, ConfigError> {
-        let mut config = match file {
-            None => Self::default(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-                Self::parse(&text, path)?
-            }
-        };
-        environment::apply(&mut config, variable)?;
-        config.apply(flags)?;
-        config.settle()?;
-        Ok(config)
-    }
-
-    /// Reads the text of a configuration file; `path` is for the error.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        // A file of nothing but comments is a file that says nothing.
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            return Ok(Self::default());
-        }
-        let mut key = String::new();
-        serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-            serde_path_to_error::deserialize(deserializer).map_err(|error| {
-                key = error.path().to_string();
-                error.into_inner()
-            })
-        })
-        .map_err(|error| {
-            let (line, column) =
-                error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
-            ConfigError::File { path: path.to_owned(), line, column, key, message }
-        })
-    }
-
-    fn apply(&mut self, flags: &Flags) -> Result<(), ConfigError> {
-        let Export { otlp, prometheus } = &mut self.export;
-        let bad = |flag, value: &str, message| ConfigError::Flag { flag, value: value.to_owned(), message };
-        if let Some(value) = &flags.otlp_endpoint {
-            let endpoint = values::check_endpoint(value);
-            otlp.endpoint = Some(endpoint.map_err(|message| bad("--otlp-endpoint", value, message))?);
-            self.environment.endpoint_as_is = false;
-        }
-        if let Some(value) = &flags.interval {
-            let interval = values::duration(value, values::INTERVAL);
-            otlp.interval = interval.map_err(|message| bad("--interval", value, message))?;
-        }
-        if let Some(value) = &flags.listen {
-            prometheus.listen = value.parse().map_err(|message| bad("--listen", value, message))?;
-        }
-        if let Some(value) = &flags.command {
-            let command = values::check_command(value);
-            self.sources.conntrack.command =
-                command.map_err(|message| bad("--conntrack-command", value, message))?;
-        }
-        otlp.protocol = flags.otlp_protocol.unwrap_or(otlp.protocol);
-        prometheus.naming = flags.naming.unwrap_or(prometheus.naming);
-        self.sources.conntrack.via = flags.via.unwrap_or(self.sources.conntrack.via);
-        self.log.format = flags.format.unwrap_or(self.log.format);
-        self.log.level = flags.level.unwrap_or(self.log.level);
-        Ok(())
-    }
-
-    /// Fills in what follows from the rest, and refuses what does not go together.
-    fn settle(&mut self) -> Result<(), ConfigError> {
-        let otlp = &mut self.export.otlp;
-        let tls = &otlp.tls;
-        if tls.cert_file.is_some() != tls.key_file.is_some() {
-            return Err(ConfigError::Together {
-                key: "export.otlp.tls",
-                message: "cert_file and key_file are set together or not at all".to_owned(),
-            });
-        }
-        let insecure = self.environment.insecure;
-        let as_is = self.environment.endpoint_as_is;
-        let endpoint = values::settle_endpoint(otlp.endpoint.take(), otlp.protocol, insecure, as_is);
-        otlp.endpoint =
-            Some(endpoint.map_err(|message| ConfigError::Together { key: "export.otlp.endpoint", message })?);
-        Ok(())
-    }
-
-    /// The effective configuration as YAML, as `connscope config` prints it. The values of headers are secrets more
-    /// often than not and are left out.
-    pub fn print(&self) -> String {
-        let mut shown = self.clone();
-        for value in shown.export.otlp.headers.values_mut() {
-            "(hidden)".clone_into(value);
-        }
-        let mut text = self.environment.comment();
-        match serde_saphyr::to_string(&shown) {
-            Ok(yaml) => text.push_str(&yaml),
-            Err(error) => {
-                let _infallible = writeln!(text, "# cannot be printed: {error}");
-            }
-        }
-        text
-    }
-
-    /// The JSON Schema of the file.
-    pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
-    }
 }

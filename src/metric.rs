@@ -5,9 +5,12 @@
 
 use std::marker::PhantomData;
 
+pub mod label;
 pub mod naming;
 pub mod reference;
 pub mod table;
+
+pub use label::{Bound, Label};
 
 /// One row of the table: everything that is ever said about a metric, said once.
 #[derive(Debug)]
@@ -86,99 +89,6 @@ pub enum Value {
     I64(i64),
     /// Value of a [`Number::F64`] metric.
     F64(f64),
-}
-
-/// The attributes there are. A label that is not here cannot be observed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Label {
-    /// Logical CPU the kernel counted on.
-    Cpu,
-    /// Network namespace that was read.
-    Netns,
-    /// Kernel word of a counter that the table has no row for.
-    Field,
-    /// Name of a sysctl file without its `ip_` or `nf_` prefix.
-    Sysctl,
-    /// Name of a source.
-    Source,
-    /// Why a source failed.
-    Reason,
-    /// Way a source is read.
-    Via,
-    /// Version of the agent.
-    Version,
-    /// `user` or `system` (semantic conventions).
-    CpuMode,
-    /// Name of an SDK component (semantic conventions).
-    ComponentName,
-    /// Type of an SDK component (semantic conventions).
-    ComponentType,
-    /// Why an export failed (semantic conventions).
-    ErrorType,
-    /// Host the exporter sends to (semantic conventions).
-    ServerAddress,
-    /// Port the exporter sends to (semantic conventions).
-    ServerPort,
-}
-
-/// How many values a label can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// Possible CPUs of this machine.
-    Cpus,
-    /// Network namespaces read at once.
-    Namespaces,
-    /// Sources at work.
-    Sources,
-    /// A number known when the agent was built.
-    Values(usize),
-}
-
-/// Counters that a kernel newer than the table may add before they are left out.
-pub const UNKNOWN_FIELDS: usize = 16;
-/// Sysctl files that `table.files` may name.
-pub const SYSCTL_FILES: usize = 64;
-
-impl Label {
-    /// Attribute key, equal in OTLP and (with `.` as `_`) in Prometheus.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Netns => "netns",
-            Self::Field => "field",
-            Self::Sysctl => "sysctl",
-            Self::Source => "source",
-            Self::Reason => "reason",
-            Self::Via => "via",
-            Self::Version => "version",
-            Self::CpuMode => "cpu.mode",
-            Self::ComponentName => "otel.component.name",
-            Self::ComponentType => "otel.component.type",
-            Self::ErrorType => "error.type",
-            Self::ServerAddress => "server.address",
-            Self::ServerPort => "server.port",
-        }
-    }
-
-    /// How many values it takes at most.
-    pub fn bound(self) -> Bound {
-        match self {
-            Self::Cpu => Bound::Cpus,
-            Self::Netns => Bound::Namespaces,
-            Self::Field => Bound::Values(UNKNOWN_FIELDS),
-            Self::Sysctl => Bound::Values(SYSCTL_FILES),
-            Self::Source => Bound::Sources,
-            Self::Reason => Bound::Values(crate::source::Reason::ALL.len()),
-            Self::Via => Bound::Values(3),
-            Self::CpuMode => Bound::Values(2),
-            Self::ErrorType => Bound::Values(crate::export::ErrorType::BOUND),
-            Self::Version
-            | Self::ComponentName
-            | Self::ComponentType
-            | Self::ServerAddress
-            | Self::ServerPort => Bound::Values(1),
-        }
-    }
 }
 
 /// What this machine and this configuration make of the bounds that are not known at build time.

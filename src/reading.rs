@@ -2,7 +2,7 @@
 
 use crate::metric::table::METRICS;
 use crate::metric::{Handle, Label, Metric, Value};
-use crate::source::SourceError;
+use crate::source::error::SourceError;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
 //! What the agent says of itself: the process, its version, and how its exports end.
 
-use crate::export::ErrorType;
-use crate::metric::Label;
+use crate::metric::label::{ErrorType, Label};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
 use super::Protocol;
+use crate::metric::label::{NAMESPACES, SYSCTL_FILES};
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::de::Error;
@@ -220,12 +221,24 @@ pub fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
 /// `sources.*.netns`
 pub fn netns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let entries = one_or_many(deserializer)?;
-    if entries.len() > crate::source::netns::MOST {
-        return Err(D::Error::custom(format!("at most {} can be read", crate::source::netns::MOST)));
+    if entries.len() > NAMESPACES {
+        return Err(D::Error::custom(format!("at most {NAMESPACES} can be read")));
     }
-    match entries.iter().find_map(|entry| crate::source::netns::refuse(entry)) {
+    match entries.iter().find_map(|entry| refuse_netns(entry)) {
         Some(message) => Err(D::Error::custom(message)),
         None => Ok(entries),
+    }
+}
+
+/// Why a configured namespace entry cannot be one; `None` if it can.
+fn refuse_netns(entry: &str) -> Option<String> {
+    match entry.strip_prefix("pid:") {
+        Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,
+        Some(_) => Some(format!("`{entry}`: after `pid:` comes a process number")),
+        None if entry.is_empty() || entry == "." || entry == ".." => {
+            Some(format!("`{entry}` is neither a name, a path nor pid:N"))
+        }
+        None => None,
     }
 }
 
@@ -254,8 +267,8 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 /// `sources.conntrack.table.files`
 pub fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let files = Vec::<String>::deserialize(deserializer)?;
-    if files.len() > crate::metric::SYSCTL_FILES {
-        return Err(D::Error::custom(format!("at most {} can be read", crate::metric::SYSCTL_FILES)));
+    if files.len() > SYSCTL_FILES {
+        return Err(D::Error::custom(format!("at most {SYSCTL_FILES} can be read")));
     }
     match files.iter().find(|file| file.is_empty() || file.contains('/')) {
         Some(file) => {

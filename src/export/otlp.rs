@@ -5,9 +5,9 @@
 //! exporter cannot do what is asked of this one: split what is larger than a message may be (`ResourceMetrics` cannot be
 //! made outside the SDK), tell how many points a receiver rejected, say what the receiver said, and read certificates.
 
-use super::{ErrorType, Reader, Shared};
+use super::{Reader, Shared};
 use crate::config::{Config, Otlp, Protocol};
-use crate::metric::Label;
+use crate::metric::label::{ErrorType, Label};
 use crate::metric::naming::Profile;
 use crate::metric::table as metrics;
 use crate::stop::Stop;

@@ -49,7 +49,7 @@ fn bound(label: Label) -> String {
     match label.bound() {
         Bound::Cpus => "possible CPUs of the machine".to_owned(),
         Bound::Namespaces => {
-            format!("network namespaces read at once, {} with `all`", crate::source::netns::MOST)
+            format!("network namespaces read at once, {} with `all`", super::label::NAMESPACES)
         }
         Bound::Sources => crate::source::SOURCES.len().to_string(),
         Bound::Values(values) => values.to_string(),

@@ -6,20 +6,21 @@
 //! before any sum.
 
 use super::netns::{self, Visit};
-use super::{Check, Reason, Source, SourceError, SourceSpec};
+use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::{Config, Conntrack as Settings, Cpu, Via};
+use crate::metric::label::{Label, NAMESPACES, UNKNOWN_FIELDS};
 use crate::metric::table as metrics;
-use crate::metric::{Label, UNKNOWN_FIELDS};
 use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
 use crate::timeouts;
+use ask::{Answer, Asking, Choice, Way, ways};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use table::Table;
 
+pub mod ask;
 pub mod command;
 pub mod fields;
 pub mod netlink;
@@ -30,12 +31,11 @@ pub mod unwrap;
 /// The source as the agent knows it.
 pub const SPEC: SourceSpec = SourceSpec {
     name: "conntrack",
-    default_on: true,
     enabled: |config| config.sources.conntrack.enabled,
     deadline: |config| config.sources.conntrack.timeout + timeouts::GRACE,
     namespaces: |config| match config.sources.conntrack.netns.as_slice() {
         [] => 1,
-        names if names.iter().any(|name| name == "all") => netns::MOST,
+        names if names.iter().any(|name| name == "all") => NAMESPACES,
         names => names.len(),
     },
     build: |config, stop| Ok(Box::new(Conntrack::new(&config.sources.conntrack, stop))),
@@ -47,192 +47,6 @@ pub const SPEC: SourceSpec = SourceSpec {
         readable && checks.iter().all(|check| check.via != "netns" || check.works())
     },
 };
-
-/// A way to the counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
-    Command,
-    Netlink,
-    Procfs,
-}
-
-impl Way {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::Netlink => "netlink",
-            Self::Procfs => "procfs",
-        }
-    }
-}
-
-fn ways(via: Via) -> &'static [Way] {
-    match via {
-        Via::Auto => &[Way::Command, Way::Netlink, Way::Procfs],
-        Via::Command => &[Way::Command],
-        Via::Netlink => &[Way::Netlink],
-        Via::Procfs => &[Way::Procfs],
-    }
-}
-
-/// How to ask; the same for every namespace.
-struct Asking {
-    command: String,
-    timeout: Duration,
-    dirs: Vec<String>,
-    files: Vec<String>,
-    release: Option<(u32, u32)>,
-    possible: Vec<u32>,
-    stop: Stop,
-}
-
-/// What one network namespace answered.
-struct Answer {
-    statistics: Result<(Way, Statistics), SourceError>,
-    /// Ways that were tried before, and why they did not do.
-    refused: Vec<(Way, SourceError)>,
-    expectations: Option<Statistics>,
-    table: Result<Table, SourceError>,
-}
-
-impl Asking {
-    fn new(settings: &Settings, stop: &Stop) -> Self {
-        let or = |configured: &[String], standard: &[&str]| match configured {
-            [] => standard.iter().map(ToString::to_string).collect(),
-            configured => configured.to_vec(),
-        };
-        Self {
-            command: settings.command.clone(),
-            timeout: settings.timeout,
-            dirs: or(&settings.table.dirs, table::DIRS),
-            files: or(&settings.table.files, table::FILES),
-            release: crate::sys::kernel_release(),
-            possible: crate::sys::possible_cpus(),
-            stop: stop.clone(),
-        }
-    }
-
-    /// Asks in the calling thread's namespace, by the first of `ways` that works. `socket` is kept for the next time
-    /// where there is a next time.
-    fn ask(&self, ways: &[Way], socket: &mut Option<netlink::Socket>) -> Answer {
-        let mut refused = Vec::new();
-        let mut statistics = None;
-        for way in ways {
-            match self.ask_by(*way, socket) {
-                Ok(answer) => {
-                    statistics = Some((*way, answer));
-                    break;
-                }
-                Err(error) => refused.push((*way, error)),
-            }
-        }
-        let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
-        let mut table = table::read(&self.dirs, &self.files);
-        if native && let Ok(table) = &mut table {
-            table.complete(connected(socket).ok());
-        }
-        let expectations = match &statistics {
-            // The file has them in its own columns; without statistics there is nothing to add them to.
-            Some((Way::Command | Way::Netlink, _)) => {
-                connected(socket).ok().and_then(|socket| socket.expectations().ok())
-            }
-            _ => None,
-        };
-        let statistics = match statistics {
-            Some(statistics) => Ok(statistics),
-            None => Err(worst(&mut refused)),
-        };
-        Answer { statistics, refused, expectations, table }
-    }
-
-    fn ask_by(&self, way: Way, socket: &mut Option<netlink::Socket>) -> Result<Statistics, SourceError> {
-        match way {
-            Way::Command => command::ask(&self.command, self.timeout, &self.stop),
-            Way::Procfs => procfs::ask(self.release, &self.possible),
-            Way::Netlink => {
-                let answer = connected(socket)?.statistics();
-                if answer.is_err() {
-                    // What is still in the socket would be taken for the answer to the next question.
-                    *socket = None;
-                }
-                answer
-            }
-        }
-    }
-}
-
-/// The socket, opened if it is not.
-fn connected(socket: &mut Option<netlink::Socket>) -> Result<&mut netlink::Socket, SourceError> {
-    match socket {
-        Some(socket) => Ok(socket),
-        None => Ok(socket.insert(netlink::Socket::open(timeouts::NETLINK)?)),
-    }
-}
-
-/// One error for all the ways that failed: the one the operator can do most about, with all of them as its cause.
-fn worst(refused: &mut Vec<(Way, SourceError)>) -> SourceError {
-    if let [_] = refused.as_slice()
-        && let Some((_, error)) = refused.pop()
-    {
-        return error;
-    }
-    let doing = "reading the connection tracking statistics".to_owned();
-    let all = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
-    let has = |reason| refused.iter().any(|(_, error)| error.reason() == reason);
-    let capability = refused.iter().find_map(|(_, error)| error.capability());
-    match capability {
-        Some(capability) => SourceError::denied(doing, capability, all),
-        None if has(Reason::Parse) => SourceError::parse(doing, all),
-        None if has(Reason::Io) || has(Reason::Timeout) => SourceError::io(doing, all),
-        None => SourceError::absent(doing, all),
-    }
-}
-
-/// The way in use, and how long the better ones are left alone.
-struct Choice {
-    ways: &'static [Way],
-    /// Position in `ways` of the first that is tried.
-    first: usize,
-    again_at: Option<Instant>,
-    logged: Option<Way>,
-}
-
-impl Choice {
-    fn new(via: Via) -> Self {
-        Self { ways: ways(via), first: 0, again_at: None, logged: None }
-    }
-
-    fn candidates(&mut self) -> &'static [Way] {
-        if self.again_at.is_some_and(|again_at| Instant::now() >= again_at) {
-            self.first = 0;
-            self.again_at = None;
-        }
-        self.ways.get(self.first..).unwrap_or(self.ways)
-    }
-
-    /// Settles on the best way that worked anywhere in this cycle; says so where it is another than before.
-    fn settle(&mut self, used: Option<Way>, refused: &BTreeMap<Way, SourceError>) {
-        let Some(used) = used else {
-            self.first = 0;
-            return;
-        };
-        let position = self.ways.iter().position(|way| *way == used).unwrap_or(0);
-        if position > self.first {
-            self.first = position;
-            self.again_at = Some(Instant::now() + timeouts::SETTLED);
-        }
-        if self.logged != Some(used) {
-            self.logged = Some(used);
-            let via = used.word();
-            let not = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
-            if not.is_empty() {
-                tracing::info!(source = SPEC.name, via, "reading the connection tracking statistics");
-            } else {
-                tracing::info!(source = SPEC.name, via, not, "reading the connection tracking statistics");
-            }
-        }
-    }
-}
 
 /// The source.
 pub struct Conntrack {

@@ -6,6 +6,7 @@
 //! everybody else has let go.
 
 use super::{SourceError, chain};
+use crate::metric::label::NAMESPACES;
 use crate::sys::namespace::{self, Identity};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Most network namespaces that are read at once; what is over it is counted and left out.
-pub const MOST: usize = 512;
 
 /// Threads that read at the same time: one namespace that hangs must not keep the others waiting, and the reading
 /// itself is a matter of microseconds.
@@ -36,7 +34,7 @@ pub struct Namespace {
 /// What there is to read.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// At most [`MOST`].
+    /// At most [`NAMESPACES`].
     pub namespaces: Vec<Namespace>,
     /// How many more there are.
     pub left_out: usize,
@@ -75,7 +73,7 @@ pub fn find(configured: &[String]) -> Found {
 
 impl Found {
     fn add(&mut self, label: String, path: PathBuf) {
-        if self.namespaces.len() < MOST {
+        if self.namespaces.len() < NAMESPACES {
             self.namespaces.push(Namespace { label: label.into(), path });
         } else {
             self.left_out += 1;
@@ -159,18 +157,6 @@ fn inside<T>(
     namespace::enter(&file).map_err(failed)?;
     let identity = namespace::identity().map_err(failed)?;
     Ok((identity, read()?))
-}
-
-/// Why a configured namespace entry cannot be one; `None` if it can.
-pub fn refuse(entry: &str) -> Option<String> {
-    match entry.strip_prefix("pid:") {
-        Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,
-        Some(_) => Some(format!("`{entry}`: after `pid:` comes a process number")),
-        None if entry.is_empty() || entry == "." || entry == ".." => {
-            Some(format!("`{entry}` is neither a name, a path nor pid:N"))
-        }
-        None => None,
-    }
 }
 
 /// The errors of several ways as one text, for the log.

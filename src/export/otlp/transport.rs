@@ -3,7 +3,7 @@
 //! What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
 
 use crate::config::{Compression, Otlp, Protocol, Tls};
-use crate::export::ErrorType;
+use crate::metric::label::ErrorType;
 use crate::source::chain;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{

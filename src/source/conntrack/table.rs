@@ -5,8 +5,8 @@
 //! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
 
 use super::netlink::Socket;
+use crate::metric::label::{Label, SYSCTL_FILES};
 use crate::metric::table as metrics;
-use crate::metric::{Label, SYSCTL_FILES};
 use crate::reading::Readings;
 use crate::source::SourceError;
 use std::path::Path;

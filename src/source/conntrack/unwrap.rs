@@ -34,7 +34,7 @@ const PLAUSIBLE: u64 = 1 << 31;
 const PATIENCE: u64 = 60;
 
 /// Most namespaces that are remembered, those that are gone included.
-const MOST: usize = 2 * crate::source::netns::MOST;
+const MOST: usize = 2 * crate::metric::label::NAMESPACES;
 
 /// Everything that was unwrapped, by network namespace.
 #[derive(Debug, Default)]

@@ -1,0 +1,218 @@
+//! Asking for the connection tracking statistics: which of the three ways, and what else is asked on the occasion.
+
+use super::fields::Statistics;
+use super::table::{self, Table};
+use super::{command, netlink, procfs};
+use crate::config::{Conntrack as Settings, Via};
+use crate::source::{Reason, SourceError, netns};
+use crate::stop::Stop;
+use crate::timeouts;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A way to the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// `conntrack -S`.
+    Command,
+    /// ctnetlink.
+    Netlink,
+    /// `/proc/net/stat/nf_conntrack`.
+    Procfs,
+}
+
+impl Way {
+    /// Its word in the configuration, and the value of the label `via`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Netlink => "netlink",
+            Self::Procfs => "procfs",
+        }
+    }
+}
+
+/// The ways to try, the best first.
+pub fn ways(via: Via) -> &'static [Way] {
+    match via {
+        Via::Auto => &[Way::Command, Way::Netlink, Way::Procfs],
+        Via::Command => &[Way::Command],
+        Via::Netlink => &[Way::Netlink],
+        Via::Procfs => &[Way::Procfs],
+    }
+}
+
+/// How to ask; the same for every namespace.
+pub struct Asking {
+    /// The conntrack program.
+    pub command: String,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Directories of the sysctls.
+    pub dirs: Vec<String>,
+    /// Their names.
+    pub files: Vec<String>,
+    release: Option<(u32, u32)>,
+    possible: Vec<u32>,
+    stop: Stop,
+}
+
+/// What one network namespace answered.
+pub struct Answer {
+    /// The counters, and the way that gave them.
+    pub statistics: Result<(Way, Statistics), SourceError>,
+    /// Ways that were tried before, and why they did not do.
+    pub refused: Vec<(Way, SourceError)>,
+    /// The counters of expectations, where they do not come with the others.
+    pub expectations: Option<Statistics>,
+    /// The table as a whole.
+    pub table: Result<Table, SourceError>,
+}
+
+impl Asking {
+    /// What the settings say, and what this machine is.
+    pub fn new(settings: &Settings, stop: &Stop) -> Self {
+        let or = |configured: &[String], standard: &[&str]| match configured {
+            [] => standard.iter().map(ToString::to_string).collect(),
+            configured => configured.to_vec(),
+        };
+        Self {
+            command: settings.command.clone(),
+            timeout: settings.timeout,
+            dirs: or(&settings.table.dirs, table::DIRS),
+            files: or(&settings.table.files, table::FILES),
+            release: crate::sys::kernel_release(),
+            possible: crate::sys::possible_cpus(),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Asks in the calling thread's namespace, by the first of `ways` that works. `socket` is kept for the next time
+    /// where there is a next time.
+    pub fn ask(&self, ways: &[Way], socket: &mut Option<netlink::Socket>) -> Answer {
+        let mut refused = Vec::new();
+        let mut statistics = None;
+        for way in ways {
+            match self.ask_by(*way, socket) {
+                Ok(answer) => {
+                    statistics = Some((*way, answer));
+                    break;
+                }
+                Err(error) => refused.push((*way, error)),
+            }
+        }
+        let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
+        let mut table = table::read(&self.dirs, &self.files);
+        if native && let Ok(table) = &mut table {
+            table.complete(connected(socket).ok());
+        }
+        let expectations = match &statistics {
+            // The file has them in its own columns; without statistics there is nothing to add them to.
+            Some((Way::Command | Way::Netlink, _)) => {
+                connected(socket).ok().and_then(|socket| socket.expectations().ok())
+            }
+            _ => None,
+        };
+        let statistics = match statistics {
+            Some(statistics) => Ok(statistics),
+            None => Err(worst(&mut refused)),
+        };
+        Answer { statistics, refused, expectations, table }
+    }
+
+    /// Asks one way.
+    pub fn ask_by(&self, way: Way, socket: &mut Option<netlink::Socket>) -> Result<Statistics, SourceError> {
+        match way {
+            Way::Command => command::ask(&self.command, self.timeout, &self.stop),
+            Way::Procfs => procfs::ask(self.release, &self.possible),
+            Way::Netlink => {
+                let answer = connected(socket)?.statistics();
+                if answer.is_err() {
+                    // What is still in the socket would be taken for the answer to the next question.
+                    *socket = None;
+                }
+                answer
+            }
+        }
+    }
+}
+
+/// The socket, opened if it is not.
+fn connected(socket: &mut Option<netlink::Socket>) -> Result<&mut netlink::Socket, SourceError> {
+    match socket {
+        Some(socket) => Ok(socket),
+        None => Ok(socket.insert(netlink::Socket::open(timeouts::NETLINK)?)),
+    }
+}
+
+/// One error for all the ways that failed: the one the operator can do most about, with all of them as its cause.
+fn worst(refused: &mut Vec<(Way, SourceError)>) -> SourceError {
+    if let [_] = refused.as_slice()
+        && let Some((_, error)) = refused.pop()
+    {
+        return error;
+    }
+    let doing = "reading the connection tracking statistics".to_owned();
+    let all = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+    let has = |reason| refused.iter().any(|(_, error)| error.reason() == reason);
+    let capability = refused.iter().find_map(|(_, error)| error.capability());
+    match capability {
+        Some(capability) => SourceError::denied(doing, capability, all),
+        None if has(Reason::Parse) => SourceError::parse(doing, all),
+        None if has(Reason::Io) || has(Reason::Timeout) => SourceError::io(doing, all),
+        None => SourceError::absent(doing, all),
+    }
+}
+
+/// The way in use, and how long the better ones are left alone.
+pub struct Choice {
+    ways: &'static [Way],
+    /// Position in `ways` of the first that is tried.
+    first: usize,
+    again_at: Option<Instant>,
+    logged: Option<Way>,
+}
+
+impl Choice {
+    /// Nothing tried yet.
+    pub fn new(via: Via) -> Self {
+        Self { ways: ways(via), first: 0, again_at: None, logged: None }
+    }
+
+    /// The ways this cycle tries.
+    pub fn candidates(&mut self) -> &'static [Way] {
+        if self.again_at.is_some_and(|again_at| Instant::now() >= again_at) {
+            self.first = 0;
+            self.again_at = None;
+        }
+        self.ways.get(self.first..).unwrap_or(self.ways)
+    }
+
+    /// Settles on the best way that worked anywhere in this cycle; says so where it is another than before.
+    pub fn settle(&mut self, used: Option<Way>, refused: &BTreeMap<Way, SourceError>) {
+        let Some(used) = used else {
+            self.first = 0;
+            return;
+        };
+        let position = self.ways.iter().position(|way| *way == used).unwrap_or(0);
+        if position > self.first {
+            self.first = position;
+            self.again_at = Some(Instant::now() + timeouts::SETTLED);
+        }
+        if self.logged != Some(used) {
+            self.logged = Some(used);
+            let via = used.word();
+            let not = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+            if not.is_empty() {
+                tracing::info!(source = super::SPEC.name, via, "reading the connection tracking statistics");
+            } else {
+                tracing::info!(
+                    source = super::SPEC.name,
+                    via,
+                    not,
+                    "reading the connection tracking statistics"
+                );
+            }
+        }
+    }
+}

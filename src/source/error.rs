@@ -1,0 +1,133 @@
+//! Why a source could not be read, sorted by what the operator should do about it.
+
+use crate::metric::label::Reason;
+use std::error::Error;
+use std::time::Duration;
+
+/// The cause of an error, as the library that noticed it reported it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a source could not be read, sorted by what the operator should do about it. `Display` says what was being
+/// done; the cause is the error's source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The kernel or the machine does not have it (a module that is not loaded, a tool that is not installed).
+    #[error("{doing}")]
+    Absent {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// It is there, and this process may not.
+    #[error("{doing} (needs {capability})")]
+    Denied {
+        /// What was being done.
+        doing: String,
+        /// The capability that would allow it.
+        capability: &'static str,
+        /// What went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// Reading failed.
+    #[error("{doing}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// The answer could not be understood.
+    #[error("{doing}")]
+    Parse {
+        /// What was being done.
+        doing: String,
+        /// What went wrong.
+        #[source]
+        cause: Option<Cause>,
+    },
+    /// No answer came in time.
+    #[error("{doing}: no answer within {}", humantime::format_duration(*.after))]
+    Timeout {
+        /// What was being done.
+        doing: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The source itself broke; a defect of connscope.
+    #[error("the source panicked: {message}")]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+}
+
+impl SourceError {
+    /// An [`SourceError::Absent`] with its cause.
+    pub fn absent(doing: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Absent { doing: doing.into(), cause: Some(cause.into()) }
+    }
+
+    /// An [`SourceError::Io`] with its cause.
+    pub fn io(doing: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Io { doing: doing.into(), cause: Some(cause.into()) }
+    }
+
+    /// An [`SourceError::Parse`] with its cause.
+    pub fn parse(doing: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self::Parse { doing: doing.into(), cause: Some(cause.into()) }
+    }
+
+    /// An [`SourceError::Denied`] with its cause.
+    pub fn denied(doing: impl Into<String>, capability: &'static str, cause: impl Into<Cause>) -> Self {
+        Self::Denied { doing: doing.into(), capability, cause: Some(cause.into()) }
+    }
+
+    /// Sorts an error of the operating system: missing, forbidden (then `capability` is what is needed) or failed.
+    pub fn from_io(doing: impl Into<String>, capability: &'static str, cause: std::io::Error) -> Self {
+        match cause.kind() {
+            std::io::ErrorKind::NotFound => Self::absent(doing, cause),
+            std::io::ErrorKind::PermissionDenied => Self::denied(doing, capability, cause),
+            _ => Self::io(doing, cause),
+        }
+    }
+
+    /// Its place in the closed set of reasons.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Absent { .. } => Reason::Absent,
+            Self::Denied { .. } => Reason::Denied,
+            Self::Io { .. } => Reason::Io,
+            Self::Parse { .. } => Reason::Parse,
+            Self::Timeout { .. } => Reason::Timeout,
+            Self::Panicked { .. } => Reason::Panicked,
+        }
+    }
+
+    /// The capability that would have allowed it.
+    pub fn capability(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied { capability, .. } => Some(capability),
+            _ => None,
+        }
+    }
+}
+
+/// An error with all its causes, outermost first, on one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = one_line(error);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&one_line(error));
+        cause = error.source();
+    }
+    text
+}
+
+fn one_line(error: &dyn Error) -> String {
+    error.to_string().trim_end().replace('\n', " / ")
+}
