@@ -20,16 +20,18 @@ pub fn parse(output: &[u8]) -> Result<Statistics, Malformed> {
             continue;
         }
         let mut number = None;
+        let mut entries = None;
         let mut fields: Vec<(Field, u64)> = Vec::new();
         for word in row.split_ascii_whitespace() {
             let (key, value) = pair(word).ok_or_else(|| Malformed::Word { line, word: cut(word) })?;
             match key {
                 _ if number.is_none() && key != "cpu" => return Err(Malformed::NoCpu { line }),
                 "cpu" if number.is_none() => number = Some(cpu(value)?),
-                "entries" => statistics.entries = Some(value),
+                "entries" if entries.is_none() => entries = Some(value),
                 _ => {
                     let field = Field::named(key);
-                    if key == "cpu" || fields.iter().any(|(present, _)| *present == field) {
+                    if matches!(key, "cpu" | "entries") || fields.iter().any(|(present, _)| *present == field)
+                    {
                         return Err(Malformed::Twice { line, word: cut(key) });
                     }
                     fields.push((field, value));
@@ -37,6 +39,7 @@ pub fn parse(output: &[u8]) -> Result<Statistics, Malformed> {
             }
         }
         let cpu = number.ok_or(Malformed::NoCpu { line })?;
+        statistics.entries = entries.or(statistics.entries);
         statistics.add(Row { cpu, fields })?;
     }
     if statistics.rows.is_empty() { Err(Malformed::Empty) } else { Ok(statistics) }
@@ -47,7 +50,8 @@ fn pair(word: &str) -> Option<(&str, u64)> {
     let plain = !key.is_empty()
         && key.len() <= 64
         && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    plain.then_some(())?;
+    // `parse` alone would take `+5`, which no kernel prints.
+    (plain && value.bytes().all(|byte| byte.is_ascii_digit())).then_some(())?;
     Some((key, value.parse().ok()?))
 }
 

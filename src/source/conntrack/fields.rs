@@ -196,6 +196,9 @@ pub enum Malformed {
         /// Type that was asked for.
         expected: u16,
     },
+    /// An attribute that is there twice in one message.
+    #[error("attribute {0} is there twice")]
+    Repeated(u16),
     /// A known counter that is not a number.
     #[error("attribute {number} is {length} bytes long")]
     Length {

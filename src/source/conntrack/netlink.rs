@@ -97,7 +97,13 @@ fn walk(
             return Ok(Progress::Interrupted);
         }
         match message.kind {
-            NLMSG_DONE => return Ok(Progress::Done),
+            // Carries what the dump function returned (`netlink_dump` in `net/netlink/af_netlink.c`).
+            NLMSG_DONE => {
+                return Ok(match message.payload.first_chunk().map(|number| i32::from_ne_bytes(*number)) {
+                    Some(number) if number < 0 => Progress::Refused(number.saturating_neg()),
+                    _ => Progress::Done,
+                });
+            }
             NLMSG_OVERRUN => return Ok(Progress::Interrupted),
             NLMSG_ERROR => {
                 let number: &[u8; 4] =
@@ -122,13 +128,16 @@ fn walk(
 /// The numbers among the attributes: (number, value). Attributes of another length than a number's are left out
 /// unless `known` says that they are counters.
 fn numbers(mut attributes: &[u8], known: usize) -> Result<Vec<(u16, u64)>, Malformed> {
-    let mut found = Vec::with_capacity(16);
+    let mut found: Vec<(u16, u64)> = Vec::with_capacity(16);
     while !attributes.is_empty() {
         let [l0, l1, k0, k1] = *attributes.first_chunk().ok_or(Malformed::CutOff(attributes.len()))?;
         let length = usize::from(u16::from_ne_bytes([l0, l1]));
         let number = u16::from_ne_bytes([k0, k1]) & !NLA_FLAGS;
         let payload = attributes.get(4..length).ok_or(Malformed::CutOff(attributes.len()))?;
         attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if found.iter().any(|(present, _)| *present == number) {
+            return Err(Malformed::Repeated(number));
+        }
         if let Ok(bytes) = <[u8; 4]>::try_from(payload) {
             found.push((number, u64::from(u32::from_be_bytes(bytes))));
         } else if let Ok(bytes) = <[u8; 8]>::try_from(payload) {

@@ -25,6 +25,13 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
     if header.first() != Some(&"entries") {
         return Err(Malformed::Word { line: 1, word: cut(header.first().unwrap_or(&"")) });
     }
+    let named: Vec<Field> = header.iter().map(|name| Field::named(name)).collect();
+    let twice =
+        |(column, field): &(usize, &Field)| named.iter().take(*column).any(|earlier| earlier == *field);
+    if let Some((column, _)) = named.iter().enumerate().find(twice) {
+        let name = header.get(column).unwrap_or(&"");
+        return Err(Malformed::Twice { line: 1, word: cut(name) });
+    }
     let mut rows: Vec<Vec<u64>> = Vec::new();
     for (line, row) in lines {
         let values = numbers(row, line)?;
@@ -33,13 +40,12 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
         }
         rows.push(values);
     }
-    let columns: Vec<Option<Field>> = header
-        .iter()
+    let columns: Vec<Option<Field>> = named
+        .into_iter()
         .enumerate()
-        .map(|(column, name)| {
-            let field = Field::named(name);
+        .map(|(column, field)| {
             let counted = rows.iter().any(|row| row.get(column).is_some_and(|value| *value != 0));
-            (*name != "entries" && (counted || alive(&field, &header, release))).then_some(field)
+            (column > 0 && (counted || alive(&field, &header, release))).then_some(field)
         })
         .collect();
     let mut statistics = Statistics::default();
@@ -61,7 +67,12 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
 
 fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
     row.split_ascii_whitespace()
-        .map(|word| u64::from_str_radix(word, 16).map_err(|_| Malformed::Word { line, word: cut(word) }))
+        .map(|word| {
+            // `from_str_radix` alone would take `+1f`, which no kernel prints.
+            let plain = word.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let value = plain.then(|| u64::from_str_radix(word, 16).ok()).flatten();
+            value.ok_or_else(|| Malformed::Word { line, word: cut(word) })
+        })
         .collect()
 }
 
