@@ -12,4 +12,6 @@
 mod cli;
 mod cycle;
 mod kernel;
+mod parsers;
 mod support;
+mod unwrap;
