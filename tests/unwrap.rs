@@ -43,7 +43,7 @@ fn a_counter_that_wraps_goes_on() {
 }
 
 #[test]
-fn a_counter_that_wraps_to_its_former_value_less_one_step_of_2_31_is_followed() {
+fn a_step_of_exactly_2_31_is_still_a_wrap() {
     let mut unwrapper = Unwrapper::default();
     let mut drop = |value| read(&mut unwrapper, HERE, one(&[("drop", value)]))[0];
     assert_eq!(drop((1 << 31) + 5), (1 << 31) + 5);
