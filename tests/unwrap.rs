@@ -3,9 +3,9 @@
 //! The property tests keep the true 64-bit counters themselves, show the unwrapper what a kernel with 32 bits would,
 //! and want the true ones back.
 
+use connscope::metric::label;
 use connscope::source::conntrack::fields::{Field, Row};
 use connscope::source::conntrack::unwrap::Unwrapper;
-use connscope::source::netns;
 use connscope::sys::namespace::Identity;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -165,7 +165,7 @@ fn of_more_namespaces_than_there_can_be_the_longest_gone_are_forgotten() {
         unwrapper.unwrap(namespace, &mut one(&[("drop", 4_294_967_295)]));
         unwrapper.unwrap(namespace, &mut one(&[("drop", 0)]));
     };
-    let others = 100..100 + 2 * netns::MOST as u64;
+    let others = 100..100 + 2 * label::NAMESPACES as u64;
     wrapped(&mut unwrapper, HERE);
     unwrapper.forget_unseen();
     for namespace in others.clone() {

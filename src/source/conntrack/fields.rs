@@ -188,14 +188,6 @@ pub enum Malformed {
     /// A netlink message that ends before it should.
     #[error("message cut off at byte {0}")]
     CutOff(usize),
-    /// A netlink message of another type than was asked for.
-    #[error("message of type {found:#06x} where {expected:#06x} was expected")]
-    Type {
-        /// Type that came.
-        found: u16,
-        /// Type that was asked for.
-        expected: u16,
-    },
     /// An attribute that is there twice in one message.
     #[error("attribute {0} is there twice")]
     Repeated(u16),
