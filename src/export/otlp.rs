@@ -202,7 +202,8 @@ impl Sender {
                 }
             };
             let wait = refusal.retry_after.unwrap_or_else(|| jittered(pause));
-            let too_late = Instant::now() + wait >= deadline;
+            // A receiver may name a time that no clock reaches.
+            let too_late = Instant::now().checked_add(wait).is_none_or(|again| again >= deadline);
             if !refusal.retryable || tried >= TRIES || too_late || self.stop.draining() {
                 return Err(refusal);
             }
