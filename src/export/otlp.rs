@@ -207,7 +207,11 @@ impl Sender {
             if !refusal.retryable || tried >= TRIES || too_late || self.stop.draining() {
                 return Err(refusal);
             }
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // The last cycle is waiting; it has what this message has, and newer.
+                () = self.stop.exhausted(Duration::ZERO) => return Err(refusal),
+            }
             pause = (pause * 2).min(timeouts::RETRY_MOST);
         }
     }
