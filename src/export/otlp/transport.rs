@@ -155,6 +155,11 @@ impl Transport {
     }
 }
 
+/// Whether TLS is spoken to this URL; a scheme may be written in capitals.
+fn is_https(url: &str) -> bool {
+    url.parse().is_ok_and(|uri: hyper::Uri| uri.scheme_str() == Some("https"))
+}
+
 fn grpc_client(
     endpoint: &Endpoint,
     compression: Option<CompressionEncoding>,
@@ -248,20 +253,28 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(name, value);
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none());
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(USER_AGENT)
+                .default_headers(headers.clone())
+                .redirect(reqwest::redirect::Policy::none())
+        };
+        let mut secure = builder();
         if let Some(authority) = pem.authority {
             let authorities = reqwest::Certificate::from_pem_bundle(&authority).map_err(wrong)?;
-            builder = builder.tls_certs_only(authorities);
+            secure = secure.tls_certs_only(authorities);
         }
         if let (Some(mut certificate), Some(key)) = (pem.certificate, pem.key) {
             certificate.push(b'\n');
             certificate.extend(key);
-            builder = builder.identity(reqwest::Identity::from_pem(&certificate).map_err(wrong)?);
+            secure = secure.identity(reqwest::Identity::from_pem(&certificate).map_err(wrong)?);
         }
-        let client = builder.build().map_err(wrong)?;
+        let client = secure.build().or_else(|error| {
+            // The client wants the system's authorities even where it is never to use them, and a small container
+            // has none.
+            if is_https(&url) { Err(error) } else { builder().tls_certs_only([]).build() }
+        });
+        let client = client.map_err(wrong)?;
         Ok(Self { client, url, compression: otlp.compression })
     }
 
