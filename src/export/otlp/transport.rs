@@ -178,7 +178,7 @@ impl Grpc {
             .and_then(|endpoint| endpoint.user_agent(USER_AGENT))
             .map_err(wrong)?
             .connect_timeout(otlp.timeout);
-        if url.starts_with("https://") {
+        if is_https(&url) {
             let mut tls = ClientTlsConfig::new();
             tls = match pem.authority {
                 Some(authority) => tls.ca_certificate(Certificate::from_pem(authority)),
