@@ -26,6 +26,9 @@ const USER_AGENT: &str = concat!("connscope/", env!("CARGO_PKG_VERSION"));
 /// Most of an answer's body that is read.
 const MOST_ANSWER: usize = 64 * 1024;
 
+/// Most characters of what a receiver said that go into the log.
+const MOST_SAID: usize = 200;
+
 /// Why a message was not taken.
 #[derive(Debug)]
 pub struct Refusal {
@@ -142,7 +145,7 @@ impl Transport {
         let rejected = response.partial_success.unwrap_or_default();
         Ok(Rejected {
             points: u64::try_from(rejected.rejected_data_points).unwrap_or(0),
-            message: rejected.error_message,
+            message: clean(&rejected.error_message),
         })
     }
 
@@ -158,6 +161,14 @@ impl Transport {
 /// Whether TLS is spoken to this URL; a scheme may be written in capitals.
 fn is_https(url: &str) -> bool {
     url.parse().is_ok_and(|uri: hyper::Uri| uri.scheme_str() == Some("https"))
+}
+
+/// What somebody else said, fit for a line of the log.
+fn clean(said: &str) -> String {
+    said.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .take(MOST_SAID)
+        .collect()
 }
 
 fn grpc_client(
@@ -219,6 +230,21 @@ impl Grpc {
     }
 }
 
+/// What a status says and its causes add to that; they repeat each other.
+fn causes(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
 fn grpc_refusal(status: &tonic::Status) -> Refusal {
     use tonic::Code;
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
@@ -232,13 +258,14 @@ fn grpc_refusal(status: &tonic::Status) -> Refusal {
         Code::ResourceExhausted => retry_after.is_some(),
         _ => false,
     };
+    // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
+    // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.
+    if std::error::Error::source(status).is_some() {
+        let message = clean(&causes(status));
+        return Refusal { error: ErrorType::CONNECTION, message, retryable: true, retry_after: None };
+    }
     let error = ErrorType::grpc(status.code());
-    // The status is the library's own where the connection failed; what the system said is among its causes.
-    let cause = std::error::Error::source(status).map(chain);
-    let message = match cause {
-        Some(cause) => format!("{}: {}: {cause}", error.word(), status.message()),
-        None => format!("{}: {}", error.word(), status.message()),
-    };
+    let message = format!("{}: {}", error.word(), clean(status.message()));
     Refusal { error, message, retryable, retry_after }
 }
 
@@ -315,10 +342,9 @@ impl Http {
         }
         let said = tonic_types::pb::Status::decode(answer.as_slice())
             .map_or_else(|_| String::from_utf8_lossy(&answer).into_owned(), |status| status.message);
-        let said: String = said.chars().filter(|character| !character.is_control()).take(200).collect();
         Err(Refusal {
             error: ErrorType::http(status.as_u16()),
-            message: format!("{status}: {said}"),
+            message: format!("{status}: {}", clean(&said)),
             retryable: matches!(status.as_u16(), 429 | 502 | 503 | 504),
             retry_after,
         })
