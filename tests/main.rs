@@ -12,6 +12,8 @@
 mod cli;
 mod cycle;
 mod kernel;
+mod otlp;
 mod parsers;
+mod receiver;
 mod support;
 mod unwrap;
