@@ -103,8 +103,9 @@ pub(super) fn apply(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
     let variables = Variables { variable };
-    exporters(config, &variables)?;
     otlp(config, &variables)?;
+    // After the protocol: an exporter that is not named is off, whatever protocol it would speak.
+    exporters(config, &variables)?;
     prometheus(config, &variables)?;
     let environment = &mut config.environment;
     environment.disabled = variables.get("OTEL_SDK_DISABLED", boolean)?.unwrap_or(false);
@@ -152,10 +153,7 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     } else if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", values::check_endpoint)? {
         otlp.endpoint = Some(endpoint);
     }
-    let pushing = otlp.protocol != Protocol::None;
-    if let Some(protocol) = variables.otlp("PROTOCOL", protocol)?
-        && pushing
-    {
+    if let Some(protocol) = variables.otlp("PROTOCOL", protocol)? {
         otlp.protocol = protocol;
     }
     if let Some(headers) = variables.otlp("HEADERS", headers)? {

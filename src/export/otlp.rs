@@ -124,7 +124,10 @@ impl PushMetricExporter for Exporter {
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),
-            Err(error) => Err(OTelSdkError::InternalFailure(error.to_string())),
+            Err(error) => {
+                tracing::error!(%error, "the export broke; this is a defect of connscope");
+                Err(OTelSdkError::InternalFailure(error.to_string()))
+            }
         }
     }
 
@@ -151,13 +154,17 @@ impl Sender {
             let points = split::points(&message);
             self.exports.begin(points);
             match self.send_message(message, deadline).await {
-                Ok(rejected) if rejected.points == 0 && rejected.message.is_empty() => {
+                Ok(rejected) if rejected.points == 0 => {
                     self.exports.end(points, None);
+                    if !rejected.message.is_empty() {
+                        // Nothing was thrown away: a receiver's advice to whoever reads closely.
+                        tracing::debug!(endpoint = self.transport.endpoint(), advice = rejected.message);
+                    }
                 }
                 Ok(rejected) => {
                     let lost = rejected.points.min(points);
                     self.exports.end(points - lost, None);
-                    self.exports.end(lost, (lost > 0).then_some(ErrorType::REJECTED));
+                    self.exports.end(lost, Some(ErrorType::REJECTED));
                     let text = format!("rejected {lost} of {points} data points: {}", rejected.message);
                     worst = worst.and(Err(Refusal::new(ErrorType::REJECTED, text)));
                 }
@@ -233,12 +240,14 @@ impl Sender {
                 tracing::info!(endpoint, failed, "pushing over OTLP again; the counters have lost nothing");
             }
             (before, now, Err(refusal)) if before != now => {
-                tracing::warn!(
-                    endpoint,
-                    error.r#type = refusal.error.word(),
-                    "cannot push over OTLP: {}; tried again in every cycle",
-                    refusal.message
-                );
+                let error_type = refusal.error.word();
+                let (what, then) = match now {
+                    State::Rejecting => {
+                        ("the OTLP receiver throws data points away", "it is sent all of them in every cycle")
+                    }
+                    _ => ("cannot push over OTLP", "tried again in every cycle"),
+                };
+                tracing::warn!(endpoint, error.r#type = error_type, "{what}: {}; {then}", refusal.message);
             }
             _ => {}
         }

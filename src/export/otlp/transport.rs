@@ -333,8 +333,7 @@ impl Http {
         let retry_after = response
             .headers()
             .get(reqwest::header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|value| retry_after(value.to_str().ok()?));
         let answer = read(response).await.map_err(|error| connection_refusal(&error))?;
         if status.is_success() {
             // A receiver that answers with something else (a proxy's page) has taken the message all the same.
@@ -349,6 +348,15 @@ impl Http {
             retry_after,
         })
     }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
 fn gzip(body: &[u8]) -> std::io::Result<Vec<u8>> {
