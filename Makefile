@@ -1,0 +1,45 @@
+# The commands of this project. `.ci/run` runs the very same.
+
+CARGO ?= cargo
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fmt deny bench metrics
+
+help: ## lists the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: compiler ## builds the agent and starts it; flags go into ARGS="--listen off"
+	$(CARGO) run --release --locked -- $(ARGS)
+
+build: compiler ## builds target/release/connscope
+	$(CARGO) build --release --locked
+
+test: compiler ## installs what the tests need, where it may, and runs all of them; ARGS="-- columns" runs some
+	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux
+	.ci/test $(ARGS)
+
+lint: compiler ## formatting, clippy and the documentation's links, every warning an error
+	$(CARGO) fmt --version || rustup component add rustfmt
+	$(CARGO) clippy --version || rustup component add clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+fmt: ## formats the code
+	$(CARGO) fmt
+
+deny: ## licences, versions, sources and advisories of the dependencies
+	.ci/deny
+
+bench: compiler ## measures the sources, the parsers, the exposition and the running agent
+	$(CARGO) bench --locked --bench cycle -- $(ARGS)
+	$(CARGO) bench --locked --bench footprint
+
+metrics: compiler ## writes METRICS.md anew
+	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new
+	mv METRICS.md.new METRICS.md
+
+.PHONY: compiler
+compiler:
+	@.ci/tools cc=build-essential
