@@ -17,3 +17,4 @@ mod parsers;
 mod receiver;
 mod support;
 mod unwrap;
+mod words;
