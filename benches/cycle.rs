@@ -104,10 +104,9 @@ fn parts(criterion: &mut Criterion) {
             .bench_function("part/netlink, expectations", |bencher| bencher.iter(|| socket.expectations()));
     }
     criterion.bench_function("part/identity of the namespace", |bencher| bencher.iter(namespace::identity));
-    let names = |names: &[&str]| -> Vec<String> { names.iter().map(ToString::to_string).collect() };
-    let (dirs, files) = (names(table::DIRS), names(table::FILES));
+    let sysctls = table::Sysctls::new(&connscope::config::Table::default());
     criterion.bench_function("part/sysctls of the table", |bencher| {
-        bencher.iter(|| table::read(&dirs, &files));
+        bencher.iter(|| sysctls.read(None));
     });
 }
 
@@ -250,7 +249,7 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let limits = Limits { cpus: cpus as usize, namespaces: 1 };
+        let limits = Limits { cpus: cpus as usize, namespaces: 1, sources: 1 };
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))
             .expect("a thread can be started");
         let shared = Shared {

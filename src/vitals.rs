@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the exports of the OTLP exporter ended, under the names of the semantic conventions
-/// (`docs/otel/sdk-metrics.md`).
+/// ("Semantic conventions for OpenTelemetry SDK metrics").
 #[derive(Debug)]
 pub struct Exports {
     labels: Vec<(Label, Arc<str>)>,

@@ -133,7 +133,7 @@ fn every_row_knows_its_place_its_labels_are_sorted_and_only_histograms_have_buck
 
 #[test]
 fn the_bound_of_every_metric_stays_below_a_hundred_thousand_on_a_large_machine() {
-    let large = Limits { cpus: 256, namespaces: 16 };
+    let large = Limits { cpus: 256, namespaces: 16, sources: 1 };
     for metric in METRICS {
         let series = metric.cardinality(large);
         assert!((1..100_000).contains(&series), "{}: {series} series", metric.name);
@@ -194,7 +194,7 @@ fn labels(metric: &Metric) -> Vec<(Label, Arc<str>)> {
 }
 
 fn exposition_of_every_row(profile: Profile) -> String {
-    let limits = Limits { cpus: 1, namespaces: 1 };
+    let limits = Limits { cpus: 1, namespaces: 1, sources: 1 };
     let stop = Stop::new().expect("an eventfd can be had");
     let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(OneOfEach))
         .expect("a thread can be started");

@@ -42,10 +42,14 @@ impl Pull {
         let mut families = self.registry.gather();
         let snapshot = self.reader.cycle.last();
         if snapshot.has_readings() {
-            return match render(&mut families) {
-                Ok(text) => Scrape::Exposition(text),
-                Err(error) => Scrape::Nothing(format!("the exposition could not be rendered: {error}\n")),
-            };
+            match render(&mut families) {
+                // The classic names are few: what was read may have none of them.
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => return Scrape::Exposition(text),
+                Err(error) => {
+                    return Scrape::Nothing(format!("the exposition could not be rendered: {error}\n"));
+                }
+            }
         }
         let mut why = String::from("nothing could be collected\n");
         for outcome in &snapshot.outcomes {

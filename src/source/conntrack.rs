@@ -250,14 +250,14 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
             Check::new(SPEC.name, way.word(), result)
         })
         .collect();
-    let table = table::read(&asking.dirs, &asking.files).and_then(|table| match table.usage {
+    let table = asking.sysctls.read(None).and_then(|table| match table.usage {
         Some(usage) => Ok(match table.limit {
             Some(0) => format!("{usage} entries, no limit"),
             Some(limit) => format!("{usage} of {limit} entries"),
             None => format!("{usage} entries"),
         }),
         None => Err(SourceError::absent(
-            format!("looking for conntrack_count in {}", asking.dirs.join(", ")),
+            "looking for the count of entries among the sysctls",
             "there is none; is the module nf_conntrack loaded?",
         )),
     });

@@ -1,7 +1,7 @@
 //! Asking for the connection tracking statistics: which of the three ways, and what else is asked on the occasion.
 
 use super::fields::Statistics;
-use super::table::{self, Table};
+use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
 use crate::config::{Conntrack as Settings, Via};
 use crate::source::{Reason, SourceError, netns};
@@ -48,10 +48,8 @@ pub struct Asking {
     pub command: String,
     /// How long it may take.
     pub timeout: Duration,
-    /// Directories of the sysctls.
-    pub dirs: Vec<String>,
-    /// Their names.
-    pub files: Vec<String>,
+    /// What the table as a whole is read from.
+    pub sysctls: Sysctls,
     release: Option<(u32, u32)>,
     possible: Vec<u32>,
     stop: Stop,
@@ -72,15 +70,10 @@ pub struct Answer {
 impl Asking {
     /// What the settings say, and what this machine is.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
-        let or = |configured: &[String], standard: &[&str]| match configured {
-            [] => standard.iter().map(ToString::to_string).collect(),
-            configured => configured.to_vec(),
-        };
         Self {
             command: settings.command.clone(),
             timeout: settings.timeout,
-            dirs: or(&settings.table.dirs, table::DIRS),
-            files: or(&settings.table.files, table::FILES),
+            sysctls: Sysctls::new(&settings.table),
             release: crate::sys::kernel_release(),
             possible: crate::sys::possible_cpus(),
             stop: stop.clone(),
@@ -102,10 +95,7 @@ impl Asking {
             }
         }
         let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
-        let mut table = table::read(&self.dirs, &self.files);
-        if native && let Ok(table) = &mut table {
-            table.complete(connected(socket).ok());
-        }
+        let table = self.sysctls.read(if native { connected(socket).ok() } else { None });
         let expectations = match &statistics {
             // The file has them in its own columns; without statistics there is nothing to add them to.
             Some((Way::Command | Way::Netlink, _)) => {

@@ -5,18 +5,24 @@
 //! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
 
 use super::netlink::Socket;
+use crate::config::Table as Settings;
 use crate::metric::label::{Label, SYSCTL_FILES};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::source::SourceError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the sysctls are on every kernel there was.
-pub const DIRS: &[&str] = &["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
+/// Where the sysctls are: a directory and the prefix of the files in it. The first is that of every kernel of
+/// today, the second that of the old ones, which newer ones had for compatibility for a while.
+const GENERATIONS: &[(&str, &str)] =
+    &[("/proc/sys/net/netfilter", "nf_conntrack_"), ("/proc/sys/net/ipv4/netfilter", "ip_conntrack_")];
 
-/// Their names on every kernel there was, and the buckets, which Telegraf leaves to the configuration.
-pub const FILES: &[&str] = &[
+/// Where files that are configured without a directory are looked for.
+const DIRS: &[&str] = &["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
+
+/// What is looked for in directories that are configured without files.
+const FILES: &[&str] = &[
     "ip_conntrack_count",
     "ip_conntrack_max",
     "ip_conntrack_buckets",
@@ -42,34 +48,85 @@ pub struct Table {
 }
 
 /// The name all generations of a file share: what follows the first underscore, as Telegraf has it.
-pub fn name(file: &str) -> &str {
+fn name(file: &str) -> &str {
     file.split_once('_').map_or(file, |(_, name)| name)
 }
 
-/// Reads the sysctls in the calling thread's network namespace.
-pub fn read(dirs: &[String], files: &[String]) -> Result<Table, SourceError> {
-    let mut table = Table::default();
-    for dir in dirs {
-        for file in files {
-            let path = Path::new(dir).join(file);
-            let doing = || format!("reading {}", path.display());
-            let text = match crate::sys::read_limited(&path, MOST) {
-                Ok(text) => text,
-                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(cause) => {
-                    return Err(SourceError::from_io(doing(), "the permission to read it", cause));
-                }
-            };
-            let value = text.trim();
-            table
-                .set(name(file), value)
-                .ok_or_else(|| SourceError::parse(doing(), format!("`{value}` is not a number")))?;
+/// Which sysctls are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sysctls {
+    /// Count, limit and buckets, where this kernel has them.
+    Standard,
+    /// Every file in every directory.
+    Configured(Vec<PathBuf>),
+}
+
+impl Sysctls {
+    /// What the configuration says; a list that is empty stands for the usual ones.
+    pub fn new(settings: &Settings) -> Self {
+        if settings.dirs.is_empty() && settings.files.is_empty() {
+            return Self::Standard;
         }
+        let or = |configured: &[String], usual: &[&str]| match configured {
+            [] => usual.iter().map(ToString::to_string).collect(),
+            configured => configured.to_vec(),
+        };
+        let files = or(&settings.files, FILES);
+        let dirs = or(&settings.dirs, DIRS);
+        Self::Configured(
+            dirs.iter().flat_map(|dir| files.iter().map(|file| Path::new(dir).join(file))).collect(),
+        )
     }
-    Ok(table)
+
+    /// Reads them in the calling thread's network namespace. `socket` is asked first for what the standard ones say:
+    /// one question is cheaper than two files.
+    pub fn read(&self, socket: Option<&mut Socket>) -> Result<Table, SourceError> {
+        let mut table = Table::default();
+        match self {
+            Self::Configured(paths) => {
+                for path in paths {
+                    table.read(path)?;
+                }
+                table.complete(socket);
+            }
+            Self::Standard => {
+                table.complete(socket);
+                for (dir, prefix) in GENERATIONS {
+                    let path = |name: &str| Path::new(dir).join(format!("{prefix}{name}"));
+                    for (name, known) in [
+                        ("count", table.usage.is_some()),
+                        ("max", table.limit.is_some()),
+                        ("buckets", table.buckets.is_some()),
+                    ] {
+                        if !known {
+                            table.read(&path(name))?;
+                        }
+                    }
+                    if table.buckets.is_some() || table.limit.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(table)
+    }
 }
 
 impl Table {
+    /// Reads one file, if it is there.
+    fn read(&mut self, path: &Path) -> Result<(), SourceError> {
+        let doing = || format!("reading {}", path.display());
+        let text = match crate::sys::read_limited(path, MOST) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(SourceError::from_io(doing(), "the permission to read it", cause)),
+        };
+        let value = text.trim();
+        let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+        self.set(name(file), value)
+            .ok_or_else(|| SourceError::parse(doing(), format!("`{value}` is not a number")))
+    }
+
     /// Takes one sysctl; `None` if its value is not a number.
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
@@ -87,8 +144,8 @@ impl Table {
         Some(())
     }
 
-    /// Fills what no sysctl told from netlink, where there is a socket and it may ask.
-    pub fn complete(&mut self, socket: Option<&mut Socket>) {
+    /// Fills in from netlink what is not known yet, where there is a socket and it may ask.
+    fn complete(&mut self, socket: Option<&mut Socket>) {
         if (self.usage.is_none() || self.limit.is_none())
             && let Some(global) = socket.and_then(|socket| socket.global().ok())
         {
