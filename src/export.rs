@@ -8,6 +8,7 @@ use crate::cycle::{Cycle, Sources};
 use crate::metric::Limits;
 use crate::metric::naming::Profile;
 use instruments::Recorder;
+use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -54,7 +55,9 @@ impl Reader {
             .with_reader(reader)
             .with_view(instruments::view(shared.limits, profile, exponential_histograms))
             .build();
-        let meter = provider.meter("connscope");
+        let scope =
+            InstrumentationScope::builder("connscope").with_version(env!("CARGO_PKG_VERSION")).build();
+        let meter = provider.meter_with_scope(scope);
         instruments::register(&meter, &cycle, profile);
         shared.recorder.add(&meter, profile);
         Self { provider, cycle }
