@@ -11,6 +11,7 @@ use crate::timeouts;
 use crate::vitals::Exports;
 use crate::web::{self, Web};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
@@ -109,7 +110,7 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
         Listen::Off => None,
         Listen::At { host, port } => {
             let bound = web::bind(host, *port).await;
-            Some(bound.map_err(failed(&format!("listening on {}", config.export.prometheus.listen)))?)
+            Some(bound.map_err(|cause| cannot_listen(&config.export.prometheus.listen, cause))?)
         }
     };
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
@@ -157,6 +158,15 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
     Ok(())
 }
 
+/// An address that is no address of this machine's is bad input; one that is taken is not.
+fn cannot_listen(listen: &Listen, cause: std::io::Error) -> AgentError {
+    let doing = format!("listening on {listen}");
+    match cause.kind() {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => AgentError::Start { doing, cause },
+        _ => AgentError::Input(format!("{doing}: {cause}")),
+    }
+}
+
 /// The readers that drive themselves.
 fn push(
     config: &Config,
@@ -195,6 +205,9 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
     if config.environment.disabled {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
         return;
+    }
+    if address.is_none() && config.export.otlp.protocol == Protocol::None && !config.environment.console {
+        tracing::warn!("nothing is pushed and nothing can be scraped: every way out is off");
     }
     let otlp = match config.export.otlp.protocol {
         Protocol::None => None,

@@ -25,10 +25,13 @@ pub use values::Listen;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the metrics go.
+    #[serde(deserialize_with = "values::section")]
     pub export: Export,
     /// Where they come from.
+    #[serde(deserialize_with = "values::section")]
     pub sources: Sources,
     /// The agent's own log, on stderr.
+    #[serde(deserialize_with = "values::section")]
     pub log: Log,
     /// What only environment variables can say.
     #[serde(skip)]
@@ -40,8 +43,10 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Export {
     /// Push over OTLP.
+    #[serde(deserialize_with = "values::section")]
     pub otlp: Otlp,
     /// Pull by Prometheus.
+    #[serde(deserialize_with = "values::section")]
     pub prometheus: Prometheus,
 }
 
@@ -56,11 +61,11 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// How often: 10ms to 24h.
     #[serde(deserialize_with = "values::interval", serialize_with = "values::print")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "values::duration_schema")]
     pub interval: Duration,
     /// How long one export may take, retries included: 1ms to 10m.
     #[serde(deserialize_with = "values::export_timeout", serialize_with = "values::print")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,
     /// How the messages are compressed.
     pub compression: Compression,
@@ -68,6 +73,7 @@ pub struct Otlp {
     #[serde(deserialize_with = "values::headers")]
     pub headers: BTreeMap<String, String>,
     /// Certificates, for https endpoints.
+    #[serde(deserialize_with = "values::section")]
     pub tls: Tls,
 }
 
@@ -129,7 +135,7 @@ pub struct Tls {
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
     /// `ADDRESS:PORT` of the HTTP endpoint, or `off`.
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "values::listen_schema")]
     pub listen: Listen,
     /// Which names it prints.
     pub naming: Profile,
@@ -146,6 +152,7 @@ impl Default for Prometheus {
 #[serde(deny_unknown_fields, default)]
 pub struct Sources {
     /// Connection tracking statistics.
+    #[serde(deserialize_with = "values::section")]
     pub conntrack: Conntrack,
 }
 
@@ -162,14 +169,16 @@ pub struct Conntrack {
     pub command: String,
     /// How long `conntrack -S` may take before it is killed: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
-    #[schemars(with = "String")]
+    #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,
     /// Counters of each CPU, or their sum.
     pub cpu: Cpu,
     /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "values::netns")]
+    #[schemars(schema_with = "values::netns_schema")]
     pub netns: Vec<String>,
     /// Sysctls of the table.
+    #[serde(deserialize_with = "values::section")]
     pub table: Table,
 }
 
@@ -216,6 +225,7 @@ pub enum Cpu {
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
     /// Directories; empty: `/proc/sys/net/ipv4/netfilter` and `/proc/sys/net/netfilter`.
+    #[serde(deserialize_with = "values::section")]
     pub dirs: Vec<String>,
     /// Files; empty: count, max and buckets with the prefixes `ip_conntrack_` and `nf_conntrack_`.
     #[serde(deserialize_with = "values::files")]

@@ -59,7 +59,10 @@ impl Sources {
         let mut snapshot = Snapshot::empty();
         for (name, pending) in pending {
             let outcome = self.keep(&mut snapshot, name, pending.wait(&self.stop));
-            self.health.note(&outcome);
+            // What is missing because the agent leaves says nothing of the source.
+            if outcome.up || !self.stop.draining() {
+                self.health.note(&outcome);
+            }
             snapshot.outcomes.push(outcome);
         }
         let mut own = Readings::default();
@@ -74,7 +77,7 @@ impl Sources {
     fn keep(&self, snapshot: &mut Snapshot, source: &'static str, answer: Answer) -> Outcome {
         let Answer { readings, result, took } = answer;
         let (readings, mut failures) = readings.into_parts();
-        let count = readings.len();
+        let count = readings.iter().filter(|reading| !reading.metric.is_own()).count();
         self.take(snapshot, readings);
         let up = result.is_ok();
         if let Err(error) = result {
@@ -157,8 +160,10 @@ impl Cycle {
     pub fn snapshot(&self, instrument: usize) -> Arc<Snapshot> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.asked.get(instrument).copied().unwrap_or(true) {
-            state.snapshot = Arc::new(self.sources.ask());
+            // Begun before it is asked: should asking panic, the other instruments are not to ask again.
             state.asked.fill(false);
+            state.snapshot = Arc::new(Snapshot::empty());
+            state.snapshot = Arc::new(self.sources.ask());
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
             *asked = true;

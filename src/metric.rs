@@ -107,6 +107,11 @@ pub struct Limits {
 const LEAST_SERIES: usize = 1024;
 
 impl Metric {
+    /// Whether it is about the agent and not about what the agent is there to read.
+    pub fn is_own(&self) -> bool {
+        self.name.starts_with("connscope.")
+    }
+
     /// How many series the metric may have at most: the product of its labels' bounds.
     pub fn cardinality(&self, limits: Limits) -> usize {
         let product = self

@@ -52,6 +52,11 @@ impl Readings {
         self.failures.push(Failure { part: part.into(), error: Arc::new(error) });
     }
 
+    /// The errors noted so far.
+    pub fn failed(&self) -> impl Iterator<Item = &SourceError> {
+        self.failures.iter().map(|failure| failure.error.as_ref())
+    }
+
     /// The numbers, in the order they were observed.
     pub fn iter(&self) -> impl Iterator<Item = &Reading> {
         self.readings.iter()
@@ -79,7 +84,7 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// How long it took, or how long it was waited for.
     pub took: Duration,
-    /// How many numbers it gave.
+    /// How many numbers it gave, those about the agent itself not included.
     pub readings: usize,
 }
 

@@ -23,7 +23,11 @@ pub const LAST_EXPORT: Duration = Duration::from_millis(3500);
 /// From the signal to the end of everything.
 pub const EXIT: Duration = Duration::from_millis(4500);
 
-/// How long the HTTP endpoint waits for a request, and for a slow client to take the answer.
+/// How long the HTTP endpoint waits for a request on a connection. Shorter than a Prometheus waits for a scrape, so that
+/// connections that say nothing cannot keep it out.
+pub const HTTP_HEADER: Duration = Duration::from_secs(3);
+
+/// How long a connection that has lasted too long may take over the answer under way.
 pub const HTTP: Duration = Duration::from_secs(10);
 
 /// A last success older than this many intervals makes the agent not ready, but never before [`STALE_LEAST`].

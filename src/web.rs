@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 const SCRAPES: usize = 3;
 
 /// Connections at a time; a Prometheus keeps one.
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 128;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -83,7 +83,7 @@ impl Web {
         let mut connection = std::pin::pin!(
             hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(timeouts::HTTP)
+                .header_read_timeout(timeouts::HTTP_HEADER)
                 .serve_connection(TokioIo::new(stream), service)
         );
         // Whoever reads slowly or keeps asking is asked to come again.

@@ -22,7 +22,8 @@ use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_millis(300);
+/// Long enough for a busy machine; only what is meant to be late waits for it.
+const DEADLINE: Duration = Duration::from_secs(2);
 
 /// A source made of a function.
 struct Fake<F>(F);
@@ -171,7 +172,7 @@ fn sources_that_hang_panic_or_talk_nonsense_leave_the_rest_running() {
     for round in 1..=3 {
         let started = Instant::now();
         let text = exposition(pull.scrape());
-        assert!(started.elapsed() < DEADLINE * 4, "{:?}", started.elapsed());
+        assert!(started.elapsed() < DEADLINE * 3, "{:?}", started.elapsed());
         assert_eq!(sample(&text, r#"conntrack_drop_total{cpu="0"}"#), Some(7.0), "{text}");
         for (source, up, reason) in [
             ("hangs", 0.0, "timeout"),
@@ -188,11 +189,31 @@ fn sources_that_hang_panic_or_talk_nonsense_leave_the_rest_running() {
             }
         }
     }
-    // Dropping the readers must not wait for the source that hangs.
+    // Once it is known that it hangs, nobody waits for it any more: not a scrape, and not the end of the readers.
     let started = Instant::now();
+    exposition(pull.scrape());
     drop(pull);
     drop(shared);
-    assert!(started.elapsed() < DEADLINE);
+    assert!(started.elapsed() < DEADLINE, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_slow_source_serves_every_reader_in_turn() {
+    let slow = worker("slow", |out| {
+        std::thread::sleep(DEADLINE * 3 / 4);
+        good(out);
+        Ok(())
+    });
+    let shared = shared(vec![slow]);
+    let pulls = [Pull::new(&shared, Profile::Otel).unwrap(), Pull::new(&shared, Profile::Otel).unwrap()];
+    std::thread::scope(|scope| {
+        for pull in &pulls {
+            scope.spawn(|| {
+                let text = exposition(pull.scrape());
+                assert_eq!(sample(&text, r#"connscope_source_up{source="slow"}"#), Some(1.0));
+            });
+        }
+    });
 }
 
 #[test]

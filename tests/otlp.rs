@@ -769,7 +769,7 @@ fn a_receiver_that_an_unknown_authority_signed_gets_nothing() {
                 &[
                     ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
                     ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
-                    ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
+                    ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
                     (variable, known.file().as_text()),
                 ],
                 &["--interval", "20ms"],
@@ -795,7 +795,7 @@ fn the_client_certificate_is_shown_to_a_receiver_that_wants_one() {
         let mut variables = vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "300"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
         ];
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("connscope.yaml");

@@ -30,8 +30,7 @@ impl Namespace {
         .unwrap();
         let Some(file) = file else {
             let why = "needs CAP_SYS_ADMIN to make a network namespace: run it as root or under unshare -Urn";
-            assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {why}");
-            eprintln!("SKIPPED: {why}");
+            skipped(why);
             return None;
         };
         let namespace = Self { file };
@@ -75,6 +74,14 @@ impl Namespace {
     pub(crate) fn inode(&self) -> u64 {
         namespace::file_identity(Path::new(&self.path())).unwrap().1
     }
+}
+
+/// Says that a test could not run, where it is seen: what a test prints with `eprintln` is shown only if it fails.
+#[allow(clippy::explicit_write, reason = "eprintln is captured, this is not")]
+pub(crate) fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {why}");
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "SKIPPED: {name}: {why}").unwrap();
 }
 
 #[allow(unsafe_code, reason = "the tests make the namespaces they work in")]

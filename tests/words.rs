@@ -318,7 +318,9 @@ fn what_config_prints_can_be_loaded_again() {
         let config = load(Some(&root().join(&example)));
         let dir = tempfile::tempdir().expect("a directory can be made");
         let printed = dir.path().join("printed.yaml");
-        std::fs::write(&printed, config.print()).expect("the file can be written");
+        // The values of headers are hidden; whoever loads the file puts them back.
+        let text = config.print().replace("(hidden)", "secret");
+        std::fs::write(&printed, text).expect("the file can be written");
         assert_eq!(load(Some(&printed)).print(), config.print(), "{example}");
     }
 }

@@ -37,6 +37,8 @@ impl Environment {
     pub fn comment(&self) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            // A line break in a value must not end the comment.
+            let value = value.to_string().escape_debug().to_string();
             let _infallible = writeln!(text, "# from the environment: {name} {value}");
         };
         if self.disabled {
@@ -44,6 +46,9 @@ impl Environment {
         }
         if self.console {
             line("OTEL_METRICS_EXPORTER", &"console");
+        }
+        if self.endpoint_as_is {
+            line("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &"is used as it is");
         }
         if let Some(name) = &self.service_name {
             line("OTEL_SERVICE_NAME", name);

@@ -38,8 +38,8 @@ impl Config {
         let mut config = match file {
             None => Self::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
+                let text =
+                    read(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
                 Self::parse(&text, path)?
             }
         };
@@ -51,13 +51,9 @@ impl Config {
 
     /// Reads the text of a configuration file; `path` is for the error.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        // A file of nothing but comments is a file that says nothing.
-        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
-            return Ok(Self::default());
-        }
         let mut key = String::new();
         serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-            serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            serde_path_to_error::deserialize::<_, Option<Self>>(deserializer).map_err(|error| {
                 key = error.path().to_string();
                 error.into_inner()
             })
@@ -67,6 +63,15 @@ impl Config {
                 error.location().map_or((1, 1), |location| (location.line(), location.column()));
             let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
             ConfigError::File { path: path.to_owned(), line, column, key, message }
+        })
+        .map(|config| {
+            let mut config = config.unwrap_or_default();
+            // Written out or not, the default is the default of whatever protocol is spoken in the end.
+            let endpoint = &mut config.export.otlp.endpoint;
+            if endpoint.as_deref() == Some(values::DEFAULT_GRPC) {
+                *endpoint = None;
+            }
+            config
         })
     }
 
@@ -121,7 +126,7 @@ impl Config {
     pub fn print(&self) -> String {
         let mut shown = self.clone();
         for value in shown.export.otlp.headers.values_mut() {
-            "(hidden)".clone_into(value);
+            values::HIDDEN.clone_into(value);
         }
         let mut text = self.environment.comment();
         match serde_saphyr::to_string(&shown) {
@@ -137,4 +142,15 @@ impl Config {
     pub fn schema() -> serde_json::Value {
         schemars::schema_for!(Self).to_value()
     }
+}
+
+/// More than any configuration; what is larger is another file.
+const MOST: u64 = 1024 * 1024;
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let text = crate::sys::read_limited(path, MOST + 1)?;
+    if text.len() as u64 > MOST {
+        return Err(std::io::Error::other("it is larger than 1 MiB"));
+    }
+    Ok(text)
 }

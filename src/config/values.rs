@@ -4,6 +4,7 @@ use super::Protocol;
 use crate::metric::label::{NAMESPACES, SYSCTL_FILES};
 use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub const EXPORT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=
 pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 
 /// Port of OTLP over gRPC and over HTTP.
-const DEFAULT_GRPC: &str = "http://localhost:4317";
+pub(super) const DEFAULT_GRPC: &str = "http://localhost:4317";
 const DEFAULT_HTTP: &str = "http://localhost:4318";
 const METRICS_PATH: &str = "/v1/metrics";
 
@@ -87,6 +88,29 @@ impl<'de> Deserialize<'de> for Listen {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
     }
+}
+
+/// A section, or a list, that may be there with nothing in it: whoever comments out all its keys has said nothing.
+pub fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// JSON Schema of a duration.
+pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$"})
+}
+
+/// JSON Schema of an address to listen on.
+pub fn listen_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^(off|([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5})$"})
+}
+
+/// JSON Schema of the network namespaces.
+pub fn netns_schema(_: &mut SchemaGenerator) -> Schema {
+    let entry = json_schema!({"type": "string", "pattern": "^(pid:[0-9]+|[^:]+|.*/.*)$"});
+    json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": entry}, {"type": "null"}]})
 }
 
 /// A duration with its unit (`10s`, `1m 30s`) within a range.
@@ -188,20 +212,29 @@ pub fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     }
 }
 
+/// What `connscope config` prints in place of a header's value.
+pub const HIDDEN: &str = "(hidden)";
+
 /// Whether a header can be sent; the message does not show the value.
 pub fn check_header(name: &str, value: &str) -> Result<(), String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
+    if value == HIDDEN {
+        return Err(format!("the value of `{name}` is what connscope config prints instead of it"));
+    }
     HeaderValue::from_str(value).map_err(|_| format!("the value of `{name}` cannot be sent in a header"))?;
     Ok(())
 }
 
 /// `export.otlp.headers`; names are made lowercase, as HTTP/2 wants them.
 pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
-    for (name, value) in &headers {
-        check_header(name, value).map_err(D::Error::custom)?;
+    let mut headers = BTreeMap::new();
+    for (name, value) in section::<D, BTreeMap<String, String>>(deserializer)? {
+        check_header(&name, &value).map_err(D::Error::custom)?;
+        if headers.insert(name.to_ascii_lowercase(), value).is_some() {
+            return Err(D::Error::custom(format!("`{name}` is there twice, in capitals and not")));
+        }
     }
-    Ok(headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
+    Ok(headers)
 }
 
 /// A program that can be started.
@@ -253,6 +286,9 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         fn visit_str<E: Error>(self, entry: &str) -> Result<Self::Value, E> {
             Ok(vec![entry.to_owned()])
         }
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
         fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut entries = Vec::new();
             while let Some(entry) = list.next_element()? {
@@ -266,7 +302,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 
 /// `sources.conntrack.table.files`
 pub fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let files = Vec::<String>::deserialize(deserializer)?;
+    let files: Vec<String> = section(deserializer)?;
     if files.len() > SYSCTL_FILES {
         return Err(D::Error::custom(format!("at most {SYSCTL_FILES} can be read")));
     }
@@ -289,6 +325,12 @@ pub fn explain(path: &str, message: &str, line: u64, column: u64) -> (String, St
         let key = if matches!(parent, "" | ".") { key.to_owned() } else { format!("{parent}.{key}") };
         return (key, "is there twice".to_owned());
     }
+    if message.starts_with("multiple YAML documents") {
+        return ("the file".to_owned(), "has more than one document".to_owned());
+    }
+    let message = message
+        .replace("expected mapping start", "is not a section with keys")
+        .replace("expected sequence start", "is not a list");
     let key = if matches!(parent, "" | ".") { "the file".to_owned() } else { parent.to_owned() };
     (key, message)
 }

@@ -242,6 +242,7 @@ impl Sender {
             (before, now, Err(refusal)) if before != now => {
                 let error_type = refusal.error.word();
                 let (what, then) = match now {
+                    _ if self.stop.draining() => ("the last push over OTLP failed", "the agent is leaving"),
                     State::Rejecting => {
                         ("the OTLP receiver throws data points away", "it is sent all of them in every cycle")
                     }

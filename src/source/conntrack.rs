@@ -14,11 +14,10 @@ use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
 use crate::timeouts;
-use ask::{Answer, Asking, Choice, Way, ways};
+use ask::{Answer, Asking, Choice, Round, Way, ways};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use table::Table;
 
 pub mod ask;
 pub mod command;
@@ -80,7 +79,7 @@ impl Source for Conntrack {
         let visits = if self.netns.is_empty() { self.own(ways)? } else { self.visit(ways, out) };
         let mut used = None;
         let mut refused = BTreeMap::new();
-        let mut last_error = None;
+        let mut failed = Vec::new();
         for Visit { namespace, result } in visits {
             let labels: Vec<(Label, Arc<str>)> = match self.netns.as_slice() {
                 [] => Vec::new(),
@@ -90,21 +89,14 @@ impl Source for Conntrack {
                 Ok((identity, answer)) => {
                     let way = answer.statistics.as_ref().ok().map(|(way, _)| *way);
                     used = used.max(way.map(std::cmp::Reverse));
-                    let error = self.observe(identity, answer, &labels, &mut refused, out);
-                    error.map_or(Ok(()), Err)
+                    self.observe(identity, answer, &labels, &mut refused, out)
                 }
-                Err(error) => Err(error),
+                Err(error) => Some(error),
             };
             if !self.netns.is_empty() {
-                out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, u64::from(error.is_ok()));
+                out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, u64::from(error.is_none()));
             }
-            if let Err(error) = error {
-                if self.netns.is_empty() {
-                    last_error = Some(error);
-                } else {
-                    out.fail(namespace.label.to_string(), error);
-                }
-            }
+            failed.extend(error.map(|error| (namespace.label, error)));
         }
         self.unwrapper.forget_unseen();
         let used = used.map(|std::cmp::Reverse(way)| way);
@@ -113,10 +105,24 @@ impl Source for Conntrack {
             let via = [(Label::Via, way.word().into())];
             out.observe(metrics::CONNSCOPE_CONNTRACK_SOURCE, &via, 1);
         }
-        match last_error {
-            Some(error) => Err(error),
-            None => Ok(()),
+        if self.netns.is_empty() {
+            return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
         }
+        let nothing =
+            used.is_none().then(|| nowhere(out.failed().chain(failed.iter().map(|(_, error)| error))));
+        for (label, error) in failed {
+            out.fail(label.to_string(), error);
+        }
+        nothing.map_or(Ok(()), Err)
+    }
+}
+
+/// None of the configured network namespaces could be read: one error for all, of the kind of the first.
+fn nowhere<'a>(mut errors: impl Iterator<Item = &'a SourceError>) -> SourceError {
+    let doing = "reading any of the configured network namespaces";
+    match errors.next() {
+        Some(error) => error.again(doing),
+        None => SourceError::absent(doing, "there are none"),
     }
 }
 
@@ -125,7 +131,8 @@ impl Conntrack {
     fn own(&mut self, ways: &[Way]) -> Result<Vec<Visit<Answer>>, SourceError> {
         let identity = crate::sys::namespace::identity()
             .map_err(|cause| SourceError::io("telling the network namespace", cause))?;
-        let answer = self.asking.ask(ways, &mut self.socket);
+        let round = Round::new(self.asking.timeout);
+        let answer = self.asking.ask(ways, &round, &mut self.socket);
         let namespace = netns::Namespace { label: "".into(), path: "/proc/self/ns/net".into() };
         Ok(vec![Visit { namespace, result: Ok((identity, answer)) }])
     }
@@ -139,7 +146,8 @@ impl Conntrack {
             out.fail(label.to_string(), error);
         }
         let asking = &self.asking;
-        netns::visit(&found.namespaces, || Ok(asking.ask(ways, &mut None)))
+        let round = Round::new(asking.timeout);
+        netns::visit(&found.namespaces, || Ok(asking.ask(ways, &round, &mut None)))
     }
 
     /// Observes what one namespace answered; the error says what is missing.
@@ -154,11 +162,10 @@ impl Conntrack {
         for (way, error) in answer.refused {
             refused.entry(way).or_insert(error);
         }
-        let mut table_error = None;
-        let mut table = answer.table.unwrap_or_else(|error| {
-            table_error = Some(error);
-            Table::default()
-        });
+        let mut table = answer.table;
+        for (path, error) in std::mem::take(&mut table.unreadable) {
+            out.fail(path, error);
+        }
         let error = match answer.statistics {
             Err(error) => Some(error),
             Ok((_, mut statistics)) => {
@@ -170,7 +177,7 @@ impl Conntrack {
             }
         };
         table.observe(labels, out);
-        error.or(table_error)
+        error
     }
 
     fn observe_counters(
@@ -240,17 +247,20 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
     let mut checks: Vec<Check> = ways(Via::Auto)
         .iter()
         .map(|way| {
-            let result = asking.ask_by(*way, &mut None).map(cpus).map(|cpus| match way {
-                Way::Command => {
-                    let version = command::version(&asking.command, asking.timeout, stop);
-                    format!("{}, {cpus}", version.unwrap_or_else(|_| asking.command.clone()))
-                }
-                _ => cpus,
-            });
+            let result =
+                asking.ask_by(*way, &Round::new(asking.timeout), &mut None).map(cpus).map(|cpus| match way {
+                    Way::Command => {
+                        let version = command::version(&asking.command, asking.timeout, stop);
+                        format!("{}, {cpus}", version.unwrap_or_else(|_| asking.command.clone()))
+                    }
+                    _ => cpus,
+                });
             Check::new(SPEC.name, way.word(), result)
         })
         .collect();
-    let table = asking.sysctls.read(None).and_then(|table| match table.usage {
+    let mut table = asking.sysctls.read(None);
+    let unreadable = table.unreadable.pop();
+    let table = unreadable.map_or(Ok(()), |(_, error)| Err(error)).and_then(|()| match table.usage {
         Some(usage) => Ok(match table.limit {
             Some(0) => format!("{usage} entries, no limit"),
             Some(limit) => format!("{usage} of {limit} entries"),
@@ -274,9 +284,10 @@ fn check_netns(settings: &Settings, asking: &Asking) -> Result<String, SourceErr
         return Err(error);
     }
     let count = found.namespaces.len();
-    for visit in
-        netns::visit(&found.namespaces, || asking.ask(ways(settings.via), &mut None).statistics.map(|_| ()))
-    {
+    let round = Round::new(asking.timeout);
+    for visit in netns::visit(&found.namespaces, || {
+        asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ())
+    }) {
         visit.result?;
     }
     Ok(format!("{count} network namespaces"))

@@ -95,6 +95,19 @@ impl SourceError {
         }
     }
 
+    /// An error of the same kind about something larger, with this one as its cause.
+    #[must_use]
+    pub fn again(&self, doing: &str) -> Self {
+        let (doing, cause) = (doing.to_owned(), Some(chain(self).into()));
+        match self {
+            Self::Absent { .. } => Self::Absent { doing, cause },
+            Self::Denied { capability, .. } => Self::Denied { doing, capability, cause },
+            Self::Parse { .. } => Self::Parse { doing, cause },
+            Self::Timeout { after, .. } => Self::Timeout { doing, after: *after },
+            Self::Io { .. } | Self::Panicked { .. } => Self::Io { doing, cause },
+        }
+    }
+
     /// Its place in the closed set of reasons.
     pub fn reason(&self) -> Reason {
         match self {

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Threads that read at the same time: one namespace that hangs must not keep the others waiting, and the reading
-/// itself is a matter of microseconds.
-const THREADS: usize = 8;
+/// Threads that read at the same time: a few namespaces in which the program hangs must not keep the others waiting.
+const THREADS: usize = 32;
 
 /// Where `ip netns` keeps its names.
 const NAMES: &str = "/run/netns";

@@ -9,6 +9,7 @@ use crate::stop::Stop;
 use crate::timeouts;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,23 @@ pub struct Worker {
     pub name: &'static str,
     deadline: Duration,
     questions: SyncSender<Question>,
+    load: Arc<Mutex<Load>>,
     thread: JoinHandle<()>,
+}
+
+/// What a worker has to do.
+#[derive(Debug, Default)]
+struct Load {
+    /// When it began with the question it is at.
+    busy_since: Option<Instant>,
+    /// Questions that wait behind it.
+    waiting: u32,
+}
+
+impl Load {
+    fn of(load: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Question {
@@ -45,6 +62,7 @@ pub struct Answer {
 /// A question that is under way.
 pub struct Pending {
     asked_at: Instant,
+    give_up_at: Instant,
     deadline: Duration,
     answer: Option<Receiver<Answer>>,
 }
@@ -57,16 +75,25 @@ impl Worker {
         mut source: Box<dyn Source>,
     ) -> std::io::Result<Self> {
         let (questions, inbox) = sync_channel::<Question>(QUEUE);
+        let load = Arc::new(Mutex::new(Load::default()));
+        let at_work = Arc::clone(&load);
         let thread = std::thread::Builder::new().name(format!("source-{name}")).spawn(move || {
             for question in inbox {
-                if Instant::now() >= question.give_up_at {
-                    continue; // whoever asked has long gone
+                let now = Instant::now();
+                let gone = now >= question.give_up_at; // whoever asked does not wait any more
+                let mut load = Load::of(&at_work);
+                load.waiting = load.waiting.saturating_sub(1);
+                load.busy_since = (!gone).then_some(now);
+                drop(load);
+                if !gone {
+                    let answer = read(source.as_mut());
+                    Load::of(&at_work).busy_since = None;
+                    // The asker may give up between the question and the answer; then nobody wants it.
+                    let _nobody_waits = question.answer.send(answer);
                 }
-                // The asker may give up between the question and the answer; then nobody wants it.
-                let _nobody_waits = question.answer.send(read(source.as_mut()));
             }
         })?;
-        Ok(Self { name, deadline, questions, thread })
+        Ok(Self { name, deadline, questions, load, thread })
     }
 
     /// Lets the thread end and waits for it, no longer than `until`.
@@ -78,12 +105,23 @@ impl Worker {
     }
 
     /// Asks; the answer is collected with [`Pending::wait`], so that several sources work at the same time.
+    ///
+    /// The deadline is for the source, so a question that has to wait behind others waits that much longer. Behind one
+    /// that is overdue it does not wait at all: the source hangs, and that is the answer.
     pub fn ask(&self) -> Pending {
         let asked_at = Instant::now();
-        let (answer, receiver) = sync_channel(1);
-        let question = Question { give_up_at: asked_at + self.deadline, answer };
-        let taken = self.questions.try_send(question).is_ok();
-        Pending { asked_at, deadline: self.deadline, answer: taken.then_some(receiver) }
+        let mut load = Load::of(&self.load);
+        let ahead = load.waiting + u32::from(load.busy_since.is_some());
+        let give_up_at = asked_at + self.deadline * (ahead + 1);
+        let mut pending = Pending { asked_at, give_up_at, deadline: self.deadline, answer: None };
+        if load.busy_since.is_none_or(|since| since + self.deadline > asked_at) {
+            let (answer, receiver) = sync_channel(1);
+            if self.questions.try_send(Question { give_up_at, answer }).is_ok() {
+                load.waiting += 1;
+                pending.answer = Some(receiver);
+            }
+        }
+        pending
     }
 }
 
@@ -107,7 +145,7 @@ impl Pending {
     pub fn wait(self, stop: &Stop) -> Answer {
         if let Some(receiver) = &self.answer {
             loop {
-                let until = stop.cap(self.asked_at + self.deadline, timeouts::DRAIN);
+                let until = stop.cap(self.give_up_at, timeouts::DRAIN);
                 let left = until.saturating_duration_since(Instant::now());
                 match receiver.recv_timeout(left.min(timeouts::GLANCE)) {
                     Ok(answer) => return answer,

@@ -21,8 +21,15 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Device and inode of a namespace file: equal for two paths to one namespace.
+/// `NSFS_MAGIC` of `include/uapi/linux/magic.h`: the file system of namespace files.
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
+
+/// Device and inode of a namespace file: equal for two paths to one namespace. An error for a file that is none, such
+/// as the one `ip netns del` leaves behind for a moment.
 pub fn file_identity(path: &Path) -> io::Result<(u64, u64)> {
+    if rustix::fs::statfs(path)?.f_type != NSFS_MAGIC {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "not a network namespace"));
+    }
     let stat = rustix::fs::stat(path)?;
     Ok((stat.st_dev, stat.st_ino))
 }

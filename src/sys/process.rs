@@ -60,24 +60,31 @@ pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) ->
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let mut child = Reaped(child);
-    let (stdout, stderr) = drain(&mut child.0, deadline, stop)?;
-    let status = wait(&mut child.0, deadline, stop)?;
+    let mut child = Reaped { child, ended: false };
+    let (stdout, stderr) = drain(&mut child.child, deadline, stop)?;
+    let status = wait(&mut child.child, deadline, stop)?;
+    child.ended = true;
     Ok(Output { status, stdout, stderr })
 }
 
-/// A child that is killed, with its group, and reaped when it goes out of scope, however that happens.
-struct Reaped(Child);
+/// A child that did not end well is killed, with its group, and reaped when this goes out of scope.
+struct Reaped {
+    child: Child,
+    /// It ended by itself, in time, and was waited for.
+    ended: bool,
+}
 
 impl Drop for Reaped {
     fn drop(&mut self) {
-        if !matches!(self.0.try_wait(), Ok(Some(_))) {
-            if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-                // ESRCH: it ended on its own in this very moment.
-                let _gone_already = kill_process_group(group, Signal::KILL);
-            }
-            let _reaped = self.0.wait();
+        if self.ended {
+            return;
         }
+        // The child may have ended and left others that hold its pipes; as long as it is not waited for, its number is
+        // that of its group and of nobody else.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _gone_already = kill_process_group(group, Signal::KILL);
+        }
+        let _reaped = self.child.wait();
     }
 }
 

@@ -4,10 +4,11 @@ use super::fields::Statistics;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
 use crate::config::{Conntrack as Settings, Via};
-use crate::source::{Reason, SourceError, netns};
+use crate::source::{Reason, SourceError, chain, netns};
 use crate::stop::Stop;
 use crate::timeouts;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A way to the counters.
@@ -64,7 +65,7 @@ pub struct Answer {
     /// The counters of expectations, where they do not come with the others.
     pub expectations: Option<Statistics>,
     /// The table as a whole.
-    pub table: Result<Table, SourceError>,
+    pub table: Table,
 }
 
 impl Asking {
@@ -82,25 +83,30 @@ impl Asking {
 
     /// Asks in the calling thread's namespace, by the first of `ways` that works. `socket` is kept for the next time
     /// where there is a next time.
-    pub fn ask(&self, ways: &[Way], socket: &mut Option<netlink::Socket>) -> Answer {
+    pub fn ask(&self, ways: &[Way], round: &Round, socket: &mut Option<netlink::Socket>) -> Answer {
         let mut refused = Vec::new();
         let mut statistics = None;
-        for way in ways {
-            match self.ask_by(*way, socket) {
+        // Where there is another way, a program that hung in one namespace is not waited for in the next.
+        let worth = |way: &&Way| !(**way == Way::Command && ways.len() > 1 && round.hung());
+        for way in ways.iter().filter(worth) {
+            match self.ask_by(*way, round, socket) {
                 Ok(answer) => {
                     statistics = Some((*way, answer));
                     break;
                 }
                 Err(error) => refused.push((*way, error)),
             }
+            if self.stop.draining() {
+                break; // the program was killed because the agent leaves, not because it does not work
+            }
         }
         let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
         let table = self.sysctls.read(if native { connected(socket).ok() } else { None });
         let expectations = match &statistics {
             // The file has them in its own columns; without statistics there is nothing to add them to.
-            Some((Way::Command | Way::Netlink, _)) => {
-                connected(socket).ok().and_then(|socket| socket.expectations().ok())
-            }
+            Some((Way::Command | Way::Netlink, _)) => asked(socket, netlink::Socket::expectations)
+                .inspect_err(|error| tracing::debug!(error = chain(error), "no counters of expectations"))
+                .ok(),
             _ => None,
         };
         let statistics = match statistics {
@@ -111,20 +117,60 @@ impl Asking {
     }
 
     /// Asks one way.
-    pub fn ask_by(&self, way: Way, socket: &mut Option<netlink::Socket>) -> Result<Statistics, SourceError> {
+    pub fn ask_by(
+        &self,
+        way: Way,
+        round: &Round,
+        socket: &mut Option<netlink::Socket>,
+    ) -> Result<Statistics, SourceError> {
         match way {
-            Way::Command => command::ask(&self.command, self.timeout, &self.stop),
             Way::Procfs => procfs::ask(self.release, &self.possible),
-            Way::Netlink => {
-                let answer = connected(socket)?.statistics();
-                if answer.is_err() {
-                    // What is still in the socket would be taken for the answer to the next question.
-                    *socket = None;
+            Way::Netlink => asked(socket, netlink::Socket::statistics),
+            Way::Command => {
+                let left = round.until.saturating_duration_since(Instant::now());
+                match command::ask(&self.command, left, &self.stop) {
+                    Err(SourceError::Timeout { doing, .. }) => {
+                        round.hung.store(true, Ordering::Relaxed);
+                        Err(SourceError::Timeout { doing, after: self.timeout })
+                    }
+                    answer => answer,
                 }
-                answer
             }
         }
     }
+}
+
+/// One cycle over all network namespaces: they share one deadline, or a program that hangs would hang as often as
+/// there are namespaces.
+#[derive(Debug)]
+pub struct Round {
+    until: Instant,
+    hung: AtomicBool,
+}
+
+impl Round {
+    /// Begins now.
+    pub fn new(timeout: Duration) -> Self {
+        Self { until: Instant::now() + timeout, hung: AtomicBool::new(false) }
+    }
+
+    /// Whether the program has hung anywhere.
+    fn hung(&self) -> bool {
+        self.hung.load(Ordering::Relaxed)
+    }
+}
+
+/// Asks over the socket, which is opened if it is not, and closed after an error: a dump that was broken off keeps the
+/// kernel from beginning the next.
+fn asked<T>(
+    socket: &mut Option<netlink::Socket>,
+    ask: impl FnOnce(&mut netlink::Socket) -> Result<T, SourceError>,
+) -> Result<T, SourceError> {
+    let answer = ask(connected(socket)?);
+    if answer.is_err() {
+        *socket = None;
+    }
+    answer
 }
 
 /// The socket, opened if it is not.

@@ -35,7 +35,7 @@ const FILES: &[&str] = &[
 const MOST: u64 = 4096;
 
 /// What is known of the table in one network namespace.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Table {
     /// Entries in it.
     pub usage: Option<u64>,
@@ -45,6 +45,8 @@ pub struct Table {
     pub buckets: Option<u64>,
     /// Further sysctls, by their name without prefix.
     pub sysctls: Vec<(Arc<str>, f64)>,
+    /// Files that are there and gave no number.
+    pub unreadable: Vec<(String, SourceError)>,
 }
 
 /// The name all generations of a file share: what follows the first underscore, as Telegraf has it.
@@ -80,12 +82,12 @@ impl Sysctls {
 
     /// Reads them in the calling thread's network namespace. `socket` is asked first for what the standard ones say:
     /// one question is cheaper than two files.
-    pub fn read(&self, socket: Option<&mut Socket>) -> Result<Table, SourceError> {
+    pub fn read(&self, socket: Option<&mut Socket>) -> Table {
         let mut table = Table::default();
         match self {
             Self::Configured(paths) => {
                 for path in paths {
-                    table.read(path)?;
+                    table.read(path);
                 }
                 table.complete(socket);
             }
@@ -99,7 +101,7 @@ impl Sysctls {
                         ("buckets", table.buckets.is_some()),
                     ] {
                         if !known {
-                            table.read(&path(name))?;
+                            table.read(&path(name));
                         }
                     }
                     if table.buckets.is_some() || table.limit.is_some() {
@@ -108,23 +110,27 @@ impl Sysctls {
                 }
             }
         }
-        Ok(table)
+        table
     }
 }
 
 impl Table {
-    /// Reads one file, if it is there.
-    fn read(&mut self, path: &Path) -> Result<(), SourceError> {
+    /// Reads one file, if it is there. One that gives no number does not take the others with it.
+    fn read(&mut self, path: &Path) {
         let doing = || format!("reading {}", path.display());
-        let text = match crate::sys::read_limited(path, MOST) {
-            Ok(text) => text,
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(cause) => return Err(SourceError::from_io(doing(), "the permission to read it", cause)),
+        let error = match crate::sys::read_limited(path, MOST) {
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return,
+            Err(cause) => SourceError::from_io(doing(), "the permission to read it", cause),
+            Ok(text) => {
+                let value = text.trim();
+                let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+                if self.set(name(file), value).is_some() {
+                    return;
+                }
+                SourceError::parse(doing(), format!("`{}` is not a number", super::fields::cut(value)))
+            }
         };
-        let value = text.trim();
-        let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
-        self.set(name(file), value)
-            .ok_or_else(|| SourceError::parse(doing(), format!("`{value}` is not a number")))
+        self.unreadable.push((path.display().to_string(), error));
     }
 
     /// Takes one sysctl; `None` if its value is not a number.

@@ -30,6 +30,10 @@ const WIDTH: u64 = 1 << 32;
 /// A step further than this in one interval is none: 2^31 events on one CPU are more than a minute of nothing else.
 const PLAUSIBLE: u64 = 1 << 31;
 
+/// A counter from here on is about to wrap. Two that wrap in the same interval (`drop` and `insert_failed` may count the
+/// same packets) are both here; counters that begin anew together are as a rule not.
+const ABOUT_TO_WRAP: u64 = WIDTH - (1 << 30);
+
 /// Readings after which a namespace that was not among them is forgotten: it may only have failed for a while.
 const PATIENCE: u64 = 60;
 
@@ -47,7 +51,8 @@ impl Unwrapper {
     /// Replaces the values of `rows` by 64-bit totals.
     ///
     /// A counter that was not there before begins with its value. All counters of the namespace begin again with
-    /// their values if one went back too far to have wrapped, or if two or more had a value and all of them went back.
+    /// their values if one went back too far to have wrapped, or if two or more went back and not all of them were
+    /// about to wrap, or none had a value that did not go back.
     pub fn unwrap(&mut self, namespace: Identity, rows: &mut [Row]) {
         let counters = self.namespaces.entry(namespace).or_default();
         counters.seen = self.now;
@@ -99,7 +104,7 @@ fn step(last: u64, now: u64) -> u64 {
 
 impl Counters {
     fn were_reset(&self, rows: &[Row]) -> bool {
-        let (mut counted, mut back) = (0u32, 0u32);
+        let (mut counted, mut back, mut about_to_wrap) = (0u32, 0u32, 0u32);
         for row in rows {
             let Some(known) = self.cpus.get(&row.cpu) else { continue };
             for (position, (field, now)) in row.fields.iter().enumerate() {
@@ -108,12 +113,13 @@ impl Counters {
                 counted += u32::from(*last > 0);
                 if now < last {
                     back += 1;
+                    about_to_wrap += u32::from(*last >= ABOUT_TO_WRAP);
                     if *last >= WIDTH || step(*last, *now) > PLAUSIBLE {
                         return true;
                     }
                 }
             }
         }
-        back >= 2 && back == counted
+        back >= 2 && (back > about_to_wrap || back == counted)
     }
 }
