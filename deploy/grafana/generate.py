@@ -1,0 +1,712 @@
+#!/usr/bin/env python3
+"""Writes the dashboards next to this file, from what is written once here. With --check it only compares.
+
+A panel is a title, what it tells an operator to do, a unit and expressions. Every expression gives data wherever an
+agent reports at all; what an agent reports only sometimes (older kernels, options) has no panel, and tests/deploy.rs
+says so with the reason.
+"""
+
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+AGENT = 'job=~"$job",instance=~"$instance"'
+# A series without the label netns matches as well: the variable's "all" is .*, and .* matches nothing too.
+TABLE = AGENT + ',netns=~"$netns"'
+
+NODE = "{{host_name}} {{instance}} {{netns}}"
+WHO = "{{host_name}} {{instance}}"
+
+
+def target(expr, legend="", **more):
+    return {"expr": expr, "legendFormat": legend, **more}
+
+
+def panel(title, description, unit, *targets, kind="timeseries", width=12, height=8, steps=None, defaults=None, **more):
+    """One panel. steps: (value, colour) pairs, the first without a value."""
+    defaults = dict(defaults or {})
+    defaults["unit"] = unit
+    custom = defaults.setdefault("custom", {})
+    if steps:
+        defaults["thresholds"] = {
+            "mode": "absolute",
+            "steps": [{"color": colour, "value": value} for value, colour in steps],
+        }
+        if kind == "timeseries":
+            custom["thresholdsStyle"] = {"mode": "dashed"}
+    else:
+        defaults["color"] = {"mode": "palette-classic"}
+    if kind == "timeseries":
+        defaults.setdefault("min", 0)
+        custom.update({"fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": False})
+    options = {
+        "timeseries": {
+            "legend": {"calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": True},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+        "stat": {"colorMode": "value", "graphMode": "area", "reduceOptions": {"calcs": ["lastNotNull"]}},
+        "gauge": {"reduceOptions": {"calcs": ["lastNotNull"]}, "showThresholdMarkers": True},
+        "state-timeline": {"mergeValues": True, "rowHeight": 0.8, "showValue": "never"},
+        "table": {"cellHeight": "sm", "showHeader": True},
+    }[kind]
+    return {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": DATASOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": more.pop("overrides", [])},
+        "gridPos": {"w": width, "h": height},
+        "options": options,
+        "targets": [
+            {"datasource": DATASOURCE, "refId": chr(ord("A") + index), **each} for index, each in enumerate(targets)
+        ],
+        **more,
+    }
+
+
+def row(title):
+    return {"type": "row", "title": title, "collapsed": False, "gridPos": {"w": 24, "h": 1}, "panels": []}
+
+
+def lay_out(panels):
+    """Fills lines of 24 from the left, and numbers the panels."""
+    x = y = tallest = 0
+    for number, each in enumerate(panels, start=1):
+        place = each["gridPos"]
+        if x + place["w"] > 24:
+            x, y, tallest = 0, y + tallest, 0
+        each["id"], place["x"], place["y"] = number, x, y
+        x, tallest = x + place["w"], max(tallest, place["h"])
+    return panels
+
+
+def query_variable(name, label, query, description, **more):
+    return {
+        "name": name,
+        "label": label,
+        "description": description,
+        "type": "query",
+        "datasource": DATASOURCE,
+        "definition": query,
+        "query": {"query": query, "refId": "variable"},
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "includeAll": True,
+        "multi": True,
+        "refresh": 2,
+        "sort": 1,
+        **more,
+    }
+
+
+def variables(netns):
+    found = [
+        {
+            "name": "datasource",
+            "label": "Data source",
+            "description": "Prometheus that holds the data of the agents",
+            "type": "datasource",
+            "query": "prometheus",
+            "current": {"selected": True, "text": "Prometheus", "value": "connscope-prometheus"},
+        },
+        query_variable(
+            "job",
+            "Job",
+            "label_values(connscope_build_info, job)",
+            "Where the data comes from: an agent that pushes and is scraped too is here twice",
+        ),
+        query_variable(
+            "host",
+            "Host",
+            'label_values(connscope_build_info{job=~"$job"}, host_name)',
+            "Where Prometheus promotes the resource attribute host.name; empty otherwise, and then without effect",
+            allValue=".*",
+        ),
+        query_variable(
+            "instance",
+            "Instance",
+            'label_values(connscope_build_info{job=~"$job",host_name=~"$host"}, instance)',
+            "Agents: address and port where they are scraped, service.instance.id where they push",
+        ),
+    ]
+    if netns:
+        found.append(
+            query_variable(
+                "netns",
+                "Network namespace",
+                f"label_values(conntrack_table_usage{{{AGENT}}}, netns)",
+                "Where agents are told to read more than their own; empty otherwise, and then without effect",
+                allValue=".*",
+            )
+        )
+    return found
+
+
+def dashboard(uid, title, description, panels, netns=True):
+    return {
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": ["connscope"],
+        "editable": False,
+        "graphTooltip": 1,
+        "schemaVersion": 41,
+        "version": 1,
+        "refresh": "10s",
+        "time": {"from": "now-1h", "to": "now"},
+        "timepicker": {},
+        "timezone": "browser",
+        "annotations": {"list": []},
+        "links": [
+            {
+                "type": "dashboards",
+                "title": "connscope",
+                "tags": ["connscope"],
+                "asDropdown": False,
+                "includeVars": True,
+                "keepTime": True,
+                "icon": "external link",
+                "targetBlank": False,
+                "tooltip": "",
+                "url": "",
+            }
+        ],
+        "templating": {"list": variables(netns)},
+        "panels": lay_out(panels),
+    }
+
+
+# The conntrack table
+
+UTILIZATION = f"conntrack_table_utilization_ratio{{{TABLE}}}"
+# A table that does not grow would take for ever; a week stands for that.
+TIME_TO_FULL = (
+    f"clamp_max(((conntrack_table_limit{{{TABLE}}} > 0) - conntrack_table_usage{{{TABLE}}})"
+    f" / clamp_min(deriv(conntrack_table_usage{{{TABLE}}}[15m]), 0.001), 604800)"
+)
+FULLNESS = [(None, "green"), (0.75, "orange"), (0.9, "red")]
+HOURS = [(None, "red"), (3600, "orange"), (86400, "green")]
+
+
+def table():
+    return dashboard(
+        "connscope-table",
+        "Conntrack table",
+        "How full the connection tracking tables are, and how long they will last.",
+        [
+            panel(
+                "Fullest table",
+                "Use against limit of the fullest table shown. Above 75 %: find out who opens connections, or raise "
+                "nf_conntrack_max (runbook ConntrackTableFilling). At 100 % new connections fail.",
+                "percentunit",
+                target(f"max({UTILIZATION})", "fullest"),
+                kind="gauge",
+                width=6,
+                height=6,
+                steps=FULLNESS,
+                defaults={"min": 0, "max": 1},
+            ),
+            panel(
+                "Shortest time to a full table",
+                "If it goes on as in the last 15 minutes. A week stands for: not growing. Below an hour, act now "
+                "(runbook ConntrackTableFullWithinTheHour).",
+                "s",
+                target(f"min({TIME_TO_FULL})", "time"),
+                kind="stat",
+                width=6,
+                height=6,
+                steps=HOURS,
+            ),
+            panel(
+                "Tables above 75 %",
+                "How many tables are on their way to full. More than one at a time points to the traffic, not to a host.",
+                "short",
+                target(f"sum({UTILIZATION} > bool 0.75)", "tables"),
+                kind="stat",
+                width=6,
+                height=6,
+                steps=[(None, "green"), (1, "orange")],
+            ),
+            panel(
+                "Entries in all tables",
+                "Connections that the kernels shown keep in mind. If an agent both pushes and is scraped, choose one job, "
+                "or it counts twice.",
+                "short",
+                target(f"sum(conntrack_table_usage{{{TABLE}}})", "entries"),
+                kind="stat",
+                width=6,
+                height=6,
+            ),
+            panel(
+                "Use against limit",
+                "Share of nf_conntrack_max in use. A slope means more connections or longer ones; a saw-tooth at the top "
+                "means the kernel throws entries out. Compare with the limit before you raise it: memory is about 300 "
+                "bytes an entry.",
+                "percentunit",
+                target(UTILIZATION, NODE),
+                steps=FULLNESS,
+                defaults={"max": 1},
+            ),
+            panel(
+                "Time to exhaustion",
+                "Seconds until the table is full if it goes on as in the last 15 minutes; a week stands for: not growing. "
+                "Short and steady: find who opens the connections (conntrack -L, ss -s) before you raise the limit.",
+                "s",
+                target(TIME_TO_FULL, NODE),
+                steps=[(None, "red"), (3600, "green")],
+            ),
+            panel(
+                "Entries",
+                "Entries in the table and, dashed, how many it may hold. A limit that moves is somebody's sysctl: make it "
+                "last in /etc/sysctl.d. A limit of 0 is none.",
+                "short",
+                target(f"conntrack_table_usage{{{TABLE}}}", NODE),
+                target(f"conntrack_table_limit{{{TABLE}}}", "limit " + NODE),
+                overrides=[
+                    {
+                        "matcher": {"id": "byFrameRefID", "options": "B"},
+                        "properties": [
+                            {"id": "custom.lineStyle", "value": {"dash": [10, 10], "fill": "dash"}},
+                            {"id": "custom.fillOpacity", "value": 0},
+                        ],
+                    }
+                ],
+            ),
+            panel(
+                "Growth",
+                "Entries more or less each second, over five minutes. A burst that stays is a leak or a flood; one that "
+                "goes after nf_conntrack_udp_timeout or the like is traffic.",
+                "suffix: entries/s",
+                target(f"deriv(conntrack_table_usage{{{TABLE}}}[5m])", NODE),
+                defaults={"min": None},
+            ),
+            panel(
+                "Load of the hash table",
+                "Nodes in an average hash chain: each entry is in two, one for each direction. Buckets are shared by all "
+                "network namespaces, so agents that do not read them all show too little. Above 4, raise "
+                "nf_conntrack_buckets together with the limit: long chains cost time in every packet.",
+                "short",
+                target(
+                    f"2 * sum by (job, instance, host_name) (conntrack_table_usage{{{TABLE}}})"
+                    f" / max by (job, instance, host_name) (conntrack_table_buckets{{{TABLE}}})",
+                    WHO,
+                ),
+                steps=[(None, "green"), (4, "orange")],
+            ),
+            panel(
+                "Every table",
+                "One line a table, to sort by what matters. A table near its limit on one host only: look at that host's "
+                "traffic; on all of them: raise the limit everywhere.",
+                "short",
+                *[
+                    target(expr, format="table", instant=True)
+                    for expr in (
+                        f"conntrack_table_usage{{{TABLE}}}",
+                        f"conntrack_table_limit{{{TABLE}}}",
+                        UTILIZATION,
+                        f"conntrack_table_buckets{{{TABLE}}}",
+                    )
+                ],
+                kind="table",
+                overrides=[
+                    {
+                        "matcher": {"id": "byName", "options": "Use"},
+                        "properties": [{"id": "unit", "value": "percentunit"}],
+                    }
+                ],
+                transformations=[
+                    {"id": "merge", "options": {}},
+                    {
+                        "id": "organize",
+                        "options": {
+                            "excludeByName": {"Time": True, "__name__": True},
+                            "renameByName": {
+                                "Value #A": "Entries",
+                                "Value #B": "Limit",
+                                "Value #C": "Use",
+                                "Value #D": "Buckets",
+                            },
+                        },
+                    },
+                ],
+            ),
+        ],
+    )
+
+
+# Trouble
+
+
+def rate(metric):
+    return f"rate({metric}{{{TABLE}}}[$__rate_interval])"
+
+
+def by_node(metric):
+    return f"sum without (cpu) ({rate(metric)})"
+
+
+def by_cpu(metric):
+    # The sixteen busiest: a large host has hundreds of CPUs.
+    return f"topk(16, sum by (job, instance, host_name, netns, cpu) ({rate(metric)}))"
+
+
+# Kernel's word, what is counted, unit, what to do, what the spread over CPUs tells.
+COUNTERS = [
+    (
+        "insert_failed",
+        "suffix: entries/s",
+        "Entries that could not be put into the table; the packet is lost. Two packets of one new connection raced (UDP "
+        "DNS through NAT is the classic), a hash chain was too long, or the entry was dying. Before Linux 5.10 races that "
+        "were resolved count too. Runbook ConntrackInsertFailed.",
+        "Races show on the CPUs that the two packets came in on: several busy CPUs at once is normal, one alone points to "
+        "its queue's traffic.",
+    ),
+    (
+        "drop",
+        "pps",
+        "Packets dropped: the table was full, a race was lost, or a protocol tracker said so. If early_drop moves too, the "
+        "table is full: runbook ConntrackTableNearlyFull. If insert_failed moves as much, it is races. Runbook "
+        "ConntrackDropping.",
+        "A full table drops on every CPU that receives; a drop on one only is the traffic of its queue.",
+    ),
+    (
+        "early_drop",
+        "suffix: entries/s",
+        "Entries thrown out of a full table to make room. Any at all means that the table was full: raise nf_conntrack_max, "
+        "or shorten time-outs. Runbook ConntrackTableNearlyFull.",
+        "Follows the CPUs that open connections: they are the ones that look for room.",
+    ),
+    (
+        "chaintoolong",
+        "pps",
+        "Packets dropped because their hash chain was too long; drop does not count them. Too few buckets for the entries: "
+        "raise nf_conntrack_buckets. If the load is low, somebody aims at one bucket, or a zone holds very many like "
+        "tuples. Since Linux 5.15.",
+        "On all CPUs: the table is overloaded as a whole. On one: a single talker fills one chain.",
+    ),
+    (
+        "invalid",
+        "pps",
+        "Packets that belong to no connection or are no valid packet of their protocol. Asymmetric routes and packets that "
+        "come after their entry has gone make most. See them with sysctl net.netfilter.nf_conntrack_log_invalid=6; a rule "
+        "that drops invalid ones turns them into stalls.",
+        "One CPU that stands out is one flow or one queue: asymmetric routing of that flow, as a rule.",
+    ),
+    (
+        "error",
+        "pps",
+        "ICMP errors that match no connection (before Linux 5.10, packets whose protocol could not be read as well). A "
+        "scan or a spoofed flood that is answered from far away looks like this. Nothing breaks by it.",
+        "The CPU that the errors come in on.",
+    ),
+    (
+        "clash_resolve",
+        "suffix: clashes/s",
+        "Races between two packets of one new connection that were resolved without a loss. Much of it is DNS over one "
+        "socket. If insert_failed grows with it, move the resolver nearer (a cache on each node), or make requests one "
+        "at a time (single-request). Since Linux 5.10.",
+        "Spread over CPUs by nature: it takes two for a race.",
+    ),
+    (
+        "search_restart",
+        "suffix: restarts/s",
+        "Lookups begun again since the entry they stood on had moved to another chain. Grows with the rate of new "
+        "connections, and for a moment when nf_conntrack_buckets is changed. Only a jump without either deserves a look.",
+        "Follows the CPUs with most packets.",
+    ),
+    (
+        "found",
+        "suffix: lookups/s",
+        "NAT asked for a port that was taken (since Linux 4.9; before, every lookup that succeeded). Growing: source ports "
+        "run short towards some destination. More addresses for SNAT, a wider port range, --random-fully, or fewer "
+        "connections (keep-alive).",
+        "Follows the CPUs that open connections through NAT.",
+    ),
+]
+TITLES = {
+    "insert_failed": "Failed inserts",
+    "drop": "Dropped packets",
+    "early_drop": "Entries dropped early",
+    "chaintoolong": "Chain too long",
+    "invalid": "Invalid packets",
+    "error": "ICMP errors without a connection",
+    "clash_resolve": "Races resolved",
+    "search_restart": "Lookups begun again",
+    "found": "NAT port pressure",
+}
+
+
+def trouble():
+    lost = f"sum({rate('conntrack_drop_total')}) + (sum({rate('conntrack_chaintoolong_total')}) or vector(0))"
+    panels = [
+        panel(
+            "Packets lost",
+            "Dropped by connection tracking, on all nodes shown: drop and chaintoolong together. Anything that lasts: the "
+            "panels below tell which. Kernels without chaintoolong do not drop for it.",
+            "pps",
+            target(lost, "lost"),
+            kind="stat",
+            width=8,
+            height=5,
+            steps=[(None, "green"), (0.1, "orange"), (1, "red")],
+        ),
+        panel(
+            "Inserts failed",
+            "On all nodes shown. Not added to the packets lost: most of them are in both. Runbook ConntrackInsertFailed.",
+            "suffix: entries/s",
+            target(f"sum({rate('conntrack_insert_failed_total')})", "failed"),
+            kind="stat",
+            width=8,
+            height=5,
+            steps=[(None, "green"), (0.1, "orange")],
+        ),
+        panel(
+            "NAT port pressure",
+            "Times a second that NAT asked for a port already taken. Compare with yesterday: growing means that source ports "
+            "run short.",
+            "suffix: lookups/s",
+            target(f"sum({rate('conntrack_found_total')})", "taken"),
+            kind="stat",
+            width=8,
+            height=5,
+        ),
+    ]
+    for word, unit, node, cpu in COUNTERS:
+        metric = f"conntrack_{word}_total"
+        panels += [
+            row(f"{TITLES[word]} ({word})"),
+            panel(f"{TITLES[word]} by node", node, unit, target(by_node(metric), NODE)),
+            panel(
+                f"{TITLES[word]} by CPU",
+                f"The sixteen busiest CPUs. {cpu} Agents that sum over CPUs show one line.",
+                unit,
+                target(by_cpu(metric), "{{host_name}} {{instance}} {{netns}} cpu {{cpu}}"),
+            ),
+        ]
+    panels += [
+        row("From user space and helpers"),
+        panel(
+            "Entries inserted from user space",
+            "Entries put in over netlink or by BPF: conntrackd, Cilium, conntrack -I. Ordinary traffic is not counted since "
+            "Linux 4.9. Where nothing of the kind runs, find out who does it.",
+            "suffix: entries/s",
+            target(by_node("conntrack_insert_total"), NODE),
+        ),
+        panel(
+            "Expectations",
+            "Connections that a helper (FTP, SIP) announced and that came, and expectations made and removed. Made and never "
+            "met: the helper reads something that is not its protocol, or the second connection is blocked.",
+            "suffix: /s",
+            target(by_node("conntrack_expect_new_total"), "met " + NODE),
+            target(by_node("conntrack_expect_create_total"), "made " + NODE),
+            target(by_node("conntrack_expect_delete_total"), "removed " + NODE),
+        ),
+    ]
+    return dashboard(
+        "connscope-trouble",
+        "Conntrack trouble",
+        "What connection tracking loses, refuses and repeats, by node and by CPU.",
+        panels,
+    )
+
+
+# The agent itself
+
+EXPORTED = f"otel_sdk_exporter_metric_data_point_exported_total{{{AGENT}}}"
+EXPORT_BUCKETS = f"otel_sdk_exporter_operation_duration_seconds_bucket{{{AGENT}}}"
+BY_AGENT = "by (job, instance, host_name)"
+NONE_YET = f"0 * max {BY_AGENT} (connscope_build_info{{{AGENT}}})"
+
+
+def quantile(share):
+    rates = f"rate({EXPORT_BUCKETS}[$__rate_interval])"
+    return f"histogram_quantile({share}, sum by (le, job, instance, host_name) ({rates}))"
+
+
+def agent():
+    taken = f'otel_sdk_exporter_metric_data_point_exported_total{{{AGENT},error_type=""}}'
+    return dashboard(
+        "connscope-agent",
+        "connscope agent",
+        "Whether the agents themselves are well: what they can read, what they get rid of, and what they cost.",
+        [
+            panel(
+                "Agents",
+                "Agents with data in the last five minutes. Fewer than hosts: runbook ConnscopeDown.",
+                "short",
+                target(f"count(connscope_build_info{{{AGENT}}})", "agents"),
+                kind="stat",
+                width=6,
+                height=5,
+            ),
+            panel(
+                "Sources down",
+                "Sources that could not be read in the last cycle. connscope check, on the host, says what each needs. "
+                "Runbook ConnscopeSourceDown.",
+                "short",
+                target(f"sum(connscope_source_up{{{AGENT}}} == bool 0)", "down"),
+                kind="stat",
+                width=6,
+                height=5,
+                steps=[(None, "green"), (1, "red")],
+            ),
+            panel(
+                "Data points not taken",
+                "Share of what was pushed that the receiver did not take. Runbook ConnscopeExportFailing. Agents that only "
+                "answer scrapes are not in it.",
+                "percentunit",
+                target(
+                    f"1 - sum(rate({taken}[$__rate_interval])) / sum(rate({EXPORTED}[$__rate_interval]))",
+                    "not taken",
+                ),
+                kind="stat",
+                width=6,
+                height=5,
+                steps=[(None, "green"), (0.01, "orange"), (0.1, "red")],
+            ),
+            panel(
+                "Age of the newest data",
+                "Of the agent that is the furthest behind. More than three intervals: it has gone, or what is between it and "
+                "Prometheus has.",
+                "s",
+                target(f"max(time() - timestamp(connscope_build_info{{{AGENT}}}))", "age"),
+                kind="stat",
+                width=6,
+                height=5,
+                steps=[(None, "green"), (60, "orange"), (180, "red")],
+            ),
+            row("Reading"),
+            panel(
+                "Source up",
+                "Whether each source answered in time and as a whole. Red: connscope check on the host; the log has one line "
+                "for the reason.",
+                "bool_yes_no",
+                target(f"connscope_source_up{{{AGENT}}}", WHO + " {{source}}"),
+                kind="state-timeline",
+                steps=[(None, "red"), (1, "green")],
+            ),
+            panel(
+                "Way it reads",
+                "How many agents read by which way. command starts a process in each cycle, netlink needs CAP_NET_ADMIN, "
+                "procfs is the last resort and may lack counters: find out why an agent fell back (connscope check).",
+                "short",
+                target(f"sum by (via) (connscope_conntrack_source{{{AGENT}}})", "{{via}}"),
+            ),
+            panel(
+                "Time a source takes",
+                "How long the last reading took. Near the time-out (5 s by default): a host short of CPU, or very many "
+                "namespaces; netlink is faster than the command.",
+                "s",
+                target(f"connscope_source_duration_seconds{{{AGENT}}}", WHO + " {{source}}"),
+            ),
+            panel(
+                "Errors by reason",
+                "denied: a capability is missing. absent: module or tool is. parse, panicked: report it as a defect. timeout, "
+                "io: the host is in trouble.",
+                "suffix: errors/s",
+                target(
+                    f"sum by (source, reason) (rate(connscope_source_errors_total{{{AGENT}}}[$__rate_interval]))",
+                    "{{source}} {{reason}}",
+                ),
+            ),
+            panel(
+                "Network namespaces not read",
+                "Configured and not readable, or found and left out because there are more than 512. Zero where an agent reads "
+                "its own only. Runbooks ConnscopeNetnsDown and ConnscopeReadingsLeftOut.",
+                "short",
+                target(
+                    f"sum {BY_AGENT} (connscope_netns_up{{{AGENT}}} == bool 0) or {NONE_YET}",
+                    "not readable " + WHO,
+                ),
+                target(
+                    f"max {BY_AGENT} (connscope_netns_left_out{{{AGENT}}}) or {NONE_YET}",
+                    "left out " + WHO,
+                ),
+            ),
+            panel(
+                "Readings left out",
+                "Series above the bound of their metric. Not zero: the machine has more CPUs or namespaces than the agent "
+                "thought at its start; restart it. Runbook ConnscopeReadingsLeftOut.",
+                "suffix: readings/s",
+                target(f"rate(connscope_readings_left_out_total{{{AGENT}}}[$__rate_interval])", WHO),
+            ),
+            row("Pushing"),
+            panel(
+                "Data points by outcome",
+                "taken, or the reason why not: connection and timeout are the way there, a status code is the receiver's "
+                "word, rejected is a partial success. Counters lose nothing when pushes come through again.",
+                "suffix: points/s",
+                target(
+                    f'label_replace(sum by (error_type) (rate({EXPORTED}[$__rate_interval])), "error_type", "taken", '
+                    '"error_type", "")',
+                    "{{error_type}}",
+                ),
+            ),
+            panel(
+                "Time an export takes",
+                "Median and the slowest hundredth, retries included. Near the time-out (10 s by default): the receiver is slow "
+                "or far away.",
+                "s",
+                target(quantile(0.5), "median " + WHO),
+                target(quantile(0.99), "99 % " + WHO),
+            ),
+            panel(
+                "Data points under way",
+                "Handed to the exporter, outcome not known. What an agent says of itself is from before its own push; a number "
+                "that grows would be a defect.",
+                "short",
+                target(f"otel_sdk_exporter_metric_data_point_inflight{{{AGENT}}}", WHO),
+            ),
+            row("Cost"),
+            panel(
+                "Memory",
+                "Physical memory of each agent. Flat after the first minutes; a slope that lasts is a defect worth a report.",
+                "bytes",
+                target(f"process_memory_usage_bytes{{{AGENT}}}", WHO),
+            ),
+            panel(
+                "CPU",
+                "Share of one CPU, child processes not included. High with the way command and a short interval: use netlink.",
+                "percentunit",
+                target(
+                    f"sum without (cpu_mode) (rate(process_cpu_time_seconds_total{{{AGENT}}}[$__rate_interval]))", WHO
+                ),
+            ),
+            panel(
+                "Versions",
+                "Which agent runs which version. Two of them for long: an update that got stuck.",
+                "short",
+                target(f"count by (version) (connscope_build_info{{{AGENT}}})", "{{version}}"),
+            ),
+        ],
+        netns=False,
+    )
+
+
+DASHBOARDS = {
+    "conntrack-table.json": table,
+    "conntrack-trouble.json": trouble,
+    "connscope-agent.json": agent,
+}
+
+
+def main():
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        sys.exit("usage: generate.py [--check]")
+    stale = []
+    for name, make in DASHBOARDS.items():
+        path = HERE / "dashboards" / name
+        text = json.dumps(make(), indent=2, ensure_ascii=False) + "\n"
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    if check and stale:
+        sys.exit(f"not what generate.py makes: {', '.join(stale)}; run deploy/grafana/generate.py and commit")
+
+
+if __name__ == "__main__":
+    main()
