@@ -11,6 +11,7 @@
 
 mod cli;
 mod cycle;
+mod deploy;
 mod kernel;
 mod otlp;
 mod parsers;
