@@ -1,0 +1,30 @@
+//! The end-to-end test: the agent, the real OpenTelemetry Collector and the real Prometheus, with the configuration
+//! files that the demo ships, each test in a network namespace of its own.
+//!
+//! `make e2e` runs it: `.ci/pipeline-tools` builds what is not there, and its folder goes first on the PATH. One
+//! module a subject; `stack` starts the parts, `readings` says what the numbers have to be. Nothing sleeps for a fixed
+//! time: everything is asked again until it is so, or a deadline passes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "clippy.toml lifts these in test functions; here the helpers are tests too"
+)]
+#![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
+
+mod endurance;
+mod outage;
+mod parity;
+mod readings;
+mod refusals;
+mod secured;
+mod stack;
+
+#[path = "../receiver.rs"]
+#[allow(dead_code, reason = "tests/main.rs uses the rest")]
+mod receiver;
+#[path = "../support.rs"]
+#[allow(dead_code, reason = "tests/main.rs uses the rest")]
+mod support;

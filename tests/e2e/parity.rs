@@ -1,0 +1,109 @@
+//! Push and pull: what Prometheus holds is what the kernel says, whichever way it came, under the same names.
+
+use crate::readings::{Numbers, difference, kernel, sum, traffic};
+use crate::stack::{Collector, Prometheus, Sample, agent, end, quiet_namespace, until};
+use std::collections::BTreeSet;
+
+pub(crate) const PUSHED: &str = "{job=\"connscope\"}";
+pub(crate) const PULLED: &str = "{job=\"connscope-pull\"}";
+
+/// What only one of the ways has: who is asked, and what the receiver was told to copy from the resource.
+fn own_labels(prometheus: &Prometheus) -> BTreeSet<String> {
+    let mut labels = prometheus.resource_labels().unwrap();
+    labels.extend(["job".to_owned(), "instance".to_owned()]);
+    labels
+}
+
+fn conntrack(samples: &[Sample], without: &BTreeSet<String>) -> Numbers {
+    samples
+        .iter()
+        .filter(|sample| sample.label("__name__").starts_with("conntrack_"))
+        .map(|sample| (sample.series(without), sample.value))
+        .collect()
+}
+
+/// Waits until what a query selects of the agent's connection tracking numbers is what the kernel says.
+pub(crate) fn equal_to_kernel(
+    prometheus: &Prometheus,
+    namespace: &crate::support::Namespace,
+    queries: &[&str],
+) -> Numbers {
+    let without = own_labels(prometheus);
+    until("Prometheus holds what the kernel says", || {
+        let expected = kernel(namespace);
+        for query in queries {
+            difference(query, &conntrack(&prometheus.query(query)?, &without), &expected)?;
+        }
+        Ok(expected)
+    })
+}
+
+#[test]
+fn prometheus_holds_what_the_kernel_says_by_both_ways_and_under_the_same_names() {
+    let Some(namespace) = quiet_namespace() else { return };
+    let prometheus = Prometheus::start(&namespace);
+    let _collector = Collector::start(&namespace);
+    let agent = agent(&namespace, &["--interval", "1s"], &[]);
+
+    let mut before = equal_to_kernel(&prometheus, &namespace, &[PUSHED, PULLED]);
+    for round in 1..=2 {
+        traffic(&namespace, round);
+        let now = equal_to_kernel(&prometheus, &namespace, &[PUSHED, PULLED]);
+        let grown = |name| sum(&now, name) - sum(&before, name);
+        assert_eq!(grown("conntrack_insert_total"), 5.0);
+        assert!(grown("conntrack_invalid_total") >= 50.0, "{}", grown("conntrack_invalid_total"));
+        before = now;
+    }
+    same_series(&prometheus);
+    same_resource(&prometheus);
+    let log = end(agent);
+    let loud: Vec<_> = log.iter().filter(|line| !line.starts_with("INFO")).collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+}
+
+/// Every series of the agent's, not just those of connection tracking, is there twice, with the same labels.
+fn same_series(prometheus: &Prometheus) {
+    let without = own_labels(prometheus);
+    // Prometheus' own account of a scrape.
+    let of_the_scrape = |name: &str| name == "up" || name.starts_with("scrape_");
+    let series = |query: &str| -> Result<BTreeSet<String>, String> {
+        let samples = prometheus.query(query)?;
+        let kept = samples.iter().filter(|sample| {
+            !of_the_scrape(sample.label("__name__")) && sample.label("__name__") != "target_info"
+        });
+        Ok(kept.map(|sample| sample.with_plain_bounds().series(&without)).collect())
+    };
+    let pushed = until("both ways give the same series", || {
+        let (pushed, pulled) = (series(PUSHED)?, series(PULLED)?);
+        let (only_pushed, only_pulled) = (&pushed - &pulled, &pulled - &pushed);
+        if only_pushed.is_empty() && only_pulled.is_empty() {
+            return Ok(pushed);
+        }
+        Err(format!("only pushed: {only_pushed:#?}, only pulled: {only_pulled:#?}"))
+    });
+    let names: BTreeSet<&str> = pushed.iter().filter_map(|series| series.split('{').next()).collect();
+    println!("both ways: {} series of {} names, the same", pushed.len(), names.len());
+    for name in ["conntrack_drop_total", "connscope_source_duration_seconds", "process_memory_usage_bytes"] {
+        assert!(names.contains(name), "{name} is missing: {names:#?}");
+    }
+}
+
+/// `target_info` says the same of the agent by both ways.
+fn same_resource(prometheus: &Prometheus) {
+    let without = BTreeSet::from(["job".to_owned(), "instance".to_owned()]);
+    let resource = |query: &str| -> Result<String, String> {
+        match prometheus.query(&format!("target_info{query}"))?.as_slice() {
+            [one] => Ok(one.series(&without)),
+            other => Err(format!("target_info{query}: {other:?}")),
+        }
+    };
+    until("both ways give the same target_info", || {
+        let (pushed, pulled) = (resource(PUSHED)?, resource(PULLED)?);
+        if pushed == pulled { Ok(()) } else { Err(format!("pushed: {pushed}, pulled: {pulled}")) }
+    });
+    let pushed = prometheus.query(&format!("conntrack_table_usage{PUSHED}")).unwrap();
+    let [pushed] = pushed.as_slice() else { panic!("one series: {pushed:?}") };
+    assert_eq!(pushed.label("service_name"), "connscope");
+    assert_eq!(pushed.label("service_version"), env!("CARGO_PKG_VERSION"));
+    assert_eq!(pushed.label("instance"), pushed.label("service_instance_id"));
+}

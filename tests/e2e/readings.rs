@@ -1,0 +1,117 @@
+//! What the numbers have to be: what `conntrack -S` and the sysctls say in a namespace, under the names of Prometheus;
+//! and the traffic that moves them.
+
+use crate::stack::{AGENT, page};
+use crate::support::{Namespace, sample};
+use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket_with};
+use std::collections::BTreeMap;
+use std::net::{SocketAddrV4, UdpSocket};
+
+/// Numbers by series, as `name{label="value",…}`.
+pub(crate) type Numbers = BTreeMap<String, f64>;
+
+/// A sysctl that is not among those the agent reads by itself: agent.yaml names it.
+const FURTHER_SYSCTL: &str = "nf_conntrack_expect_max";
+
+/// What the kernel says.
+pub(crate) fn kernel(namespace: &Namespace) -> Numbers {
+    let mut numbers = Numbers::new();
+    // The expectations are a table of their own.
+    let printed = ["conntrack", "expect"].map(|table| namespace.run("conntrack", &["-S", table]));
+    for line in printed.iter().flat_map(|printed| printed.lines()) {
+        let mut pairs = line.split_ascii_whitespace().filter_map(|pair| pair.split_once('='));
+        let (_, cpu) = pairs.next().unwrap();
+        for (word, value) in pairs {
+            numbers.insert(format!("conntrack_{word}_total{{cpu=\"{cpu}\"}}"), value.parse().unwrap());
+        }
+    }
+    let sysctl = |name: &str| -> f64 {
+        let path = format!("/proc/sys/net/netfilter/{name}");
+        namespace.inside(|| std::fs::read_to_string(path)).unwrap().trim().parse().unwrap()
+    };
+    let (usage, limit) = (sysctl("nf_conntrack_count"), sysctl("nf_conntrack_max"));
+    numbers.insert("conntrack_table_usage".to_owned(), usage);
+    numbers.insert("conntrack_table_limit".to_owned(), limit);
+    numbers.insert("conntrack_table_utilization_ratio".to_owned(), usage / limit);
+    numbers.insert("conntrack_table_buckets".to_owned(), sysctl("nf_conntrack_buckets"));
+    let name = FURTHER_SYSCTL.trim_start_matches("nf_");
+    numbers.insert(format!("conntrack_table_sysctl{{sysctl=\"{name}\"}}"), sysctl(FURTHER_SYSCTL));
+    numbers
+}
+
+/// The sum of a counter over its CPUs.
+pub(crate) fn sum(numbers: &Numbers, name: &str) -> f64 {
+    let start = format!("{name}{{");
+    numbers.iter().filter(|(series, _)| series.starts_with(&start)).map(|(_, value)| value).sum()
+}
+
+/// Traffic that moves the table, `insert` and `invalid`; a `round` of its own makes connections of its own.
+pub(crate) fn traffic(namespace: &Namespace, round: u16) {
+    for number in 1..=5 {
+        let port = (round * 100 + number).to_string();
+        let entry = ["-p", "udp", "--sport", &port, "--dport", "53", "-t", "1000"];
+        let pair = ["-I", "-s", "192.0.2.1", "-d", "192.0.2.2"];
+        namespace.run("conntrack", &[&pair[..], &entry[..]].concat());
+    }
+    namespace.inside(|| {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for number in 0..40 {
+            // Refused: the table has made an entry before.
+            let _refused = udp.send_to(b"x", ("127.0.0.1", 20_000 + round * 100 + number));
+        }
+        let (kind, flags) = (SocketType::RAW, rustix::net::SocketFlags::CLOEXEC);
+        let tcp = socket_with(AddressFamily::INET, kind, flags, Some(rustix::net::ipproto::TCP)).unwrap();
+        // Ports 1 and 2, data offset 5, flags SYN, FIN and RST at once.
+        let segment = [0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x07, 0, 0, 0, 0, 0, 0];
+        let to: SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
+        for _ in 0..50 {
+            sendto(&tcp, &segment, SendFlags::empty(), &to).unwrap();
+        }
+    });
+}
+
+/// Where two sets of numbers differ, in words.
+pub(crate) fn difference(name: &str, numbers: &Numbers, expected: &Numbers) -> Result<(), String> {
+    let mut differences: Vec<String> = expected
+        .iter()
+        .filter(|(series, value)| numbers.get(*series) != Some(value))
+        .map(|(series, value)| format!("{series} is {:?}, not {value}", numbers.get(series)))
+        .collect();
+    let more = numbers.keys().filter(|series| !expected.contains_key(*series));
+    differences.extend(more.map(|series| format!("{series} is too many")));
+    if differences.is_empty() { Ok(()) } else { Err(format!("{name}: {}", differences.join("; "))) }
+}
+
+/// What the agent's own endpoint says how many data points were exported, with an `error.type` or well.
+pub(crate) fn exported(exposition: &str, error: Option<&str>) -> f64 {
+    series_with(exposition, "otel_sdk_exporter_metric_data_point_exported_total{", error)
+}
+
+/// How many exports ended, by their `error.type`.
+pub(crate) fn exports(exposition: &str, error: Option<&str>) -> f64 {
+    series_with(exposition, "otel_sdk_exporter_operation_duration_seconds_count{", error)
+}
+
+fn series_with(exposition: &str, start: &str, error: Option<&str>) -> f64 {
+    let label = error.map_or(String::new(), |error| format!("error_type=\"{error}\""));
+    exposition
+        .lines()
+        .filter(|line| line.starts_with(start))
+        .filter(|line| if error.is_some() { line.contains(&label) } else { !line.contains("error_type=") })
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+/// A scrape of the agent.
+pub(crate) fn scrape(namespace: &Namespace) -> Result<String, String> {
+    scrape_at(namespace, AGENT)
+}
+
+/// A scrape of the agent on another port.
+pub(crate) fn scrape_at(namespace: &Namespace, port: u16) -> Result<String, String> {
+    let text = page(namespace, port, "/metrics")?;
+    match sample(&text, "connscope_source_up{source=\"conntrack\"}") {
+        Some(1.0) => Ok(text),
+        other => Err(format!("the source is not up: {other:?}")),
+    }
+}
