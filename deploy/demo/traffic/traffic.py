@@ -1,0 +1,291 @@
+"""The traffic of the demo: a little of everything that moves a counter of the connection tracking.
+
+Each MOVER is a process that repeats one thing at a bounded rate, inside this container's own network namespace and to
+addresses in 127.64.0.0/16 only; the agent shares the namespace and reads its counters. Needs CAP_NET_ADMIN for the
+rules and for `conntrack -I`, CAP_NET_RAW for packets that no socket would send. Ends on SIGTERM.
+"""
+
+import contextlib
+import math
+import mmap
+import os
+import pathlib
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+HERE = pathlib.Path(__file__).parent
+READY = pathlib.Path("/run/traffic-ready")
+SYSCTL = pathlib.Path("/proc/sys/net/netfilter")
+
+SERVER = "127.64.0.1"
+BALANCED = "127.64.1.1"  # rules.nft: two backends
+MASQUERADED = "127.64.2.1"  # rules.nft: behind 128 ports
+BLACKHOLE = "127.64.3.1"  # rules.nft: never answers
+WEB, SINK, TFTP = 8080, 9, 69
+EPHEMERAL = range(20_000, 60_000)
+
+# A limit lower than this is the profile `table-full` at work: no system has one this low by itself.
+FULL_BELOW = 16_384
+
+
+def say(line):
+    print(f"traffic: {line}", flush=True)
+
+
+def paced(rate):
+    """Yields 0, 1, 2, … at `rate` a second, ebbing to a half and flowing to one and a half times within five minutes."""
+    due = time.monotonic()
+    number = 0
+    while True:
+        yield number
+        number += 1
+        tide = 1 + 0.5 * math.sin(2 * math.pi * time.time() / 300)
+        due = max(due, time.monotonic() - 1) + 1 / (rate * tide)
+        time.sleep(max(0, due - time.monotonic()))
+
+
+def udp():
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def icmp(kind, code, rest, payload=b""):
+    body = struct.pack("!4s", rest) + payload
+    value = checksum(struct.pack("!BBH", kind, code, 0) + body)
+    return struct.pack("!BBH", kind, code, value) + body
+
+
+def serve():
+    """The other ends: a web server, a TFTP server and a sink, all for the movers below."""
+
+    def swallow():
+        with udp() as sink:
+            sink.bind((SERVER, SINK))
+            while True:
+                sink.recv(2048)
+
+    def tftp():
+        with udp() as server:
+            server.bind((SERVER, TFTP))
+            while True:
+                _, client = server.recvfrom(2048)
+                with udp() as data:  # from a port of its own, which is what the helper expects
+                    data.bind((SERVER, 0))
+                    data.sendto(b"\0\3\0\1hello", client)
+
+    threading.Thread(target=swallow, daemon=True).start()
+    threading.Thread(target=tftp, daemon=True).start()
+    with socket.create_server((SERVER, WEB), backlog=256) as web:
+        while True:
+            connection, _ = web.accept()
+            with connection:
+                connection.recv(2048)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello\n")
+
+
+def connections():
+    """table.usage: TCP connections that come and go, each in the table for its two minutes of TIME_WAIT."""
+    for _ in paced(15):
+        with socket.create_connection((SERVER, WEB), timeout=5) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while connection.recv(2048):
+                pass
+
+
+def datagrams():
+    """table.usage: UDP without an answer, each in the table for half a minute."""
+    for _ in paced(20):
+        with udp() as client:
+            client.sendto(b"x", (SERVER, SINK))
+
+
+def retransmits():
+    """Connections to a server that never answers: the SYN is sent again and again, the entry stays in SYN_SENT."""
+    for _ in paced(0.5):
+        client = socket.socket()
+        client.setblocking(False)
+        client.connect_ex((BLACKHOLE, WEB))
+        time.sleep(1.5)
+        client.close()
+
+
+def invalid():
+    """invalid: TCP segments with SYN, FIN and RST at once."""
+    segment = struct.pack("!HHIIBBHHH", 1, 2, 1, 0, 0x50, 0x07, 0, 0, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as raw:
+        for _ in paced(5):
+            raw.sendto(segment, (SERVER, 0))
+
+
+def errors():
+    """error: ICMP "port unreachable" about connections nobody has."""
+    addresses = socket.inet_aton(SERVER) + socket.inet_aton("127.64.0.2")
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        for number in paced(3):
+            header = struct.pack("!BBHHHBBH8s", 0x45, 0, 28, 0, 0, 64, socket.IPPROTO_UDP, 0, addresses)
+            header = header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+            datagram = struct.pack("!HHHH", EPHEMERAL[number % len(EPHEMERAL)], 53, 8, 0)
+            raw.sendto(icmp(3, 3, b"\0\0\0\0", header + datagram), (SERVER, 0))
+
+
+def inserts():
+    """insert: entries put into the table by user space, as conntrackd does on the standby of a pair of firewalls."""
+    for number in paced(1):
+        port = str(EPHEMERAL[number % len(EPHEMERAL)])
+        words = f"-I -p udp -s 127.64.4.1 -d 127.64.4.2 --sport {port} --dport 53 -t 30"
+        subprocess.run(["conntrack", *words.split()], check=False, capture_output=True)
+
+
+def port_pressure():
+    """found: connections through a gateway whose 128 ports are mostly taken, so that a free one has to be looked for."""
+    for _ in paced(3):
+        with udp() as client, contextlib.suppress(PermissionError):  # at high tide none is free and it is dropped
+            client.sendto(b"x", (MASQUERADED, 443))
+
+
+def expectations():
+    """expect_*: TFTP, where the answer comes from another port than was asked."""
+    if not rules("helper.nft"):
+        say("this kernel has no TFTP helper: no expectations")
+        return
+    for _ in paced(1):
+        with udp() as client:
+            client.settimeout(1)
+            client.sendto(b"\0\1hello\0octet\0", (SERVER, TFTP))
+            with contextlib.suppress(TimeoutError):
+                client.recv(2048)
+
+
+def race(rounds, send):
+    """Calls `send(0, number)` and `send(1, number)` in two processes on two CPUs at the same moment, `rounds` a second."""
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(cpus) < 2:
+        say("one CPU, no race")
+        return
+    steps = mmap.mmap(-1, 16)
+    mine, other = (slice(0, 8), slice(8, 16))
+    child = os.fork() == 0
+    os.sched_setaffinity(0, {cpus[child]})
+    if child:
+        mine, other = other, mine
+    for number in paced(1):
+        for step in range(number * rounds, (number + 1) * rounds):
+            word = struct.pack("=Q", step + 1)
+            if child:
+                wait(lambda: steps[other] == word)
+                steps[mine] = word
+            else:
+                steps[mine] = word
+                wait(lambda: steps[other] == word)
+            with contextlib.suppress(PermissionError):  # how a dropped packet looks to its sender
+                send(child, step)
+
+
+def wait(arrived):
+    """Spins for as long as a step takes, then less eagerly: the other may be between two rounds, or gone."""
+    for _ in range(100_000):
+        if arrived():
+            return
+    while not arrived():
+        time.sleep(0.001)
+
+
+def clashes():
+    """clash_resolve: both of the first two datagrams of a connection make an entry; the kernel keeps both."""
+    with udp() as client:
+        client.bind(("127.64.0.2", 0))
+        race(10, lambda _, step: client.sendto(b"x", (BALANCED, EPHEMERAL[step % len(EPHEMERAL)])))
+
+
+def lost_races():
+    """insert_failed and drop: the same with pings, for which the kernel resolves no clash and drops one."""
+    pings = [icmp(8, 0, struct.pack("!HH", number, 1)) for number in range(65_536)]
+    # A socket each: one raw socket would send one packet after the other.
+    raws = [socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) for _ in range(2)]
+    race(2, lambda side, step: raws[side].sendto(pings[step % len(pings)], (BALANCED, 0)))
+
+
+def fill():
+    """drop, early_drop: while the limit is so low that it was lowered for this, a few more connections than fit."""
+    while True:
+        time.sleep(1)
+        limit = int((SYSCTL / "nf_conntrack_max").read_text())
+        if not 0 < limit < FULL_BELOW:
+            continue
+        usage = int((SYSCTL / "nf_conntrack_count").read_text())
+        for _ in range(max(0, min(limit - usage, 2000)) + 20):
+            with udp() as client:
+                with contextlib.suppress(PermissionError):
+                    client.sendto(b"x", (SERVER, SINK))
+
+
+MOVERS = (
+    serve,
+    connections,
+    datagrams,
+    retransmits,
+    invalid,
+    errors,
+    inserts,
+    port_pressure,
+    expectations,
+    clashes,
+    lost_races,
+    fill,
+)
+
+
+def rules(name):
+    return subprocess.run(["nft", "-f", HERE / name], check=False).returncode == 0
+
+
+def run(mover):
+    """A mover for ever: a full table fails its connections too, and that is not its end."""
+    while True:
+        try:
+            mover()
+            signal.pause()  # it said why it cannot
+        except OSError as error:
+            say(f"{mover.__name__}: {error}")
+            time.sleep(1)
+
+
+def stop(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    sys.exit(0)
+
+
+def main():
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    if not rules("rules.nft"):
+        sys.exit("traffic: the rules were refused; CAP_NET_ADMIN is needed")
+    movers = {}
+    for mover in MOVERS:
+        pid = os.fork()
+        if pid == 0:
+            run(mover)
+        movers[pid] = mover.__name__
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, stop)
+    READY.touch()
+    say(", ".join(movers.values()))
+    pid, status = os.wait()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    sys.exit(f"traffic: {movers.get(pid, pid)} ended: {status}")
+
+
+if __name__ == "__main__":
+    main()
