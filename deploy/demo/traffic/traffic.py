@@ -38,7 +38,7 @@ def say(line):
 
 
 def paced(rate):
-    """Yields 0, 1, 2, … at `rate` a second, ebbing to a half and flowing to one and a half times within five minutes."""
+    """Yields 0, 1, 2, … at `rate` a second, a tide of half and one and a half times every five minutes."""
     due = time.monotonic()
     number = 0
     while True:
@@ -147,7 +147,7 @@ def inserts():
 
 
 def port_pressure():
-    """found: connections through a gateway whose 128 ports are mostly taken, so that a free one has to be looked for."""
+    """found: connections through a gateway with 128 ports, mostly taken: a free one has to be looked for."""
     for _ in paced(3):
         with udp() as client, contextlib.suppress(PermissionError):  # at high tide none is free and it is dropped
             client.sendto(b"x", (MASQUERADED, 443))
@@ -167,7 +167,7 @@ def expectations():
 
 
 def race(rounds, send):
-    """Calls `send(0, number)` and `send(1, number)` in two processes on two CPUs at the same moment, `rounds` a second."""
+    """Calls `send(0, step)` and `send(1, step)` on two CPUs at the same moment, `rounds` a second."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
         say("one CPU, no race")
@@ -182,21 +182,21 @@ def race(rounds, send):
         for step in range(number * rounds, (number + 1) * rounds):
             word = struct.pack("=Q", step + 1)
             if child:
-                wait(lambda: steps[other] == word)
+                wait(steps, other, word)
                 steps[mine] = word
             else:
                 steps[mine] = word
-                wait(lambda: steps[other] == word)
-            with contextlib.suppress(PermissionError):  # how a dropped packet looks to its sender
+                wait(steps, other, word)
+            with contextlib.suppress(OSError):  # dropped, which is the point of some
                 send(child, step)
 
 
-def wait(arrived):
-    """Spins for as long as a step takes, then less eagerly: the other may be between two rounds, or gone."""
+def wait(steps, other, word):
+    """Spins for as long as a step takes, then less eagerly: the other may be between two rounds."""
     for _ in range(100_000):
-        if arrived():
+        if steps[other] == word:
             return
-    while not arrived():
+    while steps[other] != word:
         time.sleep(0.001)
 
 
@@ -224,9 +224,8 @@ def fill():
             continue
         usage = int((SYSCTL / "nf_conntrack_count").read_text())
         for _ in range(max(0, min(limit - usage, 2000)) + 20):
-            with udp() as client:
-                with contextlib.suppress(PermissionError):
-                    client.sendto(b"x", (SERVER, SINK))
+            with udp() as client, contextlib.suppress(PermissionError):
+                client.sendto(b"x", (SERVER, SINK))
 
 
 MOVERS = (
@@ -255,9 +254,20 @@ def run(mover):
         try:
             mover()
             signal.pause()  # it said why it cannot
+        except PermissionError:  # how a dropped packet looks to its sender
+            time.sleep(1)
         except OSError as error:
             say(f"{mover.__name__}: {error}")
             time.sleep(1)
+
+
+def start(mover):
+    pid = os.fork()
+    if pid == 0:
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_DFL)
+        run(mover)
+    return pid
 
 
 def stop(*_):
@@ -271,20 +281,19 @@ def main():
         os.setpgid(0, 0)
     if not rules("rules.nft"):
         sys.exit("traffic: the rules were refused; CAP_NET_ADMIN is needed")
-    movers = {}
-    for mover in MOVERS:
-        pid = os.fork()
-        if pid == 0:
-            run(mover)
-        movers[pid] = mover.__name__
+    movers = {start(mover): mover for mover in MOVERS}
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stop)
     READY.touch()
-    say(", ".join(movers.values()))
-    pid, status = os.wait()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
-    sys.exit(f"traffic: {movers.get(pid, pid)} ended: {status}")
+    say(", ".join(mover.__name__ for mover in MOVERS))
+    # Never ends by itself: the agent would be left behind in a network namespace that nobody else is in.
+    while True:
+        pid, status = os.wait()
+        mover = movers.pop(pid, None)
+        if mover is not None:
+            say(f"{mover.__name__} ended: {status}")
+            time.sleep(1)
+            movers[start(mover)] = mover
 
 
 if __name__ == "__main__":
