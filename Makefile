@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny bench metrics
+.PHONY: help run build test lint fmt deny bench metrics rules e2e demo demo-check
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,7 @@ lint: compiler ## formatting, clippy and the documentation's links, every warnin
 	$(CARGO) clippy --version || rustup component add clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test e2e -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 fmt: ## formats the code
@@ -35,6 +36,18 @@ deny: ## licences, versions, sources and advisories of the dependencies
 bench: compiler ## measures the sources, the parsers, the exposition and the running agent
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
 	$(CARGO) bench --locked --bench footprint
+
+rules: ## checks and tests the alerts and recording rules with promtool; needs Go to build it, or Debian's prometheus
+	.ci/rules
+
+e2e: compiler ## the whole pipeline: agent, real Collector, real Prometheus; needs Go; ARGS="outage" runs some
+	.ci/e2e $(ARGS)
+
+demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with docker compose
+	docker compose up --build --detach --wait
+
+demo-check: ## runs the demo from images built here and asks for every panel's data; needs root and Go
+	.ci/demo-check
 
 metrics: compiler ## writes METRICS.md anew
 	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new

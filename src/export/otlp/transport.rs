@@ -5,6 +5,7 @@
 use crate::config::{Compression, Otlp, Protocol, Tls};
 use crate::metric::label::ErrorType;
 use crate::source::chain;
+use crate::timeouts;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -132,7 +133,7 @@ impl Transport {
         }
     }
 
-    /// Sends one message; `timeout` is for the transport's own use, the caller gives up by itself.
+    /// Sends one message. The caller gives up after `timeout`; the transport, a little later.
     pub async fn send(
         &self,
         message: ExportMetricsServiceRequest,
@@ -313,7 +314,7 @@ impl Http {
         let mut request = self
             .client
             .post(&self.url)
-            .timeout(timeout)
+            .timeout(timeout + timeouts::GRACE) // the caller's comes first, and says what was waited for
             .header(reqwest::header::CONTENT_TYPE, "application/x-protobuf");
         let body = message.encode_to_vec();
         let failed = |error: std::io::Error| Refusal::new(ErrorType::OTHER, format!("compressing: {error}"));
