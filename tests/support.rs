@@ -162,7 +162,8 @@ impl Agent {
     /// Starts it with JSON logs.
     pub(crate) fn start(mut command: Command) -> Self {
         command.args(["--log-format", "json"]);
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
