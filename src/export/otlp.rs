@@ -189,6 +189,7 @@ impl Sender {
     ) -> Result<transport::Rejected, Refusal> {
         let mut pause = timeouts::RETRY_FIRST;
         let mut tried = 0;
+        let mut said: Option<Refusal> = None;
         loop {
             tried += 1;
             let left = deadline.saturating_duration_since(Instant::now());
@@ -205,7 +206,10 @@ impl Sender {
                     // The connection may be dead without knowing it; the next export is to find another.
                     self.transport.reconnect();
                     let waited = humantime::format_duration(self.timeout);
-                    return Err(Refusal::new(ErrorType::TIMEOUT, format!("no answer within {waited}")));
+                    // A receiver that has refused before the time was up has said more than the time.
+                    return Err(said.unwrap_or_else(|| {
+                        Refusal::new(ErrorType::TIMEOUT, format!("no answer within {waited}"))
+                    }));
                 }
             };
             let wait = refusal.retry_after.unwrap_or_else(|| jittered(pause));
@@ -220,6 +224,7 @@ impl Sender {
                 () = self.stop.exhausted(Duration::ZERO) => return Err(refusal),
             }
             pause = (pause * 2).min(timeouts::RETRY_MOST);
+            said = Some(refusal);
         }
     }
 
