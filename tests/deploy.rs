@@ -469,6 +469,21 @@ fn every_panel_says_what_it_shows_what_to_do_and_in_which_unit() {
 }
 
 #[test]
+fn thresholds_colour_everything_but_lines() {
+    for (file, dashboard) in dashboards() {
+        for panel in panels(&dashboard) {
+            let defaults = &panel["fieldConfig"]["defaults"];
+            if defaults["thresholds"].is_null() {
+                continue;
+            }
+            // What is not said is the panel's own choice; a state timeline's goes from green, 0, to red, 1.
+            let mode = if text(&panel, "type") == "timeseries" { "palette-classic" } else { "thresholds" };
+            assert_eq!(defaults["color"]["mode"], mode, "{file}: {}", text(&panel, "title"));
+        }
+    }
+}
+
+#[test]
 fn dashboards_can_be_provisioned_as_they_are() {
     let mut uids = BTreeSet::new();
     for (file, dashboard) in dashboards() {

@@ -37,8 +37,8 @@ def panel(title, description, unit, *targets, kind="timeseries", width=12, heigh
         }
         if kind == "timeseries":
             custom["thresholdsStyle"] = {"mode": "dashed"}
-    else:
-        defaults["color"] = {"mode": "palette-classic"}
+    # Always said: what a panel does by default is its own affair, and a state timeline draws 1 in red.
+    defaults["color"] = {"mode": "thresholds" if steps and kind != "timeseries" else "palette-classic"}
     if kind == "timeseries":
         defaults.setdefault("min", 0)
         custom.update({"fillOpacity": 10, "lineWidth": 1, "showPoints": "never", "spanNulls": False})
@@ -586,6 +586,7 @@ def agent():
                 target(f"connscope_source_up{{{AGENT}}}", WHO + " {{source}}"),
                 kind="state-timeline",
                 steps=[(None, "red"), (1, "green")],
+                defaults={"min": 0, "max": 1},
             ),
             panel(
                 "Way it reads",
