@@ -301,7 +301,9 @@ def table():
                 "traffic; on all of them: raise the limit everywhere.",
                 "short",
                 *[
-                    target(expr, format="table", instant=True)
+                    # Without the name of the metric and the labels that only one of them has: rows are merged where
+                    # all their labels are the same.
+                    target(f"max by (job, instance, host_name, netns) ({expr})", format="table", instant=True)
                     for expr in (
                         f"conntrack_table_usage{{{TABLE}}}",
                         f"conntrack_table_limit{{{TABLE}}}",
@@ -321,7 +323,7 @@ def table():
                     {
                         "id": "organize",
                         "options": {
-                            "excludeByName": {"Time": True, "__name__": True},
+                            "excludeByName": {"Time": True},
                             "renameByName": {
                                 "Value #A": "Entries",
                                 "Value #B": "Limit",
