@@ -502,6 +502,9 @@ fn dashboards_can_be_provisioned_as_they_are() {
         let variables = dashboard["templating"]["list"].as_array().unwrap();
         let names: BTreeSet<&str> = variables.iter().map(|variable| text(variable, "name")).collect();
         assert!(names.is_superset(&["datasource", "job", "instance"].into()), "{file}: {names:?}");
+        let job = variables.iter().find(|variable| text(variable, "name") == "job").unwrap();
+        let one_job = job["multi"] == false && job["includeAll"] == false;
+        assert!(one_job, "{file}: an agent that pushes and is scraped would count twice");
         for variable in variables.iter().filter(|variable| text(variable, "type") == "query") {
             let query = text(&variable["query"], "query");
             let selector = query.strip_prefix("label_values(").unwrap().rsplit_once(", ").unwrap().0;

@@ -115,7 +115,11 @@ def variables(netns):
             "job",
             "Job",
             "label_values(connscope_build_info, job)",
-            "Where the data comes from: an agent that pushes and is scraped too is here twice",
+            "Where the data comes from: an agent that pushes and is scraped too is in two jobs",
+            # One at a time: the sums would count such an agent twice.
+            current={"selected": True, "text": "connscope", "value": "connscope"},
+            includeAll=False,
+            multi=False,
         ),
         query_variable(
             "host",
@@ -231,8 +235,8 @@ def table():
             ),
             panel(
                 "Entries in all tables",
-                "Connections that the kernels shown keep in mind. If an agent both pushes and is scraped, choose one job, "
-                "or it counts twice.",
+                "Connections that the kernels shown keep in mind. Compare with yesterday: more of them on all hosts is the "
+                "load, on one host that host's clients.",
                 "short",
                 target(f"sum(conntrack_table_usage{{{TABLE}}})", "entries"),
                 kind="stat",
