@@ -185,9 +185,10 @@ def dashboard(uid, title, description, panels, netns=True):
 # The conntrack table
 
 UTILIZATION = f"conntrack_table_utilization_ratio{{{TABLE}}}"
-# A table that does not grow would take for ever; a week stands for that.
+# A table that does not grow would take for ever; a week stands for that. A limit that was lowered below the use is full
+# now, not some time ago.
 TIME_TO_FULL = (
-    f"clamp_max(((conntrack_table_limit{{{TABLE}}} > 0) - conntrack_table_usage{{{TABLE}}})"
+    f"clamp_max(clamp_min((conntrack_table_limit{{{TABLE}}} > 0) - conntrack_table_usage{{{TABLE}}}, 0)"
     f" / clamp_min(deriv(conntrack_table_usage{{{TABLE}}}[15m]), 0.001), 604800)"
 )
 FULLNESS = [(None, "green"), (0.75, "orange"), (0.9, "red")]
@@ -251,7 +252,8 @@ def table():
                 "percentunit",
                 target(UTILIZATION, NODE),
                 steps=FULLNESS,
-                defaults={"max": 1},
+                # Soft: use above the limit, after somebody lowered it, is not to be cut off.
+                defaults={"custom": {"axisSoftMax": 1}},
             ),
             panel(
                 "Time to exhaustion",
