@@ -374,16 +374,17 @@ COUNTERS = [
     (
         "drop",
         "pps",
-        "Packets dropped: the table was full, a race was lost, or a protocol tracker said so. If early_drop moves too, the "
-        "table is full: runbook ConntrackTableNearlyFull. If insert_failed moves as much, it is races. Runbook "
-        "ConntrackDropping.",
+        "Packets dropped: the table was full, a race was lost, or a protocol tracker said so. If the use of the table is "
+        "near 100 %, it is full: runbook ConntrackTableNearlyFull (early_drop moves only while there are unassured entries "
+        "to evict). If insert_failed moves as much, it is races. Runbook ConntrackDropping.",
         "A full table drops on every CPU that receives; a drop on one only is the traffic of its queue.",
     ),
     (
         "early_drop",
         "suffix: entries/s",
-        "Entries thrown out of a full table to make room. Any at all means that the table was full: raise nf_conntrack_max, "
-        "or shorten time-outs. Runbook ConntrackTableNearlyFull.",
+        "Entries thrown out of a full table to make room, of connections not assured. Any at all means that the table was "
+        "full: raise nf_conntrack_max. Shorter time-outs help later only, entries keep those they have. None does not mean "
+        "that there was room. Runbook ConntrackTableNearlyFull.",
         "Follows the CPUs that open connections: they are the ones that look for room.",
     ),
     (
