@@ -529,6 +529,12 @@ BY_AGENT = "by (job, instance, host_name)"
 NONE_YET = f"0 * max {BY_AGENT} (connscope_build_info{{{AGENT}}})"
 
 
+# The series itself ends five minutes after its last point, so an hour is looked through for those that have ended. Only
+# for those: it is looked through in steps of a minute, which is too coarse for the others.
+LAST_POINT = f"timestamp(connscope_build_info{{{AGENT}}})"
+AGE = f"max(time() - (max {BY_AGENT} ({LAST_POINT}) or max {BY_AGENT} (max_over_time({LAST_POINT}[1h:1m]))))"
+
+
 def quantile(share):
     rates = f"rate({EXPORT_BUCKETS}[$__rate_interval])"
     return f"histogram_quantile({share}, sum by (le, job, instance, host_name) ({rates}))"
@@ -577,10 +583,10 @@ def agent():
             ),
             panel(
                 "Age of the newest data",
-                "Of the agent that is the furthest behind. More than three intervals: it has gone, or what is between it and "
-                "Prometheus has.",
+                "Of the agent that is the furthest behind, among those with data in the last hour. More than three intervals: "
+                "it has gone, or what is between it and Prometheus has. Runbook ConnscopeDown.",
                 "s",
-                target(f"max(time() - timestamp(connscope_build_info{{{AGENT}}}))", "age"),
+                target(AGE, "age"),
                 kind="stat",
                 width=6,
                 height=5,
