@@ -489,7 +489,8 @@ def trouble():
             panel(f"{TITLES[word]} by node", node, unit, target(by_node(metric), NODE)),
             panel(
                 f"{TITLES[word]} by CPU",
-                f"The sixteen busiest CPUs. {cpu} Agents that sum over CPUs show one line.",
+                f"The sixteen busiest CPUs of each moment: a line that breaks off has left the sixteen, and more than sixteen "
+                f"may be in the legend. {cpu} Agents that sum over CPUs show one line.",
                 unit,
                 target(by_cpu(metric), "{{host_name}} {{instance}} {{netns}} cpu {{cpu}}"),
             ),
