@@ -6,6 +6,7 @@ rules and for `conntrack -I`, CAP_NET_RAW for packets that no socket would send.
 """
 
 import contextlib
+import functools
 import math
 import mmap
 import os
@@ -29,7 +30,8 @@ BLACKHOLE = "127.64.3.1"  # rules.nft: never answers
 WEB, SINK, TFTP = 8080, 9, 69
 EPHEMERAL = range(20_000, 60_000)
 
-# A limit lower than this is the profile `table-full` at work: no system has one this low by itself.
+# The profile `table-full` never sets a limit higher than this. A machine with little memory has one this low by
+# itself, so the limit must have been lowered besides: see `fill`.
 FULL_BELOW = 16_384
 
 
@@ -215,12 +217,24 @@ def lost_races():
     race(2, lambda side, step: raws[side].sendto(pings[step % len(pings)], (BALANCED, 0)))
 
 
+def table_limit():
+    """The limit of the table; none is infinite."""
+    return int((SYSCTL / "nf_conntrack_max").read_text()) or math.inf
+
+
+@functools.cache
+def usual_limit():
+    """The limit when this was asked first, which is before there are movers: a mover that is started again must not
+    take a lowered one for it."""
+    return table_limit()
+
+
 def fill():
     """drop, early_drop: while the limit is so low that it was lowered for this, a few more connections than fit."""
     while True:
         time.sleep(1)
-        limit = int((SYSCTL / "nf_conntrack_max").read_text())
-        if not 0 < limit < FULL_BELOW:
+        limit = table_limit()
+        if limit >= FULL_BELOW or limit >= usual_limit() / 2:
             continue
         usage = int((SYSCTL / "nf_conntrack_count").read_text())
         for _ in range(max(0, min(limit - usage, 2000)) + 20):
@@ -281,6 +295,7 @@ def main():
         os.setpgid(0, 0)
     if not rules("rules.nft"):
         sys.exit("traffic: the rules were refused; CAP_NET_ADMIN is needed")
+    usual_limit()
     movers = {start(mover): mover for mover in MOVERS}
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, stop)
