@@ -11,8 +11,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// How long anything is waited for before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
+/// work.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A network namespace that lasts as long as this does. No name, no mount: nothing is left behind, whatever happens.
 pub(crate) struct Namespace {

@@ -2,7 +2,7 @@
 //! default ports. Each is killed when its value goes out of scope, panic or not; `.ci/e2e` sees to it that nothing
 //! outlives the test where not even that happens.
 
-use crate::support::{Agent, Namespace};
+use crate::support::{Agent, Namespace, PATIENCE};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -10,9 +10,6 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// How long anything is waited for. Much more than it takes, also where the machine has other work.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often it is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
