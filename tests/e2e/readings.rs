@@ -1,11 +1,13 @@
 //! What the numbers have to be: what `conntrack -S` and the sysctls say in a namespace, under the names of Prometheus;
-//! and the traffic that moves them.
+//! and the traffic that moves them, of the kinds that take no sysctl and no luck.
 
 use crate::stack::{AGENT, page};
-use crate::support::{Namespace, sample};
-use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket_with};
+use crate::support::{Namespace, PATIENCE, sample};
+use rustix::net::{AddressFamily, Protocol, SendFlags, SocketFlags, SocketType, sendto, socket_with};
 use std::collections::BTreeMap;
 use std::net::{SocketAddrV4, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
 /// Numbers by series, as `name{label="value",…}`.
 pub(crate) type Numbers = BTreeMap<String, f64>;
@@ -45,7 +47,36 @@ pub(crate) fn sum(numbers: &Numbers, name: &str) -> f64 {
     numbers.iter().filter(|(series, _)| series.starts_with(&start)).map(|(_, value)| value).sum()
 }
 
-/// Traffic that moves the table, `insert` and `invalid`; a `round` of its own makes connections of its own.
+/// Ports of the gateway in [`arrange`].
+const PORTS: usize = 4;
+
+/// What [`port_pressure`] sends in a round: more than there are ports.
+const DATAGRAMS: usize = 12;
+
+/// The rules that some of the traffic takes: a gateway with few ports, and the helper for TFTP where the kernel has it.
+pub(crate) fn arrange(namespace: &Namespace) {
+    let last = 40_000 + PORTS - 1;
+    let gateway = format!(
+        "add table ip gateway; \
+         add chain ip gateway out {{ type nat hook postrouting priority 100; }}; \
+         add rule ip gateway out ip daddr 127.0.2.1 udp dport 443 snat ip to 127.0.0.20:40000-{last}"
+    );
+    namespace.run("nft", &[&gateway]);
+    let helper = "add table ip announced; \
+                  add ct helper ip announced tftp { type \"tftp\" protocol udp; }; \
+                  add chain ip announced out { type filter hook output priority 0; }; \
+                  add rule ip announced out ip daddr 127.0.0.1 udp dport 69 ct helper set \"tftp\"";
+    let _refused = namespace.inside(|| Command::new("nft").arg(helper).output());
+}
+
+/// Whether this kernel has the helper for TFTP.
+pub(crate) fn has_helper(namespace: &Namespace) -> bool {
+    let listed = namespace.inside(|| Command::new("nft").args(["list", "table", "ip", "announced"]).output());
+    listed.is_ok_and(|output| output.status.success())
+}
+
+/// Traffic that moves the table, `insert`, `invalid`, `error`, `found`, `insert_failed`, `drop` and what counts
+/// expectations; a `round` of its own makes connections of its own.
 pub(crate) fn traffic(namespace: &Namespace, round: u16) {
     for number in 1..=5 {
         let port = (round * 100 + number).to_string();
@@ -59,15 +90,68 @@ pub(crate) fn traffic(namespace: &Namespace, round: u16) {
             // Refused: the table has made an entry before.
             let _refused = udp.send_to(b"x", ("127.0.0.1", 20_000 + round * 100 + number));
         }
-        let (kind, flags) = (SocketType::RAW, rustix::net::SocketFlags::CLOEXEC);
-        let tcp = socket_with(AddressFamily::INET, kind, flags, Some(rustix::net::ipproto::TCP)).unwrap();
+        let tcp = raw(rustix::net::ipproto::TCP);
         // Ports 1 and 2, data offset 5, flags SYN, FIN and RST at once.
         let segment = [0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x07, 0, 0, 0, 0, 0, 0];
         let to: SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
         for _ in 0..50 {
             sendto(&tcp, &segment, SendFlags::empty(), &to).unwrap();
         }
+        errors();
+        port_pressure();
+        expectation();
     });
+}
+
+fn raw(protocol: Protocol) -> OwnedFd {
+    socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol)).unwrap()
+}
+
+/// The checksum of IP and ICMP.
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xFFFF) + (sum >> 16);
+    let [_, _, high, low] = (!(folded + (folded >> 16))).to_be_bytes();
+    [high, low]
+}
+
+/// `error`: ICMP "port unreachable" about a connection nobody has.
+fn errors() {
+    // From port 9 of 127.0.0.1 to port 53 of 127.0.0.2, over UDP.
+    let mut header = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2];
+    let sum = checksum(&header);
+    header[10..12].copy_from_slice(&sum);
+    let mut message = [&[3, 3, 0, 0, 0, 0, 0, 0], &header[..], &[0, 9, 0, 53, 0, 8, 0, 0]].concat();
+    let sum = checksum(&message);
+    message[2..4].copy_from_slice(&sum);
+    let icmp = raw(rustix::net::ipproto::ICMP);
+    let to: SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
+    for _ in 0..20 {
+        sendto(&icmp, &message, SendFlags::empty(), &to).unwrap();
+    }
+}
+
+/// `found`: connections through a gateway that has not a port for each, so that a free one has to be looked for; and
+/// `insert_failed` and `drop`, once none is free.
+fn port_pressure() {
+    for _ in 0..DATAGRAMS {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Dropped where no port is free.
+        let _dropped = udp.send_to(b"x", ("127.0.2.1", 443));
+    }
+}
+
+/// `expect_*`: TFTP, where the answer comes from another port than was asked. Without the helper just two datagrams.
+fn expectation() {
+    let server = UdpSocket::bind("127.0.0.1:69").unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send_to(b"\0\x01hello\0octet\0", ("127.0.0.1", 69)).unwrap();
+    let (_, asker) = server.recv_from(&mut [0; 64]).unwrap();
+    let answer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    answer.send_to(b"\0\x03\0\x01hello", asker).unwrap();
+    client.recv_from(&mut [0; 64]).unwrap();
 }
 
 /// Where two sets of numbers differ, in words.

@@ -37,7 +37,7 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 }
 
 /// A namespace in which the conversation of the pipeline itself leaves no trace in the connection tracking table, so
-/// that what the test does is all there is to count.
+/// that what the test does is all there is to count. The rules for that traffic are there.
 pub(crate) fn quiet_namespace() -> Option<Namespace> {
     let namespace = Namespace::new()?;
     let ports = "{ 4317, 4318, 8888, 9090, 9371-9379, 13133 }";
@@ -47,6 +47,7 @@ pub(crate) fn quiet_namespace() -> Option<Namespace> {
          add rule inet t raw tcp sport {ports} notrack"
     );
     namespace.run("nft", &[&rules]);
+    crate::readings::arrange(&namespace);
     Some(namespace)
 }
 
