@@ -19,14 +19,17 @@ const MOST_BYTES_A_CYCLE: f64 = 100.0;
 
 /// What the agent holds at one moment.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
-    cycles: f64,
-    resident: f64,
-    files: usize,
-    threads: usize,
+pub(crate) struct Sample {
+    pub(crate) cycles: f64,
+    /// Bytes of resident memory.
+    pub(crate) resident: f64,
+    /// Open files.
+    pub(crate) files: usize,
+    pub(crate) threads: usize,
 }
 
-fn sample(pid: u32, cycles: f64) -> Sample {
+/// What the agent holds now, after so many cycles.
+pub(crate) fn sample(pid: u32, cycles: f64) -> Sample {
     let count = |folder: &str| std::fs::read_dir(format!("/proc/{pid}/{folder}")).unwrap().count();
     let memory = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     let pages: f64 = memory.split(' ').nth(1).unwrap().parse().unwrap();

@@ -73,7 +73,8 @@ const PUSHERS: &[Pusher] = &[
         refused: Some(("connection", "UnknownIssuer")),
         ..OVER_HTTP
     },
-    // Takes gzip only, so what the others send is gzip.
+    // Takes gzip only, so what the others send over HTTP is gzip. A gRPC server cannot be told to; tests/otlp.rs looks at
+    // the `grpc-encoding` of what is sent.
     Pusher { name: "http-plain", compression: "none", refused: Some(("400", "400")), ..OVER_HTTP },
 ];
 
