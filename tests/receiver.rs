@@ -22,7 +22,7 @@ use rustls::server::WebPkiClientVerifier;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -245,12 +245,30 @@ impl Drop for Receiver {
     }
 }
 
+/// Ports of receivers, below those the kernel gives to connections: an agent that tries a receiver which is down would
+/// sooner or later be given the receiver's own port, connect to itself and keep the receiver from coming back.
+static PORTS: AtomicU16 = AtomicU16::new(0);
+
 fn bind(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
+    if address.port() != 0 {
+        return try_bind(address).expect("binding again");
+    }
+    // Processes that run at the same time begin at different places.
+    let first = u16::try_from(std::process::id() % 20_000).expect("small");
+    loop {
+        let port = 10_000 + (first + PORTS.fetch_add(1, Ordering::Relaxed) % 20_000) % 20_000;
+        if let Ok(socket) = try_bind(SocketAddr::new(address.ip(), port)) {
+            return socket;
+        }
+    }
+}
+
+fn try_bind(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
     // What is left of closed connections is not to keep the port from being listened on again.
-    socket.set_reuseaddr(true).expect("SO_REUSEADDR");
-    socket.bind(address).expect("binding");
-    socket
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn serve(
