@@ -21,6 +21,11 @@ fn refusal(output: &Output) -> String {
     line.trim_end().to_owned()
 }
 
+/// The running agent, on a port of the kernel's choice and without a push.
+fn scraped(more: &[&str]) -> Agent {
+    Agent::start(command(&[&["--listen", "127.0.0.1:0", "--otlp-protocol", "none"], more].concat()))
+}
+
 fn config_file(yaml: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     file.write_all(yaml.as_bytes()).unwrap();
@@ -277,14 +282,7 @@ fn telegraf_users_find_their_directories_and_files() {
 #[test]
 fn the_endpoint_answers_what_it_should() {
     let script = Script::printing(FOUR_CPUS);
-    let mut agent = Agent::start(command(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--otlp-protocol",
-        "none",
-        "--conntrack-command",
-        &script.path(),
-    ]));
+    let mut agent = scraped(&["--conntrack-command", &script.path()]);
     let address = agent.address();
     let (status, head, body) = request(address, "GET", "/metrics");
     assert_eq!(status, 200);
@@ -337,8 +335,7 @@ fn a_scrape_without_anything_is_a_503_that_says_why() {
 fn with_every_source_off_a_scrape_says_so() {
     let file = config_file("sources: {conntrack: {enabled: false}}\n");
     let path = file.path().to_str().unwrap();
-    let mut agent =
-        Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path]));
+    let mut agent = scraped(&["--config", path]);
     let (status, body) = get(agent.address(), "/metrics");
     assert_eq!(status, 503);
     assert!(body.contains("every source is switched off"), "{body}");
@@ -347,16 +344,7 @@ fn with_every_source_off_a_scrape_says_so() {
 #[test]
 fn a_fourth_scrape_at_a_time_is_refused_and_nothing_leaks() {
     let script = Script::new("sleep 1; echo 'cpu=0 found=1'");
-    let mut agent = Agent::start(command(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--otlp-protocol",
-        "none",
-        "--conntrack-source",
-        "command",
-        "--conntrack-command",
-        &script.path(),
-    ]));
+    let mut agent = scraped(&["--conntrack-source", "command", "--conntrack-command", &script.path()]);
     let address = agent.address();
     let answers: Vec<u16> = std::thread::scope(|scope| {
         let scrapes: Vec<_> = (0..8).map(|_| scope.spawn(move || get(address, "/metrics").0)).collect();
@@ -377,16 +365,7 @@ fn a_fourth_scrape_at_a_time_is_refused_and_nothing_leaks() {
 fn both_signals_end_it_in_time_with_its_child() {
     for signal in [Signal::TERM, Signal::INT] {
         let script = Script::new("echo $$ > $DIR/pid; exec sleep 1000");
-        let mut agent = Agent::start(command(&[
-            "--listen",
-            "127.0.0.1:0",
-            "--otlp-protocol",
-            "none",
-            "--conntrack-source",
-            "command",
-            "--conntrack-command",
-            &script.path(),
-        ]));
+        let mut agent = scraped(&["--conntrack-source", "command", "--conntrack-command", &script.path()]);
         agent.address();
         eventually("the child is running", || {
             std::fs::read_to_string(script.file("pid")).is_ok_and(|pid| pid.ends_with('\n'))
@@ -480,8 +459,7 @@ fn a_file_that_is_no_number_does_not_take_the_table_with_it() {
 fn namespaces_that_are_all_missing_are_a_failure() {
     let file = config_file("sources: {conntrack: {netns: [no-such-name, \"pid:4194304\"]}}\n");
     let path = file.path().to_str().unwrap();
-    let mut agent =
-        Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path]));
+    let mut agent = scraped(&["--config", path]);
     let address = agent.address();
     let (status, body) = get(address, "/metrics");
     assert_eq!(status, 503, "{body}");
@@ -544,14 +522,7 @@ fn output_without_end_is_cut_off() {
 
 #[test]
 fn auto_says_once_which_way_it_reads_and_why_not_the_others() {
-    let mut agent = Agent::start(command(&[
-        "--listen",
-        "127.0.0.1:0",
-        "--otlp-protocol",
-        "none",
-        "--conntrack-command",
-        "/no/such/conntrack",
-    ]));
+    let mut agent = scraped(&["--conntrack-command", "/no/such/conntrack"]);
     let address = agent.address();
     let line = agent.wait_for("reading the connection tracking statistics");
     assert!(line.contains("command: running /no/such/conntrack -S: No such file"), "{line}");
