@@ -106,7 +106,7 @@ fn parts(criterion: &mut Criterion) {
     criterion.bench_function("part/identity of the namespace", |bencher| bencher.iter(namespace::identity));
     let sysctls = table::Sysctls::new(&connscope::config::Table::default());
     criterion.bench_function("part/sysctls of the table", |bencher| {
-        bencher.iter(|| sysctls.read(None));
+        bencher.iter(|| sysctls.read(|| None));
     });
 }
 

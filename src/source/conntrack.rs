@@ -258,7 +258,7 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
             Check::new(SPEC.name, way.word(), result)
         })
         .collect();
-    let mut table = asking.sysctls.read(None);
+    let mut table = asking.sysctls.read(|| None);
     let unreadable = table.unreadable.pop();
     let table = unreadable.map_or(Ok(()), |(_, error)| Err(error)).and_then(|()| match table.usage {
         Some(usage) => Ok(match table.limit {

@@ -101,7 +101,8 @@ impl Asking {
             }
         }
         let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
-        let table = self.sysctls.read(if native { connected(socket).ok() } else { None });
+        let table =
+            self.sysctls.read(|| native.then(|| asked(socket, netlink::Socket::global).ok()).flatten());
         let expectations = match &statistics {
             // The file has them in its own columns; without statistics there is nothing to add them to.
             Some((Way::Command | Way::Netlink, _)) => asked(socket, netlink::Socket::expectations)

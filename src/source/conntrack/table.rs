@@ -4,7 +4,7 @@
 //! every directory, missing ones are passed over, and `ip_conntrack_count` and `nf_conntrack_count` are the same
 //! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
 
-use super::netlink::Socket;
+use super::netlink::Global;
 use crate::config::Table as Settings;
 use crate::metric::label::{Label, SYSCTL_FILES};
 use crate::metric::table as metrics;
@@ -80,19 +80,19 @@ impl Sysctls {
         )
     }
 
-    /// Reads them in the calling thread's network namespace. `socket` is asked first for what the standard ones say:
-    /// one question is cheaper than two files.
-    pub fn read(&self, socket: Option<&mut Socket>) -> Table {
+    /// Reads them in the calling thread's network namespace. Netlink is asked first for what the standard ones say, where
+    /// `ask` may: one question is cheaper than two files.
+    pub fn read(&self, ask: impl FnOnce() -> Option<Global>) -> Table {
         let mut table = Table::default();
         match self {
             Self::Configured(paths) => {
                 for path in paths {
                     table.read(path);
                 }
-                table.complete(socket);
+                table.complete(ask);
             }
             Self::Standard => {
-                table.complete(socket);
+                table.complete(ask);
                 for (dir, prefix) in GENERATIONS {
                     let path = |name: &str| Path::new(dir).join(format!("{prefix}{name}"));
                     for (name, known) in [
@@ -150,10 +150,10 @@ impl Table {
         Some(())
     }
 
-    /// Fills in from netlink what is not known yet, where there is a socket and it may ask.
-    fn complete(&mut self, socket: Option<&mut Socket>) {
+    /// Fills in from netlink what is not known yet.
+    fn complete(&mut self, ask: impl FnOnce() -> Option<Global>) {
         if (self.usage.is_none() || self.limit.is_none())
-            && let Some(global) = socket.and_then(|socket| socket.global().ok())
+            && let Some(global) = ask()
         {
             self.usage = self.usage.or(global.entries);
             self.limit = self.limit.or(global.limit);
