@@ -249,7 +249,7 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let limits = Limits { cpus: cpus as usize, namespaces: 1, sources: 1 };
+        let limits = Limits { cpus: cpus as usize, namespaces: 1, sources: 1, ..Limits::default() };
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))
             .expect("a thread can be started");
         let shared = Shared {

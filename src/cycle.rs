@@ -133,6 +133,7 @@ pub fn limits(config: &Config) -> Limits {
         cpus: crate::sys::possible_cpus().len(),
         namespaces: SOURCES.iter().map(|spec| (spec.namespaces)(config)).max().unwrap_or(1),
         sources: SOURCES.len(),
+        ..Limits::default()
     }
 }
 

@@ -15,6 +15,7 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use std::sync::Arc;
 
+pub mod distributions;
 pub mod instruments;
 pub mod otlp;
 pub mod prometheus;
@@ -33,6 +34,13 @@ pub struct Shared {
     pub limits: Limits,
 }
 
+impl Shared {
+    /// The cycles of one more reader.
+    pub fn cycle(&self) -> Arc<Cycle> {
+        Arc::new(Cycle::new(Arc::clone(&self.sources)))
+    }
+}
+
 /// A provider with its cycle.
 pub struct Reader {
     /// The SDK's part.
@@ -43,13 +51,14 @@ pub struct Reader {
 
 impl Reader {
     /// Puts a reader of the SDK on a provider of its own, with every instrument of the table that the profile has.
+    /// `cycle` is the reader's own ([`Shared::cycle`]).
     pub fn new(
         shared: &Shared,
+        cycle: Arc<Cycle>,
         reader: impl MetricReader,
         profile: Profile,
         exponential_histograms: bool,
     ) -> Self {
-        let cycle = Arc::new(Cycle::new(Arc::clone(&shared.sources)));
         let provider = SdkMeterProvider::builder()
             .with_resource(shared.resource.clone())
             .with_reader(reader)

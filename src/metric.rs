@@ -1,10 +1,13 @@
 //! What a metric is: its row in [the table](crate::metric::table), the kinds, the labels and their bounds.
 //!
-//! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`]), so the
+//! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`Recorded`]), so the
 //! kind of a metric and the type of its values are settled where the row is written, not where it is observed.
 
+use distribution::Distribution;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+pub mod distribution;
 pub mod label;
 pub mod naming;
 pub mod reference;
@@ -31,6 +34,8 @@ pub struct Metric {
     pub description: &'static str,
     /// Name and help in the `classic` profile; `None` leaves the metric out of it.
     pub classic: Option<Classic>,
+    /// Whether only the `classic` profile has it: a number whose unit or whose labels nobody would choose today.
+    pub only_classic: bool,
     /// Upper bounds of the buckets of a histogram; empty for every other kind.
     pub boundaries: &'static [f64],
 }
@@ -53,8 +58,11 @@ pub enum Kind {
     UpDownCounter,
     /// A level that cannot be added up (a ratio, a state).
     Gauge,
-    /// A distribution, recorded when its event happens.
+    /// A distribution that its source keeps, and observes as a whole in every cycle: its series end with what they are
+    /// about.
     Histogram,
+    /// A distribution, recorded when its event happens; its series last as long as the agent.
+    Recorded,
 }
 
 impl Kind {
@@ -64,7 +72,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::UpDownCounter => "updowncounter",
             Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
+            Self::Histogram | Self::Recorded => "histogram",
         }
     }
 }
@@ -81,7 +89,7 @@ pub enum Number {
 }
 
 /// One value of a reading.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Value of a [`Number::U64`] metric.
     U64(u64),
@@ -89,10 +97,12 @@ pub enum Value {
     I64(i64),
     /// Value of a [`Number::F64`] metric.
     F64(f64),
+    /// Value of a [`Kind::Histogram`] metric.
+    Distribution(Arc<Distribution>),
 }
 
 /// What this machine and this configuration make of the bounds that are not known at build time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// Possible CPUs.
     pub cpus: usize,
@@ -100,6 +110,12 @@ pub struct Limits {
     pub namespaces: usize,
     /// Sources at work.
     pub sources: usize,
+    /// Groups of sockets, of all network namespaces together.
+    pub groups: usize,
+    /// Flows of the `classic` profile.
+    pub flows: usize,
+    /// Flows that are shown for being the worst.
+    pub top: usize,
 }
 
 /// Series of one metric that are always allowed, however few CPUs there are: a `conntrack` that answers for
@@ -112,20 +128,31 @@ impl Metric {
         self.name.starts_with("connscope.")
     }
 
-    /// How many series the metric may have at most: the product of its labels' bounds.
+    /// How many series the metric may have at most: the product of its labels' bounds. Labels that are bounded together
+    /// (those of a group, those of a flow) count once, and for all network namespaces.
     pub fn cardinality(&self, limits: Limits) -> usize {
-        let product = self
-            .labels
-            .iter()
-            .map(|label| match label.bound() {
+        let has = |bound| self.labels.iter().any(|label| label.bound() == bound);
+        let mut product = 1usize;
+        for (together, limit) in
+            [(Bound::Groups, limits.groups), (Bound::Flows, limits.flows), (Bound::Top, limits.top)]
+        {
+            if has(together) {
+                product = product.saturating_mul(limit.max(1));
+            }
+        }
+        let together = product > 1 || has(Bound::Groups) || has(Bound::Flows) || has(Bound::Top);
+        for label in self.labels {
+            let bound = match label.bound() {
                 Bound::Cpus => limits.cpus,
+                Bound::Namespaces if together => 1,
                 Bound::Namespaces => limits.namespaces,
                 Bound::Sources => limits.sources,
+                Bound::Groups | Bound::Flows | Bound::Top => 1,
                 Bound::Values(values) => values,
-            })
-            .fold(1usize, |product, bound| product.saturating_mul(bound.max(1)));
-        let open = self.labels.iter().any(|label| label.bound() == Bound::Cpus);
-        if open { product.max(LEAST_SERIES) } else { product }
+            };
+            product = product.saturating_mul(bound.max(1));
+        }
+        if has(Bound::Cpus) { product.max(LEAST_SERIES) } else { product }
     }
 }
 
@@ -148,9 +175,12 @@ pub struct UpDownCounter(pub(crate) usize);
 /// Handle of a gauge row.
 #[derive(Debug)]
 pub struct Gauge<T>(pub(crate) usize, pub(crate) PhantomData<fn(T)>);
-/// Handle of a histogram row; it has no observable values, only recorded ones.
+/// Handle of a histogram row that is observed as a whole.
 #[derive(Debug, Clone, Copy)]
 pub struct Histogram(pub(crate) usize);
+/// Handle of a histogram row that has no observable values, only recorded ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded(pub(crate) usize);
 
 impl<T> Clone for Counter<T> {
     fn clone(&self) -> Self {
@@ -224,7 +254,17 @@ impl Handle for Gauge<f64> {
     }
 }
 
-impl Histogram {
+impl Handle for Histogram {
+    type Value = Arc<Distribution>;
+    fn metric(self) -> &'static Metric {
+        row(self.0)
+    }
+    fn value(value: Arc<Distribution>) -> Value {
+        Value::Distribution(value)
+    }
+}
+
+impl Recorded {
     /// The row.
     pub fn metric(self) -> &'static Metric {
         row(self.0)

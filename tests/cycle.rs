@@ -42,7 +42,7 @@ fn worker(
 }
 
 fn shared(workers: Vec<Worker>) -> Shared {
-    let limits = Limits { cpus: 2, namespaces: 1, sources: workers.len() };
+    let limits = Limits { cpus: 2, namespaces: 1, sources: workers.len(), ..Limits::default() };
     let sources = Sources::of(workers, limits, None, &Stop::new().unwrap());
     Shared {
         resource: Resource::builder_empty().build(),
@@ -110,7 +110,7 @@ fn conntrack_runs_once_in_a_cycle_with_both_readers_at_work() {
     let shared = shared(workers);
     let kept = Kept::default();
     let push = PeriodicReader::builder(kept.clone()).with_interval(Duration::from_millis(15)).build();
-    let push = Reader::new(&shared, push, Profile::Otel, false);
+    let push = Reader::new(&shared, shared.cycle(), push, Profile::Otel, false);
     let pull = Pull::new(&shared, Profile::Otel).unwrap();
     let scraped = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -40,6 +40,7 @@ fn numbers(readings: &Readings) -> Numbers {
                 Value::U64(value) => value as f64,
                 Value::I64(value) => value as f64,
                 Value::F64(value) => value,
+                Value::Distribution(_) => panic!("conntrack has no distributions"),
             };
             (format!("{}{{{}}}", reading.metric.name, labels.join(",")), value)
         })

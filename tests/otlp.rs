@@ -122,7 +122,7 @@ fn assert_as_in_the_table(request: &ExportMetricsServiceRequest) {
             (Kind::Gauge, Data::Gauge(gauge)) => {
                 gauge.data_points.iter().map(|point| &point.attributes).collect()
             }
-            (Kind::Histogram, Data::Histogram(histogram)) => {
+            (Kind::Histogram | Kind::Recorded, Data::Histogram(histogram)) => {
                 assert_eq!(histogram.aggregation_temporality, cumulative, "{name}");
                 for point in &histogram.data_points {
                     assert_eq!(point.explicit_bounds, row.boundaries, "{name}");
@@ -214,7 +214,7 @@ impl Drop for Push {
     }
 }
 
-const FEW: Limits = Limits { cpus: 4, namespaces: 4, sources: 1 };
+const FEW: Limits = Limits { cpus: 4, namespaces: 4, sources: 1, groups: 1, flows: 1, top: 1 };
 
 fn nothing(_: &mut Readings) {}
 
@@ -886,7 +886,7 @@ fn a_collection_larger_than_a_message_arrives_in_several_and_whole() {
     let name = |netns: u64| format!("{netns}-{}", "x".repeat(280));
     let count = |cpu: u64, netns: u64| (1 << 40) + cpu * NAMESPACES + netns;
     let receiver = Receiver::start(Speaks::Grpc);
-    let limits = Limits { cpus: 200, namespaces: 100, sources: 1 };
+    let limits = Limits { cpus: 200, namespaces: 100, sources: 1, ..Limits::default() };
     let push = Push::start(&receiver, Duration::from_mins(1), limits, move |out| {
         for netns in 0..NAMESPACES {
             let label = (Label::Netns, Arc::from(name(netns)));

@@ -8,6 +8,7 @@ use connscope::cycle::Sources;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
+use connscope::metric::distribution::Distribution;
 use connscope::metric::naming::{self, Profile};
 use connscope::metric::table::{self, METRICS};
 use connscope::metric::{Handle, Kind, Label, Limits, Metric, Number, Value};
@@ -24,7 +25,7 @@ use std::time::Duration;
 const PROFILES: [Profile; 2] = [Profile::Otel, Profile::Classic];
 
 /// Units of the table that are not annotations in braces.
-const UNITS: [&str; 4] = ["", "1", "By", "s"];
+const UNITS: [&str; 5] = ["", "1", "By", "By/s", "s"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -85,7 +86,8 @@ fn names_are_lowercase_and_dotted_and_never_say_total() {
             !name.split(['.', '_']).any(|word| word == "total"),
             "{name}: Prometheus adds the word total"
         );
-        assert!(!name.starts_with("system."), "{name}: system.* belongs to the semantic conventions");
+        let theirs = ["system.network.connection.count"].contains(name);
+        assert!(theirs || !name.starts_with("system."), "{name}: nothing invented inside system.*");
     }
 }
 
@@ -108,6 +110,7 @@ fn every_unit_is_known_and_a_state_has_none() {
     for metric in METRICS {
         let annotation = metric.unit.strip_prefix('{').and_then(|unit| unit.strip_suffix('}'));
         let known = UNITS.contains(&metric.unit)
+            || (metric.only_classic && metric.unit == "ms") // as the old exporter has it
             || annotation.is_some_and(|unit| unit.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
         assert!(known, "{}: the unit {} is not known", metric.name, metric.unit);
         let state = metric.kind == Kind::Gauge && metric.number == Number::U64;
@@ -126,14 +129,15 @@ fn every_row_knows_its_place_its_labels_are_sorted_and_only_histograms_have_buck
             metric.name
         );
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{}: a label twice", metric.name);
-        assert_eq!(metric.boundaries.is_empty(), metric.kind != Kind::Histogram, "{}", metric.name);
+        let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+        assert_eq!(metric.boundaries.is_empty(), !histogram, "{}", metric.name);
         assert!(metric.boundaries.is_sorted(), "{}", metric.name);
     }
 }
 
 #[test]
 fn the_bound_of_every_metric_stays_below_a_hundred_thousand_on_a_large_machine() {
-    let large = Limits { cpus: 256, namespaces: 16, sources: 1 };
+    let large = Limits { cpus: 256, namespaces: 16, sources: 1, ..Limits::default() };
     for metric in METRICS {
         let series = metric.cardinality(large);
         assert!((1..100_000).contains(&series), "{}: {series} series", metric.name);
@@ -142,9 +146,10 @@ fn the_bound_of_every_metric_stays_below_a_hundred_thousand_on_a_large_machine()
 
 #[test]
 fn classic_names_are_the_kernels_words_and_their_help_is_the_old_exporters() {
-    for metric in METRICS {
+    let conntrack =
+        METRICS.iter().filter_map(|metric| Some((metric, metric.name.strip_prefix("conntrack.")?)));
+    for (metric, word) in conntrack {
         let Some(classic) = metric.classic else { continue };
-        let word = metric.name.strip_prefix("conntrack.").expect("only conntrack has classic names");
         assert_eq!(classic.name, format!("conntrack_{word}"));
         assert_eq!(classic.help, format!("Total of conntrack {word}"));
         assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
@@ -177,11 +182,16 @@ struct OneOfEach;
 
 impl Source for OneOfEach {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        for metric in METRICS.iter().filter(|metric| metric.kind != Kind::Histogram) {
-            let value = match metric.number {
-                Number::U64 => Value::U64(1),
-                Number::I64 => Value::I64(1),
-                Number::F64 => Value::F64(1.0),
+        for metric in METRICS.iter().filter(|metric| metric.kind != Kind::Recorded) {
+            let value = match (metric.kind, metric.number) {
+                (Kind::Histogram, _) => {
+                    let mut distribution = Distribution::new(metric.boundaries.into());
+                    distribution.record(0.2);
+                    Value::Distribution(Arc::new(distribution))
+                }
+                (_, Number::U64) => Value::U64(1),
+                (_, Number::I64) => Value::I64(1),
+                (_, Number::F64) => Value::F64(1.0),
             };
             out.observe(AnyRow(metric), &labels(metric), value);
         }
@@ -194,7 +204,7 @@ fn labels(metric: &Metric) -> Vec<(Label, Arc<str>)> {
 }
 
 fn exposition_of_every_row(profile: Profile) -> String {
-    let limits = Limits { cpus: 1, namespaces: 1, sources: 1 };
+    let limits = Limits { cpus: 1, namespaces: 1, sources: 1, ..Limits::default() };
     let stop = Stop::new().expect("an eventfd can be had");
     let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(OneOfEach))
         .expect("a thread can be started");
@@ -228,7 +238,7 @@ fn the_names_we_document_are_the_names_the_bridge_prints() {
             let kind = match metric.kind {
                 Kind::Counter => "counter",
                 Kind::UpDownCounter | Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
+                Kind::Histogram | Kind::Recorded => "histogram",
             };
             assert_eq!(printed.get(name.as_str()), Some(&kind), "{name} in the profile {profile:?}:\n{text}");
             documented.insert(name);
@@ -249,7 +259,8 @@ fn the_labels_and_helps_we_document_are_those_the_bridge_prints() {
                 Profile::Classic => metric.classic.expect("it has a classic name").help,
             };
             assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}:\n{text}");
-            let sample = if metric.kind == Kind::Histogram { format!("{name}_count") } else { name };
+            let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+            let sample = if histogram { format!("{name}_count") } else { name };
             let mut keys: Vec<String> =
                 metric.labels.iter().map(|label| naming::label(label.key())).collect();
             keys.sort();

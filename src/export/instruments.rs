@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// Name and description of a row's instrument; `None` where the profile does not have it.
 fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static str)> {
     match profile {
-        Profile::Otel => Some((metric.name, metric.description)),
+        Profile::Otel => (!metric.only_classic).then_some((metric.name, metric.description)),
         Profile::Classic => metric.classic.map(|classic| (classic.name, classic.help)),
     }
 }
@@ -59,7 +59,7 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
                 .with_description($description)
                 .with_callback(move |observer| {
                     observe(&cycle, metric, observer, |value| match value {
-                        $variant(value) => Some(value),
+                        $variant(value) => Some(*value),
                         _ => None,
                     });
                 })
@@ -84,7 +84,8 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
             (Kind::Gauge, _) => {
                 observable!(u64_observable_gauge, metric, name, description, Value::U64);
             }
-            (Kind::Histogram, _) => {} // recorded, not observed: see Recorder
+            (Kind::Histogram, _) => {} // leaves beside the SDK: see distributions
+            (Kind::Recorded, _) => {}  // recorded, not observed: see Recorder
         }
     }
 }
@@ -93,11 +94,11 @@ fn observe<T>(
     cycle: &Cycle,
     metric: &'static Metric,
     observer: &dyn AsyncInstrument<T>,
-    number: impl Fn(Value) -> Option<T>,
+    number: impl Fn(&Value) -> Option<T>,
 ) {
     let observed = catch_unwind(AssertUnwindSafe(|| {
         for reading in cycle.snapshot(metric.index).of(metric) {
-            if let Some(value) = number(reading.value) {
+            if let Some(value) = number(&reading.value) {
                 observer.observe(value, &attributes(reading));
             }
         }
@@ -128,7 +129,7 @@ impl Recorder {
     /// Makes the histograms of one more provider.
     pub fn add(&self, meter: &Meter, profile: Profile) {
         let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
-        for metric in METRICS.iter().filter(|metric| metric.kind == Kind::Histogram) {
+        for metric in METRICS.iter().filter(|metric| metric.kind == Kind::Recorded) {
             if let Some((name, description)) = named(metric, profile) {
                 let histogram = meter
                     .f64_histogram(name)
@@ -142,7 +143,7 @@ impl Recorder {
     }
 
     /// Records one event.
-    pub fn record(&self, metric: crate::metric::Histogram, labels: &[(Label, Arc<str>)], value: f64) {
+    pub fn record(&self, metric: crate::metric::Recorded, labels: &[(Label, Arc<str>)], value: f64) {
         let mut attributes: Vec<KeyValue> =
             labels.iter().map(|(label, value)| attribute(*label, value)).collect();
         attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));

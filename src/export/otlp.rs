@@ -5,8 +5,9 @@
 //! exporter cannot do what is asked of this one: split what is larger than a message may be (`ResourceMetrics` cannot be
 //! made outside the SDK), tell how many points a receiver rejected, say what the receiver said, and read certificates.
 
-use super::{Reader, Shared};
+use super::{Reader, Shared, distributions};
 use crate::config::{Config, Otlp, Protocol};
+use crate::cycle::Cycle;
 use crate::metric::label::{ErrorType, Label};
 use crate::metric::naming::Profile;
 use crate::metric::table as metrics;
@@ -36,6 +37,7 @@ const TRIES: u32 = 5;
 /// Sends what the periodic reader collects.
 pub struct Exporter {
     sender: Arc<Sender>,
+    cycle: Arc<Cycle>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -110,14 +112,15 @@ pub fn start(
         link: Mutex::default(),
         stop: stop.clone(),
     };
-    let exporter = Exporter { sender: Arc::new(sender), runtime: runtime.clone() };
+    let cycle = shared.cycle();
+    let exporter = Exporter { sender: Arc::new(sender), cycle: Arc::clone(&cycle), runtime: runtime.clone() };
     let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval).build();
-    Ok(Some(Reader::new(shared, reader, Profile::Otel, config.environment.exponential_histograms)))
+    Ok(Some(Reader::new(shared, cycle, reader, Profile::Otel, config.environment.exponential_histograms)))
 }
 
 impl PushMetricExporter for Exporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let request = ExportMetricsServiceRequest::from(metrics);
+        let request = distributions::request(metrics, &self.cycle.last());
         let sender = Arc::clone(&self.sender);
         // The reader's thread is outside the runtime that the connection lives in.
         let sent = self.runtime.spawn(async move { sender.send(request).await }).await;

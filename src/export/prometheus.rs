@@ -1,6 +1,6 @@
 //! The pull side: the text that Prometheus scrapes.
 
-use super::{Reader, Shared};
+use super::{Reader, Shared, distributions};
 use crate::metric::naming::Profile;
 use crate::source::chain;
 use opentelemetry_prometheus::PrometheusExporter;
@@ -14,6 +14,7 @@ use std::sync::Mutex;
 pub struct Pull {
     reader: Reader,
     registry: Registry,
+    profile: Profile,
     /// One scrape after the other: the SDK does so anyway, and the outcome belongs to the scrape that caused it.
     scraping: Mutex<()>,
 }
@@ -32,8 +33,8 @@ impl Pull {
     pub fn new(shared: &Shared, profile: Profile) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = exporter(&registry, profile)?;
-        let reader = Reader::new(shared, exporter, profile, false);
-        Ok(Self { reader, registry, scraping: Mutex::new(()) })
+        let reader = Reader::new(shared, shared.cycle(), exporter, profile, false);
+        Ok(Self { reader, registry, profile, scraping: Mutex::new(()) })
     }
 
     /// Runs one cycle and renders it. Blocks for as long as the sources take.
@@ -41,6 +42,7 @@ impl Pull {
         let _one_at_a_time = self.scraping.lock();
         let mut families = self.registry.gather();
         let snapshot = self.reader.cycle.last();
+        distributions::add_families(&mut families, &snapshot, self.profile);
         if snapshot.has_readings() {
             match render(&mut families) {
                 // The classic names are few: what was read may have none of them.

@@ -1,12 +1,12 @@
 //! One cycle on stdout: what `connscope once` prints, and the `console` exporter.
 
 use super::prometheus::{Pull, Scrape};
-use super::{Reader, Shared};
+use super::{Reader, Shared, distributions};
+use crate::cycle::Cycle;
+use crate::metric::Value;
 use crate::metric::naming::Profile;
 use crate::metric::table::METRICS;
-use crate::metric::{Kind, Value};
 use crate::reading::{Reading, Snapshot};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -60,19 +60,19 @@ pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String
         return Ok((text, pull.reader().cycle.last()));
     }
     let manual = Manual(Arc::new(ManualReader::builder().build()));
-    let reader = Reader::new(shared, manual.clone(), Profile::Otel, false);
+    let reader = Reader::new(shared, shared.cycle(), manual.clone(), Profile::Otel, false);
     let mut metrics = ResourceMetrics::default();
     manual.collect(&mut metrics).map_err(|error| error.to_string())?;
     let snapshot = reader.cycle.last();
     let text = match format {
-        Format::OtlpJson => json(&metrics)?,
+        Format::OtlpJson => json(&metrics, &snapshot)?,
         _ => table(&snapshot),
     };
     Ok((text, snapshot))
 }
 
-fn json(metrics: &ResourceMetrics) -> Result<String, String> {
-    let request = ExportMetricsServiceRequest::from(metrics);
+fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String> {
+    let request = distributions::request(metrics, snapshot);
     let mut text = serde_json::to_string_pretty(&request).map_err(|error| error.to_string())?;
     text.push('\n');
     Ok(text)
@@ -82,9 +82,8 @@ fn json(metrics: &ResourceMetrics) -> Result<String, String> {
 pub fn table(snapshot: &Snapshot) -> String {
     let lines: Vec<(String, String, &str)> = METRICS
         .iter()
-        .filter(|metric| metric.kind != Kind::Histogram)
         .flat_map(|metric| snapshot.of(metric))
-        .map(|reading| (series(reading), value(reading.value), reading.metric.unit))
+        .map(|reading| (series(reading), value(&reading.value), reading.metric.unit))
         .collect();
     let width = lines.iter().map(|(series, ..)| series.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
@@ -104,22 +103,30 @@ fn series(reading: &Reading) -> String {
     text
 }
 
-fn value(value: Value) -> String {
+fn value(value: &Value) -> String {
     match value {
         Value::U64(value) => value.to_string(),
         Value::I64(value) => value.to_string(),
         Value::F64(value) => value.to_string(),
+        // The mean says more to a person than the sum.
+        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+        Value::Distribution(distribution) => match distribution.count() {
+            0 => "no value".to_owned(),
+            count => format!("mean of {count}: {}", distribution.sum() / count as f64),
+        },
     }
 }
 
 /// The `console` exporter of `OTEL_METRICS_EXPORTER`: every cycle as OTLP JSON, one object a line.
-struct Console;
+struct Console {
+    cycle: Arc<Cycle>,
+}
 
 impl PushMetricExporter for Console {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         use std::io::Write;
         let failed = |error: &dyn std::fmt::Display| OTelSdkError::InternalFailure(error.to_string());
-        let request = ExportMetricsServiceRequest::from(metrics);
+        let request = distributions::request(metrics, &self.cycle.last());
         let line = serde_json::to_string(&request).map_err(|error| failed(&error))?;
         writeln!(std::io::stdout().lock(), "{line}").map_err(|error| failed(&error))
     }
@@ -136,6 +143,8 @@ impl PushMetricExporter for Console {
 
 /// Starts the `console` exporter.
 pub fn console(shared: &Shared, interval: Duration) -> Reader {
-    let reader = PeriodicReader::builder(Console).with_interval(interval).build();
-    Reader::new(shared, reader, Profile::Otel, false)
+    let cycle = shared.cycle();
+    let console = Console { cycle: Arc::clone(&cycle) };
+    let reader = PeriodicReader::builder(console).with_interval(interval).build();
+    Reader::new(shared, cycle, reader, Profile::Otel, false)
 }

@@ -31,6 +31,46 @@ pub enum Label {
     ServerAddress,
     /// Port the exporter sends to (semantic conventions).
     ServerPort,
+    /// State of a connection (semantic conventions).
+    ConnectionState,
+    /// `tcp` or `udp` (semantic conventions).
+    Transport,
+    /// `ipv4` or `ipv6` (semantic conventions).
+    NetworkType,
+    /// `transmit` or `receive` (semantic conventions).
+    IoDirection,
+    /// What became of a connection: [`Event`].
+    Event,
+    /// What a connection was limited by: [`Limited`].
+    Limited,
+    /// What had reached its limit: [`Key`].
+    Key,
+    /// Which end opened a connection, `incoming` or `outgoing`; of a group of sockets.
+    Direction,
+    /// Port of the end that was connected to (semantic conventions); of a group of sockets.
+    ServicePort,
+    /// Name of the configured networks a peer belongs to; of a group of sockets.
+    PeerGroup,
+    /// Path of a control group below its mount; of a group of sockets.
+    Cgroup,
+    /// Container (semantic conventions); of a group of sockets.
+    ContainerId,
+    /// Name of a process, as `/proc/PID/comm` has it (semantic conventions); of a group of sockets.
+    ProcessName,
+    /// Number of a user (semantic conventions); of a group of sockets.
+    UserId,
+    /// `ipv4` or `ipv6` (semantic conventions); of a group of sockets.
+    Family,
+    /// Address of this end of a flow (semantic conventions).
+    LocalAddress,
+    /// Port of this end of a flow (semantic conventions).
+    LocalPort,
+    /// Address of the other end of a flow (semantic conventions).
+    PeerAddress,
+    /// Port of the other end of a flow (semantic conventions).
+    PeerPort,
+    /// Both ends of a flow in one text, as prometheus_ss_exporter prints them.
+    Flow,
 }
 
 /// How many values a label can take.
@@ -42,6 +82,12 @@ pub enum Bound {
     Namespaces,
     /// Sources at work.
     Sources,
+    /// Groups of sockets; the labels that have this bound have it together.
+    Groups,
+    /// Flows of the `classic` profile.
+    Flows,
+    /// Flows that are shown for being the worst; the labels that have this bound have it together.
+    Top,
     /// A number known when the agent was built.
     Values(usize),
 }
@@ -70,7 +116,25 @@ impl Label {
             Self::ComponentType => "otel.component.type",
             Self::ErrorType => "error.type",
             Self::ServerAddress => "server.address",
-            Self::ServerPort => "server.port",
+            Self::ServerPort | Self::ServicePort => "server.port",
+            Self::ConnectionState => "network.connection.state",
+            Self::Transport => "network.transport",
+            Self::NetworkType | Self::Family => "network.type",
+            Self::IoDirection => "network.io.direction",
+            Self::Event => "event",
+            Self::Limited => "reason",
+            Self::Key => "key",
+            Self::Direction => "direction",
+            Self::PeerGroup => "peer_group",
+            Self::Cgroup => "cgroup",
+            Self::ContainerId => "container.id",
+            Self::ProcessName => "process.executable.name",
+            Self::UserId => "user.id",
+            Self::LocalAddress => "network.local.address",
+            Self::LocalPort => "network.local.port",
+            Self::PeerAddress => "network.peer.address",
+            Self::PeerPort => "network.peer.port",
+            Self::Flow => "flow",
         }
     }
 
@@ -84,7 +148,21 @@ impl Label {
             Self::Source => Bound::Sources,
             Self::Reason => Bound::Values(Reason::ALL.len()),
             Self::Via => Bound::Values(3),
-            Self::CpuMode => Bound::Values(2),
+            Self::CpuMode | Self::Transport | Self::NetworkType | Self::IoDirection => Bound::Values(2),
+            Self::ConnectionState => Bound::Values(11),
+            Self::Event => Bound::Values(Event::ALL.len()),
+            Self::Limited => Bound::Values(Limited::ALL.len()),
+            Self::Key => Bound::Values(Key::ALL.len()),
+            Self::Direction
+            | Self::ServicePort
+            | Self::PeerGroup
+            | Self::Cgroup
+            | Self::ContainerId
+            | Self::ProcessName
+            | Self::UserId
+            | Self::Family => Bound::Groups,
+            Self::LocalAddress | Self::LocalPort | Self::PeerAddress | Self::PeerPort => Bound::Top,
+            Self::Flow => Bound::Flows,
             Self::ErrorType => Bound::Values(ErrorType::BOUND),
             Self::Version
             | Self::ComponentName
@@ -95,38 +173,85 @@ impl Label {
     }
 }
 
-/// The closed set of values of the label `reason`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    /// The machine does not have it.
-    Absent,
-    /// It is there, and the agent may not.
-    Denied,
-    /// Reading failed.
-    Io,
-    /// The answer could not be understood.
-    Parse,
-    /// No answer came in time.
-    Timeout,
-    /// The source itself broke.
-    Panicked,
+/// A closed set of label values: the type, its values with their words, and what they mean.
+macro_rules! closed_set {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$doc])* $variant),* }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The label value.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// Every reason.
-    pub const ALL: &[Self] =
-        &[Self::Absent, Self::Denied, Self::Io, Self::Parse, Self::Timeout, Self::Panicked];
+closed_set! {
+    /// The closed set of values of the label `reason` of an error: what the operator should do about it.
+    Reason {
+        /// The machine does not have it.
+        Absent = "absent",
+        /// It is there, and the agent may not.
+        Denied = "denied",
+        /// Reading failed.
+        Io = "io",
+        /// The answer could not be understood.
+        Parse = "parse",
+        /// No answer came in time.
+        Timeout = "timeout",
+        /// The source itself broke.
+        Panicked = "panicked",
+    }
+}
 
-    /// The label value.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Denied => "denied",
-            Self::Io => "io",
-            Self::Parse => "parse",
-            Self::Timeout => "timeout",
-            Self::Panicked => "panicked",
-        }
+closed_set! {
+    /// The closed set of values of the label `event`: what became of a connection. `opened` less `closed` less `reset` is
+    /// what is open now.
+    Event {
+        /// It was established.
+        Opened = "opened",
+        /// It was established and ended in order.
+        Closed = "closed",
+        /// It was established and ended by a reset of either end or a time-out.
+        Reset = "reset",
+        /// It was never established.
+        Failed = "failed",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `reason` of `tcp.limited.time`, in the kernel's words.
+    Limited {
+        /// The window of the receiver was full.
+        ReceiveWindow = "rwnd",
+        /// The send buffer was full.
+        SendBuffer = "sndbuf",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `key`: what had reached its limit when a socket was left out of it.
+    Key {
+        /// Groups (`limit`).
+        Group = "group",
+        /// Sockets remembered between two cycles (`track`).
+        Track = "track",
+        /// Ports of services.
+        ServicePort = "service_port",
+        /// Control groups.
+        Cgroup = "cgroup",
+        /// Containers.
+        Container = "container",
+        /// Names of processes.
+        Process = "process",
+        /// Users.
+        Uid = "uid",
     }
 }
 

@@ -23,11 +23,13 @@ pub enum Profile {
 pub fn prometheus(metric: &Metric, profile: Profile) -> Option<String> {
     match profile {
         Profile::Classic => metric.classic.map(|classic| classic.name.to_owned()),
+        Profile::Otel if metric.only_classic => None,
         Profile::Otel => {
             let mut name = metric.name.replace('.', "_");
             match metric.unit {
                 "s" => name.push_str("_seconds"),
                 "By" => name.push_str("_bytes"),
+                "By/s" => name.push_str("_bytes_per_second"),
                 "1" if metric.kind == Kind::Gauge => name.push_str("_ratio"),
                 // Annotations in braces and the empty unit leave no trace in the name.
                 _ => {}

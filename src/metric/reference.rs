@@ -52,6 +52,11 @@ fn bound(label: Label) -> String {
             format!("network namespaces read at once, {} with `all`", super::label::NAMESPACES)
         }
         Bound::Sources => crate::source::SOURCES.len().to_string(),
+        Bound::Groups => {
+            "`sources.sockets.limit` and one for `~other`, all the labels of a group together".to_owned()
+        }
+        Bound::Flows => "`sources.sockets.classic.limit`".to_owned(),
+        Bound::Top => "`sources.sockets.top.count`, all the labels of a flow together".to_owned(),
         Bound::Values(values) => values.to_string(),
     }
 }

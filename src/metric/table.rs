@@ -7,11 +7,50 @@
 //! The kernel's words are `struct ip_conntrack_stat` in `include/linux/netfilter/nf_conntrack_common.h`; which
 //! kernel still counts which of them is in `src/source/conntrack/fields.rs`.
 
-use super::{Classic, Counter, Gauge, Histogram, Kind, Label, Metric, Number, UpDownCounter};
+use super::{Classic, Counter, Gauge, Histogram, Kind, Label, Metric, Number, Recorded, UpDownCounter};
 use std::marker::PhantomData;
 
 /// Bucket bounds of durations in seconds, as the semantic conventions advise for requests.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Bucket bounds of round trips in seconds: from a loopback's to a satellite's, each about 2.3 times the one before.
+const ROUND_TRIPS: &[f64] = &[
+    0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.25, 0.5, 1.0, 2.5,
+];
+
+/// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
+const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
+
+/// Bucket bounds of congestion windows in segments; a connection begins with 10.
+const WINDOWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+
+/// Bucket bounds of round trips in milliseconds, as prometheus_ss_exporter has them by default.
+pub const CLASSIC_ROUND_TRIPS: &[f64] = &[
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
+    1000.0,
+];
+
+/// The labels of a row. `grouped` are those of a group of sockets, as far as `sources.sockets.group_by` names them.
+macro_rules! labels {
+    ([$($label:ident),*]) => {
+        &[$(Label::$label),*]
+    };
+    (grouped) => {
+        labels!([Cgroup, ContainerId, Direction, Netns, Family, PeerGroup, ProcessName, ServicePort, UserId])
+    };
+    (grouped_by_event) => {
+        labels!([Cgroup, ContainerId, Direction, Event, Netns, Family, PeerGroup, ProcessName, ServicePort, UserId])
+    };
+    (grouped_by_io_direction) => {
+        labels!([
+            Cgroup, ContainerId, Direction, Netns, IoDirection, Family, PeerGroup, ProcessName, ServicePort, UserId
+        ])
+    };
+    (grouped_by_reason) => {
+        labels!([Cgroup, ContainerId, Direction, Netns, Family, PeerGroup, ProcessName, Limited, ServicePort, UserId])
+    };
+}
 
 macro_rules! handle {
     ($index:expr, Counter<$number:ty>) => {
@@ -26,26 +65,32 @@ macro_rules! handle {
     ($index:expr, Histogram) => {
         Histogram($index)
     };
+    ($index:expr, Recorded) => {
+        Recorded($index)
+    };
 }
 
 macro_rules! kind {
     (Counter<u64>) => {
-        (Kind::Counter, Number::U64, &[])
+        (Kind::Counter, Number::U64)
     };
     (Counter<f64>) => {
-        (Kind::Counter, Number::F64, &[])
+        (Kind::Counter, Number::F64)
     };
     (Gauge<u64>) => {
-        (Kind::Gauge, Number::U64, &[])
+        (Kind::Gauge, Number::U64)
     };
     (Gauge<f64>) => {
-        (Kind::Gauge, Number::F64, &[])
+        (Kind::Gauge, Number::F64)
     };
     (UpDownCounter) => {
-        (Kind::UpDownCounter, Number::I64, &[])
+        (Kind::UpDownCounter, Number::I64)
     };
     (Histogram) => {
-        (Kind::Histogram, Number::F64, SECONDS)
+        (Kind::Histogram, Number::F64)
+    };
+    (Recorded) => {
+        (Kind::Recorded, Number::F64)
     };
 }
 
@@ -53,7 +98,10 @@ macro_rules! metrics {
     ($(
         #[doc = $description:literal]
         $handle:ident: $kind:ident $(<$number:ident>)? = $name:literal in $unit:literal,
-            [$($label:ident),*] $(, classic $classic:literal $help:literal)?;
+            $labels:tt
+            $(, buckets $buckets:ident)?
+            $(, classic $classic:literal $help:literal)?
+            $(, only classic $only:literal $only_help:literal)?;
     )*) => {
         /// Positions of the rows, by the name of the handle.
         #[allow(non_camel_case_types, reason = "a position is named as its handle is")]
@@ -68,20 +116,24 @@ macro_rules! metrics {
 
         /// Every row, in the order of this file.
         pub static METRICS: &[Metric] = &[$({
-            let (kind, number, boundaries): (Kind, Number, &'static [f64]) = kind!($kind $(<$number>)?);
-            #[allow(unused_mut, unused_assignments, reason = "most rows have no classic name")]
-            let mut classic: Option<Classic> = None;
-            $(classic = Some(Classic { name: $classic, help: $help });)?
+            let (kind, number): (Kind, Number) = kind!($kind $(<$number>)?);
+            let classic: &[Classic] = &[
+                $(Classic { name: $classic, help: $help },)?
+                $(Classic { name: $only, help: $only_help },)?
+            ];
+            let only: &[&str] = &[$($only)?];
+            let boundaries: &[&[f64]] = &[$($buckets)?];
             Metric {
                 index: Position::$handle as usize,
                 name: $name,
                 kind,
                 number,
                 unit: $unit,
-                labels: &[$(Label::$label),*],
+                labels: labels!($labels),
                 description: $description.trim_ascii(),
-                classic,
-                boundaries,
+                classic: match classic { [classic, ..] => Some(*classic), [] => None },
+                only_classic: !only.is_empty(),
+                boundaries: match boundaries { [boundaries, ..] => boundaries, [] => &[] },
             }
         }),*];
     };
@@ -156,6 +208,86 @@ metrics! {
     /// Counters of a newer kernel that this table has no row for, by the kernel's word.
     CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", [Cpu, Field, Netns];
 
+    /// Sockets by state; every state of TCP is there, also at 0, and so is time_wait, which the kernel counts for both types.
+    SYSTEM_NETWORK_CONNECTION_COUNT: UpDownCounter = "system.network.connection.count" in "{connection}",
+        [Netns, ConnectionState, Transport, NetworkType];
+    /// Smoothed round trip of TCP connections: one value for each interval in which a connection got data acknowledged, and one when it closed.
+    TCP_RTT: Histogram = "tcp.rtt" in "s", grouped, buckets ROUND_TRIPS;
+    /// Least round trip of TCP connections in the kernel's window of five minutes, at the same moments as tcp.rtt.
+    TCP_RTT_MIN: Histogram = "tcp.rtt.min" in "s", grouped, buckets ROUND_TRIPS;
+    /// Segments sent again.
+    TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", grouped;
+    /// Segments sent and received, those without data and those sent again included.
+    TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", grouped_by_io_direction;
+    /// Payload sent (each byte once, however often it was sent again) and received.
+    TCP_IO: Counter<u64> = "tcp.io" in "By", grouped_by_io_direction;
+    /// TCP connections by what became of them: opened less closed less reset are open now, failed ones never opened.
+    TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", grouped_by_event;
+    /// TCP connections that are established or closing at present.
+    TCP_CONNECTION_COUNT: UpDownCounter = "tcp.connection.count" in "{connection}", grouped;
+    /// Time in which TCP connections had data to send.
+    TCP_BUSY_TIME: Counter<f64> = "tcp.busy.time" in "s", grouped;
+    /// Part of the busy time in which the receiver's window (rwnd) or the send buffer (sndbuf) held a connection up.
+    TCP_LIMITED_TIME: Counter<f64> = "tcp.limited.time" in "s", grouped_by_reason;
+    /// Rate at which the network last delivered data of TCP connections, at the same moments as tcp.rtt.
+    TCP_DELIVERY_RATE: Histogram = "tcp.delivery_rate" in "By/s", grouped, buckets RATES;
+    /// Congestion window of TCP connections, at the same moments as tcp.rtt.
+    TCP_CWND: Histogram = "tcp.cwnd" in "{segment}", grouped, buckets WINDOWS;
+    /// Connections that wait in the accept queues of listening sockets.
+    TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", grouped;
+    /// Connections the accept queues may hold; the kernel lets in one more before it drops.
+    TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", grouped;
+    /// Connection attempts that listening sockets dropped, as a rule because the accept queue was full.
+    TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", grouped;
+    /// Datagrams that UDP sockets dropped, as a rule because the receive buffer was full.
+    UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", grouped;
+    /// Bytes in the queues of UDP sockets: received and not read yet, or sent and not gone yet.
+    UDP_QUEUE_USAGE: UpDownCounter = "udp.queue.usage" in "By", [Netns, IoDirection, NetworkType];
+    /// Segments sent again since the last cycle by the flows that are worst by sources.sockets.top.by.
+    TCP_TOP_RETRANSMITS: Gauge<u64> = "tcp.top.retransmits" in "{segment}",
+        [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
+    /// Smoothed round trip of the flows that are worst by sources.sockets.top.by.
+    TCP_TOP_RTT: Gauge<f64> = "tcp.top.rtt" in "s", [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
+    /// Bytes not sent or not acknowledged, and not read, of the flows that are worst by sources.sockets.top.by.
+    TCP_TOP_QUEUE: Gauge<u64> = "tcp.top.queue" in "By", [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
+    /// Smoothed round trip of a flow in milliseconds.
+    TCP_FLOW_RTT: Gauge<f64> = "tcp.flow.rtt" in "ms", [Flow],
+        only classic "tcp_rtt" "tcp socket stats perflow latency[rtt]";
+    /// Congestion window of a flow.
+    TCP_FLOW_CWND: Gauge<u64> = "tcp.flow.cwnd" in "{segment}", [Flow],
+        only classic "tcp_cwnd" "tcp socket perflow congestionwindow stats";
+    /// Rate at which the network last delivered data of a flow.
+    TCP_FLOW_DELIVERY_RATE: Gauge<u64> = "tcp.flow.delivery_rate" in "By/s", [Flow],
+        only classic "tcp_delivery_rate" "tcp socket perflow delivery rate in bytes a second";
+    /// Segments with data that a flow received.
+    TCP_FLOW_DATA_SEGS_IN: Counter<u64> = "tcp.flow.data_segs_in" in "{segment}", [Flow],
+        only classic "tcp_data_segs_in" "tcp socket perflow data segments received";
+    /// Segments with data that a flow sent.
+    TCP_FLOW_DATA_SEGS_OUT: Counter<u64> = "tcp.flow.data_segs_out" in "{segment}", [Flow],
+        only classic "tcp_data_segs_out" "tcp socket perflow data segments sent";
+    /// Flows that the selection lets through, those over the limit included.
+    TCP_FLOWS: Gauge<u64> = "tcp.flows" in "{flow}", [],
+        only classic "tcp_flows_total" "tcp flows that the selection lets through";
+    /// Smoothed round trips of the selected flows in milliseconds, at the same moments as tcp.rtt.
+    TCP_FLOW_RTT_HISTOGRAM: Histogram = "tcp.flow.rtt.histogram" in "ms", [], buckets CLASSIC_ROUND_TRIPS,
+        only classic "tcp_rtt_hist_ms" "tcp flowslatency outline";
+    /// Flows that were selected and not shown because sources.sockets.classic.limit was reached, counted anew in every cycle.
+    TCP_FLOWS_LEFT_OUT: Counter<u64> = "tcp.flows.left_out" in "{flow}", [],
+        only classic "tcp_flows_left_out" "tcp flows left out because of the limit, counted anew in every collection";
+
+    /// Sockets whose counters are remembered from one cycle to the next.
+    CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}", [];
+    /// Groups of sockets there are at present.
+    CONNSCOPE_SOCKETS_GROUPS: UpDownCounter = "connscope.sockets.groups" in "{group}", [];
+    /// Sockets that went to ~other, or with the key track were not counted at all, because of a limit.
+    CONNSCOPE_SOCKETS_LEFT_OUT: Counter<u64> = "connscope.sockets.left_out" in "{socket}", [Key];
+    /// Sockets whose process could not be found, because it was gone, not to be looked into, or the time was up.
+    CONNSCOPE_SOCKETS_UNATTRIBUTED: Counter<u64> = "connscope.sockets.unattributed" in "{socket}", [];
+    /// Closed sockets the kernel told of.
+    CONNSCOPE_SOCKETS_EVENTS: Counter<u64> = "connscope.sockets.events" in "{event}", [];
+    /// Closed sockets the kernel wanted to tell of while the agent had no room for it; their last numbers are lost.
+    CONNSCOPE_SOCKETS_EVENTS_LOST: Counter<u64> = "connscope.sockets.events.lost" in "{event}", [];
+
     /// Way the connection tracking statistics are read at present; always 1.
     CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", [Via];
     /// Whether a configured network namespace could be read in this cycle (1) or not (0).
@@ -180,8 +312,8 @@ metrics! {
     OTEL_INFLIGHT: UpDownCounter = "otel.sdk.exporter.metric_data_point.inflight" in "{data_point}",
         [ComponentName, ComponentType, ServerAddress, ServerPort];
     /// How long an export took, retries included.
-    OTEL_OPERATION_DURATION: Histogram = "otel.sdk.exporter.operation.duration" in "s",
-        [ErrorType, ComponentName, ComponentType, ServerAddress, ServerPort];
+    OTEL_OPERATION_DURATION: Recorded = "otel.sdk.exporter.operation.duration" in "s",
+        [ErrorType, ComponentName, ComponentType, ServerAddress, ServerPort], buckets SECONDS;
     /// Physical memory the agent uses.
     PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By", [];
     /// CPU time the agent has used, its finished child processes not included.
