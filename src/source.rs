@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub mod conntrack;
 pub mod error;
+pub mod netlink;
 pub mod netns;
 pub mod worker;
 

@@ -445,7 +445,8 @@ mod what_procfs_shows {
 
 mod what_netlink_answers {
     use super::*;
-    use netlink::{Global, Progress};
+    use connscope::source::netlink::Progress;
+    use netlink::Global;
 
     const SEQUENCE: u32 = 1;
 

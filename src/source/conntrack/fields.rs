@@ -6,6 +6,7 @@
 
 use crate::metric::Counter;
 use crate::metric::table as metrics;
+use crate::source::netlink;
 use std::sync::Arc;
 
 /// A counter the table has a row for.
@@ -199,6 +200,15 @@ pub enum Malformed {
         /// Length of its payload.
         length: usize,
     },
+}
+
+impl From<netlink::Malformed> for Malformed {
+    fn from(malformed: netlink::Malformed) -> Self {
+        match malformed {
+            netlink::Malformed::CutOff(length) => Self::CutOff(length),
+            netlink::Malformed::Length { number, length } => Self::Length { number, length },
+        }
+    }
 }
 
 /// Highest number of CPUs a kernel can be built for (`CONFIG_NR_CPUS`).

@@ -2,23 +2,17 @@
 //!
 //! `net/netfilter/nf_conntrack_netlink.c` (`ctnetlink_stat_ct_cpu`, `ctnetlink_stat_ct`,
 //! `ctnetlink_stat_exp_cpu`). A message is `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes: family, version, and in
-//! `res_id` the CPU, big-endian), then attributes of a native length and type and a big-endian number. Three oddities
+//! `res_id` the CPU, big-endian), then attributes that hold big-endian numbers. Three oddities
 //! of the kernel: a dump of expectation statistics answers with the type of another subsystem, so answers are told by
 //! their sequence number; `GET_STATS` sets `NLM_F_MULTI` and never sends the `NLMSG_DONE` that should follow; and
 //! without `NLM_F_DUMP` the statistics by CPU are not answered at all.
 
 use super::fields::{EXPECTATIONS, Field, Known, Malformed, Row, STATISTICS, Statistics, cpu};
 use crate::source::SourceError;
+use crate::source::netlink::{self, Attribute, Attributes, Progress};
 use crate::sys::netlink::NetlinkSocket;
 use std::io;
 use std::time::Duration;
-
-const NLM_F_REQUEST: u16 = 0x001;
-const NLM_F_DUMP_INTR: u16 = 0x010;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
 
 /// Subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.
 const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 0x0104;
@@ -28,113 +22,32 @@ const IPCTNL_MSG_EXP_GET_STATS_CPU: u16 = 0x0203;
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
 
-const NLMSGHDR: usize = 16;
 const NFGENMSG: usize = 4;
-/// `NLA_F_NESTED | NLA_F_NET_BYTEORDER`: flags in the type of an attribute.
-const NLA_FLAGS: u16 = 0xc000;
 
 /// A request without attributes, for any family.
 pub fn request(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
-    let mut message = Vec::with_capacity(NLMSGHDR + NFGENMSG);
-    message.extend_from_slice(&20u32.to_ne_bytes());
-    message.extend_from_slice(&kind.to_ne_bytes());
-    message.extend_from_slice(&flags.to_ne_bytes());
-    message.extend_from_slice(&sequence.to_ne_bytes());
-    message.extend_from_slice(&[0; 4 + NFGENMSG]);
-    message
-}
-
-/// What a datagram said besides what was taken from it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// More will come.
-    More,
-    /// The dump is complete.
-    Done,
-    /// The kernel refused, with this error number.
-    Refused(i32),
-    /// The dump does not hold together (`NLM_F_DUMP_INTR`, `NLMSG_OVERRUN`).
-    Interrupted,
-}
-
-struct Message<'a> {
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    payload: &'a [u8],
-}
-
-/// Splits the first message off a datagram.
-fn message(datagram: &[u8]) -> Result<(Message<'_>, &[u8]), Malformed> {
-    let header: &[u8; NLMSGHDR] = datagram.first_chunk().ok_or(Malformed::CutOff(datagram.len()))?;
-    let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
-    let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).unwrap_or(usize::MAX);
-    let payload = datagram.get(NLMSGHDR..length).ok_or(Malformed::CutOff(datagram.len()))?;
-    let rest = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-    let message = Message {
-        kind: u16::from_ne_bytes([k0, k1]),
-        flags: u16::from_ne_bytes([f0, f1]),
-        sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
-        payload,
-    };
-    Ok((message, rest))
+    netlink::request(kind, flags, sequence, &[0; NFGENMSG])
 }
 
 /// Walks the messages of one datagram that answer `sequence`, handing the `nfgenmsg.res_id` and the attributes of
-/// each to `take`.
+/// each to `take`. Their type is not looked at: the kernel gives expectation statistics that of another subsystem.
 fn walk(
-    mut datagram: &[u8],
+    datagram: &[u8],
     sequence: u32,
-    mut take: impl FnMut(u16, &[u8]) -> Result<(), Malformed>,
+    mut take: impl FnMut(u16, Attributes<'_>) -> Result<(), Malformed>,
 ) -> Result<Progress, Malformed> {
-    while !datagram.is_empty() {
-        let (message, rest) = message(datagram)?;
-        datagram = rest;
-        if message.sequence != sequence {
-            continue; // the late answer to a question that was given up
-        }
-        if message.flags & NLM_F_DUMP_INTR != 0 {
-            return Ok(Progress::Interrupted);
-        }
-        match message.kind {
-            // Carries what the dump function returned (`netlink_dump` in `net/netlink/af_netlink.c`).
-            NLMSG_DONE => {
-                return Ok(match message.payload.first_chunk().map(|number| i32::from_ne_bytes(*number)) {
-                    Some(number) if number < 0 => Progress::Refused(number.saturating_neg()),
-                    _ => Progress::Done,
-                });
-            }
-            NLMSG_OVERRUN => return Ok(Progress::Interrupted),
-            NLMSG_ERROR => {
-                let number: &[u8; 4] =
-                    message.payload.first_chunk().ok_or(Malformed::CutOff(message.payload.len()))?;
-                match i32::from_ne_bytes(*number) {
-                    0 => return Ok(Progress::Done),
-                    number => return Ok(Progress::Refused(number.saturating_neg())),
-                }
-            }
-            // The type is not looked at: the kernel gives expectation statistics that of another subsystem.
-            _ => {
-                let header: &[u8; NFGENMSG] =
-                    message.payload.first_chunk().ok_or(Malformed::CutOff(message.payload.len()))?;
-                let [_, _, high, low] = *header;
-                take(u16::from_be_bytes([high, low]), message.payload.get(NFGENMSG..).unwrap_or_default())?;
-            }
-        }
-    }
-    Ok(Progress::More)
+    netlink::messages(datagram, sequence, |message| {
+        let ([_, _, high, low], attributes) = message.split::<NFGENMSG>()?;
+        take(u16::from_be_bytes([*high, *low]), attributes)
+    })
 }
 
 /// The numbers among the attributes: (number, value). Attributes of another length than a number's are left out
 /// unless `known` says that they are counters.
-fn numbers(mut attributes: &[u8], known: usize) -> Result<Vec<(u16, u64)>, Malformed> {
+fn numbers(attributes: Attributes<'_>, known: usize) -> Result<Vec<(u16, u64)>, Malformed> {
     let mut found: Vec<(u16, u64)> = Vec::with_capacity(16);
-    while !attributes.is_empty() {
-        let [l0, l1, k0, k1] = *attributes.first_chunk().ok_or(Malformed::CutOff(attributes.len()))?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
-        let number = u16::from_ne_bytes([k0, k1]) & !NLA_FLAGS;
-        let payload = attributes.get(4..length).ok_or(Malformed::CutOff(attributes.len()))?;
-        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    for attribute in attributes {
+        let Attribute { number, payload } = attribute?;
         if found.iter().any(|(present, _)| *present == number) {
             return Err(Malformed::Repeated(number));
         }
@@ -238,7 +151,7 @@ impl Socket {
 
     fn dump(&mut self, kind: u16, known: &'static [Known]) -> Result<Statistics, SourceError> {
         let mut statistics = Statistics::default();
-        self.ask(kind, NLM_F_DUMP, |datagram, sequence| {
+        self.ask(kind, netlink::DUMP, |datagram, sequence| {
             parse_dump(datagram, sequence, known, &mut statistics)
         })?;
         if statistics.rows.is_empty() {
@@ -261,7 +174,7 @@ impl Socket {
             }
             _ => SourceError::from_io(asking(kind), "CAP_NET_ADMIN", cause),
         };
-        self.netlink.send(&request(kind, NLM_F_REQUEST | flags, sequence)).map_err(failed)?;
+        self.netlink.send(&request(kind, netlink::REQUEST | flags, sequence)).map_err(failed)?;
         loop {
             let datagram = self.netlink.receive().map_err(failed)?;
             match take(datagram, sequence).map_err(|cause| SourceError::parse(asking(kind), cause))? {
