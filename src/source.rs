@@ -13,6 +13,7 @@ pub mod conntrack;
 pub mod error;
 pub mod netlink;
 pub mod netns;
+pub mod sockets;
 pub mod worker;
 
 pub use crate::metric::label::Reason;

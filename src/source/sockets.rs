@@ -1,0 +1,4 @@
+//! What the kernel knows of every socket.
+
+pub mod diag;
+pub mod tcp_info;

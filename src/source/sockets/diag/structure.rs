@@ -1,0 +1,53 @@
+//! A structure of the kernel's that has grown over the years, read from the bytes that were sent.
+
+/// Writes a type that borrows the bytes of a structure, with a method for each of its numbers.
+///
+/// `name: u32 = 148 unless 0 | u32::MAX` is the number at byte 148, in the byte order of the machine. It is `None`
+/// where fewer bytes were sent, and where its value is one that the kernel puts in the place of none.
+macro_rules! structure {
+    (
+        $(#[$about:meta])*
+        $name:ident {
+            $($(#[$doc:meta])* $field:ident: $number:ty = $offset:literal $(unless $absent:pat)?,)*
+        }
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub struct $name<'a>(&'a [u8]);
+
+        impl<'a> $name<'a> {
+            /// Reads from these bytes, however many they are.
+            pub const fn new(bytes: &'a [u8]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes that were sent.
+            pub const fn bytes(self) -> &'a [u8] {
+                self.0
+            }
+
+            $(
+                $(#[$doc])*
+                pub fn $field(self) -> Option<$number> {
+                    let number = <$number>::from_ne_bytes(*self.0.get($offset..)?.first_chunk()?);
+                    $(if matches!(number, $absent) {
+                        return None;
+                    })?
+                    Some(number)
+                }
+            )*
+        }
+
+        impl std::fmt::Debug for $name<'_> {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut fields = out.debug_struct(stringify!($name));
+                $(if let Some(number) = self.$field() {
+                    fields.field(stringify!($field), &number);
+                })*
+                fields.finish()
+            }
+        }
+    };
+}
+
+pub(in crate::source::sockets) use structure;
