@@ -12,6 +12,7 @@
 mod cli;
 mod cycle;
 mod deploy;
+mod filter;
 mod kernel;
 mod otlp;
 mod parsers;

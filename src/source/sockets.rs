@@ -2,3 +2,4 @@
 
 pub mod diag;
 pub mod tcp_info;
+pub mod filter;
