@@ -47,3 +47,9 @@ pub const CONNECTION: Duration = Duration::from_mins(5);
 
 /// How long a killed child may take to be gone.
 pub const REAP: Duration = Duration::from_millis(300);
+
+/// How long after a walk over the cgroups an unknown id may cause the next one.
+pub const CGROUP_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a walk over the cgroups may take; 10,000 of them take about a third of it.
+pub const CGROUP_WALK: Duration = Duration::from_millis(100);

@@ -3,3 +3,7 @@
 pub mod diag;
 pub mod tcp_info;
 pub mod filter;
+//! The sockets of the kernel.
+
+pub mod cgroup;
+pub mod process;

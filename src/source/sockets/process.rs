@@ -1,0 +1,347 @@
+//! From the inode of a socket to the processes that hold it: a walk over `/proc/PID/fd`.
+//!
+//! A descriptor that is a socket is a link that reads `socket:[INODE]` (`sockfs_dname` in `net/socket.c`); there is no
+//! way from the inode to the process but looking at every descriptor of every process. That costs some three times as
+//! much as the kernel's list of the sockets itself, so a walk has a budget, and the next one goes on where it ended.
+//!
+//! Inodes of sockets are unique over all network namespaces, and 32 bits wide (`get_next_ino` in `fs/inode.c`), so they
+//! are used again some time. A socket under way in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
+//! nobody, and one in a table that a thread keeps to itself (`unshare(CLONE_FILES)`) is not seen.
+
+use super::super::SourceError;
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek, statat};
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod identity;
+
+pub use identity::{Process, socket_inode, start_time};
+
+/// Descriptors that are looked at between two looks at the clock.
+const STEP: usize = 64;
+
+/// Room for what `getdents64(2)` gives at a time: 24 bytes a descriptor.
+const ENTRIES: usize = 32 * 1024;
+
+/// What to find out.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// How long the walk may take; it is kept to within [`STEP`] descriptors or one process.
+    pub budget: Duration,
+    /// Whether every process that holds a socket is wanted. If not, the walk ends with the last socket it was to find.
+    pub all_holders: bool,
+    /// Whether the command lines are wanted. Reading one waits while the process changes its memory map.
+    pub command: bool,
+}
+
+/// A process that holds a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The socket's inode.
+    pub inode: u32,
+    /// Who holds it.
+    pub process: Arc<Process>,
+}
+
+/// What a walk gave.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// By inode, then by pid; each pair once.
+    holders: Vec<Holder>,
+    /// Whether the walk passed by every process, or found all there was to find.
+    pub complete: bool,
+    /// How often a walk has come to the end of `/proc` so far. A socket that every call has asked for and none has found
+    /// while this rose by two is held by no process that can be seen.
+    pub rounds: u64,
+    /// Processes whose descriptors were read.
+    pub looked_into: usize,
+    /// Processes whose descriptors this process may not read.
+    pub denied: usize,
+    /// Descriptors that were read.
+    pub descriptors: usize,
+}
+
+impl Outcome {
+    /// The processes that hold a socket, those with a lower pid first; without [`Ask::all_holders`] the first that was
+    /// met, which has the lowest pid unless a walk before had run out of time.
+    pub fn holders(&self, inode: u32) -> &[Holder] {
+        let from = self.holders.partition_point(|holder| holder.inode < inode);
+        let to = self.holders.partition_point(|holder| holder.inode <= inode);
+        self.holders.get(from..to).unwrap_or_default()
+    }
+
+    /// All that were found, by inode, then by pid.
+    pub fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.holders.iter()
+    }
+}
+
+/// The processes of this machine, as far as `/proc` shows them.
+#[derive(Debug)]
+pub struct Processes {
+    proc: OwnedFd,
+    place: Place,
+    rounds: u64,
+    wanted: Vec<u32>,
+    found: Vec<bool>,
+    buffers: Buffers,
+}
+
+#[derive(Debug)]
+struct Buffers {
+    processes: Box<[MaybeUninit<u8>]>,
+    descriptors: Box<[MaybeUninit<u8>]>,
+    text: Vec<u8>,
+}
+
+/// Where the next walk begins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// Position in `/proc` at which the process is the next entry. Processes are in the order of their pids, and the
+    /// positions are made from the pids (`proc_pid_readdir` in `fs/proc/base.c`), so one stays right when processes come
+    /// and go.
+    position: u64,
+    pid: u32,
+    /// Position in its `fd`, made from the number of the descriptor (`proc_readfd_common` in `fs/proc/fd.c`).
+    descriptor: u64,
+}
+
+/// How it went with one process.
+enum Visit {
+    Done,
+    /// All that is wanted is found.
+    Enough,
+    /// The time is over; go on at this position.
+    Late(u64),
+}
+
+/// One walk.
+struct Search<'a> {
+    ask: Ask,
+    ends: Instant,
+    wanted: &'a [u32],
+    found: &'a mut [bool],
+    missing: usize,
+    /// Descriptors read of each process at most.
+    each: usize,
+    outcome: Outcome,
+}
+
+impl Processes {
+    /// Opens `/proc`.
+    pub fn new() -> Result<Self, SourceError> {
+        let proc =
+            rustix::fs::open("/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|cause| {
+                    SourceError::from_io("opening /proc", "the permission to open it", cause.into())
+                })?;
+        let buffers = Buffers {
+            processes: Box::new_uninit_slice(ENTRIES),
+            descriptors: Box::new_uninit_slice(ENTRIES),
+            text: Vec::new(),
+        };
+        Ok(Self { proc, place: Place::default(), rounds: 0, wanted: Vec::new(), found: Vec::new(), buffers })
+    }
+
+    /// Looks for the processes that hold these sockets, until all are found, every process was passed by, or the budget
+    /// is used up. Inode 0, which `sock_diag` gives for a socket that no process holds, is not looked for.
+    pub fn look_up(&mut self, wanted: impl IntoIterator<Item = u32>, ask: Ask) -> Outcome {
+        self.wanted.clear();
+        self.wanted.extend(wanted.into_iter().filter(|inode| *inode != 0));
+        self.wanted.sort_unstable();
+        self.wanted.dedup();
+        if self.wanted.is_empty() {
+            return Outcome { complete: true, rounds: self.rounds, ..Outcome::default() };
+        }
+        self.walk(ask, usize::MAX)
+    }
+
+    fn walk(&mut self, ask: Ask, each: usize) -> Outcome {
+        self.found.clear();
+        self.found.resize(self.wanted.len(), false);
+        let mut search = Search {
+            ask,
+            ends: Instant::now() + ask.budget,
+            wanted: &self.wanted,
+            found: &mut self.found,
+            missing: self.wanted.len(),
+            each,
+            outcome: Outcome::default(),
+        };
+        let began = self.place;
+        let mut stopped = search.pass(&self.proc, &mut self.buffers, began, None);
+        if stopped.is_none() {
+            self.rounds += 1;
+            if began.pid > 0 {
+                // What is before the place where this walk began; of the process there, the descriptors before it.
+                stopped = search.pass(&self.proc, &mut self.buffers, Place::default(), Some(began));
+            }
+        }
+        let mut outcome = search.outcome;
+        outcome.complete = stopped.is_none_or(|place| place.pid == 0);
+        outcome.rounds = self.rounds;
+        outcome.holders.sort_unstable_by_key(|holder| (holder.inode, holder.process.pid));
+        outcome.holders.dedup_by_key(|holder| (holder.inode, holder.process.pid));
+        self.place = stopped.unwrap_or_default();
+        outcome
+    }
+}
+
+impl Search<'_> {
+    /// Goes over the processes from a place to the end of `/proc`, or to where the walk began. Where the next walk is to
+    /// begin, if this one ends before: at the beginning, if all was found.
+    fn pass(
+        &mut self,
+        proc: &OwnedFd,
+        buffers: &mut Buffers,
+        from: Place,
+        to: Option<Place>,
+    ) -> Option<Place> {
+        seek(proc, SeekFrom::Start(from.position)).ok()?;
+        let mut position = from.position;
+        let mut visited = false;
+        let mut entries = RawDir::new(proc, &mut buffers.processes);
+        while let Some(Ok(entry)) = entries.next() {
+            let here = std::mem::replace(&mut position, entry.next_entry_cookie());
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().ok().and_then(|name| name.parse().ok()) else { continue };
+            if to.is_some_and(|to| pid > to.pid || pid == to.pid && to.descriptor == 0) {
+                return None;
+            }
+            if visited && Instant::now() >= self.ends {
+                return Some(Place { position: here, pid, descriptor: 0 });
+            }
+            visited = true;
+            let descriptor = if pid == from.pid { from.descriptor } else { 0 };
+            let visit = self.visit(proc, pid, name, descriptor, &mut buffers.descriptors, &mut buffers.text);
+            match visit {
+                // It ended, or is closed.
+                Ok(Visit::Done) | Err(_) => {}
+                Ok(Visit::Enough) => return Some(Place::default()),
+                Ok(Visit::Late(descriptor)) => return Some(Place { position: here, pid, descriptor }),
+            }
+        }
+        None
+    }
+
+    fn visit(
+        &mut self,
+        proc: &OwnedFd,
+        pid: u32,
+        name: &std::ffi::CStr,
+        from: u64,
+        buffer: &mut [MaybeUninit<u8>],
+        text: &mut Vec<u8>,
+    ) -> Result<Visit, Errno> {
+        // What is opened below this directory is of this process, even if its pid is given to another meanwhile.
+        let directory =
+            openat(proc, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let visit = openat(&directory, c"fd", list, Mode::empty())
+            .and_then(|descriptors| self.descriptors(&directory, &descriptors, pid, from, buffer, text));
+        match visit {
+            Ok(_) => self.outcome.looked_into += 1,
+            Err(Errno::ACCESS | Errno::PERM) => self.outcome.denied += 1,
+            Err(_) => {}
+        }
+        visit
+    }
+
+    fn descriptors(
+        &mut self,
+        directory: &OwnedFd,
+        descriptors: &OwnedFd,
+        pid: u32,
+        from: u64,
+        buffer: &mut [MaybeUninit<u8>],
+        text: &mut Vec<u8>,
+    ) -> Result<Visit, Errno> {
+        if from > 0 {
+            seek(descriptors, SeekFrom::Start(from))?;
+        }
+        let mut process = None;
+        let mut read = 0;
+        let mut position = from;
+        let mut link = [MaybeUninit::uninit(); 32];
+        let mut entries = RawDir::new(descriptors, buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let here = std::mem::replace(&mut position, entry.next_entry_cookie());
+            if entry.file_name().to_bytes().first() == Some(&b'.') {
+                continue;
+            }
+            if read == self.each {
+                break;
+            }
+            if read > 0 && read % STEP == 0 && Instant::now() >= self.ends {
+                return Ok(Visit::Late(here));
+            }
+            read += 1;
+            self.outcome.descriptors += 1;
+            let target = match readlinkat_raw(descriptors, entry.file_name(), &mut link[..]) {
+                Ok((target, _)) => target,
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(inode) = socket_inode(target) else { continue };
+            let Ok(index) = self.wanted.binary_search(&inode) else { continue };
+            let Some(found) = self.found.get_mut(index) else { continue };
+            if *found && !self.ask.all_holders {
+                continue;
+            }
+            let process = if let Some(process) = &process {
+                Arc::clone(process)
+            } else {
+                let read = identity::read(directory, pid, self.ask.command, text)?;
+                Arc::clone(process.insert(Arc::new(read)))
+            };
+            self.missing -= usize::from(!std::mem::replace(found, true));
+            self.outcome.holders.push(Holder { inode, process });
+            if self.missing == 0 && !self.ask.all_holders {
+                return Ok(Visit::Enough);
+            }
+        }
+        Ok(Visit::Done)
+    }
+}
+
+/// Whether the processes of other users can be looked into, in words; if not, the error names what is missing.
+pub fn check() -> Result<String, SourceError> {
+    let mut processes = Processes::new()?;
+    let doing = "looking for the processes that hold the sockets";
+    let held = rustix::thread::capabilities(None)
+        .map_err(|cause| SourceError::io(doing, std::io::Error::from(cause)))?
+        .effective;
+    // Process 1 is there in every pid namespace; `hidepid=2` hides what this process may not look into.
+    let hidden = statat(&processes.proc, c"1", rustix::fs::AtFlags::empty()).is_err();
+    let ask = Ask { budget: Duration::from_secs(1), all_holders: true, command: false };
+    let outcome = processes.walk(ask, 1);
+    let (open, closed) = (outcome.looked_into, outcome.denied);
+    // CAP_DAC_OVERRIDE allows more, and that too.
+    let opens = held.intersects(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE);
+    let missing = match (opens, held.contains(CapabilitySet::SYS_PTRACE)) {
+        (false, false) => Some("CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"),
+        (false, true) => Some("CAP_DAC_READ_SEARCH"),
+        (true, false) => Some("CAP_SYS_PTRACE"),
+        (true, true) => None,
+    };
+    match missing {
+        Some(capability) if closed > 0 || hidden => {
+            let how_many = if hidden {
+                "those of others are hidden (hidepid)".to_owned()
+            } else {
+                format!("{closed} of {} are closed", open + closed)
+            };
+            Err(SourceError::Denied { doing: format!("{doing}: {how_many}"), capability, cause: None })
+        }
+        _ if closed > 0 => Ok(format!(
+            "{open} of {} processes can be looked into; the rest is closed though every capability is held",
+            open + closed
+        )),
+        _ => Ok(format!("all {open} processes can be looked into")),
+    }
+}

@@ -1,0 +1,86 @@
+//! Who a process is: the texts below `/proc/PID` (`proc_pid_comm(5)`, `proc_pid_stat(5)`, `proc_pid_cmdline(5)`).
+
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Most that is kept of a command line, in bytes.
+const COMMAND: usize = 16 * 1024;
+
+/// Most that is read of `comm` (16 bytes; 64 for a thread of the kernel) and `stat` (52 numbers).
+const SHORT: usize = 2048;
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its number in the pid namespace that `/proc` is of.
+    pub pid: u32,
+    /// Its name, `comm`: up to 15 bytes, of which those that are not UTF-8 are replaced.
+    pub comm: Arc<str>,
+    /// When it was started, in ticks (hundredths of a second) since the machine was. Together with the pid it is not
+    /// given twice.
+    pub started: u64,
+    /// Its command line, if that was asked for: one string an argument, 16 KiB in all at most. Empty for a thread of the
+    /// kernel.
+    pub command: Option<Vec<String>>,
+}
+
+/// Reads who the process of a directory is.
+pub(super) fn read(
+    directory: &OwnedFd,
+    pid: u32,
+    command: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<Process, Errno> {
+    let name = text(directory, c"comm", SHORT, buffer)?;
+    let comm = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into();
+    // It was understood on every kernel since 2.6, or it is another file than that.
+    let started = start_time(text(directory, c"stat", SHORT, buffer)?).ok_or(Errno::BADMSG)?;
+    let command = if command { Some(arguments(text(directory, c"cmdline", COMMAND, buffer)?)) } else { None };
+    Ok(Process { pid, comm, started, command })
+}
+
+fn text<'a>(
+    directory: &OwnedFd,
+    name: &CStr,
+    most: usize,
+    buffer: &'a mut Vec<u8>,
+) -> Result<&'a [u8], Errno> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    buffer.resize(most, 0);
+    let mut length = 0;
+    while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
+        match rustix::io::read(&file, room) {
+            Ok(0) => break,
+            Ok(more) => length += more,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(buffer.get(..length).unwrap_or_default())
+}
+
+/// When a process was started, from its `stat`: field 22, in ticks since the machine was started. The name in it can
+/// hold anything, blanks and brackets too.
+pub fn start_time(stat: &[u8]) -> Option<u64> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The inode in what the link of a descriptor reads, if it is a socket: `socket:[1234]`.
+pub fn socket_inode(target: &[u8]) -> Option<u32> {
+    let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    all.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+fn arguments(text: &[u8]) -> Vec<String> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
