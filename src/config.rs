@@ -10,14 +10,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub mod classic;
 pub mod environment;
 pub mod error;
 pub mod load;
+pub mod network;
+pub mod select;
+pub mod sockets;
 pub mod values;
 
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use load::Flags;
+pub use sockets::Sockets;
 pub use values::Listen;
 
 /// Everything the agent is told.
@@ -154,6 +159,9 @@ pub struct Sources {
     /// Connection tracking statistics.
     #[serde(deserialize_with = "values::section")]
     pub conntrack: Conntrack,
+    /// Sockets.
+    #[serde(deserialize_with = "values::section")]
+    pub sockets: Sockets,
 }
 
 /// Connection tracking statistics.

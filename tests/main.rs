@@ -18,6 +18,7 @@ mod kernel;
 mod otlp;
 mod parsers;
 mod receiver;
+mod select;
 mod support;
 mod unwrap;
 mod words;

@@ -328,6 +328,13 @@ pub fn explain(path: &str, message: &str, line: u64, column: u64) -> (String, St
     if message.starts_with("multiple YAML documents") {
         return ("the file".to_owned(), "has more than one document".to_owned());
     }
+    let message = match message.as_str() {
+        "invalid floating point" => "is not a number".to_owned(),
+        "invalid i64" | "invalid u64" | "invalid u32" | "invalid u16" => {
+            "is not a whole number, or is out of range".to_owned()
+        }
+        _ => message,
+    };
     let message = message
         .replace("expected mapping start", "is not a section with keys")
         .replace("expected sequence start", "is not a list");

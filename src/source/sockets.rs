@@ -7,3 +7,6 @@ pub mod filter;
 
 pub mod cgroup;
 pub mod process;
+//! The sockets of the machine, as the kernel tells them over `sock_diag`.
+
+pub mod select;

@@ -1,0 +1,128 @@
+//! Settings of the classic profile of the sockets: what `prometheus_ss_exporter` shows, one series a flow.
+
+use super::select::Conditions;
+use super::values;
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeSet;
+
+/// Bounds of `tcp_rtt_hist_ms` in milliseconds where nothing else is said; those of `prometheus_ss_exporter` 3.
+pub const BUCKETS: [f64; 18] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
+    1000.0,
+];
+/// Flows shown at most, whatever is configured: each has five series.
+pub const FLOWS: usize = 100_000;
+/// Bounds of the histogram at most.
+pub const BOUNDS: usize = 100;
+
+/// One series a flow, under the names of `prometheus_ss_exporter`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Classic {
+    /// Whether they are shown.
+    pub enabled: bool,
+    /// What the label `flow` says.
+    pub flow: FlowLabel,
+    /// Flows shown at most, 1 to 100000; what is over it is counted.
+    #[serde(deserialize_with = "limit")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub limit: usize,
+    /// Which of the families are shown; `tcp_flows_total` always is.
+    #[serde(deserialize_with = "metrics")]
+    pub metrics: BTreeSet<Family>,
+    /// Upper bounds of `tcp_rtt_hist_ms`, milliseconds, rising.
+    #[serde(deserialize_with = "buckets")]
+    pub buckets: Vec<f64>,
+    /// Flows that are shown: each kind of condition must hold, one entry of each kind is enough.
+    #[serde(deserialize_with = "values::section")]
+    pub include: Conditions,
+    /// Flows that are not shown, included or not: one entry of any kind is enough.
+    #[serde(deserialize_with = "values::section")]
+    pub exclude: Conditions,
+}
+
+impl Default for Classic {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            flow: FlowLabel::RawEndpoint,
+            limit: 1000,
+            metrics: Family::ALL.into(),
+            buckets: BUCKETS.to_vec(),
+            include: Conditions::default(),
+            exclude: Conditions::default(),
+        }
+    }
+}
+
+/// What the label `flow` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FlowLabel {
+    /// Both ends: `(SRC#ip|port)(DST#ip|port)`.
+    RawEndpoint,
+    /// The process in place of its own end: `(pid)(DST#ip|port)`.
+    PidCondensed,
+}
+
+/// A family that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// `tcp_rtt`, milliseconds.
+    Rtt,
+    /// `tcp_cwnd`, segments.
+    Cwnd,
+    /// `tcp_delivery_rate`, bytes a second.
+    DeliveryRate,
+    /// `tcp_data_segs_in`, segments.
+    DataSegsIn,
+    /// `tcp_data_segs_out`, segments.
+    DataSegsOut,
+    /// `tcp_rtt_hist_ms`, milliseconds.
+    RttHistMs,
+}
+
+impl Family {
+    /// Every one there is.
+    pub const ALL: [Self; 6] =
+        [Self::Rtt, Self::Cwnd, Self::DeliveryRate, Self::DataSegsIn, Self::DataSegsOut, Self::RttHistMs];
+}
+
+/// `limit`
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let limit = u64::deserialize(deserializer)?;
+    match usize::try_from(limit) {
+        Ok(flows) if (1..=FLOWS).contains(&flows) => Ok(flows),
+        _ => Err(D::Error::custom(format!("`{limit}` is out of range: 1 to {FLOWS}"))),
+    }
+}
+
+/// `metrics`; a key with nothing behind it says nothing, `[]` says none.
+fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Family>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_else(|| Family::ALL.into()))
+}
+
+/// `buckets`
+fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+    let bounds = Option::deserialize(deserializer)?.unwrap_or_else(|| BUCKETS.to_vec());
+    match refuse_bounds(&bounds) {
+        Some(message) => Err(D::Error::custom(message)),
+        None => Ok(bounds),
+    }
+}
+
+/// Why these cannot be the bounds of a histogram; `None` if they can.
+fn refuse_bounds(bounds: &[f64]) -> Option<String> {
+    if bounds.is_empty() || bounds.len() > BOUNDS {
+        return Some(format!("has {} bounds; 1 to {BOUNDS} can be", bounds.len()));
+    }
+    if let Some(bound) = bounds.iter().find(|bound| !bound.is_finite() || **bound <= 0.0) {
+        return Some(format!("`{bound}` is not a bound; they are above 0, and that of +Inf is always there"));
+    }
+    let mut pairs = bounds.iter().zip(bounds.iter().skip(1));
+    let (low, high) = pairs.find(|(low, high)| low >= high)?;
+    Some(format!("`{high}` comes after `{low}`; bounds rise"))
+}
