@@ -133,7 +133,9 @@ pub fn limits(config: &Config) -> Limits {
         cpus: crate::sys::possible_cpus().len(),
         namespaces: SOURCES.iter().map(|spec| (spec.namespaces)(config)).max().unwrap_or(1),
         sources: SOURCES.len(),
-        ..Limits::default()
+        groups: config.sources.sockets.limit + 1, // and the one for the rest
+        flows: if config.sources.sockets.classic.enabled { config.sources.sockets.classic.limit } else { 1 },
+        top: config.sources.sockets.top.count,
     }
 }
 

@@ -50,7 +50,7 @@ pub struct SourceSpec {
 }
 
 /// Every source there is. Adding one is adding a line here.
-pub const SOURCES: &[SourceSpec] = &[conntrack::SPEC];
+pub const SOURCES: &[SourceSpec] = &[conntrack::SPEC, sockets::SPEC];
 
 /// What `connscope check` found out about one way to ask a source.
 #[derive(Debug, Serialize)]

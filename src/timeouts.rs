@@ -53,3 +53,14 @@ pub const CGROUP_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a walk over the cgroups may take; 10,000 of them take about a third of it.
 pub const CGROUP_WALK: Duration = Duration::from_millis(100);
+
+/// How long a group of sockets lasts in which nothing is left. Longer than any interval at which it is asked for, so that
+/// what happened last is seen.
+pub const GROUP_IDLE: Duration = Duration::from_mins(5);
+
+/// How long the sockets that are open in other network namespaces stay open while nobody collects: a namespace that is
+/// deleted lasts as long as they do.
+pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
+
+/// How often the names of hosts that flows are selected by are looked up anew.
+pub const HOSTS: Duration = Duration::from_mins(1);

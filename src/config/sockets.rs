@@ -1,9 +1,26 @@
-//! Settings of the source `sockets`.
+//! The settings of the sockets.
 
 use super::classic::Classic;
+use super::network::Network;
 use super::values;
+use crate::source::sockets::filter::{Filter, Services};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Range of `limit`.
+const GROUPS: RangeInclusive<usize> = 1..=10_000;
+/// Range of `track`.
+const TRACKED: RangeInclusive<usize> = 1..=10_000_000;
+/// Range of `top.count`.
+const TOP: RangeInclusive<usize> = 0..=100;
+/// Range of `process_budget`.
+const BUDGET: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+/// Groups of peers, and networks of all of them, at most.
+const PEERS: usize = 1000;
 
 /// What the kernel knows of every socket.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -11,13 +28,184 @@ use serde::{Deserialize, Serialize};
 pub struct Sockets {
     /// Whether they are read.
     pub enabled: bool,
-    /// One series a flow, under the names of `prometheus_ss_exporter`.
+    /// How long reading them may take: 10ms to 60s.
+    #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub timeout: Duration,
+    /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
+    #[serde(deserialize_with = "values::netns")]
+    #[schemars(schema_with = "values::netns_schema")]
+    pub netns: Vec<String>,
+    /// Which sockets, in the language of `ss`. Empty: all.
+    #[serde(deserialize_with = "filter", serialize_with = "print_filter")]
+    #[schemars(with = "Option<String>")]
+    pub filter: Filter,
+    /// What sockets are grouped by.
+    #[serde(deserialize_with = "group_by")]
+    pub group_by: Vec<GroupBy>,
+    /// Networks by the name of the group that their addresses are in; the longest prefix wins. `loopback`, `private`
+    /// and `public` are there without being written down.
+    #[serde(deserialize_with = "peer_groups")]
+    pub peer_groups: BTreeMap<String, Vec<Network>>,
+    /// Groups at most, 1 to 10000; the rest is `~other`.
+    #[serde(deserialize_with = "groups")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub limit: usize,
+    /// Sockets whose counters are remembered between two cycles, 1 to 10000000; those over it are counted by state only.
+    #[serde(deserialize_with = "track")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub track: usize,
+    /// Whether the kernel tells of each TCP socket that closes, with its last numbers; what lived between two cycles is
+    /// seen so.
+    pub close_events: bool,
+    /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s.
+    #[serde(deserialize_with = "process_budget", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub process_budget: Duration,
+    /// The worst flows, each with its addresses.
+    #[serde(deserialize_with = "values::section")]
+    pub top: Top,
+    /// One series a flow, as prometheus_ss_exporter has them; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
 }
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { enabled: true, classic: Classic::default() }
+        Self {
+            enabled: true,
+            timeout: Duration::from_secs(5),
+            netns: Vec::new(),
+            filter: Filter::default(),
+            group_by: vec![GroupBy::Direction, GroupBy::ServicePort, GroupBy::PeerGroup],
+            peer_groups: BTreeMap::new(),
+            limit: 500,
+            track: 229_376, // what fits into 2^18 places of the table before it doubles
+            close_events: true,
+            process_budget: Duration::from_millis(100),
+            top: Top::default(),
+            classic: Classic::default(),
+        }
+    }
+}
+
+/// What sockets can be grouped by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// Which end opened the connection: attribute `direction`.
+    Direction,
+    /// Port of the end that was connected to: `server.port`.
+    ServicePort,
+    /// Networks the peer is in: `peer_group`.
+    PeerGroup,
+    /// Path of the control group: `cgroup`.
+    Cgroup,
+    /// Container: `container.id`.
+    Container,
+    /// Name of the process: `process.executable.name`.
+    Process,
+    /// Owner: `user.id`.
+    Uid,
+    /// IPv4 or IPv6: `network.type`.
+    Family,
+}
+
+/// The worst flows.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Top {
+    /// By what they are the worst.
+    pub by: TopBy,
+    /// How many, 0 to 100; 0 is none.
+    #[serde(deserialize_with = "top")]
+    #[schemars(range(max = 100))]
+    pub count: usize,
+}
+
+impl Default for Top {
+    fn default() -> Self {
+        Self { by: TopBy::Retransmits, count: 0 }
+    }
+}
+
+/// By what flows are the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TopBy {
+    /// Segments sent again since the last cycle.
+    Retransmits,
+    /// Smoothed round trip.
+    Rtt,
+    /// Bytes in the queues.
+    Queue,
+}
+
+fn ranged<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: &RangeInclusive<usize>,
+) -> Result<usize, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    usize::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        D::Error::custom(format!("`{number}` is out of range: {} to {}", range.start(), range.end()))
+    })
+}
+
+/// `limit`
+fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    ranged(deserializer, &GROUPS)
+}
+
+/// `track`
+fn track<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    ranged(deserializer, &TRACKED)
+}
+
+/// `top.count`
+fn top<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    ranged(deserializer, &TOP)
+}
+
+/// `process_budget`
+fn process_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    values::ranged(deserializer, BUDGET)
+}
+
+/// `filter`; names of ports are those of this machine.
+fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
+    let text: String = values::section(deserializer)?;
+    if text.trim().is_empty() {
+        return Ok(Filter::default());
+    }
+    let services = crate::sys::read_limited("/etc/services", values::SERVICES).unwrap_or_default();
+    Filter::parse(&text, &Services::read(&services)).map_err(D::Error::custom)
+}
+
+fn print_filter<S: Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(filter)
+}
+
+/// `group_by`
+fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, D::Error> {
+    let keys: Vec<GroupBy> = values::section(deserializer)?;
+    for (place, key) in keys.iter().enumerate() {
+        if keys.iter().take(place).any(|before| before == key) {
+            return Err(D::Error::custom("a key is there twice"));
+        }
+    }
+    Ok(keys)
+}
+
+/// `peer_groups`
+fn peer_groups<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Vec<Network>>, D::Error> {
+    let groups: BTreeMap<String, Vec<Network>> = values::section(deserializer)?;
+    if groups.len() + groups.values().map(Vec::len).sum::<usize>() > PEERS {
+        return Err(D::Error::custom(format!("has more than {PEERS} groups and networks")));
+    }
+    match groups.keys().find(|name| name.is_empty() || name.starts_with('~')) {
+        Some(name) => Err(D::Error::custom(format!("`{name}` cannot be the name of a group"))),
+        None => Ok(groups),
     }
 }

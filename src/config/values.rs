@@ -20,6 +20,9 @@ pub const EXPORT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=
 /// Range of the time-out of a source.
 pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 
+/// As much of `/etc/services` is read.
+pub(super) const SERVICES: u64 = 1024 * 1024;
+
 /// Port of OTLP over gRPC and over HTTP.
 pub(super) const DEFAULT_GRPC: &str = "http://localhost:4317";
 const DEFAULT_HTTP: &str = "http://localhost:4318";
@@ -135,7 +138,7 @@ fn in_range(value: Duration, range: RangeInclusive<Duration>) -> Result<Duration
     Err(format!("is out of range: {least} to {most}"))
 }
 
-fn ranged<'de, D: Deserializer<'de>>(
+pub(super) fn ranged<'de, D: Deserializer<'de>>(
     deserializer: D,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, D::Error> {

@@ -84,8 +84,8 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
             (Kind::Gauge, _) => {
                 observable!(u64_observable_gauge, metric, name, description, Value::U64);
             }
-            (Kind::Histogram, _) => {} // leaves beside the SDK: see distributions
-            (Kind::Recorded, _) => {}  // recorded, not observed: see Recorder
+            // The one leaves beside the SDK (see `distributions`), the other is recorded and not observed (see `Recorder`).
+            (Kind::Histogram | Kind::Recorded, _) => {}
         }
     }
 }

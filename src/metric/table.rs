@@ -208,7 +208,7 @@ metrics! {
     /// Counters of a newer kernel that this table has no row for, by the kernel's word.
     CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", [Cpu, Field, Netns];
 
-    /// Sockets by state; every state of TCP is there, also at 0, and so is time_wait, which the kernel counts for both types.
+    /// Sockets by state; every state of TCP is there, also at 0, and those in TIME_WAIT are of both types together unless a filter is set.
     SYSTEM_NETWORK_CONNECTION_COUNT: UpDownCounter = "system.network.connection.count" in "{connection}",
         [Netns, ConnectionState, Transport, NetworkType];
     /// Smoothed round trip of TCP connections: one value for each interval in which a connection got data acknowledged, and one when it closed.
@@ -291,9 +291,9 @@ metrics! {
     /// Way the connection tracking statistics are read at present; always 1.
     CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", [Via];
     /// Whether a configured network namespace could be read in this cycle (1) or not (0).
-    CONNSCOPE_NETNS_UP: Gauge<u64> = "connscope.netns.up" in "", [Netns];
+    CONNSCOPE_NETNS_UP: Gauge<u64> = "connscope.netns.up" in "", [Netns, Source];
     /// Network namespaces that were found and not read because there are more than the agent reads at once.
-    CONNSCOPE_NETNS_LEFT_OUT: Gauge<u64> = "connscope.netns.left_out" in "{namespace}", [];
+    CONNSCOPE_NETNS_LEFT_OUT: Gauge<u64> = "connscope.netns.left_out" in "{namespace}", [Source];
     /// Whether a source answered in this cycle (1) or failed or was late (0).
     CONNSCOPE_SOURCE_UP: Gauge<u64> = "connscope.source.up" in "", [Source];
     /// How long the source took in this cycle.

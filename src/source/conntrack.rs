@@ -94,6 +94,8 @@ impl Source for Conntrack {
                 Err(error) => Some(error),
             };
             if !self.netns.is_empty() {
+                let mut labels = labels.clone();
+                labels.push((Label::Source, SPEC.name.into()));
                 out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, u64::from(error.is_none()));
             }
             failed.extend(error.map(|error| (namespace.label, error)));
@@ -133,16 +135,18 @@ impl Conntrack {
             .map_err(|cause| SourceError::io("telling the network namespace", cause))?;
         let round = Round::new(self.asking.timeout);
         let answer = self.asking.ask(ways, &round, &mut self.socket);
-        let namespace = netns::Namespace { label: "".into(), path: "/proc/self/ns/net".into() };
+        let namespace = netns::Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
         Ok(vec![Visit { namespace, result: Ok((identity, answer)) }])
     }
 
     /// Asks in every configured network namespace.
     fn visit(&mut self, ways: &[Way], out: &mut Readings) -> Vec<Visit<Answer>> {
         let found = netns::find(&self.netns);
-        out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, &[], found.left_out as u64);
+        let source = (Label::Source, Arc::from(SPEC.name));
+        out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, std::slice::from_ref(&source), found.left_out as u64);
         for (label, error) in found.missing {
-            out.observe(metrics::CONNSCOPE_NETNS_UP, &[(Label::Netns, Arc::clone(&label))], 0);
+            let labels = [(Label::Netns, Arc::clone(&label)), source.clone()];
+            out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, 0);
             out.fail(label.to_string(), error);
         }
         let asking = &self.asking;

@@ -1,9 +1,9 @@
 //! Which network namespaces are read, and reading them: shared by the sources.
 //!
 //! The configuration names namespaces (`/run/netns/NAME`), paths or `pid:N`, or says `all`. Each is entered by a
-//! thread that ends with the cycle, so that no thread is ever left in a namespace it does not belong to, and nothing
-//! of a foreign namespace (socket, descriptor) is held between two cycles: the agent must not keep alive what
-//! everybody else has let go.
+//! thread that ends with the cycle, so that no thread is ever left in a namespace it does not belong to. A source that
+//! holds something of a foreign namespace (a socket, a descriptor) keeps the namespace alive after everybody else has let
+//! it go, so it lets go as soon as [`find`] does not name the namespace any more.
 
 use super::{SourceError, chain};
 use crate::metric::label::NAMESPACES;
@@ -28,6 +28,8 @@ pub struct Namespace {
     pub label: Arc<str>,
     /// Its file.
     pub path: PathBuf,
+    /// Device and inode of the file: they are the namespace's for as long as it lasts.
+    pub file: (u64, u64),
 }
 
 /// What there is to read.
@@ -50,7 +52,7 @@ pub fn find(configured: &[String]) -> Found {
             // Gone between the listing and the look, or a process that may not be looked at: not to be read.
             let Ok(file) = namespace::file_identity(&path) else { continue };
             if seen.insert(file) {
-                found.add(label.unwrap_or_else(|| format!("net:[{}]", file.1)), path);
+                found.add(label.unwrap_or_else(|| format!("net:[{}]", file.1)), path, file);
             }
         }
         return found;
@@ -58,7 +60,7 @@ pub fn find(configured: &[String]) -> Found {
     for entry in configured {
         let path = path_of(entry);
         match namespace::file_identity(&path) {
-            Ok(file) if seen.insert(file) => found.add(entry.clone(), path),
+            Ok(file) if seen.insert(file) => found.add(entry.clone(), path, file),
             Ok(_) => {}
             Err(cause) => {
                 let doing = format!("looking for the network namespace {entry} at {}", path.display());
@@ -71,9 +73,9 @@ pub fn find(configured: &[String]) -> Found {
 }
 
 impl Found {
-    fn add(&mut self, label: String, path: PathBuf) {
+    fn add(&mut self, label: String, path: PathBuf, file: (u64, u64)) {
         if self.namespaces.len() < NAMESPACES {
-            self.namespaces.push(Namespace { label: label.into(), path });
+            self.namespaces.push(Namespace { label: label.into(), path, file });
         } else {
             self.left_out += 1;
         }

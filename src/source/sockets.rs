@@ -1,12 +1,370 @@
-//! What the kernel knows of every socket.
+//! What the kernel knows of every socket: in which network namespaces it is asked, and what becomes of the answers.
+//!
+//! A cycle dumps the sockets of each network namespace over `sock_diag`, filtered in the kernel; the tracker counts what
+//! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
+//! privilege but the look at other users' processes, marks, and other network namespaces.
 
-pub mod diag;
-pub mod tcp_info;
-pub mod filter;
-//! The sockets of the kernel.
+use super::netns::reasons;
+use super::{Source, SourceError, SourceSpec};
+use crate::config::sockets::{GroupBy, Sockets as Settings};
+use crate::metric::label::{self, Label, NAMESPACES};
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use crate::stop::Stop;
+use classic::Classic;
+use diag::{Memory, Record};
+use events::Shared;
+use filter::Subject;
+use group::Groups;
+use listen::Listeners;
+use owners::{ByCgroup, Owners};
+use peers::Peers;
+use places::{Place, Places};
+use space::Space;
+use states::States;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use top::Top;
+use track::{Found, Tracker};
 
 pub mod cgroup;
+pub mod check;
+pub mod classic;
+pub mod diag;
+pub mod events;
+pub mod filter;
+pub mod group;
+pub mod listen;
+pub mod owners;
+pub mod peers;
+mod places;
 pub mod process;
-//! The sockets of the machine, as the kernel tells them over `sock_diag`.
-
 pub mod select;
+pub mod space;
+pub mod states;
+pub mod tcp_info;
+pub mod top;
+pub mod total;
+pub mod track;
+
+/// The source as the agent knows it.
+pub const SPEC: SourceSpec = SourceSpec {
+    name: "sockets",
+    enabled: |config| config.sources.sockets.enabled,
+    deadline: |config| config.sources.sockets.timeout,
+    namespaces: |config| match config.sources.sockets.netns.as_slice() {
+        [] => 1,
+        names if names.iter().any(|name| name == "all") => NAMESPACES,
+        names => names.len(),
+    },
+    build: |config, stop| Ok(Box::new(Sockets::new(&config.sources.sockets, stop)?)),
+    check: check::check,
+    suffices: check::suffices,
+};
+
+/// The source.
+pub struct Sockets {
+    settings: Settings,
+    shared: Arc<Shared>,
+    places: Arc<Mutex<Places>>,
+    top: Top,
+    classic: Option<Classic>,
+    owners: Option<Owners>,
+    cgroups: ByCgroup,
+    attribution: Attribution,
+}
+
+/// What is to be found out about the owners of sockets.
+#[derive(Debug, Clone, Copy)]
+struct Attribution {
+    /// The name of the process, for the groups.
+    process: bool,
+    /// The control group.
+    cgroup: bool,
+    /// Both wait for a look at processes.
+    waits: bool,
+}
+
+impl Sockets {
+    /// The source with its settings, and the thread that waits for closed sockets. No network namespace is entered
+    /// before it is read.
+    pub fn new(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
+        let starting = |cause| SourceError::io("starting a thread of the source sockets", cause);
+        let classic = Classic::new(&settings.classic, stop).map_err(starting)?;
+        let by = |key| settings.group_by.contains(&key);
+        let cgroup = by(GroupBy::Cgroup) || by(GroupBy::Container);
+        let cgroups = if cgroup { ByCgroup::found() } else { ByCgroup::No };
+        let waits = by(GroupBy::Process) || matches!(cgroups, ByCgroup::Process);
+        let attribution = Attribution { process: by(GroupBy::Process), cgroup, waits };
+        let owners = if waits || classic.as_ref().is_some_and(Classic::needs_processes) {
+            let ask = owners::ask(
+                settings.process_budget,
+                classic.as_ref().is_some_and(Classic::needs_all_holders),
+                classic.as_ref().is_some_and(Classic::needs_command_lines),
+            );
+            Some(Owners::new(ask, matches!(cgroups, ByCgroup::Process))?)
+        } else {
+            None
+        };
+        let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
+        let tracker = Tracker::new(groups, settings.track, settings.close_events, waits);
+        let shared = Shared::new(tracker, settings.filter.clone(), classic.as_ref().map(Classic::rtt))
+            .map_err(|cause| SourceError::io("making an eventfd", cause))?;
+        let source = Self {
+            settings: settings.clone(),
+            shared,
+            places: Arc::default(),
+            top: Top::new(settings.top),
+            classic,
+            owners,
+            cgroups,
+            attribution,
+        };
+        if settings.close_events {
+            source.start(stop).map_err(starting)?;
+        }
+        Ok(source)
+    }
+
+    /// Starts the thread that waits for closed sockets.
+    fn start(&self, stop: &Stop) -> std::io::Result<()> {
+        let (shared, open, stop) = (Arc::clone(&self.shared), Arc::clone(&self.places), stop.clone());
+        let foreign = !self.settings.netns.is_empty();
+        std::thread::Builder::new().name("sockets-closed".to_owned()).spawn(move || {
+            shared.run(&stop, || {
+                // Nobody has collected for long: other network namespaces are not to be kept alive.
+                if foreign && let Ok(mut open) = open.try_lock() {
+                    open.close_forgotten(&shared);
+                }
+            });
+        })?;
+        Ok(())
+    }
+
+    /// Reads one network namespace.
+    fn read_place(
+        &mut self,
+        place: &mut Place,
+        there: &mut HashSet<u64>,
+        out: &mut Readings,
+    ) -> Result<(), SourceError> {
+        let Place { number, label, space } = place;
+        let number = *number;
+        if space.name(&self.settings.filter) {
+            self.shared.rename(number, space.names());
+        }
+        let mut states = States::default();
+        self.shared.tracker().begin(number);
+        let result = self
+            .read_listeners(number, space, &mut states, there)
+            .and_then(|()| self.read_sockets(number, label.as_ref(), space, &mut states, there));
+        self.shared.tracker().end(number, result.is_ok());
+        result?;
+        let labels: Vec<(Label, Arc<str>)> =
+            label.iter().map(|label| (Label::Netns, Arc::clone(label))).collect();
+        states.observe(&labels, out);
+        Ok(())
+    }
+
+    /// Who listens. Those that the filter lets through are counted too.
+    fn read_listeners(
+        &mut self,
+        number: u32,
+        space: &mut Space,
+        states: &mut States,
+        there: &mut HashSet<u64>,
+    ) -> Result<(), SourceError> {
+        let mut listeners = Listeners::default();
+        let names = Arc::clone(space.names());
+        let Self { settings, shared, owners, cgroups, attribution, .. } = self;
+        let now = Instant::now();
+        space.listeners(&mut |record| {
+            listeners.add(record);
+            if settings.filter.matches(&subject(record), &names) {
+                states.tcp(record.family, record.state);
+                let found = find(record, *attribution, owners.as_mut(), cgroups, there);
+                shared.tracker().see(number, record, &found, now);
+            }
+        })?;
+        self.shared.tracker().listen(number, listeners);
+        Ok(())
+    }
+
+    fn read_sockets(
+        &mut self,
+        number: u32,
+        label: Option<&Arc<str>>,
+        space: &mut Space,
+        states: &mut States,
+        there: &mut HashSet<u64>,
+    ) -> Result<(), SourceError> {
+        let Self { settings, shared, owners, cgroups, attribution, top, classic, .. } = self;
+        let names = Arc::clone(space.names());
+        let again = !space.filters_all();
+        let passes = |record: &Record<'_>| !again || settings.filter.matches(&subject(record), &names);
+        // The kernel keeps one number for all in TIME_WAIT; which of them a filter lets through it does not.
+        let counted = if settings.filter.is_everything() { space.time_wait() } else { None };
+        states.time_wait = counted;
+        let now = Instant::now();
+        space.connections(&settings.filter, counted.is_none(), &mut |record| {
+            if !passes(record) {
+                return;
+            }
+            states.tcp(record.family, record.state);
+            let found = find(record, *attribution, owners.as_mut(), cgroups, there);
+            let since = shared.tracker().see(number, record, &found, now);
+            if top.wanted() {
+                top.take(label, record, since);
+            }
+            if let Some(classic) = classic
+                && classic.take(record, since)
+                && let Some(owners) = owners
+            {
+                owners.want(record.cookie, record.inode);
+                there.insert(record.cookie);
+            }
+        })?;
+        space.datagrams(&settings.filter, &mut |record| {
+            if passes(record) {
+                states.udp(record.family, record.state, record.receive_queue, record.write_queue);
+                if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
+                    let found = find(record, *attribution, owners.as_mut(), cgroups, there);
+                    shared.tracker().see(number, record, &found, now);
+                }
+            }
+        })
+    }
+
+    fn observe(&mut self, out: &mut Readings) {
+        let tracker = self.shared.tracker();
+        for group in tracker.groups.iter() {
+            group.totals.observe(&group.labels, out);
+        }
+        out.observe(metrics::CONNSCOPE_SOCKETS_TRACKED, &[], tracker.len() as u64);
+        out.observe(metrics::CONNSCOPE_SOCKETS_GROUPS, &[], tracker.groups.iter().count() as u64);
+        for key in label::Key::ALL {
+            let labels = [(Label::Key, key.word().into())];
+            out.observe(metrics::CONNSCOPE_SOCKETS_LEFT_OUT, &labels, tracker.groups.left_out(*key));
+        }
+        drop(tracker);
+        if let Some(owners) = &self.owners {
+            out.observe(metrics::CONNSCOPE_SOCKETS_UNATTRIBUTED, &[], owners.unattributed);
+        }
+        if self.settings.close_events {
+            self.shared.observe(out);
+        }
+        self.top.observe(out);
+    }
+}
+
+impl Source for Sockets {
+    fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        let shared_places = Arc::clone(&self.places);
+        let mut open = shared_places.lock().unwrap_or_else(PoisonError::into_inner);
+        open.refresh(&self.settings, &self.shared, out)?;
+        self.shared.tracker().begin_cycle();
+        // What is looked for among the processes, and there.
+        let mut there = HashSet::new();
+        let mut failed: Vec<(Arc<str>, SourceError)> = Vec::new();
+        let mut read = 0;
+        for place in open.in_order() {
+            let result = self.read_place(place, &mut there, out);
+            read += u32::from(result.is_ok());
+            match (&place.label, result) {
+                (Some(label), result) => {
+                    let label = Arc::clone(label);
+                    places::observe_up(&label, result.is_ok(), out);
+                    failed.extend(result.err().map(|error| (label, error)));
+                }
+                (None, result) => result?,
+            }
+        }
+        drop(open);
+        if self.settings.close_events {
+            self.shared.drain();
+        }
+        self.attribute(&there);
+        self.shared.tracker().sweep(Instant::now());
+        if let Some(classic) = &mut self.classic {
+            let selected = classic.finish(self.owners.as_ref(), out);
+            self.shared.tracker().select(&selected);
+        }
+        self.observe(out);
+        let nothing = read == 0;
+        let why = nothing.then(|| reasons(failed.iter().map(|(label, error)| (&**label, error))));
+        for (label, error) in failed {
+            out.fail(label.to_string(), error);
+        }
+        match why {
+            None => Ok(()),
+            Some(why) => {
+                let doing = "reading the sockets of any of the configured network namespaces";
+                let why = if why.is_empty() { "there are none".to_owned() } else { why };
+                Err(SourceError::absent(doing, why))
+            }
+        }
+    }
+}
+
+impl Sockets {
+    /// Looks for the processes of what is new, and gives the sockets that wait their groups.
+    fn attribute(&mut self, there: &HashSet<u64>) {
+        let Some(owners) = &mut self.owners else { return };
+        owners.keep(there);
+        owners.look_up();
+        let attribution = self.attribution;
+        self.shared.tracker().resolve(
+            |cookie| {
+                let owner = owners.of(cookie)?;
+                let process = owner.filter(|_| attribution.process).and_then(|owner| owner.processes.first());
+                Some(Found {
+                    process: process.map(|process| Arc::clone(&process.comm)),
+                    cgroup: owner.and_then(|owner| owner.cgroup.clone()),
+                })
+            },
+            Instant::now(),
+        );
+    }
+}
+
+/// What can be said of the owner of a socket without looking at processes; those that need a look are noted.
+fn find(
+    record: &Record<'_>,
+    attribution: Attribution,
+    owners: Option<&mut Owners>,
+    cgroups: &mut ByCgroup,
+    there: &mut HashSet<u64>,
+) -> Found {
+    if let (true, Some(owners)) = (attribution.waits, owners) {
+        owners.want(record.cookie, record.inode);
+        there.insert(record.cookie);
+    }
+    let cgroup = if attribution.cgroup { cgroups.path(record.cgroup) } else { None };
+    Found { process: None, cgroup }
+}
+
+/// What a filter looks at.
+fn subject(record: &Record<'_>) -> Subject {
+    Subject {
+        local: record.local.ip(),
+        peer: record.peer.ip(),
+        local_port: record.local.port(),
+        peer_port: record.peer.port(),
+        state: record.state as u8,
+        interface: record.interface,
+        mark: record.mark,
+        cgroup: record.cgroup,
+        autobound: None,
+    }
+}
+
+/// The id of a control group, by its path as a filter has it.
+fn cgroup_id(path: &str) -> Option<u64> {
+    let full = if path.starts_with("/sys/fs/cgroup") {
+        path.to_owned()
+    } else {
+        format!("/sys/fs/cgroup/{}", path.trim_start_matches('/'))
+    };
+    rustix::fs::stat(full.as_str()).ok().map(|stat| stat.st_ino)
+}

@@ -146,6 +146,11 @@ impl Filter {
         self.states
     }
 
+    /// Whether every socket passes.
+    pub fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether a socket passes, all things considered: state and expression.
     pub fn matches(&self, subject: &Subject, names: &Names) -> bool {
         state::contains(self.states, subject.state)

@@ -1,0 +1,274 @@
+//! One series a flow, as prometheus_ss_exporter prints them: selected, capped, and counted where they are too many.
+//!
+//! What is different on purpose: the histogram is one (its buckets are cumulative, its sum is a sum, and it never falls),
+//! IPv6 is there, a flow is there once, and a flow that is gone is gone.
+
+use super::diag::Record;
+use super::owners::{Owner, Owners};
+use super::select::{Addresses, Flow, Process, Selection};
+use super::track::Since;
+use crate::config::classic::{Classic as Settings, Family, FlowLabel};
+use crate::metric::distribution::Distribution;
+use crate::metric::label::Label;
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use crate::stop::Stop;
+use crate::timeouts;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Flows that are kept until their processes are known, at most; what is over it is left out.
+const CANDIDATES: usize = 100_000;
+
+/// A flow of this cycle that may be shown.
+#[derive(Debug)]
+struct Candidate {
+    cookie: u64,
+    local: SocketAddr,
+    peer: SocketAddr,
+    rtt: Option<u32>,
+    cwnd: Option<u32>,
+    delivery_rate: Option<u64>,
+    segments: (u32, u32),
+    progress: bool,
+}
+
+/// What is shown under one label.
+#[derive(Debug, Default)]
+struct Series {
+    rtt: Option<u32>,
+    cwnd: Option<u32>,
+    delivery_rate: Option<u64>,
+    /// Segments with data, in and out, of every flow there was under this label.
+    segments: (u64, u64),
+    shown: bool,
+}
+
+/// The flows of the classic profile.
+#[derive(Debug)]
+pub struct Classic {
+    settings: Settings,
+    selection: Selection,
+    addresses: Arc<Mutex<Addresses>>,
+    candidates: Vec<Candidate>,
+    /// What a flow that is shown had counted when it was last looked at.
+    shown: HashMap<u64, (u32, u32)>,
+    series: HashMap<Arc<str>, Series>,
+    left_out: u64,
+    rtt: Arc<Mutex<Distribution>>,
+}
+
+impl Classic {
+    /// No flow yet; `None` where none are wanted. Names of hosts are looked up on a thread, until the agent stops.
+    pub fn new(settings: &Settings, stop: &Stop) -> std::io::Result<Option<Self>> {
+        if !settings.enabled {
+            return Ok(None);
+        }
+        let selection = Selection::new(settings);
+        let addresses = Arc::new(Mutex::new(Addresses::new()));
+        let hosts: Vec<String> = selection.hosts().map(str::to_owned).collect();
+        if !hosts.is_empty() {
+            let (addresses, stop) = (Arc::clone(&addresses), stop.clone());
+            let look = move || look_up(&hosts, &addresses, &stop);
+            std::thread::Builder::new().name("sockets-hosts".to_owned()).spawn(look)?;
+        }
+        Ok(Some(Self {
+            settings: settings.clone(),
+            selection,
+            addresses,
+            candidates: Vec::new(),
+            shown: HashMap::new(),
+            series: HashMap::new(),
+            left_out: 0,
+            rtt: Arc::new(Mutex::new(Distribution::new(settings.buckets.as_slice().into()))),
+        }))
+    }
+
+    /// Whether the processes of flows are to be found.
+    pub fn needs_processes(&self) -> bool {
+        self.selection.needs_processes() || self.settings.flow == FlowLabel::PidCondensed
+    }
+
+    /// Whether all processes of a flow are, and not just one.
+    pub fn needs_all_holders(&self) -> bool {
+        self.selection.needs_processes()
+    }
+
+    /// Whether their command lines are.
+    pub fn needs_command_lines(&self) -> bool {
+        self.selection.needs_command_lines()
+    }
+
+    /// The histogram of all flows, for those that end between two cycles.
+    pub fn rtt(&self) -> Arc<Mutex<Distribution>> {
+        Arc::clone(&self.rtt)
+    }
+
+    /// Takes a connection, if it may be shown; whether its processes are to be found.
+    pub fn take(&mut self, record: &Record<'_>, since: Option<Since>) -> bool {
+        let Some(tcp) = record.tcp else { return false };
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.selection.may_select(record.peer, &addresses) {
+            return false;
+        }
+        if self.candidates.len() >= CANDIDATES {
+            self.left_out += 1;
+            return false;
+        }
+        self.candidates.push(Candidate {
+            cookie: record.cookie,
+            local: record.local,
+            peer: record.peer,
+            rtt: tcp.rtt(),
+            cwnd: tcp.snd_cwnd(),
+            delivery_rate: tcp.delivery_rate(),
+            segments: (tcp.data_segs_in().unwrap_or_default(), tcp.data_segs_out().unwrap_or_default()),
+            progress: since.is_some_and(|since| since.progress),
+        });
+        self.needs_processes()
+    }
+
+    /// Chooses among the candidates and observes. The cookies of those that were selected, so that their end is seen.
+    pub fn finish(&mut self, owners: Option<&Owners>, out: &mut Readings) -> HashSet<u64> {
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.retain(|candidate| self.selects(candidate, owner(owners, candidate.cookie), &addresses));
+        let selected: HashSet<u64> = candidates.iter().map(|candidate| candidate.cookie).collect();
+        self.record(&candidates);
+        out.observe(metrics::TCP_FLOWS, &[], candidates.len() as u64);
+        // Those that were shown stay, so that series do not come and go while there are too many.
+        candidates.sort_by_key(|candidate| !self.shown.contains_key(&candidate.cookie));
+        self.left_out += candidates.len().saturating_sub(self.settings.limit) as u64;
+        candidates.truncate(self.settings.limit);
+        self.shown.retain(|cookie, _| selected.contains(cookie));
+        for series in self.series.values_mut() {
+            *series = Series { segments: series.segments, ..Series::default() };
+        }
+        for candidate in &candidates {
+            let label = self.label(candidate, owner(owners, candidate.cookie));
+            let (before_in, before_out) =
+                self.shown.insert(candidate.cookie, candidate.segments).unwrap_or_default();
+            let (segs_in, segs_out) = candidate.segments;
+            let series = self.series.entry(label).or_default();
+            series.shown = true;
+            // The slowest of several flows under one label; rates and segments add up.
+            series.rtt = series.rtt.max(candidate.rtt);
+            series.cwnd = match (series.cwnd, candidate.cwnd) {
+                (Some(least), Some(cwnd)) => Some(least.min(cwnd)),
+                (least, cwnd) => least.or(cwnd),
+            };
+            if let Some(rate) = candidate.delivery_rate {
+                *series.delivery_rate.get_or_insert_default() += rate;
+            }
+            series.segments.0 += u64::from(segs_in.wrapping_sub(before_in));
+            series.segments.1 += u64::from(segs_out.wrapping_sub(before_out));
+        }
+        let there: HashSet<u64> = candidates.iter().map(|candidate| candidate.cookie).collect();
+        self.shown.retain(|cookie, _| there.contains(cookie));
+        self.series.retain(|_, series| series.shown);
+        self.observe(out);
+        selected
+    }
+
+    fn selects(&self, candidate: &Candidate, owner: Option<&Arc<Owner>>, addresses: &Addresses) -> bool {
+        if !self.selection.needs_processes() {
+            return true; // everything else was asked when it was taken
+        }
+        let holders = owner.map(|owner| owner.processes.as_slice()).unwrap_or_default();
+        let lines: Vec<String> =
+            holders.iter().map(|process| process.command.as_deref().unwrap_or_default().join("\0")).collect();
+        let processes: Vec<Process<'_>> = holders
+            .iter()
+            .zip(&lines)
+            .map(|(process, line)| Process {
+                pid: process.pid,
+                comm: &process.comm,
+                cmdline: line.as_bytes(),
+            })
+            .collect();
+        self.selection.selects(&Flow { peer: candidate.peer, processes: &processes }, addresses)
+    }
+
+    /// The label `flow` in the two forms there are; the second is the first where no process is known.
+    fn label(&self, candidate: &Candidate, owner: Option<&Arc<Owner>>) -> Arc<str> {
+        let Candidate { local, peer, .. } = candidate;
+        let pid = owner.and_then(|owner| owner.processes.first()).map(|process| process.pid);
+        let own = match (self.settings.flow, pid) {
+            (FlowLabel::PidCondensed, Some(pid)) => format!("({pid})"),
+            _ => format!("(SRC#{}|{})", local.ip(), local.port()),
+        };
+        format!("{own}(DST#{}|{})", peer.ip(), peer.port()).into()
+    }
+
+    fn record(&self, candidates: &[Candidate]) {
+        let mut distribution = self.rtt.lock().unwrap_or_else(PoisonError::into_inner);
+        for rtt in
+            candidates.iter().filter(|candidate| candidate.progress).filter_map(|candidate| candidate.rtt)
+        {
+            distribution.record(milliseconds(rtt));
+        }
+    }
+
+    fn observe(&self, out: &mut Readings) {
+        let wanted = |family| self.settings.metrics.contains(&family);
+        for (label, series) in &self.series {
+            let labels = [(Label::Flow, Arc::clone(label))];
+            if let (Some(rtt), true) = (series.rtt, wanted(Family::Rtt)) {
+                out.observe(metrics::TCP_FLOW_RTT, &labels, milliseconds(rtt));
+            }
+            if let (Some(cwnd), true) = (series.cwnd, wanted(Family::Cwnd)) {
+                out.observe(metrics::TCP_FLOW_CWND, &labels, cwnd.into());
+            }
+            if let (Some(rate), true) = (series.delivery_rate, wanted(Family::DeliveryRate)) {
+                out.observe(metrics::TCP_FLOW_DELIVERY_RATE, &labels, rate);
+            }
+            if wanted(Family::DataSegsIn) {
+                out.observe(metrics::TCP_FLOW_DATA_SEGS_IN, &labels, series.segments.0);
+            }
+            if wanted(Family::DataSegsOut) {
+                out.observe(metrics::TCP_FLOW_DATA_SEGS_OUT, &labels, series.segments.1);
+            }
+        }
+        if wanted(Family::RttHistMs) {
+            let distribution = self.rtt.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            out.observe(metrics::TCP_FLOW_RTT_HISTOGRAM, &[], Arc::new(distribution));
+        }
+        out.observe(metrics::TCP_FLOWS_LEFT_OUT, &[], self.left_out);
+    }
+}
+
+/// The kernel's microseconds as the milliseconds of the classic names.
+pub fn milliseconds(microseconds: u32) -> f64 {
+    f64::from(microseconds) / 1e3
+}
+
+fn owner(owners: Option<&Owners>, cookie: u64) -> Option<&Arc<Owner>> {
+    owners.and_then(|owners| owners.of(cookie).flatten())
+}
+
+/// Looks names up, again and again, until the agent stops. A name that cannot be looked up keeps the addresses it had.
+fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
+    let pause = Timespec::try_from(timeouts::HOSTS).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
+    let mut failing = HashSet::new();
+    loop {
+        for host in hosts {
+            match (host.as_str(), 0).to_socket_addrs() {
+                Ok(found) => {
+                    let found = found.map(|address| address.ip()).collect();
+                    addresses.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), found);
+                    failing.remove(host);
+                }
+                Err(error) if failing.insert(host.clone()) => {
+                    tracing::warn!(host, %error, "a host that flows are selected by cannot be looked up; tried again");
+                }
+                Err(_) => {}
+            }
+        }
+        let killed = stop.killed();
+        if poll(&mut [PollFd::new(&killed, PollFlags::IN)], Some(&pause)).is_ok_and(|ready| ready > 0) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The end of TCP sockets, as the kernel tells it to those who have joined its multicast groups.
+//!
+//! Each message has the last `tcp_info` of a socket (`net/core/sock_diag.c`, `sock_diag_broadcast_destroy`), so that a
+//! connection counts that lived between two dumps. They come as connections end, thousands a second, and the kernel
+//! keeps few of them; so a thread waits for them, for all network namespaces, and counts each at once. Where there was
+//! no room for some, the kernel says how many it lost, and the next dump says what has gone.
+
+use super::classic::milliseconds;
+use super::diag;
+use super::filter::{Filter, Names, Subject};
+use super::tcp_info::TcpInfo;
+use super::track::Tracker;
+use crate::metric::distribution::Distribution;
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use crate::stop::Stop;
+use crate::sys::netlink::NetlinkSocket;
+use crate::timeouts;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Room for events in the kernel, for each network namespace: some 3,000 of them. It is memory only while it is used.
+const ROOM: usize = 8 * 1024 * 1024;
+
+/// Datagrams that are taken from one socket before the others have their turn.
+const TURN: usize = 256;
+
+/// A socket that hears of the end of others, in one network namespace.
+#[derive(Debug)]
+pub struct Listening {
+    socket: NetlinkSocket,
+    names: Arc<Names>,
+    room: usize,
+    lost: u32,
+}
+
+impl Listening {
+    /// Opens a socket in the calling thread's network namespace and joins the groups. This needs no privilege.
+    pub fn open(names: Arc<Names>) -> io::Result<Self> {
+        let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK)?;
+        let room = socket.make_room(ROOM)?;
+        socket.join(diag::TCP_DESTROY)?;
+        socket.join(diag::TCP_DESTROY_V6)?;
+        Ok(Self { socket, names, room, lost: 0 })
+    }
+
+    /// Bytes of events there is room for in the kernel.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+}
+
+/// What the thread and the source share.
+#[derive(Debug)]
+pub struct Shared {
+    tracker: Mutex<Tracker>,
+    /// By the number of the network namespace.
+    listening: Mutex<BTreeMap<u32, Listening>>,
+    /// Round trips of the flows of the classic profile.
+    classic: Option<Arc<Mutex<Distribution>>>,
+    wake: OwnedFd,
+    filter: Filter,
+    received: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing is listened to yet.
+    pub fn new(
+        tracker: Tracker,
+        filter: Filter,
+        classic: Option<Arc<Mutex<Distribution>>>,
+    ) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            tracker: Mutex::new(tracker),
+            listening: Mutex::default(),
+            classic,
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            filter,
+            received: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }))
+    }
+
+    /// What is remembered of the sockets.
+    pub fn tracker(&self) -> MutexGuard<'_, Tracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, BTreeMap<u32, Listening>> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to one more network namespace.
+    pub fn add(&self, namespace: u32, listening: Listening) {
+        self.listening().insert(namespace, listening);
+        self.wake();
+    }
+
+    /// Listens no more to a network namespace.
+    pub fn remove(&self, namespace: u32) {
+        self.listening().remove(&namespace);
+        self.wake();
+    }
+
+    /// Has the names in the filter mean something else from now on.
+    pub fn rename(&self, namespace: u32, names: &Arc<Names>) {
+        if let Some(listening) = self.listening().get_mut(&namespace) {
+            listening.names = Arc::clone(names);
+        }
+    }
+
+    fn wake(&self) {
+        // An eventfd that is full is readable, which is all that is wanted.
+        let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Takes everything that has come so far. The source calls it after a dump, so that what the cycle reports has in it
+    /// what ended before.
+    pub fn drain(&self) {
+        let mut listening = self.listening();
+        for (namespace, one) in listening.iter_mut() {
+            while self.take(*namespace, one) {}
+        }
+    }
+
+    /// Takes up to a turn's worth of events of one namespace; whether there may be more.
+    fn take(&self, namespace: u32, listening: &mut Listening) -> bool {
+        for _ in 0..TURN {
+            match listening.socket.receive_now() {
+                Ok(datagram) => self.count(namespace, datagram, &listening.names),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    let lost = listening.socket.lost().unwrap_or_else(|_| listening.lost.wrapping_add(1));
+                    let more = lost.wrapping_sub(listening.lost);
+                    listening.lost = lost;
+                    self.lost.fetch_add(more.into(), Ordering::Relaxed);
+                    self.tracker().lost(namespace);
+                }
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn count(&self, namespace: u32, datagram: &[u8], names: &Names) {
+        let now = Instant::now();
+        let parsed = diag::parse_event(datagram, |record| {
+            let mut tracker = self.tracker();
+            // The filter is for what no dump has had; what one has had has passed it.
+            if tracker.knows(record.cookie) || self.filter.matches(&subject(record), names) {
+                let selected = tracker.closed(namespace, record, now);
+                drop(tracker);
+                let rtt = record.tcp.and_then(TcpInfo::rtt).filter(|_| selected);
+                if let (Some(classic), Some(rtt)) = (&self.classic, rtt) {
+                    let mut classic = classic.lock().unwrap_or_else(PoisonError::into_inner);
+                    classic.record(milliseconds(rtt));
+                }
+            }
+        });
+        match parsed {
+            Ok(_) => self.received.fetch_add(1, Ordering::Relaxed),
+            Err(error) => {
+                tracing::debug!(%error, "an event of sock_diag could not be understood");
+                self.lost.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+    }
+
+    /// Observes how many events there were.
+    pub fn observe(&self, out: &mut Readings) {
+        out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS, &[], self.received.load(Ordering::Relaxed));
+        out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS_LOST, &[], self.lost.load(Ordering::Relaxed));
+    }
+
+    /// Waits for events and counts them until the agent stops. `idle` is called every now and then.
+    pub fn run(&self, stop: &Stop, mut idle: impl FnMut()) {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let mut idled = Instant::now();
+        loop {
+            match self.wait(stop, PAUSE) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "waiting for events of sock_diag");
+                    std::thread::sleep(timeouts::GLANCE);
+                }
+            }
+            for (namespace, listening) in self.listening().iter_mut() {
+                let _more_comes_in_the_next_round = self.take(*namespace, listening);
+            }
+            if idled.elapsed() >= PAUSE {
+                idled = Instant::now();
+                idle();
+            }
+        }
+    }
+
+    /// Waits until there is something to take; `true` when the agent stops.
+    fn wait(&self, stop: &Stop, most: Duration) -> io::Result<bool> {
+        // The descriptors are duplicated, so that namespaces can come and go while they are waited for.
+        let sockets: Vec<OwnedFd> = self
+            .listening()
+            .values()
+            .filter_map(|listening| listening.socket.as_fd().try_clone_to_owned().ok())
+            .collect();
+        let killed = stop.killed();
+        let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
+        watched.extend(sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        match poll(&mut watched, Some(&most)) {
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            other => other?,
+        };
+        let ready = |place: usize| watched.get(place).is_some_and(|fd| !fd.revents().is_empty());
+        if ready(1) {
+            let mut number = [0; 8];
+            let _nobody_reads_it_besides = rustix::io::read(&self.wake, &mut number);
+        }
+        Ok(ready(0))
+    }
+}
+
+/// What the filter looks at. A socket that has ended has no state but that; it is taken for what it was.
+fn subject(record: &diag::Record<'_>) -> Subject {
+    Subject { state: diag::State::Established as u8, ..super::subject(record) }
+}

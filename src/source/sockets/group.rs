@@ -1,0 +1,361 @@
+//! The groups that sockets are counted in, and their bounds.
+//!
+//! A group is what sockets have in common by the configured keys. There are never more groups than the limit, and one
+//! key never has more values than its share of it, so that ports or containers that come and go cannot push the rest
+//! out; what is over goes to `~other` and is counted. A group in which nothing is left ends after a while, and with it
+//! its series; its values make room for others.
+
+use super::diag::Family;
+use super::listen::Direction;
+use super::peers::Peers;
+use super::total::Totals;
+use crate::config::sockets::GroupBy;
+use crate::metric::Label;
+use crate::metric::label;
+use crate::timeouts;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is over a limit.
+pub const OTHER: &str = "~other";
+/// What could not be found out.
+pub const UNKNOWN: &str = "~unknown";
+
+/// The keys, with the attribute of each, what is left out of it is counted as, and the part of the limit that its values
+/// may take: one in so many.
+const KEYS: [(GroupBy, Label, Option<label::Key>, usize); 8] = [
+    (GroupBy::Direction, Label::Direction, None, 1),
+    (GroupBy::ServicePort, Label::ServicePort, Some(label::Key::ServicePort), 4),
+    (GroupBy::PeerGroup, Label::PeerGroup, None, 1),
+    (GroupBy::Cgroup, Label::Cgroup, Some(label::Key::Cgroup), 2),
+    (GroupBy::Container, Label::ContainerId, Some(label::Key::Container), 2),
+    (GroupBy::Process, Label::ProcessName, Some(label::Key::Process), 2),
+    (GroupBy::Uid, Label::UserId, Some(label::Key::Uid), 2),
+    (GroupBy::Family, Label::Family, None, 1),
+];
+
+/// Codes that no value has.
+const ABSENT: u32 = u32::MAX;
+const IS_UNKNOWN: u32 = u32::MAX - 1;
+const IS_OTHER: u32 = u32::MAX - 2;
+
+/// The group of a key: the network namespace, and a code for the value of each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Code {
+    namespace: u32,
+    values: [u32; KEYS.len()],
+}
+
+/// What is known of a socket that groups are made of.
+#[derive(Debug, Clone)]
+pub struct Traits {
+    /// Number of its network namespace.
+    pub namespace: u32,
+    /// Who opened it; of sockets that nobody opens, `None`.
+    pub direction: Option<Direction>,
+    /// Port of the end that was connected to; `None` where it is not known any more.
+    pub port: Option<u16>,
+    /// Address of the peer; `None` where there is none.
+    pub peer: Option<IpAddr>,
+    /// Family of its addresses.
+    pub family: Family,
+    /// Owner; `None` where it is not known.
+    pub uid: Option<u32>,
+    /// Path of its control group; `None` where it is not known.
+    pub cgroup: Option<Arc<str>>,
+    /// Name of its process; `None` where it is not known.
+    pub process: Option<Arc<str>>,
+}
+
+/// The values of one key that groups have at present.
+#[derive(Debug, Default)]
+struct Values {
+    /// How many there may be.
+    limit: usize,
+    codes: HashMap<Arc<str>, u32>,
+    /// Text of a code, and how many groups have it.
+    used: HashMap<u32, (Arc<str>, u32)>,
+    next: u32,
+}
+
+impl Values {
+    /// The code of a text; a new one if there is room for it.
+    fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
+        if let Some(code) = self.codes.get(text) {
+            return Some(*code);
+        }
+        if self.used.len() >= self.limit {
+            return None;
+        }
+        let code = self.next;
+        // After four billion containers a code comes again; that of one that is still in use is passed over.
+        self.next = (code + 1) % IS_OTHER;
+        if self.used.contains_key(&code) {
+            return None;
+        }
+        self.codes.insert(Arc::clone(text), code);
+        self.used.insert(code, (Arc::clone(text), 0));
+        Some(code)
+    }
+
+    /// The code of a number is the number.
+    fn of_number(&mut self, number: u32) -> Option<u32> {
+        if self.used.contains_key(&number) {
+            return Some(number);
+        }
+        if self.used.len() >= self.limit {
+            return None;
+        }
+        self.used.insert(number, (number.to_string().into(), 0));
+        Some(number)
+    }
+
+    fn text(&self, code: u32) -> Option<Arc<str>> {
+        match code {
+            ABSENT => None,
+            IS_UNKNOWN => Some(UNKNOWN.into()),
+            IS_OTHER => Some(OTHER.into()),
+            code => self.used.get(&code).map(|(text, _)| Arc::clone(text)),
+        }
+    }
+
+    fn take(&mut self, code: u32) {
+        if let Some((_, groups)) = self.used.get_mut(&code) {
+            *groups += 1;
+        }
+    }
+
+    /// Forgets a value that no group has any more.
+    fn release(&mut self, code: u32, groups: u32) {
+        if let Some((text, used)) = self.used.get_mut(&code) {
+            *used = used.saturating_sub(groups);
+            if *used == 0 {
+                let text = Arc::clone(text);
+                self.codes.remove(&text);
+                self.used.remove(&code);
+            }
+        }
+    }
+}
+
+/// A group.
+#[derive(Debug)]
+pub struct Group {
+    code: Code,
+    /// Its attributes.
+    pub labels: Vec<(Label, Arc<str>)>,
+    /// Its numbers.
+    pub totals: Totals,
+    /// Sockets that are in it.
+    pub sockets: usize,
+    touched: Instant,
+}
+
+/// The groups there are.
+#[derive(Debug)]
+pub struct Groups {
+    by: [bool; KEYS.len()],
+    limit: usize,
+    values: [Values; KEYS.len()],
+    peers: Peers,
+    namespaces: HashMap<u32, Arc<str>>,
+    all: HashMap<u32, Group>,
+    numbers: HashMap<Code, u32>,
+    next: u32,
+    left_out: HashMap<label::Key, u64>,
+}
+
+impl Groups {
+    /// No groups yet; at most `limit`, and one for the rest.
+    pub fn new(by: &[GroupBy], limit: usize, peers: Peers) -> Self {
+        let values =
+            KEYS.map(|(_, _, _, share)| Values { limit: (limit / share).max(1), ..Values::default() });
+        Self {
+            by: KEYS.map(|(key, ..)| by.contains(&key)),
+            limit,
+            values,
+            peers,
+            namespaces: HashMap::new(),
+            all: HashMap::new(),
+            numbers: HashMap::new(),
+            next: 0,
+            left_out: HashMap::new(),
+        }
+    }
+
+    /// Whether sockets are grouped by this.
+    pub fn by(&self, key: GroupBy) -> bool {
+        KEYS.iter().zip(self.by).any(|((known, ..), by)| by && *known == key)
+    }
+
+    /// Names a network namespace; its groups have the attribute `netns` then.
+    pub fn name(&mut self, namespace: u32, label: Arc<str>) {
+        self.namespaces.insert(namespace, label);
+    }
+
+    /// The number of the group that a socket belongs to.
+    pub fn of(&mut self, traits: &Traits, now: Instant) -> u32 {
+        let mut code = Code { namespace: traits.namespace, values: [ABSENT; KEYS.len()] };
+        for (place, (key, _, counted, _)) in KEYS.iter().enumerate() {
+            let (Some(true), Some(value), Some(values)) =
+                (self.by.get(place), code.values.get_mut(place), self.values.get_mut(place))
+            else {
+                continue;
+            };
+            let number = |number: u32| if number < IS_OTHER { Some(number) } else { None };
+            let found = match key {
+                GroupBy::Direction => match traits.direction {
+                    None => continue,
+                    Some(direction) => values.of_text(&direction.word().into()),
+                },
+                GroupBy::PeerGroup => match traits.peer {
+                    None => continue,
+                    Some(peer) => {
+                        let name = self.peers.name(self.peers.group(peer));
+                        values.of_text(&name)
+                    }
+                },
+                GroupBy::Family => values.of_text(&traits.family.word().into()),
+                GroupBy::ServicePort => match traits.port {
+                    None => Some(IS_UNKNOWN),
+                    Some(port) => values.of_number(u32::from(port)),
+                },
+                GroupBy::Uid => match traits.uid.and_then(number) {
+                    None => Some(IS_UNKNOWN),
+                    Some(uid) => values.of_number(uid),
+                },
+                GroupBy::Cgroup => match &traits.cgroup {
+                    None => Some(IS_UNKNOWN),
+                    Some(path) => values.of_text(path),
+                },
+                GroupBy::Container => match &traits.cgroup {
+                    None => Some(IS_UNKNOWN),
+                    Some(path) => match super::cgroup::container(path) {
+                        None => continue, // not in a container
+                        Some(id) => values.of_text(&id.into()),
+                    },
+                },
+                GroupBy::Process => match &traits.process {
+                    None => Some(IS_UNKNOWN),
+                    Some(name) => values.of_text(name),
+                },
+            };
+            *value = found.unwrap_or(IS_OTHER);
+            if let (None, Some(key)) = (found, counted) {
+                *self.left_out.entry(*key).or_default() += 1;
+            }
+        }
+        self.numbered(code, now)
+    }
+
+    fn numbered(&mut self, code: Code, now: Instant) -> u32 {
+        if let Some(number) = self.numbers.get(&code) {
+            return *number;
+        }
+        if self.all.len() >= self.limit && !self.make_room() {
+            for (values, code) in self.values.iter_mut().zip(code.values) {
+                values.release(code, 0);
+            }
+            *self.left_out.entry(label::Key::Group).or_default() += 1;
+            let values = self.by.map(|by| if by { IS_OTHER } else { ABSENT });
+            // One for all network namespaces, and it does not count towards the limit.
+            let rest = Code { namespace: u32::MAX, values };
+            return match self.numbers.get(&rest) {
+                Some(number) => *number,
+                None => self.add(rest, now),
+            };
+        }
+        self.add(code, now)
+    }
+
+    fn add(&mut self, code: Code, now: Instant) -> u32 {
+        let mut labels = Vec::new();
+        for ((values, code), (_, label, ..)) in self.values.iter_mut().zip(code.values).zip(KEYS) {
+            values.take(code);
+            labels.extend(values.text(code).map(|text| (label, text)));
+        }
+        if !self.namespaces.is_empty() {
+            let name = self.namespaces.get(&code.namespace);
+            labels.push((Label::Netns, name.map_or_else(|| OTHER.into(), Arc::clone)));
+        }
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        self.numbers.insert(code, number);
+        self.all.insert(number, Group { code, labels, totals: Totals::default(), sockets: 0, touched: now });
+        number
+    }
+
+    /// Ends the group that has been without a socket for longest; `false` where each has one.
+    fn make_room(&mut self) -> bool {
+        let empty = self.all.iter().filter(|(_, group)| group.sockets == 0);
+        let oldest = empty.min_by_key(|(_, group)| group.touched).map(|(number, _)| *number);
+        oldest.is_some_and(|number| {
+            self.end(number);
+            true
+        })
+    }
+
+    fn end(&mut self, number: u32) {
+        if let Some(group) = self.all.remove(&number) {
+            self.numbers.remove(&group.code);
+            for (values, code) in self.values.iter_mut().zip(group.code.values) {
+                values.release(code, 1);
+            }
+        }
+    }
+
+    /// A group, to count in.
+    pub fn at(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
+        let group = self.all.get_mut(&number)?;
+        group.touched = now;
+        Some(group)
+    }
+
+    /// Ends the groups in which nothing was left for a while.
+    pub fn retire(&mut self, now: Instant) {
+        let over = |group: &Group| {
+            group.sockets == 0 && now.saturating_duration_since(group.touched) >= timeouts::GROUP_IDLE
+        };
+        let ended: Vec<u32> =
+            self.all.iter().filter(|(_, group)| over(group)).map(|(number, _)| *number).collect();
+        for number in ended {
+            self.end(number);
+        }
+    }
+
+    /// Ends the groups of a network namespace that is gone.
+    pub fn forget(&mut self, namespace: u32) {
+        let ended: Vec<u32> = self
+            .all
+            .iter()
+            .filter(|(_, group)| group.code.namespace == namespace)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            self.end(number);
+        }
+        self.namespaces.remove(&namespace);
+    }
+
+    /// Every group.
+    pub fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.all.values()
+    }
+
+    /// Every group, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
+        self.all.values_mut()
+    }
+
+    /// Counts a socket that is left out for want of room.
+    pub fn leave_out(&mut self, key: label::Key) {
+        *self.left_out.entry(key).or_default() += 1;
+    }
+
+    /// How many sockets were left out so far, by what was full.
+    pub fn left_out(&self, key: label::Key) -> u64 {
+        self.left_out.get(&key).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,101 @@
+//! Who listens, and so which end opened a connection.
+//!
+//! A connection whose local end is one that somebody listens on was opened by the peer. Where that cannot be told (the
+//! listener is gone, or came after the last look), the kernel's count of acknowledged bytes gives it away: it has one
+//! more for the SYN of the end that sent one (`tcp_rcv_synsent_state_process` in `net/ipv4/tcp_input.c`), and one more
+//! for the FIN.
+
+use super::diag::{Family, Record};
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+
+/// Which end opened a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// The peer: this end serves.
+    Incoming,
+    /// This end.
+    Outgoing,
+}
+
+impl Direction {
+    /// The value of the attribute `direction`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Outgoing => "outgoing",
+        }
+    }
+}
+
+/// The addresses that are listened on in one network namespace.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Ports on every address of a family.
+    any: HashSet<(Family, u16)>,
+    at: HashSet<SocketAddr>,
+}
+
+impl Listeners {
+    /// Takes a socket that listens.
+    pub fn add(&mut self, record: &Record<'_>) {
+        let port = record.local.port();
+        match record.local.ip() {
+            IpAddr::V4(address) if address.is_unspecified() => {
+                self.any.insert((Family::V4, port));
+            }
+            IpAddr::V6(address) if address.is_unspecified() => {
+                self.any.insert((Family::V6, port));
+                // Kernels before 2.6.36 do not say; the default of the kernel is to take both.
+                if record.v6_only != Some(true) {
+                    self.any.insert((Family::V4, port));
+                }
+            }
+            _ => {
+                self.at.insert(record.local);
+            }
+        }
+    }
+
+    /// Whether somebody listens there.
+    pub fn has(&self, family: Family, local: SocketAddr) -> bool {
+        self.any.contains(&(family, local.port())) || self.at.contains(&local)
+    }
+
+    /// How many addresses are listened on.
+    pub fn len(&self) -> usize {
+        self.any.len() + self.at.len()
+    }
+
+    /// Whether nobody listens.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Who opened a connection.
+    pub fn direction(&self, record: &Record<'_>) -> Direction {
+        if self.has(record.family, record.local) {
+            return Direction::Incoming;
+        }
+        match opened_here(record) {
+            Some(false) => Direction::Incoming,
+            Some(true) | None => Direction::Outgoing,
+        }
+    }
+}
+
+/// Whether a connection was opened from this end, by the kernel's count of bytes; `None` where that does not tell.
+fn opened_here(record: &Record<'_>) -> Option<bool> {
+    let tcp = record.tcp?;
+    let payload = tcp.bytes_sent()?.checked_sub(tcp.bytes_retrans()?)?;
+    let ended = record.state == super::diag::State::Close;
+    if !ended && (record.state != super::diag::State::Established || tcp.unacked()? > 0) {
+        return None;
+    }
+    match (ended, tcp.bytes_acked()?.checked_sub(payload)?) {
+        // No SYN and no FIN; or, as most end, a FIN (a SYN and a reset would look the same).
+        (_, 0) | (true, 1) => Some(false),
+        (false, 1) | (true, 2) => Some(true),
+        _ => None,
+    }
+}

@@ -1,0 +1,148 @@
+//! Whose sockets they are: processes and control groups of the sockets that are there, each looked for once.
+
+use super::cgroup::{self, Cgroups};
+use super::process::{Ask, Process, Processes};
+use crate::source::SourceError;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The end of the second walk after a socket was first looked for: who was not seen then is not to be seen.
+const WALKS: u64 = 2;
+
+/// What was found of a socket.
+#[derive(Debug, Clone, Default)]
+pub struct Owner {
+    /// The processes that hold it, lowest pid first.
+    pub processes: Vec<Arc<Process>>,
+    /// Control group of the first, where the kernel does not tell that of the socket.
+    pub cgroup: Option<Arc<str>>,
+}
+
+/// A socket that is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    inode: u32,
+    /// Walks that had ended when it was first looked for.
+    since: u64,
+}
+
+/// The owners of the sockets that are there.
+#[derive(Debug)]
+pub struct Owners {
+    processes: Processes,
+    ask: Ask,
+    /// Whether the control group is that of the process.
+    by_process: bool,
+    known: HashMap<u64, Option<Arc<Owner>>>,
+    wanted: HashMap<u64, Wanted>,
+    rounds: u64,
+    /// Sockets without a process to be found, so far.
+    pub unattributed: u64,
+}
+
+impl Owners {
+    /// Nobody is known yet.
+    pub fn new(ask: Ask, by_process: bool) -> Result<Self, SourceError> {
+        Ok(Self {
+            processes: Processes::new()?,
+            ask,
+            by_process,
+            known: HashMap::new(),
+            wanted: HashMap::new(),
+            rounds: 0,
+            unattributed: 0,
+        })
+    }
+
+    /// Wants to know whose socket this is.
+    pub fn want(&mut self, cookie: u64, inode: u32) {
+        if self.known.contains_key(&cookie) {
+            return;
+        }
+        if inode == 0 {
+            // Not accepted yet, or closed by its process: there may be one, or no more.
+            self.wanted.remove(&cookie);
+            return;
+        }
+        self.wanted.entry(cookie).or_insert(Wanted { inode, since: self.rounds });
+    }
+
+    /// Looks for those that are wanted, within the budget.
+    pub fn look_up(&mut self) {
+        if self.wanted.is_empty() {
+            return;
+        }
+        let outcome = self.processes.look_up(self.wanted.values().map(|wanted| wanted.inode), self.ask);
+        self.rounds = outcome.rounds;
+        let (known, by_process, rounds) = (&mut self.known, self.by_process, self.rounds);
+        let mut paths: HashMap<u32, Option<Arc<str>>> = HashMap::new();
+        let mut missing = 0;
+        self.wanted.retain(|cookie, wanted| {
+            let processes: Vec<Arc<Process>> =
+                outcome.holders(wanted.inode).iter().map(|holder| Arc::clone(&holder.process)).collect();
+            match processes.first() {
+                Some(first) => {
+                    let path = by_process.then(|| {
+                        paths.entry(first.pid).or_insert_with(|| cgroup::of_process(first.pid)).clone()
+                    });
+                    known.insert(*cookie, Some(Arc::new(Owner { processes, cgroup: path.flatten() })));
+                    false
+                }
+                None if outcome.complete || rounds >= wanted.since + WALKS => {
+                    known.insert(*cookie, None);
+                    missing += 1;
+                    false
+                }
+                None => true,
+            }
+        });
+        self.unattributed += missing;
+    }
+
+    /// Whose socket it is: `None` while that is not known, `Some(None)` where nobody is to be found.
+    pub fn of(&self, cookie: u64) -> Option<Option<&Arc<Owner>>> {
+        match self.known.get(&cookie) {
+            Some(owner) => Some(owner.as_ref()),
+            None if self.wanted.contains_key(&cookie) => None,
+            None => Some(None),
+        }
+    }
+
+    /// Forgets all sockets but these.
+    pub fn keep(&mut self, there: &HashSet<u64>) {
+        self.known.retain(|cookie, _| there.contains(cookie));
+        self.wanted.retain(|cookie, _| there.contains(cookie));
+    }
+}
+
+/// How control groups are told: by the id in each message, or by the process.
+#[derive(Debug)]
+pub enum ByCgroup {
+    /// Not asked for.
+    No,
+    /// By id.
+    Id(Box<Cgroups>),
+    /// By process: the machine has control groups of version 1 only.
+    Process,
+}
+
+impl ByCgroup {
+    /// The best way that this machine has.
+    pub fn found() -> Self {
+        Cgroups::new().map_or(Self::Process, |cgroups| Self::Id(Box::new(cgroups)))
+    }
+
+    /// The path of the control group with an id.
+    pub fn path(&mut self, id: Option<u64>) -> Option<Arc<str>> {
+        match self {
+            Self::Id(cgroups) => id.and_then(|id| cgroups.path(id)),
+            Self::No | Self::Process => None,
+        }
+    }
+}
+
+/// What a look at processes is to find out.
+pub fn ask(budget: Duration, all_holders: bool, command: bool) -> Ask {
+    Ask { budget, all_holders, command }
+}

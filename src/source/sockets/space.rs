@@ -1,0 +1,246 @@
+//! One network namespace: the socket its sockets are asked for over, and the dumps.
+//!
+//! A netlink socket belongs to the network namespace it was made in and can be used from any thread, so a namespace is
+//! entered once, and each cycle costs no more than its dumps.
+
+use super::diag::{self, Family, Record, Request, State, extension};
+use super::filter::{Compiled, Filter, KernelCan, Names};
+use super::states;
+use crate::source::SourceError;
+use crate::source::netlink::Progress;
+use crate::sys::netlink::NetlinkSocket;
+use crate::timeouts;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// What is asked for of TCP besides those who listen: everything that `ss` calls connected, and what is being made.
+const CONNECTIONS: [State; 8] = [
+    State::Established,
+    State::SynSent,
+    State::SynRecv,
+    State::FinWait1,
+    State::FinWait2,
+    State::CloseWait,
+    State::LastAck,
+    State::Closing,
+];
+
+/// What is asked for of UDP: connected to a peer, and not.
+const DATAGRAMS: [State; 2] = [State::Established, State::Close];
+
+/// `/proc/net/sockstat` is shorter than this.
+const SOCKSTAT: usize = 4096;
+
+/// A network namespace that is open.
+#[derive(Debug)]
+pub struct Space {
+    netlink: NetlinkSocket,
+    sequence: u32,
+    sockstat: Option<File>,
+    /// For the indexes of its interfaces.
+    interfaces: OwnedFd,
+    names: Arc<Names>,
+    compiled: Compiled,
+    mark: bool,
+}
+
+impl Space {
+    /// Opens what is needed in the calling thread's network namespace. None of it needs a privilege.
+    pub fn open(filter: &Filter) -> Result<Self, SourceError> {
+        let doing = "opening a sock_diag socket";
+        let failed = |cause: std::io::Error| match cause.raw_os_error() {
+            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => SourceError::absent(doing, cause),
+            _ => SourceError::io(doing, cause),
+        };
+        let netlink =
+            NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK).map_err(failed)?;
+        let interfaces = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+            .map_err(|cause| failed(cause.into()))?;
+        // Without it, those in TIME_WAIT are asked for one by one.
+        let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
+        let mut space = Self {
+            netlink,
+            sequence: 0,
+            sockstat,
+            interfaces,
+            names: Arc::new(Names::default()),
+            compiled: Compiled { bytecode: Vec::new(), complete: true },
+            mark: true,
+        };
+        space.name(filter);
+        Ok(space)
+    }
+
+    /// What the names in the filter mean here.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// Looks up anew what the names in the filter mean; whether that has changed.
+    pub fn name(&mut self, filter: &Filter) -> bool {
+        let mut names = Names::default();
+        for interface in filter.interfaces() {
+            if let Ok(index) = rustix::net::netdevice::name_to_index(&self.interfaces, interface) {
+                names.interfaces.insert(interface.to_owned(), index);
+            }
+        }
+        for path in filter.cgroups() {
+            if let Some(id) = super::cgroup_id(path) {
+                names.cgroups.insert(path.to_owned(), id);
+            }
+        }
+        let changed = names != *self.names;
+        self.names = Arc::new(names);
+        self.compile(filter);
+        changed
+    }
+
+    fn compile(&mut self, filter: &Filter) {
+        let since = |first| crate::sys::kernel_release().is_some_and(|release| release >= first);
+        let kernel =
+            KernelCan { device: since((4, 4)), mark: self.mark && since((4, 8)), cgroup: since((5, 8)) };
+        self.compiled = filter.compile(&self.names, kernel);
+    }
+
+    /// Every socket that listens, whatever the filter says: they tell which end opened a connection.
+    pub fn listeners(&mut self, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        let extensions = extension::MEMORY;
+        self.dump(diag::TCP, State::Listen.mask(), extensions, &[], take)
+    }
+
+    /// The connections that pass the part of the filter that the kernel runs; those in TIME_WAIT too, if asked for.
+    pub fn connections(
+        &mut self,
+        filter: &Filter,
+        time_wait: bool,
+        take: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
+        let states = CONNECTIONS.iter().fold(0, |mask, state| mask | state.mask());
+        let states = states | if time_wait { State::TimeWait.mask() } else { 0 };
+        self.filtered(filter, diag::TCP, states, extension::INFO, take)
+    }
+
+    /// The UDP sockets that pass the part of the filter that the kernel runs.
+    pub fn datagrams(
+        &mut self,
+        filter: &Filter,
+        take: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
+        let states = DATAGRAMS.iter().fold(0, |mask, state| mask | state.mask());
+        self.filtered(filter, diag::UDP, states, extension::MEMORY, take)
+    }
+
+    /// Asks with a filter that has marks in it, as the kernel answers to those who may.
+    pub fn marks(&mut self, filter: &Filter) -> Result<(), SourceError> {
+        let kernel = KernelCan { device: false, mark: true, cgroup: false };
+        let bytecode = filter.compile(&self.names, kernel).bytecode;
+        self.dump(diag::TCP, State::Established.mask(), 0, &bytecode, &mut |_| {})
+    }
+
+    fn filtered(
+        &mut self,
+        filter: &Filter,
+        protocol: u16,
+        states: u32,
+        extensions: u8,
+        take: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
+        let states = states & filter.states();
+        if states == 0 {
+            return Ok(());
+        }
+        let bytecode = self.compiled.bytecode.clone();
+        let result = self.dump(protocol, states, extensions, &bytecode, take);
+        match result {
+            // Looking at marks needs CAP_NET_ADMIN; nothing was taken before the kernel said so.
+            Err(SourceError::Denied { .. }) if self.mark && !bytecode.is_empty() => {
+                self.mark = false;
+                self.compile(filter);
+                let bytecode = self.compiled.bytecode.clone();
+                self.dump(protocol, states, extensions, &bytecode, take)
+            }
+            result => result,
+        }
+    }
+
+    fn dump(
+        &mut self,
+        protocol: u16,
+        states: u32,
+        extensions: u8,
+        bytecode: &[u8],
+        take: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
+        for family in Family::ALL {
+            let request =
+                Request { family, protocol, states, extensions, local_port: 0, peer_port: 0, bytecode };
+            match self.ask(&request, take) {
+                // The kernel was built or booted without IPv6.
+                Err(SourceError::Absent { .. }) if family == Family::V6 => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, request: &Request<'_>, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        self.sequence = self.sequence.wrapping_add(1).max(1); // 0 is that of events
+        let doing =
+            || format!("asking sock_diag for the {} sockets of {}", name(request), request.family.word());
+        let failed = |cause: std::io::Error| match cause.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
+                SourceError::Timeout { doing: doing(), after: timeouts::NETLINK }
+            }
+            _ => SourceError::io(doing(), cause),
+        };
+        let message = request.dump(self.sequence).map_err(|cause| SourceError::parse(doing(), cause))?;
+        self.netlink.send(&message).map_err(failed)?;
+        loop {
+            let datagram = self.netlink.receive().map_err(failed)?;
+            let progress = diag::parse(datagram, self.sequence, &mut *take)
+                .map_err(|cause| SourceError::parse(doing(), cause))?;
+            match progress {
+                Progress::More => {}
+                Progress::Done => return Ok(()),
+                Progress::Interrupted => {
+                    return Err(SourceError::io(doing(), "the dump was interrupted"));
+                }
+                Progress::Refused(number) => return Err(refused(doing(), number)),
+            }
+        }
+    }
+
+    /// How many sockets are in TIME_WAIT, without looking at each; `None` where the kernel does not say.
+    pub fn time_wait(&self) -> Option<u64> {
+        let mut text = [0; SOCKSTAT];
+        // The text is made anew when it is read from its beginning.
+        let length = self.sockstat.as_ref()?.read_at(&mut text, 0).ok()?;
+        states::time_wait(std::str::from_utf8(text.get(..length)?).ok()?)
+    }
+
+    /// Whether the kernel runs all of the filter.
+    pub fn filters_all(&self) -> bool {
+        self.compiled.complete
+    }
+}
+
+fn name(request: &Request<'_>) -> &'static str {
+    match (request.protocol, request.states == State::Listen.mask()) {
+        (diag::UDP, _) => "UDP",
+        (_, true) => "listening TCP",
+        (_, false) => "TCP",
+    }
+}
+
+fn refused(doing: String, number: i32) -> SourceError {
+    let cause = std::io::Error::from_raw_os_error(number);
+    match number {
+        libc::EPERM | libc::EACCES => SourceError::denied(doing, "CAP_NET_ADMIN", cause),
+        // No handler for the family or the protocol: tcp_diag or udp_diag is neither built in nor to be loaded.
+        libc::ENOENT | libc::EOPNOTSUPP => SourceError::absent(doing, cause),
+        _ => SourceError::io(doing, cause),
+    }
+}

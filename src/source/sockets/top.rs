@@ -1,0 +1,85 @@
+//! The worst flows of a cycle, each with its addresses. Never more than were asked for.
+
+use super::diag::Record;
+use super::tcp_info::TcpInfo;
+use super::track::Since;
+use crate::config::sockets::{Top as Settings, TopBy};
+use crate::metric::label::Label;
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The worst so far.
+#[derive(Debug)]
+pub struct Top {
+    settings: Settings,
+    /// The best of them first.
+    flows: Vec<Flow>,
+}
+
+#[derive(Debug)]
+struct Flow {
+    score: u64,
+    namespace: Option<Arc<str>>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    retransmits: u64,
+    rtt: Option<u32>,
+    queue: u64,
+}
+
+impl Top {
+    /// None so far.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, flows: Vec::with_capacity(settings.count) }
+    }
+
+    /// Whether any are wanted.
+    pub fn wanted(&self) -> bool {
+        self.settings.count > 0
+    }
+
+    /// Takes a connection, if it is one of the worst. One without retransmits, a round trip or a queue is not.
+    pub fn take(&mut self, namespace: Option<&Arc<str>>, record: &Record<'_>, since: Option<Since>) {
+        let rtt = record.tcp.and_then(TcpInfo::rtt);
+        let retransmits = since.map_or(0, |since| since.retransmits).into();
+        let queue = u64::from(record.receive_queue) + u64::from(record.write_queue);
+        let score = match self.settings.by {
+            TopBy::Retransmits => retransmits,
+            TopBy::Rtt => rtt.unwrap_or_default().into(),
+            TopBy::Queue => queue,
+        };
+        let full = self.flows.len() >= self.settings.count;
+        if score == 0 || (full && self.flows.first().is_none_or(|best| best.score >= score)) {
+            return;
+        }
+        if full {
+            self.flows.remove(0);
+        }
+        let place = self.flows.partition_point(|flow| flow.score < score);
+        let (local, peer) = (record.local, record.peer);
+        self.flows.insert(
+            place,
+            Flow { score, namespace: namespace.cloned(), local, peer, retransmits, rtt, queue },
+        );
+    }
+
+    /// Observes them, and begins anew.
+    pub fn observe(&mut self, out: &mut Readings) {
+        for flow in std::mem::take(&mut self.flows) {
+            let mut labels = vec![
+                (Label::LocalAddress, flow.local.ip().to_string().into()),
+                (Label::LocalPort, flow.local.port().to_string().into()),
+                (Label::PeerAddress, flow.peer.ip().to_string().into()),
+                (Label::PeerPort, flow.peer.port().to_string().into()),
+            ];
+            labels.extend(flow.namespace.map(|name| (Label::Netns, name)));
+            out.observe(metrics::TCP_TOP_RETRANSMITS, &labels, flow.retransmits);
+            out.observe(metrics::TCP_TOP_QUEUE, &labels, flow.queue);
+            if let Some(rtt) = flow.rtt {
+                out.observe(metrics::TCP_TOP_RTT, &labels, f64::from(rtt) / 1e6);
+            }
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! What is remembered of each socket from one cycle to the next, so that only differences are counted.
+//!
+//! Sockets are known by their cookie, which no other socket has had since the machine was started. A dump says which
+//! there are; the destroy events say which have ended, with their last numbers. The two come over different sockets and
+//! in no order, so:
+//!
+//! - what ended while a dump is read is remembered until the dump is over, for the dump may still bring it;
+//! - what a dump no longer has ends when its event comes, and without one when the next dump does not have it either;
+//! - what is there in the first dump of a network namespace was there before us: it is counted from where it stands.
+//!   What comes later is counted from nothing.
+
+use super::diag::{Memory, Record, State};
+use super::group::{Groups, Traits};
+use super::listen::{Direction, Listeners};
+use super::total::{Counters, Sample};
+use crate::metric::label::{Event, Key};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A socket whose group is not known yet.
+const NO_GROUP: u32 = u32::MAX;
+
+/// What is remembered of a socket: 88 bytes.
+#[derive(Debug)]
+struct Remembered {
+    before: Before,
+    group: u32,
+    namespace: u32,
+    /// The last dump of its namespace that had it.
+    dump: u32,
+    established: bool,
+    selected: bool,
+}
+
+/// What a socket had counted when it was last looked at.
+#[derive(Debug)]
+enum Before {
+    Connection(Counters),
+    /// A socket that listens, or one of UDP: what it had dropped.
+    Drops(u32),
+}
+
+/// What a look at a socket found.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    Connection(Sample),
+    Listener { usage: u64, limit: u64, drops: Option<u32> },
+    Datagrams { drops: u32 },
+}
+
+/// A socket that waits for its process to be found.
+#[derive(Debug)]
+struct Waiting {
+    cookie: u64,
+    traits: Traits,
+    look: Look,
+    /// It was there before us.
+    old: bool,
+}
+
+/// A network namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    listeners: Listeners,
+    /// The last complete dump.
+    dump: u32,
+    /// A dump is being read.
+    reading: bool,
+    /// Cookies that ended while it is.
+    ended: HashSet<u64>,
+    /// The latest dump was complete.
+    complete: bool,
+    /// Events were lost since the last complete dump: what the next does not have has ended.
+    lost: bool,
+}
+
+/// What was found out about the owner of a socket.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Name of the process.
+    pub process: Option<Arc<str>>,
+    /// Path of the control group.
+    pub cgroup: Option<Arc<str>>,
+}
+
+/// What a connection did since it was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// Whether it got data acknowledged.
+    pub progress: bool,
+}
+
+/// The sockets that are remembered, and the groups they are counted in.
+#[derive(Debug)]
+pub struct Tracker {
+    /// The groups.
+    pub groups: Groups,
+    sockets: HashMap<u64, Remembered>,
+    waiting: Vec<Waiting>,
+    namespaces: HashMap<u32, Namespace>,
+    limit: usize,
+    /// Whether the kernel tells of closed sockets.
+    events: bool,
+    /// Whether a socket waits for a look at processes before it has a group.
+    waits: bool,
+}
+
+impl Tracker {
+    /// Nothing remembered yet; at most `limit` sockets will be. `events` says that the kernel tells of closed ones,
+    /// `waits` that a socket has no group before [`Tracker::resolve`] gave it an owner.
+    pub fn new(groups: Groups, limit: usize, events: bool, waits: bool) -> Self {
+        Self {
+            groups,
+            sockets: HashMap::new(),
+            waiting: Vec::new(),
+            namespaces: HashMap::new(),
+            limit,
+            events,
+            waits,
+        }
+    }
+
+    /// How many sockets are remembered.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+
+    /// Begins a cycle: the queues of listening sockets are counted anew.
+    pub fn begin_cycle(&mut self) {
+        for group in self.groups.iter_mut() {
+            group.totals.queue = None;
+        }
+    }
+
+    /// Begins a dump of a network namespace.
+    pub fn begin(&mut self, namespace: u32) {
+        self.namespaces.entry(namespace).or_default().reading = true;
+    }
+
+    /// Takes who listens there; they come before the rest, which is told by them who opened it.
+    pub fn listen(&mut self, namespace: u32, listeners: Listeners) {
+        self.namespaces.entry(namespace).or_default().listeners = listeners;
+    }
+
+    /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since is for whoever
+    /// shows single flows.
+    pub fn see(&mut self, namespace: u32, record: &Record<'_>, owner: &Found, now: Instant) -> Option<Since> {
+        let space = self.namespaces.get(&namespace)?;
+        if space.ended.contains(&record.cookie) {
+            return None; // the dump is older than the event
+        }
+        let (dump, first) = (space.dump.wrapping_add(1), space.dump == 0);
+        let look = look(record)?;
+        if let Some(known) = self.sockets.get_mut(&record.cookie) {
+            known.dump = dump;
+            if known.group == NO_GROUP {
+                for waiting in self.waiting.iter_mut().filter(|waiting| waiting.cookie == record.cookie) {
+                    waiting.look = look;
+                }
+                return None;
+            }
+            return count(&mut self.groups, known, &look, now);
+        }
+        // A UDP socket that has dropped nothing has nothing to remember.
+        if matches!(look, Look::Datagrams { drops: 0 }) {
+            return None;
+        }
+        if self.sockets.len() >= self.limit {
+            self.groups.leave_out(Key::Track);
+            return None;
+        }
+        let traits = traits(namespace, record, &space.listeners, owner);
+        let mut known = Remembered {
+            before: before(&look, first),
+            group: NO_GROUP,
+            namespace,
+            dump,
+            established: false,
+            selected: false,
+        };
+        let mut since = None;
+        if self.waits {
+            self.waiting.push(Waiting { cookie: record.cookie, traits, look, old: first });
+        } else {
+            enter(&mut self.groups, &mut known, &traits, first && established(&look), now);
+            since = count(&mut self.groups, &mut known, &look, now);
+        }
+        self.sockets.insert(record.cookie, known);
+        since
+    }
+
+    /// Ends a dump; `complete` says that it had every socket there is.
+    pub fn end(&mut self, namespace: u32, complete: bool) {
+        if let Some(space) = self.namespaces.get_mut(&namespace) {
+            space.reading = false;
+            space.ended = HashSet::new();
+            space.complete = complete;
+            if complete {
+                // 0 means that there was no dump yet.
+                space.dump = space.dump.wrapping_add(1).max(1);
+            }
+        }
+    }
+
+    /// Forgets the sockets that are gone without an event, once per cycle.
+    pub fn sweep(&mut self, now: Instant) {
+        let (namespaces, groups, events) = (&self.namespaces, &mut self.groups, self.events);
+        self.sockets.retain(|_, known| {
+            let Some(space) = namespaces.get(&known.namespace) else {
+                leave(groups, known, now, None);
+                return false;
+            };
+            let missed = i64::from(space.dump) - i64::from(known.dump);
+            // The event of a connection may still be on its way; nobody tells of the others.
+            let patience = i64::from(events && !space.lost && matches!(known.before, Before::Connection(_)));
+            let there = missed <= patience;
+            if !there {
+                // How it ended is not known; most end in order.
+                let event = if known.established { Event::Closed } else { Event::Failed };
+                leave(groups, known, now, Some(event));
+            }
+            there
+        });
+        for space in self.namespaces.values_mut() {
+            space.lost &= !space.complete;
+        }
+        let sockets = &self.sockets;
+        self.waiting.retain(|waiting| sockets.contains_key(&waiting.cookie));
+        self.groups.retire(now);
+        if self.sockets.capacity() > 4 * self.sockets.len().max(1024) {
+            self.sockets.shrink_to(2 * self.sockets.len());
+        }
+    }
+
+    /// Whether the events of a socket are wanted that no dump has had: `false` where it is remembered.
+    pub fn knows(&self, cookie: u64) -> bool {
+        self.sockets.contains_key(&cookie)
+    }
+
+    /// Takes the end of a TCP socket, as the kernel tells it. Whether it was one of those that [`Tracker::select`] named.
+    pub fn closed(&mut self, namespace: u32, record: &Record<'_>, now: Instant) -> bool {
+        let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
+        if space.reading {
+            space.ended.insert(record.cookie);
+        }
+        let Some(tcp) = record.tcp else { return false };
+        let sample = Sample::of(tcp);
+        let known = self.sockets.remove(&record.cookie);
+        if known.is_none() && space.dump == 0 {
+            return false; // it was there before us, as far as we know
+        }
+        if known.is_none() && record.peer.ip().is_unspecified() {
+            return false; // it listened, or was never used
+        }
+        let (mut known, traits) = match known {
+            Some(known) if known.group != NO_GROUP => (known, None),
+            known => {
+                // Nobody looks for the process of what has ended.
+                let waiting = self.waiting.iter().position(|waiting| waiting.cookie == record.cookie);
+                let waiting = waiting.map(|place| self.waiting.swap_remove(place));
+                let open = waiting.as_ref().is_some_and(|waiting| waiting.old && established(&waiting.look));
+                let traits = match waiting {
+                    Some(waiting) => waiting.traits,
+                    None => traits(namespace, record, &space.listeners, &Found::default()),
+                };
+                let fresh = || Remembered {
+                    before: Before::Connection(Counters::default()),
+                    group: NO_GROUP,
+                    namespace,
+                    dump: 0,
+                    established: false,
+                    selected: false,
+                };
+                (known.unwrap_or_else(fresh), Some((traits, open)))
+            }
+        };
+        if matches!(known.before, Before::Drops(_)) {
+            leave(&mut self.groups, &known, now, None);
+            return false;
+        }
+        if let Some((traits, open)) = traits {
+            enter(&mut self.groups, &mut known, &traits, open, now);
+        }
+        let reset_here = record.peer.port() == 0;
+        if !reset_here {
+            finish(&mut self.groups, &known, &sample, now);
+        }
+        if sample.established && !known.established {
+            known.established = true;
+            if let Some(group) = self.groups.at(known.group, now) {
+                group.totals.note(Event::Opened);
+                group.totals.open += 1;
+            }
+        }
+        let incoming = matches!(opened(&self.namespaces, namespace, record), Some(Direction::Incoming));
+        let event = match (known.established, reset_here) {
+            (false, _) => Event::Failed,
+            (true, false) if in_order(record, incoming) => Event::Closed,
+            (true, _) => Event::Reset,
+        };
+        leave(&mut self.groups, &known, now, Some(event));
+        known.selected
+    }
+
+    /// Notes which flows are selected by whoever shows single flows.
+    pub fn select(&mut self, selected: &HashSet<u64>) {
+        for (cookie, known) in &mut self.sockets {
+            known.selected = selected.contains(cookie);
+        }
+    }
+
+    /// Notes that events were lost: what the next dump does not have has ended.
+    pub fn lost(&mut self, namespace: u32) {
+        if let Some(space) = self.namespaces.get_mut(&namespace) {
+            space.lost = true;
+        }
+    }
+
+    /// Gives the sockets that wait their owners, as far as they were found; `None` for one that has to wait for the next
+    /// cycle.
+    pub fn resolve(&mut self, owner: impl Fn(u64) -> Option<Found>, now: Instant) {
+        let mut still = Vec::new();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match owner(waiting.cookie) {
+                None => still.push(waiting),
+                Some(found) => {
+                    waiting.traits.process = found.process;
+                    waiting.traits.cgroup = waiting.traits.cgroup.or(found.cgroup);
+                    let Some(known) = self.sockets.get_mut(&waiting.cookie) else { continue };
+                    let open = waiting.old && established(&waiting.look);
+                    enter(&mut self.groups, known, &waiting.traits, open, now);
+                    count(&mut self.groups, known, &waiting.look, now);
+                }
+            }
+        }
+        self.waiting = still;
+    }
+
+    /// Forgets a network namespace that is gone, its groups included.
+    pub fn forget(&mut self, namespace: u32) {
+        self.namespaces.remove(&namespace);
+        self.sockets.retain(|_, known| known.namespace != namespace);
+        self.groups.forget(namespace);
+    }
+}
+
+/// What there is to count of a socket.
+fn look(record: &Record<'_>) -> Option<Look> {
+    let drops = record.memory.and_then(Memory::drops);
+    match record.state {
+        State::Listen => Some(Look::Listener {
+            usage: record.receive_queue.into(),
+            limit: record.write_queue.into(),
+            drops,
+        }),
+        // Not sockets yet, or not any more: they are counted by state.
+        State::TimeWait | State::SynRecv | State::NewSynRecv | State::BoundInactive => None,
+        _ => match (record.tcp, drops) {
+            (Some(tcp), _) => Some(Look::Connection(Sample::of(tcp))),
+            (None, Some(drops)) => Some(Look::Datagrams { drops }),
+            (None, None) => None,
+        },
+    }
+}
+
+/// What a socket is counted from: where it stands, if it was there before us, and nothing otherwise.
+fn before(look: &Look, old: bool) -> Before {
+    match look {
+        Look::Connection(sample) if old => Before::Connection(sample.counters),
+        Look::Connection(_) => Before::Connection(Counters::default()),
+        Look::Listener { drops: Some(drops), .. } | Look::Datagrams { drops } if old => Before::Drops(*drops),
+        Look::Listener { .. } | Look::Datagrams { .. } => Before::Drops(0),
+    }
+}
+
+fn traits(namespace: u32, record: &Record<'_>, listeners: &Listeners, owner: &Found) -> Traits {
+    let mut traits = Traits {
+        namespace,
+        direction: None,
+        port: Some(record.local.port()),
+        peer: None,
+        family: record.family,
+        uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
+        cgroup: owner.cgroup.clone(),
+        process: owner.process.clone(),
+    };
+    if record.state == State::Listen {
+        traits.direction = Some(Direction::Incoming);
+    } else if !record.peer.ip().is_unspecified() {
+        traits.peer = Some(record.peer.ip());
+        if record.tcp.is_some() {
+            let direction = listeners.direction(record);
+            traits.direction = Some(direction);
+            if direction == Direction::Outgoing {
+                // The kernel has forgotten the port of what was refused or reset from here.
+                traits.port = Some(record.peer.port()).filter(|port| *port != 0);
+            }
+        } else {
+            traits.port = Some(record.peer.port());
+        }
+    }
+    traits
+}
+
+/// Whether a look found a connection that was made.
+fn established(look: &Look) -> bool {
+    matches!(look, Look::Connection(sample) if sample.established)
+}
+
+/// Puts a socket into its group; `open` says that it was a connection before it was looked at.
+fn enter(groups: &mut Groups, known: &mut Remembered, traits: &Traits, open: bool, now: Instant) {
+    known.group = groups.of(traits, now);
+    known.established = open;
+    if let Some(group) = groups.at(known.group, now) {
+        group.sockets += 1;
+        group.totals.open += u64::from(open);
+    }
+}
+
+/// Counts what a socket did since it was last looked at.
+fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, now: Instant) -> Option<Since> {
+    let group = groups.at(known.group, now)?;
+    match (look, &mut known.before) {
+        (Look::Connection(sample), Before::Connection(before)) => {
+            if sample.established && !known.established {
+                known.established = true;
+                group.totals.note(Event::Opened);
+                group.totals.open += 1;
+            }
+            let progress = group.totals.count(before, sample, false);
+            let retransmits = sample.counters.retransmits.wrapping_sub(before.retransmits);
+            *before = sample.counters;
+            Some(Since { retransmits, progress })
+        }
+        (Look::Listener { usage, limit, drops }, Before::Drops(before)) => {
+            let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(*before)));
+            *before = drops.unwrap_or(*before);
+            group.totals.listen(*usage, *limit, dropped);
+            None
+        }
+        (Look::Datagrams { drops }, Before::Drops(before)) => {
+            group.totals.drop(u64::from(drops.wrapping_sub(*before)));
+            *before = *drops;
+            None
+        }
+        // A socket that was connected and listens now is the same socket, and counts as what it is.
+        (Look::Listener { drops, .. }, Before::Connection(_)) => {
+            known.before = Before::Drops(drops.unwrap_or_default());
+            None
+        }
+        (Look::Datagrams { drops }, Before::Connection(_)) => {
+            known.before = Before::Drops(*drops);
+            None
+        }
+        (Look::Connection(sample), Before::Drops(_)) => {
+            known.before = Before::Connection(sample.counters);
+            None
+        }
+    }
+}
+
+/// Counts the last numbers of a connection.
+fn finish(groups: &mut Groups, known: &Remembered, sample: &Sample, now: Instant) {
+    if let (Some(group), Before::Connection(before)) = (groups.at(known.group, now), &known.before) {
+        let _last_of_its_kind = group.totals.count(before, sample, sample.established);
+    }
+}
+
+/// Takes a socket out of its group.
+fn leave(groups: &mut Groups, known: &Remembered, now: Instant, event: Option<Event>) {
+    if let Some(group) = groups.at(known.group, now) {
+        group.sockets = group.sockets.saturating_sub(1);
+        if let Before::Connection(_) = known.before {
+            if known.established {
+                group.totals.open = group.totals.open.saturating_sub(1);
+            }
+            if let Some(event) = event {
+                group.totals.note(event);
+            }
+        }
+    }
+}
+
+fn opened(namespaces: &HashMap<u32, Namespace>, namespace: u32, record: &Record<'_>) -> Option<Direction> {
+    namespaces.get(&namespace).map(|space| space.listeners.direction(record))
+}
+
+/// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so.
+fn in_order(record: &Record<'_>, incoming: bool) -> bool {
+    let Some(tcp) = record.tcp else { return true };
+    let payload = tcp.bytes_sent().zip(tcp.bytes_retrans()).map(|(sent, again)| sent.saturating_sub(again));
+    match payload.zip(tcp.bytes_acked()) {
+        None => true,
+        // The end that opened it has one more for its SYN.
+        Some((payload, acked)) => acked.saturating_sub(payload) > u64::from(!incoming),
+    }
+}
