@@ -2,6 +2,7 @@
 //! the same end: the agent, the bytecode by the kernel's rules, the kernel, `ss`.
 
 mod bytecode;
+mod kernel;
 
 use bytecode::{Entry, audit, run};
 use connscope::source::sockets::filter::{
