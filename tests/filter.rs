@@ -88,12 +88,15 @@ fn leaf() -> impl Strategy<Value = String> {
 
 fn combined(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     leaf.prop_recursive(5, 40, 4, |inner| {
-        let link = prop::sample::select(&[" and ", " or ", " ", " && ", " | "][..]);
+        let link = prop::sample::select(&[" and ", " or ", " or ", " ", " && ", " | "][..]);
+        let rest = prop::collection::vec((link, inner.clone()), 1..5);
+        let list = (inner.clone(), rest)
+            .prop_map(|(first, rest)| rest.into_iter().fold(first, |text, (link, next)| text + link + &next));
         prop_oneof![
             inner.clone().prop_map(|inner| format!("not ( {inner} )")),
             inner.clone().prop_map(|inner| format!("( {inner} )")),
             inner.clone().prop_map(|inner| format!("! {inner}")),
-            (prop::collection::vec(inner, 2..4), link).prop_map(|(all, link)| all.join(link)),
+            list,
         ]
     })
 }

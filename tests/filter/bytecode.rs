@@ -65,7 +65,7 @@ pub(super) fn audit(code: &[u8]) -> bool {
     while at < code.len() {
         let Some(4..) = code.len().checked_sub(at) else { return false };
         let yes = operation(code, at).1;
-        if yes < 4 || yes % 4 != 0 {
+        if yes < 4 || !yes.is_multiple_of(4) {
             return false;
         }
         at += yes;
@@ -79,7 +79,7 @@ pub(super) fn audit(code: &[u8]) -> bool {
         let left = code.len() - at;
         let least = match kind {
             0 | 1 | 6 => 4,
-            2..=5 | 11 | 12 => 8,
+            2..=5 | 9 | 11 | 12 => 8,
             7 | 8 => {
                 if left < 12 {
                     return false;
@@ -95,11 +95,10 @@ pub(super) fn audit(code: &[u8]) -> bool {
                 }
                 12 + usize::from(bytes)
             }
-            9 => 8,
             10 | 13 => 12,
             _ => return false,
         };
-        let inside = |jump: usize| jump >= least && jump <= left + 4 && jump % 4 == 0;
+        let inside = |jump: usize| jump >= least && jump <= left + 4 && jump.is_multiple_of(4);
         let jumps = kind == 0 || inside(no) && (no >= left || places.contains(&(at + no)));
         left >= least && inside(yes) && jumps
     })

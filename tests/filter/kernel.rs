@@ -183,7 +183,7 @@ impl World {
         }
         let (sockets, netlink, index) = namespace.inside(|| {
             let netlink = NetlinkSocket::open(netlink::SOCK_DIAG, crate::support::PATIENCE).unwrap();
-            (sockets(), netlink, rustix::net::netdevice::name_to_index(&made(FOUR, None), "v0").unwrap())
+            (sockets(), netlink, rustix::net::netdevice::name_to_index(made(FOUR, None), "v0").unwrap())
         });
         let mut world =
             Self { namespace, netlink: Mutex::new(netlink), names: numbered(), _sockets: sockets };
