@@ -14,6 +14,7 @@ mod cli;
 mod cycle;
 mod deploy;
 mod filter;
+mod diag;
 mod kernel;
 mod otlp;
 mod parsers;

@@ -156,11 +156,11 @@ pub struct Record<'a> {
     pub protocol: Option<u8>,
 }
 
-/// Reads one datagram of an answer, handing each socket to `take`.
-pub fn parse(
-    datagram: &[u8],
+/// Reads one datagram of an answer about [`TCP`] or [`UDP`], handing each socket to `take`.
+pub fn parse<'a>(
+    datagram: &'a [u8],
     sequence: u32,
-    mut take: impl FnMut(&Record<'_>),
+    mut take: impl FnMut(&Record<'a>),
 ) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
         if message.kind == request::SOCK_DIAG_BY_FAMILY {
@@ -175,10 +175,21 @@ pub fn parse(
     })
 }
 
+/// Reads one datagram of an answer about [`MPTCP`]. Its sockets have a structure of their own under the attribute
+/// number of `tcp_info`, as `mptcp_diag_get_info` in `net/mptcp/mptcp_diag.c` fills it; nothing in the message tells.
+pub fn parse_mptcp<'a>(
+    datagram: &'a [u8],
+    sequence: u32,
+    mut take: impl FnMut(&Record<'a>),
+) -> Result<Progress, Malformed> {
+    parse(datagram, sequence, |record| take(&Record { tcp: None, ..*record }))
+}
+
 /// Reads one datagram that tells of the end of sockets. Its records have the family, the addresses, the cookie, the
-/// protocol and what TCP last knew of the connection; the state is [`State::Close`], and the rest is 0. A connection
-/// that was never made or was reset from here has lost its numbers, and its peer's port is 0.
-pub fn parse_event(datagram: &[u8], take: impl FnMut(&Record<'_>)) -> Result<Progress, Malformed> {
+/// protocol and what TCP last knew of the connection; the state is [`State::Close`], and owner, inode and cgroup are
+/// gone. A connection that was never made or was reset from here has lost its numbers too, and its peer's port is 0.
+/// One that ends in `TIME_WAIT` is told of when that begins, and keeps its cookie in it.
+pub fn parse_event<'a>(datagram: &'a [u8], take: impl FnMut(&Record<'a>)) -> Result<Progress, Malformed> {
     // Nobody asked, so there is no number to answer to.
     parse(datagram, 0, take)
 }

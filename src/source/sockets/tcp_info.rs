@@ -42,7 +42,7 @@ TcpInfo {
     lost: u32 = 32,
     /// Segments retransmitted and not acknowledged yet.
     retrans: u32 = 36,
-    /// Since data was last sent, milliseconds.
+    /// Since data was last sent, milliseconds; since the machine was started where none was.
     last_data_sent: u32 = 44,
     /// Since data was last received, milliseconds.
     last_data_recv: u32 = 52,

@@ -36,8 +36,8 @@ Bbr {
     /// Upper half of [`bandwidth`](Self::bandwidth).
     bandwidth_high: u32 = 4,
     /// Smallest round-trip time of its window, microseconds. `None` before the first sample, for which the kernel has
-    /// all bits set.
-    min_rtt: u32 = 8 unless u32::MAX,
+    /// all bits set, and before the connection is made, when it has 0.
+    min_rtt: u32 = 8 unless 0 | u32::MAX,
     /// By how much faster than the bandwidth it sends, in 256ths.
     pacing_gain: u32 = 12,
     /// By how much more than one bandwidth-delay product it keeps in flight, in 256ths.

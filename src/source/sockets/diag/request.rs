@@ -68,7 +68,7 @@ impl Request<'_> {
 
     /// The message that asks for one socket, by both addresses, the index of the interface it is bound to (0 for none)
     /// and, where it is known, its cookie. States, ports and bytecode are not looked at. One message answers, which
-    /// nothing ends, or a refusal: `ENOENT` where there is no such socket, `ESTALE` where it has another cookie.
+    /// nothing ends, or a refusal: `ENOENT` where there is no such socket, also where it has another cookie.
     pub fn one(
         &self,
         local: SocketAddr,

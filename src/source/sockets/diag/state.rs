@@ -20,7 +20,7 @@ pub enum State {
     FinWait2 = 5,
     /// Closed by both, here first; kept for late segments.
     TimeWait = 6,
-    /// Not in use, or gone: what the destroy events say.
+    /// Not connected: of UDP, and of TCP what is bound and nothing else; in destroy events, gone.
     Close = 7,
     /// Closed by the peer and not here.
     CloseWait = 8,
@@ -30,9 +30,11 @@ pub enum State {
     Listen = 10,
     /// Closed by both at the same time, and the peer has not acknowledged it.
     Closing = 11,
-    /// [`SynRecv`](Self::SynRecv) inside of the kernel since 4.4; `sock_diag` calls it `SynRecv` too.
+    /// What the kernel has in the place of [`SynRecv`](Self::SynRecv) since 4.4. The answer calls it `SynRecv`, by
+    /// whichever of the two it was asked for.
     NewSynRecv = 12,
-    /// Bound to a port and neither connected nor listening; asked for by this number since 6.8.
+    /// Bound to a port and neither connected nor listening. Asked for by this number since 6.8; the answer calls it
+    /// [`Close`](Self::Close).
     BoundInactive = 13,
 }
 
