@@ -3,11 +3,13 @@
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
 use crate::agent::{self, AgentError};
+use crate::config::import::{TOOLS, Tool};
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol, Via};
 use crate::export::stdout::{self, Format};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
 use crate::source::{Check, SOURCES};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -54,13 +56,35 @@ enum Command {
         format: ReferenceFormat,
     },
     /// Validates the configuration and prints what is in effect; the values of headers are hidden.
+    #[command(args_conflicts_with_subcommands = true)]
     Config {
+        #[command(subcommand)]
+        command: Option<ConfigCommand>,
         #[command(flatten)]
         run: RunFlags,
         /// Prints the JSON Schema of the file instead.
         #[arg(long)]
         schema: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Reads the configuration of another tool and prints it as ours, with a comment where the two differ.
+    Import {
+        /// The tool it is of.
+        #[arg(value_parser = tools())]
+        tool: &'static Tool,
+        /// Its file.
+        file: PathBuf,
+    },
+}
+
+/// The names of the tools, on the command line.
+fn tools() -> impl TypedValueParser<Value = &'static Tool> {
+    let values = TOOLS.iter().map(|tool| PossibleValue::new(tool.name).help(tool.about));
+    PossibleValuesParser::new(values)
+        .try_map(|name| TOOLS.iter().find(|tool| tool.name == name).ok_or("no such tool"))
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -206,8 +230,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
             Ok(Done { text: reference::markdown(), code: 0 })
         }
         Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json()),
+        Some(Command::Config { command: Some(ConfigCommand::Import { tool, file }), .. }) => {
+            Ok(Done { text: tool.read(&file)?, code: 0 })
+        }
         Some(Command::Config { schema: true, .. }) => json(&Config::schema()),
-        Some(Command::Config { run, schema: false }) => Ok(Done { text: run.load()?.print(), code: 0 }),
+        Some(Command::Config { run, .. }) => Ok(Done { text: run.load()?.print(), code: 0 }),
     }
 }
 

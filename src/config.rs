@@ -13,6 +13,7 @@ use std::time::Duration;
 pub mod classic;
 pub mod environment;
 pub mod error;
+pub mod import;
 pub mod load;
 pub mod network;
 pub mod select;

@@ -15,6 +15,7 @@ mod cycle;
 mod deploy;
 mod filter;
 mod diag;
+mod import;
 mod kernel;
 mod otlp;
 mod parsers;

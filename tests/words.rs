@@ -337,7 +337,7 @@ fn what_config_prints_can_be_loaded_again() {
 }
 
 /// The fenced blocks of a page: the word after the fence, and what is inside.
-fn blocks(page: &str) -> Vec<(String, String)> {
+pub(crate) fn blocks(page: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut block: Option<(String, String)> = None;
     for line in page.lines() {
@@ -359,7 +359,9 @@ fn commands(page: &str) -> Vec<Vec<String>> {
         .filter(|(language, _)| language == "sh")
         .flat_map(|(_, text)| text.lines().map(str::to_owned).collect::<Vec<_>>())
         .filter_map(|line| {
-            let line = line.split(" #").next().unwrap_or_default().split(" |").next().unwrap_or_default();
+            let line = [" #", " |", " >"]
+                .iter()
+                .fold(line.as_str(), |line, end| line.split(end).next().unwrap_or(line));
             let words: Vec<&str> = line
                 .split_ascii_whitespace()
                 .skip_while(|word| *word == "sudo" || (word.contains('=') && !word.starts_with('-')))
@@ -376,7 +378,7 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_commands_in_the_pages_are_understood_and_the_cheap_ones_run() {
     let mut count = 0;
-    for page in ["README.md", "CONTRIBUTING.md"] {
+    for page in ["README.md", "CONTRIBUTING.md", "docs/migrate-ss-exporter.md"] {
         for command in commands(&read(page)) {
             count += 1;
             Cli::try_parse_from(&command).unwrap_or_else(|error| panic!("{page}: {command:?}: {error}"));

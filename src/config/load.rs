@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, environment, values};
 use crate::metric::naming::Profile;
+use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -37,11 +38,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut config = match file {
             None => Self::default(),
-            Some(path) => {
-                let text =
-                    read(path).map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-                Self::parse(&text, path)?
-            }
+            Some(path) => Self::parse(&read(path)?, path)?,
         };
         environment::apply(&mut config, variable)?;
         config.apply(flags)?;
@@ -51,20 +48,7 @@ impl Config {
 
     /// Reads the text of a configuration file; `path` is for the error.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let mut key = String::new();
-        serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-            serde_path_to_error::deserialize::<_, Option<Self>>(deserializer).map_err(|error| {
-                key = error.path().to_string();
-                error.into_inner()
-            })
-        })
-        .map_err(|error| {
-            let (line, column) =
-                error.location().map_or((1, 1), |location| (location.line(), location.column()));
-            let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
-            ConfigError::File { path: path.to_owned(), line, column, key, message }
-        })
-        .map(|config| {
+        document(text, path).map(|config: Option<Self>| {
             let mut config = config.unwrap_or_default();
             // Written out or not, the default is the default of whatever protocol is spoken in the end.
             let endpoint = &mut config.export.otlp.endpoint;
@@ -147,10 +131,27 @@ impl Config {
 /// More than any configuration; what is larger is another file.
 const MOST: u64 = 1024 * 1024;
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let text = crate::sys::read_limited(path, MOST + 1)?;
-    if text.len() as u64 > MOST {
-        return Err(std::io::Error::other("it is larger than 1 MiB"));
-    }
-    Ok(text)
+/// The text of a file.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+    let text = crate::sys::read_limited(path, MOST + 1).and_then(|text| {
+        let small = text.len() as u64 <= MOST;
+        small.then_some(text).ok_or_else(|| std::io::Error::other("it is larger than 1 MiB"))
+    });
+    text.map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })
+}
+
+/// The one document of a YAML text, `None` where it has nothing in it; `path` is for the error.
+pub(super) fn document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<Option<T>, ConfigError> {
+    let mut key = String::new();
+    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            key = error.path().to_string();
+            error.into_inner()
+        })
+    })
+    .map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+        let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
+        ConfigError::File { path: path.to_owned(), line, column, key, message }
+    })
 }

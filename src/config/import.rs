@@ -1,0 +1,100 @@
+//! Configuration files of other tools, read and printed as ours: `connscope config import TOOL FILE`.
+//!
+//! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`Draft`]; what had to be
+//! interpreted, and what has no counterpart, stands in it as a comment above the key it is about.
+
+use super::{ConfigError, load};
+use serde::Serialize;
+use serde_saphyr::FlowSeq;
+use std::path::Path;
+
+pub mod ss_exporter;
+
+/// A tool whose configuration can be read.
+#[derive(Debug)]
+pub struct Tool {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// Whose configuration that is, in a few words.
+    pub about: &'static str,
+    /// From the text of its file to ours. The path is for the error.
+    pub import: fn(&str, &Path) -> Result<Draft, ConfigError>,
+}
+
+/// Every tool there is. Adding one is adding its file and a line here.
+pub const TOOLS: &[Tool] = &[ss_exporter::TOOL];
+
+impl Tool {
+    /// Reads a file of this tool; what is printed for it.
+    pub fn read(&self, path: &Path) -> Result<String, ConfigError> {
+        Ok((self.import)(&load::read(path)?, path)?.text)
+    }
+}
+
+/// Columns of a comment.
+const WIDTH: usize = 100;
+
+/// A configuration of ours while it is written: keys in the order they are put, comments above them.
+#[derive(Debug, Default)]
+pub struct Draft {
+    text: String,
+    /// The sections that the last key is in.
+    open: Vec<String>,
+    /// Comments for the key that is put next.
+    notes: Vec<String>,
+}
+
+impl Draft {
+    /// A comment above the key that is put next.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// A key with a single value. `key` is the whole way to it: `sources.sockets.classic.flow`. Keys of one section are
+    /// put one after the other.
+    pub fn put(&mut self, key: &str, value: &impl Serialize) {
+        self.write(key, &serde_saphyr::to_string(value));
+    }
+
+    /// A key with a list.
+    pub fn put_list(&mut self, key: &str, list: &[impl Serialize]) {
+        self.write(key, &serde_saphyr::to_string(&FlowSeq(list)));
+    }
+
+    fn write(&mut self, key: &str, value: &Result<String, serde_saphyr::ser::Error>) {
+        let mut sections: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let name = sections.pop().unwrap_or_default();
+        let common = sections.iter().zip(&self.open).take_while(|(one, other)| one == other).count();
+        for (depth, section) in sections.iter().enumerate().skip(common) {
+            self.line(depth, &format!("{section}:"));
+        }
+        for note in std::mem::take(&mut self.notes) {
+            self.comment(sections.len(), &note);
+        }
+        let line = match value {
+            Ok(value) => format!("{name}: {}", value.trim_end()),
+            Err(error) => format!("# {name} cannot be printed: {error}"),
+        };
+        self.line(sections.len(), &line);
+        self.open = sections;
+    }
+
+    fn comment(&mut self, depth: usize, note: &str) {
+        let mut line = "#".to_owned();
+        for word in note.split_ascii_whitespace() {
+            if 2 * depth + line.len() + 1 + word.len() > WIDTH {
+                self.line(depth, &line);
+                line.truncate(1);
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.line(depth, &line);
+    }
+
+    fn line(&mut self, depth: usize, line: &str) {
+        self.text.push_str(&"  ".repeat(depth));
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+}
