@@ -51,7 +51,7 @@ pub const REAP: Duration = Duration::from_millis(300);
 /// How long after a walk over the cgroups an unknown id may cause the next one.
 pub const CGROUP_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a walk over the cgroups may take; 10,000 of them take about a third of it.
+/// How long a walk over the cgroups may take.
 pub const CGROUP_WALK: Duration = Duration::from_millis(100);
 
 /// How long a group of sockets lasts in which nothing is left. Longer than any interval at which it is asked for, so that

@@ -73,7 +73,8 @@ pub struct Cgroups {
     root: OwnedFd,
     /// What the mount shows is this far below the root of the hierarchy; empty as a rule.
     above: String,
-    limits: Limits,
+    /// What the next walk is bounded by.
+    pub limits: Limits,
     paths: HashMap<u64, Arc<str>>,
     unknown: HashSet<u64>,
     /// Asked for between two walks.
