@@ -266,6 +266,32 @@ fn bad_conditions_are_refused_with_their_place() {
 }
 
 #[test]
+fn the_schema_takes_the_conditions_that_the_program_takes() {
+    let schema = jsonschema::validator_for(&Config::schema()).unwrap();
+    let takes = |classic: &str| {
+        let text = format!("sources: {{sockets: {{classic: {{{classic}}}}}}}");
+        schema.is_valid(&serde_saphyr::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    assert!(takes("limit: 5, metrics: [rtt], buckets: [0.5, 1], flow: pid_condensed"));
+    assert!(takes("include: {ports: [443, 80-90], processes: {pids: [1], commands: [nginx]}}"));
+    assert!(takes(
+        "exclude: {peers: {networks: [10.0.0.0/8, \"fd00::/8\"], addresses: [\"::1\"], hosts: [web]}}"
+    ));
+    for bad in [
+        "limit: 0",
+        "metrics: [retransmits]",
+        "flow: host",
+        "include: {ports: [70000]}",
+        "include: {ports: [http]}",
+        "include: {processes: {pids: [nginx]}}",
+        "exclude: {peers: {networks: [web/8]}}",
+        "include: {cmds: []}",
+    ] {
+        assert!(!takes(bad), "{bad}");
+    }
+}
+
+#[test]
 fn networks_are_written_as_they_are_meant() {
     for (text, meant) in [
         ("10.1.2.3/8", "10.0.0.0/8"),
