@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Tells what the Linux kernel knows about connections: connection tracking statistics over OTLP and to Prometheus.
+/// Tells what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking and sockets.
 #[derive(Debug, Parser)]
 #[command(name = "connscope", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {

@@ -30,6 +30,9 @@ const ROOM: usize = 8 * 1024 * 1024;
 /// Datagrams that are taken from one socket before the others have their turn.
 const TURN: usize = 256;
 
+/// Turns that a cycle takes at most of one socket: more events than there is room for.
+const DRAIN: usize = 64;
+
 /// A socket that hears of the end of others, in one network namespace.
 #[derive(Debug)]
 pub struct Listening {
@@ -120,12 +123,12 @@ impl Shared {
         let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Takes everything that has come so far. The source calls it after a dump, so that what the cycle reports has in it
-    /// what ended before.
+    /// Takes what has come so far, as much as there is room for in the kernel. The source calls it after a dump, so that
+    /// what the cycle reports has in it what ended before.
     pub fn drain(&self) {
         let mut listening = self.listening();
         for (namespace, one) in listening.iter_mut() {
-            while self.take(*namespace, one) {}
+            let _ended = (0..DRAIN).find(|_| !self.take(*namespace, one));
         }
     }
 
@@ -181,17 +184,23 @@ impl Shared {
     pub fn run(&self, stop: &Stop, mut idle: impl FnMut()) {
         const PAUSE: Duration = Duration::from_secs(10);
         let mut idled = Instant::now();
+        let mut sockets = Vec::new();
         loop {
-            match self.wait(stop, PAUSE) {
-                Ok(true) => return,
-                Ok(false) => {}
+            match self.wait(&sockets, stop, PAUSE) {
+                Ok(Ready::Stop) => return,
+                Ok(Ready::Changed) => sockets = self.sockets(),
+                Ok(Ready::Events(ready)) => {
+                    let mut listening = self.listening();
+                    for namespace in ready {
+                        if let Some(one) = listening.get_mut(&namespace) {
+                            let _more_comes_in_the_next_round = self.take(namespace, one);
+                        }
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(%error, "waiting for events of sock_diag");
                     std::thread::sleep(timeouts::GLANCE);
                 }
-            }
-            for (namespace, listening) in self.listening().iter_mut() {
-                let _more_comes_in_the_next_round = self.take(*namespace, listening);
             }
             if idled.elapsed() >= PAUSE {
                 idled = Instant::now();
@@ -200,29 +209,50 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to take; `true` when the agent stops.
-    fn wait(&self, stop: &Stop, most: Duration) -> io::Result<bool> {
-        // The descriptors are duplicated, so that namespaces can come and go while they are waited for.
-        let sockets: Vec<OwnedFd> = self
-            .listening()
-            .values()
-            .filter_map(|listening| listening.socket.as_fd().try_clone_to_owned().ok())
-            .collect();
+    /// The sockets that are listened to; duplicates, so that namespaces can come and go while they are waited for.
+    fn sockets(&self) -> Vec<(u32, OwnedFd)> {
+        let listening = self.listening();
+        let duplicates = listening.iter().filter_map(|(namespace, listening)| {
+            Some((*namespace, listening.socket.as_fd().try_clone_to_owned().ok()?))
+        });
+        duplicates.collect()
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self, sockets: &[(u32, OwnedFd)], stop: &Stop, most: Duration) -> io::Result<Ready> {
         let killed = stop.killed();
         let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
-        watched.extend(sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        watched.extend(sockets.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
         let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         match poll(&mut watched, Some(&most)) {
-            Err(rustix::io::Errno::INTR) => return Ok(false),
-            other => other?,
-        };
-        let ready = |place: usize| watched.get(place).is_some_and(|fd| !fd.revents().is_empty());
-        if ready(1) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => {
+                other?;
+            }
+        }
+        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
+            return Ok(Ready::Stop);
+        }
+        if ready.next() == Some(true) {
             let mut number = [0; 8];
             let _nobody_reads_it_besides = rustix::io::read(&self.wake, &mut number);
+            return Ok(Ready::Changed);
         }
-        Ok(ready(0))
+        let ready =
+            sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((namespace, _), _)| *namespace);
+        Ok(Ready::Events(ready.collect()))
     }
+}
+
+/// What was waited for.
+enum Ready {
+    /// The agent stops.
+    Stop,
+    /// Other sockets are listened to than before.
+    Changed,
+    /// There are events in these network namespaces.
+    Events(Vec<u32>),
 }
 
 /// What the filter looks at. A socket that has ended has no state but that; it is taken for what it was.

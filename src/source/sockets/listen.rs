@@ -92,6 +92,9 @@ fn opened_here(record: &Record<'_>) -> Option<bool> {
     if !ended && (record.state != super::diag::State::Established || tcp.unacked()? > 0) {
         return None;
     }
+    if ended && (record.peer.port() == 0 || tcp.min_rtt().is_none()) {
+        return None; // never made, or reset from here: the counts are gone
+    }
     match (ended, tcp.bytes_acked()?.checked_sub(payload)?) {
         // No SYN and no FIN; or, as most end, a FIN (a SYN and a reset would look the same).
         (_, 0) | (true, 1) => Some(false),

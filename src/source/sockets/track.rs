@@ -59,10 +59,20 @@ struct Waiting {
     old: bool,
 }
 
+/// The owner of a socket that listens.
+#[derive(Debug, Clone)]
+struct Server {
+    uid: Option<u32>,
+    cgroup: Option<Arc<str>>,
+    process: Option<Arc<str>>,
+}
+
 /// A network namespace.
 #[derive(Debug, Default)]
 struct Namespace {
     listeners: Listeners,
+    /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
+    servers: HashMap<u16, Server>,
     /// The last complete dump.
     dump: u32,
     /// A dump is being read.
@@ -190,6 +200,7 @@ impl Tracker {
         if self.waits {
             self.waiting.push(Waiting { cookie: record.cookie, traits, look, old: first });
         } else {
+            serve(&mut self.namespaces, &look, &traits);
             enter(&mut self.groups, &mut known, &traits, first && established(&look), now);
             since = count(&mut self.groups, &mut known, &look, now);
         }
@@ -269,7 +280,7 @@ impl Tracker {
                 let open = waiting.as_ref().is_some_and(|waiting| waiting.old && established(&waiting.look));
                 let traits = match waiting {
                     Some(waiting) => waiting.traits,
-                    None => traits(namespace, record, &space.listeners, &Found::default()),
+                    None => space.traits_of_ended(namespace, record),
                 };
                 let fresh = || Remembered {
                     before: Before::Connection(Counters::default()),
@@ -336,6 +347,7 @@ impl Tracker {
                     waiting.traits.cgroup = waiting.traits.cgroup.or(found.cgroup);
                     let Some(known) = self.sockets.get_mut(&waiting.cookie) else { continue };
                     let open = waiting.old && established(&waiting.look);
+                    serve(&mut self.namespaces, &waiting.look, &waiting.traits);
                     enter(&mut self.groups, known, &waiting.traits, open, now);
                     count(&mut self.groups, known, &waiting.look, now);
                 }
@@ -349,6 +361,31 @@ impl Tracker {
         self.namespaces.remove(&namespace);
         self.sockets.retain(|_, known| known.namespace != namespace);
         self.groups.forget(namespace);
+    }
+}
+
+impl Namespace {
+    /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
+    /// peer belonged, most likely, to whoever listens on its port.
+    fn traits_of_ended(&self, namespace: u32, record: &Record<'_>) -> Traits {
+        let mut traits = traits(namespace, record, &self.listeners, &Found::default());
+        if traits.direction == Some(Direction::Incoming)
+            && let Some(server) = self.servers.get(&record.local.port())
+        {
+            let Server { uid, cgroup, process } = server.clone();
+            traits = Traits { uid, cgroup, process, ..traits };
+        }
+        traits
+    }
+}
+
+/// Notes whose socket it is that listens on a port.
+fn serve(namespaces: &mut HashMap<u32, Namespace>, look: &Look, traits: &Traits) {
+    if let (Look::Listener { .. }, Some(port)) = (look, traits.port)
+        && let Some(space) = namespaces.get_mut(&traits.namespace)
+    {
+        let Traits { uid, cgroup, process, .. } = traits.clone();
+        space.servers.insert(port, Server { uid, cgroup, process });
     }
 }
 
