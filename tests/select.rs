@@ -22,13 +22,16 @@ fn refused(classic: &str) -> String {
     error.rsplit_once("sources.sockets.classic.").unwrap_or_else(|| panic!("{error}")).1.to_owned()
 }
 
-fn process<'a>(pid: u32, comm: &'a str, cmdline: &'a str) -> Process<'a> {
-    Process { pid, comm, cmdline: cmdline.as_bytes() }
+/// A process with its arguments, each ended by a zero byte as the kernel has them.
+fn process<'a>(pid: u32, comm: &'a str, cmdline: &str) -> (u32, &'a str, Vec<String>) {
+    (pid, comm, cmdline.split_terminator('\0').map(str::to_owned).collect())
 }
 
 /// Whether a flow of this process to this peer is shown, where no name has an address.
-fn shows(selection: &Selection, peer: &str, processes: &[Process]) -> bool {
-    let flow = Flow { peer: peer.parse().unwrap(), processes };
+fn shows(selection: &Selection, peer: &str, processes: &[(u32, &str, Vec<String>)]) -> bool {
+    let processes: Vec<Process> =
+        processes.iter().map(|(pid, comm, arguments)| Process { pid: *pid, comm, arguments }).collect();
+    let flow = Flow { peer: peer.parse().unwrap(), processes: &processes };
     selection.selects(&flow, &Addresses::new())
 }
 
@@ -142,7 +145,7 @@ fn a_command_is_a_name_or_a_program_or_a_command_line() {
         let selection = selection(&format!("include: {{processes: {{commands: [\"{command}\"]}}}}"));
         shows(&selection, "192.0.2.1:80", &[process(1, comm, cmdline)])
     };
-    assert!(is("nginx", "nginx", "nginx: worker process\0\0\0"), "nginx writes over its arguments");
+    assert!(is("nginx", "nginx", "nginx: worker process\0"), "nginx writes over its arguments");
     assert!(is("python", "python3.13", "python\0-m\0http.server\0"), "the program it was called as");
     assert!(
         is("prometheus-node-exporter", "prometheus-node", "/usr/bin/prometheus-node-exporter\0"),

@@ -28,8 +28,9 @@ pub struct Process<'a> {
     pub pid: u32,
     /// Its name: `/proc/PID/comm`, 15 bytes at most, without the line's end.
     pub comm: &'a str,
-    /// `/proc/PID/cmdline`: its arguments, each ended by a zero byte. Empty where it is not known.
-    pub cmdline: &'a [u8],
+    /// Its arguments, from `/proc/PID/cmdline`, the first of which is what it was called as. Empty where they are not
+    /// known.
+    pub arguments: &'a [String],
 }
 
 /// Which flows are shown.
@@ -130,18 +131,22 @@ impl Rules {
     }
 }
 
-/// Whether a process has this command: as its name, as the file name of the program it was called as, or as its whole
-/// command line. Names end after 15 bytes, and scripts have the name of their interpreter: neither is enough alone.
+/// Whether a process has this command: as its name, as what it was called as or the file name of that, or as its whole
+/// command line. Names end after 15 bytes, and scripts have the name of their interpreter: none of them is enough alone.
 fn is_command(command: &str, process: &Process) -> bool {
-    if command == process.comm {
-        return true;
+    let program = process.arguments.first().map(String::as_str).unwrap_or_default();
+    let file = program.rsplit('/').next().unwrap_or_default();
+    [process.comm, program, file].contains(&command) || is_line(command, process.arguments)
+}
+
+/// Whether a text is these arguments with spaces between them.
+fn is_line(text: &str, arguments: &[String]) -> bool {
+    let mut rest = Some(text);
+    for (index, argument) in arguments.iter().enumerate() {
+        if index > 0 {
+            rest = rest.and_then(|rest| rest.strip_prefix(' '));
+        }
+        rest = rest.and_then(|rest| rest.strip_prefix(argument.as_str()));
     }
-    let mut line = process.cmdline;
-    while let Some(shorter) = line.strip_suffix(b"\0") {
-        line = shorter;
-    }
-    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
-    let file = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let spaced = line.iter().map(|byte| if *byte == 0 { b' ' } else { *byte });
-    command.as_bytes() == file || command.as_bytes() == program || command.bytes().eq(spaced)
+    rest == Some("")
 }
