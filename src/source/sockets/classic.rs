@@ -177,15 +177,12 @@ impl Classic {
             return true; // everything else was asked when it was taken
         }
         let holders = owner.map(|owner| owner.processes.as_slice()).unwrap_or_default();
-        let lines: Vec<String> =
-            holders.iter().map(|process| process.command.as_deref().unwrap_or_default().join("\0")).collect();
         let processes: Vec<Process<'_>> = holders
             .iter()
-            .zip(&lines)
-            .map(|(process, line)| Process {
+            .map(|process| Process {
                 pid: process.pid,
                 comm: &process.comm,
-                cmdline: line.as_bytes(),
+                arguments: process.command.as_deref().unwrap_or_default(),
             })
             .collect();
         self.selection.selects(&Flow { peer: candidate.peer, processes: &processes }, addresses)
