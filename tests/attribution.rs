@@ -27,7 +27,7 @@ const ONE: Ask = Ask { budget: Duration::from_mins(1), all_holders: false, comma
 const ALL: Ask = Ask { all_holders: true, ..ONE };
 
 /// More calls than there are processes, one a call, and descriptors, 64 a call, on any machine that runs the tests.
-const MOST_CALLS: usize = 200_000;
+const MOST_CALLS: usize = 20_000;
 
 /// A process that holds a socket as its standard input and does nothing.
 struct Sleeper(Child);
