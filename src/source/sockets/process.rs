@@ -30,7 +30,7 @@ const ENTRIES: usize = 32 * 1024;
 /// What to find out.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
-    /// How long the walk may take; it is kept to within [`STEP`] descriptors or one process.
+    /// How long the walk may take; it is kept to within 64 descriptors or one process.
     pub budget: Duration,
     /// Whether every process that holds a socket is wanted. If not, the walk ends with the last socket it was to find.
     pub all_holders: bool,
