@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny bench metrics rules e2e demo demo-check
+.PHONY: help run build test lint fmt deny fuzz bench metrics rules e2e demo demo-check
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ fmt: ## formats the code
 
 deny: ## licences, versions, sources and advisories of the dependencies
 	.ci/deny
+
+fuzz: compiler ## feeds the parsers made-up messages, a minute each; ARGS="sock_diag" does one, ARGS="sock_diag FILE" one input
+	.ci/tools c++=build-essential
+	.ci/fuzz $(ARGS)
 
 bench: compiler ## measures the sources, the parsers, the exposition and the running agent
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
