@@ -67,18 +67,21 @@ fn connection(listener: &TcpListener, to: &str) -> (TcpStream, TcpStream) {
     (client, listener.accept().unwrap().0)
 }
 
-/// Sends both ways, and waits until each end has had it all acknowledged.
+/// Sends both ways, and waits until nothing moves any more on either end.
 fn talk((client, server): &mut (TcpStream, TcpStream), there: usize, back: usize) {
     let mut bytes = vec![0; there.max(back)];
     client.write_all(&vec![1; there]).unwrap();
     server.read_exact(&mut bytes[..there]).unwrap();
     server.write_all(&vec![1; back]).unwrap();
     client.read_exact(&mut bytes[..back]).unwrap();
-    eventually("nothing is outstanding", || {
-        [&*client, &*server].iter().all(|end| TcpInfo::new(&tcp_info(end)).unacked() == Some(0))
+    let now = || [&*client, &*server].map(|end| still(TcpInfo::new(&tcp_info(end))));
+    let mut before = now();
+    eventually("nothing moves any more", || {
+        // Longer than an acknowledgement is delayed.
+        std::thread::sleep(Duration::from_millis(250));
+        let after = now();
+        std::mem::replace(&mut before, after.clone()) == after
     });
-    // A delayed acknowledgement is sent within 200 ms at the latest; after it nothing moves any more.
-    std::thread::sleep(Duration::from_millis(400));
 }
 
 #[allow(unsafe_code, reason = "no safe crate has this option whole")]
