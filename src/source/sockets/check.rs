@@ -62,7 +62,13 @@ fn marks() -> Result<String, SourceError> {
 fn cgroups() -> Result<String, SourceError> {
     let mut cgroups = cgroup::Cgroups::new()?;
     cgroups.look();
-    Ok(format!("{} control groups", cgroups.latest().known))
+    match cgroups.latest().known {
+        0 | 1 => {
+            let cause = "only its root; control groups are told by the processes then";
+            Err(SourceError::absent("looking for control groups of version 2", cause))
+        }
+        known => Ok(format!("{known} control groups")),
+    }
 }
 
 fn namespaces(configured: &[String], filter: &Filter) -> Result<String, SourceError> {

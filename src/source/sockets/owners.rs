@@ -123,14 +123,21 @@ pub enum ByCgroup {
     No,
     /// By id.
     Id(Box<Cgroups>),
-    /// By process: the machine has control groups of version 1 only.
+    /// By process: the machine uses control groups of version 1.
     Process,
 }
 
 impl ByCgroup {
-    /// The best way that this machine has.
+    /// The best way that this machine has. Where version 2 is mounted beside version 1 and nobody makes groups in it, every
+    /// socket is in its root, which says nothing.
     pub fn found() -> Self {
-        Cgroups::new().map_or(Self::Process, |cgroups| Self::Id(Box::new(cgroups)))
+        match Cgroups::new() {
+            Ok(mut cgroups) => {
+                cgroups.look();
+                if cgroups.latest().known > 1 { Self::Id(Box::new(cgroups)) } else { Self::Process }
+            }
+            Err(_) => Self::Process,
+        }
     }
 
     /// The path of the control group with an id.
