@@ -5,8 +5,8 @@
 //! was sent and by nothing else: 104 bytes on 2.6, 168 on 4.9, 224 on 4.19, 232 on 5.4, 280 on 6.18. The release
 //! beside a field is the first that has it. Numbers are in the byte order of the machine and in the kernel's units.
 //!
-//! Left out: `tcpi_fackets` (0 since 4.15), `tcpi_last_ack_sent` (never filled), and the four bytes at 276, which mean
-//! something else on every second release so far.
+//! Left out: `tcpi_fackets` (0 since 4.15), `tcpi_last_ack_sent` (never filled), and the four bytes at 276, which
+//! 7.0 has laid out anew.
 
 use super::diag::structure::structure;
 
@@ -154,11 +154,11 @@ pub const WINDOW_SCALE: u8 = 0x04;
 pub const ECN: u8 = 0x08;
 /// Bit of [`TcpInfo::options`]: a segment that may carry an ECN mark was received.
 pub const ECN_SEEN: u8 = 0x10;
-/// Bit of [`TcpInfo::options`]: data in the SYN was acknowledged (TCP Fast Open); 4.1.
+/// Bit of [`TcpInfo::options`]: data in the SYN was acknowledged (TCP Fast Open).
 pub const SYN_DATA: u8 = 0x20;
 /// Bit of [`TcpInfo::options`]: timestamps are in microseconds; 6.7.
 pub const MICROSECOND_TIMESTAMPS: u8 = 0x40;
-/// Bit of [`TcpInfo::options`]: accepted by TCP Fast Open; 6.12.
+/// Bit of [`TcpInfo::options`]: accepted by TCP Fast Open.
 pub const FAST_OPEN_CHILD: u8 = 0x80;
 
 impl TcpInfo<'_> {

@@ -21,9 +21,9 @@ Memory {
     send_queued: u32 = 20,
     /// Kept for options and filters.
     option: u32 = 24,
-    /// Received while the application held the socket; 2.6.36.
+    /// Received while the application held the socket.
     backlog: u32 = 28,
-    /// Packets dropped for want of room, so far; 4.7; wraps.
+    /// Packets dropped for want of room, so far; wraps. Not sent by old kernels.
     drops: u32 = 32,
 }
 }
