@@ -305,7 +305,9 @@ fn the_endpoint_answers_what_it_should() {
 
 #[test]
 fn a_scrape_without_anything_is_a_503_that_says_why() {
-    let file = config_file("sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}}\n");
+    let file = config_file(
+        "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}}\n",
+    );
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("connscope");
     std::fs::copy(env!("CARGO_BIN_EXE_connscope"), &program).unwrap();
@@ -333,7 +335,7 @@ fn a_scrape_without_anything_is_a_503_that_says_why() {
 
 #[test]
 fn with_every_source_off_a_scrape_says_so() {
-    let file = config_file("sources: {conntrack: {enabled: false}}\n");
+    let file = config_file("sources: {conntrack: {enabled: false}, sockets: {enabled: false}}\n");
     let path = file.path().to_str().unwrap();
     let mut agent = scraped(&["--config", path]);
     let (status, body) = get(agent.address(), "/metrics");
@@ -457,7 +459,9 @@ fn a_file_that_is_no_number_does_not_take_the_table_with_it() {
 
 #[test]
 fn namespaces_that_are_all_missing_are_a_failure() {
-    let file = config_file("sources: {conntrack: {netns: [no-such-name, \"pid:4194304\"]}}\n");
+    let file = config_file(
+        "sources: {conntrack: {netns: [no-such-name, \"pid:4194304\"]}, sockets: {enabled: false}}\n",
+    );
     let path = file.path().to_str().unwrap();
     let mut agent = scraped(&["--config", path]);
     let address = agent.address();

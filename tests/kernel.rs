@@ -238,8 +238,8 @@ fn namespaces_are_read_at_once_and_each_for_itself() {
                 .sum()
         };
         assert_eq!((inserted(&first), inserted(&second)), (2.0, 7.0), "{via:?}");
-        assert_eq!(numbers[&format!("connscope.netns.up{{netns={}}}", first.path())], 1.0);
-        assert_eq!(numbers["connscope.netns.up{netns=/nowhere/ns}"], 0.0);
+        assert_eq!(numbers[&format!("connscope.netns.up{{netns={},source=conntrack}}", first.path())], 1.0);
+        assert_eq!(numbers["connscope.netns.up{netns=/nowhere/ns,source=conntrack}"], 0.0);
         let (_, failures) = readings.into_parts();
         let failed: Vec<_> =
             failures.iter().map(|failure| (failure.part.as_str(), failure.error.reason())).collect();
@@ -262,8 +262,8 @@ fn a_namespace_that_hangs_does_not_keep_the_others() {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let numbers = numbers(&readings);
-    assert_eq!(numbers[&format!("connscope.netns.up{{netns={}}}", well.path())], 1.0);
-    assert_eq!(numbers[&format!("connscope.netns.up{{netns={}}}", hanging.path())], 0.0);
+    assert_eq!(numbers[&format!("connscope.netns.up{{netns={},source=conntrack}}", well.path())], 1.0);
+    assert_eq!(numbers[&format!("connscope.netns.up{{netns={},source=conntrack}}", hanging.path())], 0.0);
     assert!(numbers.contains_key(&format!("conntrack.drop{{cpu=0,netns={}}}", well.path())));
     let (_, failures) = readings.into_parts();
     assert_eq!(failures.len(), 1);
@@ -285,7 +285,7 @@ fn a_program_that_hangs_everywhere_is_waited_for_once() {
     // Forty-one time-outs one after the other, or eight at a time, would be five seconds and more.
     assert!(started.elapsed() < std::time::Duration::from_secs(4), "{:?}", started.elapsed());
     for path in &paths {
-        assert_eq!(numbers[&format!("connscope.netns.up{{netns={path}}}")], 1.0);
+        assert_eq!(numbers[&format!("connscope.netns.up{{netns={path},source=conntrack}}")], 1.0);
     }
     assert_eq!(numbers["connscope.conntrack.source{via=netlink}"], 1.0);
 }
@@ -300,14 +300,18 @@ fn all_finds_namespaces_by_their_processes() {
     let one = read(&mut source(Via::Netlink, std::slice::from_ref(&by_pid)));
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
-    assert_eq!(all.get(&format!("connscope.netns.up{{netns={label}}}")), Some(&1.0), "{all:?}");
-    assert_eq!(one[&format!("connscope.netns.up{{netns={by_pid}}}")], 1.0);
+    assert_eq!(
+        all.get(&format!("connscope.netns.up{{netns={label},source=conntrack}}")),
+        Some(&1.0),
+        "{all:?}"
+    );
+    assert_eq!(one[&format!("connscope.netns.up{{netns={by_pid},source=conntrack}}")], 1.0);
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-    let own = format!("connscope.netns.up{{netns={}}}", own.display());
+    let own = format!("connscope.netns.up{{netns={},source=conntrack}}", own.display());
     assert_eq!(all.get(&own), Some(&1.0), "the agent's own is among them");
     let later = read(&mut source(Via::Netlink, &["all".to_owned()]));
     assert!(
-        !later.contains_key(&format!("connscope.netns.up{{netns={label}}}")),
+        !later.contains_key(&format!("connscope.netns.up{{netns={label},source=conntrack}}")),
         "what is gone has no series"
     );
 }
