@@ -86,6 +86,9 @@ impl Listeners {
 
 /// Whether a connection was opened from this end, by the kernel's count of bytes; `None` where that does not tell.
 fn opened_here(record: &Record<'_>) -> Option<bool> {
+    if record.peer.port() == 0 {
+        return None; // it was refused, or reset from here, and has lost its counters
+    }
     let tcp = record.tcp?;
     let payload = tcp.bytes_sent()?.checked_sub(tcp.bytes_retrans()?)?;
     let ended = record.state == super::diag::State::Close;
@@ -96,8 +99,10 @@ fn opened_here(record: &Record<'_>) -> Option<bool> {
         return None; // never made, or reset from here: the counts are gone
     }
     match (ended, tcp.bytes_acked()?.checked_sub(payload)?) {
-        // No SYN and no FIN; or, as most end, a FIN (a SYN and a reset would look the same).
-        (_, 0) | (true, 1) => Some(false),
+        // Neither a SYN nor a FIN.
+        (_, 0) => Some(false),
+        // The FIN of who was connected to, or the SYN of who was reset by the peer. Services have the lower port.
+        (true, 1) => Some(record.local.port() > record.peer.port()),
         (false, 1) | (true, 2) => Some(true),
         _ => None,
     }

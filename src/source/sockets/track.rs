@@ -31,6 +31,8 @@ struct Remembered {
     dump: u32,
     established: bool,
     selected: bool,
+    /// The peer opened it, as far as could be told when it came: at its end less can be.
+    incoming: bool,
 }
 
 /// What a socket had counted when it was last looked at.
@@ -195,6 +197,7 @@ impl Tracker {
             dump,
             established: false,
             selected: false,
+            incoming: traits.direction == Some(Direction::Incoming),
         };
         let mut since = None;
         if self.waits {
@@ -289,6 +292,7 @@ impl Tracker {
                     dump: 0,
                     established: false,
                     selected: false,
+                    incoming: traits.direction == Some(Direction::Incoming),
                 };
                 (known.unwrap_or_else(fresh), Some((traits, open)))
             }
@@ -311,10 +315,9 @@ impl Tracker {
                 group.totals.open += 1;
             }
         }
-        let incoming = matches!(opened(&self.namespaces, namespace, record), Some(Direction::Incoming));
         let event = match (known.established, reset_here) {
             (false, _) => Event::Failed,
-            (true, false) if in_order(record, incoming) => Event::Closed,
+            (true, false) if in_order(record, known.incoming) => Event::Closed,
             (true, _) => Event::Reset,
         };
         leave(&mut self.groups, &known, now, Some(event));
@@ -524,10 +527,6 @@ fn leave(groups: &mut Groups, known: &Remembered, now: Instant, event: Option<Ev
             }
         }
     }
-}
-
-fn opened(namespaces: &HashMap<u32, Namespace>, namespace: u32, record: &Record<'_>) -> Option<Direction> {
-    namespaces.get(&namespace).map(|space| space.listeners.direction(record))
 }
 
 /// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so.
