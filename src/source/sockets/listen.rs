@@ -34,6 +34,8 @@ pub struct Listeners {
     /// Ports on every address of a family.
     any: HashSet<(Family, u16)>,
     at: HashSet<SocketAddr>,
+    /// Who listened at the look before: what ends with its listener is told of later than that is gone.
+    before: Option<Box<Self>>,
 }
 
 impl Listeners {
@@ -57,12 +59,19 @@ impl Listeners {
         }
     }
 
-    /// Whether somebody listens there.
-    pub fn has(&self, family: Family, local: SocketAddr) -> bool {
-        self.any.contains(&(family, local.port())) || self.at.contains(&local)
+    /// These now, and these others at the look before.
+    pub fn after(self, before: Self) -> Self {
+        Self { before: Some(Box::new(Self { before: None, ..before })), ..self }
     }
 
-    /// How many addresses are listened on.
+    /// Whether somebody listens there, or did at the look before.
+    pub fn has(&self, family: Family, local: SocketAddr) -> bool {
+        self.any.contains(&(family, local.port()))
+            || self.at.contains(&local)
+            || self.before.as_ref().is_some_and(|before| before.has(family, local))
+    }
+
+    /// How many addresses are listened on now.
     pub fn len(&self) -> usize {
         self.any.len() + self.at.len()
     }

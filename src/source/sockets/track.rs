@@ -159,7 +159,8 @@ impl Tracker {
 
     /// Takes who listens there; they come before the rest, which is told by them who opened it.
     pub fn listen(&mut self, namespace: u32, listeners: Listeners) {
-        self.namespaces.entry(namespace).or_default().listeners = listeners;
+        let space = self.namespaces.entry(namespace).or_default();
+        space.listeners = listeners.after(std::mem::take(&mut space.listeners));
     }
 
     /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since is for whoever
