@@ -12,7 +12,7 @@ use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
 use classic::Classic;
-use diag::{Memory, Record};
+use diag::{Memory, Record, State};
 use events::Shared;
 use filter::Subject;
 use group::Groups;
@@ -210,6 +210,10 @@ impl Sockets {
         space.connections(&settings.filter, counted.is_none(), &mut |record| {
             if !passes(record) {
                 return;
+            }
+            // The kernel keeps FIN_WAIT_2 without a process as it keeps TIME_WAIT, and has both in its number.
+            if record.state == State::FinWait2 && record.tcp.is_none() {
+                states.time_wait = states.time_wait.map(|count| count.saturating_sub(1));
             }
             states.tcp(record.family, record.state);
             let found = find(record, *attribution, owners.as_mut(), cgroups, there);
