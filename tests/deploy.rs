@@ -105,7 +105,10 @@ const NOT_LED: &[(&str, &str)] = &[
     ("tcp_flows_left_out", "the exporter has no limit"),
     ("tcp_rtt_hist_ms_bucket", "the bounds are in another unit, and no rule can reckon with a label"),
     ("tcp_rtt_hist_ms_sum", "a sum over groups that come and go falls, and rate() takes that for a restart"),
-    ("tcp_rtt_hist_ms_count", "a sum over groups that come and go falls, and rate() takes that for a restart"),
+    (
+        "tcp_rtt_hist_ms_count",
+        "a sum over groups that come and go falls, and rate() takes that for a restart",
+    ),
 ];
 
 /// Metrics without a panel, and why: a panel without data is taken for trouble.
@@ -289,7 +292,9 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 fn alert_words(text: &str) -> BTreeSet<&str> {
     text.split(|each: char| !each.is_ascii_alphanumeric())
         .filter(|word| {
-            ["Conntrack", "Connscope", "Sockets"].iter().any(|root| word.len() > root.len() && word.starts_with(root))
+            ["Conntrack", "Connscope", "Sockets"]
+                .iter()
+                .any(|root| word.len() > root.len() && word.starts_with(root))
         })
         .collect()
 }
@@ -385,21 +390,27 @@ fn every_classic_name_is_led_to_and_from_or_has_a_reason_not_to_be() {
     let (mut there, mut flows) = (BTreeSet::new(), BTreeSet::new());
     for (series, row) in reported(Profile::Classic) {
         let metric = METRICS.iter().find(|metric| metric.name == row).unwrap();
-        if metric.only_classic { flows.insert(series) } else { there.insert(series) };
+        if metric.only_classic {
+            flows.insert(series)
+        } else {
+            there.insert(series)
+        };
     }
     for (name, reason) in NOT_LED {
         assert!(flows.remove(*name), "{name} is not led anywhere, though there is no such name: {reason}");
     }
     for (file, names) in [("classic", there), ("ss-exporter", flows)] {
-        let made: BTreeSet<String> = rules(&deploy(&format!("deploy/prometheus/compat/new-to-old/{file}.yml")))
-            .iter()
-            .map(|rule| text(rule, "record").to_owned())
-            .collect();
+        let made: BTreeSet<String> =
+            rules(&deploy(&format!("deploy/prometheus/compat/new-to-old/{file}.yml")))
+                .iter()
+                .map(|rule| text(rule, "record").to_owned())
+                .collect();
         assert_eq!(made, names, "new-to-old/{file}.yml");
-        let read: BTreeSet<String> = rules(&deploy(&format!("deploy/prometheus/compat/old-to-new/{file}.yml")))
-            .iter()
-            .flat_map(|rule| asked(text(rule, "expr")).names)
-            .collect();
+        let read: BTreeSet<String> =
+            rules(&deploy(&format!("deploy/prometheus/compat/old-to-new/{file}.yml")))
+                .iter()
+                .flat_map(|rule| asked(text(rule, "expr")).names)
+                .collect();
         assert_eq!(read, names, "old-to-new/{file}.yml");
     }
 }

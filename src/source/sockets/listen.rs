@@ -104,8 +104,8 @@ fn opened_here(record: &Record<'_>) -> Option<bool> {
     if !ended && (record.state != super::diag::State::Established || tcp.unacked()? > 0) {
         return None;
     }
-    if ended && (record.peer.port() == 0 || tcp.min_rtt().is_none()) {
-        return None; // never made, or reset from here: the counts are gone
+    if ended && tcp.min_rtt().is_none() {
+        return None; // it was never made
     }
     match (ended, tcp.bytes_acked()?.checked_sub(payload)?) {
         // Neither a SYN nor a FIN.
