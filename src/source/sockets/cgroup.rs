@@ -322,6 +322,12 @@ pub fn of_process(pid: u32) -> Option<Arc<str>> {
     membership(&text).map(Into::into)
 }
 
+/// Whether this process is in a cgroup of version 1, be it the root.
+pub fn has_version_1() -> bool {
+    let text = crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default();
+    text.lines().any(|line| !line.starts_with("0::"))
+}
+
 /// The path that says most in the text of a `/proc/PID/cgroup` (`cgroups(7)`: lines `number:controllers:path`).
 ///
 /// In cgroup v1 each hierarchy has its own: engines put a container into all of them, systemd a service into some and

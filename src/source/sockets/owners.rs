@@ -128,16 +128,15 @@ pub enum ByCgroup {
 }
 
 impl ByCgroup {
-    /// The best way that this machine has. Where version 2 is mounted beside version 1 and nobody makes groups in it, every
-    /// socket is in its root, which says nothing.
+    /// The best way that this machine has.
     pub fn found() -> Self {
-        match Cgroups::new() {
-            Ok(mut cgroups) => {
-                cgroups.look();
-                if cgroups.latest().known > 1 { Self::Id(Box::new(cgroups)) } else { Self::Process }
-            }
-            Err(_) => Self::Process,
+        let Ok(mut cgroups) = Cgroups::new() else { return Self::Process };
+        cgroups.look();
+        // Version 2 can be mounted beside version 1 without anybody using it: every socket is in its root then.
+        if cgroups.latest().known <= 1 && cgroup::has_version_1() {
+            return Self::Process;
         }
+        Self::Id(Box::new(cgroups))
     }
 
     /// The path of the control group with an id.
