@@ -83,6 +83,12 @@ struct Values {
 impl Values {
     /// The code of a text; a new one if there is room for it.
     fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
+        // A process can call itself anything.
+        match &**text {
+            OTHER => return None,
+            UNKNOWN => return Some(IS_UNKNOWN),
+            _ => {}
+        }
         if let Some(code) = self.codes.get(text) {
             return Some(*code);
         }
