@@ -21,6 +21,7 @@ mod otlp;
 mod parsers;
 mod receiver;
 mod select;
+mod sockets;
 mod support;
 mod unwrap;
 mod words;

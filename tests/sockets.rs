@@ -1,0 +1,235 @@
+//! The source sockets against the real kernel, in network namespaces of the tests' own: they make the sockets and know
+//! what to expect.
+
+use crate::support::{Namespace, PATIENCE};
+use connscope::config::sockets::Sockets as Settings;
+use connscope::metric::Value;
+use connscope::reading::{Failure, Readings};
+use connscope::source::Source;
+use connscope::source::sockets::Sockets;
+use connscope::stop::Stop;
+use rustix::net::sockopt::set_socket_linger;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+mod agent;
+mod classic;
+mod connections;
+mod direction;
+mod events;
+mod filters;
+mod groups;
+mod namespaces;
+mod owners;
+mod path;
+mod states;
+
+/// Settings as the configuration file has them.
+fn settings(yaml: &str) -> Settings {
+    serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"))
+}
+
+/// Numbers by name and labels: `tcp.io{direction=incoming,network.io.direction=receive}`. Of a distribution there are
+/// the count and the sum.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Numbers(BTreeMap<String, f64>);
+
+impl Numbers {
+    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    fn of(readings: &Readings) -> Self {
+        let mut numbers = BTreeMap::new();
+        let mut take = |name: String, value: f64| {
+            let before = numbers.insert(name.clone(), value);
+            assert_eq!(before, None, "{name} is there twice");
+        };
+        for reading in readings.iter() {
+            let labels: Vec<String> =
+                reading.labels.iter().map(|(label, value)| format!("{}={value}", label.key())).collect();
+            let labels = labels.join(",");
+            let name = reading.metric.name;
+            match &reading.value {
+                Value::U64(value) => take(format!("{name}{{{labels}}}"), *value as f64),
+                Value::I64(value) => take(format!("{name}{{{labels}}}"), *value as f64),
+                Value::F64(value) => take(format!("{name}{{{labels}}}"), *value),
+                Value::Distribution(distribution) => {
+                    take(format!("{name}.count{{{labels}}}"), distribution.count() as f64);
+                    take(format!("{name}.sum{{{labels}}}"), distribution.sum());
+                }
+            }
+        }
+        Self(numbers)
+    }
+
+    /// The series of a metric that have these labels.
+    fn series<'a>(&'a self, metric: &'a str, labels: &'a [&'a str]) -> impl Iterator<Item = (&'a str, f64)> {
+        self.0.iter().filter_map(move |(series, value)| {
+            let (name, rest) = series.split_once('{')?;
+            let own: Vec<&str> = rest.trim_end_matches('}').split(',').collect();
+            (name == metric && labels.iter().all(|label| own.contains(label)))
+                .then_some((series.as_str(), *value))
+        })
+    }
+
+    /// Their sum.
+    fn sum(&self, metric: &str, labels: &[&str]) -> f64 {
+        // Not `sum`, which begins at -0.
+        self.series(metric, labels).fold(0.0, |sum, (_, value)| sum + value)
+    }
+
+    /// How many connections this became of.
+    fn became(&self, event: &str, labels: &[&str]) -> f64 {
+        let event = format!("event={event}");
+        self.sum("tcp.connections", &[&[event.as_str()], labels].concat())
+    }
+
+    /// Opened, closed, reset, failed.
+    fn events(&self, labels: &[&str]) -> [f64; 4] {
+        ["opened", "closed", "reset", "failed"].map(|event| self.became(event, labels))
+    }
+
+    /// Payload sent and received.
+    fn io(&self, labels: &[&str]) -> [f64; 2] {
+        ["network.io.direction=transmit", "network.io.direction=receive"]
+            .map(|direction| self.sum("tcp.io", &[&[direction], labels].concat()))
+    }
+
+    /// How many sockets of TCP are in a state.
+    fn state(&self, state: &str, labels: &[&str]) -> f64 {
+        let state = format!("network.connection.state={state}");
+        let labels = [&[state.as_str(), "network.transport=tcp"], labels].concat();
+        self.sum("system.network.connection.count", &labels)
+    }
+
+    /// The values of a label that a metric has.
+    fn values(&self, metric: &str, label: &str) -> Vec<String> {
+        let start = format!("{label}=");
+        let mut values: Vec<String> = self
+            .series(metric, &[])
+            .filter_map(|(series, _)| {
+                let (_, labels) = series.trim_end_matches('}').split_once('{')?;
+                labels.split(',').find_map(|own| own.strip_prefix(&start)).map(str::to_owned)
+            })
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+}
+
+const INCOMING: &str = "direction=incoming";
+const OUTGOING: &str = "direction=outgoing";
+
+/// The source at work; its thread ends with it.
+struct Probe {
+    source: Sockets,
+    stop: Stop,
+    /// What could not be read in the latest cycle.
+    failed: Vec<Failure>,
+}
+
+impl Probe {
+    fn new(yaml: &str) -> Self {
+        let stop = Stop::new().unwrap();
+        let source = Sockets::new(&settings(yaml), &stop).unwrap();
+        Self { source, stop, failed: Vec::new() }
+    }
+
+    /// The source after its first look at a namespace.
+    fn at(namespace: &Namespace, yaml: &str) -> Self {
+        let mut probe = Self::new(yaml);
+        namespace.inside(|| probe.read());
+        probe
+    }
+
+    /// One cycle.
+    fn read(&mut self) -> Numbers {
+        let mut readings = Readings::default();
+        let result = self.source.read(&mut readings);
+        let numbers = Numbers::of(&readings);
+        self.failed = readings.into_parts().1;
+        if let Err(error) = result {
+            panic!("{error:?} {:?}", self.failed);
+        }
+        numbers
+    }
+
+    /// Cycles until something is so.
+    fn until(&mut self, what: &str, so: impl Fn(&Numbers) -> bool) -> Numbers {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let numbers = self.read();
+            if so(&numbers) {
+                return numbers;
+            }
+            assert!(Instant::now() < until, "never: {what}: {numbers:#?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.stop.kill();
+    }
+}
+
+/// Has what is sent to these get lost on its way: what is dropped where it is sent, TCP holds to be not sent yet.
+fn lose(namespace: &Namespace, rules: &[&str]) {
+    namespace.run("nft", &["add chain inet t i { type filter hook input priority 0; }"]);
+    for rule in rules {
+        namespace.run("nft", &[&format!("add rule inet t i {rule} drop")]);
+    }
+}
+
+fn listener(address: &str) -> TcpListener {
+    TcpListener::bind(address).unwrap_or_else(|error| panic!("{address}: {error}"))
+}
+
+/// A client and who accepted it.
+type Pair = (TcpStream, TcpStream);
+
+fn connection(listener: &TcpListener, to: &str) -> Pair {
+    let client = TcpStream::connect(to).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// One that is not there yet when this returns.
+fn begin(to: &str) -> OwnedFd {
+    let to: SocketAddr = to.parse().unwrap();
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).unwrap();
+    let _in_progress = rustix::net::connect(&socket, &to);
+    socket
+}
+
+/// Sends from one to the other, and waits until it is there.
+fn send(from: &mut TcpStream, to: &mut TcpStream, bytes: usize) {
+    from.write_all(&vec![1; bytes]).unwrap();
+    to.read_exact(&mut vec![0; bytes]).unwrap();
+}
+
+/// Ends a connection, the client first, each end after it has read the other's: both have received a FIN.
+fn close((client, server): Pair) {
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!((&server).read(&mut [0; 1]).unwrap(), 0);
+    drop(server);
+    assert_eq!((&client).read(&mut [0; 1]).unwrap(), 0);
+}
+
+/// Ends one end with a reset.
+fn abort(stream: TcpStream) {
+    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+/// Waits for the reset of the other end, and closes.
+fn aborted(mut stream: TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let error = stream.read(&mut [0; 1]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}

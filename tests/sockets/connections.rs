@@ -1,0 +1,286 @@
+//! What became of connections, and what they carried: between two cycles, before the agent, by resets from either end.
+
+use super::{
+    INCOMING, Numbers, OUTGOING, Pair, Probe, abort, aborted, begin, close, connection, listener, lose, send,
+};
+use crate::support::{Namespace, eventually};
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+const BOTH: [&str; 2] = [OUTGOING, INCOMING];
+
+/// Opened, closed, reset and failed of the clients' and of the servers' side.
+fn events(numbers: &Numbers) -> [[f64; 4]; 2] {
+    BOTH.map(|side| numbers.events(&[side]))
+}
+
+/// What is open and what was counted say the same.
+fn consistent(numbers: &Numbers) {
+    let [opened, closed, reset, _] = numbers.events(&[]);
+    assert_eq!(opened - closed - reset, numbers.sum("tcp.connection.count", &[]), "{numbers:#?}");
+}
+
+#[test]
+fn a_connection_between_two_cycles_is_counted_with_its_bytes() {
+    let Some(namespace) = Namespace::new() else { return };
+    for (address, count) in [("127.0.0.1:4000", 1.0), ("[::1]:4000", 3.0)] {
+        namespace.inside(|| {
+            let listener = listener(address);
+            let mut probe = Probe::at(&namespace, "{}");
+            for _ in 0..count as u32 {
+                let mut pair = connection(&listener, address);
+                send(&mut pair.0, &mut pair.1, 1000);
+                send(&mut pair.1, &mut pair.0, 300);
+                close(pair);
+            }
+            let numbers =
+                probe.until("both ends are told of", |numbers| numbers.became("closed", &[]) == 2.0 * count);
+            assert_eq!(events(&numbers), [[count, count, 0.0, 0.0]; 2]);
+            // A FIN is one byte received.
+            assert_eq!(numbers.io(&[OUTGOING, "server.port=4000"]), [1000.0 * count, 301.0 * count]);
+            assert_eq!(numbers.io(&[INCOMING, "server.port=4000"]), [300.0 * count, 1001.0 * count]);
+            assert_eq!(numbers.values("tcp.io", "server.port"), ["4000"]);
+            assert_eq!(numbers.sum("tcp.rtt.count", &[OUTGOING]), count, "one sample at close");
+            assert!(numbers.sum("tcp.segments", &[OUTGOING]) >= 5.0 * count);
+            consistent(&numbers);
+            assert_eq!(probe.read(), Numbers(advanced(&probe.read(), &numbers)), "and then it is over");
+        });
+    }
+}
+
+/// The numbers of a cycle in which nothing happened, but that events may have been told of that belong to nobody.
+fn advanced(now: &Numbers, before: &Numbers) -> std::collections::BTreeMap<String, f64> {
+    let own = |series: &str| series.starts_with("connscope.sockets.events");
+    let kept = before.0.iter().filter(|(series, _)| series.starts_with("tcp."));
+    for (series, value) in kept {
+        assert_eq!(now.0.get(series), Some(value), "{series}");
+    }
+    assert!(now.0.keys().any(|series| own(series)));
+    now.0.clone()
+}
+
+#[test]
+fn without_the_events_what_lives_between_two_cycles_is_not_seen() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "close_events: false");
+        let mut pair = connection(&listener, "127.0.0.1:4000");
+        send(&mut pair.0, &mut pair.1, 1000);
+        close(pair);
+        let mut seen = connection(&listener, "127.0.0.1:4000");
+        send(&mut seen.0, &mut seen.1, 10);
+        let numbers = probe.read();
+        assert_eq!(events(&numbers), [[1.0, 0.0, 0.0, 0.0]; 2], "the one that is there");
+        assert_eq!(numbers.io(&[INCOMING]), [0.0, 10.0]);
+        assert_eq!(numbers.series("connscope.sockets.events", &[]).count(), 0);
+        close(seen);
+        let numbers = probe.read();
+        assert_eq!(events(&numbers), [[1.0, 1.0, 0.0, 0.0]; 2], "gone is closed");
+        assert_eq!(numbers.io(&[INCOMING]), [0.0, 10.0]);
+        consistent(&numbers);
+    });
+}
+
+#[test]
+fn what_was_there_before_is_counted_from_where_it_stands() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut pair = connection(&listener, "127.0.0.1:4000");
+        send(&mut pair.0, &mut pair.1, 5000);
+        let mut probe = Probe::at(&namespace, "{}");
+        let numbers = probe.read();
+        assert_eq!(events(&numbers), [[0.0; 4]; 2]);
+        assert_eq!(numbers.sum("tcp.connection.count", &[]), 2.0);
+        assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[0.0; 2]; 2]);
+        send(&mut pair.0, &mut pair.1, 70);
+        let numbers = probe.read();
+        assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[70.0, 0.0], [0.0, 70.0]]);
+        send(&mut pair.0, &mut pair.1, 8);
+        close(pair);
+        let numbers = probe.until("both ends have closed", |numbers| numbers.became("closed", &[]) == 2.0);
+        assert_eq!(events(&numbers), [[0.0, 1.0, 0.0, 0.0]; 2]);
+        assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[78.0, 1.0], [0.0, 79.0]]);
+        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0);
+    });
+}
+
+/// A connection that a cycle has seen, if `known`, is ended; both ends' events.
+fn ended(known: bool, address: &str, end: impl Fn(Pair) + Sync) -> Option<[[f64; 4]; 2]> {
+    let namespace = Namespace::new()?;
+    let answer = namespace.inside(|| {
+        let listener = listener(address);
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut pair = connection(&listener, address);
+        send(&mut pair.0, &mut pair.1, 100);
+        send(&mut pair.1, &mut pair.0, 100);
+        if known {
+            assert_eq!(events(&probe.read()), [[1.0, 0.0, 0.0, 0.0]; 2]);
+        }
+        end(pair);
+        let numbers = probe.until("both ends are over", |numbers| {
+            numbers.sum("tcp.connections", &["event=closed"])
+                + numbers.sum("tcp.connections", &["event=reset"])
+                == 2.0
+        });
+        consistent(&numbers);
+        // The port of a peer that was reset from here is not known any more, if no cycle has seen it.
+        let ports = numbers.values("tcp.connections", "server.port");
+        assert!(ports.iter().all(|port| port == "4000" || port == "~unknown" && !known), "{ports:?}");
+        events(&numbers)
+    });
+    Some(answer)
+}
+
+const CLOSED: [f64; 4] = [1.0, 1.0, 0.0, 0.0];
+const RESET: [f64; 4] = [1.0, 0.0, 1.0, 0.0];
+
+#[test]
+fn a_reset_from_either_end_is_a_reset_at_both() {
+    for address in ["127.0.0.1:4000", "[::1]:4000"] {
+        for known in [true, false] {
+            let Some(by_client) = ended(known, address, |(client, server)| {
+                abort(client);
+                aborted(server);
+            }) else {
+                return;
+            };
+            assert_eq!(by_client, [RESET; 2], "the client resets {address}, known: {known}");
+            let by_server = ended(known, address, |(client, server)| {
+                abort(server);
+                aborted(client);
+            });
+            assert_eq!(by_server, Some([RESET; 2]), "the server resets {address}, known: {known}");
+        }
+    }
+}
+
+#[test]
+fn who_closes_with_something_unread_resets() {
+    for known in [true, false] {
+        let Some(unread) = ended(known, "127.0.0.1:4000", |(client, server)| {
+            (&client).write_all(b"nobody reads this").unwrap();
+            eventually("it is there", || server.peek(&mut [0; 17]).is_ok_and(|bytes| bytes == 17));
+            drop(server);
+            aborted(client);
+        }) else {
+            return;
+        };
+        assert_eq!(unread, [RESET; 2], "known: {known}");
+    }
+}
+
+#[test]
+fn whoever_closes_first_it_is_in_order() {
+    for known in [true, false] {
+        let Some(by_client) = ended(known, "127.0.0.1:4000", close) else { return };
+        assert_eq!(by_client, [CLOSED; 2], "the client closes, known: {known}");
+        let by_server = ended(known, "127.0.0.1:4000", |(client, server)| close((server, client)));
+        assert_eq!(by_server, Some([CLOSED; 2]), "the server closes, known: {known}");
+    }
+}
+
+#[test]
+fn connections_that_never_were_have_failed() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run("sysctl", &["-qw", "net.ipv4.tcp_syn_retries=1"]);
+    lose(&namespace, &["tcp dport 4001"]);
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        TcpStream::connect("127.0.0.1:4009").unwrap_err();
+        TcpStream::connect("[::1]:4009").unwrap_err();
+        let numbers = probe.until("both refusals", |numbers| numbers.became("failed", &[]) == 2.0);
+        assert_eq!(events(&numbers), [[0.0, 0.0, 0.0, 2.0], [0.0; 4]]);
+        // Which port was refused the kernel has forgotten by then.
+        assert_eq!(numbers.values("tcp.connections", "server.port"), ["~unknown"]);
+        // One that a cycle has seen while it was tried has its port.
+        let trying = std::thread::spawn({
+            let stream = begin("127.0.0.1:4001");
+            move || {
+                let mut watched = [rustix::event::PollFd::new(&stream, rustix::event::PollFlags::OUT)];
+                rustix::event::poll(&mut watched, None).unwrap();
+                rustix::net::sockopt::socket_error(&stream).unwrap()
+            }
+        });
+        let numbers = probe.read();
+        assert_eq!(numbers.state("syn_sent", &[]), 1.0);
+        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0, "it is not open");
+        assert_eq!(trying.join().unwrap(), Err(rustix::io::Errno::TIMEDOUT));
+        let numbers = probe.until("it has failed", |numbers| numbers.became("failed", &[]) == 3.0);
+        assert_eq!(events(&numbers), [[0.0, 0.0, 0.0, 3.0], [0.0; 4]]);
+        assert_eq!(numbers.became("failed", &[OUTGOING, "server.port=4001"]), 1.0);
+        consistent(&numbers);
+        drop(listener);
+    });
+}
+
+#[test]
+fn a_connection_that_is_half_closed_is_open_and_counted_on() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        let (mut client, mut server) = connection(&listener, "127.0.0.1:4000");
+        probe.read();
+        client.shutdown(Shutdown::Write).unwrap();
+        eventually("the end is there", || server.peek(&mut [0]).is_ok_and(|bytes| bytes == 0));
+        send(&mut server, &mut client, 5000);
+        let numbers = probe.read();
+        assert_eq!(events(&numbers), [[1.0, 0.0, 0.0, 0.0]; 2]);
+        assert_eq!(BOTH.map(|side| numbers.sum("tcp.connection.count", &[side])), [1.0; 2]);
+        assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[0.0, 5000.0], [5000.0, 1.0]]);
+        drop(server);
+        drop(client);
+        let numbers = probe.until("both ends have closed", |numbers| numbers.became("closed", &[]) == 2.0);
+        assert_eq!(events(&numbers), [CLOSED; 2]);
+        consistent(&numbers);
+    });
+}
+
+#[test]
+fn connections_that_nobody_accepted_are_reset_with_their_listener() {
+    for known in [true, false] {
+        let Some(namespace) = Namespace::new() else { return };
+        namespace.inside(|| {
+            let listener = listener("127.0.0.1:4000");
+            let mut probe = Probe::at(&namespace, "{}");
+            let clients = [(); 3].map(|()| TcpStream::connect("127.0.0.1:4000").unwrap());
+            if known {
+                let numbers = probe.until("all are open", |numbers| numbers.became("opened", &[]) == 6.0);
+                assert_eq!(numbers.sum("tcp.listen.queue.usage", &[INCOMING]), 3.0);
+            }
+            drop(listener);
+            clients.into_iter().for_each(aborted);
+            let numbers = probe.until("all are over", |numbers| numbers.became("reset", &[]) == 6.0);
+            assert_eq!(events(&numbers), [[3.0, 0.0, 3.0, 0.0]; 2], "known: {known}");
+            consistent(&numbers);
+        });
+    }
+}
+
+#[test]
+fn who_does_not_answer_any_more_is_reset_by_time_out() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        let (mut client, server) = connection(&listener, "127.0.0.1:4000");
+        probe.read();
+        rustix::net::sockopt::set_tcp_user_timeout(&client, 300).unwrap();
+        lose(&namespace, &["tcp dport 4000"]);
+        client.write_all(b"hello?").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let error = std::io::Read::read(&mut client, &mut [0]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        drop(client);
+        let numbers = probe.until("it is over", |numbers| {
+            numbers.became("opened", &[OUTGOING]) == 1.0 && numbers.became("reset", &[]) == 1.0
+        });
+        assert_eq!(events(&numbers), [RESET, [1.0, 0.0, 0.0, 0.0]], "the server has not noticed");
+        assert!(numbers.sum("tcp.retransmits", &[OUTGOING]) >= 1.0);
+        drop(server);
+    });
+}

@@ -1,0 +1,121 @@
+//! Which end opened a connection, and what else connections are grouped by: port, peer, family.
+
+use super::{INCOMING, Numbers, OUTGOING, Probe, close, connection, listener, send};
+use crate::support::{Namespace, eventually};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+/// Connections that are open by side, of one port.
+fn open(numbers: &Numbers, port: u16) -> [f64; 2] {
+    let port = format!("server.port={port}");
+    [OUTGOING, INCOMING].map(|side| numbers.sum("tcp.connection.count", &[side, &port]))
+}
+
+#[test]
+fn who_listens_says_which_end_opened_a_connection() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listeners = [
+            listener("127.0.0.1:4000"),
+            listener("0.0.0.0:4001"),
+            listener("[::1]:4002"),
+            listener("[::]:4003"),
+            listener("[::ffff:127.0.0.1]:4004"),
+        ];
+        let to = [
+            (0, "127.0.0.1:4000"),
+            (1, "127.0.0.9:4001"),
+            (2, "[::1]:4002"),
+            (3, "127.0.0.1:4003"),
+            (3, "[::1]:4003"),
+            (4, "127.0.0.1:4004"),
+        ];
+        let pairs = to.map(|(listener, to)| connection(&listeners[listener], to));
+        let numbers = Probe::new("group_by: [direction, service_port, family]").read();
+        for (port, count) in [(4000, 1.0), (4001, 1.0), (4002, 1.0), (4003, 2.0), (4004, 1.0)] {
+            assert_eq!(open(&numbers, port), [count; 2], "{port}");
+        }
+        let ports = numbers.values("tcp.connection.count", "server.port");
+        assert_eq!(ports, ["4000", "4001", "4002", "4003", "4004"]);
+        for side in [OUTGOING, INCOMING] {
+            let of = |family| numbers.sum("tcp.connection.count", &[side, family, "server.port=4003"]);
+            assert_eq!(["network.type=ipv4", "network.type=ipv6"].map(of), [1.0; 2]);
+        }
+        drop(pairs);
+    });
+}
+
+#[test]
+fn a_listener_that_has_gone_is_not_missed() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let pair = |to: &str| -> (TcpStream, TcpStream) { connection(&listener(to), to) };
+        let idle = pair("127.0.0.1:4000");
+        let mut busy = pair("[::1]:4001");
+        send(&mut busy.0, &mut busy.1, 10_000);
+        send(&mut busy.1, &mut busy.0, 1);
+        std::thread::sleep(std::time::Duration::from_millis(300)); // the last byte is acknowledged
+        let mut probe = Probe::at(&namespace, "group_by: [direction, service_port]");
+        let numbers = probe.read();
+        assert_eq!([4000, 4001].map(|port| open(&numbers, port)), [[1.0; 2]; 2]);
+        // Nor one that comes and goes between two cycles, with what it was for.
+        let mut short = pair("127.0.0.1:4005");
+        send(&mut short.0, &mut short.1, 77);
+        close(short);
+        let numbers = probe.until("both ends have closed", |numbers| numbers.became("closed", &[]) == 2.0);
+        assert_eq!(numbers.became("closed", &[OUTGOING, "server.port=4005"]), 1.0);
+        assert_eq!(numbers.became("closed", &[INCOMING, "server.port=4005"]), 1.0);
+        assert_eq!(numbers.io(&[OUTGOING, "server.port=4005"]), [77.0, 1.0]);
+        assert_eq!(numbers.values("tcp.connection.count", "server.port"), ["4000", "4001", "4005"]);
+        drop((idle, busy));
+    });
+}
+
+/// Listens on every address of the machine, and adds some.
+fn on_every_address(namespace: &Namespace) -> TcpListener {
+    for address in ["10.1.2.3/32", "192.0.2.7/32", "fd00::7/128", "2001:db8::7/128"] {
+        namespace.run("ip", &["address", "add", address, "dev", "lo", "nodad"]);
+    }
+    // Addresses of IPv6 are there a little later.
+    for address in ["[fd00::7]:1", "[2001:db8::7]:1"] {
+        eventually("it has its addresses", || UdpSocket::bind("[::]:0").unwrap().connect(address).is_ok());
+    }
+    listener("[::]:4000")
+}
+
+#[test]
+fn peers_are_grouped_by_the_longest_prefix() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = on_every_address(&namespace);
+        let to = [
+            "127.0.0.1:4000",
+            "127.1.0.1:4000",
+            "127.1.2.3:4000",
+            "[::1]:4000",
+            "10.1.2.3:4000",
+            "192.0.2.7:4000",
+            "[fd00::7]:4000",
+            "[2001:db8::7]:4000",
+        ];
+        let pairs = to.map(|to| connection(&listener, to));
+        let groups = |yaml: &str| {
+            let numbers = Probe::new(&format!("group_by: [direction, peer_group]\n{yaml}")).read();
+            let of = |group| numbers.sum("tcp.connection.count", &[OUTGOING, &format!("peer_group={group}")]);
+            (numbers.values("tcp.connection.count", "peer_group"), of.clone()("loopback"), of("private"))
+        };
+        let (names, loopback, private) = groups("");
+        assert_eq!(names, ["loopback", "private", "public"]);
+        assert_eq!((loopback, private), (4.0, 2.0));
+        let yaml = "peer_groups: {wide: [127.1.0.0/16, 'fd00::/16'], narrow: [127.1.2.0/24], private: [192.0.2.0/24]}";
+        let numbers = Probe::new(&format!("group_by: [direction, peer_group]\n{yaml}")).read();
+        for (group, count) in
+            [("loopback", 2.0), ("wide", 2.0), ("narrow", 1.0), ("private", 1.0), ("public", 2.0)]
+        {
+            let group = format!("peer_group={group}");
+            let found = numbers.sum("tcp.connection.count", &[OUTGOING, &group]);
+            // 10.0.0.0/8 is public where `private` was given other networks.
+            assert_eq!(found, count, "{group}");
+        }
+        drop(pairs);
+    });
+}

@@ -1,0 +1,142 @@
+//! Whose sockets they are: user, process, control group.
+
+use super::{INCOMING, OUTGOING, Probe, connection, listener};
+use crate::support::{Namespace, eventually};
+use connscope::source::sockets::cgroup;
+use connscope::source::sockets::owners::ByCgroup;
+use rustix::thread::{Gid, Uid};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+#[test]
+fn sockets_are_grouped_by_the_user_who_made_them() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let own = connection(&listener, "127.0.0.1:4000");
+        let others = namespace.inside(|| {
+            // Of this thread alone, which ends here.
+            rustix::thread::set_thread_res_gid(
+                Gid::from_raw(65534),
+                Gid::from_raw(65534),
+                Gid::from_raw(65534),
+            )
+            .unwrap();
+            rustix::thread::set_thread_res_uid(
+                Uid::from_raw(65534),
+                Uid::from_raw(65534),
+                Uid::from_raw(65534),
+            )
+            .unwrap();
+            TcpStream::connect("127.0.0.1:4000").unwrap()
+        });
+        let accepted = listener.accept().unwrap();
+        let numbers = Probe::new("group_by: [uid, direction]").read();
+        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        assert_eq!(open(&["user.id=65534", OUTGOING]), 1.0);
+        assert_eq!(open(&["user.id=0", OUTGOING]), 1.0);
+        assert_eq!(open(&["user.id=0", INCOMING]), 2.0);
+        drop((own, others, accepted));
+    });
+}
+
+/// A process that does nothing, with a socket as its input.
+struct Holder(Child);
+
+impl Holder {
+    fn new(name: &str, socket: impl Into<OwnedFd>) -> Self {
+        // `exec -a` names the process for `ps`, not for the kernel; a link to the program does both.
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(name);
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut command = Command::new(&program);
+        command.arg("600").stdin(Stdio::from(socket.into())).arg0(name);
+        let child = command.spawn().unwrap();
+        let comm = format!("/proc/{}/comm", child.id());
+        eventually("it runs", || std::fs::read_to_string(&comm).is_ok_and(|comm| comm.trim() == name));
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn sockets_are_grouped_by_the_process_that_holds_them() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{group_by: [process, direction], process_budget: 10s}");
+        let (client, server) = connection(&listener, "127.0.0.1:4000");
+        let client = Holder::new("hello-client", client);
+        let server = Holder::new("hello-server", server);
+        let numbers = probe.read();
+        let name = |name: &str| format!("process.executable.name={name}");
+        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        assert_eq!(open(&[&name("hello-client"), OUTGOING]), 1.0, "{numbers:#?}");
+        assert_eq!(open(&[&name("hello-server"), INCOMING]), 1.0);
+        assert_eq!(numbers.became("opened", &[&name("hello-client")]), 1.0);
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let queue = numbers.sum("tcp.listen.queue.limit", &[&name(own.trim())]);
+        assert!(queue > 0.0, "the listener is ours: {numbers:#?}");
+        drop(client);
+        let numbers = probe.until("the client's end is over", |numbers| {
+            numbers.became("closed", &[&name("hello-client")]) == 1.0
+        });
+        assert_eq!(numbers.became("closed", &[]), 1.0);
+        // What nobody could look into in time is of an unknown process, and of none of the known ones.
+        let short = connection(&listener, "127.0.0.1:4000");
+        drop(short);
+        let numbers = probe
+            .until("both ends have closed", |numbers| numbers.became("closed", &[&name("~unknown")]) == 2.0);
+        assert_eq!(numbers.became("opened", &[&name("~unknown")]), 2.0);
+        drop(server);
+    });
+}
+
+#[test]
+fn a_process_cannot_pass_for_what_is_left_out() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{group_by: [process], process_budget: 10s}");
+        drop(connection(&listener, "127.0.0.1:4000"));
+        probe.until("it is over", |numbers| numbers.became("closed", &[]) == 2.0);
+        let (client, server) = connection(&listener, "127.0.0.1:4000");
+        let pretender = Holder::new("~unknown", client);
+        // That no series is there twice is looked at in every cycle.
+        let numbers = probe.read();
+        assert_eq!(numbers.became("opened", &["process.executable.name=~unknown"]), 3.0);
+        drop((pretender, server));
+    });
+}
+
+#[test]
+fn sockets_are_grouped_by_the_control_group_of_their_process() {
+    let Some(namespace) = Namespace::new() else { return };
+    let own = cgroup::of_process(std::process::id());
+    let by_id = matches!(ByCgroup::found(), ByCgroup::Id(_));
+    let Some(path) = own else {
+        return crate::support::skipped("this process is in no control group");
+    };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let pair = connection(&listener, "127.0.0.1:4000");
+        let mut probe = Probe::new("{group_by: [cgroup, container, direction], process_budget: 10s}");
+        let numbers = probe.read();
+        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        println!("by the id of the group: {by_id}");
+        let cgroup = format!("cgroup={path}");
+        assert_eq!(open(&[&cgroup, OUTGOING]), 1.0, "{numbers:#?}");
+        assert_eq!(open(&[&cgroup, INCOMING]), 1.0);
+        let container: Vec<String> = cgroup::container(&path).map(str::to_owned).into_iter().collect();
+        assert_eq!(numbers.values("tcp.connection.count", "container.id"), container);
+        drop(pair);
+    });
+}
