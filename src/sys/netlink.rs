@@ -67,6 +67,11 @@ impl NetlinkSocket {
         meminfo(&self.socket).map(|[.., drops]| drops)
     }
 
+    /// How many bytes of the kernel's memory the datagrams take that were not received yet (`SO_MEMINFO`).
+    pub fn waiting(&self) -> io::Result<u32> {
+        meminfo(&self.socket).map(|[waiting, ..]| waiting)
+    }
+
     fn receive_with(&mut self, flags: RecvFlags) -> io::Result<&[u8]> {
         loop {
             // MSG_TRUNC makes the kernel say how long the datagram was, not how much of it fitted.
@@ -98,7 +103,7 @@ fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: u3
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `SK_MEMINFO_VARS` of `include/uapi/linux/sock_diag.h`; the last is `SK_MEMINFO_DROPS`.
+/// `SK_MEMINFO_VARS` of `include/uapi/linux/sock_diag.h`; the first is `SK_MEMINFO_RMEM_ALLOC`, the last `SK_MEMINFO_DROPS`.
 const SK_MEMINFO_VARS: usize = 9;
 
 /// `getsockopt(SO_MEMINFO)`, which rustix does not have.

@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 /// Room for events in the kernel, for each network namespace: some 3,000 of them. It is memory only while it is used.
 const ROOM: usize = 8 * 1024 * 1024;
 
+/// Memory that an event takes in the kernel at least: its bytes and what the kernel has for each datagram.
+const LEAST: usize = 768;
+
 /// Datagrams that are taken from one socket before the others have their turn.
 const TURN: usize = 256;
-
-/// Turns that a cycle takes at most of one socket: more events than there is room for.
-const DRAIN: usize = 64;
 
 /// A socket that hears of the end of others, in one network namespace.
 #[derive(Debug)]
@@ -128,7 +128,27 @@ impl Shared {
     pub fn drain(&self) {
         let mut listening = self.listening();
         for (namespace, one) in listening.iter_mut() {
-            let _ended = (0..DRAIN).find(|_| !self.take(*namespace, one));
+            // Where sockets close faster than this goes, there would be no end to it.
+            let waiting =
+                one.socket.waiting().map_or(one.room, |bytes| usize::try_from(bytes).unwrap_or(one.room));
+            for _ in 0..=waiting / LEAST / TURN {
+                if !self.take(*namespace, one) {
+                    break;
+                }
+            }
+            // What is lost after the kernel has said so, and before there is room again, it does not say once more.
+            self.note_lost(*namespace, one, 0);
+        }
+    }
+
+    /// Counts the events there was no room for; where the kernel does not say how many, so many.
+    fn note_lost(&self, namespace: u32, listening: &mut Listening, or: u32) {
+        let lost = listening.socket.lost().unwrap_or_else(|_| listening.lost.wrapping_add(or));
+        let more = lost.wrapping_sub(listening.lost);
+        if more > 0 {
+            listening.lost = lost;
+            self.lost.fetch_add(more.into(), Ordering::Relaxed);
+            self.tracker().lost(namespace);
         }
     }
 
@@ -138,11 +158,7 @@ impl Shared {
             match listening.socket.receive_now() {
                 Ok(datagram) => self.count(namespace, datagram, &listening.names),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    let lost = listening.socket.lost().unwrap_or_else(|_| listening.lost.wrapping_add(1));
-                    let more = lost.wrapping_sub(listening.lost);
-                    listening.lost = lost;
-                    self.lost.fetch_add(more.into(), Ordering::Relaxed);
-                    self.tracker().lost(namespace);
+                    self.note_lost(namespace, listening, 1);
                 }
                 Err(_) => return false,
             }
