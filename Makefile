@@ -37,9 +37,10 @@ fuzz: compiler ## feeds the parsers made-up messages, a minute each; ARGS="sock_
 	.ci/tools c++=build-essential
 	.ci/fuzz $(ARGS)
 
-bench: compiler ## measures the sources, the parsers, the exposition and the running agent
+bench: compiler ## measures the sources, the parsers, the exposition and the running agent; as root for the sockets
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
 	$(CARGO) bench --locked --bench footprint
+	$(CARGO) bench --locked --bench sockets
 
 rules: ## checks and tests the alerts and recording rules with promtool; needs Go to build it, or Debian's prometheus
 	.ci/rules

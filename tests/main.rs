@@ -23,5 +23,6 @@ mod receiver;
 mod select;
 mod sockets;
 mod support;
+mod tracker;
 mod unwrap;
 mod words;

@@ -60,6 +60,7 @@ impl Listeners {
     }
 
     /// These now, and these others at the look before.
+    #[must_use]
     pub fn after(self, before: Self) -> Self {
         Self { before: Some(Box::new(Self { before: None, ..before })), ..self }
     }
