@@ -1,4 +1,4 @@
-"""The traffic of the demo: a little of everything that moves a counter of the connection tracking.
+"""The traffic of the demo: a little of everything that moves a counter of the connection tracking or of the sockets.
 
 Each MOVER is a process that repeats one thing at a bounded rate, inside this container's own network namespace and to
 addresses in 127.64.0.0/16 only; the agent shares the namespace and reads its counters. Needs CAP_NET_ADMIN for the
@@ -27,6 +27,8 @@ SERVER = "127.64.0.1"
 BALANCED = "127.64.1.1"  # rules.nft: two backends
 MASQUERADED = "127.64.2.1"  # rules.nft: behind 128 ports
 BLACKHOLE = "127.64.3.1"  # rules.nft: never answers
+SHOP = "127.64.5.1"  # rules.nft: loses one segment in fifty
+QUEUE = "127.64.5.2"  # a server that is too slow
 WEB, SINK, TFTP = 8080, 9, 69
 EPHEMERAL = range(20_000, 60_000)
 
@@ -90,7 +92,7 @@ def serve():
     with socket.create_server((SERVER, WEB), backlog=256) as web:
         while True:
             connection, _ = web.accept()
-            with connection:
+            with connection, contextlib.suppress(ConnectionError):  # who hangs up does not end it
                 connection.recv(2048)
                 connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello\n")
 
@@ -217,6 +219,89 @@ def lost_races():
     race(2, lambda side, step: raws[side].sendto(pings[step % len(pings)], (BALANCED, 0)))
 
 
+def lossy():
+    """tcp.rtt, tcp.io, tcp.retransmits: clients that stay for a minute and talk over a way that loses segments."""
+
+    def answer(connection):
+        with connection:
+            while question := connection.recv(2048):
+                connection.sendall(question * 8)
+
+    def accept(server):
+        while True:
+            threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
+
+    with socket.create_server((SHOP, WEB)) as server, contextlib.ExitStack() as clients:
+        threading.Thread(target=accept, args=[server], daemon=True).start()
+        customers = [clients.enter_context(socket.create_connection((SHOP, WEB), timeout=30)) for _ in range(4)]
+        for number in paced(20):
+            customer = customers[number % len(customers)]
+            customer.sendall(b"a dozen eggs" * 40)
+            if number > 20 * 60:
+                return  # and come again
+            customer.recv(65_536)
+
+
+def too_slow():
+    """tcp.listen.queue: a server that accepts one connection a second, and clients that come twice as fast."""
+
+    def accept(server):
+        for _ in paced(1):
+            server.accept()[0].close()
+
+    with socket.create_server((QUEUE, WEB), backlog=8) as server, contextlib.ExitStack() as clients:
+        threading.Thread(target=accept, args=[server], daemon=True).start()
+        waiting = []
+        for _ in paced(2):
+            client = clients.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((QUEUE, WEB))
+            waiting.append(client)
+            if len(waiting) > 40:
+                waiting.pop(0).close()
+
+
+def refused():
+    """tcp.connections, failed: nobody listens there."""
+    for _ in paced(0.2):
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection((SHOP, SINK), timeout=5)
+
+
+def resets():
+    """tcp.connections, reset: a client that hangs up in the middle."""
+    for _ in paced(0.5):
+        with socket.create_connection((SERVER, WEB), timeout=5) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def careless():
+    """close_wait: connections that their other end has closed, each kept for half a minute."""
+    kept = []
+    for _ in paced(0.5):
+        client = socket.create_connection((SERVER, WEB), timeout=5)
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        kept.append(client)
+        if len(kept) > 15:
+            kept.pop(0).close()
+
+
+def bursts():
+    """udp.drops, udp.queue.usage: more datagrams at once than there is room for, read one after the other."""
+
+    def read(server):
+        for _ in paced(5):
+            server.recv(2048)
+
+    with udp() as server, udp() as client:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        server.bind((QUEUE, SINK))
+        threading.Thread(target=read, args=[server], daemon=True).start()
+        for _ in paced(0.1):
+            for _ in range(20):
+                client.sendto(b"x" * 400, (QUEUE, SINK))
+
+
 def table_limit():
     """The limit of the table; none is infinite."""
     return int((SYSCTL / "nf_conntrack_max").read_text()) or math.inf
@@ -254,6 +339,12 @@ MOVERS = (
     expectations,
     clashes,
     lost_races,
+    lossy,
+    too_slow,
+    refused,
+    resets,
+    careless,
+    bursts,
     fill,
 )
 
