@@ -378,7 +378,7 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_commands_in_the_pages_are_understood_and_the_cheap_ones_run() {
     let mut count = 0;
-    for page in ["README.md", "CONTRIBUTING.md", "docs/migrate-ss-exporter.md"] {
+    for page in ["README.md", "CONTRIBUTING.md", "docs/sockets.md", "docs/migrate-ss-exporter.md"] {
         for command in commands(&read(page)) {
             count += 1;
             Cli::try_parse_from(&command).unwrap_or_else(|error| panic!("{page}: {command:?}: {error}"));
@@ -420,6 +420,18 @@ fn the_readme_names_every_counter_every_command_and_every_flag() {
     for flag in cli.get_arguments().filter_map(clap::Arg::get_long) {
         let known = ["help", "version"].contains(&flag) || readme.contains(&format!("--{flag}"));
         assert!(known, "README.md does not have --{flag}");
+    }
+}
+
+#[test]
+fn the_page_of_the_sockets_explains_every_metric_of_the_source() {
+    let page = read("docs/sockets.md");
+    let roots = ["system.network.", "tcp.", "udp.", "connscope.sockets."];
+    for metric in METRICS.iter().filter(|metric| !metric.only_classic) {
+        let ours = roots.iter().any(|root| metric.name.starts_with(root));
+        // `tcp.top.*` stands for the three of them.
+        let named = page.contains(&format!("`{}`", metric.name)) || metric.name.starts_with("tcp.top.");
+        assert!(!ours || named, "docs/sockets.md does not say what {} means", metric.name);
     }
 }
 
@@ -493,7 +505,7 @@ fn exists(path: &str) -> bool {
 
 #[test]
 fn the_pages_speak_of_files_that_exist() {
-    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "METRICS.md", "docs/design.md"] {
+    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "METRICS.md", "docs/design.md", "docs/sockets.md"] {
         // A fence is three backquotes; what is inside it is looked at by another test.
         let text = read(page);
         let outside: String = text.split("```").step_by(2).collect();

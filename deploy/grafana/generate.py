@@ -892,7 +892,7 @@ def sockets():
             panel(
                 "Failed or reset by group",
                 "A refused or unanswered attempt has failed; a reset connection ended by a reset of either end or a time-out. "
-                "The kernel has forgotten the port of what was refused, so it is ~unknown." + HIGHEST,
+                "~unknown: the kernel had forgotten the port when it told of the end." + HIGHEST,
                 "suffix: connections/s",
                 target(several(rate_by("tcp_connections_total", f"{BY[:-1]}, event)", event="failed|reset")), "{{event}} " + GROUP),
             ),

@@ -221,7 +221,7 @@ metrics! {
     TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", grouped_by_io_direction;
     /// Payload sent (each byte once, however often it was sent again) and received.
     TCP_IO: Counter<u64> = "tcp.io" in "By", grouped_by_io_direction;
-    /// TCP connections by what became of them: opened less closed less reset are open now, failed ones never opened.
+    /// TCP connections by what became of them since the agent looks: opened, closed in order, reset, or failed, which means never made.
     TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", grouped_by_event;
     /// TCP connections that are established or closing at present.
     TCP_CONNECTION_COUNT: UpDownCounter = "tcp.connection.count" in "{connection}", grouped;

@@ -29,7 +29,7 @@ MASQUERADED = "127.64.2.1"  # rules.nft: behind 128 ports
 BLACKHOLE = "127.64.3.1"  # rules.nft: never answers
 SHOP = "127.64.5.1"  # rules.nft: loses one segment in fifty
 QUEUE = "127.64.5.2"  # a server that is too slow
-WEB, SINK, TFTP = 8080, 9, 69
+WEB, SLOW, SINK, TFTP = 8080, 8025, 9, 69
 EPHEMERAL = range(20_000, 60_000)
 
 # The profile `table-full` never sets a limit higher than this. A machine with little memory has one this low by
@@ -223,7 +223,7 @@ def lossy():
     """tcp.rtt, tcp.io, tcp.retransmits: clients that stay for a minute and talk over a way that loses segments."""
 
     def answer(connection):
-        with connection:
+        with connection, contextlib.suppress(ConnectionError):
             while question := connection.recv(2048):
                 connection.sendall(question * 8)
 
@@ -249,13 +249,13 @@ def too_slow():
         for _ in paced(1):
             server.accept()[0].close()
 
-    with socket.create_server((QUEUE, WEB), backlog=8) as server, contextlib.ExitStack() as clients:
+    with socket.create_server((QUEUE, SLOW), backlog=8) as server, contextlib.ExitStack() as clients:
         threading.Thread(target=accept, args=[server], daemon=True).start()
         waiting = []
         for _ in paced(2):
             client = clients.enter_context(socket.socket())
             client.setblocking(False)
-            client.connect_ex((QUEUE, WEB))
+            client.connect_ex((QUEUE, SLOW))
             waiting.append(client)
             if len(waiting) > 40:
                 waiting.pop(0).close()
