@@ -260,14 +260,14 @@ impl Groups {
         if let Some(number) = self.numbers.get(&code) {
             return *number;
         }
-        if self.all.len() >= self.limit && !self.make_room() {
+        // One for all network namespaces, and it does not count towards the limit.
+        let rest = Code { namespace: u32::MAX, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
+        let groups = self.all.len() - usize::from(self.numbers.contains_key(&rest));
+        if groups >= self.limit && !self.make_room(rest) {
             for (values, code) in self.values.iter_mut().zip(code.values) {
                 values.release(code, 0);
             }
             *self.left_out.entry(label::Key::Group).or_default() += 1;
-            let values = self.by.map(|by| if by { IS_OTHER } else { ABSENT });
-            // One for all network namespaces, and it does not count towards the limit.
-            let rest = Code { namespace: u32::MAX, values };
             return match self.numbers.get(&rest) {
                 Some(number) => *number,
                 None => self.add(rest, now),
@@ -293,9 +293,10 @@ impl Groups {
         number
     }
 
-    /// Ends the group that has been without a socket for longest; `false` where each has one.
-    fn make_room(&mut self) -> bool {
-        let empty = self.all.iter().filter(|(_, group)| group.sockets == 0);
+    /// Ends the group that has been without a socket for longest, other than the one for the rest; `false` where each
+    /// has one.
+    fn make_room(&mut self, rest: Code) -> bool {
+        let empty = self.all.iter().filter(|(_, group)| group.sockets == 0 && group.code != rest);
         let oldest = empty.min_by_key(|(_, group)| group.touched).map(|(number, _)| *number);
         oldest.is_some_and(|number| {
             self.end(number);
