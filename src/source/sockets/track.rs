@@ -54,7 +54,6 @@ enum Look {
 /// A socket that waits for its process to be found.
 #[derive(Debug)]
 struct Waiting {
-    cookie: u64,
     traits: Traits,
     look: Look,
     /// It was there before us.
@@ -111,7 +110,8 @@ pub struct Tracker {
     /// The groups.
     pub groups: Groups,
     sockets: HashMap<u64, Remembered>,
-    waiting: Vec<Waiting>,
+    /// By their cookies.
+    waiting: HashMap<u64, Waiting>,
     namespaces: HashMap<u32, Namespace>,
     limit: usize,
     /// Whether the kernel tells of closed sockets.
@@ -127,7 +127,7 @@ impl Tracker {
         Self {
             groups,
             sockets: HashMap::new(),
-            waiting: Vec::new(),
+            waiting: HashMap::new(),
             namespaces: HashMap::new(),
             limit,
             events,
@@ -175,7 +175,7 @@ impl Tracker {
         if let Some(known) = self.sockets.get_mut(&record.cookie) {
             known.dump = dump;
             if known.group == NO_GROUP {
-                for waiting in self.waiting.iter_mut().filter(|waiting| waiting.cookie == record.cookie) {
+                if let Some(waiting) = self.waiting.get_mut(&record.cookie) {
                     waiting.look = look;
                 }
                 return None;
@@ -202,7 +202,7 @@ impl Tracker {
         };
         let mut since = None;
         if self.waits {
-            self.waiting.push(Waiting { cookie: record.cookie, traits, look, old: first });
+            self.waiting.insert(record.cookie, Waiting { traits, look, old: first });
         } else {
             serve(&mut self.namespaces, &look, &traits);
             enter(&mut self.groups, &mut known, &traits, first && established(&look), now);
@@ -248,7 +248,7 @@ impl Tracker {
             space.lost &= !space.complete;
         }
         let sockets = &self.sockets;
-        self.waiting.retain(|waiting| sockets.contains_key(&waiting.cookie));
+        self.waiting.retain(|cookie, _| sockets.contains_key(cookie));
         self.groups.retire(now);
         if self.sockets.capacity() > 4 * self.sockets.len().max(1024) {
             self.sockets.shrink_to(2 * self.sockets.len());
@@ -279,8 +279,7 @@ impl Tracker {
             Some(known) if known.group != NO_GROUP => (known, None),
             known => {
                 // Nobody looks for the process of what has ended.
-                let waiting = self.waiting.iter().position(|waiting| waiting.cookie == record.cookie);
-                let waiting = waiting.map(|place| self.waiting.swap_remove(place));
+                let waiting = self.waiting.remove(&record.cookie);
                 let open = waiting.as_ref().is_some_and(|waiting| waiting.old && established(&waiting.look));
                 let traits = match waiting {
                     Some(waiting) => waiting.traits,
@@ -342,22 +341,21 @@ impl Tracker {
     /// Gives the sockets that wait their owners, as far as they were found; `None` for one that has to wait for the next
     /// cycle.
     pub fn resolve(&mut self, owner: impl Fn(u64) -> Option<Found>, now: Instant) {
-        let mut still = Vec::new();
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            match owner(waiting.cookie) {
-                None => still.push(waiting),
-                Some(found) => {
-                    waiting.traits.process = found.process;
-                    waiting.traits.cgroup = waiting.traits.cgroup.or(found.cgroup);
-                    let Some(known) = self.sockets.get_mut(&waiting.cookie) else { continue };
-                    let open = waiting.old && established(&waiting.look);
-                    serve(&mut self.namespaces, &waiting.look, &waiting.traits);
-                    enter(&mut self.groups, known, &waiting.traits, open, now);
-                    count(&mut self.groups, known, &waiting.look, now);
-                }
+        let (groups, sockets, namespaces) = (&mut self.groups, &mut self.sockets, &mut self.namespaces);
+        self.waiting.retain(|cookie, waiting| {
+            let Some(found) = owner(*cookie) else { return true };
+            waiting.traits.process = found.process;
+            waiting.traits.cgroup = waiting.traits.cgroup.take().or(found.cgroup);
+            if let Some(known) = sockets.get_mut(cookie) {
+                let open = waiting.old && established(&waiting.look);
+                serve(namespaces, &waiting.look, &waiting.traits);
+                enter(groups, known, &waiting.traits, open, now);
+                count(groups, known, &waiting.look, now);
             }
-        }
-        self.waiting = still;
+            false
+        });
+        // As many as at the start of the agent will hardly wait again.
+        self.waiting.shrink_to(2 * self.waiting.len());
     }
 
     /// Forgets a network namespace that is gone, its groups included.
