@@ -25,14 +25,17 @@ use std::time::{Duration, Instant};
 const HERE: u32 = 0;
 /// Ports below this are listened on in these tests.
 const SERVICES: u16 = 100;
+/// What counters of 32 bits count to.
+const WIDTH: u64 = 1 << 32;
 
 /// What a kernel has of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Numbers {
     sent: u64,
     received: u64,
-    retransmits: u32,
-    segments: u32,
+    /// The kernel shows the lower 32 bits of these.
+    retransmits: u64,
+    segments: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,11 +76,11 @@ impl Connection {
             // One for the SYN of who opened it, one for the FIN.
             let opened_here = u64::from(self.local >= SERVICES);
             let acked = self.now.sent + opened_here + u64::from(self.ended.is_some());
-            put(100, &self.now.retransmits.to_ne_bytes());
+            put(100, &narrow(self.now.retransmits));
             put(120, &acked.to_ne_bytes());
             put(128, &self.now.received.to_ne_bytes());
-            put(136, &self.now.segments.to_ne_bytes());
-            put(140, &self.now.segments.to_ne_bytes());
+            put(136, &narrow(self.now.segments));
+            put(140, &narrow(self.now.segments));
             put(200, &self.now.sent.to_ne_bytes());
         }
         info
@@ -97,6 +100,11 @@ impl Connection {
         }
         take(&record)
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "as the kernel does")]
+fn narrow(number: u64) -> [u8; 4] {
+    (number as u32).to_ne_bytes()
 }
 
 fn record(cookie: u64, state: State, local: u16, peer: u16) -> Record<'static> {
@@ -252,8 +260,8 @@ impl Counted {
     fn count(&mut self, before: Numbers, now: Numbers) {
         self.sent += now.sent - before.sent;
         self.received += now.received - before.received;
-        self.retransmits += u64::from(now.retransmits.wrapping_sub(before.retransmits));
-        self.segments += u64::from(now.segments.wrapping_sub(before.segments));
+        self.retransmits += now.retransmits - before.retransmits;
+        self.segments += now.segments - before.segments;
     }
 
     fn at_least(&self, before: &Self) -> bool {
@@ -277,7 +285,7 @@ enum Step {
         which: usize,
         sent: u64,
         received: u64,
-        again: u32,
+        again: u64,
     },
     Close {
         which: usize,
@@ -306,17 +314,16 @@ struct Dump {
     late: usize,
 }
 
-fn step(losses: bool) -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = Step> {
     let end = || prop_oneof![3 => Just(End::InOrder), 1 => Just(End::ResetHere)];
-    let lose = if losses { 1 } else { 0 };
     prop_oneof![
-        6 => (0u16..6, any::<bool>(), prop::bool::weighted(0.9))
+        6 => (1u16..7, any::<bool>(), prop::bool::weighted(0.9))
             .prop_map(|(port, incoming, made)| Step::Open { port, incoming, made }),
-        8 => (any::<usize>(), 0u64..5000, 0u64..5000, prop_oneof![0u32..3, Just(1 << 31), Just(u32::MAX)])
+        8 => (any::<usize>(), 0u64..5000, 0u64..5000, prop_oneof![0u64..3, Just(1 << 25)])
             .prop_map(|(which, sent, received, again)| Step::Talk { which, sent, received, again }),
         4 => (any::<usize>(), end()).prop_map(|(which, end)| Step::Close { which, end }),
         2 => (0usize..5).prop_map(Step::Deliver),
-        lose => Just(Step::Lose),
+        1 => Just(Step::Lose),
         4 => (
             any::<usize>(),
             1usize..4,
@@ -361,9 +368,9 @@ impl Model {
             waits,
             lost: false,
         };
-        for port in 0..4 {
+        for port in 1..5 {
             let mut old = model.opened(port, port % 2 == 0, true);
-            old.now = Numbers { sent: 1 << 40, received: 7, retransmits: u32::MAX, segments: u32::MAX - 1 };
+            old.now = Numbers { sent: 1 << 40, received: 7, retransmits: WIDTH - 1, segments: WIDTH - 2 };
             model.base.insert(old.cookie, old.now);
             model.alive.push(old);
         }
@@ -443,8 +450,8 @@ impl Model {
                 {
                     connection.now.sent += sent;
                     connection.now.received += received;
-                    connection.now.retransmits = connection.now.retransmits.wrapping_add(*again);
-                    connection.now.segments = connection.now.segments.wrapping_add(*again);
+                    connection.now.retransmits += again;
+                    connection.now.segments += again;
                 }
             }
             Step::Close { which, end } => {
@@ -533,8 +540,10 @@ impl Model {
             self.deliver(&connection);
         }
         let nothing = Dump { from: 0, datagram: 1, ending: Vec::new(), fails: false, late: 0 };
-        self.dump(&nothing);
-        self.dump(&nothing);
+        // What a dump had that failed may take one more to end.
+        for _ in 0..3 {
+            self.dump(&nothing);
+        }
         prop_assert_eq!(self.tracked.tracker.len(), 0);
         prop_assert_eq!(self.tracked.sum(), self.truth);
         for group in self.tracked.tracker.groups.iter() {
@@ -563,18 +572,18 @@ fn run(steps: &[Step], waits: bool) -> Result<(), TestCaseError> {
 
 proptest! {
     #[test]
-    fn what_is_counted_is_what_happened_in_any_order(steps in prop::collection::vec(step(true), 0..80)) {
+    fn what_is_counted_is_what_happened_in_any_order(steps in prop::collection::vec(step(), 0..80)) {
         run(&steps, false)?;
     }
 
     #[test]
-    fn a_process_that_is_found_late_loses_nothing(steps in prop::collection::vec(step(false), 0..80)) {
+    fn a_process_that_is_found_late_loses_nothing(steps in prop::collection::vec(step(), 0..80)) {
         run(&steps, true)?;
     }
 
     #[test]
     fn there_are_never_more_groups_than_the_limit(
-        ports in prop::collection::vec((0u16..60, any::<bool>()), 1..200),
+        ports in prop::collection::vec((1u16..60, any::<bool>()), 1..200),
         limit in 1usize..12,
     ) {
         let mut tracked = Tracked::started(&[GroupBy::Direction, GroupBy::ServicePort], limit);
@@ -616,12 +625,12 @@ fn what_was_there_before_is_counted_from_where_it_stands() {
 fn counters_of_32_bits_wrap_and_go_on() {
     let mut tracked = Tracked::started(&[GroupBy::ServicePort], 500);
     let mut connection = Connection::new(1, 80, 50_000);
-    connection.now.retransmits = u32::MAX;
+    connection.now.retransmits = WIDTH - 1;
     tracked.dump(&[connection]);
-    assert_eq!(tracked.sum().retransmits, u64::from(u32::MAX));
-    connection.now.retransmits = 4;
+    assert_eq!(tracked.sum().retransmits, WIDTH - 1);
+    connection.now.retransmits = WIDTH + 4;
     tracked.dump(&[connection]);
-    assert_eq!(tracked.sum().retransmits, u64::from(u32::MAX) + 5);
+    assert_eq!(tracked.sum().retransmits, WIDTH + 4);
 }
 
 #[test]

@@ -228,7 +228,8 @@ impl Tracker {
     /// Forgets the sockets that are gone without an event, once per cycle.
     pub fn sweep(&mut self, now: Instant) {
         let (namespaces, groups, events) = (&self.namespaces, &mut self.groups, self.events);
-        self.sockets.retain(|_, known| {
+        let waiting = &mut self.waiting;
+        self.sockets.retain(|cookie, known| {
             let Some(space) = namespaces.get(&known.namespace) else {
                 leave(groups, known, now, None);
                 return false;
@@ -238,6 +239,11 @@ impl Tracker {
             let patience = i64::from(events && !space.lost && matches!(known.before, Before::Connection(_)));
             let there = missed <= patience;
             if !there {
+                // The queue of who does not listen any more is nobody's.
+                let connection = |waiting: &Waiting| matches!(waiting.look, Look::Connection(_));
+                if let Some(waiting) = waiting.remove(cookie).filter(connection) {
+                    settle(groups, known, &waiting, now);
+                }
                 // How it ended is not known; most end in order.
                 let event = if known.established { Event::Closed } else { Event::Failed };
                 leave(groups, known, now, Some(event));
@@ -247,8 +253,6 @@ impl Tracker {
         for space in self.namespaces.values_mut() {
             space.lost &= !space.complete;
         }
-        let sockets = &self.sockets;
-        self.waiting.retain(|cookie, _| sockets.contains_key(cookie));
         self.groups.retire(now);
         if self.sockets.capacity() > 4 * self.sockets.len().max(1024) {
             self.sockets.shrink_to(2 * self.sockets.len());
@@ -275,34 +279,30 @@ impl Tracker {
         if known.is_none() && record.peer.ip().is_unspecified() {
             return false; // it listened, or was never used
         }
-        let (mut known, traits) = match known {
-            Some(known) if known.group != NO_GROUP => (known, None),
-            known => {
-                // Nobody looks for the process of what has ended.
-                let waiting = self.waiting.remove(&record.cookie);
-                let open = waiting.as_ref().is_some_and(|waiting| waiting.old && established(&waiting.look));
-                let traits = match waiting {
-                    Some(waiting) => waiting.traits,
-                    None => space.traits_of_ended(namespace, record),
-                };
-                let fresh = || Remembered {
-                    before: Before::Connection(Counters::default()),
-                    group: NO_GROUP,
-                    namespace,
-                    dump: 0,
-                    established: false,
-                    selected: false,
-                    incoming: traits.direction == Some(Direction::Incoming),
-                };
-                (known.unwrap_or_else(fresh), Some((traits, open)))
-            }
-        };
+        let waiting = self.waiting.remove(&record.cookie);
+        let mut known = known.unwrap_or_else(|| Remembered {
+            before: Before::Connection(Counters::default()),
+            group: NO_GROUP,
+            namespace,
+            dump: 0,
+            established: false,
+            selected: false,
+            incoming: false,
+        });
         if matches!(known.before, Before::Drops(_)) {
             leave(&mut self.groups, &known, now, None);
             return false;
         }
-        if let Some((traits, open)) = traits {
-            enter(&mut self.groups, &mut known, &traits, open, now);
+        if known.group == NO_GROUP {
+            // Nobody looks for the process of what has ended.
+            match waiting {
+                Some(waiting) => settle(&mut self.groups, &mut known, &waiting, now),
+                None => {
+                    let traits = space.traits_of_ended(namespace, record);
+                    known.incoming = traits.direction == Some(Direction::Incoming);
+                    enter(&mut self.groups, &mut known, &traits, false, now);
+                }
+            }
         }
         let reset_here = record.peer.port() == 0;
         if !reset_here {
@@ -347,10 +347,8 @@ impl Tracker {
             waiting.traits.process = found.process;
             waiting.traits.cgroup = waiting.traits.cgroup.take().or(found.cgroup);
             if let Some(known) = sockets.get_mut(cookie) {
-                let open = waiting.old && established(&waiting.look);
                 serve(namespaces, &waiting.look, &waiting.traits);
-                enter(groups, known, &waiting.traits, open, now);
-                count(groups, known, &waiting.look, now);
+                settle(groups, known, waiting, now);
             }
             false
         });
@@ -362,6 +360,7 @@ impl Tracker {
     pub fn forget(&mut self, namespace: u32) {
         self.namespaces.remove(&namespace);
         self.sockets.retain(|_, known| known.namespace != namespace);
+        self.waiting.retain(|_, waiting| waiting.traits.namespace != namespace);
         self.groups.forget(namespace);
     }
 }
@@ -462,6 +461,12 @@ fn enter(groups: &mut Groups, known: &mut Remembered, traits: &Traits, open: boo
         group.sockets += 1;
         group.totals.open += u64::from(open);
     }
+}
+
+/// Puts a socket that has waited into its group, and counts what was seen of it meanwhile.
+fn settle(groups: &mut Groups, known: &mut Remembered, waiting: &Waiting, now: Instant) {
+    enter(groups, known, &waiting.traits, waiting.old && established(&waiting.look), now);
+    count(groups, known, &waiting.look, now);
 }
 
 /// Counts what a socket did since it was last looked at.
