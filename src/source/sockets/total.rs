@@ -153,6 +153,13 @@ pub struct Totals {
     drops: Option<u64>,
 }
 
+/// By how much a counter of 32 bits has grown, wrapped or not. One that fell is that of a socket that was connected
+/// anew: what it had before is not known any more, and nothing is counted of it.
+pub fn grown(before: u32, now: u32) -> u32 {
+    let more = now.wrapping_sub(before);
+    if more <= u32::MAX / 2 { more } else { 0 }
+}
+
 /// Microseconds to seconds.
 #[allow(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
 fn seconds(microseconds: u64) -> f64 {
@@ -170,9 +177,9 @@ impl Totals {
         self.busy += counters.busy.saturating_sub(before.busy);
         self.rwnd_limited += counters.rwnd_limited.saturating_sub(before.rwnd_limited);
         self.sndbuf_limited += counters.sndbuf_limited.saturating_sub(before.sndbuf_limited);
-        self.segs_out += u64::from(counters.segs_out.wrapping_sub(before.segs_out));
-        self.segs_in += u64::from(counters.segs_in.wrapping_sub(before.segs_in));
-        self.retransmits += u64::from(counters.retransmits.wrapping_sub(before.retransmits));
+        self.segs_out += u64::from(grown(before.segs_out, counters.segs_out));
+        self.segs_in += u64::from(grown(before.segs_in, counters.segs_in));
+        self.retransmits += u64::from(grown(before.retransmits, counters.retransmits));
         let progress = counters.acked > before.acked;
         if progress || ended {
             self.record(now);

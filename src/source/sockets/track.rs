@@ -12,7 +12,7 @@
 use super::diag::{Memory, Record, State};
 use super::group::{Groups, Traits};
 use super::listen::{Direction, Listeners};
-use super::total::{Counters, Sample};
+use super::total::{Counters, Sample, grown};
 use crate::metric::label::{Event, Key};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ struct Remembered {
     selected: bool,
     /// The peer opened it, as far as could be told when it came: at its end less can be.
     incoming: bool,
+    /// It has ended and was counted so; its event is still to come, for its process has not closed it.
+    gone: bool,
 }
 
 /// What a socket had counted when it was last looked at.
@@ -172,7 +174,8 @@ impl Tracker {
         }
         let (dump, first) = (space.dump.wrapping_add(1), space.dump == 0);
         let look = look(record)?;
-        if let Some(known) = self.sockets.get_mut(&record.cookie) {
+        // One that had ended and is there again was connected anew.
+        if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.gone) {
             known.dump = dump;
             if known.group == NO_GROUP {
                 if let Some(waiting) = self.waiting.get_mut(&record.cookie) {
@@ -199,6 +202,7 @@ impl Tracker {
             established: false,
             selected: false,
             incoming: traits.direction == Some(Direction::Incoming),
+            gone: false,
         };
         let mut since = None;
         if self.waits {
@@ -234,6 +238,9 @@ impl Tracker {
                 leave(groups, known, now, None);
                 return false;
             };
+            if known.gone {
+                return !space.lost;
+            }
             let missed = i64::from(space.dump) - i64::from(known.dump);
             // The event of a connection may still be on its way; nobody tells of the others.
             let patience = i64::from(events && !space.lost && matches!(known.before, Before::Connection(_)));
@@ -247,8 +254,10 @@ impl Tracker {
                 // How it ended is not known; most end in order.
                 let event = if known.established { Event::Closed } else { Event::Failed };
                 leave(groups, known, now, Some(event));
+                // A connection is out of the dump when it is over, and its event comes when its process closes it.
+                known.gone = patience > 0 && known.group != NO_GROUP;
             }
-            there
+            there || known.gone
         });
         for space in self.namespaces.values_mut() {
             space.lost &= !space.complete;
@@ -288,7 +297,14 @@ impl Tracker {
             established: false,
             selected: false,
             incoming: false,
+            gone: false,
         });
+        if known.gone {
+            if record.peer.port() != 0 {
+                finish(&mut self.groups, &known, &sample, now);
+            }
+            return known.selected;
+        }
         if matches!(known.before, Before::Drops(_)) {
             leave(&mut self.groups, &known, now, None);
             return false;
@@ -480,7 +496,7 @@ fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, now: Instant)
                 group.totals.open += 1;
             }
             let progress = group.totals.count(before, sample, false);
-            let retransmits = sample.counters.retransmits.wrapping_sub(before.retransmits);
+            let retransmits = grown(before.retransmits, sample.counters.retransmits);
             *before = sample.counters;
             Some(Since { retransmits, progress })
         }
