@@ -193,7 +193,7 @@ fn listener(address: &str) -> TcpListener {
 type Pair = (TcpStream, TcpStream);
 
 fn connection(listener: &TcpListener, to: &str) -> Pair {
-    let client = TcpStream::connect(to).unwrap();
+    let client = TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}"));
     (client, listener.accept().unwrap().0)
 }
 

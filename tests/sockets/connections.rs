@@ -284,3 +284,57 @@ fn who_does_not_answer_any_more_is_reset_by_time_out() {
         drop(server);
     });
 }
+
+#[test]
+fn what_has_ended_and_is_not_closed_is_counted_once() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        let (client, server) = connection(&listener, "127.0.0.1:4000");
+        probe.read();
+        abort(client);
+        eventually("the reset is there", || server.take_error().unwrap().is_some());
+        // The server's process has not noticed for many cycles, in which no dump has its socket any more.
+        for _ in 0..5 {
+            consistent(&probe.read());
+        }
+        let numbers = probe.read();
+        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0);
+        let [opened, closed, reset, _] = numbers.events(&[INCOMING]);
+        assert_eq!((opened, closed + reset), (1.0, 1.0));
+        let told = |numbers: &Numbers| numbers.sum("connscope.sockets.events", &[]);
+        let before = told(&numbers);
+        drop(server);
+        let numbers = probe.until("it is told of", |numbers| told(numbers) > before);
+        let [opened, closed, reset, failed] = numbers.events(&[INCOMING]);
+        assert_eq!((opened, closed + reset, failed), (1.0, 1.0, 0.0));
+        assert_eq!(numbers.events(&[OUTGOING]), RESET);
+        consistent(&numbers);
+        assert_eq!(numbers.sum("connscope.sockets.tracked", &[]), 1.0, "the listener");
+    });
+}
+
+#[test]
+fn a_socket_that_is_connected_anew_does_not_wrap() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "top: {by: retransmits, count: 5}");
+        let (mut client, mut server) = connection(&listener, "127.0.0.1:4000");
+        for _ in 0..20 {
+            send(&mut client, &mut server, 1000);
+        }
+        let sent = ["network.io.direction=transmit", OUTGOING];
+        let before = probe.read().sum("tcp.segments", &sent);
+        assert!(before >= 20.0);
+        rustix::net::connect_unspec(&client).unwrap();
+        aborted(server);
+        let to: std::net::SocketAddr = "127.0.0.1:4000".parse().unwrap();
+        rustix::net::connect(&client, &to).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        send(&mut client, &mut server, 10);
+        let after = probe.read().sum("tcp.segments", &sent);
+        assert!((before..before + 20.0).contains(&after), "{before}, then {after}");
+    });
+}

@@ -1,1 +1,94 @@
-//! later
+//! Events that the kernel had no room for: counted as lost, and made good by the next dump.
+
+use super::{Numbers, Pair, connection, listener};
+use crate::support::Namespace;
+use connscope::config::sockets::GroupBy;
+use connscope::metric::label::Event;
+use connscope::reading::Readings;
+use connscope::source::sockets::events::{Listening, Shared};
+use connscope::source::sockets::filter::Filter;
+use connscope::source::sockets::group::Groups;
+use connscope::source::sockets::peers::Peers;
+use connscope::source::sockets::space::Space;
+use connscope::source::sockets::track::{Found, Tracker};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Without `CAP_NET_ADMIN` a socket has no more room than the administrator lets everybody have.
+fn without_capabilities<T>(work: impl FnOnce() -> T) -> T {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none).unwrap();
+    work()
+}
+
+/// A reader that is late: nobody takes the events until the flood is over.
+#[test]
+fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump() {
+    let Some(namespace) = Namespace::new() else { return };
+    let groups = Groups::new(&[GroupBy::Direction], 10, Peers::new(&BTreeMap::new()));
+    let tracker = Tracker::new(groups, 100_000, true, false);
+    let shared = Shared::new(tracker, Filter::default(), None).unwrap();
+    let listening = namespace.inside(|| without_capabilities(|| Listening::open(Arc::default()).unwrap()));
+    let most: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    assert!(listening.room() <= 2 * most);
+    // Some 800 bytes an event at least, and two events a connection.
+    let flood = listening.room() / 768 / 2 + 500;
+    shared.add(0, listening);
+    namespace.inside(|| {
+        let mut space = Space::open(&Filter::default()).unwrap();
+        let mut cycle = || {
+            shared.tracker().begin_cycle();
+            shared.tracker().begin(0);
+            space
+                .connections(&Filter::default(), false, &mut |record| {
+                    shared.tracker().see(0, record, &Found::default(), Instant::now());
+                })
+                .unwrap();
+            shared.tracker().end(0, true);
+            shared.drain();
+            shared.tracker().sweep(Instant::now());
+            let tracker = shared.tracker();
+            let sum = |of: &dyn Fn(&connscope::source::sockets::group::Group) -> u64| {
+                tracker.groups.iter().map(of).sum::<u64>()
+            };
+            let [opened, closed, reset, failed] = [Event::Opened, Event::Closed, Event::Reset, Event::Failed]
+                .map(|event| sum(&|group| group.totals.noted(event)));
+            let open = sum(&|group| group.totals.open);
+            assert_eq!(opened - closed - reset, open);
+            assert_eq!(failed, 0);
+            let mut own = Readings::default();
+            drop(tracker);
+            shared.observe(&mut own);
+            eprintln!("{:#?} {opened} {closed} {reset} {open}", Numbers::of(&own));
+            let lost = Numbers::of(&own).sum("connscope.sockets.events.lost", &[]);
+            (opened, closed + reset, open, lost)
+        };
+        let there = listener("127.0.0.1:4000");
+        assert_eq!(cycle(), (0, 0, 0, 0.0));
+        // Some that a dump has seen end in the flood, and some stay.
+        let mut known: Vec<Pair> = (0..50).map(|_| connection(&there, "127.0.0.1:4000")).collect();
+        assert_eq!(cycle(), (100, 0, 100, 0.0));
+        for _ in 0..flood {
+            drop(connection(&there, "127.0.0.1:4000"));
+        }
+        known.truncate(10);
+        cycle();
+        let (opened, ended, open, lost) = cycle();
+        assert!(lost > 0.0, "there was room for {flood}");
+        assert_eq!(open, 20, "what is there");
+        let flood = u64::try_from(flood).unwrap();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers")]
+        let lost = lost as u64;
+        // Of the flood, those that were told of; of the known, all.
+        assert_eq!(ended, opened - 20);
+        let missing = 2 * flood + 100 - opened;
+        assert!(missing > 0 && missing <= lost && lost <= missing + 80, "{missing} are missing, {lost} lost");
+        drop(known);
+    });
+}
