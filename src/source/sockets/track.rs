@@ -340,10 +340,13 @@ impl Tracker {
         known.selected
     }
 
-    /// Notes which flows are selected by whoever shows single flows.
+    /// Notes which of the flows of the latest dump are selected by whoever shows single flows. One that it does not have
+    /// stays what it was until its event comes.
     pub fn select(&mut self, selected: &HashSet<u64>) {
         for (cookie, known) in &mut self.sockets {
-            known.selected = selected.contains(cookie);
+            if self.namespaces.get(&known.namespace).is_some_and(|space| space.dump == known.dump) {
+                known.selected = selected.contains(cookie);
+            }
         }
     }
 
