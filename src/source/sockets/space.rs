@@ -71,6 +71,11 @@ impl Space {
             mark: true,
         };
         space.name(filter);
+        // Looking at marks needs CAP_NET_ADMIN; whoever is told so in the middle of a cycle has taken too much already.
+        if filter.asks_for_marks() && matches!(space.marks(filter), Err(SourceError::Denied { .. })) {
+            space.mark = false;
+            space.compile(filter);
+        }
         Ok(space)
     }
 
@@ -153,17 +158,7 @@ impl Space {
             return Ok(());
         }
         let bytecode = self.compiled.bytecode.clone();
-        let result = self.dump(protocol, states, extensions, &bytecode, take);
-        match result {
-            // Looking at marks needs CAP_NET_ADMIN; nothing was taken before the kernel said so.
-            Err(SourceError::Denied { .. }) if self.mark && !bytecode.is_empty() => {
-                self.mark = false;
-                self.compile(filter);
-                let bytecode = self.compiled.bytecode.clone();
-                self.dump(protocol, states, extensions, &bytecode, take)
-            }
-            result => result,
-        }
+        self.dump(protocol, states, extensions, &bytecode, take)
     }
 
     fn dump(
