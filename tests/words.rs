@@ -505,7 +505,9 @@ fn exists(path: &str) -> bool {
 
 #[test]
 fn the_pages_speak_of_files_that_exist() {
-    for page in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "METRICS.md", "docs/design.md", "docs/sockets.md"] {
+    for page in
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "METRICS.md", "docs/design.md", "docs/sockets.md"]
+    {
         // A fence is three backquotes; what is inside it is looked at by another test.
         let text = read(page);
         let outside: String = text.split("```").step_by(2).collect();
