@@ -231,15 +231,16 @@ def lossy():
         while True:
             threading.Thread(target=answer, args=[server.accept()[0]], daemon=True).start()
 
-    with socket.create_server((SHOP, WEB)) as server, contextlib.ExitStack() as clients:
+    question = b"a dozen eggs" * 40
+    with socket.create_server((SHOP, WEB)) as server:
         threading.Thread(target=accept, args=[server], daemon=True).start()
-        customers = [clients.enter_context(socket.create_connection((SHOP, WEB), timeout=30)) for _ in range(4)]
-        for number in paced(20):
-            customer = customers[number % len(customers)]
-            customer.sendall(b"a dozen eggs" * 40)
-            if number > 20 * 60:
-                return  # and come again
-            customer.recv(65_536)
+        while True:
+            with contextlib.ExitStack() as clients:
+                customers = [clients.enter_context(socket.create_connection((SHOP, WEB))) for _ in range(4)]
+                for number, _ in zip(range(1200), paced(20)):
+                    customer = customers[number % len(customers)]
+                    customer.sendall(question)
+                    customer.recv(8 * len(question), socket.MSG_WAITALL)
 
 
 def too_slow():
