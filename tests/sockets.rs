@@ -7,7 +7,9 @@ use connscope::metric::Value;
 use connscope::reading::{Failure, Readings};
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
+use connscope::source::sockets::diag::{TCP_DESTROY, TCP_DESTROY_V6, parse_event};
 use connscope::stop::Stop;
+use connscope::sys::netlink::NetlinkSocket;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::collections::BTreeMap;
@@ -182,6 +184,29 @@ fn lose(namespace: &Namespace, rules: &[&str]) {
     namespace.run("nft", &["add chain inet t i { type filter hook input priority 0; }"]);
     for rule in rules {
         namespace.run("nft", &[&format!("add rule inet t i {rule} drop")]);
+    }
+}
+
+/// Hears of the end of sockets in this thread's namespace, as the source does: of what it has heard, the source has too. A
+/// source that hears late takes what has gone for closed, however it ended.
+struct Ends(NetlinkSocket);
+
+impl Ends {
+    fn new() -> Self {
+        let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, PATIENCE).unwrap();
+        for group in [TCP_DESTROY, TCP_DESTROY_V6] {
+            socket.join(group).unwrap();
+        }
+        Self(socket)
+    }
+
+    /// Waits for so many ends of connections.
+    fn wait(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            let datagram = self.0.receive().unwrap();
+            parse_event(datagram, |record| left -= usize::from(!record.peer.ip().is_unspecified())).unwrap();
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What became of connections, and what they carried: between two cycles, before the agent, by resets from either end.
 
 use super::{
-    INCOMING, Numbers, OUTGOING, Pair, Probe, abort, aborted, begin, close, connection, listener, lose, send,
+    Ends, INCOMING, Numbers, OUTGOING, Pair, Probe, abort, aborted, begin, close, connection, listener, lose,
+    send,
 };
 use crate::support::{Namespace, eventually};
 use std::io::Write;
@@ -119,7 +120,9 @@ fn ended(known: bool, address: &str, end: impl Fn(Pair) + Sync) -> Option<[[f64;
         if known {
             assert_eq!(events(&probe.read()), [[1.0, 0.0, 0.0, 0.0]; 2]);
         }
+        let mut ends = Ends::new();
         end(pair);
+        ends.wait(2);
         let numbers = probe.until("both ends are over", |numbers| {
             numbers.sum("tcp.connections", &["event=closed"])
                 + numbers.sum("tcp.connections", &["event=reset"])
@@ -252,8 +255,10 @@ fn connections_that_nobody_accepted_are_reset_with_their_listener() {
                 let numbers = probe.until("all are open", |numbers| numbers.became("opened", &[]) == 6.0);
                 assert_eq!(numbers.sum("tcp.listen.queue.usage", &[INCOMING]), 3.0);
             }
+            let mut ends = Ends::new();
             drop(listener);
             clients.into_iter().for_each(aborted);
+            ends.wait(6);
             let numbers = probe.until("all are over", |numbers| numbers.became("reset", &[]) == 6.0);
             assert_eq!(events(&numbers), [[3.0, 0.0, 3.0, 0.0]; 2], "known: {known}");
             consistent(&numbers);
@@ -275,7 +280,9 @@ fn who_does_not_answer_any_more_is_reset_by_time_out() {
         client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let error = std::io::Read::read(&mut client, &mut [0]).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        let mut ends = Ends::new();
         drop(client);
+        ends.wait(1);
         let numbers = probe.until("it is over", |numbers| {
             numbers.became("opened", &[OUTGOING]) == 1.0 && numbers.became("reset", &[]) == 1.0
         });
@@ -293,7 +300,9 @@ fn what_has_ended_and_is_not_closed_is_counted_once() {
         let mut probe = Probe::at(&namespace, "{}");
         let (client, server) = connection(&listener, "127.0.0.1:4000");
         probe.read();
+        let mut ends = Ends::new();
         abort(client);
+        ends.wait(1);
         eventually("the reset is there", || server.take_error().unwrap().is_some());
         // The server's process has not noticed for many cycles, in which no dump has its socket any more.
         for _ in 0..5 {
