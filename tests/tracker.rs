@@ -625,9 +625,11 @@ fn what_was_there_before_is_counted_from_where_it_stands() {
 fn counters_of_32_bits_wrap_and_go_on() {
     let mut tracked = Tracked::started(&[GroupBy::ServicePort], 500);
     let mut connection = Connection::new(1, 80, 50_000);
-    connection.now.retransmits = WIDTH - 1;
-    tracked.dump(&[connection]);
-    assert_eq!(tracked.sum().retransmits, WIDTH - 1);
+    for retransmits in [WIDTH / 3, WIDTH / 3 * 2, WIDTH - 1] {
+        connection.now.retransmits = retransmits;
+        tracked.dump(&[connection]);
+        assert_eq!(tracked.sum().retransmits, retransmits);
+    }
     connection.now.retransmits = WIDTH + 4;
     tracked.dump(&[connection]);
     assert_eq!(tracked.sum().retransmits, WIDTH + 4);

@@ -23,6 +23,7 @@ const NO_GROUP: u32 = u32::MAX;
 
 /// What is remembered of a socket: 88 bytes.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a byte of what there are many of, and independent")]
 struct Remembered {
     before: Before,
     group: u32,
@@ -76,14 +77,14 @@ struct Namespace {
     listeners: Listeners,
     /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
     servers: HashMap<u16, Server>,
-    /// The last complete dump.
+    /// Number of the latest dump, be it complete or not.
     dump: u32,
+    /// Number of the latest that was complete, and of the one that was so before it; 0 for none.
+    complete: [u32; 2],
     /// A dump is being read.
     reading: bool,
     /// Cookies that ended while it is.
     ended: HashSet<u64>,
-    /// The latest dump was complete.
-    complete: bool,
     /// Events were lost since the last complete dump: what the next does not have has ended.
     lost: bool,
 }
@@ -156,7 +157,9 @@ impl Tracker {
 
     /// Begins a dump of a network namespace.
     pub fn begin(&mut self, namespace: u32) {
-        self.namespaces.entry(namespace).or_default().reading = true;
+        let space = self.namespaces.entry(namespace).or_default();
+        space.reading = true;
+        space.dump = space.dump.saturating_add(1); // enough for a dump a second in 136 years
     }
 
     /// Takes who listens there; they come before the rest, which is told by them who opened it.
@@ -172,7 +175,7 @@ impl Tracker {
         if space.ended.contains(&record.cookie) {
             return None; // the dump is older than the event
         }
-        let (dump, first) = (space.dump.wrapping_add(1), space.dump == 0);
+        let (dump, first) = (space.dump, !space.read());
         let look = look(record)?;
         // One that had ended and is there again was connected anew.
         if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.gone) {
@@ -221,10 +224,9 @@ impl Tracker {
         if let Some(space) = self.namespaces.get_mut(&namespace) {
             space.reading = false;
             space.ended = HashSet::new();
-            space.complete = complete;
             if complete {
-                // 0 means that there was no dump yet.
-                space.dump = space.dump.wrapping_add(1).max(1);
+                let [latest, _] = space.complete;
+                space.complete = [space.dump, latest];
             }
         }
     }
@@ -241,10 +243,10 @@ impl Tracker {
             if known.gone {
                 return !space.lost;
             }
-            let missed = i64::from(space.dump) - i64::from(known.dump);
+            let [latest, before] = space.complete;
             // The event of a connection may still be on its way; nobody tells of the others.
-            let patience = i64::from(events && !space.lost && matches!(known.before, Before::Connection(_)));
-            let there = missed <= patience;
+            let told = events && !space.lost && matches!(known.before, Before::Connection(_));
+            let there = known.dump >= if told { before } else { latest };
             if !there {
                 // The queue of who does not listen any more is nobody's.
                 let connection = |waiting: &Waiting| matches!(waiting.look, Look::Connection(_));
@@ -255,12 +257,13 @@ impl Tracker {
                 let event = if known.established { Event::Closed } else { Event::Failed };
                 leave(groups, known, now, Some(event));
                 // A connection is out of the dump when it is over, and its event comes when its process closes it.
-                known.gone = patience > 0 && known.group != NO_GROUP;
+                known.gone = told && known.group != NO_GROUP;
             }
             there || known.gone
         });
         for space in self.namespaces.values_mut() {
-            space.lost &= !space.complete;
+            let [latest, _] = space.complete;
+            space.lost &= latest != space.dump;
         }
         self.groups.retire(now);
         if self.sockets.capacity() > 4 * self.sockets.len().max(1024) {
@@ -282,7 +285,7 @@ impl Tracker {
         let Some(tcp) = record.tcp else { return false };
         let sample = Sample::of(tcp);
         let known = self.sockets.remove(&record.cookie);
-        if known.is_none() && space.dump == 0 {
+        if known.is_none() && !space.read() {
             return false; // it was there before us, as far as we know
         }
         if known.is_none() && record.peer.ip().is_unspecified() {
@@ -311,13 +314,12 @@ impl Tracker {
         }
         if known.group == NO_GROUP {
             // Nobody looks for the process of what has ended.
-            match waiting {
-                Some(waiting) => settle(&mut self.groups, &mut known, &waiting, now),
-                None => {
-                    let traits = space.traits_of_ended(namespace, record);
-                    known.incoming = traits.direction == Some(Direction::Incoming);
-                    enter(&mut self.groups, &mut known, &traits, false, now);
-                }
+            if let Some(waiting) = waiting {
+                settle(&mut self.groups, &mut known, &waiting, now);
+            } else {
+                let traits = space.traits_of_ended(namespace, record);
+                known.incoming = traits.direction == Some(Direction::Incoming);
+                enter(&mut self.groups, &mut known, &traits, false, now);
             }
         }
         let reset_here = record.peer.port() == 0;
@@ -385,6 +387,11 @@ impl Tracker {
 }
 
 impl Namespace {
+    /// Whether there was a complete dump, so that what comes is new.
+    fn read(&self) -> bool {
+        self.complete != [0, 0]
+    }
+
     /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
     /// peer belonged, most likely, to whoever listens on its port.
     fn traits_of_ended(&self, namespace: u32, record: &Record<'_>) -> Traits {
