@@ -202,7 +202,7 @@ fn counters_never_fall_while_sockets_come_and_go_under_two_readers() {
             let mut cycles = 0_usize;
             while Instant::now() < until || cycles < 100 {
                 let numbers = probe.read();
-                let before = &mut seen[usize::from(cycles % 3 == 0)];
+                let before = &mut seen[usize::from(cycles.is_multiple_of(3))];
                 assert_eq!(falls(before, &numbers), [] as [String; 0]);
                 let [opened, closed, reset, _] = numbers.events(&[]);
                 assert_eq!(opened - closed - reset, numbers.sum("tcp.connection.count", &[]));

@@ -1,6 +1,6 @@
 //! How many sockets there are by state, what waits in queues, and what was dropped.
 
-use super::{INCOMING, Numbers, Pair, Probe, begin, close, connection, listener, lose};
+use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, begin, close, connection, listener, lose, send};
 use crate::support::{Namespace, eventually};
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -67,8 +67,11 @@ fn six_sockets_of_three_kinds_of_addresses_are_six_in_the_source() {
     });
 }
 
-/// Sockets in every state that TCP has, and how many there are.
-fn every_state(namespace: &Namespace) -> (Vec<Pair>, Vec<Box<dyn Send>>, BTreeMap<&'static str, f64>) {
+/// How many sockets are in each state.
+type Counts = BTreeMap<&'static str, f64>;
+
+/// Sockets in every state that TCP has, as long as the value lasts, and how many there are.
+fn every_state(namespace: &Namespace) -> (Vec<Box<dyn Send>>, Counts) {
     lose(
         namespace,
         &[
@@ -123,12 +126,13 @@ fn every_state(namespace: &Namespace) -> (Vec<Pair>, Vec<Box<dyn Send>>, BTreeMa
             ("listen", 6.0),
             ("closing", 1.0),
         ];
-        (pairs, kept, expected.into())
+        kept.push(Box::new(pairs));
+        (kept, expected.into())
     })
 }
 
 /// What `ss` says, in our words.
-fn said_by_ss(namespace: &Namespace) -> BTreeMap<&'static str, f64> {
+fn said_by_ss(namespace: &Namespace) -> Counts {
     let printed = namespace.run("ss", &["-Htan"]);
     let mut counts: BTreeMap<&str, f64> = STATES.iter().map(|state| (*state, 0.0)).collect();
     for line in printed.lines() {
@@ -151,14 +155,14 @@ fn said_by_ss(namespace: &Namespace) -> BTreeMap<&'static str, f64> {
     counts
 }
 
-fn counts(numbers: &Numbers) -> BTreeMap<&'static str, f64> {
+fn counts(numbers: &Numbers) -> Counts {
     STATES.iter().map(|state| (*state, numbers.state(state, &[]))).collect()
 }
 
 #[test]
 fn every_state_is_counted_as_ss_counts_it() {
     let Some(namespace) = Namespace::new() else { return };
-    let (pairs, kept, expected) = every_state(&namespace);
+    let (kept, expected) = every_state(&namespace);
     eventually("every socket is in its state", || said_by_ss(&namespace) == expected);
     for filter in ["", "not dport = :9", "src 127.0.0.0/8"] {
         let numbers = namespace.inside(|| Probe::new(&format!("filter: '{filter}'")).read());
@@ -170,7 +174,7 @@ fn every_state_is_counted_as_ss_counts_it() {
     let mut left: BTreeMap<&str, f64> = STATES.iter().map(|state| (*state, 0.0)).collect();
     left.extend([("time_wait", 1.0), ("close_wait", 2.0)]);
     assert_eq!(counts(&some), left);
-    drop((pairs, kept));
+    drop(kept);
 }
 
 fn udp(numbers: &Numbers, state: &str, family: &str) -> f64 {
@@ -272,5 +276,48 @@ fn three_wait_where_two_may_and_a_fourth_is_counted_as_overflow() {
         let numbers = probe.read();
         assert_eq!(numbers.series("tcp.listen.queue.usage", &labels).count(), 0);
         drop((waiting, accepted));
+    });
+}
+
+/// The sum of a number that `ss` prints with a word, of the lines of one side.
+fn printed(lines: &[&str], word: &str) -> f64 {
+    let numbers = lines.iter().flat_map(|line| line.split_ascii_whitespace()).filter_map(|part| {
+        let (name, number) = part.split_once(':')?;
+        (name == word).then(|| number.parse::<f64>().unwrap())
+    });
+    numbers.fold(0.0, |sum, number| sum + number)
+}
+
+#[test]
+fn ss_has_the_same_bytes_and_states_of_a_busy_namespace() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("[::]:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut kept = Vec::new();
+        for number in 1..=60 {
+            let mut pair = connection(&listener, ["127.0.0.1:4000", "[::1]:4000"][number % 2]);
+            send(&mut pair.0, &mut pair.1, number * 100);
+            send(&mut pair.1, &mut pair.0, number * 7);
+            if number % 5 == 0 {
+                pair.0.shutdown(Shutdown::Write).unwrap();
+                eventually("the end is there", || pair.1.peek(&mut [0]).is_ok_and(|bytes| bytes == 0));
+            }
+            kept.push(pair);
+        }
+        // An end is acknowledged with some delay.
+        eventually("every end is acknowledged", || said_by_ss(&namespace)["fin_wait_2"] == 12.0);
+        let numbers = probe.read();
+        let text = namespace.run("ss", &["-tinmoeHO"]);
+        let (incoming, outgoing): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.split_ascii_whitespace().nth(3).unwrap().ends_with(":4000"));
+        assert_eq!((incoming.len(), outgoing.len()), (60, 60), "{text}");
+        for (side, lines) in [(INCOMING, &incoming), (OUTGOING, &outgoing)] {
+            let sent = printed(lines, "bytes_sent") - printed(lines, "bytes_retrans");
+            assert_eq!(numbers.io(&[side]), [sent, printed(lines, "bytes_received")], "{side}");
+            assert_eq!(numbers.sum("tcp.connection.count", &[side]), 60.0);
+        }
+        assert_eq!(counts(&numbers), said_by_ss(&namespace));
+        assert_eq!(numbers.state("close_wait", &[]), 12.0);
     });
 }
