@@ -705,6 +705,7 @@ fn a_value_whose_last_group_has_ended_makes_room() {
     tracked.dump(&[first, Connection::new(2, 2, 50_000)]);
     assert!(tracked.group(Label::ServicePort, OTHER).is_some(), "there is room for one port");
     tracked.closed(&Connection { ended: Some(End::InOrder), ..first });
+    tracked.tracker.groups.observed();
     tracked.now += GROUP_IDLE;
     tracked.dump(&[Connection::new(2, 2, 50_000)]);
     assert!(tracked.group(Label::ServicePort, "1").is_none());
@@ -721,10 +722,11 @@ fn a_group_in_which_nothing_is_left_ends_after_a_while() {
     tracked.dump(&[connection]);
     assert!(tracked.group(Label::ServicePort, "80").is_some(), "it has a connection");
     tracked.closed(&Connection { ended: Some(End::InOrder), ..connection });
-    tracked.now += GROUP_IDLE.saturating_sub(Duration::from_secs(1));
+    tracked.now += 2 * GROUP_IDLE;
     tracked.dump(&[]);
-    assert!(tracked.group(Label::ServicePort, "80").is_some(), "what happened last is still to be seen");
-    tracked.now += Duration::from_secs(1);
+    assert!(tracked.group(Label::ServicePort, "80").is_some(), "what happened last was not observed yet");
+    tracked.tracker.groups.observed();
+    tracked.now += GROUP_IDLE;
     tracked.dump(&[]);
     assert!(tracked.group(Label::ServicePort, "80").is_none());
 }
@@ -733,7 +735,7 @@ fn a_group_in_which_nothing_is_left_ends_after_a_while() {
 fn a_namespace_that_is_gone_takes_its_groups_along() {
     let mut tracked = Tracked::started(&[GroupBy::ServicePort], 500);
     tracked.dump(&[Connection::new(1, 80, 50_000)]);
-    tracked.tracker.forget(HERE);
+    tracked.tracker.forget(HERE, Instant::now());
     assert!(tracked.tracker.is_empty());
     assert_eq!(tracked.tracker.groups.iter().count(), 0);
 }

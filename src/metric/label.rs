@@ -243,6 +243,8 @@ closed_set! {
         Track = "track",
         /// Ports of services.
         ServicePort = "service_port",
+        /// Groups of peers.
+        PeerGroup = "peer_group",
         /// Control groups.
         Cgroup = "cgroup",
         /// Containers.

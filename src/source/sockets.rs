@@ -41,6 +41,7 @@ pub mod peers;
 mod places;
 pub mod process;
 pub mod select;
+mod socket;
 pub mod space;
 pub mod states;
 pub mod tcp_info;
@@ -241,7 +242,8 @@ impl Sockets {
     }
 
     fn observe(&mut self, out: &mut Readings) {
-        let tracker = self.shared.tracker();
+        let mut tracker = self.shared.tracker();
+        tracker.groups.observed();
         for group in tracker.groups.iter() {
             group.totals.observe(&group.labels, out);
         }
@@ -268,6 +270,11 @@ impl Source for Sockets {
         let mut open = shared_places.lock().unwrap_or_else(PoisonError::into_inner);
         open.refresh(&self.settings, &self.shared, out)?;
         self.shared.tracker().begin_cycle();
+        // A cycle that failed may have left something.
+        self.top.clear();
+        if let Some(classic) = &mut self.classic {
+            classic.clear();
+        }
         // What is looked for among the processes, and there.
         let mut there = HashSet::new();
         let mut failed: Vec<(Arc<str>, SourceError)> = Vec::new();

@@ -106,6 +106,11 @@ impl Classic {
         Arc::clone(&self.rtt)
     }
 
+    /// Forgets the candidates of a cycle that was not finished.
+    pub fn clear(&mut self) {
+        self.candidates.clear();
+    }
+
     /// Takes a connection, if it may be shown; whether its processes are to be found.
     pub fn take(&mut self, record: &Record<'_>, since: Option<Since>) -> bool {
         let Some(tcp) = record.tcp else { return false };

@@ -28,7 +28,7 @@ pub const UNKNOWN: &str = "~unknown";
 const KEYS: [(GroupBy, Label, Option<label::Key>, usize); 8] = [
     (GroupBy::Direction, Label::Direction, None, 1),
     (GroupBy::ServicePort, Label::ServicePort, Some(label::Key::ServicePort), 4),
-    (GroupBy::PeerGroup, Label::PeerGroup, None, 1),
+    (GroupBy::PeerGroup, Label::PeerGroup, Some(label::Key::PeerGroup), 1),
     (GroupBy::Cgroup, Label::Cgroup, Some(label::Key::Cgroup), 2),
     (GroupBy::Container, Label::ContainerId, Some(label::Key::Container), 2),
     (GroupBy::Process, Label::ProcessName, Some(label::Key::Process), 2),
@@ -134,9 +134,9 @@ impl Values {
     }
 
     /// Forgets a value that no group has any more.
-    fn release(&mut self, code: u32, groups: u32) {
+    fn release(&mut self, code: u32) {
         if let Some((text, used)) = self.used.get_mut(&code) {
-            *used = used.saturating_sub(groups);
+            *used = used.saturating_sub(1);
             if *used == 0 {
                 let text = Arc::clone(text);
                 self.codes.remove(&text);
@@ -157,6 +157,8 @@ pub struct Group {
     /// Sockets that are in it.
     pub sockets: usize,
     touched: Instant,
+    /// What it counted was observed since.
+    observed: bool,
 }
 
 /// The groups there are.
@@ -260,13 +262,18 @@ impl Groups {
         if let Some(number) = self.numbers.get(&code) {
             return *number;
         }
-        // One for all network namespaces, and it does not count towards the limit.
-        let rest = Code { namespace: u32::MAX, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
+        // One for all network namespaces, and it does not count towards the limit. Where those have no names, it is also
+        // that of sockets of which each value is over its limit.
+        let namespace = if self.namespaces.is_empty() { code.namespace } else { u32::MAX };
+        let rest = Code { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
+        if code == rest {
+            return self.add(rest, now);
+        }
         let groups = self.all.len() - usize::from(self.numbers.contains_key(&rest));
+        // Its values are held before others make room, which might have been the last to have them.
+        self.take(code);
         if groups >= self.limit && !self.make_room(rest) {
-            for (values, code) in self.values.iter_mut().zip(code.values) {
-                values.release(code, 0);
-            }
+            self.release(code);
             *self.left_out.entry(label::Key::Group).or_default() += 1;
             return match self.numbers.get(&rest) {
                 Some(number) => *number,
@@ -277,11 +284,9 @@ impl Groups {
     }
 
     fn add(&mut self, code: Code, now: Instant) -> u32 {
-        let mut labels = Vec::new();
-        for ((values, code), (_, label, ..)) in self.values.iter_mut().zip(code.values).zip(KEYS) {
-            values.take(code);
-            labels.extend(values.text(code).map(|text| (label, text)));
-        }
+        let values = self.values.iter().zip(code.values).zip(KEYS);
+        let mut labels: Vec<(Label, Arc<str>)> =
+            values.filter_map(|((values, code), (_, label, ..))| Some((label, values.text(code)?))).collect();
         if !self.namespaces.is_empty() {
             let name = self.namespaces.get(&code.namespace);
             labels.push((Label::Netns, name.map_or_else(|| OTHER.into(), Arc::clone)));
@@ -289,14 +294,28 @@ impl Groups {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.numbers.insert(code, number);
-        self.all.insert(number, Group { code, labels, totals: Totals::default(), sockets: 0, touched: now });
+        let totals = Totals::default();
+        self.all.insert(number, Group { code, labels, totals, sockets: 0, touched: now, observed: false });
         number
     }
 
+    fn take(&mut self, code: Code) {
+        for (values, code) in self.values.iter_mut().zip(code.values) {
+            values.take(code);
+        }
+    }
+
+    fn release(&mut self, code: Code) {
+        for (values, code) in self.values.iter_mut().zip(code.values) {
+            values.release(code);
+        }
+    }
+
     /// Ends the group that has been without a socket for longest, other than the one for the rest; `false` where each
-    /// has one.
+    /// has one, or something that nobody has seen yet.
     fn make_room(&mut self, rest: Code) -> bool {
-        let empty = self.all.iter().filter(|(_, group)| group.sockets == 0 && group.code != rest);
+        let over = |group: &Group| group.sockets == 0 && group.observed && group.code != rest;
+        let empty = self.all.iter().filter(|(_, group)| over(group));
         let oldest = empty.min_by_key(|(_, group)| group.touched).map(|(number, _)| *number);
         oldest.is_some_and(|number| {
             self.end(number);
@@ -307,9 +326,7 @@ impl Groups {
     fn end(&mut self, number: u32) {
         if let Some(group) = self.all.remove(&number) {
             self.numbers.remove(&group.code);
-            for (values, code) in self.values.iter_mut().zip(group.code.values) {
-                values.release(code, 1);
-            }
+            self.release(group.code);
         }
     }
 
@@ -317,13 +334,23 @@ impl Groups {
     pub fn at(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
         let group = self.all.get_mut(&number)?;
         group.touched = now;
+        group.observed = false;
         Some(group)
     }
 
-    /// Ends the groups in which nothing was left for a while.
+    /// Notes that every group is being observed.
+    pub fn observed(&mut self) {
+        for group in self.all.values_mut() {
+            group.observed = true;
+        }
+    }
+
+    /// Ends the groups in which nothing was left for a while, and of which nothing is to be seen any more.
     pub fn retire(&mut self, now: Instant) {
         let over = |group: &Group| {
-            group.sockets == 0 && now.saturating_duration_since(group.touched) >= timeouts::GROUP_IDLE
+            group.sockets == 0
+                && group.observed
+                && now.saturating_duration_since(group.touched) >= timeouts::GROUP_IDLE
         };
         let ended: Vec<u32> =
             self.all.iter().filter(|(_, group)| over(group)).map(|(number, _)| *number).collect();

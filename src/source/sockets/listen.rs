@@ -72,6 +72,12 @@ impl Listeners {
             || self.before.as_ref().is_some_and(|before| before.has(family, local))
     }
 
+    /// The ports that are listened on, or were at the look before.
+    pub fn ports(&self) -> HashSet<u16> {
+        let now = self.any.iter().map(|(_, port)| *port).chain(self.at.iter().map(SocketAddr::port));
+        now.chain(self.before.iter().flat_map(|before| before.ports())).collect()
+    }
+
     /// How many addresses are listened on now.
     pub fn len(&self) -> usize {
         self.any.len() + self.at.len()

@@ -9,9 +9,9 @@ use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::source::{SourceError, netns};
 use crate::timeouts;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A network namespace that is read.
 pub(super) struct Place {
@@ -29,6 +29,8 @@ pub(super) struct Places {
     open: HashMap<(u64, u64), Place>,
     next: u32,
     read: Option<Instant>,
+    /// The longest time between two cycles so far.
+    longest: Duration,
 }
 
 /// Stands for the agent's own network namespace.
@@ -42,7 +44,10 @@ impl Places {
         shared: &Shared,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
-        self.read = Some(Instant::now());
+        let now = Instant::now();
+        if let Some(read) = self.read.replace(now) {
+            self.longest = self.longest.max(now.saturating_duration_since(read));
+        }
         let open = || {
             let space = Space::open(&settings.filter)?;
             let listening = if settings.close_events { Some(listen(&space)?) } else { None };
@@ -56,8 +61,10 @@ impl Places {
             return Ok(());
         }
         let found = netns::find(&settings.netns);
-        let there: HashSet<(u64, u64)> = found.namespaces.iter().map(|namespace| namespace.file).collect();
-        self.close(shared, |file| !there.contains(file));
+        let there: HashMap<(u64, u64), Arc<str>> =
+            found.namespaces.iter().map(|namespace| (namespace.file, Arc::clone(&namespace.label))).collect();
+        // One that goes by another name now begins anew under it.
+        self.close(shared, |file, place| there.get(file) != place.label.as_ref());
         let source = (Label::Source, Arc::from(SPEC.name));
         out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, &[source], found.left_out as u64);
         for (label, error) in found.missing {
@@ -109,20 +116,21 @@ impl Places {
         places
     }
 
-    /// Closes all of them if nobody has collected for long.
+    /// Closes all of them if nobody has collected for long, and for longer than was usual so far.
     pub(super) fn close_forgotten(&mut self, shared: &Shared) {
-        if self.read.is_some_and(|read| read.elapsed() >= timeouts::NAMESPACE_HELD) {
-            self.close(shared, |_| true);
+        let long = timeouts::NAMESPACE_HELD.max(self.longest * 3);
+        if self.read.is_some_and(|read| read.elapsed() >= long) {
+            self.close(shared, |_, _| true);
         }
     }
 
     /// Closes network namespaces, and ends what was counted in them.
-    fn close(&mut self, shared: &Shared, gone: impl Fn(&(u64, u64)) -> bool) {
+    fn close(&mut self, shared: &Shared, gone: impl Fn(&(u64, u64), &Place) -> bool) {
         self.open.retain(|file, place| {
-            let gone = gone(file);
+            let gone = gone(file, place);
             if gone {
                 shared.remove(place.number);
-                shared.tracker().forget(place.number);
+                shared.tracker().forget(place.number, Instant::now());
             }
             !gone
         });

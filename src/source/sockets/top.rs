@@ -65,6 +65,11 @@ impl Top {
         );
     }
 
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        self.flows.clear();
+    }
+
     /// Observes them, and begins anew.
     pub fn observe(&mut self, out: &mut Readings) {
         for flow in std::mem::take(&mut self.flows) {

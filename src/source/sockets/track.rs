@@ -9,50 +9,18 @@
 //! - what is there in the first dump of a network namespace was there before us: it is counted from where it stands.
 //!   What comes later is counted from nothing.
 
-use super::diag::{Memory, Record, State};
+use super::diag::Record;
 use super::group::{Groups, Traits};
 use super::listen::{Direction, Listeners};
-use super::total::{Counters, Sample, grown};
+use super::socket::{
+    Before, Look, NO_GROUP, Remembered, before, count, enter, established, finish, in_order, leave, look,
+    traits,
+};
+use super::total::{Counters, Sample};
 use crate::metric::label::{Event, Key};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// A socket whose group is not known yet.
-const NO_GROUP: u32 = u32::MAX;
-
-/// What is remembered of a socket: 88 bytes.
-#[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a byte of what there are many of, and independent")]
-struct Remembered {
-    before: Before,
-    group: u32,
-    namespace: u32,
-    /// The last dump of its namespace that had it.
-    dump: u32,
-    established: bool,
-    selected: bool,
-    /// The peer opened it, as far as could be told when it came: at its end less can be.
-    incoming: bool,
-    /// It has ended and was counted so; its event is still to come, for its process has not closed it.
-    gone: bool,
-}
-
-/// What a socket had counted when it was last looked at.
-#[derive(Debug)]
-enum Before {
-    Connection(Counters),
-    /// A socket that listens, or one of UDP: what it had dropped.
-    Drops(u32),
-}
-
-/// What a look at a socket found.
-#[derive(Debug, Clone, Copy)]
-enum Look {
-    Connection(Sample),
-    Listener { usage: u64, limit: u64, drops: Option<u32> },
-    Datagrams { drops: u32 },
-}
 
 /// A socket that waits for its process to be found.
 #[derive(Debug)]
@@ -85,6 +53,8 @@ struct Namespace {
     reading: bool,
     /// Cookies that ended while it is.
     ended: HashSet<u64>,
+    /// A dump had more than could be remembered: what is not remembered may have been there before.
+    overfull: [bool; 2],
     /// Events were lost since the last complete dump: what the next does not have has ended.
     lost: bool,
 }
@@ -166,16 +136,18 @@ impl Tracker {
     pub fn listen(&mut self, namespace: u32, listeners: Listeners) {
         let space = self.namespaces.entry(namespace).or_default();
         space.listeners = listeners.after(std::mem::take(&mut space.listeners));
+        let ports = space.listeners.ports();
+        space.servers.retain(|port, _| ports.contains(port));
     }
 
     /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since is for whoever
     /// shows single flows.
     pub fn see(&mut self, namespace: u32, record: &Record<'_>, owner: &Found, now: Instant) -> Option<Since> {
-        let space = self.namespaces.get(&namespace)?;
+        let space = self.namespaces.get_mut(&namespace)?;
         if space.ended.contains(&record.cookie) {
             return None; // the dump is older than the event
         }
-        let (dump, first) = (space.dump, !space.read());
+        let (dump, old) = (space.dump, !space.read() || space.overflowed());
         let look = look(record)?;
         // One that had ended and is there again was connected anew.
         if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.gone) {
@@ -194,11 +166,13 @@ impl Tracker {
         }
         if self.sockets.len() >= self.limit {
             self.groups.leave_out(Key::Track);
+            let [_, before] = space.overfull;
+            space.overfull = [true, before];
             return None;
         }
         let traits = traits(namespace, record, &space.listeners, owner);
         let mut known = Remembered {
-            before: before(&look, first),
+            before: before(&look, old),
             group: NO_GROUP,
             namespace,
             dump,
@@ -209,10 +183,10 @@ impl Tracker {
         };
         let mut since = None;
         if self.waits {
-            self.waiting.insert(record.cookie, Waiting { traits, look, old: first });
+            self.waiting.insert(record.cookie, Waiting { traits, look, old });
         } else {
             serve(&mut self.namespaces, &look, &traits);
-            enter(&mut self.groups, &mut known, &traits, first && established(&look), now);
+            enter(&mut self.groups, &mut known, &traits, old && established(&look), now);
             since = count(&mut self.groups, &mut known, &look, now);
         }
         self.sockets.insert(record.cookie, known);
@@ -227,6 +201,8 @@ impl Tracker {
             if complete {
                 let [latest, _] = space.complete;
                 space.complete = [space.dump, latest];
+                let [now, _] = space.overfull;
+                space.overfull = [false, now];
             }
         }
     }
@@ -244,9 +220,11 @@ impl Tracker {
                 return !space.lost;
             }
             let [latest, before] = space.complete;
-            // The event of a connection may still be on its way; nobody tells of the others.
-            let told = events && !space.lost && matches!(known.before, Before::Connection(_));
-            let there = known.dump >= if told { before } else { latest };
+            // The event of a connection may still be on its way. Of the others nobody tells, but a dump may pass one over
+            // where its neighbour ends.
+            let connection = matches!(known.before, Before::Connection(_));
+            let told = events && !space.lost && connection;
+            let there = known.dump >= if told || !connection { before } else { latest };
             if !there {
                 // The queue of who does not listen any more is nobody's.
                 let connection = |waiting: &Waiting| matches!(waiting.look, Look::Connection(_));
@@ -291,6 +269,10 @@ impl Tracker {
         if known.is_none() && record.peer.ip().is_unspecified() {
             return false; // it listened, or was never used
         }
+        if known.is_none() && space.overflowed() {
+            self.groups.leave_out(Key::Track);
+            return false; // it may be one of those that there was no room for
+        }
         let waiting = self.waiting.remove(&record.cookie);
         let mut known = known.unwrap_or_else(|| Remembered {
             before: Before::Connection(Counters::default()),
@@ -304,7 +286,7 @@ impl Tracker {
         });
         if known.gone {
             if record.peer.port() != 0 {
-                finish(&mut self.groups, &known, &sample, now);
+                finish(&mut self.groups, &mut known, &sample, now);
             }
             return known.selected;
         }
@@ -324,7 +306,7 @@ impl Tracker {
         }
         let reset_here = record.peer.port() == 0;
         if !reset_here {
-            finish(&mut self.groups, &known, &sample, now);
+            finish(&mut self.groups, &mut known, &sample, now);
         }
         if sample.established && !known.established {
             known.established = true;
@@ -378,9 +360,18 @@ impl Tracker {
     }
 
     /// Forgets a network namespace that is gone, its groups included.
-    pub fn forget(&mut self, namespace: u32) {
+    pub fn forget(&mut self, namespace: u32, now: Instant) {
         self.namespaces.remove(&namespace);
-        self.sockets.retain(|_, known| known.namespace != namespace);
+        let groups = &mut self.groups;
+        self.sockets.retain(|_, known| {
+            let there = known.namespace != namespace;
+            if !there && !known.gone {
+                // Some are in the group for the rest, which stays.
+                let event = if known.established { Event::Closed } else { Event::Failed };
+                leave(groups, known, now, Some(event));
+            }
+            there
+        });
         self.waiting.retain(|_, waiting| waiting.traits.namespace != namespace);
         self.groups.forget(namespace);
     }
@@ -390,6 +381,11 @@ impl Namespace {
     /// Whether there was a complete dump, so that what comes is new.
     fn read(&self) -> bool {
         self.complete != [0, 0]
+    }
+
+    /// Whether there was no room for all that the latest dumps had.
+    fn overflowed(&self) -> bool {
+        self.overfull.contains(&true)
     }
 
     /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
@@ -416,156 +412,8 @@ fn serve(namespaces: &mut HashMap<u32, Namespace>, look: &Look, traits: &Traits)
     }
 }
 
-/// What there is to count of a socket.
-fn look(record: &Record<'_>) -> Option<Look> {
-    let drops = record.memory.and_then(Memory::drops);
-    match record.state {
-        State::Listen => Some(Look::Listener {
-            usage: record.receive_queue.into(),
-            limit: record.write_queue.into(),
-            drops,
-        }),
-        // Not sockets yet, or not any more: they are counted by state.
-        State::TimeWait | State::SynRecv | State::NewSynRecv | State::BoundInactive => None,
-        _ => match (record.tcp, drops) {
-            (Some(tcp), _) => Some(Look::Connection(Sample::of(tcp))),
-            (None, Some(drops)) => Some(Look::Datagrams { drops }),
-            (None, None) => None,
-        },
-    }
-}
-
-/// What a socket is counted from: where it stands, if it was there before us, and nothing otherwise.
-fn before(look: &Look, old: bool) -> Before {
-    match look {
-        Look::Connection(sample) if old => Before::Connection(sample.counters),
-        Look::Connection(_) => Before::Connection(Counters::default()),
-        Look::Listener { drops: Some(drops), .. } | Look::Datagrams { drops } if old => Before::Drops(*drops),
-        Look::Listener { .. } | Look::Datagrams { .. } => Before::Drops(0),
-    }
-}
-
-fn traits(namespace: u32, record: &Record<'_>, listeners: &Listeners, owner: &Found) -> Traits {
-    let mut traits = Traits {
-        namespace,
-        direction: None,
-        port: Some(record.local.port()),
-        peer: None,
-        family: record.family,
-        uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
-        cgroup: owner.cgroup.clone(),
-        process: owner.process.clone(),
-    };
-    if record.state == State::Listen {
-        traits.direction = Some(Direction::Incoming);
-    } else if !record.peer.ip().is_unspecified() {
-        traits.peer = Some(record.peer.ip());
-        if record.tcp.is_some() {
-            let direction = listeners.direction(record);
-            traits.direction = Some(direction);
-            if direction == Direction::Outgoing {
-                // The kernel has forgotten the port of what was refused or reset from here.
-                traits.port = Some(record.peer.port()).filter(|port| *port != 0);
-            }
-        } else {
-            traits.port = Some(record.peer.port());
-        }
-    }
-    traits
-}
-
-/// Whether a look found a connection that was made.
-fn established(look: &Look) -> bool {
-    matches!(look, Look::Connection(sample) if sample.established)
-}
-
-/// Puts a socket into its group; `open` says that it was a connection before it was looked at.
-fn enter(groups: &mut Groups, known: &mut Remembered, traits: &Traits, open: bool, now: Instant) {
-    known.group = groups.of(traits, now);
-    known.established = open;
-    if let Some(group) = groups.at(known.group, now) {
-        group.sockets += 1;
-        group.totals.open += u64::from(open);
-    }
-}
-
 /// Puts a socket that has waited into its group, and counts what was seen of it meanwhile.
 fn settle(groups: &mut Groups, known: &mut Remembered, waiting: &Waiting, now: Instant) {
     enter(groups, known, &waiting.traits, waiting.old && established(&waiting.look), now);
     count(groups, known, &waiting.look, now);
-}
-
-/// Counts what a socket did since it was last looked at.
-fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, now: Instant) -> Option<Since> {
-    let group = groups.at(known.group, now)?;
-    match (look, &mut known.before) {
-        (Look::Connection(sample), Before::Connection(before)) => {
-            if sample.established && !known.established {
-                known.established = true;
-                group.totals.note(Event::Opened);
-                group.totals.open += 1;
-            }
-            let progress = group.totals.count(before, sample, false);
-            let retransmits = grown(before.retransmits, sample.counters.retransmits);
-            *before = sample.counters;
-            Some(Since { retransmits, progress })
-        }
-        (Look::Listener { usage, limit, drops }, Before::Drops(before)) => {
-            let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(*before)));
-            *before = drops.unwrap_or(*before);
-            group.totals.listen(*usage, *limit, dropped);
-            None
-        }
-        (Look::Datagrams { drops }, Before::Drops(before)) => {
-            group.totals.drop(u64::from(drops.wrapping_sub(*before)));
-            *before = *drops;
-            None
-        }
-        // A socket that was connected and listens now is the same socket, and counts as what it is.
-        (Look::Listener { drops, .. }, Before::Connection(_)) => {
-            known.before = Before::Drops(drops.unwrap_or_default());
-            None
-        }
-        (Look::Datagrams { drops }, Before::Connection(_)) => {
-            known.before = Before::Drops(*drops);
-            None
-        }
-        (Look::Connection(sample), Before::Drops(_)) => {
-            known.before = Before::Connection(sample.counters);
-            None
-        }
-    }
-}
-
-/// Counts the last numbers of a connection.
-fn finish(groups: &mut Groups, known: &Remembered, sample: &Sample, now: Instant) {
-    if let (Some(group), Before::Connection(before)) = (groups.at(known.group, now), &known.before) {
-        let _last_of_its_kind = group.totals.count(before, sample, sample.established);
-    }
-}
-
-/// Takes a socket out of its group.
-fn leave(groups: &mut Groups, known: &Remembered, now: Instant, event: Option<Event>) {
-    if let Some(group) = groups.at(known.group, now) {
-        group.sockets = group.sockets.saturating_sub(1);
-        if let Before::Connection(_) = known.before {
-            if known.established {
-                group.totals.open = group.totals.open.saturating_sub(1);
-            }
-            if let Some(event) = event {
-                group.totals.note(event);
-            }
-        }
-    }
-}
-
-/// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so.
-fn in_order(record: &Record<'_>, incoming: bool) -> bool {
-    let Some(tcp) = record.tcp else { return true };
-    let payload = tcp.bytes_sent().zip(tcp.bytes_retrans()).map(|(sent, again)| sent.saturating_sub(again));
-    match payload.zip(tcp.bytes_acked()) {
-        None => true,
-        // The end that opened it has one more for its SYN.
-        Some((payload, acked)) => acked.saturating_sub(payload) > u64::from(!incoming),
-    }
 }
