@@ -1,6 +1,6 @@
 //! Which end opened a connection, and what else connections are grouped by: port, peer, family.
 
-use super::{INCOMING, Numbers, OUTGOING, Probe, close, connection, listener, send};
+use super::{Ends, INCOMING, Numbers, OUTGOING, Probe, abort, aborted, close, connection, listener, send};
 use crate::support::{Namespace, eventually};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
@@ -67,6 +67,27 @@ fn a_listener_that_has_gone_is_not_missed() {
         assert_eq!(numbers.io(&[OUTGOING, "server.port=4005"]), [77.0, 1.0]);
         assert_eq!(numbers.values("tcp.connection.count", "server.port"), ["4000", "4001", "4005"]);
         drop((idle, busy));
+    });
+}
+
+/// What was reset from here has lost the counters that would tell, so only the listener does.
+#[test]
+fn a_listener_of_both_families_is_known_to_listen_for_both() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("[::]:4000");
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut ends = Ends::new();
+        for to in ["127.0.0.1:4000", "[::1]:4000"] {
+            let (client, server) = connection(&listener, to);
+            abort(server);
+            aborted(client);
+        }
+        ends.wait(4);
+        let numbers = probe.until("both are over", |numbers| numbers.became("reset", &[]) == 4.0);
+        for side in [OUTGOING, INCOMING] {
+            assert_eq!(numbers.became("reset", &[side, "server.port=4000"]), 2.0, "{side}");
+        }
     });
 }
 
