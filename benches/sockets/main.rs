@@ -3,7 +3,7 @@
 //!
 //! It works in a network namespace of its own, for which it needs to be root. It prints what was measured beside what is
 //! aimed at, and never fails because of a number. `CONNSCOPE_BENCH_SECONDS` sets how long the cycles of each size are
-//! repeated; 3 is what the numbers in README.md are from. pyroute2 comes from PyPI into a folder that is removed.
+//! repeated: 3 if it is not set. pip installs pyroute2 into a folder that is removed.
 
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 

@@ -41,6 +41,11 @@ fn run(what: &str, settings: &Settings, track: usize) -> Outcome<()> {
     Ok(())
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "ports are 16 bits of the number")]
+fn port(number: u32) -> u16 {
+    number as u16
+}
+
 /// A dump of all of them: every port and many peers, as the worst a machine could have.
 fn one_cycle(tracker: &mut Tracker) {
     let mut info = [0; 280];
@@ -58,8 +63,8 @@ fn one_cycle(tracker: &mut Tracker) {
         let record = Record {
             family: Family::V4,
             state: State::Established,
-            local: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), (number % 65_536) as u16)),
-            peer: SocketAddr::from((peer, (number / 7 % 65_536) as u16)),
+            local: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), port(number))),
+            peer: SocketAddr::from((peer, port(number / 7))),
             interface: 0,
             cookie: u64::from(number) + 1,
             timer: 0,

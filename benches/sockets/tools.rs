@@ -20,7 +20,7 @@ pub(crate) fn ss() -> Outcome<Duration> {
 pub(crate) struct OldTool(tempfile::TempDir);
 
 impl OldTool {
-    /// Installs it from PyPI into a folder that goes with this.
+    /// Has pip install it into a folder that goes with this.
     pub(crate) fn install() -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let python = |program: &mut Command| -> Outcome<()> {
