@@ -16,6 +16,7 @@ pub mod error;
 pub mod import;
 pub mod load;
 pub mod network;
+pub mod probes;
 pub mod select;
 pub mod sockets;
 pub mod values;
@@ -23,6 +24,7 @@ pub mod values;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use load::Flags;
+pub use probes::Probes;
 pub use sockets::Sockets;
 pub use values::Listen;
 
@@ -163,6 +165,9 @@ pub struct Sources {
     /// Sockets.
     #[serde(deserialize_with = "values::section")]
     pub sockets: Sockets,
+    /// Active checks of configured targets.
+    #[serde(deserialize_with = "values::section")]
+    pub probes: Probes,
 }
 
 /// Connection tracking statistics.

@@ -136,6 +136,7 @@ pub fn limits(config: &Config) -> Limits {
         groups: config.sources.sockets.limit + 1, // and the one for the rest
         flows: if config.sources.sockets.classic.enabled { config.sources.sockets.classic.limit } else { 1 },
         top: config.sources.sockets.top.count,
+        targets: config.sources.probes.most(),
     }
 }
 

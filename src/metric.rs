@@ -116,6 +116,8 @@ pub struct Limits {
     pub flows: usize,
     /// Flows that are shown for being the worst.
     pub top: usize,
+    /// Targets of the probes.
+    pub targets: usize,
 }
 
 /// Series of one metric that are always allowed, however few CPUs there are: a `conntrack` that answers for
@@ -133,21 +135,25 @@ impl Metric {
     pub fn cardinality(&self, limits: Limits) -> usize {
         let has = |bound| self.labels.iter().any(|label| label.bound() == bound);
         let mut product = 1usize;
-        for (together, limit) in
-            [(Bound::Groups, limits.groups), (Bound::Flows, limits.flows), (Bound::Top, limits.top)]
-        {
-            if has(together) {
+        let mut together = false;
+        for (bound, limit) in [
+            (Bound::Groups, limits.groups),
+            (Bound::Flows, limits.flows),
+            (Bound::Top, limits.top),
+            (Bound::Targets, limits.targets),
+        ] {
+            if has(bound) {
+                together = true;
                 product = product.saturating_mul(limit.max(1));
             }
         }
-        let together = product > 1 || has(Bound::Groups) || has(Bound::Flows) || has(Bound::Top);
         for label in self.labels {
             let bound = match label.bound() {
                 Bound::Cpus => limits.cpus,
                 Bound::Namespaces if together => 1,
                 Bound::Namespaces => limits.namespaces,
                 Bound::Sources => limits.sources,
-                Bound::Groups | Bound::Flows | Bound::Top => 1,
+                Bound::Groups | Bound::Flows | Bound::Top | Bound::Targets => 1,
                 Bound::Values(values) => values,
             };
             product = product.saturating_mul(bound.max(1));

@@ -40,7 +40,11 @@ impl Readings {
         let mut labels = labels.to_vec();
         labels.sort_unstable_by_key(|(label, _)| label.key());
         debug_assert!(
-            labels.iter().all(|(label, _)| metric.labels.contains(label)),
+            labels.iter().all(|(label, _)| {
+                let configured =
+                    matches!(label, Label::Configured(_)) && metric.labels.contains(&Label::ProbeName);
+                configured || metric.labels.contains(label)
+            }),
             "{} has no such label",
             metric.name
         );

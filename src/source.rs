@@ -13,6 +13,7 @@ pub mod conntrack;
 pub mod error;
 pub mod netlink;
 pub mod netns;
+pub mod probes;
 pub mod sockets;
 pub mod worker;
 
@@ -50,7 +51,7 @@ pub struct SourceSpec {
 }
 
 /// Every source there is. Adding one is adding a line here.
-pub const SOURCES: &[SourceSpec] = &[conntrack::SPEC, sockets::SPEC];
+pub const SOURCES: &[SourceSpec] = &[conntrack::SPEC, sockets::SPEC, probes::SPEC];
 
 /// What `connscope check` found out about one way to ask a source.
 #[derive(Debug, Serialize)]

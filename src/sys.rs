@@ -6,6 +6,7 @@ use std::path::Path;
 pub mod namespace;
 pub mod netlink;
 pub mod process;
+pub mod socket;
 
 /// CPUs the kernel may ever bring up, by number: `/sys/devices/system/cpu/possible`, for instance `0-3,8`.
 ///

@@ -64,3 +64,6 @@ pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
 
 /// How often the names of hosts that flows are selected by are looked up anew.
 pub const HOSTS: Duration = Duration::from_mins(1);
+
+/// How long a source that only copies what it knows may take.
+pub const COPY: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ mod import;
 mod kernel;
 mod otlp;
 mod parsers;
+mod probes;
 mod receiver;
 mod select;
 mod sockets;

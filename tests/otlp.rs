@@ -214,7 +214,7 @@ impl Drop for Push {
     }
 }
 
-const FEW: Limits = Limits { cpus: 4, namespaces: 4, sources: 1, groups: 1, flows: 1, top: 1 };
+const FEW: Limits = Limits { cpus: 4, namespaces: 4, sources: 1, groups: 1, flows: 1, top: 1, targets: 1 };
 
 fn nothing(_: &mut Readings) {}
 

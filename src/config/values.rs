@@ -278,6 +278,14 @@ fn refuse_netns(entry: &str) -> Option<String> {
     }
 }
 
+/// Whether a text can name one network namespace.
+pub fn check_netns(entry: &str) -> Result<(), String> {
+    if entry == "all" {
+        return Err("`all` is not one network namespace".to_owned());
+    }
+    refuse_netns(entry).map_or(Ok(()), Err)
+}
+
 /// `netns: all` and `netns: [all]` are the same.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     struct Entries;

@@ -1,5 +1,9 @@
 //! The labels there are, how many values each can take, and the closed sets among them.
 
+pub mod key;
+
+pub use key::Key as ConfiguredKey;
+
 /// The attributes there are. A label that is not here cannot be observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
@@ -71,6 +75,32 @@ pub enum Label {
     PeerPort,
     /// Both ends of a flow in one text, as prometheus_ss_exporter prints them.
     Flow,
+    /// Name of a target of the probes.
+    ProbeName,
+    /// Name, address or path that a target is probed at (semantic conventions).
+    ProbeServer,
+    /// Port that a target is probed at (semantic conventions).
+    ProbePort,
+    /// Address that was probed, where all addresses of a name are (semantic conventions).
+    ProbePeer,
+    /// `tcp`, `udp` or `unix` (semantic conventions); of a target of the probes.
+    ProbeTransport,
+    /// Why a probe failed: [`ProbeError`] (semantic conventions).
+    ProbeError,
+    /// How a probe ended: [`Outcome`].
+    Outcome,
+    /// Part of a probe: [`Phase`].
+    Phase,
+    /// Host of a target, as connection-status-exporter prints it.
+    ClassicHost,
+    /// Name of a target, as connection-status-exporter prints it.
+    ClassicName,
+    /// Port of a target, as connection-status-exporter prints it.
+    ClassicPort,
+    /// Kind of a target, as connection-status-exporter prints it.
+    ClassicProtocol,
+    /// One that the configuration gives to a target of the probes. It may stand wherever [`Label::ProbeName`] does.
+    Configured(ConfiguredKey),
 }
 
 /// How many values a label can take.
@@ -88,6 +118,8 @@ pub enum Bound {
     Flows,
     /// Flows that are shown for being the worst; the labels that have this bound have it together.
     Top,
+    /// Targets of the probes; the labels that have this bound have it together.
+    Targets,
     /// A number known when the agent was built.
     Values(usize),
 }
@@ -114,11 +146,11 @@ impl Label {
             Self::CpuMode => "cpu.mode",
             Self::ComponentName => "otel.component.name",
             Self::ComponentType => "otel.component.type",
-            Self::ErrorType => "error.type",
-            Self::ServerAddress => "server.address",
-            Self::ServerPort | Self::ServicePort => "server.port",
+            Self::ErrorType | Self::ProbeError => "error.type",
+            Self::ServerAddress | Self::ProbeServer => "server.address",
+            Self::ServerPort | Self::ServicePort | Self::ProbePort => "server.port",
             Self::ConnectionState => "network.connection.state",
-            Self::Transport => "network.transport",
+            Self::Transport | Self::ProbeTransport => "network.transport",
             Self::NetworkType | Self::Family => "network.type",
             Self::IoDirection => "network.io.direction",
             Self::Event => "event",
@@ -131,9 +163,17 @@ impl Label {
             Self::UserId => "user.id",
             Self::LocalAddress => "network.local.address",
             Self::LocalPort => "network.local.port",
-            Self::PeerAddress => "network.peer.address",
+            Self::PeerAddress | Self::ProbePeer => "network.peer.address",
             Self::PeerPort => "network.peer.port",
             Self::Flow => "flow",
+            Self::ProbeName => "probe.name",
+            Self::Outcome => "outcome",
+            Self::Phase => "phase",
+            Self::ClassicHost => "host",
+            Self::ClassicName => "name",
+            Self::ClassicPort => "port",
+            Self::ClassicProtocol => "protocol",
+            Self::Configured(key) => key.word(),
         }
     }
 
@@ -162,6 +202,20 @@ impl Label {
             | Self::Family => Bound::Groups,
             Self::LocalAddress | Self::LocalPort | Self::PeerAddress | Self::PeerPort => Bound::Top,
             Self::Flow => Bound::Flows,
+            Self::ProbeName
+            | Self::ProbeServer
+            | Self::ProbePort
+            | Self::ProbePeer
+            | Self::ProbeTransport
+            | Self::ClassicHost
+            | Self::ClassicName
+            | Self::ClassicPort
+            | Self::ClassicProtocol
+            | Self::Configured(_) => Bound::Targets,
+            // One more: a probe that succeeded has none.
+            Self::ProbeError => Bound::Values(ProbeError::ALL.len() + 1),
+            Self::Outcome => Bound::Values(Outcome::ALL.len()),
+            Self::Phase => Bound::Values(Phase::ALL.len()),
             Self::ErrorType => Bound::Values(ErrorType::BOUND),
             Self::Version
             | Self::ComponentName
@@ -253,6 +307,76 @@ closed_set! {
         Process = "process",
         /// Users.
         Uid = "uid",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `error.type` of the probes: why a peer was not reached, or not as it should.
+    ProbeError {
+        /// The name does not exist, or has no address of the family that was asked for.
+        DnsNotFound = "dns_not_found",
+        /// No name server answered in time.
+        DnsTimeout = "dns_timeout",
+        /// The peer says that nobody listens there.
+        ConnectionRefused = "connection_refused",
+        /// The time of the probe was up.
+        Timeout = "timeout",
+        /// The peer broke the connection off.
+        ConnectionReset = "connection_reset",
+        /// A router, or this machine, says that the host cannot be reached.
+        HostUnreachable = "host_unreachable",
+        /// A router, or this machine, has no way to the network.
+        NetworkUnreachable = "network_unreachable",
+        /// The agent, or a packet filter, may not.
+        PermissionDenied = "permission_denied",
+        /// There is no such socket in the file system.
+        NoSuchFile = "no_such_file",
+        /// A certificate of the chain has expired.
+        TlsExpired = "tls_expired",
+        /// A certificate of the chain is not valid yet.
+        TlsNotYetValid = "tls_not_yet_valid",
+        /// The chain does not end at a known authority, or is self-signed.
+        TlsUntrusted = "tls_untrusted",
+        /// The certificate is for another name.
+        TlsName = "tls_name",
+        /// The certificate is wrong in some other way.
+        TlsCertificate = "tls_certificate",
+        /// The handshake failed before or beside the certificate.
+        TlsHandshake = "tls_handshake",
+        /// The peer answered, and not as was expected.
+        UnexpectedResponse = "unexpected_response",
+        /// A datagram was sent and nothing came back: open or filtered, nobody knows.
+        NoAnswer = "no_answer",
+        /// None of the others.
+        Other = "_OTHER",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `outcome`: how a probe ended.
+    Outcome {
+        /// The peer was reached and is as it should be.
+        Success = "success",
+        /// It was not, or is not.
+        Failure = "failure",
+        /// A datagram was sent and nothing came back, which says neither.
+        NoAnswer = "no_answer",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `phase`: the parts of a probe, in their order.
+    Phase {
+        /// Looking the name up.
+        Resolve = "resolve",
+        /// From the first packet to the connection.
+        Connect = "connect",
+        /// The TLS handshake.
+        Tls = "tls",
+        /// From the request to the beginning of the answer.
+        Request = "request",
+        /// From the beginning of the answer to its end.
+        Transfer = "transfer",
     }
 }
 

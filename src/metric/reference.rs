@@ -12,7 +12,8 @@ pub fn markdown() -> String {
          Written from `src/metric/table.rs`; a test keeps this page equal to it. `connscope metrics` prints the same.\n\n\
          The Prometheus name is that of the `otel` profile, which is also what the OpenTelemetry Collector and\n\
          Prometheus make of the OTLP name. A metric without a classic name is left out of the `classic` profile.\n\
-         The attribute `netns` is there only where `netns` is configured; `cpu` only with `cpu: each`.\n",
+         The attribute `netns` is there only where `netns` is configured; `cpu` only with `cpu: each`. What has\n\
+         `probe.name` also has the labels that the configuration gives to its target.\n",
     );
     for metric in METRICS {
         let _infallible = entry(&mut page, metric);
@@ -57,6 +58,10 @@ fn bound(label: Label) -> String {
         }
         Bound::Flows => "`sources.sockets.classic.limit`".to_owned(),
         Bound::Top => "`sources.sockets.top.count`, all the labels of a flow together".to_owned(),
+        Bound::Targets => {
+            "targets of `sources.probes`, `sources.probes.limit` with files or names, all the labels of a target together"
+                .to_owned()
+        }
         Bound::Values(values) => values.to_string(),
     }
 }

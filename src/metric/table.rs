@@ -19,6 +19,12 @@ const ROUND_TRIPS: &[f64] = &[
     0.25, 0.5, 1.0, 2.5,
 ];
 
+/// Bucket bounds of probes in seconds: from a socket of this machine to a modem that has to dial first.
+const PROBES: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0,
+];
+
 /// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
 const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
 
@@ -49,6 +55,18 @@ macro_rules! labels {
     };
     (grouped_by_reason) => {
         labels!([Cgroup, ContainerId, Direction, Netns, Family, PeerGroup, ProcessName, Limited, ServicePort, UserId])
+    };
+    (probed) => {
+        labels!([ProbePeer, ProbeTransport, NetworkType, ProbeName, ProbeServer, ProbePort])
+    };
+    (probed_by_error) => {
+        labels!([ProbeError, ProbePeer, ProbeTransport, NetworkType, ProbeName, ProbeServer, ProbePort])
+    };
+    (probed_by_outcome) => {
+        labels!([ProbePeer, ProbeTransport, NetworkType, Outcome, ProbeName, ProbeServer, ProbePort])
+    };
+    (probed_by_phase) => {
+        labels!([ProbePeer, ProbeTransport, NetworkType, Phase, ProbeName, ProbeServer, ProbePort])
     };
 }
 
@@ -318,4 +336,41 @@ metrics! {
     PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By", [];
     /// CPU time the agent has used, its finished child processes not included.
     PROCESS_CPU_TIME: Counter<f64> = "process.cpu.time" in "s", [CpuMode];
+
+    /// Whether a target is reached and is as it should be (1) or not (0), after the failures and successes that it takes.
+    PROBE_UP: Gauge<u64> = "probe.up" in "", probed;
+    /// How long probes took from the name look-up to the last byte, those that failed with error.type.
+    PROBE_DURATION: Histogram = "probe.duration" in "s", probed_by_error, buckets PROBES;
+    /// How long the parts of probes took that came to their end.
+    PROBE_PHASE_DURATION: Histogram = "probe.phase.duration" in "s", probed_by_phase, buckets PROBES;
+    /// Probes by how they ended; the silence after a datagram is neither success nor failure.
+    PROBE_RUNS: Counter<u64> = "probe.runs" in "{run}", probed_by_outcome;
+    /// When a probe last succeeded, in seconds since 1970; absent as long as none has.
+    PROBE_LAST_SUCCESS_TIME: Gauge<f64> = "probe.last_success.time" in "s", probed;
+    /// When a target last went up or down, in seconds since 1970; absent as long as it has not.
+    PROBE_LAST_CHANGE_TIME: Gauge<f64> = "probe.last_change.time" in "s", probed;
+    /// How often a target went up or down.
+    PROBE_STATE_CHANGES: Counter<u64> = "probe.state_changes" in "{change}", probed;
+    /// Share of the time since the first probe of this process in which a target was up.
+    PROBE_AVAILABILITY: Gauge<f64> = "probe.availability" in "1", probed;
+    /// When the first certificate of the chain expires, in seconds since 1970; also of a chain that was refused.
+    PROBE_TLS_CERTIFICATE_EXPIRY: Gauge<f64> = "probe.tls.certificate.expiry" in "s", probed;
+    /// Status of the last answer over HTTP, after redirects; absent where there was none.
+    PROBE_HTTP_STATUS: Gauge<u64> = "probe.http.status" in "", probed;
+    /// Round trips of ICMP echoes, by the kernel's time stamps where it gives them.
+    PROBE_ICMP_RTT: Histogram = "probe.icmp.rtt" in "s", probed, buckets ROUND_TRIPS;
+    /// Share of the echo requests of the last probe that had no answer.
+    PROBE_ICMP_LOSS: Gauge<f64> = "probe.icmp.loss" in "1", probed;
+    /// Whether a target is reached (1) or not (0).
+    PROBE_CONNECTION_STATUS: Gauge<u64> = "probe.connection_status" in "",
+        [ClassicHost, ClassicName, ClassicPort, ClassicProtocol],
+        only classic "connection_status_up" "Connection status of the socket.";
+    /// Targets that are probed at present.
+    CONNSCOPE_PROBES_TARGETS: UpDownCounter = "connscope.probes.targets" in "{target}", [];
+    /// Targets that files or names have brought and that are not probed because sources.probes.limit was reached.
+    CONNSCOPE_PROBES_LEFT_OUT: Gauge<u64> = "connscope.probes.left_out" in "{target}", [];
+    /// Probes under way.
+    CONNSCOPE_PROBES_RUNNING: UpDownCounter = "connscope.probes.running" in "{probe}", [];
+    /// How much later than its turn a probe began, its jitter taken off; above 0 where sources.probes.concurrency is too low.
+    CONNSCOPE_PROBES_DELAY: Histogram = "connscope.probes.delay" in "s", [], buckets PROBES;
 }

@@ -82,7 +82,8 @@ impl Found {
     }
 }
 
-fn path_of(entry: &str) -> PathBuf {
+/// The file of the namespace that an entry of the configuration names.
+pub fn path_of(entry: &str) -> PathBuf {
     match entry.strip_prefix("pid:") {
         Some(pid) => Path::new("/proc").join(pid).join("ns/net"),
         None if entry.contains('/') => PathBuf::from(entry),

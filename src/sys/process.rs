@@ -201,3 +201,16 @@ fn cpu_time() -> Option<(f64, f64)> {
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     Some((seconds(usage.ru_utime), seconds(usage.ru_stime)))
 }
+
+/// Raises the soft limit of open files (`RLIMIT_NOFILE`) to `wanted` where the hard one lets it; what it is then.
+pub fn descriptors(wanted: u64) -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let now = limit.current.unwrap_or(u64::MAX);
+    if now >= wanted {
+        return now;
+    }
+    let raised = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    let set = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(raised), ..limit });
+    if set.is_ok() { raised } else { now }
+}

@@ -1,0 +1,242 @@
+//! The settings of the probes: what is checked, how often, and when a peer counts as down.
+//!
+//! What one target may say is in `target`; what it leaves out it takes from here.
+
+use super::network::Network;
+use super::values;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+mod check;
+pub mod kind;
+pub mod single;
+pub mod target;
+pub mod text;
+
+pub use kind::{Family, Kind};
+pub use target::{Close, Http, Icmp, Method, Preset, Record, Step, Target, TargetTls};
+
+/// Range of the interval of a target.
+pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
+/// Range of how long one probe may take.
+pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
+/// Range of how often files and names of targets are looked at.
+pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// Targets at once, at most; those of `all` addresses count as often as there are addresses.
+pub const TARGETS: usize = 100_000;
+/// Probes at the same time, at most; each takes a descriptor.
+pub const CONCURRENCY: usize = 50_000;
+/// Results that are remembered of one target, at most.
+pub const HISTORY: usize = 100;
+
+/// Active checks of configured targets.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Probes {
+    /// Whether they are made; without a target nothing is.
+    pub enabled: bool,
+    /// How often each target is probed: 100ms to 24h.
+    #[serde(deserialize_with = "interval", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub interval: Duration,
+    /// How long one probe may take, name look-up included: 1ms to 10m.
+    #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub timeout: Duration,
+    /// Share of the interval by which a probe may begin later than its turn: 0 to 1.
+    #[serde(deserialize_with = "jitter")]
+    pub jitter: f64,
+    /// Probes at the same time, at most.
+    #[serde(deserialize_with = "concurrency")]
+    pub concurrency: usize,
+    /// Targets at the same time, at most, where files or names may bring more.
+    #[serde(deserialize_with = "limit")]
+    pub limit: usize,
+    /// Probes that have to fail one after the other before a target counts as down.
+    #[serde(deserialize_with = "single::threshold")]
+    pub failures_before_down: u32,
+    /// Probes that have to succeed one after the other before a target that was down counts as up.
+    #[serde(deserialize_with = "single::threshold")]
+    pub successes_before_up: u32,
+    /// Family of the address that is probed where a name has both.
+    pub prefer: Family,
+    /// Whether the other family is probed where a name does not have the preferred one.
+    pub fallback: bool,
+    /// Name servers, `ADDRESS` or `ADDRESS:PORT`; empty: those of /etc/resolv.conf.
+    #[serde(deserialize_with = "nameservers")]
+    #[schemars(with = "Vec<String>")]
+    pub nameservers: Vec<SocketAddr>,
+    /// Results of each target that are remembered, for `/probes`.
+    #[serde(deserialize_with = "history")]
+    pub history: usize,
+    /// What is probed.
+    #[serde(deserialize_with = "check::targets")]
+    pub targets: Vec<Target>,
+    /// Files with targets, in the format of Prometheus' `file_sd`; the last part may have `*`.
+    #[serde(deserialize_with = "files")]
+    pub files: Vec<String>,
+    /// Names of the DNS that stand for targets.
+    #[serde(deserialize_with = "values::section")]
+    pub dns: Vec<Names>,
+    /// How often files and names of targets are looked at: 1s to 24h.
+    #[serde(deserialize_with = "refresh", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub refresh: Duration,
+    /// Probes on request, by `/probe?target=&kind=`.
+    #[serde(deserialize_with = "values::section")]
+    pub on_request: OnRequest,
+    /// Every target is probed at once and the first answer waits for them: `connscope once`.
+    #[serde(skip)]
+    pub at_once: bool,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(5),
+            jitter: 0.05,
+            concurrency: 1000,
+            limit: 10_000,
+            failures_before_down: 1,
+            successes_before_up: 1,
+            prefer: Family::Ipv4,
+            fallback: true,
+            nameservers: Vec::new(),
+            history: 10,
+            targets: Vec::new(),
+            files: Vec::new(),
+            dns: Vec::new(),
+            refresh: Duration::from_secs(30),
+            on_request: OnRequest::default(),
+            at_once: false,
+        }
+    }
+}
+
+impl Probes {
+    /// Whether there is, or may be, anything to probe.
+    pub fn wanted(&self) -> bool {
+        let any = !self.targets.is_empty() || !self.files.is_empty() || !self.dns.is_empty();
+        self.enabled && (any || self.on_request.enabled)
+    }
+
+    /// Targets there may be at once.
+    pub fn most(&self) -> usize {
+        let fixed = self.files.is_empty() && self.dns.is_empty() && self.targets.iter().all(|one| !one.all);
+        if fixed { self.targets.len() } else { self.limit.max(self.targets.len()) }
+    }
+}
+
+/// Names of the DNS that stand for targets.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Names {
+    /// Names that are looked up.
+    pub names: Vec<String>,
+    /// What is looked up: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
+    pub record: Record,
+    /// What is done with each: a target without name and host.
+    pub target: Target,
+}
+
+/// Probes on request.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnRequest {
+    /// Whether `/probe` answers.
+    pub enabled: bool,
+    /// Networks that may be probed on request, `ADDRESS/LENGTH`; empty: none.
+    #[serde(deserialize_with = "values::section")]
+    pub networks: Vec<Network>,
+}
+
+fn ranged<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    values::duration(&text, range).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, INTERVAL)
+}
+
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, TIMEOUT)
+}
+
+fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, REFRESH)
+}
+
+fn jitter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let jitter = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&jitter) { Ok(jitter) } else { Err(D::Error::custom("is out of range: 0 to 1")) }
+}
+
+fn counted<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<usize>,
+) -> Result<usize, D::Error> {
+    let count = usize::deserialize(deserializer)?;
+    if range.contains(&count) {
+        return Ok(count);
+    }
+    Err(D::Error::custom(format!("is out of range: {} to {}", range.start(), range.end())))
+}
+
+fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    counted(deserializer, 2..=CONCURRENCY)
+}
+
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    counted(deserializer, 1..=TARGETS)
+}
+
+fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    counted(deserializer, 0..=HISTORY)
+}
+
+fn nameservers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let written: Vec<String> = values::section(deserializer)?;
+    written.iter().map(|text| nameserver(text).map_err(D::Error::custom)).collect()
+}
+
+fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+    address.or_else(|_| text.parse()).map_err(|_| format!("`{text}` is neither ADDRESS nor ADDRESS:PORT"))
+}
+
+/// Patterns of files: only the last part of a path may have `*`, as Prometheus has it.
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let files: Vec<String> = values::section(deserializer)?;
+    for file in &files {
+        let (dir, name) = file.rsplit_once('/').unwrap_or(("", file));
+        let known = [".json", ".yml", ".yaml"].iter().any(|end| name.ends_with(end));
+        if !known {
+            return Err(D::Error::custom(format!("`{file}` ends in neither .json, .yml nor .yaml")));
+        }
+        if dir.contains(['*', '?', '[']) || glob::Pattern::new(name).is_err() {
+            return Err(D::Error::custom(format!(
+                "`{file}`: only the last part may have `*`, and be a pattern"
+            )));
+        }
+    }
+    Ok(files)
+}
+
+/// JSON Schema of labels.
+pub(super) fn labels_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-zA-Z_][a-zA-Z0-9_.]*$"},
+        "additionalProperties": {"type": ["string", "number", "boolean"]},
+    })
+}

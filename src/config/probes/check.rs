@@ -1,0 +1,199 @@
+//! Which keys of a target go together, and why others do not (pure).
+
+use super::super::values;
+use super::kind::Protocol;
+use super::target::is_default;
+use super::text::{regular, unescape, unhex};
+use super::{Family, Preset, Step, Target};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::net::IpAddr;
+
+/// A target whose keys go together.
+struct Checked(Target);
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let target = Target::deserialize(deserializer)?;
+        target.check().map_err(D::Error::custom)?;
+        Ok(Self(target))
+    }
+}
+
+/// `sources.probes.targets`
+pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
+    let targets: Vec<Checked> = values::section(deserializer)?;
+    if targets.len() > super::TARGETS {
+        return Err(D::Error::custom(format!("at most {} can be probed", super::TARGETS)));
+    }
+    let mut seen = std::collections::HashSet::new();
+    if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !seen.insert(target.identity())) {
+        return Err(D::Error::custom(format!(
+            "`{}` is there twice, with the same kind, place and labels",
+            twice.name
+        )));
+    }
+    Ok(targets.into_iter().map(|Checked(target)| target).collect())
+}
+
+impl Target {
+    /// What makes it another target than the rest: its series would be the same.
+    pub fn identity(&self) -> String {
+        let Self { name, kind, host, port, path, url, labels, .. } = self;
+        format!("{name}\n{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}", kind.word())
+    }
+
+    /// Why its keys do not go together, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.name.is_empty() {
+            return Err("it has no name".to_owned());
+        }
+        self.check_place().and_then(|()| self.check_payload()).map_err(|why| format!("`{}` {why}", self.name))
+    }
+
+    fn check_place(&self) -> Result<(), String> {
+        let kind = self.kind.word();
+        let protocol = self.kind.protocol();
+        let refuse = |set: bool, key: &str| {
+            if set { Err(format!("has {key}, which kind {kind} does not take")) } else { Ok(()) }
+        };
+        let internet = !matches!(protocol, Protocol::Unix);
+        match protocol {
+            Protocol::Tcp | Protocol::Udp | Protocol::Tls => {
+                if self.host.is_empty() || self.port.unwrap_or(0) == 0 {
+                    return Err(format!("needs host and port (1 to 65535) for kind {kind}"));
+                }
+            }
+            Protocol::Icmp if self.host.is_empty() => return Err(format!("needs host for kind {kind}")),
+            Protocol::Icmp => {}
+            Protocol::Unix => {
+                // `host` and `port` together are a path as connection-status-exporter made one.
+                let old = !self.host.is_empty() && self.port.is_some();
+                if self.path.is_empty() != old || (self.path.is_empty() && !old) {
+                    return Err(format!(
+                        "needs path for kind {kind}: /run/x.sock, or @x for an abstract one"
+                    ));
+                }
+                let length = self.unix_path().len();
+                if length > 107 {
+                    return Err(format!("has a path of {length} bytes; the kernel takes 107"));
+                }
+            }
+            Protocol::Http => {
+                let url = reqwest::Url::parse(&self.url).map_err(|error| format!("needs url: {error}"))?;
+                if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+                    return Err("needs a url that begins with http:// or https://".to_owned());
+                }
+            }
+        }
+        refuse(!self.path.is_empty() && internet, "path")?;
+        refuse(!self.url.is_empty() && protocol != Protocol::Http, "url")?;
+        refuse(!self.host.is_empty() && protocol == Protocol::Http, "host")?;
+        refuse(self.all && !internet, "all")?;
+        refuse(self.all && protocol == Protocol::Http, "all")?;
+        let literal = self.host.parse::<IpAddr>().map(Family::of).ok();
+        if let (Some(literal), Some(fixed)) = (literal, self.kind.family())
+            && literal != fixed
+        {
+            return Err(format!("has an {} address for kind {kind}", literal.word()));
+        }
+        if let (Some(source), Some(fixed)) = (self.source, self.kind.family().or(literal))
+            && Family::of(source) != fixed
+        {
+            return Err("has a source of the other family than what it probes".to_owned());
+        }
+        if !self.netns.is_empty() {
+            values::check_netns(&self.netns)?;
+        }
+        Ok(())
+    }
+
+    fn check_payload(&self) -> Result<(), String> {
+        let kind = self.kind.word();
+        let protocol = self.kind.protocol();
+        let speaks = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+        let single = [&self.send, &self.send_hex, &self.expect, &self.expect_hex];
+        let any = single.iter().any(|key| key.is_some());
+        if any && !speaks && protocol != Protocol::Udp {
+            return Err(format!("has send or expect, which kind {kind} does not take"));
+        }
+        if !self.conversation.is_empty() && (!speaks || any) {
+            return Err(
+                "has a conversation, which goes with tcp and tls, and without send and expect".to_owned()
+            );
+        }
+        if self.preset.is_some() && (protocol != Protocol::Udp || any) {
+            return Err("has a preset, which goes with udp, and without send and expect".to_owned());
+        }
+        if !self.query.is_empty() && !matches!(self.preset, Some(Preset::Dns | Preset::Snmp | Preset::Sip)) {
+            return Err("has query, which goes with preset dns, snmp and sip".to_owned());
+        }
+        both(self.send.as_ref(), self.send_hex.as_ref(), "send")?;
+        both(self.expect.as_ref(), self.expect_hex.as_ref(), "expect")?;
+        if let Some(text) = &self.send {
+            unescape(text)?;
+        }
+        for hex in [&self.send_hex, &self.expect_hex].into_iter().flatten() {
+            unhex(hex)?;
+        }
+        for step in &self.conversation {
+            step.check()?;
+        }
+        let expressions = [&self.expect, &self.http.expect_body];
+        let steps = self.conversation.iter().map(|step| &step.expect);
+        for expression in expressions.into_iter().chain(steps).flatten() {
+            regular(expression)?;
+        }
+        let tls = &self.tls;
+        if tls.cert_file.is_some() != tls.key_file.is_some() {
+            return Err("has tls.cert_file or tls.key_file; they are set together or not at all".to_owned());
+        }
+        if let Some(status) = self.http.status.iter().find(|status| !(100..600).contains(*status)) {
+            return Err(format!("expects the status {status}; there are 100 to 599"));
+        }
+        let takes_tls = matches!(protocol, Protocol::Tls | Protocol::Http)
+            || self.conversation.iter().any(|step| step.starttls);
+        if !takes_tls && !is_default(tls) {
+            return Err(format!("has tls, which kind {kind} does not take without starttls"));
+        }
+        if protocol != Protocol::Http && !is_default(&self.http) {
+            return Err(format!("has http, which kind {kind} does not take"));
+        }
+        if protocol != Protocol::Icmp && !is_default(&self.icmp) {
+            return Err(format!("has icmp, which kind {kind} does not take"));
+        }
+        Ok(())
+    }
+
+    /// The path of a socket; `host` and `port` together are one as connection-status-exporter made it.
+    pub fn unix_path(&self) -> String {
+        match self.port {
+            Some(port) if self.path.is_empty() => format!("{}:{port}", self.host),
+            _ => self.path.clone(),
+        }
+    }
+}
+
+impl Step {
+    fn check(&self) -> Result<(), String> {
+        both(self.send.as_ref(), self.send_hex.as_ref(), "send")?;
+        both(self.expect.as_ref(), self.expect_hex.as_ref(), "expect")?;
+        for hex in [&self.send_hex, &self.expect_hex].into_iter().flatten() {
+            unhex(hex)?;
+        }
+        if let Some(text) = &self.send {
+            unescape(text)?;
+        }
+        if *self == Self::default() {
+            return Err("has a step of its conversation that says nothing".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn both<T>(text: Option<&T>, hex: Option<&T>, key: &str) -> Result<(), String> {
+    match (text, hex) {
+        (Some(_), Some(_)) => Err(format!("has {key} and {key}_hex; one of them is enough")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! The kinds of probes, what they come down to, and the families of addresses.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// How a target is probed. `4` and `6` fix the family; `ip`, `ip4` and `ip6` are older names of the ICMP echo.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each is the word it is written as")]
+pub enum Kind {
+    #[default]
+    Tcp,
+    Tcp4,
+    Tcp6,
+    Udp,
+    Udp4,
+    Udp6,
+    Icmp,
+    Icmp4,
+    Icmp6,
+    Ip,
+    Ip4,
+    Ip6,
+    Unix,
+    Unixgram,
+    Unixpacket,
+    Tls,
+    Http,
+}
+
+/// What a kind comes down to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// A connection, and what is said over it.
+    Tcp,
+    /// A datagram and its answer.
+    Udp,
+    /// An echo.
+    Icmp,
+    /// A socket of the file system or an abstract one.
+    Unix,
+    /// A connection and a handshake.
+    Tls,
+    /// A request.
+    Http,
+}
+
+impl Kind {
+    /// Every kind, with its word.
+    pub const ALL: [(Self, &'static str); 17] = [
+        (Self::Tcp, "tcp"),
+        (Self::Tcp4, "tcp4"),
+        (Self::Tcp6, "tcp6"),
+        (Self::Udp, "udp"),
+        (Self::Udp4, "udp4"),
+        (Self::Udp6, "udp6"),
+        (Self::Icmp, "icmp"),
+        (Self::Icmp4, "icmp4"),
+        (Self::Icmp6, "icmp6"),
+        (Self::Ip, "ip"),
+        (Self::Ip4, "ip4"),
+        (Self::Ip6, "ip6"),
+        (Self::Unix, "unix"),
+        (Self::Unixgram, "unixgram"),
+        (Self::Unixpacket, "unixpacket"),
+        (Self::Tls, "tls"),
+        (Self::Http, "http"),
+    ];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+
+    /// The kind of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
+    }
+
+    /// What it comes down to.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp | Self::Tcp4 | Self::Tcp6 => Protocol::Tcp,
+            Self::Udp | Self::Udp4 | Self::Udp6 => Protocol::Udp,
+            Self::Icmp | Self::Icmp4 | Self::Icmp6 | Self::Ip | Self::Ip4 | Self::Ip6 => Protocol::Icmp,
+            Self::Unix | Self::Unixgram | Self::Unixpacket => Protocol::Unix,
+            Self::Tls => Protocol::Tls,
+            Self::Http => Protocol::Http,
+        }
+    }
+
+    /// The family it fixes.
+    pub fn family(self) -> Option<Family> {
+        match self {
+            Self::Tcp4 | Self::Udp4 | Self::Icmp4 | Self::Ip4 => Some(Family::Ipv4),
+            Self::Tcp6 | Self::Udp6 | Self::Icmp6 | Self::Ip6 => Some(Family::Ipv6),
+            _ => None,
+        }
+    }
+}
+
+/// Family of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Ipv4 => Self::Ipv6,
+            Self::Ipv6 => Self::Ipv4,
+        }
+    }
+
+    /// Value of the attribute `network.type`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+}

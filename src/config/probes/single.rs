@@ -1,0 +1,117 @@
+//! The single values of a target: what they look like and what range they have.
+
+use super::super::values;
+use super::{INTERVAL, TIMEOUT};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// `[::1]` is `::1`; what is left is a name or an address.
+pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let host = inner.unwrap_or(&text);
+    if host.contains(|character: char| character.is_whitespace() || "[]".contains(character)) {
+        return Err(D::Error::custom(format!("`{text}` is neither a name nor an address")));
+    }
+    let address = host.parse::<IpAddr>().is_ok();
+    if !address && !host.starts_with('/') && host.contains(':') {
+        return Err(D::Error::custom(format!("`{text}` is no address, and a port goes into port")));
+    }
+    Ok(host.to_owned())
+}
+
+/// Keys of attributes, and their values.
+pub(super) fn labels<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Text(String),
+        Truth(bool),
+        Number(i64),
+        Fraction(f64),
+    }
+    let written: BTreeMap<String, Written> = values::section(deserializer)?;
+    let mut labels = BTreeMap::new();
+    for (key, value) in written {
+        check_label(&key).map_err(D::Error::custom)?;
+        let value = match value {
+            Written::Text(text) => text,
+            Written::Truth(truth) => truth.to_string(),
+            Written::Number(number) => number.to_string(),
+            Written::Fraction(number) => number.to_string(),
+        };
+        labels.insert(key, value);
+    }
+    Ok(labels)
+}
+
+/// Keys that a target may not have, because its series have them already or because whoever scrapes adds them.
+const TAKEN: [&str; 13] = [
+    "probe_name",
+    "server_address",
+    "server_port",
+    "network_transport",
+    "network_type",
+    "network_peer_address",
+    "error_type",
+    "outcome",
+    "phase",
+    "le",
+    "quantile",
+    "job",
+    "instance",
+];
+
+/// Whether a key can be an attribute of a target's series.
+pub fn check_label(key: &str) -> Result<(), String> {
+    let first = key.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    let rest = key.chars().all(|rest| rest.is_ascii_alphanumeric() || rest == '_' || rest == '.');
+    if !first || !rest || key.starts_with("__") || key.len() > 100 {
+        return Err(format!("`{key}` cannot be a label: letters, digits, `_` and `.`, a letter first"));
+    }
+    if TAKEN.contains(&key.replace('.', "_").as_str()) {
+        return Err(format!("`{key}` is a label that connscope or Prometheus sets itself"));
+    }
+    Ok(())
+}
+
+/// How many probes make a change.
+pub(super) fn threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let count = u32::deserialize(deserializer)?;
+    if (1..=1000).contains(&count) { Ok(count) } else { Err(D::Error::custom("is out of range: 1 to 1000")) }
+}
+
+pub(super) fn some_threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    threshold(deserializer).map(Some)
+}
+
+pub(super) fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    super::ranged(deserializer, INTERVAL).map(Some)
+}
+
+pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    super::ranged(deserializer, TIMEOUT).map(Some)
+}
+
+#[allow(clippy::ref_option, reason = "serde asks for a reference to the field")]
+pub(super) fn print<S: serde::Serializer>(
+    value: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    values::print(&value.unwrap_or_default(), serializer)
+}
+
+pub(super) fn echoes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let count = u8::deserialize(deserializer)?;
+    if (1..=20).contains(&count) { Ok(count) } else { Err(D::Error::custom("is out of range: 1 to 20")) }
+}
+
+pub(super) fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let size = u16::deserialize(deserializer)?;
+    if size <= 65_507 { Ok(size) } else { Err(D::Error::custom("is out of range: 0 to 65507")) }
+}

@@ -1,0 +1,281 @@
+//! One target of the probes: its keys. Which of them go together is in `check`.
+
+use super::super::values;
+use super::kind::{Family, Kind};
+use super::labels_schema;
+use super::single::{echoes, host, interval, labels, payload, print, some_threshold, timeout};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A target.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// What it is called: the attribute `probe.name`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// How it is probed.
+    pub kind: Kind,
+    /// Name or address.
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "host")]
+    pub host: String,
+    /// Port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Path of a socket; `@name` is an abstract one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// What is asked for, for `kind: http`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+    /// Attributes of its series.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
+    #[schemars(schema_with = "labels_schema")]
+    pub labels: BTreeMap<String, String>,
+    /// As in `sources.probes`.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "interval",
+        serialize_with = "print"
+    )]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub interval: Option<Duration>,
+    /// As in `sources.probes`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout", serialize_with = "print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub timeout: Option<Duration>,
+    /// As in `sources.probes`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
+    pub failures_before_down: Option<u32>,
+    /// As in `sources.probes`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
+    pub successes_before_up: Option<u32>,
+    /// As in `sources.probes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<Family>,
+    /// As in `sources.probes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<bool>,
+    /// Every address of the name is a target of its own, with the attribute `network.peer.address`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub all: bool,
+    /// Address the probe comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// Interface the probe leaves by; takes `CAP_NET_RAW` where the kernel is older than 5.7.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub interface: String,
+    /// Network namespace it is probed from: a name, a path or `pid:N`; takes `CAP_SYS_ADMIN`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub netns: String,
+    /// How a TCP connection ends: `fin`, or `reset` (`SO_LINGER` 0), which leaves no `TIME_WAIT` behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close: Option<Close>,
+    /// What is sent, and expected, over UDP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// Name that `preset: dns` asks for; community of `preset: snmp`; address of `preset: sip`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// What is sent, as text; `\r`, `\n`, `\t`, `\\` and `\xNN` are understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send: Option<String>,
+    /// What is sent, as hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_hex: Option<String>,
+    /// Regular expression that the answer has to match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Bytes that the answer has to contain, as hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_hex: Option<String>,
+    /// What is said and heard over TCP or TLS, line by line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conversation: Vec<Step>,
+    /// How TLS is spoken, for `tls`, `http` and STARTTLS.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tls: TargetTls,
+    /// What is asked over HTTP, and what the answer has to be.
+    #[serde(skip_serializing_if = "is_default")]
+    pub http: Http,
+    /// What is sent over ICMP.
+    #[serde(skip_serializing_if = "is_default")]
+    pub icmp: Icmp,
+}
+
+/// How a TCP connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Close {
+    /// In order.
+    Fin,
+    /// At once.
+    Reset,
+}
+
+/// What is sent over UDP, and expected, without writing it down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// A question for `query`, by default the name servers of the root; any answer without an error is right.
+    Dns,
+    /// A request of a client; the answer is that of a server.
+    Ntp,
+    /// A request for `sysUpTime.0`; the community is `query`, by default `public`.
+    Snmp,
+    /// A binding request.
+    Stun,
+    /// `OPTIONS`; any SIP answer is right.
+    Sip,
+}
+
+/// What is looked up in the DNS for targets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// Services: host and port.
+    #[default]
+    Srv,
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+}
+
+/// A step of a conversation: wait for what is expected, then send, then begin with TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Step {
+    /// Regular expression that a line has to match; lines before it are passed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
+    /// Bytes that have to come, as hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_hex: Option<String>,
+    /// A line that is sent; `${1}` is what the first group of the last expectation matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send: Option<String>,
+    /// Bytes that are sent, as hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_hex: Option<String>,
+    /// Whether TLS begins after this step.
+    #[serde(skip_serializing_if = "is_false")]
+    pub starttls: bool,
+}
+
+/// How TLS is spoken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetTls {
+    /// Authority that signed the certificate, PEM; the system's are used where this is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Certificate the probe shows, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Name the certificate has to be for; not set: the host.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub server_name: String,
+    /// Protocols that are offered (ALPN); the peer has to choose one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alpn: Vec<String>,
+    /// Whether the chain is verified.
+    pub verify: bool,
+}
+
+impl Default for TargetTls {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            server_name: String::new(),
+            alpn: Vec::new(),
+            verify: true,
+        }
+    }
+}
+
+/// What is asked over HTTP, and what the answer has to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// What is done with the resource.
+    pub method: Method,
+    /// Headers of the request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "values::headers")]
+    pub headers: BTreeMap<String, String>,
+    /// What is sent along.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub body: String,
+    /// Statuses that are right; empty: 200 to 299.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<u16>,
+    /// Redirects that are followed.
+    pub redirects: u8,
+    /// Regular expression that the first 64 KiB of the body have to match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect_body: Option<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            method: Method::Get,
+            headers: BTreeMap::new(),
+            body: String::new(),
+            status: Vec::new(),
+            redirects: 10,
+            expect_body: None,
+        }
+    }
+}
+
+/// Methods of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs, reason = "each is the word it is written as")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Options,
+}
+
+/// What is sent over ICMP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Icmp {
+    /// Echo requests of one probe, sent 200 ms apart; one answer is enough to be up: 1 to 20.
+    #[serde(deserialize_with = "echoes")]
+    pub count: u8,
+    /// Bytes of payload: 0 to 65507.
+    #[serde(deserialize_with = "payload")]
+    pub size: u16,
+    /// Hops a request may take; not set: as many as the system says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u8>,
+}
+
+impl Default for Icmp {
+    fn default() -> Self {
+        Self { count: 1, size: 56, ttl: None }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,51 @@
+//! What is sent and expected, as it is written down: regular expressions, hex digits, escapes (pure).
+
+/// A regular expression; `.` does not match a line break.
+pub fn regular(text: &str) -> Result<regex_lite::Regex, String> {
+    regex_lite::Regex::new(text).map_err(|error| {
+        let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("expects `{text}`, which is not a regular expression: {why}")
+    })
+}
+
+/// Bytes of hex digits; blanks and colons between them are passed over.
+pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    let wrong = || format!("has `{text}`, which are not pairs of hex digits");
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .filter(|character| !character.is_whitespace() && *character != ':')
+        .map(|character| character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect();
+    let digits = digits.ok_or_else(wrong)?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// Bytes of a text with escapes.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let wrong = || format!("sends `{text}`: after `\\` comes r, n, t, 0, \\ or xNN");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        bytes.push(match characters.next() {
+            Some('r') => b'\r',
+            Some('n') => b'\n',
+            Some('t') => b'\t',
+            Some('0') => 0,
+            Some('\\') => b'\\',
+            Some('x') => {
+                let digits: String = characters.by_ref().take(2).collect();
+                u8::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 2).ok_or_else(wrong)?
+            }
+            _ => return Err(wrong()),
+        });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,161 @@
+//! The probes: is the peer reachable, how fast, and if not, why.
+//!
+//! A thread of its own probes each target at its own interval (`runner`, `schedule`); `read` copies what is known and
+//! never waits for the network. What is done to a target is in `kind`, a file for each; where the targets come from, other
+//! than the configuration, is in `discovery`.
+
+use super::{Check, Source, SourceError, SourceSpec};
+use crate::config::Config;
+use crate::config::Probes as Settings;
+use crate::metric::label::Label;
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use crate::stop::Stop;
+use crate::timeouts;
+use discovery::Files;
+use registry::Registry;
+use resolve::Resolver;
+use runner::{Common, Runner};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+use target::Target;
+
+pub mod attempt;
+pub mod connect;
+pub mod datagram;
+pub mod discovery;
+pub mod fault;
+pub mod kind;
+pub mod origin;
+pub mod registry;
+pub mod resolve;
+pub mod runner;
+pub mod schedule;
+pub mod state;
+pub mod target;
+
+/// The source as the agent knows it.
+pub const SPEC: SourceSpec = SourceSpec {
+    name: "probes",
+    enabled: |config| config.sources.probes.wanted(),
+    deadline: |config| {
+        let settings = &config.sources.probes;
+        if settings.at_once { patience(settings) + timeouts::GRACE } else { timeouts::COPY }
+    },
+    namespaces: |_| 1,
+    build: |config, stop| Ok(Box::new(Probes::start(&config.sources.probes, stop)?)),
+    check,
+    suffices: |_, checks| checks.iter().all(Check::works),
+};
+
+/// How long the slowest target may take.
+fn patience(settings: &Settings) -> Duration {
+    let own = settings.targets.iter().filter_map(|target| target.timeout);
+    own.chain([settings.timeout]).max().unwrap_or_default() + timeouts::GRACE
+}
+
+/// The source.
+pub struct Probes {
+    common: Arc<Common>,
+    _runner: Runner,
+    waited: bool,
+}
+
+impl Probes {
+    /// Makes every target ready and begins to probe.
+    pub fn start(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
+        let (common, targets) = ready(settings)?;
+        let common = Arc::new(common);
+        let runner = Runner::start(&common, stop)
+            .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
+        runner.tell(common.registry.set("", targets));
+        let mut files = Files::default();
+        for change in files.look(&common) {
+            runner.tell(change);
+        }
+        discovery::start(&common, &runner, files);
+        Ok(Self { common, _runner: runner, waited: !settings.at_once })
+    }
+
+    /// Waits until every target has been probed once, for `connscope once`.
+    fn wait(&mut self) {
+        let until = Instant::now() + patience(&self.common.settings);
+        let all = |registry: &Registry| registry.entries().iter().all(|entry| !entry.states().is_empty());
+        while !all(&self.common.registry) && Instant::now() < until {
+            std::thread::sleep(timeouts::GLANCE / 5);
+        }
+        self.waited = true;
+    }
+}
+
+/// Settings, resolver and an empty registry, and the configured targets.
+fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
+    let wrong = |why: String| SourceError::parse("making the targets of sources.probes ready", why);
+    let targets = settings.targets.iter().map(|target| Target::new(target, settings));
+    let targets = targets.collect::<Result<Vec<Target>, String>>().map_err(wrong)?;
+    for names in &settings.dns {
+        // The template stands the test with a host and a port that it would be given.
+        let service = resolve::message::Answer::Service { host: "host.invalid".to_owned(), port: 1 };
+        let example = discovery::dns::target(&names.target, names.record, "name", service);
+        Target::new(&example, settings).map_err(|why| wrong(format!("sources.probes.dns: {why}")))?;
+    }
+    let common = Common {
+        settings: settings.clone(),
+        resolver: Resolver::new(settings.nameservers.clone()),
+        registry: Registry::new(settings.most()),
+    };
+    Ok((common, targets))
+}
+
+impl Source for Probes {
+    fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        if !self.waited {
+            self.wait();
+        }
+        let registry = &self.common.registry;
+        let now = SystemTime::now();
+        let entries = registry.entries();
+        let mut classic: HashSet<&[(Label, Arc<str>)]> = HashSet::new();
+        for entry in &entries {
+            let states = entry.states();
+            for state in &*states {
+                state.observe(&entry.target, now, out);
+            }
+            // Half up is not up.
+            let up =
+                states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten();
+            drop(states);
+            if let Some(up) = up.filter(|_| classic.insert(&entry.target.classic)) {
+                out.observe(metrics::PROBE_CONNECTION_STATUS, &entry.target.classic, u64::from(up));
+            }
+        }
+        out.observe(metrics::CONNSCOPE_PROBES_TARGETS, &[], entries.len() as u64);
+        out.observe(metrics::CONNSCOPE_PROBES_LEFT_OUT, &[], registry.left_out() as u64);
+        out.observe(metrics::CONNSCOPE_PROBES_RUNNING, &[], registry.running.load(Ordering::Relaxed) as u64);
+        out.observe(metrics::CONNSCOPE_PROBES_DELAY, &[], registry.delays());
+        for (group, error) in registry.failures() {
+            out.fail(group, error);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the targets can be probed as they are configured; none of them is.
+fn check(config: &Config, _: &Stop) -> Vec<Check> {
+    let settings = &config.sources.probes;
+    let targets = ready(settings).and_then(|(common, targets)| {
+        let count = targets.len();
+        common.registry.set("", targets);
+        Files::default().look(&common);
+        match common.registry.failures().into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(format!(
+                "{count} targets configured, {} with those of files",
+                common.registry.entries().len()
+            )),
+        }
+    });
+    vec![Check::new(SPEC.name, "targets", targets)]
+}

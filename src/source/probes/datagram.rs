@@ -1,0 +1,77 @@
+//! A datagram socket that hears of errors: what came, what the error queue holds, and waiting for either.
+//!
+//! The runtime's own UDP socket waits for data only. An ICMP error without data makes epoll say `EPOLLERR` and nothing
+//! else, so it would be noticed when the time of the probe is up.
+
+use super::fault::Fault;
+use crate::sys::socket::{ORIGIN_TIMESTAMPING, Received, receive, watch};
+use rustix::net::SendFlags;
+use socket2::Socket;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A connected datagram socket.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: AsyncFd<OwnedFd>,
+}
+
+/// What came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// A packet of the peer: its length, and when the kernel saw it, since 1970.
+    Packet(usize, Option<Duration>),
+    /// When the kernel handed a packet of ours to the device, since 1970.
+    Sent(Duration),
+}
+
+impl Datagrams {
+    /// Takes a connected socket that does not block.
+    pub fn new(socket: Socket) -> Result<Self, Fault> {
+        let watched = watch(socket.into()).map_err(|error| Fault::io("making a socket", &error))?;
+        Ok(Self { socket: watched })
+    }
+
+    /// Sends one datagram.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
+        let sent = rustix::net::send(self.socket.get_ref(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        sent.map(|_| ()).map_err(|error| Fault::io("sending", &error.into()))
+    }
+
+    /// Waits for the next packet, time stamp or error.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+        loop {
+            match self.look(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                came => return came,
+            }
+            let mut ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            match self.look(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                came => return came,
+            }
+        }
+    }
+
+    fn look(&self, buffer: &mut [u8]) -> io::Result<Came> {
+        // Stamps first: what they say of a packet is to be known when its answer is looked at.
+        match receive(self.socket.get_ref().as_fd(), buffer, true) {
+            Ok(Received { stamp: Some(stamp), error: Some(extended), .. })
+                if extended.origin == ORIGIN_TIMESTAMPING =>
+            {
+                return Ok(Came::Sent(stamp));
+            }
+            Ok(Received { error: Some(extended), .. }) if extended.errno != 0 => {
+                return Err(io::Error::from_raw_os_error(extended.errno));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        receive(self.socket.get_ref().as_fd(), buffer, false)
+            .map(|came| Came::Packet(came.length, came.stamp))
+    }
+}

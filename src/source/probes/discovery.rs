@@ -1,0 +1,126 @@
+//! Targets that come from elsewhere than the configuration, looked for every now and then.
+//!
+//! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
+//! Kubernetes swaps under a volume. What is wrong leaves the targets as they were, and is told.
+
+use super::registry::Change;
+use super::runner::{Common, Runner};
+use super::target::Target;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub mod dns;
+pub mod file_sd;
+
+/// More than any list of targets.
+const MOST: u64 = 64 * 1024 * 1024;
+
+/// What a file looked like when it was last read.
+type Seen = (Option<SystemTime>, u64, u64);
+
+/// The files, and what they looked like.
+#[derive(Debug, Default)]
+pub struct Files {
+    seen: BTreeMap<PathBuf, Seen>,
+}
+
+impl Files {
+    /// Looks at all of them; says what has come and gone.
+    pub fn look(&mut self, common: &Common) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut there = BTreeSet::new();
+        for pattern in &common.settings.files {
+            let found = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
+            there.extend(found);
+        }
+        for path in &there {
+            if let Some(change) = self.read(path, common) {
+                changes.push(change);
+            }
+        }
+        let gone: Vec<PathBuf> = self.seen.keys().filter(|path| !there.contains(*path)).cloned().collect();
+        for path in gone {
+            self.seen.remove(&path);
+            changes.push(common.registry.forget(&path.display().to_string()));
+        }
+        changes
+    }
+
+    fn read(&mut self, path: &Path, common: &Common) -> Option<Change> {
+        let group = path.display().to_string();
+        let read = crate::sys::read_limited(path, MOST);
+        let text = match read {
+            Ok(text) => text,
+            Err(error) => {
+                common.registry.fail(&group, format!("{group}: cannot be read: {error}"));
+                self.seen.entry(path.to_owned()).or_insert((None, 0, 0));
+                return None;
+            }
+        };
+        let changed = std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let seen = (changed, text.len() as u64, hash(&text));
+        let (_, length, sum) = seen;
+        if self.seen.insert(path.to_owned(), seen).is_some_and(|before| (before.1, before.2) == (length, sum))
+        {
+            return None;
+        }
+        let targets = file_sd::read(&text).and_then(|targets| {
+            let ready = targets.iter().map(|target| Target::new(target, &common.settings));
+            ready.collect::<Result<Vec<Target>, String>>()
+        });
+        match targets {
+            Ok(targets) => Some(common.registry.set(&group, targets)),
+            Err(why) => {
+                common.registry.fail(&group, format!("{group}:{why}"));
+                None
+            }
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Looks for files and names from now on.
+pub fn start(common: &Arc<Common>, runner: &Runner, mut files: Files) {
+    let settings = &common.settings;
+    if !settings.files.is_empty() {
+        let (common, runner) = (Arc::clone(common), runner.clone());
+        let runtime = runner.runtime.clone();
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(common.settings.refresh).await;
+                let common = Arc::clone(&common);
+                let looked = tokio::task::spawn_blocking(move || {
+                    let changes = files.look(&common);
+                    (files, changes)
+                });
+                let Ok((after, changes)) = looked.await else { return };
+                files = after;
+                for change in changes {
+                    runner.tell(change);
+                }
+            }
+        });
+    }
+    for (index, names) in settings.dns.iter().enumerate() {
+        for name in &names.names {
+            let (common, runner, name) = (Arc::clone(common), runner.clone(), name.clone());
+            let runtime = runner.runtime.clone();
+            runtime.spawn(async move {
+                loop {
+                    if let Some(change) = dns::look(&common, index, &name).await {
+                        runner.tell(change);
+                    }
+                    tokio::time::sleep(common.settings.refresh).await;
+                }
+            });
+        }
+    }
+}

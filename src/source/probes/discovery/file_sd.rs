@@ -1,0 +1,129 @@
+//! Files of targets (pure): the format of Prometheus' `file_sd`, as JSON or YAML, and lists of our own targets.
+//!
+//! A list. An element with `targets` is a group of Prometheus': each target is `HOST:PORT`, a host for ICMP, a path for
+//! a socket, a URL for HTTP; `labels` go onto all of them. Labels that begin with two underscores say how it is
+//! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are passed over as Prometheus does;
+//! `name` is what the target is called. Any other element is a target as `sources.probes.targets` has it.
+
+use crate::config::probes::kind::Protocol;
+use crate::config::probes::{Kind, Target};
+use crate::config::values;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A group of Prometheus'.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+/// The targets of a file; the error begins with its place.
+pub fn read(text: &str) -> Result<Vec<Target>, String> {
+    let groups: Result<Option<Vec<Group>>, _> = parse(text);
+    let groups = match groups {
+        Ok(groups) => groups.unwrap_or_default(),
+        // One that is no list of groups may be one of targets; which error to tell depends on what it looks like.
+        Err(wrong) => {
+            let own: Result<Vec<Target>, String> = parse(text);
+            return match own {
+                Ok(targets) => check(targets),
+                Err(other) if text.contains("targets") => {
+                    Err(if other.contains("targets") { wrong } else { other })
+                }
+                Err(other) => Err(other),
+            };
+        }
+    };
+    let targets: Result<Vec<Vec<Target>>, String> = groups
+        .iter()
+        .enumerate()
+        .map(|(index, group)| {
+            group
+                .targets
+                .iter()
+                .map(|text| {
+                    target(text, &group.labels).map_err(|why| format!("1:1: group {}: {why}", index + 1))
+                })
+                .collect()
+        })
+        .collect();
+    targets.map(|targets| targets.into_iter().flatten().collect())
+}
+
+fn check(targets: Vec<Target>) -> Result<Vec<Target>, String> {
+    match targets.iter().find_map(|target| target.check().err()) {
+        Some(why) => Err(format!("1:1: {why}")),
+        None => Ok(targets),
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+    let mut key = String::new();
+    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        serde_path_to_error::deserialize::<_, T>(deserializer).map_err(|error| {
+            key = error.path().to_string();
+            error.into_inner()
+        })
+    })
+    .map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
+        format!("{line}:{column}: {key}: {message}")
+    })
+}
+
+fn target(text: &str, labels: &BTreeMap<String, String>) -> Result<Target, String> {
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    let word = label("__kind__").unwrap_or("tcp");
+    let kind = Kind::of(word).ok_or_else(|| format!("`{word}` is no kind of probe"))?;
+    let mut target = place(text, kind)?;
+    label("name").unwrap_or(text).clone_into(&mut target.name);
+    if let Some(word) = label("__preset__") {
+        let preset = serde_json::from_value(word.into());
+        target.preset = Some(preset.map_err(|_| format!("`{word}` is no preset"))?);
+    }
+    let duration = |key: &str, range| {
+        label(key)
+            .map(|text| values::duration(text, range).map_err(|why| format!("{key}: `{text}` {why}")))
+            .transpose()
+    };
+    target.interval = duration("__scrape_interval__", crate::config::probes::INTERVAL)?;
+    target.timeout = duration("__scrape_timeout__", crate::config::probes::TIMEOUT)?;
+    for (key, value) in labels {
+        if key.starts_with("__") || key == "name" {
+            continue;
+        }
+        crate::config::probes::single::check_label(key)?;
+        target.labels.insert(key.clone(), value.clone());
+    }
+    target.check()?;
+    Ok(target)
+}
+
+/// A target of one text: `HOST:PORT`, a host for ICMP, a path for a socket, a URL for HTTP.
+pub fn place(text: &str, kind: Kind) -> Result<Target, String> {
+    let mut target = Target { kind, ..Target::default() };
+    let bare = |host: &str| {
+        let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inner.unwrap_or(host).to_owned()
+    };
+    match kind.protocol() {
+        Protocol::Icmp => target.host = bare(text),
+        Protocol::Unix => text.clone_into(&mut target.path),
+        Protocol::Http if text.contains("://") => text.clone_into(&mut target.url),
+        Protocol::Http => target.url = format!("http://{text}"),
+        Protocol::Tcp | Protocol::Udp | Protocol::Tls => {
+            let wrong = || format!("`{text}` is not HOST:PORT; IPv6 goes in brackets: [::1]:443");
+            let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+            if host.contains(':') && !host.starts_with('[') {
+                return Err(wrong());
+            }
+            target.host = bare(host);
+            target.port = Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?);
+        }
+    }
+    Ok(target)
+}

@@ -1,0 +1,85 @@
+//! Why a probe failed: from what the kernel, the TLS library or a name server said to the closed set of `error.type`
+//! (pure).
+
+use crate::metric::label::ProbeError;
+use rustls::{CertificateError, Error as TlsError};
+use std::io;
+
+/// Why a probe failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Its place in the closed set.
+    pub error: ProbeError,
+    /// In words, for `/probes` and whoever looks for the reason.
+    pub why: String,
+}
+
+impl Fault {
+    /// A fault of a known place.
+    pub fn new(error: ProbeError, why: impl Into<String>) -> Self {
+        Self { error, why: why.into() }
+    }
+
+    /// What an error of the operating system comes down to. `doing` says what was being done.
+    pub fn io(doing: &str, error: &io::Error) -> Self {
+        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+            return Self::tls(doing, tls);
+        }
+        Self { error: of_io(error), why: format!("{doing}: {error}") }
+    }
+
+    /// What an error of TLS comes down to.
+    pub fn tls(doing: &str, error: &TlsError) -> Self {
+        let word = match error {
+            TlsError::InvalidCertificate(wrong) => of_certificate(wrong),
+            TlsError::NoCertificatesPresented => ProbeError::TlsCertificate,
+            // An alert about a certificate is about ours; the peer does not like it.
+            _ => ProbeError::TlsHandshake,
+        };
+        Self { error: word, why: format!("{doing}: {error}") }
+    }
+}
+
+fn of_io(error: &io::Error) -> ProbeError {
+    if let Some(number) = error.raw_os_error() {
+        return match number {
+            libc::ECONNREFUSED => ProbeError::ConnectionRefused,
+            libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED | libc::ENETRESET => {
+                ProbeError::ConnectionReset
+            }
+            libc::EHOSTUNREACH | libc::EHOSTDOWN => ProbeError::HostUnreachable,
+            libc::ENETUNREACH | libc::ENETDOWN | libc::ENONET => ProbeError::NetworkUnreachable,
+            libc::EACCES | libc::EPERM => ProbeError::PermissionDenied,
+            libc::ENOENT | libc::ENOTDIR => ProbeError::NoSuchFile,
+            libc::ETIMEDOUT => ProbeError::Timeout,
+            _ => ProbeError::Other,
+        };
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut => ProbeError::Timeout,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => ProbeError::ConnectionReset,
+        io::ErrorKind::InvalidData => ProbeError::UnexpectedResponse,
+        _ => ProbeError::Other,
+    }
+}
+
+fn of_certificate(wrong: &CertificateError) -> ProbeError {
+    match wrong {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => ProbeError::TlsExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ProbeError::TlsNotYetValid
+        }
+        CertificateError::UnknownIssuer => ProbeError::TlsUntrusted,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ProbeError::TlsName
+        }
+        // rustls has no word of its own for a certificate that signed itself and says that it is an authority.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            ProbeError::TlsUntrusted
+        }
+        _ => ProbeError::TlsCertificate,
+    }
+}

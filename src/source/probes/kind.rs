@@ -1,0 +1,53 @@
+//! What a probe does, by kind; each kind has its file.
+
+use super::attempt::Attempt;
+use super::fault::Fault;
+use crate::config::probes::Target as Settings;
+use crate::config::probes::kind::Protocol;
+
+pub mod conversation;
+pub mod http;
+pub mod icmp;
+pub mod tcp;
+pub mod tls;
+pub mod udp;
+pub mod unix;
+
+/// What a probe does.
+#[derive(Debug)]
+pub enum Work {
+    /// Connects and, where configured, talks, also over TLS.
+    Tcp(tcp::Tcp),
+    /// Sends a datagram and waits for an answer.
+    Udp(udp::Udp),
+    /// Sends echo requests.
+    Icmp(icmp::Icmp),
+    /// Connects to a socket of this machine.
+    Unix(unix::Unix),
+    /// Asks for a page.
+    Http(Box<http::Http>),
+}
+
+impl Work {
+    /// The work of a target.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        Ok(match settings.kind.protocol() {
+            Protocol::Tcp | Protocol::Tls => Self::Tcp(tcp::Tcp::new(settings)?),
+            Protocol::Udp => Self::Udp(udp::Udp::new(settings)?),
+            Protocol::Icmp => Self::Icmp(icmp::Icmp::new(settings)),
+            Protocol::Unix => Self::Unix(unix::Unix::new(settings)),
+            Protocol::Http => Self::Http(Box::new(http::Http::new(settings)?)),
+        })
+    }
+
+    /// Does it; `attempt` is told what is seen on the way.
+    pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
+        match self {
+            Self::Tcp(tcp) => tcp.run(attempt).await,
+            Self::Udp(udp) => udp.run(attempt).await,
+            Self::Icmp(icmp) => icmp.run(attempt).await,
+            Self::Unix(unix) => unix.run(attempt).await,
+            Self::Http(http) => http.run(attempt).await,
+        }
+    }
+}

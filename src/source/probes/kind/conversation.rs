@@ -1,0 +1,269 @@
+//! A conversation: lines that are expected and lines that are sent.
+//!
+//! A step waits for what it expects, then sends, then begins with TLS, in this order. An expectation looks at lines, as
+//! `blackbox_exporter` does: those that do not match are passed over, and the end of the connection is the end of it.
+//! Bytes are expected anywhere in what comes.
+
+use crate::config::probes::Step as StepSettings;
+use crate::config::probes::Target as Settings;
+use crate::config::probes::text::{regular, unescape, unhex};
+use crate::metric::label::ProbeError;
+use crate::source::probes::attempt::Attempt;
+use crate::source::probes::fault::Fault;
+use regex_lite::Regex;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// What a peer may say before what is expected; then it is no conversation.
+const MOST: usize = 64 * 1024;
+
+/// What is expected.
+#[derive(Debug, Clone)]
+pub enum Expectation {
+    /// A line, or a datagram, that matches.
+    Text(Regex),
+    /// Bytes that are in it.
+    Bytes(Vec<u8>),
+}
+
+impl Expectation {
+    /// That of two keys, of which at most one is set.
+    pub fn new(text: Option<&String>, hex: Option<&String>) -> Result<Option<Self>, String> {
+        Ok(match (text, hex) {
+            (Some(text), _) => Some(Self::Text(regular(text)?)),
+            (None, Some(hex)) => Some(Self::Bytes(unhex(hex)?)),
+            (None, None) => None,
+        })
+    }
+
+    /// Whether a whole answer is as expected.
+    pub fn is_met(&self, answer: &[u8]) -> bool {
+        match self {
+            Self::Text(regex) => regex.is_match(&String::from_utf8_lossy(answer)),
+            Self::Bytes(bytes) => find(answer, bytes).is_some(),
+        }
+    }
+}
+
+/// What is sent.
+#[derive(Debug, Clone)]
+enum Say {
+    Line(String),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    expect: Option<Expectation>,
+    say: Option<Say>,
+    starttls: bool,
+}
+
+/// The steps.
+#[derive(Debug, Clone, Default)]
+pub struct Conversation {
+    steps: Vec<Step>,
+}
+
+impl Conversation {
+    /// That of a target: its own, or one of `send` and `expect`, in which what is sent comes first, as it is.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let mut steps = Vec::new();
+        let say = match (&settings.send, &settings.send_hex) {
+            (Some(text), _) => Some(Say::Bytes(unescape(text)?)),
+            (None, Some(hex)) => Some(Say::Bytes(unhex(hex)?)),
+            (None, None) => None,
+        };
+        steps.extend(say.map(|say| Step { expect: None, say: Some(say), starttls: false }));
+        let expect = Expectation::new(settings.expect.as_ref(), settings.expect_hex.as_ref())?;
+        steps.extend(expect.map(|expect| Step { expect: Some(expect), say: None, starttls: false }));
+        for step in &settings.conversation {
+            steps.push(Step::new(step)?);
+        }
+        Ok(Self { steps })
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether a step begins with TLS.
+    pub fn starts_tls(&self) -> bool {
+        self.steps.iter().any(|step| step.starttls)
+    }
+}
+
+impl Step {
+    fn new(settings: &StepSettings) -> Result<Self, String> {
+        let say = match (&settings.send, &settings.send_hex) {
+            (Some(line), _) => Some(Say::Line(line.clone())),
+            (None, Some(hex)) => Some(Say::Bytes(unhex(hex)?)),
+            (None, None) => None,
+        };
+        let expect = Expectation::new(settings.expect.as_ref(), settings.expect_hex.as_ref())?;
+        Ok(Self { expect, say, starttls: settings.starttls })
+    }
+}
+
+/// A conversation under way.
+pub struct Talk<'a> {
+    steps: std::slice::Iter<'a, Step>,
+    heard: Vec<u8>,
+    groups: Vec<String>,
+}
+
+impl<'a> Talk<'a> {
+    /// Before its first step.
+    pub fn new(conversation: &'a Conversation) -> Self {
+        Self { steps: conversation.steps.iter(), heard: Vec::new(), groups: Vec::new() }
+    }
+
+    /// Talks until TLS is to begin, or to the end.
+    pub async fn until_tls<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        attempt: &mut Attempt<'_>,
+        stream: &mut S,
+    ) -> Result<(), Fault> {
+        for step in self.steps.by_ref() {
+            if let Some(expect) = &step.expect {
+                let groups = hear(attempt, stream, &mut self.heard, expect).await?;
+                self.groups = groups;
+            }
+            if let Some(say) = &step.say {
+                let bytes = match say {
+                    Say::Line(line) => spoken(line, &self.groups)?,
+                    Say::Bytes(bytes) => bytes.clone(),
+                };
+                attempt.note(|| format!("sending {:?}", String::from_utf8_lossy(&bytes)));
+                stream.write_all(&bytes).await.map_err(|error| Fault::io("sending", &error))?;
+                stream.flush().await.map_err(|error| Fault::io("sending", &error))?;
+            }
+            if step.starttls {
+                // What was said in the open counts for nothing from here on.
+                self.heard.clear();
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line with what the groups of the last expectation matched, and its end.
+fn spoken(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
+    let mut bytes = unescape(line).map_err(|why| Fault::new(ProbeError::Other, why))?;
+    for (index, group) in groups.iter().enumerate().rev() {
+        let mark = format!("${{{index}}}");
+        while let Some(at) = find(&bytes, mark.as_bytes()) {
+            bytes.splice(at..at + mark.len(), group.bytes());
+        }
+    }
+    if bytes.last() != Some(&b'\n') {
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// Reads until it comes; the groups it matched, the whole first.
+async fn hear<S: AsyncRead + Unpin>(
+    attempt: &mut Attempt<'_>,
+    stream: &mut S,
+    heard: &mut Vec<u8>,
+    expect: &Expectation,
+) -> Result<Vec<String>, Fault> {
+    let mut passed = 0;
+    let mut ended = false;
+    loop {
+        if let Some(groups) = look(heard, expect, ended) {
+            attempt.note(|| format!("heard {:?}", groups.first().map_or("", String::as_str)));
+            return Ok(groups);
+        }
+        if ended || passed > MOST {
+            let last = String::from_utf8_lossy(heard.get(heard.len().saturating_sub(100)..).unwrap_or(&[]));
+            let why = if ended { "the peer ended" } else { "the peer went on and on" };
+            let why = format!("{why} without what was expected; last {last:?}");
+            return Err(Fault::new(ProbeError::UnexpectedResponse, why));
+        }
+        let mut part = [0; 4096];
+        match stream.read(&mut part).await {
+            Ok(0) => ended = true,
+            Ok(length) => {
+                passed += length;
+                heard.extend_from_slice(part.get(..length).unwrap_or(&[]));
+            }
+            // A TLS peer that goes without a word has ended, too.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => ended = true,
+            Err(error) => return Err(Fault::io("waiting for what is expected", &error)),
+        }
+    }
+}
+
+/// Takes lines, or bytes, up to what is expected out of what was heard (pure). A last line without its end counts once
+/// nothing more will come.
+fn look(heard: &mut Vec<u8>, expect: &Expectation, ended: bool) -> Option<Vec<String>> {
+    match expect {
+        Expectation::Bytes(bytes) => {
+            let at = find(heard, bytes)?;
+            heard.drain(..at + bytes.len());
+            Some(Vec::new())
+        }
+        Expectation::Text(regex) => loop {
+            let end = heard.iter().position(|byte| *byte == b'\n');
+            let end = match end {
+                Some(end) => end + 1,
+                None if ended && !heard.is_empty() => heard.len(),
+                None => return None,
+            };
+            let line: Vec<u8> = heard.drain(..end).collect();
+            let line = String::from_utf8_lossy(&line);
+            if let Some(found) = regex.captures(line.trim_end_matches(['\r', '\n'])) {
+                let group = |group: Option<regex_lite::Match<'_>>| {
+                    group.map_or_else(String::new, |group| group.as_str().to_owned())
+                };
+                return Some(found.iter().map(group).collect());
+            }
+        },
+    }
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() {
+        return Some(0);
+    }
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Expectation, look, spoken};
+    use regex_lite::Regex;
+
+    fn text(regex: &str) -> Expectation {
+        Expectation::Text(Regex::new(regex).expect("it is one"))
+    }
+
+    #[test]
+    fn lines_that_do_not_match_are_passed_over_and_groups_are_kept() {
+        let mut heard = b"* hello\r\n220 mail ESMTP\r\nrest".to_vec();
+        let groups = look(&mut heard, &text("^220 ([^ ]+)"), false).expect("it is there");
+        assert_eq!(groups, ["220 mail", "mail"]);
+        assert_eq!(heard, b"rest");
+        assert_eq!(look(&mut heard, &text("rest"), false), None, "the line may go on");
+        assert!(look(&mut heard, &text("rest"), true).is_some(), "nothing more will come");
+    }
+
+    #[test]
+    fn bytes_are_found_across_what_came_in_parts() {
+        let mut heard = vec![1, 2, 3];
+        assert!(look(&mut heard, &Expectation::Bytes(vec![3, 4]), false).is_none());
+        heard.extend([4, 5]);
+        assert!(look(&mut heard, &Expectation::Bytes(vec![3, 4]), false).is_some());
+        assert_eq!(heard, [5]);
+    }
+
+    #[test]
+    fn a_line_gets_its_groups_and_its_end() {
+        let groups = ["PING x".to_owned(), "x".to_owned()];
+        assert_eq!(spoken("PONG ${1}", &groups).expect("it is one"), b"PONG x\n");
+        assert_eq!(spoken("QUIT\\r\\n", &[]).expect("it is one"), b"QUIT\r\n");
+    }
+}

@@ -1,0 +1,168 @@
+//! ICMP echo: over an unprivileged datagram socket where `net.ipv4.ping_group_range` allows it, else over a raw one.
+//!
+//! Each probe has a socket of its own, connected to the peer, so that the kernel hands it the answers of that peer only;
+//! a raw socket that is not connected is given every ICMP packet of the machine. Round trips are taken from the kernel's
+//! time stamps of both directions; where it gives none for sending, from the moment before.
+
+use crate::config::probes::{Icmp as Asked, Target as Settings};
+use crate::metric::label::{Phase, ProbeError};
+use crate::source::probes::attempt::{Attempt, Echoes};
+use crate::source::probes::datagram::{Came, Datagrams};
+use crate::source::probes::fault::Fault;
+use packet::Echo;
+use socket2::{Protocol, Socket, Type};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub mod packet;
+
+/// From one request to the next of one probe.
+const SPACING: Duration = Duration::from_millis(200);
+
+/// What is left of the time of the probe when answers are no longer waited for.
+const REST: Duration = Duration::from_millis(2);
+
+/// Echo requests.
+#[derive(Debug)]
+pub struct Icmp {
+    host: String,
+    asked: Asked,
+}
+
+/// One request that was sent.
+struct Sent {
+    /// By this process's clock, since 1970.
+    at: Duration,
+    /// By the kernel's.
+    stamp: Option<Duration>,
+    answered: bool,
+}
+
+impl Icmp {
+    /// As configured.
+    pub fn new(settings: &Settings) -> Self {
+        Self { host: settings.host.clone(), asked: settings.icmp }
+    }
+
+    /// Sends the requests and waits for their answers; one is enough.
+    pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
+        let until = Instant::now() + attempt.target.timeout.saturating_sub(REST);
+        let peer = attempt.resolve(&self.host, 0).await?;
+        let (socket, raw) = open(attempt, peer).await?;
+        if let Some(ttl) = self.asked.ttl {
+            let set = if peer.is_ipv4() {
+                socket.set_ttl_v4(ttl.into())
+            } else {
+                socket.set_unicast_hops_v6(ttl.into())
+            };
+            set.map_err(|error| Fault::io("setting the hops", &error))?;
+        }
+        let socket = Datagrams::new(socket)?;
+        let began = attempt.begin(Phase::Request);
+        let echo = Echo::new(RandomState::new().hash_one(began), peer.is_ipv6(), raw, self.asked.size.into());
+        let mut sent: Vec<Sent> = Vec::new();
+        let mut echoes = Echoes::default();
+        let ended = self.exchange(&socket, &echo, until, &mut sent, &mut echoes).await;
+        attempt.note(|| format!("{} of {} answered", echoes.round_trips.len(), echoes.sent));
+        let answered = !echoes.round_trips.is_empty();
+        attempt.run.echoes = Some(echoes);
+        match ended {
+            Err(fault) if !answered => Err(fault),
+            _ if answered => {
+                attempt.end(Phase::Request, began.elapsed());
+                Ok(())
+            }
+            _ => {
+                let within = humantime::format_duration(attempt.target.timeout);
+                Err(Fault::new(ProbeError::Timeout, format!("no echo came back within {within}")))
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        socket: &Datagrams,
+        echo: &Echo,
+        until: Instant,
+        sent: &mut Vec<Sent>,
+        echoes: &mut Echoes,
+    ) -> Result<(), Fault> {
+        let mut next = Instant::now();
+        let mut stamps = 0;
+        let mut buffer = vec![0; usize::from(self.asked.size) + 256];
+        loop {
+            let all_sent = sent.len() == usize::from(self.asked.count);
+            if all_sent && sent.iter().all(|one| one.answered) {
+                return Ok(());
+            }
+            if !all_sent && Instant::now() >= next {
+                let sequence = u16::try_from(sent.len()).unwrap_or(u16::MAX);
+                sent.push(Sent { at: now(), stamp: None, answered: false });
+                echoes.sent += 1;
+                socket.send(&echo.request(sequence))?;
+                next += SPACING;
+                continue;
+            }
+            let wait = if all_sent { until } else { until.min(next) };
+            match tokio::time::timeout_at(wait.into(), socket.receive(&mut buffer)).await {
+                Err(_) if Instant::now() >= until => return Ok(()),
+                Err(_) => {}
+                // Stamps come in the order the packets went.
+                Ok(Ok(Came::Sent(stamp))) => {
+                    if let Some(one) = sent.get_mut(stamps) {
+                        one.stamp = Some(stamp);
+                    }
+                    stamps += 1;
+                }
+                Ok(Ok(Came::Packet(length, stamp))) => {
+                    let answer = buffer.get(..length).and_then(|bytes| echo.answers(bytes));
+                    let one = answer.and_then(|sequence| sent.get_mut(usize::from(sequence)));
+                    if let Some(one) = one.filter(|one| !one.answered) {
+                        one.answered = true;
+                        let came = stamp.unwrap_or_else(now);
+                        let went = one.stamp.unwrap_or(one.at);
+                        echoes.round_trips.push(came.saturating_sub(went));
+                    }
+                }
+                Ok(Err(error)) => return Err(Fault::io("waiting for the echo", &error)),
+            }
+        }
+    }
+}
+
+/// The kernel's time stamps are of this clock.
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A socket connected to the peer, and whether it is a raw one.
+async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool), Fault> {
+    let protocol = if peer.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
+    let (socket, raw) = match attempt.origin().socket_to(peer, Type::DGRAM, Some(protocol)).await {
+        Ok(socket) => (socket, false),
+        Err(unprivileged) if unprivileged.error == ProbeError::PermissionDenied => {
+            let raw = attempt.origin().socket_to(peer, Type::RAW, Some(protocol)).await;
+            let raw = raw.map_err(|fault| match fault.error {
+                ProbeError::PermissionDenied => Fault::new(
+                    fault.error,
+                    "ICMP takes CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range",
+                ),
+                _ => fault,
+            })?;
+            (raw, true)
+        }
+        Err(fault) => return Err(fault),
+    };
+    let failed = |doing: &'static str| move |error: std::io::Error| Fault::io(doing, &error);
+    let ipv6 = peer.is_ipv6();
+    crate::sys::socket::receive_errors(socket.as_fd(), ipv6).map_err(failed("setting IP_RECVERR"))?;
+    crate::sys::socket::stamp(socket.as_fd()).map_err(failed("setting SO_TIMESTAMPING"))?;
+    if raw && !ipv6 {
+        // Echo replies only: our own requests over loopback are no answers.
+        crate::sys::socket::icmp_filter(socket.as_fd(), !1).map_err(failed("setting ICMP_FILTER"))?;
+    }
+    socket.connect(&peer.into()).map_err(failed("finding a way to the peer"))?;
+    Ok((socket, raw))
+}

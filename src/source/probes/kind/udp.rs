@@ -1,0 +1,98 @@
+//! UDP: a datagram is sent, and what comes back decides.
+//!
+//! An answer: open. An ICMP error: closed, or the host or its network cannot be reached (`IP_RECVERR`; without it the
+//! kernel tells a closed port only). Silence: nobody knows, and it is never called up.
+
+use super::conversation::Expectation;
+use crate::config::probes::Target as Settings;
+use crate::config::probes::text::{unescape, unhex};
+use crate::metric::label::{Phase, ProbeError};
+use crate::source::probes::attempt::Attempt;
+use crate::source::probes::datagram::{Came, Datagrams};
+use crate::source::probes::fault::Fault;
+use preset::Question;
+use socket2::Type;
+use std::os::fd::AsFd;
+
+pub mod preset;
+
+/// What is sent, and what has to come back.
+#[derive(Debug)]
+enum Payload {
+    /// As configured; without an expectation any answer will do.
+    Own(Vec<u8>, Option<Expectation>),
+    /// That of a protocol.
+    Preset(crate::config::probes::Preset, String),
+}
+
+/// A datagram.
+#[derive(Debug)]
+pub struct Udp {
+    host: String,
+    port: u16,
+    payload: Payload,
+}
+
+impl Udp {
+    /// As configured. Without a payload an empty datagram goes out, which a closed port answers, too.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let payload = if let Some(preset) = settings.preset {
+            Question::new(preset, &settings.query, &settings.host)?;
+            Payload::Preset(preset, settings.query.clone())
+        } else {
+            let bytes = match (&settings.send, &settings.send_hex) {
+                (Some(text), _) => unescape(text)?,
+                (None, Some(hex)) => unhex(hex)?,
+                (None, None) => Vec::new(),
+            };
+            let expect = Expectation::new(settings.expect.as_ref(), settings.expect_hex.as_ref())?;
+            Payload::Own(bytes, expect)
+        };
+        Ok(Self { host: settings.host.clone(), port: settings.port.unwrap_or(0), payload })
+    }
+
+    /// Sends and waits.
+    pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
+        let peer = attempt.resolve(&self.host, self.port).await?;
+        let failed = |doing: &'static str| move |error: std::io::Error| Fault::io(doing, &error);
+        let socket = attempt.origin().socket_to(peer, Type::DGRAM, None).await?;
+        crate::sys::socket::receive_errors(socket.as_fd(), peer.is_ipv6())
+            .map_err(failed("setting IP_RECVERR"))?;
+        socket.connect(&peer.into()).map_err(failed("finding a way to the peer"))?;
+        let socket = Datagrams::new(socket)?;
+        let began = attempt.begin(Phase::Request);
+        let question = match &self.payload {
+            Payload::Own(..) => None,
+            Payload::Preset(preset, query) => Some(
+                Question::new(*preset, query, &self.host)
+                    .map_err(|why| Fault::new(ProbeError::Other, why))?,
+            ),
+        };
+        let bytes = match (&question, &self.payload) {
+            (Some(question), _) => question.bytes(),
+            (None, Payload::Own(bytes, _)) => bytes,
+            (None, Payload::Preset(..)) => &[],
+        };
+        socket.send(bytes)?;
+        attempt.silent = true;
+        let mut buffer = vec![0; 64 * 1024];
+        let length = loop {
+            match socket.receive(&mut buffer).await.map_err(failed("waiting for an answer"))? {
+                Came::Packet(length, _) => break length,
+                Came::Sent(_) => {} // not asked for
+            }
+        };
+        attempt.silent = false;
+        attempt.end(Phase::Request, began.elapsed());
+        let answer = buffer.get(..length).unwrap_or(&[]);
+        attempt.note(|| format!("{length} bytes came back"));
+        let met = match (&question, &self.payload) {
+            (Some(question), _) => question.judge(answer),
+            (None, Payload::Own(_, Some(expect))) if !expect.is_met(answer) => {
+                Err("the answer is not what was expected".to_owned())
+            }
+            _ => Ok(()),
+        };
+        met.map_err(|why| Fault::new(ProbeError::UnexpectedResponse, why))
+    }
+}

@@ -1,0 +1,145 @@
+//! Questions of protocols over UDP, and whether an answer is one (pure but for the chance in the numbers).
+//!
+//! DNS (RFC 1035), NTP (RFC 5905), SNMP version 2c (RFC 3416), STUN (RFC 8489), SIP (RFC 3261). An answer is held against
+//! the question by what both carry: an answer to somebody else's question shows nothing.
+
+use crate::config::probes::Preset;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, Question as Asked, RCODE, TYPE};
+use std::hash::{BuildHasher, RandomState};
+
+/// A question, and what its answer has to carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    preset: Preset,
+    bytes: Vec<u8>,
+    token: Vec<u8>,
+}
+
+/// STUN's magic cookie.
+const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+
+impl Question {
+    /// A new one: no two are alike.
+    pub fn new(preset: Preset, query: &str, host: &str) -> Result<Self, String> {
+        let chance = RandomState::new();
+        let chance: Vec<u8> = (0..2).flat_map(|part| chance.hash_one(part).to_be_bytes()).collect();
+        let token = |length: usize| chance.iter().copied().take(length).collect::<Vec<u8>>();
+        let (bytes, token) = match preset {
+            Preset::Dns => dns(query, &token(2))?,
+            Preset::Ntp => ntp(&token(8)),
+            // A positive number, so that its four bytes are its encoding.
+            Preset::Snmp => {
+                snmp(if query.is_empty() { "public" } else { query }, &[vec![0x3f], token(3)].concat())?
+            }
+            Preset::Stun => stun(&token(12)),
+            Preset::Sip => sip(query, host, &token(8)),
+        };
+        Ok(Self { preset, bytes, token })
+    }
+
+    /// The datagram.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether an answer is one to this question, and no error.
+    pub fn judge(&self, answer: &[u8]) -> Result<(), String> {
+        let at = |from: usize, length: usize| answer.get(from..from + length);
+        let token = self.token.as_slice();
+        let (theirs, fine) = match self.preset {
+            Preset::Dns => {
+                let packet =
+                    Packet::parse(answer).map_err(|error| format!("no DNS message came back: {error}"))?;
+                let fine = match packet.rcode() {
+                    RCODE::NoError => Ok(()),
+                    code => Err(format!("the name server answers {code:?}")),
+                };
+                (at(0, 2) == Some(token) && packet.has_flags(PacketFlag::RESPONSE), fine)
+            }
+            Preset::Ntp => {
+                let server = answer.first().is_some_and(|flags| flags & 7 == 4);
+                let fine = match answer.get(1) {
+                    Some(1..=15) => Ok(()),
+                    _ => Err("the server is not synchronized, or refuses".to_owned()),
+                };
+                (server && answer.len() >= 48 && at(24, 8) == Some(token), fine)
+            }
+            Preset::Snmp => (
+                answer.first() == Some(&0x30) && contains(answer, token) && contains(answer, &[0xa2]),
+                Ok(()),
+            ),
+            Preset::Stun => {
+                let fine = match at(0, 2) {
+                    Some([1, 1]) => Ok(()),
+                    _ => Err("the server answers with an error".to_owned()),
+                };
+                (at(4, 4) == Some(&COOKIE) && at(8, 12) == Some(token), fine)
+            }
+            Preset::Sip => (answer.starts_with(b"SIP/2.0 ") && contains(answer, token), Ok(())),
+        };
+        if theirs { fine } else { Err("what came back is no answer to this question".to_owned()) }
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn dns(query: &str, id: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let id = u16::from_be_bytes(id.first_chunk().copied().unwrap_or_default());
+    let mut packet = Packet::new_query(id);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    let name = query.trim_end_matches('.');
+    let kind = if name.is_empty() { TYPE::NS } else { TYPE::A };
+    let name = if name.is_empty() {
+        Name::new_unchecked("")
+    } else {
+        Name::new(name).map_err(|error| error.to_string())?
+    };
+    packet.questions.push(Asked::new(name, kind.into(), CLASS::IN.into(), false));
+    let bytes = packet.build_bytes_vec().map_err(|error| error.to_string())?;
+    Ok((bytes, id.to_be_bytes().to_vec()))
+}
+
+/// Version 4, mode client; the time stamp of sending comes back as that of the origin.
+fn ntp(stamp: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let mut bytes = vec![0x23];
+    bytes.resize(40, 0);
+    bytes.extend_from_slice(stamp);
+    (bytes, stamp.to_vec())
+}
+
+/// `GetRequest` for `sysUpTime.0` (1.3.6.1.2.1.1.3.0).
+fn snmp(community: &str, id: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let tagged = |tag: u8, parts: &[&[u8]]| -> Result<Vec<u8>, String> {
+        let content = parts.concat();
+        // One byte says up to 127, which is what a community leaves room for.
+        let length = u8::try_from(content.len()).ok().filter(|length| *length < 128);
+        let length =
+            length.ok_or_else(|| "has a community that is too long; 60 bytes are enough".to_owned())?;
+        Ok([&[tag, length][..], &content].concat())
+    };
+    let name = tagged(6, &[&[0x2b, 6, 1, 2, 1, 1, 3, 0]])?;
+    let binding = tagged(0x30, &[&name, &[5, 0]])?;
+    let bindings = tagged(0x30, &[&binding])?;
+    let number = tagged(2, &[id])?;
+    let request = tagged(0xa0, &[&number, &[2, 1, 0], &[2, 1, 0], &bindings])?;
+    let community = tagged(4, &[community.as_bytes()])?;
+    Ok((tagged(0x30, &[&[2, 1, 1], &community, &request])?, number))
+}
+
+fn stun(transaction: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    ([&[0, 1, 0, 0], &COOKIE[..], transaction].concat(), transaction.to_vec())
+}
+
+fn sip(query: &str, host: &str, token: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let hex = format!("{:016x}", u64::from_be_bytes(token.first_chunk().copied().unwrap_or_default()));
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let uri = if query.is_empty() { format!("sip:{host}") } else { format!("sip:{query}") };
+    let text = format!(
+        "OPTIONS {uri} SIP/2.0\r\nVia: SIP/2.0/UDP probe.invalid;branch=z9hG4bK{hex};rport\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:probe@probe.invalid>;tag={hex}\r\nTo: <{uri}>\r\nCall-ID: {hex}@probe.invalid\r\n\
+         CSeq: 1 OPTIONS\r\nContact: <sip:probe@probe.invalid>\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"
+    );
+    (text.into_bytes(), hex.into_bytes())
+}

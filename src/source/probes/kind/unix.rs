@@ -1,0 +1,64 @@
+//! Sockets of this machine: stream, datagram, sequenced packets; in the file system or abstract (`@name`).
+
+use crate::config::probes::{Kind, Target as Settings};
+use crate::metric::label::{Phase, ProbeError};
+use crate::source::probes::attempt::Attempt;
+use crate::source::probes::fault::Fault;
+use socket2::{Domain, SockAddr, Type};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How long between two looks whether a full accept queue has room: the kernel says `EAGAIN` and tells nobody when that
+/// is over (`unix_stream_connect` in `net/unix/af_unix.c`).
+const FULL: Duration = Duration::from_millis(5);
+
+/// A socket.
+#[derive(Debug)]
+pub struct Unix {
+    path: String,
+    kind: Type,
+}
+
+impl Unix {
+    /// As configured.
+    pub fn new(settings: &Settings) -> Self {
+        let kind = match settings.kind {
+            Kind::Unixgram => Type::DGRAM,
+            Kind::Unixpacket => Type::SEQPACKET,
+            _ => Type::STREAM,
+        };
+        Self { path: settings.unix_path(), kind }
+    }
+
+    /// Connects.
+    pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
+        attempt.begin(Phase::Connect);
+        // An abstract socket belongs to a network namespace.
+        let socket = attempt.origin().socket(Domain::UNIX, self.kind, None).await?;
+        let doing = format!("connecting to {}", self.path);
+        let address = address(&self.path).map_err(|error| Fault::io(&doing, &error))?;
+        let began = Instant::now();
+        loop {
+            match socket.connect(&address) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(FULL).await,
+                Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+                    let why = format!("{doing}: it is a socket of another type");
+                    return Err(Fault::new(ProbeError::Other, why));
+                }
+                // Nobody has bound the abstract name, which the kernel does not tell from a socket nobody listens on.
+                Err(error) => return Err(Fault::io(&doing, &error)),
+            }
+        }
+        attempt.end(Phase::Connect, began.elapsed());
+        Ok(())
+    }
+}
+
+/// `@name` is an abstract one: a zero byte and the name.
+fn address(path: &str) -> io::Result<SockAddr> {
+    match path.strip_prefix('@') {
+        Some(name) => SockAddr::unix(format!("\0{name}")),
+        None => SockAddr::unix(path),
+    }
+}

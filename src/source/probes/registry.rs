@@ -1,0 +1,184 @@
+//! The targets there are, with what is known of each: shared by those who probe and those who read.
+//!
+//! Each target has a lock of its own, held for as long as its numbers are copied, so that a scrape of ten thousand
+//! targets delays no probe.
+
+use super::attempt::Run;
+use super::state::State;
+use super::target::Target;
+use crate::metric::distribution::Distribution;
+use crate::metric::{Handle, table as metrics};
+use crate::source::SourceError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+/// One target with what is known of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Unlike that of every other entry, those that are gone included.
+    pub number: u64,
+    /// The target.
+    pub target: Target,
+    states: Mutex<Vec<State>>,
+}
+
+impl Entry {
+    /// What is known: one state, or one for each address where all are probed.
+    pub fn states(&self) -> MutexGuard<'_, Vec<State>> {
+        locked(&self.states)
+    }
+
+    /// Takes what a probe of one address, or of the name, found out.
+    pub fn take(&self, address: Option<IpAddr>, run: Run, history: usize) {
+        let mut states = self.states();
+        let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
+            states.push(State::new(address));
+            states.len() - 1
+        });
+        if let Some(state) = states.get_mut(place) {
+            state.take(&self.target, run, history);
+        }
+    }
+
+    /// Forgets the addresses that the name does not have any more.
+    pub fn keep(&self, addresses: &[IpAddr]) {
+        self.states().retain(|state| state.address.is_some_and(|address| addresses.contains(&address)));
+    }
+
+    /// The addresses that were probed so far.
+    pub fn addresses(&self) -> Vec<Option<IpAddr>> {
+        self.states().iter().map(|state| state.address).collect()
+    }
+}
+
+/// What has come and gone.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// New, or with other settings.
+    pub added: Vec<Arc<Entry>>,
+    /// Gone, or with other settings from now on.
+    pub removed: Vec<Arc<Entry>>,
+}
+
+/// All targets.
+#[derive(Debug)]
+pub struct Registry {
+    limit: usize,
+    /// By group (the configuration, a file, a name), then by what makes a target another one.
+    groups: RwLock<BTreeMap<String, BTreeMap<String, Arc<Entry>>>>,
+    left_out: Mutex<BTreeMap<String, usize>>,
+    /// Groups that could not be had as they are now, and why.
+    failed: Mutex<BTreeMap<String, String>>,
+    next: AtomicU64,
+    /// Probes under way.
+    pub running: AtomicUsize,
+    delay: Mutex<Arc<Distribution>>,
+}
+
+impl Registry {
+    /// Without targets; at most `limit` are taken.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            groups: RwLock::default(),
+            left_out: Mutex::default(),
+            failed: Mutex::default(),
+            next: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
+            delay: Mutex::new(Arc::new(Distribution::new(
+                metrics::CONNSCOPE_PROBES_DELAY.metric().boundaries.into(),
+            ))),
+        }
+    }
+
+    /// Puts the targets of a group in place of those it had. What stays as it was keeps everything that is known of it;
+    /// what has other settings keeps its numbers.
+    pub fn set(&self, group: &str, targets: Vec<Target>) -> Change {
+        let mut change = Change::default();
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let mut before = groups.remove(group).unwrap_or_default();
+        let others: usize = groups.values().map(BTreeMap::len).sum();
+        let taken: BTreeSet<&String> = groups.values().flat_map(BTreeMap::keys).collect();
+        let mut now = BTreeMap::new();
+        let mut left_out = 0;
+        for target in targets {
+            let key = target.settings.identity();
+            if taken.contains(&key) || now.contains_key(&key) {
+                continue; // in another file, too: one series cannot have two values
+            }
+            if others + now.len() >= self.limit {
+                left_out += 1;
+                continue;
+            }
+            match before.remove(&key) {
+                Some(old) if old.target.settings == target.settings => {
+                    now.insert(key, old);
+                }
+                old => {
+                    let states =
+                        old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
+                    change.removed.extend(old);
+                    let number = self.next.fetch_add(1, Ordering::Relaxed);
+                    let entry = Arc::new(Entry { number, target, states: Mutex::new(states) });
+                    change.added.push(Arc::clone(&entry));
+                    now.insert(key, entry);
+                }
+            }
+        }
+        change.removed.extend(before.into_values());
+        groups.insert(group.to_owned(), now);
+        drop(groups);
+        locked(&self.left_out).insert(group.to_owned(), left_out);
+        locked(&self.failed).remove(group);
+        change
+    }
+
+    /// Forgets a group: its file is gone.
+    pub fn forget(&self, group: &str) -> Change {
+        let before = self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(group);
+        locked(&self.left_out).remove(group);
+        locked(&self.failed).remove(group);
+        Change { added: Vec::new(), removed: before.unwrap_or_default().into_values().collect() }
+    }
+
+    /// A group could not be had as it is now; the targets it had stay.
+    pub fn fail(&self, group: &str, why: String) {
+        locked(&self.failed).insert(group.to_owned(), why);
+    }
+
+    /// Groups that could not be had.
+    pub fn failures(&self) -> Vec<(String, SourceError)> {
+        let failed = locked(&self.failed);
+        let error = |why: &String| SourceError::parse("reading targets; those it had stay", why.as_str());
+        failed.iter().map(|(group, why)| (group.clone(), error(why))).collect()
+    }
+
+    /// Every target there is.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
+    }
+
+    /// Targets that found no room.
+    pub fn left_out(&self) -> usize {
+        locked(&self.left_out).values().sum()
+    }
+
+    /// A probe began this much later than its turn.
+    pub fn delayed(&self, late: Duration) {
+        Arc::make_mut(&mut locked(&self.delay)).record(late.as_secs_f64());
+    }
+
+    /// How much later than their turn the probes began so far.
+    pub fn delays(&self) -> Arc<Distribution> {
+        Arc::clone(&locked(&self.delay))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept here is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

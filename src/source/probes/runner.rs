@@ -1,0 +1,218 @@
+//! The thread that probes: it waits for the next turn, lets probes begin, and takes what they found out.
+//!
+//! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
+//! of it is shared with the exports, and nobody who reads ever waits for it.
+
+use super::registry::{Change, Entry, Registry};
+use super::resolve::Resolver;
+use super::schedule::{Id, Schedule, Trust};
+use crate::config::Probes;
+use crate::stop::Stop;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Between two first probes where a few targets come at once; where they are many, they share their interval.
+const SPREAD: Duration = Duration::from_millis(10);
+
+/// What every probe needs.
+#[derive(Debug)]
+pub struct Common {
+    /// Settings.
+    pub settings: Probes,
+    /// Looks names up.
+    pub resolver: Resolver,
+    /// Targets.
+    pub registry: Registry,
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    changes: mpsc::UnboundedSender<Change>,
+    /// The runtime, for what is to be done there besides.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// A probe has ended.
+struct Ended {
+    id: Id,
+    trust: Trust,
+}
+
+impl Runner {
+    /// Starts the thread. It ends when the agent stops, or when every clone of this is gone.
+    pub fn start(common: &Arc<Common>, stop: &Stop) -> std::io::Result<Self> {
+        let (changes, inbox) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("probes-files")
+            .max_blocking_threads(2)
+            .build()?;
+        let runner = Self { changes, runtime: runtime.handle().clone() };
+        let (common, stop) = (Arc::clone(common), stop.clone());
+        std::thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = stop.exhausted(Duration::ZERO) => {}
+                    () = drive(&common, inbox) => {}
+                }
+            });
+            // A probe that is still waiting has nobody to tell.
+            runtime.shutdown_background();
+        })?;
+        Ok(runner)
+    }
+
+    /// Tells it what has come and gone.
+    pub fn tell(&self, change: Change) {
+        // Where the thread has ended, nothing is probed any more.
+        let _ended = self.changes.send(change);
+    }
+}
+
+/// Lets every probe begin at its turn, until nobody can bring targets any more.
+async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>) {
+    let epoch = Instant::now();
+    let limit = descriptors(common.settings.concurrency);
+    let mut schedule = Schedule::new(limit);
+    let mut entries: HashMap<Id, Arc<Entry>> = HashMap::new();
+    let mut places: HashMap<u64, Id> = HashMap::new();
+    let (sender, mut ended) = mpsc::unbounded_channel::<Ended>();
+    loop {
+        while let Some(begin) = schedule.begin(epoch.elapsed()) {
+            common.registry.delayed(begin.late);
+            if let Some(entry) = entries.get(&begin.id) {
+                let (common, entry, sender) = (Arc::clone(common), Arc::clone(entry), sender.clone());
+                common.registry.running.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let done = Done { id: begin.id, trust: Trust::Slow, sender, common: Arc::clone(&common) };
+                    probe(&common, &entry, done).await;
+                });
+            }
+        }
+        let next = schedule.next().map(|moment| epoch + moment);
+        let turn = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(Ended { id, trust }) = ended.recv() => {
+                schedule.end(id, epoch.elapsed(), trust);
+            }
+            change = inbox.recv() => {
+                let Some(change) = change else { return };
+                for id in change.removed.iter().filter_map(|entry| places.remove(&entry.number)) {
+                    schedule.remove(id);
+                    entries.remove(&id);
+                }
+                let count = u32::try_from(change.added.len()).unwrap_or(u32::MAX);
+                for entry in change.added {
+                    let interval = entry.target.interval;
+                    let spread = if common.settings.at_once { Duration::ZERO } else { interval.min(SPREAD * count) };
+                    let jitter = interval.mul_f64(common.settings.jitter);
+                    let id = schedule.add(epoch.elapsed(), interval, jitter, spread);
+                    places.insert(entry.number, id);
+                    entries.insert(id, entry);
+                }
+            }
+            () = turn => {}
+        }
+    }
+}
+
+/// Gives the place back, however the probe ends.
+struct Done {
+    id: Id,
+    trust: Trust,
+    sender: mpsc::UnboundedSender<Ended>,
+    common: Arc<Common>,
+}
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.common.registry.running.fetch_sub(1, Ordering::Relaxed);
+        let _stopped = self.sender.send(Ended { id: self.id, trust: self.trust });
+    }
+}
+
+/// One turn of a target: one probe, or one for each address.
+async fn probe(common: &Common, entry: &Entry, mut done: Done) {
+    let target = &entry.target;
+    let history = common.settings.history;
+    let quick = |took: Duration| if took * 2 < target.timeout { Trust::Quick } else { Trust::Slow };
+    if !target.settings.all {
+        let run = target.attempt(&common.resolver, None, None, false).finish().await;
+        done.trust = quick(run.took);
+        entry.take(None, run, history);
+        return;
+    }
+    let began = Instant::now();
+    match target.addresses(&common.resolver).await {
+        Ok(addresses) => {
+            entry.keep(&addresses);
+            // One after the other would take as many times as long; they hold one place together.
+            let mut runs = Vec::with_capacity(addresses.len());
+            for address in addresses {
+                runs.push((
+                    address,
+                    Box::pin(target.attempt(&common.resolver, Some(address), None, false).finish()),
+                ));
+            }
+            for (address, run) in join(runs).await {
+                entry.take(Some(address), run, history);
+            }
+        }
+        Err(fault) => {
+            let mut known = entry.addresses();
+            if known.is_empty() {
+                known.push(None);
+            }
+            for address in known {
+                let mut run = super::attempt::Run::new(false);
+                run.took = began.elapsed();
+                run.fault = Some(fault.clone());
+                entry.take(address, run, history);
+            }
+        }
+    }
+    done.trust = quick(began.elapsed());
+}
+
+/// Waits for all of them.
+async fn join<K: Copy, F: Future + Unpin>(mut waiting: Vec<(K, F)>) -> Vec<(K, F::Output)> {
+    let mut ready = Vec::with_capacity(waiting.len());
+    std::future::poll_fn(|context| {
+        waiting.retain_mut(|(key, future)| match std::pin::Pin::new(future).poll(context) {
+            std::task::Poll::Ready(output) => {
+                ready.push((*key, output));
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    ready
+}
+
+/// How many probes may run at a time, after asking for as many descriptors as that takes.
+fn descriptors(wanted: usize) -> usize {
+    /// What the rest of the agent has open, and name look-ups beside the probes.
+    const REST: u64 = 256;
+    let wanted = wanted as u64;
+    let have = crate::sys::process::descriptors(wanted * 2 + REST);
+    let possible = have.saturating_sub(REST) / 2;
+    if possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "fewer probes run at a time: the limit of open files (RLIMIT_NOFILE, LimitNOFILE=) allows no more"
+        );
+    }
+    usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX).max(2)
+}

@@ -1,0 +1,225 @@
+//! When each target's turn is, and who may begin where not everybody can (pure: the time is told, not asked).
+//!
+//! Each target has its own beat, begun at its own moment, so that ten thousand of them do not all begin at once; every
+//! turn comes a little later than the beat, by chance and up to the jitter. At most `limit` probes run at a time, and
+//! the dead, which hold their place until their time is up, may not take the places of the rest: those that ran into
+//! their time limit get no more than half of them, and together with those nothing is known of yet no more than three
+//! quarters. Among those that may begin, whose turn came first begins first, so nobody waits for ever.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// Time since the schedule began.
+pub type Moment = Duration;
+
+/// A place in the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(u32);
+
+/// What the last probe says of how long the next will hold its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// It ended before its time was up.
+    Quick,
+    /// There was none yet.
+    New,
+    /// Its time was up.
+    Slow,
+}
+
+/// Trusts, from the best to the worst.
+const TRUSTS: [Trust; 3] = [Trust::Quick, Trust::New, Trust::Slow];
+
+#[derive(Debug)]
+struct Turn {
+    /// Changes when the place is given to another target.
+    generation: u32,
+    interval: Duration,
+    jitter: Duration,
+    first: Moment,
+    at: Moment,
+    trust: Trust,
+    running: bool,
+    gone: bool,
+}
+
+/// The turns of all targets.
+#[derive(Debug)]
+pub struct Schedule {
+    turns: Vec<Turn>,
+    free: Vec<u32>,
+    due: BinaryHeap<Reverse<(Moment, Id, u32)>>,
+    waiting: [VecDeque<(Moment, Id, u32)>; 3],
+    running: [usize; 3],
+    limit: usize,
+    chance: RandomState,
+}
+
+/// A probe that may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// Of which target.
+    pub id: Id,
+    /// How much later than its turn, jitter included.
+    pub late: Duration,
+}
+
+impl Id {
+    /// Its number: small, and used again when its target is gone.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Schedule {
+    /// Without targets. At most `limit` probes run at a time, at least 2.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            turns: Vec::new(),
+            free: Vec::new(),
+            due: BinaryHeap::new(),
+            waiting: Default::default(),
+            running: [0; 3],
+            limit: limit.max(2),
+            chance: RandomState::new(),
+        }
+    }
+
+    /// Takes a target in whose beat begins somewhere within `spread` from now.
+    pub fn add(&mut self, now: Moment, interval: Duration, jitter: Duration, spread: Duration) -> Id {
+        let interval = interval.max(Duration::from_millis(1));
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.turns.push(Turn {
+                generation: 0,
+                interval,
+                jitter,
+                first: now,
+                at: now,
+                trust: Trust::New,
+                running: false,
+                gone: true,
+            });
+            u32::try_from(self.turns.len() - 1).unwrap_or(u32::MAX)
+        });
+        let id = Id(index);
+        let begin = now + self.chance(id, u64::MAX, spread);
+        if let Some(turn) = self.turns.get_mut(id.index()) {
+            let generation = turn.generation;
+            *turn = Turn {
+                generation,
+                interval,
+                jitter,
+                first: begin,
+                at: begin,
+                trust: Trust::New,
+                running: false,
+                gone: false,
+            };
+            self.due.push(Reverse((begin, id, generation)));
+        }
+        id
+    }
+
+    /// Forgets a target. A probe of it that is running keeps its place until [`Schedule::end`].
+    pub fn remove(&mut self, id: Id) {
+        if let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| !turn.gone) {
+            turn.gone = true;
+            turn.generation = turn.generation.wrapping_add(1);
+            if !turn.running {
+                self.free.push(id.0);
+            }
+        }
+    }
+
+    /// When to ask for the next: at once where somebody waits and has room is not meant, that is told by
+    /// [`Schedule::begin`]; this is the next beat.
+    pub fn next(&self) -> Option<Moment> {
+        self.due.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next probe that may begin now.
+    pub fn begin(&mut self, now: Moment) -> Option<Begin> {
+        while let Some(Reverse((at, id, generation))) =
+            self.due.peek().copied().filter(|next| next.0.0 <= now)
+        {
+            self.due.pop();
+            if let Some(turn) = self.turns.get(id.index()).filter(|turn| turn.generation == generation)
+                && let Some(lane) = self.waiting.get_mut(turn.trust as usize)
+            {
+                lane.push_back((at, id, generation));
+            }
+        }
+        loop {
+            let trust = TRUSTS
+                .into_iter()
+                .filter(|trust| self.has_room(*trust))
+                .filter_map(|trust| Some((self.waiting.get(trust as usize)?.front()?.0, trust)))
+                .min()?
+                .1;
+            let (at, id, generation) = self.waiting.get_mut(trust as usize)?.pop_front()?;
+            let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| turn.generation == generation)
+            else {
+                continue; // removed while it waited
+            };
+            turn.running = true;
+            if let Some(running) = self.running.get_mut(trust as usize) {
+                *running += 1;
+            }
+            return Some(Begin { id, late: now.saturating_sub(at) });
+        }
+    }
+
+    /// Whether one more of this trust may run: the caps count a trust and those worse than it.
+    fn has_room(&self, trust: Trust) -> bool {
+        let [_, new, slow] = self.running;
+        let all = self.running() < self.limit;
+        match trust {
+            Trust::Quick => all,
+            Trust::New => all && new + slow < (self.limit * 3 / 4).max(1),
+            Trust::Slow => all && slow < self.limit / 2 && new + slow < (self.limit * 3 / 4).max(1),
+        }
+    }
+
+    /// A probe has ended; says what it showed.
+    pub fn end(&mut self, id: Id, now: Moment, trust: Trust) {
+        let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| turn.running) else { return };
+        turn.running = false;
+        if let Some(running) = self.running.get_mut(turn.trust as usize) {
+            *running -= 1;
+        }
+        if turn.gone {
+            self.free.push(id.0);
+            return;
+        }
+        turn.trust = trust;
+        let (interval, jitter, first, generation) = (turn.interval, turn.jitter, turn.first, turn.generation);
+        // The next beat after the one that was, or the first that is still to come: what was missed is not made up for.
+        let since = |moment: Moment| moment.saturating_sub(first).as_nanos();
+        let beat = (since(turn.at) / interval.as_nanos() + 1).max(since(now).div_ceil(interval.as_nanos()));
+        let beat = u64::try_from(beat).unwrap_or(u64::MAX);
+        let base = first + Duration::from_nanos(nanoseconds(interval).saturating_mul(beat));
+        let at = base + self.chance(id, beat, jitter);
+        if let Some(turn) = self.turns.get_mut(id.index()) {
+            turn.at = at;
+        }
+        self.due.push(Reverse((at, id, generation)));
+    }
+
+    /// A part of `most`, by chance.
+    fn chance(&self, id: Id, beat: u64, most: Duration) -> Duration {
+        let most = nanoseconds(most);
+        let chance = self.chance.hash_one((id, beat));
+        Duration::from_nanos(if most == 0 { 0 } else { chance % most })
+    }
+
+    /// Probes that are running.
+    pub fn running(&self) -> usize {
+        self.running.iter().sum()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

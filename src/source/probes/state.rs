@@ -1,0 +1,287 @@
+//! What is known of one target: up or down, and everything that was counted (pure: the time comes with the run).
+
+use super::attempt::Run;
+use super::target::Target;
+use crate::config::probes::Family;
+use crate::metric::distribution::Distribution;
+use crate::metric::label::{Label, Outcome, Phase, ProbeError};
+use crate::metric::table as metrics;
+use crate::metric::{Handle, Histogram};
+use crate::reading::Readings;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What is known of a target, or of one address of it.
+#[derive(Debug)]
+pub struct State {
+    /// Address, where all addresses of the name are targets.
+    pub address: Option<IpAddr>,
+    /// Whether it counts as up; `None` before the first probe.
+    pub up: Option<bool>,
+    /// Its last results, the oldest first.
+    pub history: VecDeque<Past>,
+    family: Option<Family>,
+    /// Probes one after the other that say the opposite of `up`.
+    against: u32,
+    changes: u64,
+    last_success: Option<SystemTime>,
+    last_change: Option<SystemTime>,
+    first: Option<SystemTime>,
+    last: SystemTime,
+    up_for: Duration,
+    expiry: Option<i64>,
+    status: Option<u16>,
+    loss: Option<f64>,
+    tallies: Vec<Tally>,
+}
+
+/// One result.
+#[derive(Debug, Clone)]
+pub struct Past {
+    /// When it began.
+    pub began: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Address that was probed.
+    pub peer: Option<IpAddr>,
+    /// Why it failed.
+    pub fault: Option<super::fault::Fault>,
+}
+
+/// What was counted, by family of the address.
+#[derive(Debug)]
+struct Tally {
+    family: Option<Family>,
+    durations: Vec<(Option<ProbeError>, Arc<Distribution>)>,
+    phases: Vec<(Phase, Arc<Distribution>)>,
+    round_trips: Option<Arc<Distribution>>,
+    runs: [u64; 3],
+}
+
+/// The bounds of a row's buckets, shared by all its distributions.
+struct Bounds {
+    durations: Arc<[f64]>,
+    phases: Arc<[f64]>,
+    round_trips: Arc<[f64]>,
+}
+
+static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
+    let of = |row: Histogram| row.metric().boundaries.into();
+    Bounds {
+        durations: of(metrics::PROBE_DURATION),
+        phases: of(metrics::PROBE_PHASE_DURATION),
+        round_trips: of(metrics::PROBE_ICMP_RTT),
+    }
+});
+
+impl State {
+    /// Before the first probe.
+    pub fn new(address: Option<IpAddr>) -> Self {
+        Self {
+            address,
+            up: None,
+            history: VecDeque::new(),
+            family: address.map(Family::of),
+            against: 0,
+            changes: 0,
+            last_success: None,
+            last_change: None,
+            first: None,
+            last: UNIX_EPOCH,
+            up_for: Duration::ZERO,
+            expiry: None,
+            status: None,
+            loss: None,
+            tallies: Vec::new(),
+        }
+    }
+
+    /// Takes what a probe found out.
+    pub fn take(&mut self, target: &Target, run: Run, history: usize) {
+        let now = run.began + run.took;
+        if self.up == Some(true) {
+            self.up_for += now.duration_since(self.last).unwrap_or_default();
+        }
+        self.last = now;
+        self.first.get_or_insert(now);
+        // A name that cannot be looked up says nothing of the family: the series go on as they were.
+        self.family = target.family.or(run.family()).or(self.family);
+        let outcome = run.outcome();
+        if outcome == Outcome::Success {
+            self.last_success = Some(now);
+        }
+        self.decide(target, outcome == Outcome::Success, now);
+        self.expiry = run.expiry.or(self.expiry);
+        self.status = run.status;
+        self.loss = run.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
+            1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
+        });
+        self.count(&run, outcome);
+        if history > 0 {
+            while self.history.len() >= history {
+                self.history.pop_front();
+            }
+            let Run { began, took, peer, fault, .. } = run;
+            self.history.push_back(Past { began, took, peer, fault });
+        }
+    }
+
+    fn decide(&mut self, target: &Target, success: bool, now: SystemTime) {
+        match self.up {
+            None => {
+                // The first probe of a target that is allowed some failures is no proof that it was ever up.
+                self.up = Some(success);
+                self.against = 0;
+            }
+            Some(up) if up == success => self.against = 0,
+            Some(up) => {
+                self.against += 1;
+                let needed = if up { target.failures_before_down } else { target.successes_before_up };
+                if self.against >= needed {
+                    self.up = Some(success);
+                    self.against = 0;
+                    self.changes += 1;
+                    self.last_change = Some(now);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, run: &Run, outcome: Outcome) {
+        let family = self.family;
+        let place = self.tallies.iter().position(|tally| tally.family == family);
+        let place = place.unwrap_or_else(|| {
+            self.tallies.push(Tally::new(family));
+            self.tallies.len() - 1
+        });
+        if let Some(tally) = self.tallies.get_mut(place) {
+            tally.take(run, outcome);
+        }
+    }
+
+    /// Observes it all.
+    pub fn observe(&self, target: &Target, now: SystemTime, out: &mut Readings) {
+        let (Some(up), Some(first)) = (self.up, self.first) else { return };
+        let labels = self.labels(target, self.family);
+        out.observe(metrics::PROBE_UP, &labels, u64::from(up));
+        out.observe(metrics::PROBE_STATE_CHANGES, &labels, self.changes);
+        if let Some(at) = self.last_success {
+            out.observe(metrics::PROBE_LAST_SUCCESS_TIME, &labels, seconds(at));
+        }
+        if let Some(at) = self.last_change {
+            out.observe(metrics::PROBE_LAST_CHANGE_TIME, &labels, seconds(at));
+        }
+        out.observe(metrics::PROBE_AVAILABILITY, &labels, self.availability(up, first, now));
+        if let Some(expiry) = self.expiry {
+            #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
+            out.observe(metrics::PROBE_TLS_CERTIFICATE_EXPIRY, &labels, expiry as f64);
+        }
+        if let Some(status) = self.status {
+            out.observe(metrics::PROBE_HTTP_STATUS, &labels, status.into());
+        }
+        if let Some(loss) = self.loss {
+            out.observe(metrics::PROBE_ICMP_LOSS, &labels, loss);
+        }
+        for tally in &self.tallies {
+            tally.observe(&self.labels(target, tally.family), out);
+        }
+    }
+
+    fn availability(&self, up: bool, first: SystemTime, now: SystemTime) -> f64 {
+        let since = |from: SystemTime| now.duration_since(from).unwrap_or_default();
+        let up_for = self.up_for + if up { since(self.last) } else { Duration::ZERO };
+        let all = since(first);
+        if all.is_zero() {
+            f64::from(u8::from(up))
+        } else {
+            (up_for.as_secs_f64() / all.as_secs_f64()).min(1.0)
+        }
+    }
+
+    fn labels(&self, target: &Target, family: Option<Family>) -> Vec<(Label, Arc<str>)> {
+        let mut labels = Vec::with_capacity(target.labels.len() + 3);
+        labels.extend(target.labels.iter().cloned());
+        labels.extend(family.map(|family| (Label::NetworkType, word(family))));
+        labels.extend(self.address.map(|address| (Label::ProbePeer, address.to_string().into())));
+        labels
+    }
+}
+
+impl Tally {
+    fn new(family: Option<Family>) -> Self {
+        Self { family, durations: Vec::new(), phases: Vec::new(), round_trips: None, runs: [0; 3] }
+    }
+
+    fn take(&mut self, run: &Run, outcome: Outcome) {
+        if let Some(count) = self.runs.get_mut(outcome as usize) {
+            *count += 1;
+        }
+        let error = run.fault.as_ref().map(|fault| fault.error);
+        record(&mut self.durations, error, &BOUNDS.durations, run.took);
+        for (phase, took) in &run.phases {
+            record(&mut self.phases, *phase, &BOUNDS.phases, *took);
+        }
+        for round_trip in run.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
+            let all = self
+                .round_trips
+                .get_or_insert_with(|| Arc::new(Distribution::new(Arc::clone(&BOUNDS.round_trips))));
+            Arc::make_mut(all).record(round_trip.as_secs_f64());
+        }
+    }
+
+    fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
+        let with = |label: Label, value: Arc<str>| {
+            let mut labels = labels.to_vec();
+            labels.push((label, value));
+            labels
+        };
+        for (error, durations) in &self.durations {
+            let durations = Arc::clone(durations);
+            match error {
+                None => out.observe(metrics::PROBE_DURATION, labels, durations),
+                Some(error) => {
+                    let labels = with(Label::ProbeError, error.word().into());
+                    out.observe(metrics::PROBE_DURATION, &labels, durations);
+                }
+            }
+        }
+        for (phase, durations) in &self.phases {
+            let labels = with(Label::Phase, phase.word().into());
+            out.observe(metrics::PROBE_PHASE_DURATION, &labels, Arc::clone(durations));
+        }
+        if let Some(round_trips) = &self.round_trips {
+            out.observe(metrics::PROBE_ICMP_RTT, labels, Arc::clone(round_trips));
+        }
+        for (outcome, count) in Outcome::ALL.iter().zip(self.runs) {
+            // Silence is a thing of datagrams; where there has been none there is no series for it.
+            if count > 0 || *outcome != Outcome::NoAnswer {
+                out.observe(metrics::PROBE_RUNS, &with(Label::Outcome, outcome.word().into()), count);
+            }
+        }
+    }
+}
+
+fn record<K: PartialEq>(all: &mut Vec<(K, Arc<Distribution>)>, key: K, bounds: &Arc<[f64]>, took: Duration) {
+    let place = all.iter().position(|(known, _)| *known == key);
+    let place = place.unwrap_or_else(|| {
+        all.push((key, Arc::new(Distribution::new(Arc::clone(bounds)))));
+        all.len() - 1
+    });
+    if let Some((_, distribution)) = all.get_mut(place) {
+        // What the last cycle holds is left as it was.
+        Arc::make_mut(distribution).record(took.as_secs_f64());
+    }
+}
+
+fn word(family: Family) -> Arc<str> {
+    static WORDS: LazyLock<[Arc<str>; 2]> =
+        LazyLock::new(|| [Family::Ipv4.word().into(), Family::Ipv6.word().into()]);
+    let [ipv4, ipv6] = &*WORDS;
+    Arc::clone(if family == Family::Ipv4 { ipv4 } else { ipv6 })
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

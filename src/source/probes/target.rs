@@ -1,0 +1,168 @@
+//! A target ready to be probed: what it was configured to be, with everything that can be worked out before.
+
+use super::fault::Fault;
+use super::kind::Work;
+use super::origin::Origin;
+use super::{attempt::Attempt, resolve::Resolver};
+use crate::config::Probes;
+use crate::config::network::Network;
+use crate::config::probes::kind::Protocol;
+use crate::config::probes::{Close, Family, Target as Settings};
+use crate::metric::label::{ConfiguredKey, Label};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Addresses of one name that are probed each on its own; more are left out.
+const ADDRESSES: usize = 16;
+
+/// A target ready to be probed.
+#[derive(Debug)]
+pub struct Target {
+    /// As it was configured.
+    pub settings: Settings,
+    /// Attributes of its series that never change.
+    pub labels: Vec<(Label, Arc<str>)>,
+    /// Those of the `classic` profile.
+    pub classic: Vec<(Label, Arc<str>)>,
+    /// How often it is probed.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Failures that make it down.
+    pub failures_before_down: u32,
+    /// Successes that make it up.
+    pub successes_before_up: u32,
+    /// Families to probe it over, the preferred one first.
+    pub families: Vec<Family>,
+    /// The family that it is probed over in any case.
+    pub family: Option<Family>,
+    /// Where its sockets come from.
+    pub origin: Origin,
+    /// What is done.
+    pub work: Work,
+}
+
+impl Target {
+    /// Makes it ready; the error says in words what is wrong with it.
+    pub fn new(settings: &Settings, common: &Probes) -> Result<Self, String> {
+        settings.check()?;
+        let (host, port) = place(settings);
+        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let family = settings.kind.family().or(literal.map(Family::of));
+        let prefer = settings.prefer.unwrap_or(common.prefer);
+        let families = match family {
+            Some(family) => vec![family],
+            None if settings.all || settings.fallback.unwrap_or(common.fallback) => {
+                vec![prefer, prefer.other()]
+            }
+            None => vec![prefer],
+        };
+        let work = Work::new(settings).map_err(|why| format!("`{}` {why}", settings.name))?;
+        let origin = Origin {
+            source: settings.source,
+            interface: settings.interface.clone(),
+            netns: (!settings.netns.is_empty()).then(|| settings.netns.clone()),
+            reset: settings.close == Some(Close::Reset),
+        };
+        Ok(Self {
+            labels: labels(settings, &host, port)?,
+            classic: classic(settings, &host, port),
+            interval: settings.interval.unwrap_or(common.interval),
+            timeout: settings.timeout.unwrap_or(common.timeout),
+            failures_before_down: settings.failures_before_down.unwrap_or(common.failures_before_down),
+            successes_before_up: settings.successes_before_up.unwrap_or(common.successes_before_up),
+            families,
+            family: family.filter(|_| settings.kind.protocol() != Protocol::Unix),
+            origin,
+            work,
+            settings: settings.clone(),
+        })
+    }
+
+    /// Every address of its name, of both families.
+    pub async fn addresses(&self, resolver: &Resolver) -> Result<Vec<IpAddr>, Fault> {
+        let mut addresses = Vec::new();
+        let mut failed = None;
+        let look = async {
+            for family in &self.families {
+                match resolver.addresses(&self.settings.host, &[*family], &self.origin).await {
+                    Ok(found) => addresses.extend(found),
+                    Err(fault) => failed = failed.take().or(Some(fault)),
+                }
+            }
+        };
+        if tokio::time::timeout(self.timeout, look).await.is_err() {
+            let why = format!("no name server answered within {}", humantime::format_duration(self.timeout));
+            return Err(Fault::new(crate::metric::label::ProbeError::DnsTimeout, why));
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(ADDRESSES);
+        match failed {
+            Some(fault) if addresses.is_empty() => Err(fault),
+            _ => Ok(addresses),
+        }
+    }
+
+    /// A probe of it that may begin.
+    pub fn attempt<'a>(
+        &'a self,
+        resolver: &'a Resolver,
+        address: Option<IpAddr>,
+        allowed: Option<&'a [Network]>,
+        notes: bool,
+    ) -> Attempt<'a> {
+        Attempt::new(self, resolver, address, allowed, notes)
+    }
+}
+
+/// Host (or path) and port that its series say.
+fn place(settings: &Settings) -> (String, Option<u16>) {
+    match settings.kind.protocol() {
+        Protocol::Unix => (settings.unix_path(), None),
+        Protocol::Icmp => (settings.host.clone(), None),
+        Protocol::Http => match reqwest::Url::parse(&settings.url) {
+            Ok(url) => (url.host_str().unwrap_or("").to_owned(), url.port_or_known_default()),
+            Err(_) => (String::new(), None), // refused by the check before
+        },
+        Protocol::Tcp | Protocol::Udp | Protocol::Tls => (settings.host.clone(), settings.port),
+    }
+}
+
+fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Vec<(Label, Arc<str>)>, String> {
+    let mut labels: Vec<(Label, Arc<str>)> =
+        vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ProbeServer, host.into())];
+    labels.extend(port.map(|port| (Label::ProbePort, port.to_string().into())));
+    let transport = match settings.kind.protocol() {
+        Protocol::Tcp | Protocol::Tls | Protocol::Http => Some("tcp"),
+        Protocol::Udp => Some("udp"),
+        Protocol::Unix => Some("unix"),
+        Protocol::Icmp => None, // the conventions have no word for it
+    };
+    labels.extend(transport.map(|word| (Label::ProbeTransport, word.into())));
+    for (key, value) in &settings.labels {
+        let known = ConfiguredKey::of(key).ok_or_else(|| {
+            format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)
+        })?;
+        labels.push((Label::Configured(known), value.as_str().into()));
+    }
+    Ok(labels)
+}
+
+use crate::metric::label::key::KEYS;
+
+/// As connection-status-exporter has them: what was configured, word for word.
+fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Vec<(Label, Arc<str>)> {
+    let (host, port) = match settings.kind.protocol() {
+        Protocol::Unix if settings.path.is_empty() => (settings.host.as_str(), settings.port),
+        Protocol::Icmp => (host, settings.port),
+        _ => (host, port),
+    };
+    vec![
+        (Label::ClassicHost, host.into()),
+        (Label::ClassicName, settings.name.as_str().into()),
+        (Label::ClassicPort, port.map_or_else(String::new, |port| port.to_string()).into()),
+        (Label::ClassicProtocol, settings.kind.word().into()),
+    ]
+}

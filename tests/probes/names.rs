@@ -1,0 +1,178 @@
+//! Names: what a name server says, what it does not say, and which of the addresses is probed.
+
+use super::{answer, fails, first, is_up, listen, read, settings, value};
+use crate::support::{Namespace, eventually};
+use connscope::source::probes::Probes;
+use connscope::stop::Stop;
+use simple_dns::rdata::{A, AAAA, RData, SRV};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What the test's name server says to a question.
+fn reply(question: &[u8]) -> Option<Vec<u8>> {
+    let packet = Packet::parse(question).ok()?;
+    let asked = packet.questions.first()?;
+    let name = asked.qname.to_string();
+    let mut reply = Packet::new_reply(packet.id());
+    let QTYPE::TYPE(kind) = asked.qtype else { return None };
+    let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);
+    let ipv4 = |bits| data(RData::A(A { address: bits }));
+    let loopback = Ipv4Addr::LOCALHOST.to_bits();
+    match (name.as_str(), kind) {
+        ("slow.test", _) => return None,
+        ("broken.test", _) => *reply.rcode_mut() = RCODE::ServerFailure,
+        ("four.test" | "both.test" | "short.search.test", TYPE::A) => reply.answers.push(ipv4(loopback)),
+        ("six.test" | "both.test", TYPE::AAAA) => {
+            reply.answers.push(data(RData::AAAA(AAAA { address: Ipv6Addr::LOCALHOST.to_bits() })));
+        }
+        ("many.test", TYPE::A) => reply.answers.extend((1..=3).map(|n| ipv4(loopback + n))),
+        ("long.test", TYPE::A) => reply.set_flags(PacketFlag::TRUNCATION),
+        ("_x._tcp.test", TYPE::SRV) => {
+            for port in [1001, 1002] {
+                let target = Name::new_unchecked("four.test");
+                reply.answers.push(data(RData::SRV(SRV { priority: 0, weight: 0, port, target })));
+            }
+        }
+        ("four.test" | "six.test" | "both.test" | "many.test" | "long.test" | "_x._tcp.test", _) => {}
+        _ => *reply.rcode_mut() = RCODE::NameError,
+    }
+    reply.build_bytes_vec().ok()
+}
+
+/// A name server inside.
+pub(crate) fn server(namespace: &Namespace) -> SocketAddr {
+    answer(namespace, "127.0.0.1:0", reply)
+}
+
+#[test]
+fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = server(&namespace);
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let target = |name: &str, more: &str| format!("- {{name: {name}, host: {name}, port: {port}{more}}}\n");
+    let targets: String = ["four.test", "slow.test", "broken.test", "missing.test", "localhost", "six.test"]
+        .map(|name| target(name, if name == "six.test" { ", kind: tcp4" } else { "" }))
+        .concat();
+    let readings =
+        first(&namespace, &format!("timeout: 700ms\nnameservers: ['{server}']\ntargets:\n{targets}"));
+    is_up(&readings, "four.test");
+    is_up(&readings, "localhost");
+    fails(&readings, "slow.test", "dns_timeout");
+    fails(&readings, "missing.test", "dns_not_found");
+    fails(&readings, "six.test", "dns_not_found");
+    fails(&readings, "broken.test", "_OTHER");
+    // One that is not there at all, and says so at once.
+    let readings = first(
+        &namespace,
+        &format!("timeout: 700ms\nnameservers: ['127.0.0.1:1']\ntargets:\n{}", target("four.test", "")),
+    );
+    fails(&readings, "four.test", "dns_timeout");
+    // The next one is asked where the first is silent or refuses.
+    let silent = answer(&namespace, "127.0.0.1:0", |_| None);
+    let nonsense = answer(&namespace, "127.0.0.1:0", |_| Some(vec![1, 2, 3]));
+    let readings = first(
+        &namespace,
+        &format!(
+            "timeout: 20s\nnameservers: ['127.0.0.1:1', '{silent}', '{nonsense}', '{server}']\ntargets:\n{}",
+            target("four.test", "")
+        ),
+    );
+    is_up(&readings, "four.test");
+}
+
+#[test]
+fn a_long_answer_is_asked_for_over_tcp() {
+    use std::io::{Read, Write};
+    let Some(namespace) = Namespace::new() else { return };
+    let server = server(&namespace);
+    let place = listen(&namespace, &server.to_string(), |mut stream| {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut question).unwrap();
+        let mut answer = reply(&question).unwrap();
+        // What did not go into a datagram: the same question, answered as four.test's.
+        let mut packet = Packet::parse(&answer).unwrap();
+        packet.remove_flags(PacketFlag::TRUNCATION);
+        let data = RData::A(A { address: Ipv4Addr::LOCALHOST.to_bits() });
+        packet.answers.push(ResourceRecord::new(Name::new_unchecked("long.test"), CLASS::IN, 60, data));
+        answer = packet.build_bytes_vec().unwrap();
+        stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&answer).unwrap();
+    });
+    assert_eq!(place, server);
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let readings = first(
+        &namespace,
+        &format!("nameservers: ['{server}']\ntargets: [{{name: x, host: long.test, port: {port}}}]"),
+    );
+    is_up(&readings, "x");
+}
+
+#[test]
+fn one_address_is_probed_and_half_up_is_not_up() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = server(&namespace);
+    // Only IPv4 listens.
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let readings = first(
+        &namespace,
+        &format!(
+            "nameservers: ['{server}']
+targets:
+- {{name: four first, host: both.test, port: {port}}}
+- {{name: six first, host: both.test, port: {port}, prefer: ipv6}}
+- {{name: fallen back, host: four.test, port: {port}, prefer: ipv6}}
+- {{name: not fallen back, host: four.test, port: {port}, prefer: ipv6, fallback: false}}
+- {{name: each, host: both.test, port: {port}, all: true}}
+- {{name: many, host: many.test, port: {port}, all: true}}
+"
+        ),
+    );
+    is_up(&readings, "four first");
+    fails(&readings, "six first", "connection_refused");
+    is_up(&readings, "fallen back");
+    assert_eq!(value(&readings, "probe.up", "fallen back", &[("network.type", "ipv4")]), Some(1.0));
+    fails(&readings, "not fallen back", "dns_not_found");
+    let of = |name: &str, peer: &str| value(&readings, "probe.up", name, &[("network.peer.address", peer)]);
+    assert_eq!((of("each", "127.0.0.1"), of("each", "::1")), (Some(1.0), Some(0.0)));
+    assert_eq!(value(&readings, "probe.connection_status", "each", &[]), Some(0.0), "half up");
+    for peer in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+        assert_eq!(of("many", peer), Some(0.0), "{peer}");
+    }
+}
+
+#[test]
+fn targets_come_from_services_of_the_dns_and_go_with_them() {
+    let Some(namespace) = Namespace::new() else { return };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let server = answer(&namespace, "127.0.0.1:0", move |question| {
+        let text = String::from_utf8_lossy(question).into_owned();
+        // The service is gone the third time.
+        if text.contains("_x") && count.fetch_add(1, Ordering::Relaxed) >= 2 {
+            let packet = Packet::parse(question).ok()?;
+            let mut gone = Packet::new_reply(packet.id());
+            *gone.rcode_mut() = RCODE::NameError;
+            return gone.build_bytes_vec().ok();
+        }
+        reply(question)
+    });
+    let settings = settings(&format!(
+        "interval: 100ms
+refresh: 1s
+nameservers: ['{server}']
+dns: [{{names: [_x._tcp.test], record: srv, target: {{kind: tcp, labels: {{from: dns}}}}}}]
+"
+    ));
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let mut known = |port: &str| {
+        let labels = [("server.port", port), ("server.address", "four.test"), ("from", "dns")];
+        value(&read(&mut source), "probe.up", "_x._tcp.test", &labels)
+    };
+    eventually("both are probed", || known("1001") == Some(0.0) && known("1002") == Some(0.0));
+    eventually("both are gone", || known("1001").is_none() && known("1002").is_none());
+}

@@ -1,0 +1,185 @@
+//! Conversations, presets of UDP and HTTP: what is said, and what counts as an answer.
+
+use super::{answer, fails, first, is_up, listen, value};
+use crate::support::Namespace;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+/// Says its lines, each after the last was answered.
+fn says(lines: &'static [&'static str]) -> impl Fn(TcpStream) + Send + Sync + 'static {
+    move |stream: TcpStream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut stream = stream;
+        for line in lines {
+            if stream.write_all(line.as_bytes()).is_err() {
+                return;
+            }
+            let mut heard = String::new();
+            if reader.read_line(&mut heard).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_conversation_is_held_step_by_step() {
+    let Some(namespace) = Namespace::new() else { return };
+    let mail =
+        listen(&namespace, "127.0.0.1:0", says(&["220 mail ESMTP\r\n", "250-mail\r\n250 HELP\r\n"])).port();
+    let chat =
+        listen(&namespace, "127.0.0.1:0", says(&[":irc NOTICE * :hi\nPING 123\n", ":irc 001 me\n"])).port();
+    let readings = first(
+        &namespace,
+        &format!(
+            "timeout: 2s
+targets:
+- {{name: mail, host: 127.0.0.1, port: {mail}, conversation: [{{expect: '^220 ', send: 'EHLO me\\r'}}, {{expect: '^250 '}}]}}
+- {{name: chat, host: 127.0.0.1, port: {chat}, conversation: [{{send: NICK me}}, {{expect: 'PING (.*)', send: 'PONG ${{1}}'}}, {{expect: ' 001 '}}]}}
+- {{name: other, host: 127.0.0.1, port: {mail}, conversation: [{{expect: '^SSH-2.0-', send: x}}, {{expect: y}}]}}
+"
+        ),
+    );
+    is_up(&readings, "mail");
+    is_up(&readings, "chat");
+    // The peer waits for a line, the probe for another: the time of the probe is up.
+    fails(&readings, "other", "timeout");
+}
+
+#[test]
+fn presets_ask_as_their_protocol_does_and_know_their_answer() {
+    let Some(namespace) = Namespace::new() else { return };
+    let dns = super::names::server(&namespace).port();
+    let ntp = answer(&namespace, "127.0.0.1:0", |asked| {
+        assert_eq!((asked.len(), asked[0]), (48, 0x23));
+        let mut bytes = vec![0x24, 2];
+        bytes.resize(24, 0);
+        bytes.extend(&asked[40..48]);
+        bytes.resize(48, 0);
+        Some(bytes)
+    });
+    let stale = answer(&namespace, "127.0.0.1:0", |_| {
+        let mut bytes = vec![0x24, 2];
+        bytes.resize(48, 9);
+        Some(bytes)
+    });
+    let snmp = answer(&namespace, "127.0.0.1:0", |asked| {
+        assert!(asked.windows(6).any(|part| part == b"secret"), "the community");
+        let mut bytes = asked.to_vec();
+        let request = bytes.iter().position(|byte| *byte == 0xa0)?;
+        bytes[request] = 0xa2;
+        Some(bytes)
+    });
+    let stun = answer(&namespace, "127.0.0.1:0", |asked| {
+        assert_eq!((asked.len(), &asked[..2]), (20, &[0, 1][..]));
+        let mut bytes = asked.to_vec();
+        bytes[0] = 1;
+        Some(bytes)
+    });
+    let sip = answer(&namespace, "127.0.0.1:0", |asked| {
+        let text = String::from_utf8(asked.to_vec()).ok()?;
+        assert!(
+            text.starts_with("OPTIONS sip:127.0.0.1 SIP/2.0\r\n") && text.ends_with("\r\n\r\n"),
+            "{text}"
+        );
+        let id = text.lines().find(|line| line.starts_with("Call-ID"))?;
+        Some(format!("SIP/2.0 405 Method Not Allowed\r\n{id}\r\n\r\n").into_bytes())
+    });
+    let readings = first(
+        &namespace,
+        &format!(
+            "timeout: 2s
+targets:
+- {{name: dns, kind: udp, host: 127.0.0.1, port: {dns}, preset: dns, query: four.test}}
+- {{name: dns missing, kind: udp, host: 127.0.0.1, port: {dns}, preset: dns, query: missing.test}}
+- {{name: ntp, kind: udp, host: 127.0.0.1, port: {}, preset: ntp}}
+- {{name: ntp of somebody else, kind: udp, host: 127.0.0.1, port: {}, preset: ntp}}
+- {{name: snmp, kind: udp, host: 127.0.0.1, port: {}, preset: snmp, query: secret}}
+- {{name: stun, kind: udp, host: 127.0.0.1, port: {}, preset: stun}}
+- {{name: sip, kind: udp, host: 127.0.0.1, port: {}, preset: sip}}
+- {{name: not sip, kind: udp, host: 127.0.0.1, port: {}, preset: sip}}
+",
+            ntp.port(),
+            stale.port(),
+            snmp.port(),
+            stun.port(),
+            sip.port(),
+            stale.port(),
+        ),
+    );
+    for name in ["dns", "ntp", "snmp", "stun", "sip"] {
+        is_up(&readings, name);
+    }
+    for name in ["dns missing", "ntp of somebody else", "not sip"] {
+        fails(&readings, name, "unexpected_response");
+    }
+}
+
+/// One answer to one request, whatever the request is; the path decides.
+fn web(stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    let (mut request, mut head) = (String::new(), String::new());
+    reader.read_line(&mut request).unwrap();
+    while reader.read_line(&mut head).unwrap_or(0) > 2 {}
+    let path = request.split(' ').nth(1).unwrap_or("").to_owned();
+    let answer = match path.as_str() {
+        "/ok" => "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nall is well\n".to_owned(),
+        "/missing" => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/moved" => "HTTP/1.1 302 Found\r\nLocation: ok\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/round" => "HTTP/1.1 302 Found\r\nLocation: /round\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/away" => "HTTP/1.1 301 Moved\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/chunked" => {
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n".to_owned()
+        }
+        "/short" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nless".to_owned(),
+        "/secret" if head.to_lowercase().contains("authorization: bearer x") => {
+            "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
+        }
+        "/none" => String::new(),
+        "/nonsense" => "220 mail ESMTP\r\n".to_owned(),
+        _ => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    };
+    let _gone = stream.write_all(answer.as_bytes());
+}
+
+#[test]
+fn a_page_is_right_by_its_status_its_body_and_where_it_leads() {
+    let Some(namespace) = Namespace::new() else { return };
+    let port = listen(&namespace, "127.0.0.1:0", web).port();
+    let target = |name: &str, path: &str, http: &str| {
+        format!("- {{name: {name}, kind: http, url: 'http://127.0.0.1:{port}{path}', http: {{{http}}}}}\n")
+    };
+    let targets = [
+        target("ok", "/ok", ""),
+        target("body", "/ok", "expect_body: 'all is (well|good)'"),
+        target("other body", "/ok", "expect_body: '^bad'"),
+        target("missing", "/missing", ""),
+        target("missing as expected", "/missing", "status: [404, 410]"),
+        target("moved", "/moved", "expect_body: well"),
+        target("moved as expected", "/moved", "status: [302]"),
+        target("not followed", "/moved", "redirects: 0"),
+        target("round", "/round", "redirects: 3"),
+        target("away", "/away", ""),
+        target("chunked", "/chunked", "expect_body: '^four$'"),
+        target("short", "/short", ""),
+        target("secret", "/secret", "headers: {authorization: Bearer x}"),
+        target("no secret", "/secret", ""),
+        target("none", "/none", ""),
+        target("nonsense", "/nonsense", ""),
+    ];
+    let readings = first(&namespace, &format!("timeout: 2s\ntargets:\n{}", targets.concat()));
+    for name in ["ok", "body", "missing as expected", "moved", "moved as expected", "chunked", "secret"] {
+        is_up(&readings, name);
+    }
+    let wrong =
+        ["other body", "missing", "not followed", "round", "away", "short", "no secret", "none", "nonsense"];
+    for name in wrong {
+        fails(&readings, name, "unexpected_response");
+    }
+    let status = |name: &str| value(&readings, "probe.http.status", name, &[]);
+    assert_eq!((status("moved"), status("missing"), status("none")), (Some(200.0), Some(404.0), None));
+    for phase in ["connect", "request", "transfer"] {
+        assert_eq!(value(&readings, "probe.phase.duration", "ok", &[("phase", phase)]), Some(1.0), "{phase}");
+    }
+}
