@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod import;
 pub(crate) mod names;
 mod schedule;
 mod talk;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_saphyr::FlowSeq;
 use std::path::Path;
 
+pub mod connection_status;
 pub mod ss_exporter;
 
 /// A tool whose configuration can be read.
@@ -22,7 +23,7 @@ pub struct Tool {
 }
 
 /// Every tool there is. Adding one is adding its file and a line here.
-pub const TOOLS: &[Tool] = &[ss_exporter::TOOL];
+pub const TOOLS: &[Tool] = &[ss_exporter::TOOL, connection_status::TOOL];
 
 impl Tool {
     /// Reads a file of this tool; what is printed for it.
@@ -61,6 +62,24 @@ impl Draft {
         self.write(key, &serde_saphyr::to_string(&FlowSeq(list)));
     }
 
+    /// A key with a list of sections, each on a line of its own under the comments about it. Those that are left out have
+    /// comments only.
+    pub fn put_sections(&mut self, key: &str, list: &[(Vec<String>, Option<serde_json::Value>)]) {
+        if list.iter().all(|(_, section)| section.is_none()) {
+            self.notes.extend(list.iter().flat_map(|(notes, _)| notes.clone()));
+            return self.put_list(key, &[] as &[u8]);
+        }
+        self.write(key, &Ok(String::new()));
+        let depth = self.open.len();
+        for (notes, section) in list {
+            notes.iter().for_each(|note| self.comment(depth, note));
+            if let Some(section) = section {
+                // JSON is YAML, and on one line.
+                self.line(depth, &format!("- {section}"));
+            }
+        }
+    }
+
     fn write(&mut self, key: &str, value: &Result<String, serde_saphyr::ser::Error>) {
         let mut sections: Vec<String> = key.split('.').map(str::to_owned).collect();
         let name = sections.pop().unwrap_or_default();
@@ -72,7 +91,7 @@ impl Draft {
             self.comment(sections.len(), &note);
         }
         let line = match value {
-            Ok(value) => format!("{name}: {}", value.trim_end()),
+            Ok(value) => format!("{name}: {}", value.trim_end()).trim_end().to_owned(),
             Err(error) => format!("# {name} cannot be printed: {error}"),
         };
         self.line(sections.len(), &line);

@@ -1,0 +1,214 @@
+//! The configuration of connection-status-exporter: what it says, and what that is here.
+//!
+//! It is one list, `sockets`. Keys that the exporter does not know it passes over without a word, and several values it
+//! takes can never work; each such thing is said above the target it is about.
+
+use super::{Draft, Tool};
+use crate::config::load::document;
+use crate::config::probes::{Kind, Target};
+use crate::config::{ConfigError, Listen, Protocol};
+use crate::metric::naming::Profile;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
+use std::path::Path;
+use std::time::Duration;
+
+/// `connection-status-exporter`.
+pub const TOOL: Tool = Tool { name: "connection-status", about: "connection-status-exporter", import };
+
+/// Port that it listens on where its command line says nothing else.
+const PORT: u16 = 9293;
+
+/// What it takes for a time-out where the file says nothing.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default, Deserialize)]
+struct File {
+    #[serde(default)]
+    sockets: Option<Vec<Socket>>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Socket {
+    #[serde(default)]
+    name: Option<Scalar>,
+    #[serde(default)]
+    host: Option<Scalar>,
+    #[serde(default)]
+    port: Option<f64>,
+    #[serde(default)]
+    protocol: Option<String>,
+    #[serde(default)]
+    timeout: Option<f64>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, serde::de::IgnoredAny>,
+}
+
+/// A number where a text belongs is that text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Whole(i64),
+    Fraction(f64),
+    Truth(bool),
+}
+
+impl Scalar {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Whole(number) => number.to_string(),
+            Self::Fraction(number) => number.to_string(),
+            Self::Truth(truth) => truth.to_string(),
+        }
+    }
+}
+
+fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
+    let File { sockets, rest } = document::<File>(text, path)?.unwrap_or_default();
+    let refuse = |number: usize, message: String| ConfigError::File {
+        path: path.to_owned(),
+        line: line_of(text, number),
+        column: 1,
+        key: format!("sockets[{number}]"),
+        message,
+    };
+    let mut draft = Draft::default();
+    draft.note(
+        "The port is a flag of the exporter and not in its file; this is where it listens without the flag.",
+    );
+    draft.put("export.prometheus.listen", &Listen::At { host: "0.0.0.0".to_owned(), port: PORT });
+    draft.put("export.prometheus.naming", &Profile::Classic);
+    draft.note("The exporter does not push. Without this line connscope does, to http://localhost:4317.");
+    draft.put("export.otlp.protocol", &Protocol::None);
+    draft.note("The exporter has nothing of these.");
+    draft.put("sources.conntrack.enabled", &false);
+    draft.put("sources.sockets.enabled", &false);
+    for key in rest.keys() {
+        draft.note(format!("`{key}` is left out: the exporter does not read it."));
+    }
+    draft.note(
+        "The exporter probes when it is scraped, one target after the other; here each is probed this often, and a \
+         scrape says what was found last.",
+    );
+    draft.put("sources.probes.interval", &"15s");
+    let sockets = sockets.unwrap_or_default();
+    if sockets.is_empty() {
+        draft.note("There are no sockets; the exporter starts all the same and says nothing.");
+    } else {
+        draft.note(
+            "Of a name with several addresses the exporter takes the first that answers, so one that is half down is \
+             up; here one address is probed, IPv4 first.",
+        );
+    }
+    let mut seen = BTreeSet::new();
+    let mut targets = Vec::new();
+    for (number, socket) in sockets.iter().enumerate() {
+        let (mut notes, target) = target(socket).map_err(|message| refuse(number, message))?;
+        let target = target.filter(|target| {
+            let first = seen.insert(target.identity());
+            if !first {
+                notes.push(format!(
+                    "`{}` is left out: it is there twice, and there was one series for both.",
+                    target.name
+                ));
+            }
+            first
+        });
+        if let Some(Err(message)) = target.as_ref().map(Target::check) {
+            return Err(refuse(number, message));
+        }
+        let section = target.map(serde_json::to_value).transpose();
+        targets.push((notes, section.map_err(|error| refuse(number, error.to_string()))?));
+    }
+    draft.put_sections("sources.probes.targets", &targets);
+    Ok(draft)
+}
+
+/// Line of the n-th entry of the list: a serialized entry does not know where it was.
+fn line_of(text: &str, number: usize) -> u64 {
+    let entries = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with('-'));
+    entries.map(|(line, _)| line as u64 + 1).nth(number).unwrap_or(1)
+}
+
+/// A target, and what is to be said of it; `None` where it cannot be one, and never worked.
+fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
+    let mut notes = Vec::new();
+    let name = socket.name.as_ref().map(Scalar::text).unwrap_or_default();
+    if name.is_empty() {
+        return Err("has no name; the exporter does not start".to_owned());
+    }
+    for key in socket.rest.keys() {
+        notes.push(format!("`{key}` is left out: the exporter does not read it."));
+    }
+    let protocol = socket.protocol.as_deref().filter(|word| !word.is_empty()).unwrap_or("tcp");
+    let kind = Kind::of(protocol)
+        .filter(|kind| !matches!(kind.word(), "tls" | "http") && !protocol.starts_with("icmp"));
+    let kind = kind.ok_or_else(|| format!("has the protocol `{protocol}`; the exporter does not start"))?;
+    let port = socket.port.unwrap_or(0.0);
+    if port == 0.0 {
+        return Err("has no port; the exporter does not start".to_owned());
+    }
+    let written = port;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is checked before")]
+    let port = (written.fract() == 0.0 && (1.0..=65535.0).contains(&written)).then_some(written as u16);
+    let mut target =
+        Target { name, kind, port, timeout: timeout(socket.timeout, &mut notes), ..Target::default() };
+    let host = socket.host.as_ref().map(Scalar::text).unwrap_or_default();
+    target.host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    if host.is_empty() {
+        notes.push("There is no host, which is this machine to the exporter.".to_owned());
+        "localhost".clone_into(&mut target.host);
+    }
+    if host.parse::<Ipv6Addr>().is_ok() {
+        notes.push("Without brackets an IPv6 address was always 0; here it is what it means.".to_owned());
+    }
+    match protocol {
+        "udp" | "udp4" | "udp6" => notes.push(
+            "UDP was always 1, whether anything listened or not. Here a datagram is sent: an answer is 1, a closed port \
+             0, and silence is not 1 either; say with preset, or send and expect, what is answered."
+                .to_owned(),
+        ),
+        "ip" | "ip4" | "ip6" => {
+            notes.push("ip was always 0, whatever the host; here it is an ICMP echo, and the port means nothing.".to_owned());
+        }
+        "unix" | "unixgram" | "unixpacket" => {
+            notes.push(format!(
+                "The exporter makes one path of host and port, {host}:{written}, and so does connscope. For the socket \
+                 {host} write `path: {host}` in place of both."
+            ));
+        }
+        _ => {}
+    }
+    let echo = protocol.starts_with("ip");
+    if port.is_none() && !echo {
+        notes
+            .push(format!("`{}` is left out: there is no port {written}, and it was always 0.", target.name));
+        return Ok((notes, None));
+    }
+    Ok((notes, Some(target)))
+}
+
+/// Seconds; a part of one counts for nothing there, and nothing is the default.
+fn timeout(written: Option<f64>, notes: &mut Vec<String>) -> Option<Duration> {
+    let seconds = written.unwrap_or(0.0).trunc();
+    if written.is_some_and(|written| written.fract() != 0.0) {
+        notes.push(format!("The exporter takes timeout {} for {seconds}.", written.unwrap_or(0.0)));
+    }
+    if seconds < 0.0 {
+        notes.push("A timeout below 0 was up before anything could answer, so it was always 0; here it is the default.".to_owned());
+    }
+    let seconds = if seconds > 0.0 { seconds } else { TIMEOUT.as_secs_f64() };
+    let most = crate::config::probes::TIMEOUT.end();
+    if seconds > most.as_secs_f64() {
+        notes.push(format!(
+            "timeout {seconds} is more than there may be; it is {}.",
+            humantime::format_duration(*most)
+        ));
+    }
+    Some(Duration::from_secs_f64(seconds.min(most.as_secs_f64()))).filter(|timeout| *timeout != TIMEOUT)
+}

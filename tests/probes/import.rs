@@ -1,0 +1,95 @@
+//! `connscope config import connection-status`: its file, and every thing in it that was not what it seemed.
+
+use crate::support::connscope;
+use connscope::config::{Config, Listen};
+use std::path::Path;
+
+fn import(text: &str) -> Result<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    let output = connscope(&["config", "import", "connection-status", path.to_str().unwrap()]);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    match output.status.code() {
+        Some(0) => Ok(text(&output.stdout)),
+        Some(2) => Err(text(&output.stderr).replace(&format!("{}", path.display()), "FILE")),
+        _ => panic!("{output:?}"),
+    }
+}
+
+#[test]
+fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/connection-status/everything.yaml");
+    let printed = import(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let config = Config::parse(&printed, Path::new("x")).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    assert_eq!(config.export.prometheus.listen, Listen::At { host: "0.0.0.0".to_owned(), port: 9293 });
+    let targets = &config.sources.probes.targets;
+    let found: Vec<(&str, &str, &str, Option<u16>, Option<u64>)> = targets
+        .iter()
+        .map(|target| {
+            let seconds = target.timeout.map(|timeout| timeout.as_secs());
+            (target.name.as_str(), target.kind.word(), target.host.as_str(), target.port, seconds)
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("web", "tcp", "192.0.2.7", Some(443), None),
+            ("six", "tcp6", "::1", Some(22), Some(2)),
+            ("bare six", "tcp6", "::1", Some(22), None),
+            ("datagrams", "udp", "example.com", Some(53), None),
+            ("echo", "ip4", "192.0.2.1", Some(1), None),
+            ("socket", "unix", "/run/x", Some(2), None),
+            ("here", "tcp", "localhost", Some(80), None),
+            ("half", "tcp", "192.0.2.7", Some(81), None),
+            ("never", "tcp", "192.0.2.7", Some(82), None),
+            ("long", "tcp", "192.0.2.7", Some(83), Some(600)),
+            ("5", "tcp", "192.0.2.7", Some(84), None),
+        ]
+    );
+    let said: String = printed
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("# "))
+        .flat_map(|line| [line, " "])
+        .collect();
+    for said_of in [
+        "`other` is left out",
+        "`tags` is left out",
+        "UDP was always 1",
+        "ip was always 0",
+        "one path of host and port, /run/x:2",
+        "no host, which is this machine",
+        "Without brackets an IPv6 address was always 0",
+        "`far` is left out: there is no port 99999",
+        "`below` is left out: there is no port -5",
+        "takes timeout 0.5 for 0",
+        "A timeout below 0",
+        "timeout 3600 is more",
+        "`web` is left out: it is there twice",
+    ] {
+        assert!(said.contains(said_of), "{said_of}: {printed}");
+    }
+}
+
+#[test]
+fn what_the_old_exporter_did_not_start_with_is_refused_with_its_place() {
+    for (text, wrong) in [
+        ("sockets:\n- {host: x, port: 1}\n", "FILE:2:1: sockets[0]: has no name"),
+        (
+            "sockets:\n- {name: a, host: x, port: 1}\n- {name: b, host: x}\n",
+            "FILE:3:1: sockets[1]: has no port",
+        ),
+        ("sockets:\n- {name: a, host: x, port: 1, protocol: TCP}\n", "sockets[0]: has the protocol `TCP`"),
+        ("sockets:\n- {name: a, host: x, port: 1, protocol: icmp}\n", "sockets[0]: has the protocol `icmp`"),
+        ("sockets:\n- {name: a, host: x, port: 1, timeout: 500ms}\n", "FILE:2:"),
+        ("sockets: 5\n", "FILE:1:"),
+    ] {
+        let error = import(text).unwrap_err();
+        assert!(error.contains(wrong) && error.lines().count() == 1, "{text}: {error}");
+    }
+    for nothing in ["", "sockets:\n", "sockets: []\n"] {
+        let printed = import(nothing).unwrap();
+        assert!(printed.contains("targets: []") && printed.contains("There are no sockets"), "{printed}");
+        Config::parse(&printed, Path::new("x")).unwrap();
+    }
+}
