@@ -251,7 +251,8 @@ fn once(
     format: Format,
     naming: Option<Profile>,
 ) -> Result<Done, CliError> {
-    let config = source.load(Flags { naming, ..log.flags() })?;
+    let mut config = source.load(Flags { naming, ..log.flags() })?;
+    config.sources.probes.at_once = true;
     crate::log::start(config.log);
     let stop = agent::new_stop()?;
     agent::kill_on_signal(&stop)?;

@@ -7,6 +7,8 @@ use crate::config::Config;
 use crate::reading::Readings;
 use crate::stop::Stop;
 use serde::Serialize;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
@@ -27,6 +29,44 @@ pub trait Source: Send {
     /// What was observed before an error is right and is kept: an error says that something is missing, not that
     /// something is wrong.
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError>;
+
+    /// Pages of the HTTP endpoint that it answers itself; asked for once, before the first reading.
+    fn pages(&self) -> Option<Arc<dyn Pages>> {
+        None
+    }
+}
+
+/// Pages of the HTTP endpoint that a source answers itself, beside its readings.
+pub trait Pages: std::fmt::Debug + Send + Sync {
+    /// Paths, for the page at `/`.
+    fn paths(&self) -> &'static [&'static str];
+    /// The answer to a request; `None` where the path is none of its own.
+    fn answer(&self, asked: &Asked) -> Option<Answering>;
+}
+
+/// What is asked of [`Pages`].
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Path of the request.
+    pub path: String,
+    /// Query of the request, as it came.
+    pub query: String,
+    /// How long a Prometheus waits, as it says in `X-Prometheus-Scrape-Timeout-Seconds`.
+    pub patience: Option<Duration>,
+}
+
+/// An answer under way.
+pub type Answering = Pin<Box<dyn Future<Output = Page> + Send>>;
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Status of HTTP.
+    pub status: u16,
+    /// The text.
+    pub text: String,
+    /// Whether the text is an exposition of Prometheus' and not for people.
+    pub exposition: bool,
 }
 
 /// Makes a source from the configuration.

@@ -5,7 +5,7 @@
 
 use crate::cycle::Sources;
 use crate::export::prometheus::{Pull, Scrape};
-use crate::source::{Reason, SOURCES};
+use crate::source::{Answering, Asked, Page, Reason, SOURCES};
 use crate::timeouts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -103,12 +103,34 @@ impl Web {
             "/-/healthy" => respond(StatusCode::OK, TEXT, "healthy\n".to_owned()),
             "/-/ready" => self.ready().await,
             "/" => respond(StatusCode::OK, HTML, self.page()),
-            _ => respond(
-                StatusCode::NOT_FOUND,
-                TEXT,
-                "there are /metrics, /-/healthy, /-/ready and /\n".to_owned(),
-            ),
+            _ => match self.page_of_source(request) {
+                Some(answering) => {
+                    let Page { status, text, exposition } = answering.await;
+                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    respond(status, if exposition { EXPOSITION } else { TEXT }, text)
+                }
+                None => respond(StatusCode::NOT_FOUND, TEXT, self.what_there_is()),
+            },
         }
+    }
+
+    fn page_of_source(&self, request: &Request<Incoming>) -> Option<Answering> {
+        let patience = request.headers().get("x-prometheus-scrape-timeout-seconds");
+        let patience = patience.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let asked = Asked {
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or("").to_owned(),
+            patience: patience.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        self.sources.pages().find_map(|pages| pages.answer(&asked))
+    }
+
+    fn what_there_is(&self) -> String {
+        let mut paths = "there are /metrics, /-/healthy, /-/ready".to_owned();
+        for path in self.sources.pages().flat_map(|pages| pages.paths()) {
+            let _infallible = write!(paths, ", {path}");
+        }
+        paths + " and /\n"
     }
 
     async fn metrics(&self) -> Answer {
@@ -189,11 +211,16 @@ impl Web {
             let _infallible =
                 writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
         }
+        let mut links = String::new();
+        for path in self.sources.pages().flat_map(|pages| pages.paths()) {
+            let _infallible =
+                writeln!(links, "<li><a href=\"{path}\">{}</a></li>", path.trim_start_matches('/'));
+        }
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>connscope</title></head>\n<body>\n\
              <h1>connscope {}</h1>\n<p>What the Linux kernel knows about connections.</p>\n\
              <ul>\n<li><a href=\"/metrics\">metrics</a></li>\n<li><a href=\"/-/healthy\">healthy</a></li>\n\
-             <li><a href=\"/-/ready\">ready</a></li>\n</ul>\n\
+             <li><a href=\"/-/ready\">ready</a></li>\n{links}</ul>\n\
              <table>\n<tr><th>source</th><th>state</th><th></th></tr>\n{rows}</table>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION")
         )

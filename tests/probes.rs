@@ -14,8 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod files;
 mod import;
 pub(crate) mod names;
+mod pages;
 mod schedule;
 mod talk;
 mod tls;

@@ -72,7 +72,9 @@ impl Draft {
         self.write(key, &Ok(String::new()));
         let depth = self.open.len();
         for (notes, section) in list {
-            notes.iter().for_each(|note| self.comment(depth, note));
+            for note in notes {
+                self.comment(depth, note);
+            }
             if let Some(section) = section {
                 // JSON is YAML, and on one line.
                 self.line(depth, &format!("- {section}"));

@@ -112,6 +112,7 @@ impl Config {
         for value in shown.export.otlp.headers.values_mut() {
             values::HIDDEN.clone_into(value);
         }
+        shown.sources.probes.hide();
         let mut text = self.environment.comment();
         match serde_saphyr::to_string(&shown) {
             Ok(yaml) => text.push_str(&yaml),

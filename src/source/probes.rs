@@ -13,6 +13,7 @@ use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::timeouts;
 use discovery::Files;
+use pages::Pages;
 use registry::Registry;
 use resolve::Resolver;
 use runner::{Common, Runner};
@@ -29,6 +30,7 @@ pub mod discovery;
 pub mod fault;
 pub mod kind;
 pub mod origin;
+pub mod pages;
 pub mod registry;
 pub mod resolve;
 pub mod runner;
@@ -59,7 +61,7 @@ fn patience(settings: &Settings) -> Duration {
 /// The source.
 pub struct Probes {
     common: Arc<Common>,
-    _runner: Runner,
+    runner: Runner,
     waited: bool,
 }
 
@@ -76,7 +78,7 @@ impl Probes {
             runner.tell(change);
         }
         discovery::start(&common, &runner, files);
-        Ok(Self { common, _runner: runner, waited: !settings.at_once })
+        Ok(Self { common, runner, waited: !settings.at_once })
     }
 
     /// Waits until every target has been probed once, for `connscope once`.
@@ -139,6 +141,10 @@ impl Source for Probes {
             out.fail(group, error);
         }
         Ok(())
+    }
+
+    fn pages(&self) -> Option<Arc<dyn super::Pages>> {
+        Some(Arc::new(Pages::new(Arc::clone(&self.common), self.runner.runtime.clone())))
     }
 }
 

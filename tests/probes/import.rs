@@ -24,7 +24,7 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
     let config = Config::parse(&printed, Path::new("x")).unwrap_or_else(|error| panic!("{error}\n{printed}"));
     assert_eq!(config.export.prometheus.listen, Listen::At { host: "0.0.0.0".to_owned(), port: 9293 });
     let targets = &config.sources.probes.targets;
-    let found: Vec<(&str, &str, &str, Option<u16>, Option<u64>)> = targets
+    let found: Vec<_> = targets
         .iter()
         .map(|target| {
             let seconds = target.timeout.map(|timeout| timeout.as_secs());

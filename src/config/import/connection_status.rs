@@ -28,7 +28,7 @@ struct File {
     #[serde(default)]
     sockets: Option<Vec<Socket>>,
     #[serde(flatten)]
-    rest: BTreeMap<String, serde::de::IgnoredAny>,
+    rest: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,7 +44,7 @@ struct Socket {
     #[serde(default)]
     timeout: Option<f64>,
     #[serde(flatten)]
-    rest: BTreeMap<String, serde::de::IgnoredAny>,
+    rest: BTreeMap<String, serde_json::Value>,
 }
 
 /// A number where a text belongs is that text.
@@ -159,7 +159,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
     let mut target =
         Target { name, kind, port, timeout: timeout(socket.timeout, &mut notes), ..Target::default() };
     let host = socket.host.as_ref().map(Scalar::text).unwrap_or_default();
-    target.host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    host.trim_start_matches('[').trim_end_matches(']').clone_into(&mut target.host);
     if host.is_empty() {
         notes.push("There is no host, which is this machine to the exporter.".to_owned());
         "localhost".clone_into(&mut target.host);

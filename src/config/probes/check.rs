@@ -84,6 +84,9 @@ impl Target {
                 if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
                     return Err("needs a url that begins with http:// or https://".to_owned());
                 }
+                if !url.username().is_empty() || url.password().is_some() {
+                    return Err("has a user name in its url; credentials go into http.headers".to_owned());
+                }
             }
         }
         refuse(!self.path.is_empty() && internet, "path")?;
@@ -127,6 +130,9 @@ impl Target {
         }
         if !self.query.is_empty() && !matches!(self.preset, Some(Preset::Dns | Preset::Snmp | Preset::Sip)) {
             return Err("has query, which goes with preset dns, snmp and sip".to_owned());
+        }
+        if self.query == values::HIDDEN {
+            return Err("has what connscope config prints in place of its query".to_owned());
         }
         both(self.send.as_ref(), self.send_hex.as_ref(), "send")?;
         both(self.expect.as_ref(), self.expect_hex.as_ref(), "expect")?;

@@ -50,6 +50,22 @@ pub struct Past {
     pub fault: Option<super::fault::Fault>,
 }
 
+impl Past {
+    /// In words: how long ago, how long, and why it failed.
+    pub fn describe(&self, now: SystemTime) -> String {
+        let ago = Duration::from_secs(now.duration_since(self.began).unwrap_or_default().as_secs());
+        let ago = humantime::format_duration(ago);
+        let took = humantime::format_duration(Duration::from_micros(
+            u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+        ));
+        let peer = self.peer.map(|peer| format!(" at {peer}")).unwrap_or_default();
+        match &self.fault {
+            None => format!("{ago} ago: success{peer}, {took}"),
+            Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.why),
+        }
+    }
+}
+
 /// What was counted, by family of the address.
 #[derive(Debug)]
 struct Tally {

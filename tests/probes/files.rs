@@ -1,0 +1,234 @@
+//! Files: targets that come, change and go with them; hosts and resolv.conf; and what a configuration may not say.
+
+use super::{read, settings, value};
+use crate::support::{Namespace, eventually};
+use connscope::config::Config;
+use connscope::config::probes::Family;
+use connscope::reading::Readings;
+use connscope::source::Source;
+use connscope::source::probes::Probes;
+use connscope::source::probes::discovery::file_sd;
+use connscope::source::probes::resolve::files::{Hosts, Servers};
+use connscope::stop::Stop;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+#[test]
+fn targets_come_and_go_with_their_file_and_keep_what_is_known_of_them() {
+    let Some(namespace) = Namespace::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let write = |text: &str| {
+        // As an editor does, and Kubernetes: another file takes the place of the old one.
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), &file).unwrap();
+    };
+    write("- targets: ['127.0.0.1:1', '[::1]:2']\n  labels: {site: north, __scrape_interval__: 100ms}\n");
+    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/*.yaml']\n", dir.path().display()));
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let runs = |readings: &[_], name: &str, site: &str| {
+        value(readings, "probe.runs", name, &[("site", site), ("outcome", "failure")])
+    };
+    eventually("both are probed", || {
+        let readings = read(&mut source);
+        runs(&readings, "127.0.0.1:1", "north") > Some(2.0) && runs(&readings, "[::1]:2", "north") > Some(2.0)
+    });
+    // One goes, one stays as it is, one comes.
+    let before = runs(&read(&mut source), "127.0.0.1:1", "north");
+    write(
+        "- targets: ['127.0.0.1:1']\n  labels: {site: north, __scrape_interval__: 100ms}\n\
+         - targets: ['127.0.0.1:3']\n  labels: {site: south}\n",
+    );
+    eventually("the third is probed", || runs(&read(&mut source), "127.0.0.1:3", "south").is_some());
+    let readings = read(&mut source);
+    assert!(runs(&readings, "127.0.0.1:1", "north") > before, "it goes on from where it was");
+    assert!(runs(&readings, "[::1]:2", "north").is_none());
+    // A file that is wrong changes nothing and is told, with its place.
+    write("- targets: ['127.0.0.1:1']\n  lables: {}\n");
+    let mut failed = || {
+        let mut readings = Readings::default();
+        source.read(&mut readings).unwrap();
+        let (readings, failures) = readings.into_parts();
+        assert!(runs(&readings, "127.0.0.1:3", "south").is_some());
+        failures.iter().map(|failure| connscope::source::chain(failure.error.as_ref())).collect::<Vec<_>>()
+    };
+    eventually("it is told", || {
+        failed().iter().any(|why| why.contains("a.yaml:2:3: ") && why.contains("lables"))
+    });
+    std::fs::remove_file(&file).unwrap();
+    eventually("all are gone", || {
+        let mut readings = Readings::default();
+        source.read(&mut readings).unwrap();
+        let (readings, failures) = readings.into_parts();
+        failures.is_empty() && readings.iter().all(|reading| reading.metric.name != "probe.up")
+    });
+}
+
+#[test]
+fn what_is_over_the_limit_is_counted_and_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.json");
+    std::fs::write(&file, r#"[{"targets": ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]}]"#).unwrap();
+    let settings = settings(&format!("limit: 2\nfiles: ['{}']\n", file.display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    let readings = read(&mut source);
+    let of =
+        |metric: &str| readings.iter().find(|reading| reading.metric.name == metric).unwrap().value.clone();
+    assert_eq!(of("connscope.probes.targets"), connscope::metric::Value::I64(2));
+    assert_eq!(of("connscope.probes.left_out"), connscope::metric::Value::U64(1));
+}
+
+#[test]
+fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
+    let names = |text: &str| -> Vec<String> {
+        let targets = file_sd::read(text).unwrap_or_else(|error| panic!("{error}"));
+        targets
+            .iter()
+            .map(|target| format!("{} {} {:?}", target.name, target.kind.word(), target.port))
+            .collect()
+    };
+    assert_eq!(
+        names(r#"[{"targets": ["a:1", "b:2"], "labels": {"job": "x", "__meta_x": "y"}}]"#.replace("job", "team").as_str()),
+        ["a:1 tcp Some(1)", "b:2 tcp Some(2)"]
+    );
+    assert_eq!(
+        names(
+            "- targets: [192.0.2.1]\n  labels: {__kind__: icmp, name: gateway}\n- targets: ['https://x/']\n  labels: {__kind__: http}\n"
+        ),
+        ["gateway icmp None", "https://x/ http None"]
+    );
+    assert_eq!(names("- {name: x, kind: udp, host: a, port: 53, preset: dns}\n"), ["x udp Some(53)"]);
+    assert!(names("").is_empty() && names("[]").is_empty());
+    for (text, why) in [
+        ("- targets: [a]\n", "HOST:PORT"),
+        ("- targets: ['a:1']\n  labels: {__kind__: tpc}\n", "`tpc` is no kind"),
+        ("- targets: ['a:1']\n  labels: {server.port: x}\n", "sets itself"),
+        ("- targets: ['a:1']\n  labels: {__scrape_interval__: often}\n", "duration"),
+        ("- target: a:1\n", "unknown field"),
+        ("- {name: x, host: a}\n", "needs host and port"),
+        ("targets: [a]\n", "list"),
+    ] {
+        let error = file_sd::read(text).expect_err(text);
+        assert!(error.contains(why), "{text}: {error}");
+        assert!(error.split(':').next().is_some_and(|line| line.parse::<u32>().is_ok()), "no place: {error}");
+    }
+}
+
+#[test]
+fn hosts_and_resolv_conf_are_read_as_the_c_library_reads_them() {
+    let hosts =
+        Hosts::read("127.0.0.1 localhost # me\n::1 LocalHost ip6\n192.0.2.1 a b\n192.0.2.2 a\nnonsense x\n");
+    let of = |name: &str, family| hosts.of(name, family).iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(of("localhost", Family::Ipv4), ["127.0.0.1"]);
+    assert_eq!(of("localhost", Family::Ipv6), ["::1"]);
+    assert_eq!(of("a", Family::Ipv4), ["192.0.2.1", "192.0.2.2"]);
+    assert!(of("x", Family::Ipv4).is_empty());
+    let conf = Servers::read(
+        "# x\ndomain left.test\nsearch a.test b.test.\nnameserver 192.0.2.1\nnameserver ::1\nnameserver fe80::1%eth0\n\
+         nameserver 192.0.2.3\nnameserver 192.0.2.4\noptions ndots:2 timeout:3 rotate\n",
+    );
+    let servers: Vec<SocketAddr> =
+        ["192.0.2.1:53", "[::1]:53", "192.0.2.3:53"].map(|text| text.parse().unwrap()).into();
+    assert_eq!(conf.servers, servers, "three at most");
+    assert_eq!(conf.timeout, Some(Duration::from_secs(3)));
+    assert_eq!(conf.candidates("x.y"), ["x.y.a.test", "x.y.b.test", "x.y"]);
+    assert_eq!(conf.candidates("x.y.z"), ["x.y.z", "x.y.z.a.test", "x.y.z.b.test"]);
+    assert_eq!(conf.candidates("x."), ["x"]);
+    assert_eq!(
+        Servers::read("").servers,
+        ["127.0.0.1:53".parse().unwrap()],
+        "this machine, where nothing is said"
+    );
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let text = "sources: {probes: {targets: [{name: x, kind: http, url: 'http://x/', http: {headers: {authorization: hush}}}, \
+                {name: y, kind: udp, host: y, port: 161, preset: snmp, query: hush}]}}";
+    let config = Config::parse(text, Path::new("x")).unwrap();
+    let printed = config.print();
+    assert!(!printed.contains("hush") && printed.matches("(hidden)").count() == 2, "{printed}");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused_with_its_place() {
+    let refused = |probes: &str| {
+        let text = format!("sources:\n  probes:\n{}", super::indented(probes));
+        match Config::parse(&text, Path::new("FILE")) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("it is taken: {text}"),
+        }
+    };
+    for (target, why) in [
+        ("host: a, port: 1", "it has no name"),
+        ("name: x, port: 1", "`x` needs host and port"),
+        ("name: x, host: a", "`x` needs host and port"),
+        ("name: x, host: a, port: 0", "needs host and port"),
+        ("name: x, host: a, port: 99999", "is not a whole number, or is out of range"),
+        ("name: x, host: a, port: -5", "is out of range"),
+        ("name: x, host: 'a:1', port: 1", "a port goes into port"),
+        ("name: x, host: 'a b', port: 1", "neither a name nor an address"),
+        ("name: x, host: a, port: 1, kind: TCP", "unknown variant"),
+        ("name: x, host: a, port: 1, colour: red", "unknown field `colour`"),
+        ("name: x, host: a, port: 1, timeout: 0.5", "is not a duration"),
+        ("name: x, host: a, port: 1, timeout: -1", "is not a duration"),
+        ("name: x, host: a, port: 1, timeout: 1h", "out of range"),
+        ("name: x, host: a, port: 1, interval: 1ms", "out of range"),
+        ("name: x, host: '::1', port: 1, kind: tcp4", "has an ipv6 address for kind tcp4"),
+        ("name: x, host: 127.0.0.1, port: 1, source: '::1'", "source of the other family"),
+        ("name: x, host: a, port: 1, path: /x", "has path"),
+        ("name: x, kind: unix", "needs path"),
+        ("name: x, kind: unix, path: /x, host: /y, port: 1", "needs path"),
+        ("name: x, kind: http, url: 'ftp://x'", "http:// or https://"),
+        ("name: x, kind: http, host: a", "needs url"),
+        ("name: x, kind: http, url: 'http://me:pw@x/'", "credentials go into http.headers"),
+        ("name: x, host: a, port: 1, kind: udp, preset: snmp, query: (hidden)", "config prints in place of"),
+        ("name: x, host: a, port: 1, preset: dns", "goes with udp"),
+        ("name: x, host: a, port: 1, kind: udp, preset: dns, send: x", "without send"),
+        ("name: x, host: a, port: 1, kind: udp, query: x", "has query"),
+        ("name: x, host: a, port: 1, send: x, send_hex: '00'", "one of them is enough"),
+        ("name: x, host: a, port: 1, send_hex: '0'", "pairs of hex digits"),
+        ("name: x, host: a, port: 1, send: '\\q'", "after `\\` comes"),
+        ("name: x, host: a, port: 1, expect: '('", "not a regular expression"),
+        ("name: x, host: a, port: 1, conversation: [{expect: '*'}]", "not a regular expression"),
+        ("name: x, host: a, port: 1, conversation: [{}]", "says nothing"),
+        ("name: x, host: a, port: 1, conversation: [{expect: x}], expect: y", "without send and expect"),
+        ("name: x, host: a, port: 1, kind: icmp, expect: y", "does not take"),
+        ("name: x, host: a, port: 1, tls: {verify: false}", "without starttls"),
+        ("name: x, host: a, port: 1, kind: tls, tls: {cert_file: x}", "together or not at all"),
+        ("name: x, host: a, port: 1, http: {method: POST}", "does not take"),
+        ("name: x, kind: http, url: 'http://x', http: {status: [99]}", "100 to 599"),
+        ("name: x, kind: http, url: 'http://x', http: {method: FETCH}", "unknown variant"),
+        ("name: x, host: a, kind: icmp, icmp: {count: 0}", "1 to 20"),
+        ("name: x, host: a, port: 1, netns: all", "not one network namespace"),
+        ("name: x, host: a, port: 1, labels: {server_port: x}", "sets itself"),
+        ("name: x, host: a, port: 1, labels: {1x: y}", "cannot be a label"),
+        ("name: x, host: a, port: 1, labels: {__x: y}", "cannot be a label"),
+        ("name: x, host: a, port: 1, failures_before_down: 0", "1 to 1000"),
+    ] {
+        let error = refused(&format!("targets:\n- {{name: fine, host: a, port: 1}}\n- {{{target}}}\n"));
+        assert!(error.contains(why), "{target}: {error}");
+        assert!(
+            error.starts_with("FILE:5:") && error.contains("sources.probes.targets"),
+            "{target}: {error}"
+        );
+    }
+    for (probes, why) in [
+        ("interval: 10", "is not a duration"),
+        ("jitter: 2", "0 to 1"),
+        ("concurrency: 1", "out of range"),
+        ("nameservers: [localhost]", "neither ADDRESS nor"),
+        ("files: [/x/*/y.yaml]", "only the last part"),
+        ("files: [/x/y.txt]", "ends in neither"),
+        ("on_request: {networks: [10.0.0.0/33]}", "10.0.0.0/33"),
+        (
+            "targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, timeout: 1s}]",
+            "is there twice",
+        ),
+    ] {
+        let error = refused(probes);
+        assert!(error.contains(why) && error.starts_with("FILE:3:"), "{probes}: {error}");
+    }
+}
