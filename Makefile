@@ -41,6 +41,7 @@ bench: compiler ## measures the sources, the parsers, the exposition and the run
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
 	$(CARGO) bench --locked --bench footprint
 	$(CARGO) bench --locked --bench sockets
+	$(CARGO) bench --locked --bench probes
 
 rules: ## checks and tests the alerts and recording rules with promtool; needs Go to build it, or Debian's prometheus
 	.ci/rules

@@ -341,7 +341,7 @@ pub fn explain(path: &str, message: &str, line: u64, column: u64) -> (String, St
     }
     let message = match message.as_str() {
         "invalid floating point" => "is not a number".to_owned(),
-        "invalid i64" | "invalid u64" | "invalid u32" | "invalid u16" => {
+        "invalid i64" | "invalid u64" | "invalid u32" | "invalid u16" | "invalid u8" => {
             "is not a whole number, or is out of range".to_owned()
         }
         _ => message,

@@ -203,14 +203,42 @@ fn cpu_time() -> Option<(f64, f64)> {
 }
 
 /// Raises the soft limit of open files (`RLIMIT_NOFILE`) to `wanted` where the hard one lets it; what it is then.
+///
+/// The limit is read from `/proc/self/limits`: `prlimit64` may be forbidden (seccomp), and rustix takes it for granted that
+/// asking cannot fail.
 pub fn descriptors(wanted: u64) -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let now = limit.current.unwrap_or(u64::MAX);
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let (now, most) = super::read_limited("/proc/self/limits", 64 * 1024)
+        .ok()
+        .and_then(|limits| open_files(&limits))
+        .unwrap_or((1024, 1024)); // what a process has where nobody says anything else
     if now >= wanted {
         return now;
     }
-    let raised = wanted.min(limit.maximum.unwrap_or(u64::MAX));
-    let set = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(raised), ..limit });
+    let raised = wanted.min(most);
+    let set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: Some(most) });
     if set.is_ok() { raised } else { now }
+}
+
+/// Soft and hard limit of open files in the text of `/proc/PID/limits` (`fs/proc/base.c`, `proc_pid_limits`).
+fn open_files(limits: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut numbers = line.split_ascii_whitespace().map(|word| match word {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    });
+    Some((numbers.next()??, numbers.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open_files;
+
+    #[test]
+    fn limits_are_read_as_the_kernel_writes_them() {
+        let text = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                    Max open files            1024                 unlimited            files     \n";
+        assert_eq!(open_files(text), Some((1024, u64::MAX)));
+        assert_eq!(open_files(""), None);
+    }
 }

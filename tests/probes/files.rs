@@ -103,6 +103,10 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
     assert!(names("").is_empty() && names("[]").is_empty());
     for (text, why) in [
         ("- targets: [a]\n", "HOST:PORT"),
+        // The endpoints that the Collector's tcpcheck refuses.
+        ("- targets: ['invalid:host']\n", "HOST:PORT"),
+        ("- targets: ['localhost:0']\n", "HOST:PORT"),
+        ("- targets: ['missing:port:']\n", "HOST:PORT"),
         ("- targets: ['a:1']\n  labels: {__kind__: tpc}\n", "`tpc` is no kind"),
         ("- targets: ['a:1']\n  labels: {server.port: x}\n", "sets itself"),
         ("- targets: ['a:1']\n  labels: {__scrape_interval__: often}\n", "duration"),
@@ -202,6 +206,15 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, kind: http, url: 'http://x', http: {status: [99]}", "100 to 599"),
         ("name: x, kind: http, url: 'http://x', http: {method: FETCH}", "unknown variant"),
         ("name: x, host: a, kind: icmp, icmp: {count: 0}", "1 to 20"),
+        // What blackbox_exporter's own tests of its configuration have, as far as there is such a thing here.
+        ("name: x, host: a, kind: icmp, icmp: {ttl: -1}", "out of range"),
+        ("name: x, host: a, kind: icmp, icmp: {ttl: 256}", "out of range"),
+        ("name: x, host: a, kind: icmp, icmp: {ttl: 0}", "1 to 255"),
+        ("name: x, kind: http, url: 'http://x', http: {expect_body: ':['}", "not a regular expression"),
+        ("name: x, host: a, port: 1, conversation: [{expect: ':['}]", "not a regular expression"),
+        ("name: x, host: a, port: 1, kind: tls, tls: {insecure_skip_verify: true}", "unknown field"),
+        ("name: x, kind: http, url: 'http://x', http: {headers: {'a b': c}}", "is not the name of a header"),
+        ("name: x, host: a, port: 1, prefer: ip5", "unknown variant"),
         ("name: x, host: a, port: 1, netns: all", "not one network namespace"),
         ("name: x, host: a, port: 1, labels: {server_port: x}", "sets itself"),
         ("name: x, host: a, port: 1, labels: {1x: y}", "cannot be a label"),

@@ -2,6 +2,8 @@
 
 use super::{fails, first, is_up, listen, value};
 use crate::support::Namespace;
+use connscope::source::probes::Probes;
+use connscope::stop::Stop;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -164,6 +166,21 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
     assert_eq!(expiry("expired"), Some(1_009_843_200.0), "1 January 2002, also where the chain is refused");
     assert_eq!(expiry("no tls at all"), None);
     assert_eq!(value(&readings, "probe.phase.duration", "page", &[("phase", "tls")]), Some(1.0));
+}
+
+#[test]
+fn a_target_whose_files_are_not_there_is_named_before_anything_starts() {
+    let targets = |tls: &str| {
+        super::settings(&format!("targets: [{{name: x, kind: tls, host: y, port: 1, tls: {{{tls}}}}}]"))
+    };
+    for (tls, why) in [
+        ("ca_file: /none.pem", "`x` has the certificates /none.pem: "),
+        ("cert_file: /none.pem, key_file: /none", "/none.pem"),
+    ] {
+        let error = Probes::start(&targets(tls), &Stop::new().unwrap()).err().unwrap();
+        let error = connscope::source::chain(&error);
+        assert!(error.contains(why) && error.lines().count() == 1, "{error}");
+    }
 }
 
 #[test]

@@ -165,6 +165,9 @@ impl Target {
         if protocol != Protocol::Http && !is_default(&self.http) {
             return Err(format!("has http, which kind {kind} does not take"));
         }
+        if self.icmp.ttl == Some(0) {
+            return Err("has icmp.ttl 0, which leads nowhere; there are 1 to 255".to_owned());
+        }
         if protocol != Protocol::Icmp && !is_default(&self.icmp) {
             return Err(format!("has icmp, which kind {kind} does not take"));
         }
