@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-mod check;
+pub mod check;
 pub mod kind;
 pub mod single;
 pub mod target;

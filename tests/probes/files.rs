@@ -148,6 +148,14 @@ fn hosts_and_resolv_conf_are_read_as_the_c_library_reads_them() {
 }
 
 #[test]
+fn targets_that_differ_in_one_attribute_are_others() {
+    let others = "targets: [{name: x, host: a, port: 1, kind: tcp4}, {name: x, host: a, port: 1, kind: tcp6}, \
+                  {name: x, host: a, port: 1, kind: udp}, {name: x, host: a, port: 2}, {name: y, host: a, port: 1}, \
+                  {name: x, host: a, port: 1, labels: {site: b}}]";
+    assert_eq!(settings(others).targets.len(), 6);
+}
+
+#[test]
 fn secrets_are_not_printed() {
     let text = "sources: {probes: {targets: [{name: x, kind: http, url: 'http://x/', http: {headers: {authorization: hush}}}, \
                 {name: y, kind: udp, host: y, port: 161, preset: snmp, query: hush}]}}";
@@ -238,6 +246,13 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("on_request: {networks: [10.0.0.0/33]}", "10.0.0.0/33"),
         (
             "targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, timeout: 1s}]",
+            "is there twice",
+        ),
+        // Which would be two values for one series.
+        ("targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, kind: tls}]", "is there twice"),
+        ("targets: [{name: x, host: a, port: 1, kind: tcp4}, {name: x, host: a, port: 1}]", "is there twice"),
+        (
+            "targets: [{name: x, kind: http, url: 'http://a/1'}, {name: x, kind: http, url: 'http://a/2'}]",
             "is there twice",
         ),
     ] {

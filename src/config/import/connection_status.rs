@@ -5,11 +5,12 @@
 
 use super::{Draft, Tool};
 use crate::config::load::document;
+use crate::config::probes::check::Series;
 use crate::config::probes::{Kind, Target};
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -105,15 +106,15 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
              up; here one address is probed, IPv4 first.",
         );
     }
-    let mut seen = BTreeSet::new();
+    let mut series = Series::default();
     let mut targets = Vec::new();
     for (number, socket) in sockets.iter().enumerate() {
         let (mut notes, target) = target(socket).map_err(|message| refuse(number, message))?;
         let target = target.filter(|target| {
-            let first = seen.insert(target.identity());
+            let first = series.add(target);
             if !first {
                 notes.push(format!(
-                    "`{}` is left out: it is there twice, and there was one series for both.",
+                    "`{}` is left out: it is there twice, and one series is for both.",
                     target.name
                 ));
             }

@@ -7,6 +7,7 @@ use super::text::{regular, unescape, unhex};
 use super::{Family, Preset, Step, Target};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// A target whose keys go together.
@@ -26,18 +27,56 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     if targets.len() > super::TARGETS {
         return Err(D::Error::custom(format!("at most {} can be probed", super::TARGETS)));
     }
-    let mut seen = std::collections::HashSet::new();
-    if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !seen.insert(target.identity())) {
+    let mut series = Series::default();
+    if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !series.add(target)) {
         return Err(D::Error::custom(format!(
-            "`{}` is there twice, with the same kind, place and labels",
+            "`{}` is there twice, with the same place and labels: another name tells them apart",
             twice.name
         )));
     }
     Ok(targets.into_iter().map(|Checked(target)| target).collect())
 }
 
+/// The series of targets, so that no two have the same.
+#[derive(Debug, Default)]
+pub struct Series(HashMap<String, BTreeSet<Option<Family>>>);
+
+impl Series {
+    /// Takes those of one more target; `false` where another has them already. A family that is not fixed may turn out
+    /// to be any.
+    pub fn add(&mut self, target: &Target) -> bool {
+        let (place, port) = target.place();
+        let family = target.kind.family().or_else(|| place.parse().map(Family::of).ok());
+        let Target { name, labels, kind, .. } = target;
+        let series = format!("{name}\n{:?}\n{place}\n{port:?}\n{labels:?}", kind.protocol().transport());
+        let known = self.0.entry(series).or_default();
+        let other = match family {
+            None => known.is_empty(),
+            Some(_) => !known.contains(&None) && !known.contains(&family),
+        };
+        known.insert(family);
+        other
+    }
+}
+
 impl Target {
-    /// What makes it another target than the rest: its series would be the same.
+    /// Name, address or path, and port: what its series say of where it is.
+    pub fn place(&self) -> (String, Option<u16>) {
+        match self.kind.protocol() {
+            Protocol::Unix => (self.unix_path(), None),
+            Protocol::Icmp => (self.host.clone(), None),
+            Protocol::Http => match reqwest::Url::parse(&self.url) {
+                Ok(url) => {
+                    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
+                    (host.to_owned(), url.port_or_known_default())
+                }
+                Err(_) => (String::new(), None), // refused by the check
+            },
+            Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.host.clone(), self.port),
+        }
+    }
+
+    /// What makes it another target than the rest, whatever is done with it.
     pub fn identity(&self) -> String {
         let Self { name, kind, host, port, path, url, labels, .. } = self;
         format!("{name}\n{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}", kind.word())

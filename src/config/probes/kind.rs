@@ -102,6 +102,18 @@ impl Kind {
     }
 }
 
+impl Protocol {
+    /// Value of the attribute `network.transport`; the conventions have no word for an echo.
+    pub fn transport(self) -> Option<&'static str> {
+        match self {
+            Self::Tcp | Self::Tls | Self::Http => Some("tcp"),
+            Self::Udp => Some("udp"),
+            Self::Unix => Some("unix"),
+            Self::Icmp => None,
+        }
+    }
+}
+
 /// Family of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

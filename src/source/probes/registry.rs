@@ -6,10 +6,11 @@
 use super::attempt::Run;
 use super::state::State;
 use super::target::Target;
+use crate::config::probes::check::Series;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -101,12 +102,15 @@ impl Registry {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = groups.remove(group).unwrap_or_default();
         let others: usize = groups.values().map(BTreeMap::len).sum();
-        let taken: BTreeSet<&String> = groups.values().flat_map(BTreeMap::keys).collect();
+        let mut series = Series::default();
+        for entry in groups.values().flat_map(BTreeMap::values) {
+            series.add(&entry.target.settings);
+        }
         let mut now = BTreeMap::new();
         let mut left_out = 0;
         for target in targets {
             let key = target.settings.identity();
-            if taken.contains(&key) || now.contains_key(&key) {
+            if !series.add(&target.settings) {
                 continue; // in another file, too: one series cannot have two values
             }
             if others + now.len() >= self.limit {

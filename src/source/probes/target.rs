@@ -8,6 +8,7 @@ use crate::config::Probes;
 use crate::config::network::Network;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{Close, Family, Target as Settings};
+use crate::metric::label::key::KEYS;
 use crate::metric::label::{ConfiguredKey, Label};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ impl Target {
     /// Makes it ready; the error says in words what is wrong with it.
     pub fn new(settings: &Settings, common: &Probes) -> Result<Self, String> {
         settings.check()?;
-        let (host, port) = place(settings);
-        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let (host, port) = settings.place();
+        let literal = host.parse::<IpAddr>().ok();
         let family = settings.kind.family().or(literal.map(Family::of));
         let prefer = settings.prefer.unwrap_or(common.prefer);
         let families = match family {
@@ -117,30 +118,11 @@ impl Target {
     }
 }
 
-/// Host (or path) and port that its series say.
-fn place(settings: &Settings) -> (String, Option<u16>) {
-    match settings.kind.protocol() {
-        Protocol::Unix => (settings.unix_path(), None),
-        Protocol::Icmp => (settings.host.clone(), None),
-        Protocol::Http => match reqwest::Url::parse(&settings.url) {
-            Ok(url) => (url.host_str().unwrap_or("").to_owned(), url.port_or_known_default()),
-            Err(_) => (String::new(), None), // refused by the check before
-        },
-        Protocol::Tcp | Protocol::Udp | Protocol::Tls => (settings.host.clone(), settings.port),
-    }
-}
-
 fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Vec<(Label, Arc<str>)>, String> {
     let mut labels: Vec<(Label, Arc<str>)> =
         vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ProbeServer, host.into())];
     labels.extend(port.map(|port| (Label::ProbePort, port.to_string().into())));
-    let transport = match settings.kind.protocol() {
-        Protocol::Tcp | Protocol::Tls | Protocol::Http => Some("tcp"),
-        Protocol::Udp => Some("udp"),
-        Protocol::Unix => Some("unix"),
-        Protocol::Icmp => None, // the conventions have no word for it
-    };
-    labels.extend(transport.map(|word| (Label::ProbeTransport, word.into())));
+    labels.extend(settings.kind.protocol().transport().map(|word| (Label::ProbeTransport, word.into())));
     for (key, value) in &settings.labels {
         let known = ConfiguredKey::of(key).ok_or_else(|| {
             format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)
@@ -149,8 +131,6 @@ fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Vec<(Lab
     }
     Ok(labels)
 }
-
-use crate::metric::label::key::KEYS;
 
 /// As connection-status-exporter has them: what was configured, word for word.
 fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Vec<(Label, Arc<str>)> {
