@@ -23,6 +23,8 @@ use support::{Agent, Namespace, command, get};
 const TARGETS: usize = 10_000;
 const BLACK_HOLES: usize = 1000;
 const INTERVAL: Duration = Duration::from_secs(10);
+/// From one scrape to the next.
+const SCRAPED: Duration = Duration::from_secs(15);
 
 fn main() {
     let seconds = std::env::var("CONNSCOPE_BENCH_SECONDS").ok().and_then(|value| value.parse().ok());
@@ -36,9 +38,13 @@ fn main() {
     );
     let listener = namespace.inside(|| TcpListener::bind(("0.0.0.0", 1000))).unwrap();
     std::thread::spawn(move || listener.incoming().for_each(drop));
-    for holes in [0, BLACK_HOLES] {
-        println!("\n{TARGETS} targets every {} s, {holes} of them black holes", INTERVAL.as_secs());
-        watch(&namespace, holes, watched);
+    for (holes, phases) in [(0, true), (BLACK_HOLES, true), (BLACK_HOLES, false)] {
+        let with = if phases { "with" } else { "without" };
+        println!(
+            "\n{TARGETS} targets every {} s, {holes} of them black holes, {with} phases",
+            INTERVAL.as_secs()
+        );
+        watch(&namespace, holes, phases, watched);
     }
 }
 
@@ -50,11 +56,11 @@ fn report(what: &str, measured: f64, unit: &str, goal: Option<f64>) {
     println!("  {what:52} {measured:10.3} {unit:5}{goal}");
 }
 
-fn configuration(holes: usize) -> String {
+fn configuration(holes: usize, phases: bool) -> String {
     let mut text = format!(
         "export: {{otlp: {{protocol: none}}, prometheus: {{listen: '127.0.0.1:0'}}}}\n\
          sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  probes:\n    interval: {}s\n    \
-         timeout: 5s\n    targets:\n",
+         timeout: 5s\n    phases: {phases}\n    targets:\n",
         INTERVAL.as_secs()
     );
     for number in 0..TARGETS {
@@ -65,10 +71,10 @@ fn configuration(holes: usize) -> String {
     text
 }
 
-fn watch(namespace: &Namespace, holes: usize, watched: Duration) {
+fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("connscope.yaml");
-    std::fs::write(&path, configuration(holes)).unwrap();
+    std::fs::write(&path, configuration(holes, phases)).unwrap();
     let mut agent = namespace.inside(|| Agent::start(command(&["--config", path.to_str().unwrap()])));
     let address = agent.address();
     // The first round, in which nothing is known of anybody, and what is taken once.
@@ -80,7 +86,7 @@ fn watch(namespace: &Namespace, holes: usize, watched: Duration) {
     let mut scrapes = Vec::new();
     let mut text = String::new();
     while began.elapsed() < watched {
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::sleep(SCRAPED);
         let (took, exposition) = scrape(namespace, address);
         scrapes.push(took);
         text = exposition;
@@ -89,7 +95,7 @@ fn watch(namespace: &Namespace, holes: usize, watched: Duration) {
     scrapes.sort_by(f64::total_cmp);
     let end = delays(&text);
     report(
-        "CPU, one core is 1, a scrape every 2 s included",
+        "CPU, one core is 1, a scrape every 15 s included",
         (cpu_seconds(pid) - cpu) / seconds,
         "cores",
         Some(1.0),
@@ -103,6 +109,7 @@ fn watch(namespace: &Namespace, holes: usize, watched: Duration) {
         Some(0.0),
     );
     report("targets up", f64::from(u32::try_from(text.matches("\nprobe_up{").count()).unwrap()), "", None);
+    report("size of a scrape", f64::from(u32::try_from(text.len()).unwrap()) / 1_048_576.0, "MiB", None);
     report("a scrape, the middle one", scrapes[scrapes.len() / 2] * 1e3, "ms", None);
     report("a scrape, the longest", scrapes[scrapes.len() - 1] * 1e3, "ms", None);
     let most = if holes == 0 { 16.0 } else { 16.0 + 1.2 * 5.0 / INTERVAL.as_secs_f64() * 1000.0 };

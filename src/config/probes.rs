@@ -34,6 +34,7 @@ pub const CONCURRENCY: usize = 50_000;
 pub const HISTORY: usize = 100;
 
 /// Active checks of configured targets.
+#[allow(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Probes {
@@ -73,6 +74,8 @@ pub struct Probes {
     /// Results of each target that are remembered, for `/probes`.
     #[serde(deserialize_with = "history")]
     pub history: usize,
+    /// Whether the parts of probes have distributions of their own, as many series again as their whole.
+    pub phases: bool,
     /// What is probed.
     #[serde(deserialize_with = "check::targets")]
     pub targets: Vec<Target>,
@@ -109,6 +112,7 @@ impl Default for Probes {
             fallback: true,
             nameservers: Vec::new(),
             history: 10,
+            phases: true,
             targets: Vec::new(),
             files: Vec::new(),
             dns: Vec::new(),

@@ -144,6 +144,18 @@ fn web(stream: TcpStream) {
 }
 
 #[test]
+fn phases_are_left_out_where_nobody_wants_them() {
+    let Some(namespace) = Namespace::new() else { return };
+    let port = listen(&namespace, "127.0.0.1:0", web).port();
+    let readings = first(
+        &namespace,
+        &format!("phases: false\ntargets: [{{name: x, kind: http, url: 'http://127.0.0.1:{port}/ok'}}]"),
+    );
+    is_up(&readings, "x");
+    assert!(readings.iter().all(|reading| reading.metric.name != "probe.phase.duration"));
+}
+
+#[test]
 fn a_page_is_right_by_its_status_its_body_and_where_it_leads() {
     let Some(namespace) = Namespace::new() else { return };
     let port = listen(&namespace, "127.0.0.1:0", web).port();

@@ -6,6 +6,7 @@
 use super::attempt::Run;
 use super::state::State;
 use super::target::Target;
+use crate::config::Probes;
 use crate::config::probes::check::Series;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, table as metrics};
@@ -33,14 +34,14 @@ impl Entry {
     }
 
     /// Takes what a probe of one address, or of the name, found out.
-    pub fn take(&self, address: Option<IpAddr>, run: Run, history: usize) {
+    pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
         let mut states = self.states();
         let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
             states.push(State::new(address));
             states.len() - 1
         });
         if let Some(state) = states.get_mut(place) {
-            state.take(&self.target, run, history);
+            state.take(&self.target, run, settings);
         }
     }
 

@@ -143,12 +143,11 @@ impl Drop for Done {
 /// One turn of a target: one probe, or one for each address.
 async fn probe(common: &Common, entry: &Entry, mut done: Done) {
     let target = &entry.target;
-    let history = common.settings.history;
     let quick = |took: Duration| if took * 2 < target.timeout { Trust::Quick } else { Trust::Slow };
     if !target.settings.all {
         let run = target.attempt(&common.resolver, None, None, false).finish().await;
         done.trust = quick(run.took);
-        entry.take(None, run, history);
+        entry.take(None, run, &common.settings);
         return;
     }
     let began = Instant::now();
@@ -164,7 +163,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
                 ));
             }
             for (address, run) in join(runs).await {
-                entry.take(Some(address), run, history);
+                entry.take(Some(address), run, &common.settings);
             }
         }
         Err(fault) => {
@@ -176,7 +175,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
                 let mut run = super::attempt::Run::new(false);
                 run.took = began.elapsed();
                 run.fault = Some(fault.clone());
-                entry.take(address, run, history);
+                entry.take(address, run, &common.settings);
             }
         }
     }

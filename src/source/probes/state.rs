@@ -2,6 +2,7 @@
 
 use super::attempt::Run;
 use super::target::Target;
+use crate::config::Probes;
 use crate::config::probes::Family;
 use crate::metric::distribution::Distribution;
 use crate::metric::label::{Label, Outcome, Phase, ProbeError};
@@ -115,7 +116,7 @@ impl State {
     }
 
     /// Takes what a probe found out.
-    pub fn take(&mut self, target: &Target, run: Run, history: usize) {
+    pub fn take(&mut self, target: &Target, run: Run, settings: &Probes) {
         let now = run.began + run.took;
         if self.up == Some(true) {
             self.up_for += now.duration_since(self.last).unwrap_or_default();
@@ -134,7 +135,8 @@ impl State {
         self.loss = run.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
             1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
         });
-        self.count(&run, outcome);
+        self.count(&run, outcome, settings.phases);
+        let history = settings.history;
         if history > 0 {
             while self.history.len() >= history {
                 self.history.pop_front();
@@ -165,7 +167,7 @@ impl State {
         }
     }
 
-    fn count(&mut self, run: &Run, outcome: Outcome) {
+    fn count(&mut self, run: &Run, outcome: Outcome, phases: bool) {
         let family = self.family;
         let place = self.tallies.iter().position(|tally| tally.family == family);
         let place = place.unwrap_or_else(|| {
@@ -173,7 +175,7 @@ impl State {
             self.tallies.len() - 1
         });
         if let Some(tally) = self.tallies.get_mut(place) {
-            tally.take(run, outcome);
+            tally.take(run, outcome, phases);
         }
     }
 
@@ -230,13 +232,13 @@ impl Tally {
         Self { family, durations: Vec::new(), phases: Vec::new(), round_trips: None, runs: [0; 3] }
     }
 
-    fn take(&mut self, run: &Run, outcome: Outcome) {
+    fn take(&mut self, run: &Run, outcome: Outcome, phases: bool) {
         if let Some(count) = self.runs.get_mut(outcome as usize) {
             *count += 1;
         }
         let error = run.fault.as_ref().map(|fault| fault.error);
         record(&mut self.durations, error, &BOUNDS.durations, run.took);
-        for (phase, took) in &run.phases {
+        for (phase, took) in run.phases.iter().filter(|_| phases) {
             record(&mut self.phases, *phase, &BOUNDS.phases, *took);
         }
         for round_trip in run.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
