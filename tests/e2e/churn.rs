@@ -65,7 +65,7 @@ fn ten_thousand_connections_a_second_are_all_counted_or_counted_as_lost() {
     let Some(namespace) = Namespace::new() else { return };
     // Connection tracking would be full of them, and TIME_WAIT too.
     namespace.run("nft", &["flush ruleset"]);
-    namespace.run("sysctl", &["-qw", "net.ipv4.tcp_max_tw_buckets=1000"]);
+    namespace.inside(|| std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "1000")).unwrap();
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     file.write_all(b"sources: {conntrack: {enabled: false}}\n").unwrap();
     let path = file.path().to_str().unwrap();

@@ -180,7 +180,7 @@ fn whoever_closes_first_it_is_in_order() {
 #[test]
 fn connections_that_never_were_have_failed() {
     let Some(namespace) = Namespace::new() else { return };
-    namespace.run("sysctl", &["-qw", "net.ipv4.tcp_syn_retries=1"]);
+    namespace.inside(|| std::fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1")).unwrap();
     lose(&namespace, &["tcp dport 4001"]);
     namespace.inside(|| {
         let listener = listener("127.0.0.1:4000");
