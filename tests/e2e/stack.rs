@@ -193,12 +193,12 @@ impl Sample {
         self.labels.get(name).map_or("", String::as_str)
     }
 
-    /// With `le="1"` where it is `le="1.0"`: Prometheus writes the bounds of what it scrapes the second way, and those
-    /// of what comes over OTLP the first.
+    /// With `le="1"` where it is `le="1.0"`, and `le="0.00001"` where it is `le="1e-05"`: Prometheus writes the bounds of
+    /// what it scrapes the second way, and those of what comes over OTLP the first.
     pub(crate) fn with_plain_bounds(&self) -> Self {
         let mut plain = self.clone();
         if let Some(bound) = plain.labels.get_mut("le") {
-            *bound = bound.trim_end_matches(".0").to_owned();
+            *bound = bound.parse::<f64>().map_or_else(|_| bound.clone(), |number| number.to_string());
         }
         plain
     }
