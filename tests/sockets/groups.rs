@@ -224,7 +224,7 @@ fn counters_never_fall_while_sockets_come_and_go_under_two_readers() {
         });
         for side in [OUTGOING, INCOMING] {
             let [opened, closed, reset, failed] = numbers.events(&[side]);
-            assert_eq!((opened, closed + reset, failed), (total, total, 0.0), "{side}");
+            assert_eq!((opened, closed + reset, failed), (total, total, 0.0), "{side} {numbers:#?}");
         }
         assert_eq!(numbers.sum("connscope.sockets.events.lost", &[]), 0.0);
         let ports = numbers.values("tcp.connections", "server.port");
