@@ -437,6 +437,44 @@ fn what_the_kernel_cannot_decide_is_left_to_the_agent() {
     );
 }
 
+/// The end of a connection that was refused, or reset from here.
+#[test]
+fn what_the_end_of_a_socket_does_not_tell_leaves_the_filter_undecided() {
+    let ended = connection();
+    let cleared = Subject { local: "0.0.0.0".parse().unwrap(), peer_port: 0, ..ended };
+    let matched = |text: &str, subject: &Subject| filter(text).matched(subject, &names());
+    for (text, of_ended, of_cleared) in [
+        ("", Some(true), Some(true)),
+        ("not src 127.0.0.0/8", Some(true), None),
+        ("src 0.0.0.0/0", Some(true), Some(true)),
+        ("src ::/0", Some(false), Some(false)),
+        ("src 10/8:40000", Some(true), None),
+        ("src :40001", Some(false), Some(false)),
+        ("src 10/8:40001", Some(false), Some(false)),
+        ("not dst 127.0.0.0/8", Some(true), Some(true)),
+        ("dport = :443", Some(true), None),
+        ("not dport = :443", Some(false), None),
+        ("dport != :443", Some(false), None),
+        ("dport > inet6:1", Some(false), Some(false)),
+        ("sport = :40000", Some(true), Some(true)),
+        ("cgroup /here", None, None),
+        ("not cgroup /here", None, None),
+        ("not cgroup /nowhere", Some(true), Some(true)),
+        ("not fwmark 5", None, None),
+        ("autobound", None, None),
+        ("dst 192.168/16 or cgroup /here", Some(true), Some(true)),
+        ("cgroup /here and dst 10/8", Some(false), Some(false)),
+        ("dev lo", Some(false), Some(false)),
+        ("state listening", Some(false), Some(false)),
+    ] {
+        assert_eq!([matched(text, &ended), matched(text, &cleared)], [of_ended, of_cleared], "{text}");
+    }
+    // In a dump the same addresses are what the socket has.
+    assert!(
+        filter("not src 127.0.0.0/8 and not dport = :443 and not cgroup /here").matches(&cleared, &names())
+    );
+}
+
 #[test]
 fn a_socket_of_which_the_kernel_does_not_tell_how_it_was_bound_is_taken() {
     let unknown = connection();

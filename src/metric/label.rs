@@ -289,7 +289,7 @@ closed_set! {
 }
 
 closed_set! {
-    /// The closed set of values of the label `key`: what had reached its limit when a socket was left out of it.
+    /// The closed set of values of the label `key`: what a socket was left out of, as a rule because it had reached its limit.
     Key {
         /// Groups (`limit`).
         Group = "group",
@@ -307,6 +307,8 @@ closed_set! {
         Process = "process",
         /// Users.
         Uid = "uid",
+        /// Nothing: the end of a socket tells too little for the filter.
+        Filter = "filter",
     }
 }
 

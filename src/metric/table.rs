@@ -295,7 +295,7 @@ metrics! {
     CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}", [];
     /// Groups of sockets there are at present.
     CONNSCOPE_SOCKETS_GROUPS: UpDownCounter = "connscope.sockets.groups" in "{group}", [];
-    /// Sockets that went to ~other because of a limit; with the key track, those that were counted by state only, anew in every cycle.
+    /// Sockets over a limit: in ~other, or with the key track counted by state only (anew in every cycle); and those whose end says too little for the filter.
     CONNSCOPE_SOCKETS_LEFT_OUT: Counter<u64> = "connscope.sockets.left_out" in "{socket}", [Key];
     /// Sockets whose process could not be found, because it was gone, not to be looked into, or the time was up.
     CONNSCOPE_SOCKETS_UNATTRIBUTED: Counter<u64> = "connscope.sockets.unattributed" in "{socket}", [];

@@ -52,6 +52,25 @@ fn only_what_the_filter_lets_through_is_counted_there_and_at_its_end() {
     });
 }
 
+/// The kernel has cleared the local address of what was refused.
+#[test]
+fn what_only_its_end_is_known_of_counts_where_that_is_enough_for_the_filter() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let refused = || TcpStream::connect("127.0.0.1:4000").unwrap_err();
+        let mut probe = Probe::at(&namespace, "filter: not src 127.0.0.0/8");
+        refused();
+        let numbers = probe.until("its end is told of", |numbers| {
+            numbers.sum("connscope.sockets.left_out", &["key=filter"]) > 0.0
+        });
+        assert_eq!(numbers.events(&[]), [0.0; 4]);
+        let mut probe = Probe::at(&namespace, "filter: dst 127.0.0.0/8");
+        refused();
+        let numbers = probe.until("it has failed", |numbers| numbers.became("failed", &[]) > 0.0);
+        assert_eq!(numbers.sum("connscope.sockets.left_out", &["key=filter"]), 0.0);
+    });
+}
+
 /// Without `CAP_NET_ADMIN` the kernel compares no marks and tells none, so the agent takes the rest of the filter and
 /// holds each mark to be 0.
 #[test]

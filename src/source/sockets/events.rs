@@ -11,6 +11,7 @@ use super::filter::{Filter, Names, Subject};
 use super::tcp_info::TcpInfo;
 use super::track::Tracker;
 use crate::metric::distribution::Distribution;
+use crate::metric::label::Key;
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
@@ -171,7 +172,12 @@ impl Shared {
         let parsed = diag::parse_event(datagram, |record| {
             let mut tracker = self.tracker();
             // The filter is for what no dump has had; what one has had has passed it.
-            if tracker.knows(record.cookie) || self.filter.matches(&subject(record), names) {
+            let takes = tracker.knows(record.cookie).then_some(true);
+            let takes = takes.or_else(|| self.filter.matched(&subject(record), names));
+            if takes.is_none() && !record.peer.ip().is_unspecified() {
+                tracker.groups.leave_out(Key::Filter);
+            }
+            if takes == Some(true) {
                 let selected = tracker.closed(namespace, record, now);
                 drop(tracker);
                 let rtt = record.tcp.and_then(TcpInfo::rtt).filter(|_| selected);

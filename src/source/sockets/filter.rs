@@ -6,6 +6,7 @@
 //! reported because it closes). Nothing here opens a file or a socket: names of interfaces, control groups and services
 //! are resolved by whoever knows them.
 
+use evaluate::Seen;
 use expression::Expression;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -154,10 +155,20 @@ impl Filter {
     /// Whether a socket passes, all things considered: state and expression.
     pub fn matches(&self, subject: &Subject, names: &Names) -> bool {
         state::contains(self.states, subject.state)
-            && self
-                .expression
-                .as_ref()
-                .is_none_or(|expression| evaluate::value(expression, subject, names).unwrap_or(true))
+            && self.expression.as_ref().is_none_or(|expression| {
+                evaluate::value(expression, subject, names, Seen::There).unwrap_or(true)
+            })
+    }
+
+    /// Whether a socket passed that is known only from its end; `None` where that depends on what its end does not tell:
+    /// mark, control group, how its port was chosen, and an address or a port that is unspecified here, because the
+    /// kernel has cleared it.
+    pub fn matched(&self, subject: &Subject, names: &Names) -> Option<bool> {
+        match &self.expression {
+            _ if !state::contains(self.states, subject.state) => Some(false),
+            None => Some(true),
+            Some(expression) => evaluate::value(expression, subject, names, Seen::Ended),
+        }
     }
 
     /// The bytecode for the kernel. It passes every socket that [`Filter::matches`] does; only if it is complete it

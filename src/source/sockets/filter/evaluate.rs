@@ -5,39 +5,67 @@ use super::parse::number;
 use super::{Names, Subject};
 use std::net::IpAddr;
 
+/// Where a socket was seen, and so what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// In a dump: what is not there, the kernel takes for nothing, too.
+    There,
+    /// At its end. `inet_diag_handler_get_info` (`net/ipv4/inet_diag.c`) tells no mark and no control group, and
+    /// `tcp_disconnect` has cleared the local address and the peer's port of what was refused or reset from here.
+    Ended,
+}
+
 /// Whether an expression holds for a socket; `None` if that depends on what is not known of it.
-pub(super) fn value(expression: &Expression, subject: &Subject, names: &Names) -> Option<bool> {
+pub(super) fn value(expression: &Expression, subject: &Subject, names: &Names, seen: Seen) -> Option<bool> {
+    let known = seen == Seen::There;
     match expression {
         Expression::Host { side, family, network, port } => {
-            let (address, own) = end(subject, *side);
-            let right = family.is_none_or(|family| family == Family::of(address))
-                && port.is_none_or(|port| port == own)
-                && network.is_none_or(|network| network.contains(address));
-            Some(right)
+            let end = End::of(subject, *side, seen);
+            let family = Some(family.is_none_or(|family| family == end.family));
+            let port = port.map_or(Some(true), |port| end.port.map(|own| own == port));
+            let network = network.map_or(Some(true), |network| network.holds(&end));
+            all([family, port, network])
         }
         Expression::Port { side, compare, family, port } => {
-            let (address, own) = end(subject, *side);
-            let right = family.is_none_or(|family| family == Family::of(address));
+            let end = End::of(subject, *side, seen);
+            let family = Some(family.is_none_or(|family| family == end.family));
             // `sport != inet:22` is the opposite of `sport = inet:22`, as with everything that is negated.
-            Some(match compare {
-                Compare::NotEqual => !(right && own == *port),
-                compare => right && compare.holds(own, *port),
-            })
+            match compare {
+                Compare::NotEqual => all([family, end.port.map(|own| own == *port)]).map(|equal| !equal),
+                compare => all([family, end.port.map(|own| compare.holds(own, *port))]),
+            }
         }
         Expression::Device(name) => Some(interface(names, name) == Some(subject.interface)),
-        Expression::Mark { value, mask } => Some(subject.mark.unwrap_or(0) & mask == *value),
-        Expression::Cgroup(path) => Some(names.cgroups.get(path) == Some(&subject.cgroup.unwrap_or(0))),
+        Expression::Mark { value, mask } => match subject.mark {
+            None if !known => None,
+            mark => Some(mark.unwrap_or(0) & mask == *value),
+        },
+        Expression::Cgroup(path) => match (names.cgroups.get(path), subject.cgroup) {
+            (Some(_), None) if !known => None,
+            (id, own) => Some(id == Some(&own.unwrap_or(0))),
+        },
         Expression::Autobound => subject.autobound,
-        Expression::Not(inner) => value(inner, subject, names).map(|value| !value),
+        Expression::Not(inner) => value(inner, subject, names, seen).map(|value| !value),
         Expression::List(first, rest) => {
-            rest.iter().fold(value(first, subject, names), |so_far, (link, next)| match (link, so_far) {
-                (Link::And, Some(false)) | (Link::Or, Some(true)) => so_far,
-                (_, Some(_)) => value(next, subject, names),
-                (Link::And, None) => value(next, subject, names).filter(|value| !value),
-                (Link::Or, None) => value(next, subject, names).filter(|value| *value),
+            rest.iter().fold(value(first, subject, names, seen), |so_far, (link, next)| {
+                match (link, so_far) {
+                    (Link::And, Some(false)) | (Link::Or, Some(true)) => so_far,
+                    (_, Some(_)) => value(next, subject, names, seen),
+                    (Link::And, None) => value(next, subject, names, seen).filter(|value| !value),
+                    (Link::Or, None) => value(next, subject, names, seen).filter(|value| *value),
+                }
             })
         }
     }
+}
+
+/// Whether all hold: not, as soon as one does not.
+fn all<const N: usize>(values: [Option<bool>; N]) -> Option<bool> {
+    values.into_iter().fold(Some(true), |so_far, value| match (so_far, value) {
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (Some(true), Some(true)) => Some(true),
+        _ => None,
+    })
 }
 
 /// The index of an interface: by its name, and where there is no such name, by its number.
@@ -45,14 +73,38 @@ pub(super) fn interface(names: &Names, name: &str) -> Option<u32> {
     names.interfaces.get(name).copied().or_else(|| number(name))
 }
 
-fn end(subject: &Subject, side: Side) -> (IpAddr, u16) {
-    match side {
-        Side::Local => (subject.local, subject.local_port),
-        Side::Peer => (subject.peer, subject.peer_port),
+/// One end of a socket, as far as it is known.
+struct End {
+    family: Family,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+}
+
+impl End {
+    fn of(subject: &Subject, side: Side, seen: Seen) -> Self {
+        let (address, port) = match side {
+            Side::Local => (subject.local, subject.local_port),
+            Side::Peer => (subject.peer, subject.peer_port),
+        };
+        let there = seen == Seen::There;
+        Self {
+            family: Family::of(address),
+            address: Some(address).filter(|address| there || !address.is_unspecified()),
+            port: Some(port).filter(|port| there || *port != 0),
+        }
     }
 }
 
 impl Network {
+    /// Whether the address of an end is in it.
+    fn holds(self, end: &End) -> Option<bool> {
+        match end.address {
+            Some(address) => Some(self.contains(address)),
+            None if Family::of(self.address) != end.family => Some(false),
+            None => (self.prefix == 0).then_some(true),
+        }
+    }
+
     /// Whether an address is in it. An IPv4 address is in no IPv6 network.
     pub(super) fn contains(self, address: IpAddr) -> bool {
         Family::of(self.address) == Family::of(address)
