@@ -359,6 +359,29 @@ fn an_unknown_id_causes_a_walk_and_what_stays_unknown_no_other() {
 }
 
 #[test]
+fn who_was_not_found_by_a_walk_over_a_part_is_looked_for_again() {
+    let root = tree(&["a"]);
+    let (b, gone) = (root.path().join("b"), u64::MAX);
+    std::fs::create_dir(&b).unwrap();
+    let b = id(&b);
+    let mut cgroups = Cgroups::at(root.path(), Limits { directories: 1, ..UNHURRIED }).unwrap();
+    assert!(cgroups.waits(b) && !cgroups.waits(0));
+    assert_eq!(cgroups.path(b), None);
+    assert!(cgroups.latest().left_out > 0);
+    assert!(!cgroups.waits(b), "it was looked for: who waits may go on without a path");
+    cgroups.limits = UNHURRIED;
+    assert_eq!(cgroups.path(b).as_deref(), Some("/b"), "and what comes later has it");
+    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, false));
+
+    let mut cgroups =
+        Cgroups::at(root.path(), Limits { pause: Duration::from_hours(1), ..UNHURRIED }).unwrap();
+    cgroups.look();
+    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, true), "no walk was since it came");
+    cgroups.look();
+    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, false));
+}
+
+#[test]
 fn walks_are_so_far_apart_and_ids_asked_for_between_them_are_not_forgotten() {
     let root = tree(&["a"]);
     let limits = Limits { pause: Duration::from_hours(1), ..UNHURRIED };

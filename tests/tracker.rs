@@ -526,7 +526,7 @@ impl Model {
 
     fn resolve(&mut self, mask: u64) {
         let name: Arc<str> = "one".into();
-        let found = || Found { process: Some(Arc::clone(&name)), cgroup: None };
+        let found = || Found { process: Some(Arc::clone(&name)), ..Found::default() };
         let now = self.tracked.now;
         self.tracked.tracker.resolve(|cookie| (mask >> (cookie % 64) & 1 == 1).then(found), now);
     }
@@ -752,7 +752,7 @@ fn a_socket_waits_for_its_process_and_is_counted_from_where_it_was_first_seen() 
     assert_eq!(tracked.tracker.groups.iter().count(), 0);
     young.now.sent = 7;
     tracked.dump(&[old, young]);
-    let found = |name: &str| Some(Found { process: Some(name.into()), cgroup: None });
+    let found = |name: &str| Some(Found { process: Some(name.into()), ..Found::default() });
     let now = tracked.now;
     tracked.tracker.resolve(|cookie| if cookie == 1 { found("old") } else { None }, now);
     let counted = tracked.group(Label::ProcessName, "old").unwrap();

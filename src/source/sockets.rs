@@ -26,7 +26,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use top::Top;
-use track::{Found, Tracker};
+use track::{Found, Since, Tracker};
 
 pub mod cgroup;
 pub mod check;
@@ -180,12 +180,13 @@ impl Sockets {
         let names = Arc::clone(space.names());
         let Self { settings, shared, owners, cgroups, attribution, .. } = self;
         let now = Instant::now();
+        let owners = owners.as_mut();
+        let mut look = Look { number, now, shared, attribution: *attribution, owners, cgroups, there };
         space.listeners(&mut |record| {
             listeners.add(record);
             if settings.filter.matches(&subject(record), &names) {
                 states.tcp(record.family, record.state);
-                let found = find(record, *attribution, owners.as_mut(), cgroups, there);
-                shared.tracker().see(number, record, &found, now);
+                look.see(record);
             }
         })?;
         self.shared.tracker().listen(number, listeners);
@@ -208,6 +209,8 @@ impl Sockets {
         let counted = if settings.filter.is_everything() { space.time_wait() } else { None };
         states.time_wait = counted;
         let now = Instant::now();
+        let owners = owners.as_mut();
+        let mut look = Look { number, now, shared, attribution: *attribution, owners, cgroups, there };
         space.connections(&settings.filter, counted.is_none(), &mut |record| {
             if !passes(record) {
                 return;
@@ -217,25 +220,21 @@ impl Sockets {
                 states.time_wait = states.time_wait.map(|count| count.saturating_sub(1));
             }
             states.tcp(record.family, record.state);
-            let found = find(record, *attribution, owners.as_mut(), cgroups, there);
-            let since = shared.tracker().see(number, record, &found, now);
+            let since = look.see(record);
             if top.wanted() {
                 top.take(label, record, since);
             }
             if let Some(classic) = classic
                 && classic.take(record, since)
-                && let Some(owners) = owners
             {
-                owners.want(record.cookie, record.inode);
-                there.insert(record.cookie);
+                look.want(record);
             }
         })?;
         space.datagrams(&settings.filter, &mut |record| {
             if passes(record) {
                 states.udp(record.family, record.state, record.receive_queue, record.write_queue);
                 if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
-                    let found = find(record, *attribution, owners.as_mut(), cgroups, there);
-                    shared.tracker().see(number, record, &found, now);
+                    look.see(record);
                 }
             }
         })
@@ -321,17 +320,22 @@ impl Source for Sockets {
 impl Sockets {
     /// Looks for the processes of what is new, and gives the sockets that wait their groups.
     fn attribute(&mut self, there: &HashSet<u64>) {
-        let Some(owners) = &mut self.owners else { return };
-        owners.keep(there);
-        owners.look_up();
+        if let Some(owners) = &mut self.owners {
+            owners.keep(there);
+            owners.look_up();
+        }
         let attribution = self.attribution;
+        let owners = self.owners.as_ref().filter(|_| attribution.waits);
         self.shared.tracker().resolve(
             |cookie| {
-                let owner = owners.of(cookie)?;
+                let Some(owners) = owners else { return Some(Found::default()) };
+                // One that this cycle did not see, because a dump has failed, was not looked for either.
+                let owner = if there.contains(&cookie) { owners.of(cookie) } else { None }?;
                 let process = owner.filter(|_| attribution.process).and_then(|owner| owner.processes.first());
                 Some(Found {
                     process: process.map(|process| Arc::clone(&process.comm)),
                     cgroup: owner.and_then(|owner| owner.cgroup.clone()),
+                    waits: false,
                 })
             },
             Instant::now(),
@@ -339,20 +343,43 @@ impl Sockets {
     }
 }
 
-/// What can be said of the owner of a socket without looking at processes; those that need a look are noted.
-fn find(
-    record: &Record<'_>,
+/// What a look at the sockets of one network namespace is done with.
+struct Look<'a> {
+    number: u32,
+    now: Instant,
+    shared: &'a Shared,
     attribution: Attribution,
-    owners: Option<&mut Owners>,
-    cgroups: &mut ByCgroup,
-    there: &mut HashSet<u64>,
-) -> Found {
-    if let (true, Some(owners)) = (attribution.waits, owners) {
-        owners.want(record.cookie, record.inode);
-        there.insert(record.cookie);
+    owners: Option<&'a mut Owners>,
+    cgroups: &'a mut ByCgroup,
+    there: &'a mut HashSet<u64>,
+}
+
+impl Look<'_> {
+    /// Has the tracker take a socket, with what can be said of its owner without looking at processes. If it waits for
+    /// that, they are looked for.
+    fn see(&mut self, record: &Record<'_>) -> Option<Since> {
+        let mut found = Found::default();
+        if self.attribution.cgroup {
+            found.cgroup = self.cgroups.path(record.cgroup);
+            found.waits = found.cgroup.is_none() && self.cgroups.waits(record.cgroup);
+        }
+        let mut tracker = self.shared.tracker();
+        let since = tracker.see(self.number, record, &found, self.now);
+        let waits = self.attribution.waits && tracker.waits(record.cookie);
+        drop(tracker);
+        if waits {
+            self.want(record);
+        }
+        since
     }
-    let cgroup = if attribution.cgroup { cgroups.path(record.cgroup) } else { None };
-    Found { process: None, cgroup }
+
+    /// Has the processes of a socket looked for.
+    fn want(&mut self, record: &Record<'_>) {
+        if let Some(owners) = &mut self.owners {
+            owners.want(record);
+            self.there.insert(record.cookie);
+        }
+    }
 }
 
 /// What a filter looks at.

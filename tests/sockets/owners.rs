@@ -4,9 +4,13 @@ use super::{INCOMING, OUTGOING, Probe, connection, listener};
 use crate::support::{Namespace, eventually, skipped};
 use connscope::source::sockets::cgroup;
 use connscope::source::sockets::owners::ByCgroup;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::thread::{Gid, Uid};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
@@ -99,6 +103,57 @@ fn sockets_are_grouped_by_the_process_that_holds_them() {
         });
         assert_eq!(numbers.became("opened", &[&name("~unknown")]), 1.0);
         drop(server);
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_has_accepted_yet_waits_for_who_will() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let mut probe = Probe::at(&namespace, "{group_by: [process, direction], process_budget: 10s}");
+        let client = TcpStream::connect("127.0.0.1:4000").unwrap();
+        let numbers = probe.read();
+        assert_eq!(numbers.became("opened", &[INCOMING]), 0.0, "{numbers:#?}");
+        let server = listener.accept().unwrap();
+        let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+        let own = format!("process.executable.name={}", own.trim());
+        let numbers = probe.read();
+        assert_eq!(numbers.became("opened", &[INCOMING, &own]), 1.0, "{numbers:#?}");
+        assert_eq!(numbers.became("opened", &[]), 2.0);
+        // One that is never accepted is counted when it ends.
+        let other = TcpStream::connect("127.0.0.1:4000").unwrap();
+        probe.read();
+        drop((client, server, other, listener));
+        let numbers = probe.until("all are over", |numbers| {
+            numbers.became("closed", &[]) + numbers.became("reset", &[]) == 4.0
+        });
+        assert_eq!(numbers.became("opened", &[]), 4.0);
+    });
+}
+
+/// Sockets in a message that nobody has received are no process's.
+#[test]
+fn nobody_looks_for_the_process_of_what_is_not_remembered() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let (sender, _receiver) = UnixStream::pair().unwrap();
+        let pairs: Vec<_> = (0..5).map(|_| connection(&listener, "127.0.0.1:4000")).collect();
+        for (client, server) in &pairs {
+            let ends = [client.as_fd(), server.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mut message = SendAncillaryBuffer::new(&mut space);
+            assert!(message.push(SendAncillaryMessage::ScmRights(&ends)));
+            rustix::net::sendmsg(&sender, &[IoSlice::new(b"1")], &mut message, SendFlags::empty()).unwrap();
+        }
+        drop(pairs);
+        let unattributed = |track: usize| {
+            let yaml = format!("{{group_by: [process], process_budget: 10s, timeout: 60s, track: {track}}}");
+            Probe::new(&yaml).read().sum("connscope.sockets.unattributed", &[])
+        };
+        assert_eq!(unattributed(11), 10.0);
+        assert_eq!(unattributed(4), 3.0, "the listener, and three of them");
     });
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `INET_DIAG_CGROUP_ID` (Linux 5.8) is the inode of the directory in the cgroup v2 hierarchy that the process was in
 //! when it made the socket; the root is 1. A directory is never renamed and its inode is not used again, so an id that a
-//! walk over the whole tree did not find will not be found later either.
+//! walk over the whole tree did not find will not be found later either. What a walk did not find that left something
+//! out, the next one may.
 //!
 //! Controllers that are mounted as cgroup v1 are not in the ids. Where all are, or where v2 is mounted beside them and
 //! nobody makes cgroups in it, every socket is in the root, and `/proc/PID/cgroup` of its process says more. Before
@@ -77,6 +78,8 @@ pub struct Cgroups {
     pub limits: Limits,
     paths: HashMap<u64, Arc<str>>,
     unknown: HashSet<u64>,
+    /// Not found by the latest walk, which did not go over all.
+    missed: HashSet<u64>,
     /// Asked for between two walks.
     waiting: HashSet<u64>,
     walked: Option<Instant>,
@@ -117,6 +120,7 @@ impl Cgroups {
             limits,
             paths: HashMap::new(),
             unknown: HashSet::new(),
+            missed: HashSet::new(),
             waiting: HashSet::new(),
             walked: None,
             walk: Walk::default(),
@@ -142,6 +146,11 @@ impl Cgroups {
         self.paths.get(&id).map(Arc::clone)
     }
 
+    /// Whether the walk that looks for an id is still to come: nobody can say yet whose path it is.
+    pub fn waits(&self, id: u64) -> bool {
+        id != 0 && !self.paths.contains_key(&id) && !self.unknown.contains(&id) && !self.missed.contains(&id)
+    }
+
     /// How the latest walk went.
     pub fn latest(&self) -> Walk {
         self.walk
@@ -164,9 +173,15 @@ impl Cgroups {
         if self.unknown.len() + self.waiting.len() > REMEMBERED {
             self.unknown.clear();
         }
-        let paths = &self.paths;
-        self.unknown.extend(self.waiting.drain().filter(|id| !paths.contains_key(id)));
         let (left_out, cut_short) = (tree.left_out, tree.cut_short);
+        let paths = &self.paths;
+        let lost = self.waiting.drain().filter(|id| !paths.contains_key(id));
+        self.missed.clear();
+        if left_out == 0 && !cut_short {
+            self.unknown.extend(lost)
+        } else {
+            self.missed.extend(lost)
+        }
         self.walk = Walk { known: self.paths.len(), left_out, cut_short, took: started.elapsed() };
         self.walked = Some(Instant::now());
     }

@@ -1,6 +1,7 @@
 //! Whose sockets they are: processes and control groups of the sockets that are there, each looked for once.
 
 use super::cgroup::{self, Cgroups};
+use super::diag::{Record, State};
 use super::process::{Ask, Process, Processes};
 use crate::source::SourceError;
 use std::collections::{HashMap, HashSet};
@@ -36,6 +37,8 @@ pub struct Owners {
     by_process: bool,
     known: HashMap<u64, Option<Arc<Owner>>>,
     wanted: HashMap<u64, Wanted>,
+    /// In the queue of who listens: no process has them yet.
+    queued: HashSet<u64>,
     rounds: u64,
     /// Sockets without a process to be found, so far.
     pub unattributed: u64,
@@ -50,22 +53,28 @@ impl Owners {
             by_process,
             known: HashMap::new(),
             wanted: HashMap::new(),
+            queued: HashSet::new(),
             rounds: 0,
             unattributed: 0,
         })
     }
 
     /// Wants to know whose socket this is.
-    pub fn want(&mut self, cookie: u64, inode: u32) {
+    pub fn want(&mut self, record: &Record<'_>) {
+        let Record { cookie, inode, .. } = *record;
         if self.known.contains_key(&cookie) {
             return;
         }
-        if inode == 0 {
-            // Not accepted yet, or closed by its process: there may be one, or no more.
-            self.wanted.remove(&cookie);
+        self.queued.remove(&cookie);
+        if inode != 0 {
+            self.wanted.entry(cookie).or_insert(Wanted { inode, since: self.rounds });
             return;
         }
-        self.wanted.entry(cookie).or_insert(Wanted { inode, since: self.rounds });
+        self.wanted.remove(&cookie);
+        // Not accepted yet; in the other states its process has closed it, and there is none any more.
+        if matches!(record.state, State::Established | State::CloseWait) {
+            self.queued.insert(cookie);
+        }
     }
 
     /// Looks for those that are wanted, within the budget.
@@ -104,7 +113,7 @@ impl Owners {
     pub fn of(&self, cookie: u64) -> Option<Option<&Arc<Owner>>> {
         match self.known.get(&cookie) {
             Some(owner) => Some(owner.as_ref()),
-            None if self.wanted.contains_key(&cookie) => None,
+            None if self.wanted.contains_key(&cookie) || self.queued.contains(&cookie) => None,
             None => Some(None),
         }
     }
@@ -113,6 +122,7 @@ impl Owners {
     pub fn keep(&mut self, there: &HashSet<u64>) {
         self.known.retain(|cookie, _| there.contains(cookie));
         self.wanted.retain(|cookie, _| there.contains(cookie));
+        self.queued.retain(|cookie| there.contains(cookie));
     }
 }
 
@@ -144,6 +154,14 @@ impl ByCgroup {
         match self {
             Self::Id(cgroups) => id.and_then(|id| cgroups.path(id)),
             Self::No | Self::Process => None,
+        }
+    }
+
+    /// Whether it can be said only later whose path an id is.
+    pub fn waits(&self, id: Option<u64>) -> bool {
+        match self {
+            Self::Id(cgroups) => id.is_some_and(|id| cgroups.waits(id)),
+            Self::No | Self::Process => false,
         }
     }
 }

@@ -29,6 +29,8 @@ struct Waiting {
     look: Look,
     /// It was there before us.
     old: bool,
+    /// For the path of its control group.
+    cgroup: bool,
 }
 
 /// The owner of a socket that listens.
@@ -66,6 +68,8 @@ pub struct Found {
     pub process: Option<Arc<str>>,
     /// Path of the control group.
     pub cgroup: Option<Arc<str>>,
+    /// The path is still looked for.
+    pub waits: bool,
 }
 
 /// What a connection did since it was last looked at.
@@ -155,6 +159,8 @@ impl Tracker {
             if known.group == NO_GROUP {
                 if let Some(waiting) = self.waiting.get_mut(&record.cookie) {
                     waiting.look = look;
+                    waiting.cgroup = owner.waits;
+                    waiting.traits.cgroup = waiting.traits.cgroup.take().or_else(|| owner.cgroup.clone());
                 }
                 return None;
             }
@@ -182,8 +188,9 @@ impl Tracker {
             gone: false,
         };
         let mut since = None;
-        if self.waits {
-            self.waiting.insert(record.cookie, Waiting { traits, look, old });
+        if self.waits || owner.waits {
+            let waiting = Waiting { traits, look, old, cgroup: owner.waits };
+            self.waiting.insert(record.cookie, waiting);
         } else {
             serve(&mut self.namespaces, &look, &traits);
             enter(&mut self.groups, &mut known, &traits, old && established(&look), now);
@@ -191,6 +198,11 @@ impl Tracker {
         }
         self.sockets.insert(record.cookie, known);
         since
+    }
+
+    /// Whether a socket waits to be given an owner.
+    pub fn waits(&self, cookie: u64) -> bool {
+        self.waiting.contains_key(&cookie)
     }
 
     /// Ends a dump; `complete` says that it had every socket there is.
@@ -346,6 +358,9 @@ impl Tracker {
     pub fn resolve(&mut self, owner: impl Fn(u64) -> Option<Found>, now: Instant) {
         let (groups, sockets, namespaces) = (&mut self.groups, &mut self.sockets, &mut self.namespaces);
         self.waiting.retain(|cookie, waiting| {
+            if waiting.cgroup {
+                return true;
+            }
             let Some(found) = owner(*cookie) else { return true };
             waiting.traits.process = found.process;
             waiting.traits.cgroup = waiting.traits.cgroup.take().or(found.cgroup);
