@@ -5,8 +5,12 @@ use super::{
     send,
 };
 use crate::support::{Namespace, PATIENCE, eventually};
+use connscope::source::sockets::diag::Record;
+use connscope::source::sockets::filter::Filter;
+use connscope::source::sockets::space::Space;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const BOTH: [&str; 2] = [OUTGOING, INCOMING];
 
@@ -19,6 +23,25 @@ fn events(numbers: &Numbers) -> [[f64; 4]; 2] {
 fn consistent(numbers: &Numbers) {
     let [opened, closed, reset, _] = numbers.events(&[]);
     assert_eq!(opened - closed - reset, numbers.sum("tcp.connection.count", &[]), "{numbers:#?}");
+}
+
+/// Whoever reads no further leaves the kernel in the middle of its answer, which takes no other question until then.
+#[test]
+fn an_answer_that_was_not_read_to_its_end_does_not_stand_for_the_next_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let listener = listener("127.0.0.1:4000");
+        let pairs: Vec<_> = (0..300).map(|_| connection(&listener, "127.0.0.1:4000")).collect();
+        let filter = Filter::default();
+        let mut space = Space::open(&filter).unwrap();
+        let mut stop = |_: &Record<'_>| panic!("a test");
+        let stopped = catch_unwind(AssertUnwindSafe(|| space.connections(&filter, false, &mut stop)));
+        assert!(stopped.is_err());
+        let mut count = 0;
+        space.connections(&filter, false, &mut |_| count += 1).unwrap();
+        assert_eq!(count, 600);
+        drop(pairs);
+    });
 }
 
 #[test]

@@ -39,6 +39,8 @@ const SOCKSTAT: usize = 4096;
 pub struct Space {
     netlink: NetlinkSocket,
     sequence: u32,
+    /// Of the latest question the answer was not read to its end.
+    unread: bool,
     sockstat: Option<File>,
     /// For the indexes of its interfaces.
     interfaces: OwnedFd,
@@ -64,6 +66,7 @@ impl Space {
         let mut space = Self {
             netlink,
             sequence: 0,
+            unread: false,
             sockstat,
             interfaces,
             names: Arc::new(Names::default()),
@@ -182,6 +185,7 @@ impl Space {
     }
 
     fn ask(&mut self, request: &Request<'_>, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        self.pass_over();
         self.sequence = self.sequence.wrapping_add(1).max(1); // 0 is that of events
         let doing =
             || format!("asking sock_diag for the {} sockets of {}", name(request), request.family.word());
@@ -193,18 +197,37 @@ impl Space {
         };
         let message = request.dump(self.sequence).map_err(|cause| SourceError::parse(doing(), cause))?;
         self.netlink.send(&message).map_err(failed)?;
+        self.unread = true;
         loop {
             let datagram = self.netlink.receive().map_err(failed)?;
             let progress = diag::parse(datagram, self.sequence, &mut *take)
                 .map_err(|cause| SourceError::parse(doing(), cause))?;
             match progress {
                 Progress::More => {}
-                Progress::Done => return Ok(()),
+                Progress::Done => {
+                    self.unread = false;
+                    return Ok(());
+                }
                 Progress::Interrupted => {
                     return Err(SourceError::io(doing(), "the dump was interrupted"));
                 }
-                Progress::Refused(number) => return Err(refused(doing(), number)),
+                Progress::Refused(number) => {
+                    self.unread = false;
+                    return Err(refused(doing(), number));
+                }
             }
+        }
+    }
+
+    /// Reads what is left of an answer in whose middle something went wrong. The kernel goes on with a dump as its answer
+    /// is read, and refuses the next one with `EBUSY` until then (`__netlink_dump_start`).
+    fn pass_over(&mut self) {
+        while self.unread {
+            self.unread = match self.netlink.receive_now() {
+                Ok(_) => true,
+                // Longer than any that was expected, and read all the same.
+                Err(error) => error.kind() == std::io::ErrorKind::InvalidData,
+            };
         }
     }
 
