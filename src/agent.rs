@@ -7,6 +7,7 @@ use crate::export::prometheus::Pull;
 use crate::export::{Reader, Shared, otlp, resource, stdout};
 use crate::source::chain;
 use crate::stop::Stop;
+use crate::sys::process;
 use crate::timeouts;
 use crate::vitals::Exports;
 use crate::web::{self, Web};
@@ -38,6 +39,9 @@ pub enum AgentError {
 
 /// Everything that readers share, for this configuration.
 pub fn shared(config: &Config, exports: Option<Arc<Exports>>, stop: &Stop) -> Result<Shared, AgentError> {
+    if let Err(error) = process::raise_descriptors() {
+        tracing::debug!(%error, "the limit of open descriptors stays what it is");
+    }
     let sources = Sources::start(config, exports, stop).map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),

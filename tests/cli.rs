@@ -114,6 +114,23 @@ fn bad_files_are_refused_with_line_column_and_key() {
     }
 }
 
+/// What a shell or a service manager hands down is for programs that use `select`.
+#[test]
+fn the_agent_may_open_as_many_descriptors_as_the_administrator_lets_it() {
+    let mut limited = std::process::Command::new("sh");
+    limited.args([
+        "-c",
+        "ulimit -Sn 64 && ulimit -Hn 512 && exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_connscope"),
+    ]);
+    limited.args(["run", "--listen", "127.0.0.1:0", "--otlp-protocol", "none"]);
+    let mut agent = Agent::start(limited);
+    agent.address();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_ascii_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["512", "512"], "{line}");
+}
+
 #[test]
 fn the_flag_wins_over_the_variable_and_the_variable_over_the_file() {
     let file = config_file(

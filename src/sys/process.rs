@@ -6,7 +6,7 @@
 
 use crate::stop::Stop;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -164,6 +164,17 @@ fn wait(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<ExitStatus,
         }
         nap = (nap * 2).min(Duration::from_millis(10));
     }
+}
+
+/// Lets this process open as many descriptors as it may: the soft limit of `RLIMIT_NOFILE` becomes the hard one
+/// (`setrlimit(2)`). Each network namespace takes some, and systemd's soft limit is 1024 for the sake of `select(2)`, which
+/// nothing here uses. Programs that this process starts inherit it.
+pub fn raise_descriptors() -> io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?)
 }
 
 /// What this process has used.

@@ -42,8 +42,8 @@ pub struct Space {
     /// Of the latest question the answer was not read to its end.
     unread: bool,
     sockstat: Option<File>,
-    /// For the indexes of its interfaces.
-    interfaces: OwnedFd,
+    /// For the indexes of the interfaces that the filter names.
+    interfaces: Option<OwnedFd>,
     names: Arc<Names>,
     compiled: Compiled,
     mark: bool,
@@ -59,8 +59,13 @@ impl Space {
         };
         let netlink =
             NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK).map_err(failed)?;
-        let interfaces = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-            .map_err(|cause| failed(cause.into()))?;
+        let interfaces = match filter.interfaces().next() {
+            None => None,
+            Some(_) => Some(
+                socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+                    .map_err(|cause| failed(cause.into()))?,
+            ),
+        };
         // Without it, those in TIME_WAIT are asked for one by one.
         let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
         let mut space = Self {
@@ -91,7 +96,9 @@ impl Space {
     pub fn name(&mut self, filter: &Filter) -> bool {
         let mut names = Names::default();
         for interface in filter.interfaces() {
-            if let Ok(index) = rustix::net::netdevice::name_to_index(&self.interfaces, interface) {
+            if let Some(socket) = &self.interfaces
+                && let Ok(index) = rustix::net::netdevice::name_to_index(socket, interface)
+            {
                 names.interfaces.insert(interface.to_owned(), index);
             }
         }
