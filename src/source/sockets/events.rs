@@ -191,6 +191,7 @@ impl Shared {
             Ok(_) => self.received.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
                 tracing::debug!(%error, "an event of sock_diag could not be understood");
+                self.tracker().lost(namespace);
                 self.lost.fetch_add(1, Ordering::Relaxed)
             }
         };
