@@ -62,6 +62,10 @@ pub const GROUP_IDLE: Duration = Duration::from_mins(5);
 /// deleted lasts as long as they do.
 pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
 
+/// How often whoever waits for the ends of sockets looks whether anything else is to be done: whether nobody has collected
+/// for long, and whether what was in its way is gone.
+pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
+
 /// How often the names of hosts that flows are selected by are looked up anew.
 pub const HOSTS: Duration = Duration::from_mins(1);
 

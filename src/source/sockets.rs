@@ -156,11 +156,12 @@ impl Sockets {
             self.shared.rename(number, space.names());
         }
         let mut states = States::default();
-        self.shared.tracker().begin(number);
+        let mut dump = Dump::begin(&self.shared, number);
         let result = self
             .read_listeners(number, space, &mut states, there)
             .and_then(|()| self.read_sockets(number, label.as_ref(), space, &mut states, there));
-        self.shared.tracker().end(number, result.is_ok());
+        dump.complete = result.is_ok();
+        drop(dump);
         result?;
         let labels: Vec<(Label, Arc<str>)> =
             label.iter().map(|label| (Label::Netns, Arc::clone(label))).collect();
@@ -258,6 +259,9 @@ impl Sockets {
         }
         if self.settings.close_events {
             self.shared.observe(out);
+            if let Some(error) = self.shared.trouble() {
+                out.fail("close_events", error);
+            }
         }
         self.top.observe(out);
     }
@@ -340,6 +344,26 @@ impl Sockets {
             },
             Instant::now(),
         );
+    }
+}
+
+/// A dump that is being read. It ends when this goes out of scope, be it by a panic.
+struct Dump {
+    shared: Arc<Shared>,
+    number: u32,
+    complete: bool,
+}
+
+impl Dump {
+    fn begin(shared: &Arc<Shared>, number: u32) -> Self {
+        shared.tracker().begin(number);
+        Self { shared: Arc::clone(shared), number, complete: false }
+    }
+}
+
+impl Drop for Dump {
+    fn drop(&mut self) {
+        self.shared.tracker().end(self.number, self.complete);
     }
 }
 

@@ -5,12 +5,14 @@ use crate::support::{Namespace, eventually};
 use connscope::config::sockets::GroupBy;
 use connscope::metric::label::Event;
 use connscope::reading::Readings;
+use connscope::source::chain;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::filter::Filter;
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::space::Space;
 use connscope::source::sockets::track::{Found, Tracker};
+use connscope::stop::Stop;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +35,18 @@ fn drops() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap();
     let lines = text.lines().skip(1).map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     lines.filter(|fields| fields[1] == "4").map(|fields| fields[8].parse::<u64>().unwrap()).sum()
+}
+
+/// Whatever is counted, the cycles go on and say why.
+#[test]
+fn a_panic_of_who_waits_for_events_is_told() {
+    let groups = Groups::new(&[GroupBy::Direction], 10, Peers::new(&BTreeMap::new()));
+    let shared = Shared::new(Tracker::new(groups, 10, true, false), Filter::default(), None).unwrap();
+    shared.add(0, Listening::open(Arc::default()).unwrap());
+    assert!(shared.trouble().is_none());
+    shared.run(&Stop::new().unwrap(), || panic!("a test"));
+    let error = chain(&shared.trouble().unwrap());
+    assert!(error.starts_with("waiting for the ends of sockets: ") && error.contains("panicked"), "{error}");
 }
 
 /// A reader that is late: nobody takes the events until the flood is over.

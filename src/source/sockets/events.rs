@@ -14,6 +14,7 @@ use crate::metric::distribution::Distribution;
 use crate::metric::label::Key;
 use crate::metric::table as metrics;
 use crate::reading::Readings;
+use crate::source::SourceError;
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use crate::timeouts;
@@ -21,6 +22,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -71,6 +73,8 @@ pub struct Shared {
     filter: Filter,
     received: AtomicU64,
     lost: AtomicU64,
+    /// Why the thread does not hear of all that ends.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -88,6 +92,7 @@ impl Shared {
             filter,
             received: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            trouble: Mutex::default(),
         }))
     }
 
@@ -203,13 +208,30 @@ impl Shared {
         out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS_LOST, &[], self.lost.load(Ordering::Relaxed));
     }
 
-    /// Waits for events and counts them until the agent stops. `idle` is called every now and then.
-    pub fn run(&self, stop: &Stop, mut idle: impl FnMut()) {
-        const PAUSE: Duration = Duration::from_secs(10);
-        let mut idled = Instant::now();
+    /// Why events are not counted as they come, if they are not: those for which there is room in the kernel wait for the
+    /// next cycle then.
+    pub fn trouble(&self) -> Option<SourceError> {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        trouble.map(|cause| SourceError::io("waiting for the ends of sockets", cause))
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Waits for events and counts them until the agent stops. `idle` is called every now and then. A panic is the end of
+    /// it, and is told as trouble.
+    pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
+        if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
+            self.note(Some("the thread has panicked; restart the agent, and please report it".to_owned()));
+        }
+    }
+
+    fn wait_and_count(&self, stop: &Stop, mut idle: impl FnMut()) {
+        let mut idled = None;
         let mut sockets = Vec::new();
         loop {
-            match self.wait(&sockets, stop, PAUSE) {
+            match self.wait(&sockets, stop, timeouts::EVENTS_IDLE) {
                 Ok(Ready::Stop) => return,
                 Ok(Ready::Changed) => sockets = self.sockets(),
                 Ok(Ready::Events(ready)) => {
@@ -221,12 +243,18 @@ impl Shared {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "waiting for events of sock_diag");
-                    std::thread::sleep(timeouts::GLANCE);
+                    self.note(Some(error.to_string()));
+                    if killed(stop, timeouts::GLANCE) {
+                        return;
+                    }
+                    sockets = self.sockets();
                 }
             }
-            if idled.elapsed() >= PAUSE {
-                idled = Instant::now();
+            if idled.is_none_or(|idled: Instant| idled.elapsed() >= timeouts::EVENTS_IDLE) {
+                idled = Some(Instant::now());
+                if self.trouble().is_some() {
+                    sockets = self.sockets();
+                }
                 idle();
             }
         }
@@ -234,11 +262,16 @@ impl Shared {
 
     /// The sockets that are listened to; duplicates, so that namespaces can come and go while they are waited for.
     fn sockets(&self) -> Vec<(u32, OwnedFd)> {
-        let listening = self.listening();
-        let duplicates = listening.iter().filter_map(|(namespace, listening)| {
-            Some((*namespace, listening.socket.as_fd().try_clone_to_owned().ok()?))
-        });
-        duplicates.collect()
+        let mut trouble = None;
+        let mut duplicates = Vec::new();
+        for (namespace, listening) in self.listening().iter() {
+            match listening.socket.as_fd().try_clone_to_owned() {
+                Ok(socket) => duplicates.push((*namespace, socket)),
+                Err(error) => trouble = Some(error.to_string()),
+            }
+        }
+        self.note(trouble);
+        duplicates
     }
 
     /// Waits until there is something to do.
@@ -266,6 +299,12 @@ impl Shared {
             sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((namespace, _), _)| *namespace);
         Ok(Ready::Events(ready.collect()))
     }
+}
+
+/// Whether the agent stops within a time.
+fn killed(stop: &Stop, most: Duration) -> bool {
+    let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+    poll(&mut [PollFd::new(&stop.killed(), PollFlags::IN)], Some(&most)).is_ok_and(|ready| ready > 0)
 }
 
 /// What was waited for.
