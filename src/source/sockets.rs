@@ -247,13 +247,20 @@ impl Sockets {
         for group in tracker.groups.iter() {
             group.totals.observe(&group.labels, out);
         }
+        let tracker = self.shared.tracker();
+        // Readings take longer to make, and events would have to wait for them.
+        let groups: Vec<_> =
+            tracker.groups.iter().map(|group| (group.labels.clone(), group.totals.clone())).collect();
         out.observe(metrics::CONNSCOPE_SOCKETS_TRACKED, &[], tracker.len() as u64);
-        out.observe(metrics::CONNSCOPE_SOCKETS_GROUPS, &[], tracker.groups.iter().count() as u64);
+        out.observe(metrics::CONNSCOPE_SOCKETS_GROUPS, &[], groups.len() as u64);
         for key in label::Key::ALL {
             let labels = [(Label::Key, key.word().into())];
             out.observe(metrics::CONNSCOPE_SOCKETS_LEFT_OUT, &labels, tracker.groups.left_out(*key));
         }
         drop(tracker);
+        for (labels, totals) in groups {
+            totals.observe(&labels, out);
+        }
         if let Some(owners) = &self.owners {
             out.observe(metrics::CONNSCOPE_SOCKETS_UNATTRIBUTED, &[], owners.unattributed);
         }

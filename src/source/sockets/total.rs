@@ -110,7 +110,7 @@ impl Sample {
 }
 
 /// The distributions of a group, made when the first value comes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Distributions {
     rtt: Distribution,
     min_rtt: Distribution,
@@ -131,7 +131,7 @@ impl Default for Distributions {
 }
 
 /// What was counted of a group so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Totals {
     present: Present,
     sent: u64,
