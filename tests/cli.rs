@@ -114,6 +114,23 @@ fn bad_files_are_refused_with_line_column_and_key() {
     }
 }
 
+#[test]
+fn a_search_for_processes_that_makes_every_cycle_late_is_refused() {
+    let refused = |sockets: &str| {
+        let file = config_file(&format!("sources: {{sockets: {{{sockets}}}}}\n"));
+        let output = connscope(&["config", "--config", file.path().to_str().unwrap()]);
+        (!output.status.success()).then(|| refusal(&output))
+    };
+    let line = refused("timeout: 1s, process_budget: 501ms").unwrap();
+    assert!(
+        line.contains("sources.sockets.process_budget: 501ms is more than half of the timeout of 1s"),
+        "{line}"
+    );
+    assert!(refused("timeout: 100ms").is_some());
+    assert_eq!(refused("timeout: 1s, process_budget: 500ms"), None);
+    assert_eq!(refused("timeout: 100ms, enabled: false"), None);
+}
+
 /// What a shell or a service manager hands down is for programs that use `select`.
 #[test]
 fn the_agent_may_open_as_many_descriptors_as_the_administrator_lets_it() {

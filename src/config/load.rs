@@ -97,6 +97,17 @@ impl Config {
                 message: "cert_file and key_file are set together or not at all".to_owned(),
             });
         }
+        let sockets = &self.sources.sockets;
+        if sockets.enabled && sockets.process_budget > sockets.timeout / 2 {
+            let [budget, timeout] = [sockets.process_budget, sockets.timeout].map(humantime::format_duration);
+            return Err(ConfigError::Together {
+                key: "sources.sockets.process_budget",
+                message: format!(
+                    "{budget} is more than half of the timeout of {timeout}, and the dumps take time too; lower it, or \
+                     raise sources.sockets.timeout"
+                ),
+            });
+        }
         let insecure = self.environment.insecure;
         let as_is = self.environment.endpoint_as_is;
         let endpoint = values::settle_endpoint(otlp.endpoint.take(), otlp.protocol, insecure, as_is);

@@ -58,7 +58,8 @@ pub struct Sockets {
     /// Whether the kernel tells of each TCP socket that closes, with its last numbers; what lived between two cycles is
     /// seen so.
     pub close_events: bool,
-    /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s.
+    /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s, and no more than half of
+    /// `timeout`.
     #[serde(deserialize_with = "process_budget", serialize_with = "values::print")]
     #[schemars(schema_with = "values::duration_schema")]
     pub process_budget: Duration,

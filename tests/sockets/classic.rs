@@ -202,7 +202,7 @@ fn the_exposition_is_valid_in_three_scrapes() {
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
     file.write_all(
         b"{export: {prometheus: {naming: classic}}, sources: {conntrack: {enabled: false}, sockets: \
-          {process_budget: 10s, classic: {enabled: true, flow: pid_condensed}}}}",
+          {timeout: 20s, process_budget: 10s, classic: {enabled: true, flow: pid_condensed}}}}",
     )
     .unwrap();
     namespace.inside(|| {
