@@ -318,6 +318,23 @@ fn the_cgroup_v2_mount_with_the_widest_view_comes_first() {
     every_beginning(container, |text| drop(mounts(text)));
 }
 
+#[test]
+fn a_control_group_has_its_id_by_its_path_below_the_mount_wherever_that_is() {
+    let root = tree(&["a/b"]);
+    let b = id(&root.path().join("a/b"));
+    let full = root.path().join("a/b").display().to_string();
+    for (above, paths) in
+        [("", ["/a/b", "a/b", &full]), ("/system.slice", ["/system.slice/a/b", "/a/b", &full])]
+    {
+        let mount = Mount { point: root.path().to_owned(), above: above.to_owned() };
+        for path in paths {
+            assert_eq!(mount.id(path), Some(b), "{path}");
+        }
+        assert_eq!(mount.id("/a/c"), None);
+        assert_eq!(mount.id("/"), Some(id(root.path())));
+    }
+}
+
 /// A tree of directories where the links of a directory count what is in it, as on a cgroup file system.
 fn tree(directories: &[&str]) -> tempfile::TempDir {
     let root = tempfile::tempdir_in("/dev/shm").unwrap();

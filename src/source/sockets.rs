@@ -427,13 +427,3 @@ fn subject(record: &Record<'_>) -> Subject {
         autobound: None,
     }
 }
-
-/// The id of a control group, by its path as a filter has it.
-fn cgroup_id(path: &str) -> Option<u64> {
-    let full = if path.starts_with("/sys/fs/cgroup") {
-        path.to_owned()
-    } else {
-        format!("/sys/fs/cgroup/{}", path.trim_start_matches('/'))
-    };
-    rustix::fs::stat(full.as_str()).ok().map(|stat| stat.st_ino)
-}

@@ -90,18 +90,7 @@ pub struct Cgroups {
 impl Cgroups {
     /// Those of the cgroup v2 mount with the widest view; absent where only cgroup v1 is mounted.
     pub fn new() -> Result<Self, SourceError> {
-        let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
-        let text = std::fs::read("/proc/thread-self/mountinfo")
-            .map_err(|cause| SourceError::from_io(doing, "the permission to read it", cause))?;
-        let mounts = mounts(&String::from_utf8_lossy(&text));
-        // Another file system may be mounted over it.
-        let visible = mounts.into_iter().find(|mount| {
-            rustix::fs::statfs(&mount.point).is_ok_and(|answer| answer.f_type == CGROUP2_SUPER_MAGIC)
-        });
-        let Some(mount) = visible else {
-            let cause = "there is none; with cgroup v1 alone the kernel's cgroup id of every socket is that of the root";
-            return Err(SourceError::absent(doing, cause));
-        };
+        let mount = Mount::widest()?;
         let mut cgroups = Self::at(&mount.point, Limits::default())?;
         cgroups.above = mount.above;
         Ok(cgroups)
@@ -286,6 +275,35 @@ pub struct Mount {
     pub point: PathBuf,
     /// The path in the hierarchy of what is mounted; empty for its root and for what is above this process' own root.
     pub above: String,
+}
+
+impl Mount {
+    /// The one with the widest view; absent where only cgroup v1 is mounted.
+    pub fn widest() -> Result<Self, SourceError> {
+        let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
+        let text = std::fs::read("/proc/thread-self/mountinfo")
+            .map_err(|cause| SourceError::from_io(doing, "the permission to read it", cause))?;
+        let mounts = mounts(&String::from_utf8_lossy(&text));
+        // Another file system may be mounted over it.
+        let visible = mounts.into_iter().find(|mount| {
+            rustix::fs::statfs(&mount.point).is_ok_and(|answer| answer.f_type == CGROUP2_SUPER_MAGIC)
+        });
+        visible.ok_or_else(|| {
+            let cause = "there is none; with cgroup v1 alone the kernel's cgroup id of every socket is that of the root";
+            SourceError::absent(doing, cause)
+        })
+    }
+
+    /// The id of a control group, by its path in the hierarchy or in full; `None` where there is no such group.
+    pub fn id(&self, path: &str) -> Option<u64> {
+        let full = if Path::new(path).starts_with(&self.point) {
+            PathBuf::from(path)
+        } else {
+            let below = Path::new(path).strip_prefix(&self.above).unwrap_or(Path::new(path));
+            self.point.join(below.strip_prefix("/").unwrap_or(below))
+        };
+        rustix::fs::stat(&full).ok().map(|stat| stat.st_ino)
+    }
 }
 
 /// The mounts of cgroup v2 in `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), the one with the widest view first.

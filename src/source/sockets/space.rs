@@ -3,6 +3,7 @@
 //! A netlink socket belongs to the network namespace it was made in and can be used from any thread, so a namespace is
 //! entered once, and each cycle costs no more than its dumps.
 
+use super::cgroup::Mount;
 use super::diag::{self, Family, Record, Request, State, extension};
 use super::filter::{Compiled, Filter, KernelCan, Names};
 use super::states;
@@ -44,6 +45,8 @@ pub struct Space {
     sockstat: Option<File>,
     /// For the indexes of the interfaces that the filter names.
     interfaces: Option<OwnedFd>,
+    /// For the ids of the control groups that the filter names.
+    cgroups: Option<Mount>,
     names: Arc<Names>,
     compiled: Compiled,
     mark: bool,
@@ -74,6 +77,8 @@ impl Space {
             unread: false,
             sockstat,
             interfaces,
+            // Where there is none, no socket is in a control group.
+            cgroups: filter.cgroups().next().and_then(|_| Mount::widest().ok()),
             names: Arc::new(Names::default()),
             compiled: Compiled { bytecode: Vec::new(), complete: true },
             mark: true,
@@ -103,7 +108,7 @@ impl Space {
             }
         }
         for path in filter.cgroups() {
-            if let Some(id) = super::cgroup_id(path) {
+            if let Some(id) = self.cgroups.as_ref().and_then(|mount| mount.id(path)) {
                 names.cgroups.insert(path.to_owned(), id);
             }
         }
