@@ -1,7 +1,7 @@
 //! A datagram of `sock_diag`, read in each way and asked for everything.
 #![no_main]
 
-use connscope::source::sockets::diag::{Record, parse, parse_event, parse_mptcp};
+use connscope::source::sockets::diag::{Record, parse, parse_event};
 use libfuzzer_sys::fuzz_target;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -10,7 +10,6 @@ fuzz_target!(|datagram: &[u8]| {
     // The question that it answers, so that what was found does not depend on guessing a number.
     let sequence = datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(1, u32::from_ne_bytes);
     let _ = black_box(parse(datagram, sequence, ask));
-    let _ = black_box(parse_mptcp(datagram, sequence, ask));
     let _ = black_box(parse_event(datagram, ask));
 });
 

@@ -2,16 +2,12 @@
 
 use super::select::Conditions;
 use super::values;
+use crate::metric::table::CLASSIC_ROUND_TRIPS;
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 
-/// Bounds of `tcp_rtt_hist_ms` in milliseconds where nothing else is said; those of `prometheus_ss_exporter` 3.
-pub const BUCKETS: [f64; 18] = [
-    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
-    1000.0,
-];
 /// Flows shown at most, whatever is configured: each has five series.
 pub const FLOWS: usize = 100_000;
 /// Bounds of the histogram at most.
@@ -50,7 +46,7 @@ impl Default for Classic {
             flow: FlowLabel::RawEndpoint,
             limit: 1000,
             metrics: Family::ALL.into(),
-            buckets: BUCKETS.to_vec(),
+            buckets: CLASSIC_ROUND_TRIPS.to_vec(),
             include: Conditions::default(),
             exclude: Conditions::default(),
         }
@@ -107,7 +103,7 @@ fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Family
 
 /// `buckets`
 fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-    let bounds = Option::deserialize(deserializer)?.unwrap_or_else(|| BUCKETS.to_vec());
+    let bounds = Option::deserialize(deserializer)?.unwrap_or_else(|| CLASSIC_ROUND_TRIPS.to_vec());
     match refuse_bounds(&bounds) {
         Some(message) => Err(D::Error::custom(message)),
         None => Ok(bounds),

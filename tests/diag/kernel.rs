@@ -4,8 +4,7 @@ use super::{EVERYTHING, records};
 use crate::support::{Namespace, PATIENCE, eventually, skipped};
 use connscope::source::netlink::Progress;
 use connscope::source::sockets::diag::{
-    Family, MPTCP, Record, Request, State, TCP_DESTROY, TCP_DESTROY_V6, UDP, extension, parse_event,
-    parse_mptcp,
+    Family, MPTCP, Record, Request, State, TCP_DESTROY, TCP_DESTROY_V6, UDP, extension, parse, parse_event,
 };
 use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::sys::netlink::NetlinkSocket;
@@ -335,13 +334,13 @@ fn mptcp_is_seen_by_tcp_as_subflows_that_share_the_inode_of_the_connection() {
         let mut whole = Vec::new();
         let mut take = |datagram: &[u8]| {
             let datagram: &'static [u8] = datagram.to_vec().leak();
-            parse_mptcp(datagram, 1, |record| whole.push(*record)).unwrap()
+            parse(datagram, 1, |record| whole.push(*record)).unwrap()
         };
         while take(netlink.receive().unwrap()) == Progress::More {}
         assert_eq!(whole.len(), 2);
         for end in [&pair.0, &pair.1] {
             let record = with_cookie(&whole, cookie(end));
-            assert_eq!((record.tcp, record.ulp), (None, None));
+            assert_eq!(record.ulp, None);
             let of_it: Vec<_> = subflows.iter().filter(|subflow| subflow.inode == record.inode).collect();
             assert_eq!(of_it.len(), 1);
             assert_eq!((of_it[0].local, of_it[0].peer), (record.local, record.peer));
@@ -383,30 +382,6 @@ fn the_kernel_leaves_out_what_was_not_asked_for() {
         let some = dump(&Request { extensions: extension::INFO | extension::CONGESTION, ..established });
         let record = with_cookie(&some, cookie(&first.0));
         assert!(record.tcp.is_some() && record.congestion.is_some() && record.memory.is_none());
-    });
-}
-
-#[test]
-fn one_socket_is_asked_for_by_its_addresses_and_its_cookie() {
-    let Some(namespace) = Namespace::new() else { return };
-    namespace.inside(|| {
-        for address in ["127.0.0.1:4000", "[::1]:4000"] {
-            let listener = TcpListener::bind(address).unwrap();
-            let (client, server) = connection(&listener, address);
-            let (local, peer) = (client.local_addr().unwrap(), client.peer_addr().unwrap());
-            let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
-            let one = |local, peer, cookie| {
-                let request = Request { family, ..EVERYTHING };
-                ask(&request.one(local, peer, 0, cookie, 1).unwrap())
-                    .map(|records| records.iter().map(|record| record.cookie).collect::<Vec<_>>())
-            };
-            assert_eq!(one(local, peer, Some(cookie(&client))), Ok(vec![cookie(&client)]));
-            assert_eq!(one(local, peer, None), Ok(vec![cookie(&client)]));
-            assert_eq!(one(peer, local, None), Ok(vec![cookie(&server)]));
-            assert_eq!(one(local, peer, Some(cookie(&server))), Err(libc::ENOENT));
-            let nobody = SocketAddr::new(peer.ip(), 1);
-            assert_eq!(one(local, nobody, None), Err(libc::ENOENT));
-        }
     });
 }
 

@@ -2,7 +2,7 @@
 
 use super::{every, fixtures, records, sequence};
 use connscope::source::netlink::Progress;
-use connscope::source::sockets::diag::{Family, Record, State, parse_event, parse_mptcp};
+use connscope::source::sockets::diag::{Family, Record, State, parse_event};
 use connscope::source::sockets::tcp_info::{ECN, FAST_OPEN_CHILD, SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -252,17 +252,6 @@ fn a_subflow_of_mptcp_says_so_and_shares_the_inode() {
     assert_eq!(subflow.tcp.unwrap().bytes_sent(), Some(1000));
     assert_eq!(subflow.inode, whole.inode);
     assert_ne!(subflow.cookie, whole.cookie);
-}
-
-#[test]
-fn a_connection_of_mptcp_has_no_tcp_info() {
-    let datagram = bytes("linux-6.18-mptcp");
-    let mut found = 0;
-    let progress = parse_mptcp(&datagram, 1, |record| {
-        assert_eq!((record.tcp, record.ulp, record.local.port()), (None, None, 34_396));
-        found += 1;
-    });
-    assert_eq!((progress, found), (Ok(Progress::More), 1));
 }
 
 #[test]

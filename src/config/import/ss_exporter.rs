@@ -5,10 +5,11 @@
 //! on and names none shows all it has.
 
 use super::{Draft, Tool};
-use crate::config::classic::{BUCKETS, Classic, Family, FlowLabel};
+use crate::config::classic::{Classic, Family, FlowLabel};
 use crate::config::load::document;
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
+use crate::metric::table::CLASSIC_ROUND_TRIPS;
 use keys::{Compression, File, Histograms, Logic, Metrics, Switch};
 use selection::Selected;
 use std::path::Path;
@@ -186,7 +187,7 @@ fn shown<const N: usize>(draft: &mut Draft, key: &str, group: Option<&Group<N>>)
 fn put_bounds(draft: &mut Draft, mut bounds: Vec<f64>) {
     if bounds.is_empty() {
         draft.note("There are no bucketBounds; these are those of version 3.");
-        bounds = BUCKETS.to_vec();
+        bounds = CLASSIC_ROUND_TRIPS.to_vec();
     }
     let rising = bounds.is_sorted_by(|low, high| low < high);
     if !rising {

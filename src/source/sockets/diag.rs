@@ -175,16 +175,6 @@ pub fn parse<'a>(
     })
 }
 
-/// Reads one datagram of an answer about [`MPTCP`]. Its sockets have a structure of their own under the attribute
-/// number of `tcp_info`, as `mptcp_diag_get_info` in `net/mptcp/mptcp_diag.c` fills it; nothing in the message tells.
-pub fn parse_mptcp<'a>(
-    datagram: &'a [u8],
-    sequence: u32,
-    mut take: impl FnMut(&Record<'a>),
-) -> Result<Progress, Malformed> {
-    parse(datagram, sequence, |record| take(&Record { tcp: None, ..*record }))
-}
-
 /// Reads one datagram that tells of the end of sockets. Its records have the family, the addresses, the cookie, the
 /// protocol and what TCP last knew of the connection; the state is [`State::Close`], and owner, inode and cgroup are
 /// gone. A connection that was never made or was reset from here has lost its numbers too, and its peer's port is 0.

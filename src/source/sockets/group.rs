@@ -193,11 +193,6 @@ impl Groups {
         }
     }
 
-    /// Whether sockets are grouped by this.
-    pub fn by(&self, key: GroupBy) -> bool {
-        KEYS.iter().zip(self.by).any(|((known, ..), by)| by && *known == key)
-    }
-
     /// Names a network namespace; its groups have the attribute `netns` then.
     pub fn name(&mut self, namespace: u32, label: Arc<str>) {
         self.namespaces.insert(namespace, label);

@@ -73,7 +73,7 @@ impl Present {
 }
 
 impl Sample {
-    /// Takes from a `tcp_info` what is counted. `ended` says that the connection is over.
+    /// Takes from a `tcp_info` what is counted.
     pub fn of(tcp: TcpInfo<'_>) -> Self {
         let acked = tcp.bytes_acked();
         let once = tcp.bytes_sent().zip(tcp.bytes_retrans()).map(|(sent, again)| sent.saturating_sub(again));

@@ -5,7 +5,6 @@
 
 use super::Family;
 use crate::source::netlink::{self, TooLong};
-use std::net::{IpAddr, SocketAddr};
 
 /// `nlmsg_type` of requests and answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -13,8 +12,6 @@ pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 const INET_DIAG_REQ_PROTOCOL: u16 = 3;
 const INET_DIAG_REQ_V2: usize = 56;
-/// The cookie of a request that means any.
-const INET_DIAG_NOCOOKIE: u64 = u64::MAX;
 
 /// `IPPROTO_TCP`. A dump has the subflows of MPTCP too; they have [`Record::ulp`](super::Record::ulp) `mptcp`.
 pub const TCP: u16 = 6;
@@ -62,62 +59,23 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The message that asks for a dump.
     pub fn dump(&self, sequence: u32) -> Result<Vec<u8>, TooLong> {
-        let ports = [self.local_port.to_be_bytes(), self.peer_port.to_be_bytes()].concat();
-        self.message(netlink::REQUEST | netlink::DUMP, sequence, &ports, self.bytecode)
-    }
-
-    /// The message that asks for one socket, by both addresses, the index of the interface it is bound to (0 for none)
-    /// and, where it is known, its cookie. States, ports and bytecode are not looked at. One message answers, which
-    /// nothing ends, or a refusal: `ENOENT` where there is no such socket, also where it has another cookie.
-    pub fn one(
-        &self,
-        local: SocketAddr,
-        peer: SocketAddr,
-        interface: u32,
-        cookie: Option<u64>,
-        sequence: u32,
-    ) -> Result<Vec<u8>, TooLong> {
-        let cookie = cookie.unwrap_or(INET_DIAG_NOCOOKIE);
-        let mut identity = [local.port().to_be_bytes(), peer.port().to_be_bytes()].concat();
-        for address in [local.ip(), peer.ip()] {
-            identity.extend_from_slice(&match (self.family, address) {
-                (Family::V6, IpAddr::V4(address)) => address.to_ipv6_mapped().octets(),
-                (_, IpAddr::V6(address)) => address.octets(),
-                (Family::V4, IpAddr::V4(address)) => {
-                    let [a, b, c, d] = address.octets();
-                    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-                }
-            });
-        }
-        identity.extend_from_slice(&interface.to_ne_bytes());
-        // The lower half first, on every machine.
-        for half in [cookie & u64::from(u32::MAX), cookie >> 32] {
-            identity.extend_from_slice(&u32::try_from(half).unwrap_or(u32::MAX).to_ne_bytes());
-        }
-        self.message(netlink::REQUEST, sequence, &identity, &[])
-    }
-
-    fn message(
-        &self,
-        flags: u16,
-        sequence: u32,
-        identity: &[u8],
-        bytecode: &[u8],
-    ) -> Result<Vec<u8>, TooLong> {
         // A protocol that does not fit is in an attribute; kernels before 5.9, which do not know it, find none that is
         // 0 and refuse.
         let protocol = u8::try_from(self.protocol).unwrap_or(0);
         let mut payload = vec![self.family.number(), protocol, self.extensions, 0];
         payload.extend_from_slice(&self.states.to_ne_bytes());
-        payload.extend_from_slice(identity);
+        payload.extend_from_slice(&self.local_port.to_be_bytes());
+        payload.extend_from_slice(&self.peer_port.to_be_bytes());
+        // The rest of the identity, which a dump does not look at.
         payload.resize(INET_DIAG_REQ_V2, 0);
-        if !bytecode.is_empty() {
-            netlink::push_attribute(&mut payload, INET_DIAG_REQ_BYTECODE, bytecode)?;
+        if !self.bytecode.is_empty() {
+            netlink::push_attribute(&mut payload, INET_DIAG_REQ_BYTECODE, self.bytecode)?;
         }
         if protocol == 0 {
             let number = u32::from(self.protocol).to_ne_bytes();
             netlink::push_attribute(&mut payload, INET_DIAG_REQ_PROTOCOL, &number)?;
         }
+        let flags = netlink::REQUEST | netlink::DUMP;
         Ok(netlink::request(SOCK_DIAG_BY_FAMILY, flags, sequence, &payload))
     }
 }
