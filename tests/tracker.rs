@@ -606,6 +606,27 @@ proptest! {
 }
 
 #[test]
+fn a_socket_whose_control_group_is_still_looked_for_waits_for_it() {
+    let mut tracked = Tracked::started(&[GroupBy::Cgroup], 100);
+    let mut connection = Connection::new(1, 50_000, 80);
+    let mut look = |sent: u64, found: &Found| {
+        connection.now.sent = sent;
+        tracked.begin();
+        let now = tracked.now;
+        connection.with(|record| tracked.tracker.see(HERE, record, found, now));
+        tracked.end();
+        tracked.tracker.resolve(|_| Some(Found::default()), now);
+        tracked.tracker.sweep(now);
+        (tracked.sum(), tracked.group(Label::Cgroup, "/a"))
+    };
+    let (sum, _) = look(10, &Found { waits: true, ..Found::default() });
+    assert_eq!(sum, Counted::default());
+    let (sum, group) = look(20, &Found { cgroup: Some("/a".into()), ..Found::default() });
+    assert_eq!((sum.of(Event::Opened), sum.sent), (1, 20));
+    assert_eq!(group, Some(sum));
+}
+
+#[test]
 fn what_was_there_before_is_counted_from_where_it_stands() {
     let mut tracked = Tracked::new(&[GroupBy::ServicePort], 500, 1000, false);
     let mut old = Connection::new(1, 80, 50_000);
