@@ -244,10 +244,6 @@ impl Sockets {
     fn observe(&mut self, out: &mut Readings) {
         let mut tracker = self.shared.tracker();
         tracker.groups.observed();
-        for group in tracker.groups.iter() {
-            group.totals.observe(&group.labels, out);
-        }
-        let tracker = self.shared.tracker();
         // Readings take longer to make, and events would have to wait for them.
         let groups: Vec<_> =
             tracker.groups.iter().map(|group| (group.labels.clone(), group.totals.clone())).collect();

@@ -167,9 +167,9 @@ impl Cgroups {
         let lost = self.waiting.drain().filter(|id| !paths.contains_key(id));
         self.missed.clear();
         if left_out == 0 && !cut_short {
-            self.unknown.extend(lost)
+            self.unknown.extend(lost);
         } else {
-            self.missed.extend(lost)
+            self.missed.extend(lost);
         }
         self.walk = Walk { known: self.paths.len(), left_out, cut_short, took: started.elapsed() };
         self.walked = Some(Instant::now());

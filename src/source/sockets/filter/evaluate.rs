@@ -61,11 +61,10 @@ pub(super) fn value(expression: &Expression, subject: &Subject, names: &Names, s
 
 /// Whether all hold: not, as soon as one does not.
 fn all<const N: usize>(values: [Option<bool>; N]) -> Option<bool> {
-    values.into_iter().fold(Some(true), |so_far, value| match (so_far, value) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    if values.contains(&Some(false)) {
+        return Some(false);
+    }
+    values.iter().all(Option::is_some).then_some(true)
 }
 
 /// The index of an interface: by its name, and where there is no such name, by its number.
