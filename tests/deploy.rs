@@ -96,6 +96,9 @@ const SS_EXPORTER: &[&str] = &[
     "tcp_rtt_hist_ms_sum",
 ];
 
+/// What connection-status-exporter prints.
+const CONNECTION_STATUS: &[&str] = &["connection_status_up"];
+
 /// Series of the classic profile that no rule leads to or from, and why.
 const NOT_LED: &[(&str, &str)] = &[
     ("tcp_cwnd", "of single flows connscope has it in the classic profile only"),
@@ -359,6 +362,7 @@ fn names_of(tool: &str) -> BTreeSet<String> {
     let listed = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match tool {
         "classic" => reported(Profile::Classic).into_keys().collect(),
+        "connection-status" => listed(CONNECTION_STATUS),
         "conntrack-stats" => listed(CONNTRACK_STATS),
         "node-exporter" => listed(NODE_EXPORTER),
         "ss-exporter" => listed(SS_EXPORTER),
@@ -387,19 +391,21 @@ fn compatibility_rules_lead_from_names_that_exist_to_names_that_exist() {
 
 #[test]
 fn every_classic_name_is_led_to_and_from_or_has_a_reason_not_to_be() {
-    let (mut there, mut flows) = (BTreeSet::new(), BTreeSet::new());
+    let (mut there, mut flows, mut targets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (series, row) in reported(Profile::Classic) {
         let metric = METRICS.iter().find(|metric| metric.name == row).unwrap();
-        if metric.only_classic {
-            flows.insert(series)
+        if !metric.only_classic {
+            there.insert(series);
+        } else if row.starts_with("probe.") {
+            targets.insert(series);
         } else {
-            there.insert(series)
-        };
+            flows.insert(series);
+        }
     }
     for (name, reason) in NOT_LED {
         assert!(flows.remove(*name), "{name} is not led anywhere, though there is no such name: {reason}");
     }
-    for (file, names) in [("classic", there), ("ss-exporter", flows)] {
+    for (file, names) in [("classic", there), ("connection-status", targets), ("ss-exporter", flows)] {
         let made: BTreeSet<String> =
             rules(&deploy(&format!("deploy/prometheus/compat/new-to-old/{file}.yml")))
                 .iter()
