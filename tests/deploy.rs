@@ -295,9 +295,10 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 fn alert_words(text: &str) -> BTreeSet<&str> {
     text.split(|each: char| !each.is_ascii_alphanumeric())
         .filter(|word| {
-            ["Conntrack", "Connscope", "Sockets"]
+            let named = |rest: &str| rest.starts_with(|first: char| first.is_ascii_uppercase());
+            ["Conntrack", "Connscope", "Probe", "Sockets"]
                 .iter()
-                .any(|root| word.len() > root.len() && word.starts_with(root))
+                .any(|root| word.strip_prefix(root).is_some_and(named))
         })
         .collect()
 }
