@@ -1136,13 +1136,18 @@ PROBE = "{{probe_name}} {{network_peer_address}}"
 # By when it is renewed at the latest by what renews it in time: see the alert.
 RENEWED = 10 * 86400
 DAYS = [(None, "red"), (RENEWED, "green")]
-# For those who look at no certificate: longer than any lasts.
-NO_CERTIFICATE = f"on () 315360000 + max(0 * connscope_build_info{{{AGENT}}})"
+# Ten years: longer than any certificate lasts and any agent runs.
+NEVER = 315360000
+NO_CERTIFICATE = f"on () {NEVER} + max(0 * connscope_build_info{{{AGENT}}})"
 SIXTEEN = " The sixteen highest of each moment: a line that breaks off has left them."
 
 
 def of_target(metric):
     return f"max {TARGET} ({metric}{{{PROBED}}})"
+
+
+def since(metric):
+    return f"time() - {of_target(metric)} or {NEVER} + 0 * {of_target('probe_up')}"
 
 
 def probe_rate(metric, by, more=""):
@@ -1252,7 +1257,7 @@ def probes():
                     "sort_desc(round(sum "
                     + TARGET.replace("(job", "(error_type, job")
                     + f" (increase(probe_duration_seconds_count{{{PROBED}{failed}}}[15m])))"
-                    + f" and {TARGET.replace('by', 'on')} ({of_target('probe_up')} == 0))"
+                    + f" > 0 and {TARGET.replace('by', 'on')} ({of_target('probe_up')} == 0))"
                     + f" or {NONE_OF_AGENT}",
                     format="table",
                     instant=True,
@@ -1318,7 +1323,7 @@ def probes():
                 "s",
                 target(
                     f"{probe_rate('probe_phase_duration_seconds_sum', 'by (phase)')}"
-                    f" / {probe_rate('probe_phase_duration_seconds_count', 'by (phase)')}",
+                    f" / {probe_rate('probe_phase_duration_seconds_count', 'by (phase)')} or {NONE}",
                     "{{phase}}",
                 ),
                 width=8,
@@ -1358,14 +1363,14 @@ def probes():
             panel(
                 "Every target",
                 "One line a target, to sort by what matters. Availability is the share of the time since the agent began, so an "
-                "agent that was restarted has forgotten. A target that never answered has no time of it.",
+                "agent that was restarted has forgotten. Ten years stand for: never since then.",
                 "short",
                 *[
                     target(expr, format="table", instant=True)
                     for expr in (
                         of_target("probe_up"),
-                        f"time() - {of_target('probe_last_success_time_seconds')}",
-                        f"time() - {of_target('probe_last_change_time_seconds')}",
+                        since("probe_last_success_time_seconds"),
+                        since("probe_last_change_time_seconds"),
                         of_target("probe_availability_ratio"),
                         f"sum {TARGET} (increase(probe_state_changes_total{{{PROBED}}}[1d]))",
                     )
