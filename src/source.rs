@@ -1,7 +1,8 @@
 //! What can be asked for numbers: the trait, the list of sources, their errors.
 //!
-//! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. Each has a
-//! thread of its own ([`worker`]), so that one that blocks keeps nobody else waiting.
+//! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. What it has to say
+//! to a person besides its numbers is the text of a page ([`Pages`]). Each has a thread of its own ([`worker`]), so that one
+//! that blocks keeps nobody else waiting.
 
 use crate::config::Config;
 use crate::reading::Readings;
