@@ -102,13 +102,19 @@ fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
     );
     report("resident memory", resident_mebibytes(pid), "MiB", None);
     report("probes a second", (end.count - begin.count) / seconds, "1/s", None);
+    let late = |from: &Delays, to: &Delays, which: fn(&Delays) -> f64| {
+        (to.count - which(to)) - (from.count - which(from))
+    };
+    // The bucket next to the jitter, which is 500 ms.
+    let beyond = late(&begin, &end, |delays| delays.within_250_ms);
+    report("probes more than 250 ms late, jitter taken off", beyond, "", Some(0.0));
     report(
         "probes more than 5 ms late, jitter taken off",
-        (end.count - end.within) - (begin.count - begin.within),
+        late(&begin, &end, |delays| delays.within_5_ms),
         "",
-        Some(0.0),
+        None,
     );
-    report("targets up", f64::from(u32::try_from(text.matches("\nprobe_up{").count()).unwrap()), "", None);
+    report("targets known", f64::from(u32::try_from(text.matches("\nprobe_up{").count()).unwrap()), "", None);
     report("size of a scrape", f64::from(u32::try_from(text.len()).unwrap()) / 1_048_576.0, "MiB", None);
     report("a scrape, the middle one", scrapes[scrapes.len() / 2] * 1e3, "ms", None);
     report("a scrape, the longest", scrapes[scrapes.len() - 1] * 1e3, "ms", None);
@@ -125,17 +131,19 @@ fn scrape(namespace: &Namespace, address: SocketAddr) -> (f64, String) {
     })
 }
 
-/// Probes that have begun, and those of them that were no more than 5 ms late.
+/// Probes that have begun, and how many of them were no later than that.
 struct Delays {
     count: f64,
-    within: f64,
+    within_5_ms: f64,
+    within_250_ms: f64,
 }
 
 fn delays(text: &str) -> Delays {
     let of = |series: &str| support::sample(text, series).unwrap_or_default();
     Delays {
         count: of("connscope_probes_delay_seconds_count"),
-        within: of("connscope_probes_delay_seconds_bucket{le=\"0.005\"}"),
+        within_5_ms: of("connscope_probes_delay_seconds_bucket{le=\"0.005\"}"),
+        within_250_ms: of("connscope_probes_delay_seconds_bucket{le=\"0.25\"}"),
     }
 }
 

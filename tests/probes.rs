@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 mod capture;
 mod files;
+mod foreign;
 mod import;
 pub(crate) mod names;
 mod pages;

@@ -64,10 +64,7 @@ impl Question {
                 };
                 (server && answer.len() >= 48 && at(24, 8) == Some(token), fine)
             }
-            Preset::Snmp => (
-                answer.first() == Some(&0x30) && contains(answer, token) && contains(answer, &[0xa2]),
-                Ok(()),
-            ),
+            Preset::Snmp => (answer.first() == Some(&0x30) && is_response(answer, token), Ok(())),
             Preset::Stun => {
                 let fine = match at(0, 2) {
                     Some([1, 1]) => Ok(()),
@@ -79,6 +76,14 @@ impl Question {
         };
         if theirs { fine } else { Err("what came back is no answer to this question".to_owned()) }
     }
+}
+
+/// Whether the number of the request stands where that of a `GetResponse` does: behind its tag and its length, which takes
+/// one byte, or one more or two that say so.
+fn is_response(answer: &[u8], number: &[u8]) -> bool {
+    let found = answer.windows(number.len()).position(|window| window == number);
+    let before = found.and_then(|at| answer.get(..at)).unwrap_or(&[]);
+    matches!(before, [.., 0xa2, 0..0x80] | [.., 0xa2, 0x81, _] | [.., 0xa2, 0x82, _, _])
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {

@@ -1,0 +1,55 @@
+//! What comes from the network is anybody's: whatever it is, it is refused and breaks nothing.
+
+use connscope::config::probes::{Preset, Record};
+use connscope::source::probes::kind::icmp::packet::Echo;
+use connscope::source::probes::kind::udp::preset::Question as Asked;
+use connscope::source::probes::resolve::message::{Question, Reply};
+use proptest::prelude::*;
+
+const PRESETS: [Preset; 5] = [Preset::Dns, Preset::Ntp, Preset::Snmp, Preset::Stun, Preset::Sip];
+
+/// An answer of a name server to this question, with two addresses.
+fn answer(question: &[u8]) -> Vec<u8> {
+    let mut bytes = question.to_vec();
+    bytes[2] |= 0x80;
+    bytes[7] = 2;
+    for last in [1, 2] {
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, last]);
+    }
+    bytes
+}
+
+#[test]
+fn every_part_of_an_answer_is_refused_and_every_other_byte_survived() {
+    let question = Question::new(77, "example.com", Record::A).unwrap();
+    let whole = answer(question.bytes());
+    assert!(matches!(question.reply(&whole), Some(Reply::Answers(answers)) if answers.len() == 2));
+    for length in 0..whole.len() {
+        assert_eq!(question.reply(&whole[..length]), None, "{length} bytes");
+    }
+    for place in 0..whole.len() {
+        for flip in [1, 0x80, 0xff] {
+            let mut other = whole.clone();
+            other[place] ^= flip;
+            let _no_panic = question.reply(&other);
+        }
+    }
+    let other = Question::new(78, "example.com", Record::A).unwrap();
+    assert_eq!(other.reply(&whole), None, "an answer to another question");
+}
+
+proptest! {
+    #[test]
+    fn nonsense_is_no_answer(bytes in proptest::collection::vec(any::<u8>(), 0..512), chance in any::<u64>()) {
+        let question = Question::new(77, "example.com", Record::Srv).unwrap();
+        let _no_panic = question.reply(&bytes);
+        for preset in PRESETS {
+            let question = Asked::new(preset, "", "192.0.2.1").unwrap();
+            prop_assert!(question.judge(&bytes).is_err(), "{preset:?} takes {bytes:?}");
+            prop_assert!(question.judge(question.bytes()).is_err(), "{preset:?} takes its own question");
+        }
+        for (ipv6, raw) in [(false, false), (false, true), (true, false), (true, true)] {
+            prop_assert_eq!(Echo::new(chance, ipv6, raw, 56).answers(&bytes), None);
+        }
+    }
+}
