@@ -5,6 +5,7 @@ use crate::cycle::{self, Sources};
 use crate::export::instruments::Recorder;
 use crate::export::prometheus::Pull;
 use crate::export::{Reader, Shared, otlp, resource, stdout};
+use crate::metric::naming::Profile;
 use crate::source::chain;
 use crate::stop::Stop;
 use crate::sys::process;
@@ -212,6 +213,11 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
     }
     if address.is_none() && config.export.otlp.protocol == Protocol::None && !config.environment.console {
         tracing::warn!("nothing is pushed and nothing can be scraped: every way out is off");
+    }
+    if config.sources.sockets.classic.enabled && config.export.prometheus.naming != Profile::Classic {
+        tracing::warn!(
+            "sources.sockets.classic is on and is nowhere to be seen: export.prometheus.naming is not classic"
+        );
     }
     let otlp = match config.export.otlp.protocol {
         Protocol::None => None,

@@ -54,6 +54,12 @@ impl Pull {
             }
         }
         let mut why = String::from("nothing could be collected\n");
+        if snapshot.has_readings() {
+            why.push_str(
+                "what was read has no names in the profile classic; the flows of sockets have, with \
+                 sources.sockets.classic.enabled\n",
+            );
+        }
         for outcome in &snapshot.outcomes {
             for failure in &outcome.failures {
                 let _infallible = write!(why, "{}", outcome.source);
