@@ -71,3 +71,6 @@ pub const HOSTS: Duration = Duration::from_mins(1);
 
 /// How long a source that only copies what it knows may take.
 pub const COPY: Duration = Duration::from_secs(5);
+
+/// How long after a network namespace had more sockets than can be remembered those that are not known are taken for old.
+pub const OVERFULL: Duration = Duration::from_mins(1);

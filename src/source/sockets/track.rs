@@ -18,6 +18,7 @@ use super::socket::{
 };
 use super::total::{Counters, Sample};
 use crate::metric::label::{Event, Key};
+use crate::timeouts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,8 +56,8 @@ struct Namespace {
     reading: bool,
     /// Cookies that ended while it is.
     ended: HashSet<u64>,
-    /// A dump had more than could be remembered: what is not remembered may have been there before.
-    overfull: [bool; 2],
+    /// When a dump last had more than could be remembered: what is not remembered may have been there before.
+    overfull: Option<Instant>,
     /// Events were lost since the last complete dump: what the next does not have has ended.
     lost: bool,
 }
@@ -151,7 +152,7 @@ impl Tracker {
         if space.ended.contains(&record.cookie) {
             return None; // the dump is older than the event
         }
-        let (dump, old) = (space.dump, !space.read() || space.overflowed());
+        let (dump, old) = (space.dump, !space.read() || space.overflowed(now));
         let look = look(record)?;
         // One that had ended and is there again was connected anew.
         if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.gone) {
@@ -172,8 +173,7 @@ impl Tracker {
         }
         if self.sockets.len() >= self.limit {
             self.groups.leave_out(Key::Track);
-            let [_, before] = space.overfull;
-            space.overfull = [true, before];
+            space.overfull = Some(now);
             return None;
         }
         let traits = traits(namespace, record, &space.listeners, owner);
@@ -213,8 +213,6 @@ impl Tracker {
             if complete {
                 let [latest, _] = space.complete;
                 space.complete = [space.dump, latest];
-                let [now, _] = space.overfull;
-                space.overfull = [false, now];
             }
         }
     }
@@ -281,7 +279,7 @@ impl Tracker {
         if known.is_none() && record.peer.ip().is_unspecified() {
             return false; // it listened, or was never used
         }
-        if known.is_none() && space.overflowed() {
+        if known.is_none() && space.overflowed(now) {
             self.groups.leave_out(Key::Track);
             return false; // it may be one of those that there was no room for
         }
@@ -398,9 +396,9 @@ impl Namespace {
         self.complete != [0, 0]
     }
 
-    /// Whether there was no room for all that the latest dumps had.
-    fn overflowed(&self) -> bool {
-        self.overfull.contains(&true)
+    /// Whether there was no room lately for all that a dump had; the events of some of that may still come.
+    fn overflowed(&self, now: Instant) -> bool {
+        self.overfull.is_some_and(|at| now.saturating_duration_since(at) < timeouts::OVERFULL)
     }
 
     /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
