@@ -218,7 +218,18 @@ fn listener(address: &str) -> TcpListener {
 type Pair = (TcpStream, TcpStream);
 
 fn connection(listener: &TcpListener, to: &str) -> Pair {
-    let client = TcpStream::connect(to).unwrap_or_else(|error| panic!("{to}: {error}"));
+    let until = Instant::now() + PATIENCE;
+    let client = loop {
+        match TcpStream::connect(to) {
+            // The way to an address of IPv6 that was just given is there a little later.
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NetworkUnreachable && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => break other.unwrap_or_else(|error| panic!("{to}: {error}")),
+        }
+    };
     (client, listener.accept().unwrap().0)
 }
 

@@ -66,14 +66,19 @@ fn one_that_goes_ends_with_its_series_and_one_that_comes_is_found() {
     goes.run("ip", &["link", "add", "left", "type", "veth", "peer", "name", "right"]);
     let target = stays.path();
     goes.run("ip", &["link", "set", "right", "netns", &target]);
-    let mut probe = Probe::new(&format!("netns: ['{}', '{}', '{later}']", goes.path(), stays.path()));
+    // The number of its descriptor is somebody else's as soon as it is gone.
+    let path = folder.path().join("goes");
+    std::os::unix::fs::symlink(goes.path(), &path).unwrap();
+    let gone = path.display().to_string();
+    let mut probe = Probe::new(&format!("netns: ['{gone}', '{}', '{later}']", stays.path()));
     let pair = goes.inside(|| connection(&listener("127.0.0.1:4000"), "127.0.0.1:4000"));
-    let names = [netns(&goes), netns(&stays), format!("netns={later}")];
+    let names = [format!("netns={gone}"), netns(&stays), format!("netns={later}")];
     let numbers = probe.read();
     assert_eq!(numbers.sum("tcp.connection.count", &[&names[0]]), 2.0);
     assert_eq!(up(&numbers, &names[2]), Some(0.0));
     drop(pair); // sockets hold a namespace, too
     drop(goes);
+    std::fs::remove_file(&path).unwrap();
     // The next cycle does not find it any more, and lets it go: then nobody has it.
     let numbers = probe.read();
     for metric in ["tcp.connections", "tcp.connection.count", "system.network.connection.count"] {
