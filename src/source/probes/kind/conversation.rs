@@ -150,17 +150,33 @@ impl<'a> Talk<'a> {
 
 /// A line with what the groups of the last expectation matched, and its end.
 fn spoken(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
-    let mut bytes = unescape(line).map_err(|why| Fault::new(ProbeError::Other, why))?;
-    for (index, group) in groups.iter().enumerate().rev() {
-        let mark = format!("${{{index}}}");
-        while let Some(at) = find(&bytes, mark.as_bytes()) {
-            bytes.splice(at..at + mark.len(), group.bytes());
+    let line = unescape(line).map_err(|why| Fault::new(ProbeError::Other, why))?;
+    let mut bytes = Vec::with_capacity(line.len() + 1);
+    let mut rest = line.as_slice();
+    while let Some(at) = find(rest, b"${") {
+        let (before, mark) = rest.split_at(at);
+        bytes.extend_from_slice(before);
+        // What the peer said is never looked at for marks again: it could put one into every answer.
+        let (put, after) = group(mark, groups).unwrap_or_else(|| mark.split_at(2));
+        bytes.extend_from_slice(put);
+        rest = after;
+        if bytes.len() > MOST {
+            let why = format!("what the peer said makes a line of more than {MOST} bytes");
+            return Err(Fault::new(ProbeError::UnexpectedResponse, why));
         }
     }
+    bytes.extend_from_slice(rest);
     if bytes.last() != Some(&b'\n') {
         bytes.push(b'\n');
     }
     Ok(bytes)
+}
+
+/// The group that a mark at the beginning, `${1}`, stands for, and what comes after the mark.
+fn group<'a>(mark: &'a [u8], groups: &'a [String]) -> Option<(&'a [u8], &'a [u8])> {
+    let end = mark.iter().position(|byte| *byte == b'}')?;
+    let index: usize = std::str::from_utf8(mark.get(2..end)?).ok()?.parse().ok()?;
+    Some((groups.get(index)?.as_bytes(), mark.get(end + 1..)?))
 }
 
 /// Reads until it comes; the groups it matched, the whole first.
@@ -265,5 +281,14 @@ mod tests {
         let groups = ["PING x".to_owned(), "x".to_owned()];
         assert_eq!(spoken("PONG ${1}", &groups).expect("it is one"), b"PONG x\n");
         assert_eq!(spoken("QUIT\\r\\n", &[]).expect("it is one"), b"QUIT\r\n");
+        assert_eq!(spoken("${1}${0} ${2} ${x} ${", &groups).expect("it is one"), b"xPING x ${2} ${x} ${\n");
+    }
+
+    #[test]
+    fn a_peer_that_says_marks_gets_them_back_as_they_are() {
+        let groups = ["PING ${1}${0}".to_owned(), "${1}${0}".to_owned()];
+        assert_eq!(spoken("PONG ${1}", &groups).expect("it is one"), b"PONG ${1}${0}\n");
+        let long = ["x".repeat(super::MOST)];
+        assert!(spoken("${0}${0}", &long).is_err(), "a line has an end");
     }
 }
