@@ -130,17 +130,10 @@ impl Probes {
         self.enabled && (any || self.on_request.enabled)
     }
 
-    /// Puts something else in place of what is secret more often than not: headers, and communities of SNMP.
+    /// Puts something else in place of what is secret more often than not.
     pub fn hide(&mut self) {
         let templates = self.dns.iter_mut().map(|names| &mut names.target);
-        for target in self.targets.iter_mut().chain(templates) {
-            for value in target.http.headers.values_mut() {
-                values::HIDDEN.clone_into(value);
-            }
-            if target.preset == Some(Preset::Snmp) && !target.query.is_empty() {
-                values::HIDDEN.clone_into(&mut target.query);
-            }
-        }
+        self.targets.iter_mut().chain(templates).for_each(Target::hide);
     }
 
     /// Targets there may be at once.

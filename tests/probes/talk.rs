@@ -115,6 +115,29 @@ targets:
     }
 }
 
+#[test]
+fn what_is_sent_is_not_printed_and_what_is_printed_in_its_place_is_not_sent() {
+    let mut probes = super::settings(
+        "targets:
+- {name: a, host: x, port: 1, send: 'AUTH tiger'}
+- {name: b, host: x, port: 1, send_hex: 7469676572}
+- {name: c, host: x, port: 1, conversation: [{expect: '^220', send: 'PASS tiger'}, {send_hex: 7469676572}]}
+- {name: d, kind: http, url: 'http://x/?key=tiger', http: {method: POST, body: tiger, headers: {x-key: tiger}}}
+- {name: e, kind: udp, host: x, port: 161, preset: snmp, query: tiger}
+dns: [{names: [x], target: {port: 1, send: tiger}}]
+",
+    );
+    let tell = |probes: &connscope::config::Probes| serde_json::to_value(probes).unwrap();
+    assert!(tell(&probes).to_string().contains("tiger"));
+    probes.hide();
+    let told = tell(&probes);
+    assert!(!told.to_string().contains("tiger") && !told.to_string().contains("7469676572"), "{told}");
+    assert_eq!(told["targets"][3]["url"], "http://x/?(hidden)");
+    for target in &probes.targets {
+        assert!(target.check().unwrap_err().contains("(hidden)"), "{}", target.name);
+    }
+}
+
 /// One answer to one request, whatever the request is; the path decides.
 fn web(stream: TcpStream) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());

@@ -170,8 +170,15 @@ impl Target {
         if !self.query.is_empty() && !matches!(self.preset, Some(Preset::Dns | Preset::Snmp | Preset::Sip)) {
             return Err("has query, which goes with preset dns, snmp and sip".to_owned());
         }
-        if self.query == values::HIDDEN {
-            return Err("has what connscope config prints in place of its query".to_owned());
+        let steps = self.conversation.iter().flat_map(|step| [&step.send, &step.send_hex]);
+        let mut sent = [&self.send, &self.send_hex].into_iter().chain(steps).flatten();
+        let hidden = |text: &String| text == values::HIDDEN;
+        let page = self.url.split_once('?').is_some_and(|(_, query)| query == values::HIDDEN);
+        if page || hidden(&self.query) || hidden(&self.http.body) || sent.any(hidden) {
+            return Err(format!(
+                "has {}, which connscope config prints in place of what is secret",
+                values::HIDDEN
+            ));
         }
         both(self.send.as_ref(), self.send_hex.as_ref(), "send")?;
         both(self.expect.as_ref(), self.expect_hex.as_ref(), "expect")?;

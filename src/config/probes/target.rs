@@ -107,6 +107,24 @@ pub struct Target {
     pub icmp: Icmp,
 }
 
+impl Target {
+    /// Puts something else in place of what is secret more often than not: whatever is sent, the headers, body and query
+    /// of a request, and the community of SNMP.
+    pub(super) fn hide(&mut self) {
+        let steps = self.conversation.iter_mut().flat_map(|step| [&mut step.send, &mut step.send_hex]);
+        let sent = [&mut self.send, &mut self.send_hex].into_iter().chain(steps).flatten();
+        let filled = [&mut self.http.body].into_iter().filter(|body| !body.is_empty());
+        let community =
+            (self.preset == Some(Preset::Snmp) && !self.query.is_empty()).then_some(&mut self.query);
+        for value in sent.chain(self.http.headers.values_mut()).chain(filled).chain(community) {
+            values::HIDDEN.clone_into(value);
+        }
+        if let Some((page, _)) = self.url.split_once('?') {
+            self.url = format!("{page}?{}", values::HIDDEN);
+        }
+    }
+}
+
 /// How a TCP connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
