@@ -218,3 +218,49 @@ fn a_page_is_right_by_its_status_its_body_and_where_it_leads() {
         assert_eq!(value(&readings, "probe.phase.duration", "ok", &[("phase", phase)]), Some(1.0), "{phase}");
     }
 }
+
+#[test]
+fn configured_headers_go_to_no_other_port_or_host() {
+    let Some(namespace) = Namespace::new() else { return };
+    let judge = |stream: TcpStream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut stream, mut head) = (stream, String::new());
+        while reader.read_line(&mut head).unwrap_or(0) > 2 {}
+        let head = head.to_lowercase();
+        let told = head.contains("x-api-key") || head.contains("authorization");
+        let status = if told { "200 OK" } else { "401 Unauthorized" };
+        let _gone = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    };
+    let other = listen(&namespace, "0.0.0.0:0", judge).port();
+    let leads = listen(&namespace, "127.0.0.1:0", move |mut stream| {
+        let mut request = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        reader.read_line(&mut request).unwrap();
+        let mut head = String::new();
+        while reader.read_line(&mut head).unwrap_or(0) > 2 {}
+        let to = match request.split(' ').nth(1).unwrap_or("") {
+            "/port" => format!("http://127.0.0.1:{other}/"),
+            "/host" => format!("http://127.0.0.2:{other}/"),
+            "/here" => "/end".to_owned(),
+            _ => {
+                let status = if head.to_lowercase().contains("x-api-key") { "200 OK" } else { "401 No" };
+                let _gone = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+                return;
+            }
+        };
+        let _gone = write!(stream, "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+    })
+    .port();
+    let target = |name: &str, path: &str| {
+        format!(
+            "- {{name: {name}, kind: http, url: 'http://127.0.0.1:{leads}{path}', \
+             http: {{headers: {{authorization: Bearer x, x-api-key: x}}}}}}\n"
+        )
+    };
+    let targets = [target("port", "/port"), target("host", "/host"), target("here", "/here")].concat();
+    let readings = first(&namespace, &format!("timeout: 2s\ntargets:\n{targets}"));
+    is_up(&readings, "here");
+    for name in ["port", "host"] {
+        fails(&readings, name, "unexpected_response");
+    }
+}

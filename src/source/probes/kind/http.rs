@@ -149,12 +149,10 @@ impl Http {
         if length > 0 {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        for (name, value) in &self.asked.headers {
-            // Credentials are for the host they were configured for, and not for where it sends its visitors.
-            let elsewhere = url.host_str() != self.url.host_str();
-            if elsewhere && matches!(name.as_str(), "authorization" | "cookie" | "proxy-authorization") {
-                continue;
-            }
+        // Which of them are credentials nobody knows (`X-Api-Key`), so that none goes on to where the peer sends its visitors:
+        // another scheme, host or port.
+        let here = url.origin() == self.url.origin();
+        for (name, value) in self.asked.headers.iter().filter(|_| here) {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
             headers.insert(name, HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?);
         }
