@@ -67,6 +67,19 @@ fn targets_come_and_go_with_their_file_and_keep_what_is_known_of_them() {
 }
 
 #[test]
+fn a_label_says_what_was_written() {
+    let settings = settings(
+        "targets: [{name: x, host: a, port: 1, labels: {country: no, version: 1.10, zone: 007, on: true, q: ''}}]",
+    );
+    let labels: Vec<_> =
+        settings.targets[0].labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(labels, ["country=no", "on=true", "version=1.10", "zone=007"]);
+    let text = "- targets: ['a:1']\n  labels: {country: no, version: 1.10, zone: 007, q: ''}\n";
+    let labels = &file_sd::read(text).unwrap()[0].labels;
+    assert_eq!(format!("{labels:?}"), r#"{"country": "no", "version": "1.10", "zone": "007"}"#);
+}
+
+#[test]
 fn what_is_over_the_limit_is_counted_and_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.json");
@@ -110,6 +123,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("- targets: ['a:1']\n  labels: {__kind__: tpc}\n", "`tpc` is no kind"),
         ("- targets: ['a:1']\n  labels: {server.port: x}\n", "sets itself"),
         ("- targets: ['a:1']\n  labels: {__scrape_interval__: often}\n", "duration"),
+        ("- targets: ['a:1']\n  labels: {site.a: x, site_a: y}\n", "are one to Prometheus"),
         ("- target: a:1\n", "unknown field"),
         ("- {name: x, host: a}\n", "needs host and port"),
         ("targets: [a]\n", "list"),
@@ -227,6 +241,8 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, host: a, port: 1, labels: {server_port: x}", "sets itself"),
         ("name: x, host: a, port: 1, labels: {1x: y}", "cannot be a label"),
         ("name: x, host: a, port: 1, labels: {__x: y}", "cannot be a label"),
+        ("name: x, host: a, port: 1, labels: {site.a: x, site_a: y}", "are one to Prometheus"),
+        ("name: x, host: a, port: 1, labels: {site: [x]}", "string"),
         ("name: x, host: a, port: 1, failures_before_down: 0", "1 to 1000"),
     ] {
         let error = refused(&format!("targets:\n- {{name: fine, host: a, port: 1}}\n- {{{target}}}\n"));
@@ -249,6 +265,14 @@ fn what_does_not_go_together_is_refused_with_its_place() {
             "is there twice",
         ),
         // Which would be two values for one series.
+        (
+            "targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, labels: {q: ''}}]",
+            "is there twice",
+        ),
+        (
+            "targets: [{name: x, host: a, port: 1, labels: {q.r: y}}, {name: x, host: a, port: 1, labels: {q_r: y}}]",
+            "is there twice",
+        ),
         ("targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, kind: tls}]", "is there twice"),
         ("targets: [{name: x, host: a, port: 1, kind: tcp4}, {name: x, host: a, port: 1}]", "is there twice"),
         (

@@ -2,6 +2,7 @@
 
 use super::super::values;
 use super::kind::Protocol;
+use super::single::check_labels;
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{Family, Preset, Step, Target};
@@ -48,6 +49,8 @@ impl Series {
         let (place, port) = target.place();
         let family = target.kind.family().or_else(|| place.parse().map(Family::of).ok());
         let Target { name, labels, kind, .. } = target;
+        // Two keys that are one to Prometheus tell no series apart.
+        let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
         let series = format!("{name}\n{:?}\n{place}\n{port:?}\n{labels:?}", kind.protocol().transport());
         let known = self.0.entry(series).or_default();
         let other = match family {
@@ -87,7 +90,8 @@ impl Target {
         if self.name.is_empty() {
             return Err("it has no name".to_owned());
         }
-        self.check_place().and_then(|()| self.check_payload()).map_err(|why| format!("`{}` {why}", self.name))
+        let checked = self.check_place().and_then(|()| self.check_payload());
+        checked.and_then(|()| check_labels(&self.labels)).map_err(|why| format!("`{}` {why}", self.name))
     }
 
     fn check_place(&self) -> Result<(), String> {

@@ -23,31 +23,27 @@ pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     Ok(host.to_owned())
 }
 
-/// Keys of attributes, and their values.
+/// Keys of attributes, and their values as they are written; one without a value is none, as Prometheus has it.
 pub(super) fn labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Text(String),
-        Truth(bool),
-        Number(i64),
-        Fraction(f64),
+    let mut labels: BTreeMap<String, String> = values::section(deserializer)?;
+    for key in labels.keys() {
+        check_label(key).map_err(D::Error::custom)?;
     }
-    let written: BTreeMap<String, Written> = values::section(deserializer)?;
-    let mut labels = BTreeMap::new();
-    for (key, value) in written {
-        check_label(&key).map_err(D::Error::custom)?;
-        let value = match value {
-            Written::Text(text) => text,
-            Written::Truth(truth) => truth.to_string(),
-            Written::Number(number) => number.to_string(),
-            Written::Fraction(number) => number.to_string(),
-        };
-        labels.insert(key, value);
-    }
+    labels.retain(|_, value| !value.is_empty());
     Ok(labels)
+}
+
+/// Labels that are one to Prometheus, which writes `.` as `_`.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+    let mut known = BTreeMap::new();
+    for key in labels.keys() {
+        if let Some(other) = known.insert(key.replace('.', "_"), key) {
+            return Err(format!("has the labels `{other}` and `{key}`, which are one to Prometheus"));
+        }
+    }
+    Ok(())
 }
 
 /// Keys that a target may not have, because its series have them already or because whoever scrapes adds them.

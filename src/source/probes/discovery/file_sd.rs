@@ -93,7 +93,7 @@ fn target(text: &str, labels: &BTreeMap<String, String>) -> Result<Target, Strin
     target.interval = duration("__scrape_interval__", crate::config::probes::INTERVAL)?;
     target.timeout = duration("__scrape_timeout__", crate::config::probes::TIMEOUT)?;
     for (key, value) in labels {
-        if key.starts_with("__") || key == "name" {
+        if key.starts_with("__") || key == "name" || value.is_empty() {
             continue;
         }
         crate::config::probes::single::check_label(key)?;
