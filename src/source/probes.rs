@@ -73,18 +73,17 @@ impl Probes {
         let runner = Runner::start(&common, stop)
             .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
         runner.tell(common.registry.set("", targets));
-        let mut files = Files::default();
-        for change in files.look(&common) {
-            runner.tell(change);
-        }
-        discovery::start(&common, &runner, files);
+        discovery::start(&common, &runner);
         Ok(Self { common, runner, waited: !settings.at_once })
     }
 
     /// Waits until every target has been probed once, for `connscope once`.
     fn wait(&mut self) {
         let until = Instant::now() + patience(&self.common.settings);
-        let all = |registry: &Registry| registry.entries().iter().all(|entry| !entry.states().is_empty());
+        let all = |registry: &Registry| {
+            registry.read.load(Ordering::Acquire)
+                && registry.entries().iter().all(|entry| !entry.states().is_empty())
+        };
         while !all(&self.common.registry) && Instant::now() < until {
             std::thread::sleep(timeouts::GLANCE / 5);
         }

@@ -4,7 +4,8 @@ use super::{read, settings, value};
 use crate::support::{Namespace, eventually};
 use connscope::config::Config;
 use connscope::config::probes::Family;
-use connscope::reading::Readings;
+use connscope::metric::Value;
+use connscope::reading::{Reading, Readings};
 use connscope::source::Source;
 use connscope::source::probes::Probes;
 use connscope::source::probes::discovery::file_sd;
@@ -86,11 +87,37 @@ fn what_is_over_the_limit_is_counted_and_left_out() {
     std::fs::write(&file, r#"[{"targets": ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]}]"#).unwrap();
     let settings = settings(&format!("limit: 2\nfiles: ['{}']\n", file.display()));
     let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
-    let readings = read(&mut source);
-    let of =
-        |metric: &str| readings.iter().find(|reading| reading.metric.name == metric).unwrap().value.clone();
-    assert_eq!(of("connscope.probes.targets"), connscope::metric::Value::I64(2));
-    assert_eq!(of("connscope.probes.left_out"), connscope::metric::Value::U64(1));
+    let mut of = |metric: &str| {
+        let readings = read(&mut source);
+        readings.iter().find(|reading| reading.metric.name == metric).unwrap().value.clone()
+    };
+    eventually("two are taken", || of("connscope.probes.targets") == Value::I64(2));
+    assert_eq!(of("connscope.probes.left_out"), Value::U64(1));
+}
+
+#[test]
+fn a_fifo_is_no_list_of_targets_and_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, file) = (dir.path().join("a.yaml"), dir.path().join("b.yaml"));
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::fs::write(&file, "- targets: ['127.0.0.1:1']\n").unwrap();
+    let settings = settings(&format!("files: ['{}/*.yaml']\n", dir.path().display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    eventually("it is told, and the file beside it is read", || {
+        let (readings, why) = told(&mut source);
+        why.len() == 1
+            && why[0].contains("a.yaml: cannot be read: it is no regular file")
+            && value(&readings, "probe.up", "127.0.0.1:1", &[]).is_some()
+    });
+}
+
+/// One reading, and what failed.
+fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
+    let mut readings = Readings::default();
+    source.read(&mut readings).unwrap();
+    let (readings, failures) = readings.into_parts();
+    let why = failures.iter().map(|failure| connscope::source::chain(failure.error.as_ref())).collect();
+    (readings, why)
 }
 
 #[test]

@@ -7,8 +7,12 @@ use super::registry::Change;
 use super::runner::{Common, Runner};
 use super::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 pub mod dns;
@@ -50,7 +54,7 @@ impl Files {
 
     fn read(&mut self, path: &Path, common: &Common) -> Option<Change> {
         let group = path.display().to_string();
-        let read = crate::sys::read_limited(path, MOST);
+        let read = text(path);
         let text = match read {
             Ok(text) => text,
             Err(error) => {
@@ -80,6 +84,19 @@ impl Files {
     }
 }
 
+/// The text of a regular file. Opening anything else, a FIFO above all, may wait for somebody who never comes.
+fn text(path: &Path) -> std::io::Result<String> {
+    let regular = |file: &std::fs::Metadata| {
+        if file.is_file() { Ok(()) } else { Err(std::io::Error::other("it is no regular file")) }
+    };
+    regular(&std::fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    regular(&file.metadata()?)?;
+    let mut text = String::new();
+    file.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 fn hash(text: &str) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
@@ -87,18 +104,20 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Looks for files and names from now on.
-pub fn start(common: &Arc<Common>, runner: &Runner, mut files: Files) {
+/// Looks for files and names from now on. A file may be where reading takes its time, so that nobody waits for it here.
+pub fn start(common: &Arc<Common>, runner: &Runner) {
     let settings = &common.settings;
-    if !settings.files.is_empty() {
+    if settings.files.is_empty() {
+        common.registry.read.store(true, Ordering::Release);
+    } else {
+        let mut files = Files::default();
         let (common, runner) = (Arc::clone(common), runner.clone());
         let runtime = runner.runtime.clone();
         runtime.spawn(async move {
             loop {
-                tokio::time::sleep(common.settings.refresh).await;
-                let common = Arc::clone(&common);
+                let shared = Arc::clone(&common);
                 let looked = tokio::task::spawn_blocking(move || {
-                    let changes = files.look(&common);
+                    let changes = files.look(&shared);
                     (files, changes)
                 });
                 let Ok((after, changes)) = looked.await else { return };
@@ -106,6 +125,8 @@ pub fn start(common: &Arc<Common>, runner: &Runner, mut files: Files) {
                 for change in changes {
                     runner.tell(change);
                 }
+                common.registry.read.store(true, Ordering::Release);
+                tokio::time::sleep(common.settings.refresh).await;
             }
         });
     }

@@ -13,7 +13,7 @@ use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub struct Registry {
     /// Groups that could not be had as they are now, and why.
     failed: Mutex<BTreeMap<String, String>>,
     next: AtomicU64,
+    /// Whether every file of targets was looked at once.
+    pub read: AtomicBool,
     /// Probes under way.
     pub running: AtomicUsize,
     delay: Mutex<Arc<Distribution>>,
@@ -89,6 +91,7 @@ impl Registry {
             left_out: Mutex::default(),
             failed: Mutex::default(),
             next: AtomicU64::new(0),
+            read: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             delay: Mutex::new(Arc::new(Distribution::new(
                 metrics::CONNSCOPE_PROBES_DELAY.metric().boundaries.into(),
