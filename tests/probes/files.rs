@@ -111,6 +111,31 @@ fn a_fifo_is_no_list_of_targets_and_holds_nothing_up() {
     });
 }
 
+#[test]
+fn a_target_that_moves_to_another_file_is_probed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let group = |place: &str| format!("- targets: ['127.0.0.1:{place}']\n  labels: {{name: x{place}}}\n");
+    write("a.yaml", "[]");
+    write("b.yaml", &format!("{}{}", group("1"), group("2")));
+    let settings = settings(&format!("refresh: 1s\nlimit: 3\nfiles: ['{}/*.yaml']\n", dir.path().display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    let mut there = |name: &str| value(&read(&mut source), "probe.up", name, &[]).is_some();
+    eventually("it is probed", || there("x1") && there("x2"));
+    // Into a file that is read before the one it was in, in two steps and at once; then what was there twice is there once.
+    write("a.yaml", &group("1"));
+    std::thread::sleep(Duration::from_secs(2));
+    write("b.yaml", &group("2"));
+    std::thread::sleep(Duration::from_secs(2));
+    eventually("it is probed out of the other file", || there("x1") && there("x2"));
+    write("c.yaml", &format!("{}{}{}", group("2"), group("3"), group("4")));
+    eventually("a third comes, and no fourth", || there("x3") && !there("x4"));
+    std::fs::remove_file(dir.path().join("a.yaml")).unwrap();
+    eventually("there is room for the fourth", || there("x4") && there("x2") && !there("x1"));
+    std::fs::remove_file(dir.path().join("b.yaml")).unwrap();
+    eventually("what was there twice is there still", || there("x2") && there("x3") && there("x4"));
+}
+
 /// One reading, and what failed.
 fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
     let mut readings = Readings::default();

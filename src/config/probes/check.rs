@@ -46,19 +46,37 @@ impl Series {
     /// Takes those of one more target; `false` where another has them already. A family that is not fixed may turn out
     /// to be any.
     pub fn add(&mut self, target: &Target) -> bool {
+        let (series, family) = Self::of(target);
+        let known = self.0.entry(series).or_default();
+        let other = match family {
+            None => known.is_empty(),
+            Some(_) => !known.contains(&None) && !known.contains(&family),
+        };
+        if other {
+            known.insert(family);
+        }
+        other
+    }
+
+    /// Gives those of a target back that was taken.
+    pub fn remove(&mut self, target: &Target) {
+        let (series, family) = Self::of(target);
+        if let Some(known) = self.0.get_mut(&series) {
+            known.remove(&family);
+            if known.is_empty() {
+                self.0.remove(&series);
+            }
+        }
+    }
+
+    fn of(target: &Target) -> (String, Option<Family>) {
         let (place, port) = target.place();
         let family = target.kind.family().or_else(|| place.parse().map(Family::of).ok());
         let Target { name, labels, kind, .. } = target;
         // Two keys that are one to Prometheus tell no series apart.
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
         let series = format!("{name}\n{:?}\n{place}\n{port:?}\n{labels:?}", kind.protocol().transport());
-        let known = self.0.entry(series).or_default();
-        let other = match family {
-            None => known.is_empty(),
-            Some(_) => !known.contains(&None) && !known.contains(&family),
-        };
-        known.insert(family);
-        other
+        (series, family)
     }
 }
 

@@ -28,6 +28,8 @@ type Seen = (Option<SystemTime>, u64, u64);
 #[derive(Debug, Default)]
 pub struct Files {
     seen: BTreeMap<PathBuf, Seen>,
+    /// Files of which not all targets were taken: what goes elsewhere may make room for them.
+    short: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -47,7 +49,14 @@ impl Files {
         let gone: Vec<PathBuf> = self.seen.keys().filter(|path| !there.contains(*path)).cloned().collect();
         for path in gone {
             self.seen.remove(&path);
+            self.short.remove(&path);
             changes.push(common.registry.forget(&path.display().to_string()));
+        }
+        // A target that has moved from one file to another was there twice until the former was read.
+        if changes.iter().any(|change| !change.removed.is_empty()) {
+            for path in self.short.clone() {
+                changes.extend(self.read(&path, common));
+            }
         }
         changes
     }
@@ -66,8 +75,9 @@ impl Files {
         let changed = std::fs::metadata(path).and_then(|file| file.modified()).ok();
         let seen = (changed, text.len() as u64, hash(&text));
         let (_, length, sum) = seen;
-        if self.seen.insert(path.to_owned(), seen).is_some_and(|before| (before.1, before.2) == (length, sum))
-        {
+        let before = self.seen.insert(path.to_owned(), seen);
+        let same = before.is_some_and(|before| (before.1, before.2) == (length, sum));
+        if same && !self.short.contains(path) {
             return None;
         }
         let targets = file_sd::read(&text).and_then(|targets| {
@@ -75,7 +85,15 @@ impl Files {
             ready.collect::<Result<Vec<Target>, String>>()
         });
         match targets {
-            Ok(targets) => Some(common.registry.set(&group, targets)),
+            Ok(targets) => {
+                let change = common.registry.set(&group, targets);
+                if change.short {
+                    self.short.insert(path.to_owned());
+                } else {
+                    self.short.remove(path);
+                }
+                Some(change)
+            }
             Err(why) => {
                 common.registry.fail(&group, format!("{group}:{why}"));
                 None

@@ -63,14 +63,31 @@ pub struct Change {
     pub added: Vec<Arc<Entry>>,
     /// Gone, or with other settings from now on.
     pub removed: Vec<Arc<Entry>>,
+    /// Not all targets of the group were taken: another group has them, or there was no room.
+    pub short: bool,
+}
+
+/// Targets by group (the configuration, a file, a name), then by what makes a target another one.
+#[derive(Debug, Default)]
+struct Groups {
+    targets: BTreeMap<String, BTreeMap<String, Arc<Entry>>>,
+    /// Those of all groups, so that a change of one does not take going through the others.
+    series: Series,
+}
+
+impl Groups {
+    fn remove(&mut self, group: &str) -> BTreeMap<String, Arc<Entry>> {
+        let targets = self.targets.remove(group).unwrap_or_default();
+        targets.values().for_each(|entry| self.series.remove(&entry.target.settings));
+        targets
+    }
 }
 
 /// All targets.
 #[derive(Debug)]
 pub struct Registry {
     limit: usize,
-    /// By group (the configuration, a file, a name), then by what makes a target another one.
-    groups: RwLock<BTreeMap<String, BTreeMap<String, Arc<Entry>>>>,
+    groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
     /// Groups that could not be had as they are now, and why.
     failed: Mutex<BTreeMap<String, String>>,
@@ -104,20 +121,18 @@ impl Registry {
     pub fn set(&self, group: &str, targets: Vec<Target>) -> Change {
         let mut change = Change::default();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        let mut before = groups.remove(group).unwrap_or_default();
-        let others: usize = groups.values().map(BTreeMap::len).sum();
-        let mut series = Series::default();
-        for entry in groups.values().flat_map(BTreeMap::values) {
-            series.add(&entry.target.settings);
-        }
+        let mut before = groups.remove(group);
+        let others: usize = groups.targets.values().map(BTreeMap::len).sum();
         let mut now = BTreeMap::new();
         let mut left_out = 0;
         for target in targets {
             let key = target.settings.identity();
-            if !series.add(&target.settings) {
+            if !groups.series.add(&target.settings) {
+                change.short = true;
                 continue; // in another file, too: one series cannot have two values
             }
             if others + now.len() >= self.limit {
+                groups.series.remove(&target.settings);
                 left_out += 1;
                 continue;
             }
@@ -137,8 +152,9 @@ impl Registry {
             }
         }
         change.removed.extend(before.into_values());
-        groups.insert(group.to_owned(), now);
+        groups.targets.insert(group.to_owned(), now);
         drop(groups);
+        change.short |= left_out > 0;
         locked(&self.left_out).insert(group.to_owned(), left_out);
         locked(&self.failed).remove(group);
         change
@@ -149,7 +165,7 @@ impl Registry {
         let before = self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(group);
         locked(&self.left_out).remove(group);
         locked(&self.failed).remove(group);
-        Change { added: Vec::new(), removed: before.unwrap_or_default().into_values().collect() }
+        Change { removed: before.into_values().collect(), ..Change::default() }
     }
 
     /// A group could not be had as it is now; the targets it had stay.
@@ -167,7 +183,7 @@ impl Registry {
     /// Every target there is.
     pub fn entries(&self) -> Vec<Arc<Entry>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        groups.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
+        groups.targets.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
     /// Targets that found no room.
