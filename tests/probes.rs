@@ -225,6 +225,21 @@ targets:
 }
 
 #[test]
+fn a_socket_that_talks_to_itself_is_nobody() {
+    let Some(namespace) = Namespace::new() else { return };
+    // The one port there is for this end is that of the target.
+    namespace.run("sysctl", &["-q", "-w", "net.ipv4.ip_local_port_range=40000 40000"]);
+    for target in [
+        "{name: x, host: 127.0.0.1, port: 40000, source: 127.0.0.1}",
+        "{name: x, host: '::1', port: 40000}",
+        "{name: x, kind: udp, host: 127.0.0.1, port: 40000, send: hello}",
+    ] {
+        let readings = first(&namespace, &format!("timeout: 2s\ntargets: [{target}]"));
+        fails(&readings, "x", "connection_refused");
+    }
+}
+
+#[test]
 fn every_way_the_network_refuses_has_its_word() {
     let Some(namespace) = Namespace::new() else { return };
     nft(

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::origin::Origin;
+use crate::metric::label::ProbeError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Socket, Type};
 use std::net::SocketAddr;
@@ -49,5 +50,18 @@ fn established(socket: &Socket) -> bool {
 async fn wait(stream: &TcpStream) -> Result<(), Fault> {
     let failed = |error: std::io::Error| Fault::io("connecting", &error);
     stream.ready(Interest::WRITABLE).await.map_err(failed)?;
-    stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))
+    stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))?;
+    let (here, peer) = (stream.local_addr().map_err(failed)?, stream.peer_addr().map_err(failed)?);
+    if same(here, peer) { Err(nobody(peer)) } else { Ok(()) }
+}
+
+/// Whether both ends are one socket. Where nobody listens at a port of `ip_local_port_range`, the kernel may choose that
+/// very port for this end, and the socket talks to itself.
+pub fn same(here: SocketAddr, peer: SocketAddr) -> bool {
+    (here.ip(), here.port()) == (peer.ip(), peer.port())
+}
+
+/// What is wrong where a socket talks to itself.
+pub fn nobody(peer: SocketAddr) -> Fault {
+    Fault::new(ProbeError::ConnectionRefused, format!("nobody is at {peer} but this end of the connection"))
 }

@@ -8,6 +8,7 @@ use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{unescape, unhex};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::connect;
 use crate::source::probes::datagram::{Came, Datagrams};
 use crate::source::probes::fault::Fault;
 use preset::Question;
@@ -59,6 +60,10 @@ impl Udp {
         crate::sys::socket::receive_errors(socket.as_fd(), peer.is_ipv6())
             .map_err(failed("setting IP_RECVERR"))?;
         socket.connect(&peer.into()).map_err(failed("finding a way to the peer"))?;
+        let here = socket.local_addr().map_err(failed("asking for the own address"))?;
+        if here.as_socket().is_some_and(|here| connect::same(here, peer)) {
+            return Err(connect::nobody(peer));
+        }
         let socket = Datagrams::new(socket)?;
         let began = attempt.begin(Phase::Request);
         let question = match &self.payload {
