@@ -76,7 +76,7 @@ fn a_label_says_what_was_written() {
         settings.targets[0].labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["country=no", "on=true", "version=1.10", "zone=007"]);
     let text = "- targets: ['a:1']\n  labels: {country: no, version: 1.10, zone: 007, q: ''}\n";
-    let labels = &file_sd::read(text).unwrap()[0].labels;
+    let labels = &file_sd::read(text, false).unwrap()[0].labels;
     assert_eq!(format!("{labels:?}"), r#"{"country": "no", "version": "1.10", "zone": "007"}"#);
 }
 
@@ -136,6 +136,39 @@ fn a_target_that_moves_to_another_file_is_probed_on() {
     eventually("what was there twice is there still", || there("x2") && there("x3") && there("x4"));
 }
 
+#[test]
+fn an_empty_file_and_a_directory_that_cannot_be_read_leave_the_targets_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let (link, file) = (dir.path().join("link"), dir.path().join("there/a.yaml"));
+    std::fs::create_dir(dir.path().join("there")).unwrap();
+    let point = |to: &str| {
+        let _first = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+    };
+    point("there");
+    let targets = "- targets: ['127.0.0.1:1']\n  labels: {name: x}\n";
+    std::fs::write(&file, targets).unwrap();
+    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/*.yaml']\n", link.display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    let mut now = || {
+        let (readings, why) = told(&mut source);
+        (value(&readings, "probe.up", "x", &[]).is_some(), why.concat())
+    };
+    eventually("it is probed", || now().0);
+    std::fs::write(&file, "").unwrap();
+    eventually("that it is empty is told", || now().1.contains("is empty"));
+    assert!(now().0, "its target stays");
+    std::fs::write(&file, targets).unwrap();
+    eventually("it is well", || now() == (true, String::new()));
+    point("link"); // a link to itself leads nowhere, for root as well
+    eventually("that is told", || now().1.contains("cannot be looked for"));
+    assert!(now().0, "its target stays");
+    point("there");
+    eventually("it is well again", || now() == (true, String::new()));
+    std::fs::write(&file, "[]").unwrap();
+    eventually("an empty list is no target", || now() == (false, String::new()));
+}
+
 /// One reading, and what failed.
 fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
     let mut readings = Readings::default();
@@ -148,7 +181,7 @@ fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
 #[test]
 fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
     let names = |text: &str| -> Vec<String> {
-        let targets = file_sd::read(text).unwrap_or_else(|error| panic!("{error}"));
+        let targets = file_sd::read(text, false).unwrap_or_else(|error| panic!("{error}"));
         targets
             .iter()
             .map(|target| format!("{} {} {:?}", target.name, target.kind.word(), target.port))
@@ -165,7 +198,23 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ["gateway icmp None", "https://x/ http None"]
     );
     assert_eq!(names("- {name: x, kind: udp, host: a, port: 53, preset: dns}\n"), ["x udp Some(53)"]);
-    assert!(names("").is_empty() && names("[]").is_empty());
+    assert!(names("[]").is_empty());
+    let many = r#"{"targets": ["a:1"], "labels": {"a": "1", "b": "2"}},"#.repeat(30_000);
+    let many = format!("[{}]", many.trim_end_matches(','));
+    assert_eq!(file_sd::read(&many, true).unwrap().len(), 30_000);
+    assert_eq!(file_sd::read(&many, false).unwrap().len(), 30_000, "as YAML, which it is, too");
+    for (text, json, why) in [
+        ("", false, "1:1: is empty"),
+        ("# soon\n", false, "1:1: is empty"),
+        (" \n", true, "1:1: is empty"),
+        ("[{\"targets\": [\"a:1\"]", true, "1:22: EOF while parsing a list"),
+        ("[{\"targets\": [\"a:1\"]", false, "1:"),
+        ("[{\"targets\": [\"a:1\"], \"labels\": {\"x\": 1}}]", true, "string"),
+        ("[] []", true, "1:4: trailing characters"),
+    ] {
+        let error = file_sd::read(text, json).expect_err(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
     for (text, why) in [
         ("- targets: [a]\n", "HOST:PORT"),
         // The endpoints that the Collector's tcpcheck refuses.
@@ -180,7 +229,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("- {name: x, host: a}\n", "needs host and port"),
         ("targets: [a]\n", "list"),
     ] {
-        let error = file_sd::read(text).expect_err(text);
+        let error = file_sd::read(text, false).expect_err(text);
         assert!(error.contains(why), "{text}: {error}");
         assert!(error.split(':').next().is_some_and(|line| line.parse::<u32>().is_ok()), "no place: {error}");
     }

@@ -38,8 +38,21 @@ impl Files {
         let mut changes = Vec::new();
         let mut there = BTreeSet::new();
         for pattern in &common.settings.files {
-            let found = glob::glob(pattern).into_iter().flatten().filter_map(Result::ok);
-            there.extend(found);
+            let place = format!("files {pattern}");
+            match matching(pattern) {
+                Ok(found) => {
+                    common.registry.heal(&place);
+                    there.extend(found);
+                }
+                // What cannot be looked at may be there still.
+                Err(error) => {
+                    common.registry.fail(&place, format!("{pattern}: cannot be looked for: {error}"));
+                    let known = glob::Pattern::new(pattern).ok();
+                    let known =
+                        |path: &&PathBuf| known.as_ref().is_some_and(|known| known.matches_path(path));
+                    there.extend(self.seen.keys().filter(known).cloned());
+                }
+            }
         }
         for path in &there {
             if let Some(change) = self.read(path, common) {
@@ -68,7 +81,8 @@ impl Files {
             Ok(text) => text,
             Err(error) => {
                 common.registry.fail(&group, format!("{group}: cannot be read: {error}"));
-                self.seen.entry(path.to_owned()).or_insert((None, 0, 0));
+                // Once it can be read again that is told by reading it anew.
+                self.seen.insert(path.to_owned(), (None, 0, 0));
                 return None;
             }
         };
@@ -80,7 +94,8 @@ impl Files {
         if same && !self.short.contains(path) {
             return None;
         }
-        let targets = file_sd::read(&text).and_then(|targets| {
+        let json = path.extension().is_some_and(|end| end == "json");
+        let targets = file_sd::read(&text, json).and_then(|targets| {
             let ready = targets.iter().map(|target| Target::new(target, &common.settings));
             ready.collect::<Result<Vec<Target>, String>>()
         });
@@ -100,6 +115,18 @@ impl Files {
             }
         }
     }
+}
+
+/// The files of a pattern, of which only the last part may have `*`.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
+    let dir = Path::new(pattern).parent().filter(|dir| !dir.as_os_str().is_empty());
+    // `glob` takes a directory that it cannot look at for one without files.
+    match std::fs::read_dir(dir.unwrap_or(Path::new("."))) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let found = glob::glob(pattern).map_err(std::io::Error::other)?;
+    found.map(|path| path.map_err(std::io::Error::from)).collect()
 }
 
 /// The text of a regular file. Opening anything else, a FIFO above all, may wait for somebody who never comes.

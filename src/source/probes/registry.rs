@@ -78,7 +78,9 @@ struct Groups {
 impl Groups {
     fn remove(&mut self, group: &str) -> BTreeMap<String, Arc<Entry>> {
         let targets = self.targets.remove(group).unwrap_or_default();
-        targets.values().for_each(|entry| self.series.remove(&entry.target.settings));
+        for entry in targets.values() {
+            self.series.remove(&entry.target.settings);
+        }
         targets
     }
 }
@@ -171,6 +173,11 @@ impl Registry {
     /// A group could not be had as it is now; the targets it had stay.
     pub fn fail(&self, group: &str, why: String) {
         locked(&self.failed).insert(group.to_owned(), why);
+    }
+
+    /// What failed works again.
+    pub fn heal(&self, group: &str) {
+        locked(&self.failed).remove(group);
     }
 
     /// Groups that could not be had.

@@ -20,14 +20,16 @@ struct Group {
     labels: BTreeMap<String, String>,
 }
 
-/// The targets of a file; the error begins with its place.
-pub fn read(text: &str) -> Result<Vec<Target>, String> {
-    let groups: Result<Option<Vec<Group>>, _> = parse(text);
+/// The targets of a file, JSON or YAML; the error begins with its place.
+pub fn read(text: &str, json: bool) -> Result<Vec<Target>, String> {
+    let groups: Result<Option<Vec<Group>>, _> = parse(text, json);
     let groups = match groups {
-        Ok(groups) => groups.unwrap_or_default(),
+        Ok(Some(groups)) => groups,
+        // A file is empty for a moment where its writer does not put it in place at once.
+        Ok(None) => return Err("1:1: is empty; a list without targets is []".to_owned()),
         // One that is no list of groups may be one of targets; which error to tell depends on what it looks like.
         Err(wrong) => {
-            let own: Result<Vec<Target>, String> = parse(text);
+            let own: Result<Vec<Target>, String> = parse(text, json);
             return match own {
                 Ok(targets) => check(targets),
                 Err(other) if text.contains("targets") => {
@@ -60,9 +62,29 @@ fn check(targets: Vec<Target>) -> Result<Vec<Target>, String> {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, json: bool) -> Result<T, String> {
     let mut key = String::new();
-    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+    if json && !text.trim().is_empty() {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let value = serde_path_to_error::deserialize::<_, T>(&mut deserializer).map_err(|error| {
+            key = error.path().to_string();
+            error.into_inner()
+        });
+        return value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+            if key == "." {
+                format!("{line}:{column}: {message}")
+            } else {
+                format!("{line}:{column}: {key}: {message}")
+            }
+        });
+    }
+    // More than the targets there may be take: each is a handful of nodes, with its labels some tens.
+    let budget = serde_saphyr::budget! { max_nodes: 10_000_000, max_events: 20_000_000 };
+    let options = serde_saphyr::options! { budget: budget };
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
         serde_path_to_error::deserialize::<_, T>(deserializer).map_err(|error| {
             key = error.path().to_string();
             error.into_inner()
