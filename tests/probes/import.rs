@@ -72,6 +72,30 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
 }
 
 #[test]
+fn what_is_printed_is_taken_and_what_is_left_out_is_said() {
+    let mut text = "sockets:\n".to_owned();
+    for host in ["b c", "b:90", "::1%lo", "http://x"] {
+        text += &format!("- {{name: '{host}', host: '{host}', port: 1}}\n");
+    }
+    text += "- {name: other family, host: 127.0.0.1, port: 1, protocol: tcp6}\n";
+    text += "- {name: x, host: a, port: 1}\n- {name: x, host: a, port: 1, protocol: tcp4}\n";
+    text += "- {name: x, host: a, port: 1, protocol: tcp4}\n- {name: y, host: a, port: 1}\n";
+    let printed = import(&text).unwrap();
+    let config = Config::parse(&printed, Path::new("x")).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    let found: Vec<_> = config
+        .sources
+        .probes
+        .targets
+        .iter()
+        .map(|target| (target.name.as_str(), target.kind.word(), target.labels.len()))
+        .collect();
+    assert_eq!(found, [("x", "tcp", 0), ("x", "tcp4", 1), ("y", "tcp", 0)], "{printed}");
+    for name in ["b c", "b:90", "::1%lo", "http://x", "other family", "x"] {
+        assert!(printed.contains(&format!("`{name}` is left out: ")), "{name}: {printed}");
+    }
+}
+
+#[test]
 fn what_the_old_exporter_did_not_start_with_is_refused_with_its_place() {
     for (text, wrong) in [
         ("sockets:\n- {host: x, port: 1}\n", "FILE:2:1: sockets[0]: has no name"),

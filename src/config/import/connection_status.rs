@@ -10,7 +10,8 @@ use crate::config::probes::{Kind, Target};
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -106,28 +107,50 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
              up; here one address is probed, IPv4 first.",
         );
     }
-    let mut series = Series::default();
+    let mut taken = Taken::default();
     let mut targets = Vec::new();
     for (number, socket) in sockets.iter().enumerate() {
         let (mut notes, target) = target(socket).map_err(|message| refuse(number, message))?;
-        let target = target.filter(|target| {
-            let first = series.add(target);
-            if !first {
-                notes.push(format!(
-                    "`{}` is left out: it is there twice, and one series is for both.",
-                    target.name
-                ));
-            }
-            first
+        let section = target.and_then(|target| {
+            let name = target.name.clone();
+            let section = taken.take(target, &mut notes);
+            section.map_err(|why| notes.push(format!("`{name}` is left out: {why}."))).ok()
         });
-        if let Some(Err(message)) = target.as_ref().map(Target::check) {
-            return Err(refuse(number, message));
-        }
-        let section = target.map(serde_json::to_value).transpose();
-        targets.push((notes, section.map_err(|error| refuse(number, error.to_string()))?));
+        targets.push((notes, section));
     }
     draft.put_sections("sources.probes.targets", &targets);
     Ok(draft)
+}
+
+/// What was taken so far.
+#[derive(Default)]
+struct Taken {
+    /// Series of the exporter: name, host, port and protocol.
+    old: BTreeSet<(String, String, Option<u16>, Kind)>,
+    series: Series,
+}
+
+impl Taken {
+    /// The section of a target that our own configuration takes; the error says why it does not.
+    fn take(&mut self, mut target: Target, notes: &mut Vec<String>) -> Result<Value, String> {
+        let written = serde_json::to_value(&target).map_err(|error| error.to_string())?;
+        serde_json::from_value::<Target>(written).map_err(|error| error.to_string())?.check()?;
+        let old = (target.name.clone(), target.host.clone(), target.port, target.kind);
+        if !self.old.insert(old) {
+            return Err("it is there twice, and one series is for both".to_owned());
+        }
+        if !self.series.add(&target) {
+            // The exporter tells them apart by their protocol, which the family and the transport do not always.
+            target.labels.insert("protocol".to_owned(), target.kind.word().to_owned());
+            if !self.series.add(&target) {
+                return Err("it is there twice, and one series is for both".to_owned());
+            }
+            notes.push(
+                "Another is at the same place by another protocol; the label tells them apart.".to_owned(),
+            );
+        }
+        serde_json::to_value(&target).map_err(|error| error.to_string())
+    }
 }
 
 /// Line of the n-th entry of the list: a serialized entry does not know where it was.
