@@ -82,6 +82,8 @@ pub struct Attempt<'a> {
     resolver: &'a Resolver,
     address: Option<IpAddr>,
     allowed: Option<&'a [Network]>,
+    /// What its turn took before, of its time.
+    spent: Duration,
     under_way: Option<Phase>,
     /// A datagram is out: silence from here on is no answer, and nothing more is known.
     pub silent: bool,
@@ -97,7 +99,23 @@ impl<'a> Attempt<'a> {
         notes: bool,
     ) -> Self {
         let run = Run::new(notes);
-        Self { target, run, resolver, address, allowed, under_way: None, silent: false }
+        Self {
+            target,
+            run,
+            resolver,
+            address,
+            allowed,
+            spent: Duration::ZERO,
+            under_way: None,
+            silent: false,
+        }
+    }
+
+    /// With that much less time: looking the name up, for every address of it, took it.
+    #[must_use]
+    pub fn after(mut self, spent: Duration) -> Self {
+        self.spent = spent;
+        self
     }
 
     /// Runs it to its end or that of its time.
@@ -105,7 +123,8 @@ impl<'a> Attempt<'a> {
         let began = Instant::now();
         let target = self.target;
         let limit = target.timeout;
-        let ended = tokio::time::timeout(limit, target.work.run(&mut self)).await;
+        let left = limit.saturating_sub(self.spent);
+        let ended = tokio::time::timeout(left, target.work.run(&mut self)).await;
         self.run.took = began.elapsed();
         self.run.fault = match ended {
             Ok(ended) => ended.err(),

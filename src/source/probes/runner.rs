@@ -156,11 +156,10 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
             entry.keep(&addresses);
             // One after the other would take as many times as long; they hold one place together.
             let mut runs = Vec::with_capacity(addresses.len());
+            let spent = began.elapsed();
             for address in addresses {
-                runs.push((
-                    address,
-                    Box::pin(target.attempt(&common.resolver, Some(address), None, false).finish()),
-                ));
+                let attempt = target.attempt(&common.resolver, Some(address), None, false);
+                runs.push((address, Box::pin(attempt.after(spent).finish())));
             }
             for (address, run) in join(runs).await {
                 entry.take(Some(address), run, &common.settings);
