@@ -2,6 +2,7 @@
 
 use crate::support::connscope;
 use connscope::config::{Config, Listen};
+use std::fmt::Write;
 use std::path::Path;
 
 fn import(text: &str) -> Result<String, String> {
@@ -75,7 +76,7 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
 fn what_is_printed_is_taken_and_what_is_left_out_is_said() {
     let mut text = "sockets:\n".to_owned();
     for host in ["b c", "b:90", "::1%lo", "http://x"] {
-        text += &format!("- {{name: '{host}', host: '{host}', port: 1}}\n");
+        writeln!(text, "- {{name: '{host}', host: '{host}', port: 1}}").unwrap();
     }
     text += "- {name: other family, host: 127.0.0.1, port: 1, protocol: tcp6}\n";
     text += "- {name: x, host: a, port: 1}\n- {name: x, host: a, port: 1, protocol: tcp4}\n";
