@@ -324,6 +324,11 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, host: a, port: 1, conversation: [{expect: x}], expect: y", "without send and expect"),
         ("name: x, host: a, port: 1, kind: icmp, expect: y", "does not take"),
         ("name: x, host: a, port: 1, tls: {verify: false}", "without starttls"),
+        ("name: x, host: a, port: 1, kind: tls, conversation: [{starttls: true}]", "TLS has begun already"),
+        (
+            "name: x, host: a, port: 1, conversation: [{starttls: true}, {starttls: true}]",
+            "TLS has begun already",
+        ),
         ("name: x, host: a, port: 1, kind: tls, tls: {cert_file: x}", "together or not at all"),
         ("name: x, host: a, port: 1, http: {method: POST}", "does not take"),
         ("name: x, kind: http, url: 'http://x', http: {status: [99]}", "100 to 599"),

@@ -225,6 +225,10 @@ impl Target {
         if let Some(status) = self.http.status.iter().find(|status| !(100..600).contains(*status)) {
             return Err(format!("expects the status {status}; there are 100 to 599"));
         }
+        let begins = self.conversation.iter().filter(|step| step.starttls).count();
+        if begins > 1 || (begins == 1 && matches!(protocol, Protocol::Tls)) {
+            return Err("has starttls where TLS has begun already".to_owned());
+        }
         let takes_tls = matches!(protocol, Protocol::Tls | Protocol::Http)
             || self.conversation.iter().any(|step| step.starttls);
         if !takes_tls && !is_default(tls) {
