@@ -176,3 +176,34 @@ dns: [{{names: [_x._tcp.test], record: srv, target: {{kind: tcp, labels: {{from:
     eventually("both are probed", || known("1001") == Some(0.0) && known("1002") == Some(0.0));
     eventually("both are gone", || known("1001").is_none() && known("1002").is_none());
 }
+
+#[test]
+fn an_address_stays_while_its_family_is_not_told() {
+    let Some(namespace) = Namespace::new() else { return };
+    let broken = Arc::new(AtomicUsize::new(0));
+    let now = Arc::clone(&broken);
+    let server = answer(&namespace, "127.0.0.1:0", move |question| {
+        let mut bytes = reply(question)?;
+        let packet = Packet::parse(question).ok()?;
+        let six = packet.questions.first()?.qtype == QTYPE::TYPE(TYPE::AAAA);
+        if six && now.load(Ordering::Relaxed) > 0 {
+            now.fetch_add(1, Ordering::Relaxed);
+            bytes = question.to_vec();
+            bytes[2] |= 0x80;
+            bytes[3] = 2; // SERVFAIL
+        }
+        Some(bytes)
+    });
+    let settings = settings(&format!(
+        "interval: 100ms\nnameservers: ['{server}']\ntargets: [{{name: x, host: both.test, port: 1, all: true}}]"
+    ));
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let of = [("network.peer.address", "::1"), ("outcome", "failure")];
+    let mut runs = || value(&read(&mut source), "probe.runs", "x", &of);
+    eventually("it is probed", || runs() > Some(1.0));
+    let before = runs();
+    broken.store(1, Ordering::Relaxed);
+    eventually("its family is not told any more", || broken.load(Ordering::Relaxed) > 5);
+    assert!(runs() > before, "it is probed on, and goes on from where it was");
+}

@@ -151,7 +151,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
         return;
     }
     let began = Instant::now();
-    match target.addresses(&common.resolver).await {
+    match target.addresses(&common.resolver, &entry.addresses()).await {
         Ok(addresses) => {
             entry.keep(&addresses);
             // One after the other would take as many times as long; they hold one place together.

@@ -9,7 +9,7 @@ use crate::config::network::Network;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{Close, Family, Target as Settings};
 use crate::metric::label::key::KEYS;
-use crate::metric::label::{ConfiguredKey, Label};
+use crate::metric::label::{ConfiguredKey, Label, ProbeError};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,21 +81,36 @@ impl Target {
         })
     }
 
-    /// Every address of its name, of both families.
-    pub async fn addresses(&self, resolver: &Resolver) -> Result<Vec<IpAddr>, Fault> {
+    /// Every address of its name, of both families. Those `known` so far stay where only the other family was told: the
+    /// one may be gone, or its name server.
+    pub async fn addresses(
+        &self,
+        resolver: &Resolver,
+        known: &[Option<IpAddr>],
+    ) -> Result<Vec<IpAddr>, Fault> {
         let mut addresses = Vec::new();
+        let mut untold = Vec::new();
         let mut failed = None;
         let look = async {
             for family in &self.families {
                 match resolver.addresses(&self.settings.host, &[*family], &self.origin).await {
                     Ok(found) => addresses.extend(found),
-                    Err(fault) => failed = failed.take().or(Some(fault)),
+                    Err(fault) => {
+                        if fault.error != ProbeError::DnsNotFound {
+                            untold.push(*family);
+                        }
+                        failed = failed.take().or(Some(fault));
+                    }
                 }
             }
         };
         if tokio::time::timeout(self.timeout, look).await.is_err() {
             let why = format!("no name server answered within {}", humantime::format_duration(self.timeout));
-            return Err(Fault::new(crate::metric::label::ProbeError::DnsTimeout, why));
+            return Err(Fault::new(ProbeError::DnsTimeout, why));
+        }
+        if !addresses.is_empty() {
+            let known = known.iter().flatten().copied();
+            addresses.extend(known.filter(|address| untold.contains(&Family::of(*address))));
         }
         addresses.sort_unstable();
         addresses.dedup();
