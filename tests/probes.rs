@@ -227,13 +227,14 @@ targets:
 #[test]
 fn a_socket_that_talks_to_itself_is_nobody() {
     let Some(namespace) = Namespace::new() else { return };
-    // The one port there is for this end is that of the target.
-    namespace.run("sysctl", &["-q", "-w", "net.ipv4.ip_local_port_range=40000 40000"]);
-    for target in [
-        "{name: x, host: 127.0.0.1, port: 40000, source: 127.0.0.1}",
-        "{name: x, host: '::1', port: 40000}",
-        "{name: x, kind: udp, host: 127.0.0.1, port: 40000, send: hello}",
+    for (port, target) in [
+        (40_000, "host: 127.0.0.1, source: 127.0.0.1"),
+        (40_001, "host: '::1'"),
+        (40_002, "kind: udp, host: 127.0.0.1, send: hello"),
     ] {
+        // The one port there is for this end is that of the target.
+        namespace.run("sysctl", &["-q", "-w", &format!("net.ipv4.ip_local_port_range={port} {port}")]);
+        let target = format!("{{name: x, port: {port}, {target}}}");
         let readings = first(&namespace, &format!("timeout: 2s\ntargets: [{target}]"));
         fails(&readings, "x", "connection_refused");
     }

@@ -67,14 +67,14 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, json: bool) -> Result<T, String>
     if json && !text.trim().is_empty() {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let value = serde_path_to_error::deserialize::<_, T>(&mut deserializer).map_err(|error| {
-            key = error.path().to_string();
+            error.path().to_string().trim_end_matches(".?").clone_into(&mut key);
             error.into_inner()
         });
         return value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let message = error.to_string();
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            if key == "." {
+            if matches!(key.as_str(), "" | "." | "?") {
                 format!("{line}:{column}: {message}")
             } else {
                 format!("{line}:{column}: {key}: {message}")
