@@ -1134,11 +1134,13 @@ fn an_outage_is_one_warning_and_its_end_one_line() {
             &[
                 ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
                 ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
-                ("OTEL_EXPORTER_OTLP_TIMEOUT", "100"),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
             ],
             &["--interval", "50ms"],
         );
         receiver.nth(0);
+        // What the receiver has is not yet what the agent knows.
+        agent.log.wait("pushing over OTLP");
         receiver.down();
         agent.log.wait("cannot push over OTLP");
         agent.print(77);
