@@ -263,3 +263,23 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// `getsockopt(TCP_INFO)`: as much of it as the kernel has.
+#[allow(unsafe_code, reason = "no safe crate has this option whole")]
+pub(crate) fn tcp_info(socket: &TcpStream) -> Vec<u8> {
+    let mut info = vec![0u8; 512];
+    let mut length = libc::socklen_t::try_from(info.len()).unwrap();
+    // SAFETY: the pointers are to `info`, as long as `length` says, and to `length`, and both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    info.truncate(length.try_into().unwrap());
+    info
+}

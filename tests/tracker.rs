@@ -108,37 +108,8 @@ fn narrow(number: u64) -> [u8; 4] {
 }
 
 fn record(cookie: u64, state: State, local: u16, peer: u16) -> Record<'static> {
-    Record {
-        family: Family::V4,
-        state,
-        local: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), local)),
-        peer: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 2), peer)),
-        interface: 0,
-        cookie,
-        timer: 0,
-        retrans: 0,
-        expires: 0,
-        receive_queue: 0,
-        write_queue: 0,
-        uid: 0,
-        inode: 1,
-        tcp: None,
-        memory: None,
-        congestion: None,
-        bbr: None,
-        vegas: None,
-        dctcp: None,
-        tos: None,
-        traffic_class: None,
-        class_id: None,
-        shutdown: None,
-        v6_only: None,
-        mark: None,
-        cgroup: None,
-        options: None,
-        ulp: None,
-        protocol: None,
-    }
+    let at = |host: u8, port| SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port));
+    Record { cookie, inode: 1, ..Record::new(Family::V4, state, at(1, local), at(2, peer)) }
 }
 
 /// A tracker that is told of one namespace, and its clock.

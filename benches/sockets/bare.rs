@@ -3,6 +3,7 @@
 
 use crate::Outcome;
 use connscope::source::sockets::diag::{Family, Request, State, TCP, UDP, extension};
+use connscope::source::sockets::space::{CONNECTIONS, DATAGRAMS};
 use connscope::sys::netlink::NetlinkSocket;
 use std::time::Duration;
 
@@ -16,24 +17,11 @@ pub(crate) struct Loop {
 
 impl Loop {
     pub(crate) fn open() -> Outcome<Self> {
-        let connected: u32 = [
-            State::Established,
-            State::SynSent,
-            State::SynRecv,
-            State::FinWait1,
-            State::FinWait2,
-            State::CloseWait,
-            State::LastAck,
-            State::Closing,
-        ]
-        .iter()
-        .fold(0, |states, state| states | state.mask());
-        let datagrams = State::Established.mask() | State::Close.mask();
         let mut requests = Vec::new();
         for (protocol, states, extensions) in [
             (TCP, State::Listen.mask(), extension::MEMORY),
-            (TCP, connected, extension::INFO),
-            (UDP, datagrams, extension::MEMORY),
+            (TCP, State::masks(&CONNECTIONS), extension::INFO),
+            (UDP, State::masks(&DATAGRAMS), extension::MEMORY),
         ] {
             for family in Family::ALL {
                 let request = Request {

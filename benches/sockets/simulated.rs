@@ -60,36 +60,13 @@ fn one_cycle(tracker: &mut Tracker) {
     let now = Instant::now();
     for number in 0..SOCKETS {
         let peer = Ipv4Addr::from(number.wrapping_mul(2_654_435_761));
+        let local = SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), port(number)));
+        let peer = SocketAddr::from((peer, port(number / 7)));
         let record = Record {
-            family: Family::V4,
-            state: State::Established,
-            local: SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), port(number))),
-            peer: SocketAddr::from((peer, port(number / 7))),
-            interface: 0,
             cookie: u64::from(number) + 1,
-            timer: 0,
-            retrans: 0,
-            expires: 0,
-            receive_queue: 0,
-            write_queue: 0,
-            uid: 0,
             inode: number,
             tcp: Some(TcpInfo::new(&info)),
-            memory: None,
-            congestion: None,
-            bbr: None,
-            vegas: None,
-            dctcp: None,
-            tos: None,
-            traffic_class: None,
-            class_id: None,
-            shutdown: None,
-            v6_only: None,
-            mark: None,
-            cgroup: None,
-            options: None,
-            ulp: None,
-            protocol: None,
+            ..Record::new(Family::V4, State::Established, local, peer)
         };
         tracker.see(0, &record, &Found::default(), now);
     }

@@ -1,7 +1,7 @@
 //! The running kernel, in network namespaces where only the test makes sockets.
 
 use super::{EVERYTHING, records};
-use crate::support::{Namespace, PATIENCE, eventually, skipped};
+use crate::support::{Namespace, PATIENCE, eventually, skipped, tcp_info};
 use connscope::source::netlink::Progress;
 use connscope::source::sockets::diag::{
     Family, MPTCP, Record, Request, State, TCP_DESTROY, TCP_DESTROY_V6, UDP, extension, parse, parse_event,
@@ -13,7 +13,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_cookie};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto, socket_with};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 fn open() -> NetlinkSocket {
@@ -81,25 +81,6 @@ fn talk((client, server): &mut (TcpStream, TcpStream), there: usize, back: usize
         let after = now();
         std::mem::replace(&mut before, after.clone()) == after
     });
-}
-
-#[allow(unsafe_code, reason = "no safe crate has this option whole")]
-fn tcp_info(socket: &TcpStream) -> Vec<u8> {
-    let mut info = vec![0u8; 512];
-    let mut length = libc::socklen_t::try_from(info.len()).unwrap();
-    // SAFETY: the pointers are to `info`, as long as `length` says, and to `length`, and both outlive the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    info.truncate(length.try_into().unwrap());
-    info
 }
 
 /// What does not move while nothing is sent.

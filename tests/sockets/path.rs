@@ -5,30 +5,9 @@
 //! where it arrives.
 
 use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, close, connection, listener, lose, send};
-use crate::support::{Namespace, eventually, skipped};
+use crate::support::{Namespace, eventually, skipped, tcp_info};
 use connscope::source::sockets::tcp_info::TcpInfo;
-use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::process::Command;
-
-#[allow(unsafe_code, reason = "no safe crate has this option whole")]
-fn tcp_info(socket: &TcpStream) -> Vec<u8> {
-    let mut info = vec![0u8; 512];
-    let mut length = libc::socklen_t::try_from(info.len()).unwrap();
-    // SAFETY: the pointers are to `info`, as long as `length` says, and to `length`, and both outlive the call.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut length,
-        )
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    info.truncate(length.try_into().unwrap());
-    info
-}
 
 /// Waits until neither end has anything under way.
 fn quiet(pair: &Pair) {

@@ -156,6 +156,43 @@ pub struct Record<'a> {
     pub protocol: Option<u8>,
 }
 
+impl Record<'_> {
+    /// A socket of which nothing is known but who it is.
+    pub const fn new(family: Family, state: State, local: SocketAddr, peer: SocketAddr) -> Self {
+        Self {
+            family,
+            state,
+            local,
+            peer,
+            interface: 0,
+            cookie: 0,
+            timer: 0,
+            retrans: 0,
+            expires: 0,
+            receive_queue: 0,
+            write_queue: 0,
+            uid: 0,
+            inode: 0,
+            tcp: None,
+            memory: None,
+            congestion: None,
+            bbr: None,
+            vegas: None,
+            dctcp: None,
+            tos: None,
+            traffic_class: None,
+            class_id: None,
+            shutdown: None,
+            v6_only: None,
+            mark: None,
+            cgroup: None,
+            options: None,
+            ulp: None,
+            protocol: None,
+        }
+    }
+}
+
 /// Reads one datagram of an answer about [`TCP`] or [`UDP`], handing each socket to `take`.
 pub fn parse<'a>(
     datagram: &'a [u8],
@@ -191,11 +228,10 @@ fn record<'a>(header: &[u8; INET_DIAG_MSG]) -> Result<Record<'a>, Malformed> {
     let peer_port = u16::from_be_bytes(next(&mut rest)?);
     let (family, local, peer) = addresses(family, next(&mut rest)?, next(&mut rest)?)?;
     let mut number = || next(&mut rest).map(u32::from_ne_bytes);
+    let state = State::numbered(state).ok_or(Malformed::State(state))?;
+    let local = SocketAddr::new(local, local_port);
+    let peer = SocketAddr::new(peer, peer_port);
     Ok(Record {
-        family,
-        state: State::numbered(state).ok_or(Malformed::State(state))?,
-        local: SocketAddr::new(local, local_port),
-        peer: SocketAddr::new(peer, peer_port),
         timer,
         retrans,
         interface: number()?,
@@ -206,22 +242,7 @@ fn record<'a>(header: &[u8; INET_DIAG_MSG]) -> Result<Record<'a>, Malformed> {
         write_queue: number()?,
         uid: number()?,
         inode: number()?,
-        tcp: None,
-        memory: None,
-        congestion: None,
-        bbr: None,
-        vegas: None,
-        dctcp: None,
-        tos: None,
-        traffic_class: None,
-        class_id: None,
-        shutdown: None,
-        v6_only: None,
-        mark: None,
-        cgroup: None,
-        options: None,
-        ulp: None,
-        protocol: None,
+        ..Record::new(family, state, local, peer)
     })
 }
 

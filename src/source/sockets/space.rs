@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// What is asked for of TCP besides those who listen: everything that `ss` calls connected, and what is being made.
-const CONNECTIONS: [State; 8] = [
+pub const CONNECTIONS: [State; 8] = [
     State::Established,
     State::SynSent,
     State::SynRecv,
@@ -30,7 +30,7 @@ const CONNECTIONS: [State; 8] = [
 ];
 
 /// What is asked for of UDP: connected to a peer, and not.
-const DATAGRAMS: [State; 2] = [State::Established, State::Close];
+pub const DATAGRAMS: [State; 2] = [State::Established, State::Close];
 
 /// `/proc/net/sockstat` is shorter than this.
 const SOCKSTAT: usize = 4096;
@@ -83,6 +83,7 @@ impl Space {
             compiled: Compiled { bytecode: Vec::new(), complete: true },
             mark: true,
         };
+        space.compile(filter);
         space.name(filter);
         // Looking at marks needs CAP_NET_ADMIN; whoever is told so in the middle of a cycle has taken too much already.
         if filter.asks_for_marks() && matches!(space.marks(filter), Err(SourceError::Denied { .. })) {
@@ -113,8 +114,10 @@ impl Space {
             }
         }
         let changed = names != *self.names;
-        self.names = Arc::new(names);
-        self.compile(filter);
+        if changed {
+            self.names = Arc::new(names);
+            self.compile(filter);
+        }
         changed
     }
 
@@ -138,8 +141,7 @@ impl Space {
         time_wait: bool,
         take: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), SourceError> {
-        let states = CONNECTIONS.iter().fold(0, |mask, state| mask | state.mask());
-        let states = states | if time_wait { State::TimeWait.mask() } else { 0 };
+        let states = State::masks(&CONNECTIONS) | if time_wait { State::TimeWait.mask() } else { 0 };
         self.filtered(filter, diag::TCP, states, extension::INFO, take)
     }
 
@@ -149,8 +151,7 @@ impl Space {
         filter: &Filter,
         take: &mut dyn FnMut(&Record<'_>),
     ) -> Result<(), SourceError> {
-        let states = DATAGRAMS.iter().fold(0, |mask, state| mask | state.mask());
-        self.filtered(filter, diag::UDP, states, extension::MEMORY, take)
+        self.filtered(filter, diag::UDP, State::masks(&DATAGRAMS), extension::MEMORY, take)
     }
 
     /// Asks with a filter that has marks in it, as the kernel answers to those who may.

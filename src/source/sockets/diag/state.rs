@@ -66,6 +66,11 @@ impl State {
         1 << self as u8
     }
 
+    /// The bits of several.
+    pub fn masks(states: &[Self]) -> u32 {
+        states.iter().fold(0, |masks, state| masks | state.mask())
+    }
+
     /// The value of `network.connection.state`. The semantic conventions have none for
     /// [`BoundInactive`](Self::BoundInactive).
     pub const fn word(self) -> &'static str {
