@@ -3,7 +3,7 @@
 //! A stop has two steps. [`Stop::drain`] leaves time for one last cycle and its export; [`Stop::kill`] ends what is
 //! still running, child processes included.
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,6 +64,12 @@ impl Stop {
     pub fn kill(&self) {
         // An eventfd takes eight bytes or, after 2^64 calls, nothing; either way it stays readable.
         let _stays_readable = rustix::io::write(&self.inner.killed, &1u64.to_ne_bytes());
+    }
+
+    /// Waits for so long, or until [`Stop::kill`] is called; whether it was.
+    pub fn killed_within(&self, most: Duration) -> bool {
+        let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        poll(&mut [PollFd::new(&self.killed(), PollFlags::IN)], Some(&most)).is_ok_and(|ready| ready > 0)
     }
 
     /// Readable once [`Stop::kill`] was called.

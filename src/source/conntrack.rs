@@ -8,7 +8,7 @@
 use super::netns::{self, Visit};
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::{Config, Conntrack as Settings, Cpu, Via};
-use crate::metric::label::{Label, NAMESPACES, UNKNOWN_FIELDS};
+use crate::metric::label::{Label, UNKNOWN_FIELDS};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
@@ -32,11 +32,7 @@ pub const SPEC: SourceSpec = SourceSpec {
     name: "conntrack",
     enabled: |config| config.sources.conntrack.enabled,
     deadline: |config| config.sources.conntrack.timeout + timeouts::GRACE,
-    namespaces: |config| match config.sources.conntrack.netns.as_slice() {
-        [] => 1,
-        names if names.iter().any(|name| name == "all") => NAMESPACES,
-        names => names.len(),
-    },
+    namespaces: |config| netns::most(&config.sources.conntrack.netns),
     build: |config, stop| Ok(Box::new(Conntrack::new(&config.sources.conntrack, stop))),
     check,
     suffices: |config, checks| {

@@ -43,6 +43,15 @@ pub struct Found {
     pub missing: Vec<(Arc<str>, SourceError)>,
 }
 
+/// How many network namespaces are read at once at most: the agent's own where none are configured.
+pub fn most(configured: &[String]) -> usize {
+    match configured {
+        [] => 1,
+        names if names.iter().any(|name| name == "all") => NAMESPACES,
+        names => names.len(),
+    }
+}
+
 /// Looks up what the configuration says. Two entries for one namespace count as one, the first.
 pub fn find(configured: &[String]) -> Found {
     let mut found = Found::default();

@@ -4,10 +4,10 @@
 //! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
 //! privilege but the look at other users' processes, marks, and other network namespaces.
 
-use super::netns::reasons;
+use super::netns::{self, reasons};
 use super::{Source, SourceError, SourceSpec};
 use crate::config::sockets::{GroupBy, Sockets as Settings};
-use crate::metric::label::{self, Label, NAMESPACES};
+use crate::metric::label::{self, Label};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
@@ -54,11 +54,7 @@ pub const SPEC: SourceSpec = SourceSpec {
     name: "sockets",
     enabled: |config| config.sources.sockets.enabled,
     deadline: |config| config.sources.sockets.timeout,
-    namespaces: |config| match config.sources.sockets.netns.as_slice() {
-        [] => 1,
-        names if names.iter().any(|name| name == "all") => NAMESPACES,
-        names => names.len(),
-    },
+    namespaces: |config| netns::most(&config.sources.sockets.netns),
     build: |config, stop| Ok(Box::new(Sockets::new(&config.sources.sockets, stop)?)),
     check: check::check,
     suffices: check::suffices,

@@ -14,7 +14,6 @@ use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::timeouts;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,7 +146,6 @@ impl Classic {
         candidates.sort_by_key(|candidate| !self.shown.contains_key(&candidate.cookie));
         self.left_out += candidates.len().saturating_sub(self.settings.limit) as u64;
         candidates.truncate(self.settings.limit);
-        self.shown.retain(|cookie, _| selected.contains(cookie));
         for series in self.series.values_mut() {
             *series = Series { segments: series.segments, ..Series::default() };
         }
@@ -252,7 +250,6 @@ fn owner(owners: Option<&Owners>, cookie: u64) -> Option<&Arc<Owner>> {
 
 /// Looks names up, again and again, until the agent stops. A name that cannot be looked up keeps the addresses it had.
 fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
-    let pause = Timespec::try_from(timeouts::HOSTS).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
     let mut failing = HashSet::new();
     loop {
         for host in hosts {
@@ -268,8 +265,7 @@ fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
                 Err(_) => {}
             }
         }
-        let killed = stop.killed();
-        if poll(&mut [PollFd::new(&killed, PollFlags::IN)], Some(&pause)).is_ok_and(|ready| ready > 0) {
+        if stop.killed_within(timeouts::HOSTS) {
             return;
         }
     }

@@ -244,7 +244,7 @@ impl Shared {
                 }
                 Err(error) => {
                     self.note(Some(error.to_string()));
-                    if killed(stop, timeouts::GLANCE) {
+                    if stop.killed_within(timeouts::GLANCE) {
                         return;
                     }
                     sockets = self.sockets();
@@ -299,12 +299,6 @@ impl Shared {
             sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((namespace, _), _)| *namespace);
         Ok(Ready::Events(ready.collect()))
     }
-}
-
-/// Whether the agent stops within a time.
-fn killed(stop: &Stop, most: Duration) -> bool {
-    let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-    poll(&mut [PollFd::new(&stop.killed(), PollFlags::IN)], Some(&most)).is_ok_and(|ready| ready > 0)
 }
 
 /// What was waited for.

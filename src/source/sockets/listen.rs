@@ -106,7 +106,7 @@ fn opened_here(record: &Record<'_>) -> Option<bool> {
         return None; // it was refused, or reset from here, and has lost its counters
     }
     let tcp = record.tcp?;
-    let payload = tcp.bytes_sent()?.checked_sub(tcp.bytes_retrans()?)?;
+    let payload = tcp.payload_sent()?;
     let ended = record.state == super::diag::State::Close;
     if !ended && (record.state != super::diag::State::Established || tcp.unacked()? > 0) {
         return None;

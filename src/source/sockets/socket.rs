@@ -132,11 +132,7 @@ pub(super) fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, no
     }
     match (look, &mut known.before) {
         (Look::Connection(sample), Before::Connection(before)) => {
-            if sample.established && !known.established {
-                known.established = true;
-                group.totals.note(Event::Opened);
-                group.totals.open += 1;
-            }
+            begin(&mut group.totals, &mut known.established, sample);
             let progress = group.totals.count(before, sample, false);
             let retransmits = grown(before.retransmits, sample.counters.retransmits);
             *before = sample.counters;
@@ -166,6 +162,15 @@ pub(super) fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, no
             known.before = Before::Connection(sample.counters);
             None
         }
+    }
+}
+
+/// Notes that a connection was made, when that is seen first.
+pub(super) fn begin(totals: &mut Totals, established: &mut bool, sample: &Sample) {
+    if sample.established && !*established {
+        *established = true;
+        totals.note(Event::Opened);
+        totals.open += 1;
     }
 }
 
@@ -219,8 +224,7 @@ pub(super) fn leave(groups: &mut Groups, known: &Remembered, now: Instant, event
 /// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so.
 pub(super) fn in_order(record: &Record<'_>, incoming: bool) -> bool {
     let Some(tcp) = record.tcp else { return true };
-    let payload = tcp.bytes_sent().zip(tcp.bytes_retrans()).map(|(sent, again)| sent.saturating_sub(again));
-    match payload.zip(tcp.bytes_acked()) {
+    match tcp.payload_sent().zip(tcp.bytes_acked()) {
         None => true,
         // The end that opened it has one more for its SYN.
         Some((payload, acked)) => acked.saturating_sub(payload) > u64::from(!incoming),

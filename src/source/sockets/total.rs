@@ -76,12 +76,11 @@ impl Sample {
     /// Takes from a `tcp_info` what is counted.
     pub fn of(tcp: TcpInfo<'_>) -> Self {
         let acked = tcp.bytes_acked();
-        let once = tcp.bytes_sent().zip(tcp.bytes_retrans()).map(|(sent, again)| sent.saturating_sub(again));
         let received = tcp.bytes_received();
         let min_rtt = tcp.min_rtt();
         Self {
             counters: Counters {
-                sent: once.or(acked).unwrap_or_default(),
+                sent: tcp.payload_sent().or(acked).unwrap_or_default(),
                 received: received.unwrap_or_default(),
                 acked: acked.unwrap_or_default(),
                 busy: tcp.busy_time().unwrap_or_default(),

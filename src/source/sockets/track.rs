@@ -13,8 +13,8 @@ use super::diag::Record;
 use super::group::{Groups, Traits};
 use super::listen::{Direction, Listeners};
 use super::socket::{
-    Before, Look, NO_GROUP, Remembered, before, count, enter, established, finish, in_order, leave, look,
-    traits,
+    Before, Look, NO_GROUP, Remembered, before, begin, count, enter, established, finish, in_order, leave,
+    look, traits,
 };
 use super::total::{Counters, Sample};
 use crate::metric::label::{Event, Key};
@@ -259,7 +259,7 @@ impl Tracker {
         }
     }
 
-    /// Whether the events of a socket are wanted that no dump has had: `false` where it is remembered.
+    /// Whether a socket is remembered.
     pub fn knows(&self, cookie: u64) -> bool {
         self.sockets.contains_key(&cookie)
     }
@@ -318,12 +318,8 @@ impl Tracker {
         if !reset_here {
             finish(&mut self.groups, &mut known, &sample, now);
         }
-        if sample.established && !known.established {
-            known.established = true;
-            if let Some(group) = self.groups.at(known.group, now) {
-                group.totals.note(Event::Opened);
-                group.totals.open += 1;
-            }
+        if let Some(group) = self.groups.at(known.group, now) {
+            begin(&mut group.totals, &mut known.established, &sample);
         }
         let event = match (known.established, reset_here) {
             (false, _) => Event::Failed,
