@@ -180,9 +180,10 @@ impl Cycle {
         Arc::clone(&state.snapshot)
     }
 
-    /// The snapshot of the last cycle.
-    pub fn last(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).snapshot)
+    /// The snapshot of the cycle that every instrument has asked for; nothing of it is kept here.
+    pub fn finish(&self) -> Arc<Snapshot> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty()))
     }
 
     /// How the sources are doing.

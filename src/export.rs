@@ -22,6 +22,16 @@ pub mod prometheus;
 pub mod resource;
 pub mod stdout;
 
+/// Numbers of one cycle from which on it is worth the while to give back what they took: some 10 MiB.
+const MANY: usize = 10_000;
+
+/// The end of a collection of so many readings.
+fn give_memory_back(readings: usize) {
+    if readings > MANY {
+        crate::sys::process::give_memory_back();
+    }
+}
+
 /// What every reader is made with.
 pub struct Shared {
     /// Who the metrics are of.

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 pub mod distribution;
 pub mod label;
+pub mod labels;
 pub mod naming;
 pub mod reference;
 pub mod table;
 
 pub use label::{Bound, Label};
+pub use labels::Labels;
 
 /// One row of the table: everything that is ever said about a metric, said once.
 #[derive(Debug)]

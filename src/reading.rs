@@ -1,7 +1,7 @@
 //! What travels from a source to an instrument: readings, and the snapshot of one cycle.
 
 use crate::metric::table::METRICS;
-use crate::metric::{Handle, Label, Metric, Value};
+use crate::metric::{Handle, Label, Labels, Metric, Value};
 use crate::source::error::SourceError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub struct Reading {
     /// Its row in the table.
     pub metric: &'static Metric,
     /// Its attributes, in the order of the row.
-    pub labels: Vec<(Label, Arc<str>)>,
+    pub labels: Labels,
     /// The number.
     pub value: Value,
 }
@@ -35,10 +35,8 @@ pub struct Failure {
 
 impl Readings {
     /// Takes one number. The handle says what it is; the labels are those of its row, in any order.
-    pub fn observe<H: Handle>(&mut self, metric: H, labels: &[(Label, Arc<str>)], value: H::Value) {
-        let metric = metric.metric();
-        let mut labels = labels.to_vec();
-        labels.sort_unstable_by_key(|(label, _)| label.key());
+    pub fn observe<H: Handle>(&mut self, metric: H, labels: impl Into<Labels>, value: H::Value) {
+        let (metric, labels) = (metric.metric(), labels.into());
         debug_assert!(
             labels.iter().all(|(label, _)| {
                 let configured =
@@ -120,6 +118,11 @@ impl Snapshot {
     /// The readings of one metric.
     pub fn of(&self, metric: &Metric) -> &[Reading] {
         self.by_metric.get(metric.index).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many numbers there are.
+    pub fn readings(&self) -> usize {
+        self.by_metric.iter().map(Vec::len).sum()
     }
 
     /// Whether any source gave a number.

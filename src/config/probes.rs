@@ -9,6 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub mod check;
@@ -78,7 +79,7 @@ pub struct Probes {
     pub phases: bool,
     /// What is probed.
     #[serde(deserialize_with = "check::targets")]
-    pub targets: Vec<Target>,
+    pub targets: Vec<Arc<Target>>,
     /// Files with targets, in the format of Prometheus' `file_sd`; the last part may have `*`.
     #[serde(deserialize_with = "files")]
     pub files: Vec<String>,
@@ -133,7 +134,7 @@ impl Probes {
     /// Puts something else in place of what is secret more often than not.
     pub fn hide(&mut self) {
         let templates = self.dns.iter_mut().map(|names| &mut names.target);
-        self.targets.iter_mut().chain(templates).for_each(Target::hide);
+        self.targets.iter_mut().map(Arc::make_mut).chain(templates).for_each(Target::hide);
     }
 
     /// Targets there may be at once.

@@ -86,24 +86,31 @@ fn nanoseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
-/// Adds the distributions of a cycle to the families of its exposition.
-pub fn add_families(families: &mut Vec<MetricFamily>, snapshot: &Snapshot, profile: Profile) {
-    let added = observed(snapshot).filter_map(|(metric, readings)| {
-        let mut family = MetricFamily::default();
-        family.set_name(naming::prometheus(metric, profile)?);
+/// The families that the distributions of a cycle make in its exposition, by name. Each is made when it is asked for: the
+/// samples of thousands of targets take many times the room of what they are made from.
+pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (String, Later<'_>)> {
+    observed(snapshot).filter_map(move |(metric, readings)| {
+        let name = naming::prometheus(metric, profile)?;
+        let known = name.clone();
         let help = match (profile, metric.classic) {
             (Profile::Classic, Some(classic)) => classic.help,
             _ => metric.description,
         };
-        family.set_help(help.to_owned());
-        family.set_field_type(MetricType::HISTOGRAM);
-        let samples = readings.iter().filter_map(|reading| Some(sample(reading, distribution(reading)?)));
-        family.set_metric(samples.collect());
-        Some(family)
-    });
-    families.extend(added);
-    families.sort_by(|left, right| left.name().cmp(right.name()));
+        let make = move || {
+            let mut family = MetricFamily::default();
+            family.set_name(known);
+            family.set_help(help.to_owned());
+            family.set_field_type(MetricType::HISTOGRAM);
+            let samples = readings.iter().filter_map(|reading| Some(sample(reading, distribution(reading)?)));
+            family.set_metric(samples.collect());
+            family
+        };
+        Some((name, Box::new(make) as Later<'_>))
+    })
 }
+
+/// A family that is still to be made.
+pub type Later<'a> = Box<dyn FnOnce() -> MetricFamily + 'a>;
 
 fn sample(reading: &Reading, distribution: &Distribution) -> proto::Metric {
     let mut labels: Vec<proto::LabelPair> = reading

@@ -120,10 +120,14 @@ pub fn start(
 
 impl PushMetricExporter for Exporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let request = distributions::request(metrics, &self.cycle.last());
+        let snapshot = self.cycle.finish();
+        let request = distributions::request(metrics, &snapshot);
+        let readings = snapshot.readings();
+        drop(snapshot);
         let sender = Arc::clone(&self.sender);
         // The reader's thread is outside the runtime that the connection lives in.
         let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
+        super::give_memory_back(readings);
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),

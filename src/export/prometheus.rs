@@ -1,14 +1,16 @@
 //! The pull side: the text that Prometheus scrapes.
 
-use super::{Reader, Shared, distributions};
+use super::distributions::{self, Later};
+use super::{Reader, Shared};
 use crate::metric::naming::Profile;
+use crate::reading::Snapshot;
 use crate::source::chain;
 use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::proto::{Metric, MetricFamily};
 use prometheus::{Registry, TextEncoder};
 use std::cmp::Ordering;
 use std::fmt::Write;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The reader that a scrape drives.
 pub struct Pull {
@@ -39,12 +41,28 @@ impl Pull {
 
     /// Runs one cycle and renders it. Blocks for as long as the sources take.
     pub fn scrape(&self) -> Scrape {
+        let (scrape, snapshot) = self.cycle();
+        let readings = snapshot.readings();
+        drop(snapshot);
+        super::give_memory_back(readings);
+        scrape
+    }
+
+    /// The same, with the snapshot of the cycle.
+    pub fn cycle(&self) -> (Scrape, Arc<Snapshot>) {
         let _one_at_a_time = self.scraping.lock();
-        let mut families = self.registry.gather();
-        let snapshot = self.reader.cycle.last();
-        distributions::add_families(&mut families, &snapshot, self.profile);
+        let families = self.registry.gather();
+        let snapshot = self.reader.cycle.finish();
+        (self.exposition(families, &snapshot), snapshot)
+    }
+
+    fn exposition(&self, families: Vec<MetricFamily>, snapshot: &Snapshot) -> Scrape {
         if snapshot.has_readings() {
-            match render(&mut families) {
+            let gathered = families.into_iter().map(|family| {
+                let name = family.name().to_owned();
+                (name, Box::new(move || family) as Later<'_>)
+            });
+            match render(gathered.chain(distributions::families(snapshot, self.profile)).collect()) {
                 // The classic names are few: what was read may have none of them.
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => return Scrape::Exposition(text),
@@ -75,11 +93,6 @@ impl Pull {
         }
         Scrape::Nothing(why)
     }
-
-    /// The reader behind it.
-    pub fn reader(&self) -> &Reader {
-        &self.reader
-    }
 }
 
 fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter, String> {
@@ -93,12 +106,17 @@ fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter,
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Renders families, the samples of each in the order of their labels, numbers among them by their value.
-pub fn render(families: &mut [MetricFamily]) -> prometheus::Result<String> {
-    for family in families.iter_mut() {
+/// Renders families in the order of their names, the samples of each in the order of their labels, numbers among them by
+/// their value. One family at a time is there as samples.
+fn render(mut families: Vec<(String, Later<'_>)>) -> prometheus::Result<String> {
+    families.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let mut text = String::new();
+    for (_, make) in families {
+        let mut family = make();
         family.mut_metric().sort_by(by_labels);
+        TextEncoder::new().encode_utf8(&[family], &mut text)?;
     }
-    TextEncoder::new().encode_to_string(families)
+    Ok(text)
 }
 
 fn by_labels(left: &Metric, right: &Metric) -> Ordering {

@@ -53,17 +53,18 @@ impl MetricReader for Manual {
 pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String, Arc<Snapshot>), String> {
     if format == Format::Prometheus {
         let pull = Pull::new(shared, profile)?;
-        let text = match pull.scrape() {
+        let (scrape, snapshot) = pull.cycle();
+        let text = match scrape {
             Scrape::Exposition(text) => text,
             Scrape::Nothing(_) => String::new(), // the log has said why
         };
-        return Ok((text, pull.reader().cycle.last()));
+        return Ok((text, snapshot));
     }
     let manual = Manual(Arc::new(ManualReader::builder().build()));
     let reader = Reader::new(shared, shared.cycle(), manual.clone(), Profile::Otel, false);
     let mut metrics = ResourceMetrics::default();
     manual.collect(&mut metrics).map_err(|error| error.to_string())?;
-    let snapshot = reader.cycle.last();
+    let snapshot = reader.cycle.finish();
     let text = match format {
         Format::OtlpJson => json(&metrics, &snapshot)?,
         _ => table(&snapshot),
@@ -126,7 +127,7 @@ impl PushMetricExporter for Console {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         use std::io::Write;
         let failed = |error: &dyn std::fmt::Display| OTelSdkError::InternalFailure(error.to_string());
-        let request = distributions::request(metrics, &self.cycle.last());
+        let request = distributions::request(metrics, &self.cycle.finish());
         let line = serde_json::to_string(&request).map_err(|error| failed(&error))?;
         writeln!(std::io::stdout().lock(), "{line}").map_err(|error| failed(&error))
     }

@@ -7,8 +7,7 @@
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::Config;
 use crate::config::Probes as Settings;
-use crate::metric::label::Label;
-use crate::metric::table as metrics;
+use crate::metric::{Labels, table as metrics};
 use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::timeouts;
@@ -100,7 +99,8 @@ fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
         // The template stands the test with a host and a port that it would be given.
         let service = resolve::message::Answer::Service { host: "host.invalid".to_owned(), port: 1 };
         let example = discovery::dns::target(&names.target, names.record, "name", service);
-        Target::new(&example, settings).map_err(|why| wrong(format!("sources.probes.dns: {why}")))?;
+        Target::new(&Arc::new(example), settings)
+            .map_err(|why| wrong(format!("sources.probes.dns: {why}")))?;
     }
     let common = Common {
         settings: settings.clone(),
@@ -118,11 +118,11 @@ impl Source for Probes {
         let registry = &self.common.registry;
         let now = SystemTime::now();
         let entries = registry.entries();
-        let mut classic: HashSet<&[(Label, Arc<str>)]> = HashSet::new();
+        let mut classic: HashSet<&Labels> = HashSet::new();
         for entry in &entries {
             let states = entry.states();
             for state in &*states {
-                state.observe(&entry.target, now, out);
+                state.observe(now, out);
             }
             // Half up is not up.
             let up =

@@ -197,6 +197,17 @@ pub fn usage() -> Option<Usage> {
     Some(Usage { user, system, resident: resident * page })
 }
 
+/// Gives memory that is free back to the system. The allocator of glibc keeps what was allocated in small pieces, which
+/// after a collection of thousands of series is most of it; others give it back by themselves.
+#[allow(unsafe_code, reason = "a function of the C library that no safe wrapper offers")]
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the function takes no pointer and may be called by any thread at any time (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// CPU time of all threads of this process, in user mode and in the kernel. `/proc/self/stat` has it too, in hundredths
 /// of a second and at twenty times the price.
 #[allow(unsafe_code, reason = "a system call that no safe wrapper offers")]

@@ -10,6 +10,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A target whose keys go together.
 struct Checked(Target);
@@ -23,7 +24,7 @@ impl<'de> Deserialize<'de> for Checked {
 }
 
 /// `sources.probes.targets`
-pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Target>, D::Error> {
+pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Target>>, D::Error> {
     let targets: Vec<Checked> = values::section(deserializer)?;
     if targets.len() > super::TARGETS {
         return Err(D::Error::custom(format!("at most {} can be probed", super::TARGETS)));
@@ -35,7 +36,7 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
             twice.name
         )));
     }
-    Ok(targets.into_iter().map(|Checked(target)| target).collect())
+    Ok(targets.into_iter().map(|Checked(target)| Arc::new(target)).collect())
 }
 
 /// The series of targets, so that no two have the same.

@@ -96,7 +96,7 @@ impl Files {
         }
         let json = path.extension().is_some_and(|end| end == "json");
         let targets = file_sd::read(&text, json).and_then(|targets| {
-            let ready = targets.iter().map(|target| Target::new(target, &common.settings));
+            let ready = targets.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
             ready.collect::<Result<Vec<Target>, String>>()
         });
         match targets {

@@ -87,7 +87,7 @@ impl Pages {
             asked.patience.map(|patience| patience.saturating_sub(OFFSET)).filter(|left| !left.is_zero());
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
         wanted.timeout = most;
-        let target = Target::new(&wanted, settings).map_err(bad)?;
+        let target = Target::new(&Arc::new(wanted), settings).map_err(bad)?;
         Ok(Wanted { target, debug: query.debug })
     }
 

@@ -37,6 +37,8 @@ impl Entry {
     pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
         let mut states = self.states();
         let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
+            // As a rule there is no second one, and a vector that grows by itself makes room for four.
+            states.reserve_exact(1);
             states.push(State::new(address));
             states.len() - 1
         });
@@ -143,6 +145,7 @@ impl Registry {
                     now.insert(key, old);
                 }
                 old => {
+                    // Its labels are part of what it is told by, so that those of its series stay right.
                     let states =
                         old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
                     change.removed.extend(old);

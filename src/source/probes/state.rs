@@ -4,15 +4,16 @@ use super::attempt::Run;
 use super::target::Target;
 use crate::config::Probes;
 use crate::config::probes::Family;
-use crate::metric::distribution::Distribution;
-use crate::metric::label::{Label, Outcome, Phase, ProbeError};
-use crate::metric::table as metrics;
-use crate::metric::{Handle, Histogram};
+use crate::metric::label::{Label, Outcome};
+use crate::metric::{Labels, table as metrics};
 use crate::reading::Readings;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tally::Tally;
+
+pub mod tally;
 
 /// What is known of a target, or of one address of it.
 #[derive(Debug)]
@@ -67,32 +68,6 @@ impl Past {
     }
 }
 
-/// What was counted, by family of the address.
-#[derive(Debug)]
-struct Tally {
-    family: Option<Family>,
-    durations: Vec<(Option<ProbeError>, Arc<Distribution>)>,
-    phases: Vec<(Phase, Arc<Distribution>)>,
-    round_trips: Option<Arc<Distribution>>,
-    runs: [u64; 3],
-}
-
-/// The bounds of a row's buckets, shared by all its distributions.
-struct Bounds {
-    durations: Arc<[f64]>,
-    phases: Arc<[f64]>,
-    round_trips: Arc<[f64]>,
-}
-
-static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
-    let of = |row: Histogram| row.metric().boundaries.into();
-    Bounds {
-        durations: of(metrics::PROBE_DURATION),
-        phases: of(metrics::PROBE_PHASE_DURATION),
-        round_trips: of(metrics::PROBE_ICMP_RTT),
-    }
-});
-
 impl State {
     /// Before the first probe.
     pub fn new(address: Option<IpAddr>) -> Self {
@@ -135,9 +110,12 @@ impl State {
         self.loss = run.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
             1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
         });
-        self.count(&run, outcome, settings.phases);
+        self.count(target, &run, outcome, settings.phases);
         let history = settings.history;
         if history > 0 {
+            if self.history.capacity() == 0 {
+                self.history.reserve_exact(history);
+            }
             while self.history.len() >= history {
                 self.history.pop_front();
             }
@@ -167,11 +145,12 @@ impl State {
         }
     }
 
-    fn count(&mut self, run: &Run, outcome: Outcome, phases: bool) {
+    fn count(&mut self, target: &Target, run: &Run, outcome: Outcome, phases: bool) {
         let family = self.family;
         let place = self.tallies.iter().position(|tally| tally.family == family);
         let place = place.unwrap_or_else(|| {
-            self.tallies.push(Tally::new(family));
+            self.tallies.reserve_exact(1);
+            self.tallies.push(Tally::new(family, self.labels(target, family)));
             self.tallies.len() - 1
         });
         if let Some(tally) = self.tallies.get_mut(place) {
@@ -180,30 +159,31 @@ impl State {
     }
 
     /// Observes it all.
-    pub fn observe(&self, target: &Target, now: SystemTime, out: &mut Readings) {
-        let (Some(up), Some(first)) = (self.up, self.first) else { return };
-        let labels = self.labels(target, self.family);
-        out.observe(metrics::PROBE_UP, &labels, u64::from(up));
-        out.observe(metrics::PROBE_STATE_CHANGES, &labels, self.changes);
+    pub fn observe(&self, now: SystemTime, out: &mut Readings) {
+        let tally = self.tallies.iter().find(|tally| tally.family == self.family);
+        let (Some(up), Some(first), Some(tally)) = (self.up, self.first, tally) else { return };
+        let labels = &tally.labels;
+        out.observe(metrics::PROBE_UP, labels, u64::from(up));
+        out.observe(metrics::PROBE_STATE_CHANGES, labels, self.changes);
         if let Some(at) = self.last_success {
-            out.observe(metrics::PROBE_LAST_SUCCESS_TIME, &labels, seconds(at));
+            out.observe(metrics::PROBE_LAST_SUCCESS_TIME, labels, seconds(at));
         }
         if let Some(at) = self.last_change {
-            out.observe(metrics::PROBE_LAST_CHANGE_TIME, &labels, seconds(at));
+            out.observe(metrics::PROBE_LAST_CHANGE_TIME, labels, seconds(at));
         }
-        out.observe(metrics::PROBE_AVAILABILITY, &labels, self.availability(up, first, now));
+        out.observe(metrics::PROBE_AVAILABILITY, labels, self.availability(up, first, now));
         if let Some(expiry) = self.expiry {
             #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
-            out.observe(metrics::PROBE_TLS_CERTIFICATE_EXPIRY, &labels, expiry as f64);
+            out.observe(metrics::PROBE_TLS_CERTIFICATE_EXPIRY, labels, expiry as f64);
         }
         if let Some(status) = self.status {
-            out.observe(metrics::PROBE_HTTP_STATUS, &labels, status.into());
+            out.observe(metrics::PROBE_HTTP_STATUS, labels, status.into());
         }
         if let Some(loss) = self.loss {
-            out.observe(metrics::PROBE_ICMP_LOSS, &labels, loss);
+            out.observe(metrics::PROBE_ICMP_LOSS, labels, loss);
         }
         for tally in &self.tallies {
-            tally.observe(&self.labels(target, tally.family), out);
+            tally.observe(out);
         }
     }
 
@@ -218,78 +198,12 @@ impl State {
         }
     }
 
-    fn labels(&self, target: &Target, family: Option<Family>) -> Vec<(Label, Arc<str>)> {
-        let mut labels = Vec::with_capacity(target.labels.len() + 3);
-        labels.extend(target.labels.iter().cloned());
+    fn labels(&self, target: &Target, family: Option<Family>) -> Labels {
+        let mut labels = Vec::with_capacity(target.labels.len() + 2);
+        labels.extend_from_slice(&target.labels);
         labels.extend(family.map(|family| (Label::NetworkType, word(family))));
         labels.extend(self.address.map(|address| (Label::ProbePeer, address.to_string().into())));
-        labels
-    }
-}
-
-impl Tally {
-    fn new(family: Option<Family>) -> Self {
-        Self { family, durations: Vec::new(), phases: Vec::new(), round_trips: None, runs: [0; 3] }
-    }
-
-    fn take(&mut self, run: &Run, outcome: Outcome, phases: bool) {
-        if let Some(count) = self.runs.get_mut(outcome as usize) {
-            *count += 1;
-        }
-        let error = run.fault.as_ref().map(|fault| fault.error);
-        record(&mut self.durations, error, &BOUNDS.durations, run.took);
-        for (phase, took) in run.phases.iter().filter(|_| phases) {
-            record(&mut self.phases, *phase, &BOUNDS.phases, *took);
-        }
-        for round_trip in run.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
-            let all = self
-                .round_trips
-                .get_or_insert_with(|| Arc::new(Distribution::new(Arc::clone(&BOUNDS.round_trips))));
-            Arc::make_mut(all).record(round_trip.as_secs_f64());
-        }
-    }
-
-    fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
-        let with = |label: Label, value: Arc<str>| {
-            let mut labels = labels.to_vec();
-            labels.push((label, value));
-            labels
-        };
-        for (error, durations) in &self.durations {
-            let durations = Arc::clone(durations);
-            match error {
-                None => out.observe(metrics::PROBE_DURATION, labels, durations),
-                Some(error) => {
-                    let labels = with(Label::ProbeError, error.word().into());
-                    out.observe(metrics::PROBE_DURATION, &labels, durations);
-                }
-            }
-        }
-        for (phase, durations) in &self.phases {
-            let labels = with(Label::Phase, phase.word().into());
-            out.observe(metrics::PROBE_PHASE_DURATION, &labels, Arc::clone(durations));
-        }
-        if let Some(round_trips) = &self.round_trips {
-            out.observe(metrics::PROBE_ICMP_RTT, labels, Arc::clone(round_trips));
-        }
-        for (outcome, count) in Outcome::ALL.iter().zip(self.runs) {
-            // Silence is a thing of datagrams; where there has been none there is no series for it.
-            if count > 0 || *outcome != Outcome::NoAnswer {
-                out.observe(metrics::PROBE_RUNS, &with(Label::Outcome, outcome.word().into()), count);
-            }
-        }
-    }
-}
-
-fn record<K: PartialEq>(all: &mut Vec<(K, Arc<Distribution>)>, key: K, bounds: &Arc<[f64]>, took: Duration) {
-    let place = all.iter().position(|(known, _)| *known == key);
-    let place = place.unwrap_or_else(|| {
-        all.push((key, Arc::new(Distribution::new(Arc::clone(bounds)))));
-        all.len() - 1
-    });
-    if let Some((_, distribution)) = all.get_mut(place) {
-        // What the last cycle holds is left as it was.
-        Arc::make_mut(distribution).record(took.as_secs_f64());
+        Labels::new(labels)
     }
 }
 

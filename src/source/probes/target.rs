@@ -8,6 +8,7 @@ use crate::config::Probes;
 use crate::config::network::Network;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{Close, Family, Target as Settings};
+use crate::metric::Labels;
 use crate::metric::label::key::KEYS;
 use crate::metric::label::{ConfiguredKey, Label, ProbeError};
 use std::net::IpAddr;
@@ -21,11 +22,11 @@ const ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub struct Target {
     /// As it was configured.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Attributes of its series that never change.
-    pub labels: Vec<(Label, Arc<str>)>,
+    pub labels: Labels,
     /// Those of the `classic` profile.
-    pub classic: Vec<(Label, Arc<str>)>,
+    pub classic: Labels,
     /// How often it is probed.
     pub interval: Duration,
     /// How long one probe may take.
@@ -46,7 +47,7 @@ pub struct Target {
 
 impl Target {
     /// Makes it ready; the error says in words what is wrong with it.
-    pub fn new(settings: &Settings, common: &Probes) -> Result<Self, String> {
+    pub fn new(settings: &Arc<Settings>, common: &Probes) -> Result<Self, String> {
         settings.check()?;
         let (host, port) = settings.place();
         let literal = host.parse::<IpAddr>().ok();
@@ -77,7 +78,7 @@ impl Target {
             family: family.filter(|_| settings.kind.protocol() != Protocol::Unix),
             origin,
             work,
-            settings: settings.clone(),
+            settings: Arc::clone(settings),
         })
     }
 
@@ -133,7 +134,7 @@ impl Target {
     }
 }
 
-fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Vec<(Label, Arc<str>)>, String> {
+fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, String> {
     let mut labels: Vec<(Label, Arc<str>)> =
         vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ProbeServer, host.into())];
     labels.extend(port.map(|port| (Label::ProbePort, port.to_string().into())));
@@ -144,20 +145,20 @@ fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Vec<(Lab
         })?;
         labels.push((Label::Configured(known), value.as_str().into()));
     }
-    Ok(labels)
+    Ok(Labels::new(labels))
 }
 
 /// As connection-status-exporter has them: what was configured, word for word.
-fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Vec<(Label, Arc<str>)> {
+fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Labels {
     let (host, port) = match settings.kind.protocol() {
         Protocol::Unix if settings.path.is_empty() => (settings.host.as_str(), settings.port),
         Protocol::Icmp => (host, settings.port),
         _ => (host, port),
     };
-    vec![
+    Labels::new(vec![
         (Label::ClassicHost, host.into()),
         (Label::ClassicName, settings.name.as_str().into()),
         (Label::ClassicPort, port.map_or_else(String::new, |port| port.to_string()).into()),
         (Label::ClassicProtocol, settings.kind.word().into()),
-    ]
+    ])
 }

@@ -10,8 +10,7 @@ use super::listen::Direction;
 use super::peers::Peers;
 use super::total::Totals;
 use crate::config::sockets::GroupBy;
-use crate::metric::Label;
-use crate::metric::label;
+use crate::metric::{Label, Labels, label};
 use crate::timeouts;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -151,7 +150,7 @@ impl Values {
 pub struct Group {
     code: Code,
     /// Its attributes.
-    pub labels: Vec<(Label, Arc<str>)>,
+    pub labels: Labels,
     /// Its numbers.
     pub totals: Totals,
     /// Sockets that are in it.
@@ -290,6 +289,7 @@ impl Groups {
         self.next = self.next.wrapping_add(1);
         self.numbers.insert(code, number);
         let totals = Totals::default();
+        let labels = Labels::new(labels);
         self.all.insert(number, Group { code, labels, totals, sockets: 0, touched: now, observed: false });
         number
     }

@@ -4,7 +4,7 @@ use super::tcp_info::TcpInfo;
 use crate::metric::distribution::Distribution;
 use crate::metric::label::{Event, Label, Limited};
 use crate::metric::table as metrics;
-use crate::metric::{Handle, Histogram};
+use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
 use std::sync::Arc;
 
@@ -232,7 +232,7 @@ impl Totals {
     }
 
     /// Observes all of it.
-    pub fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
+    pub fn observe(&self, labels: &Labels, out: &mut Readings) {
         if self.has_connections {
             self.observe_connections(labels, out);
         }
@@ -248,15 +248,11 @@ impl Totals {
         }
     }
 
-    fn observe_connections(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
-        let with = |label: Label, value: &str| {
-            let mut labels = labels.to_vec();
-            labels.push((label, value.into()));
-            labels
-        };
+    fn observe_connections(&self, labels: &Labels, out: &mut Readings) {
+        let with = |label: Label, value: &str| labels.with(label, value);
         out.observe(metrics::TCP_CONNECTION_COUNT, labels, self.open);
         for event in Event::ALL {
-            out.observe(metrics::TCP_CONNECTIONS, &with(Label::Event, event.word()), self.noted(*event));
+            out.observe(metrics::TCP_CONNECTIONS, with(Label::Event, event.word()), self.noted(*event));
         }
         out.observe(metrics::TCP_RETRANSMITS, labels, self.retransmits);
         let (transmit, receive) = (with(Label::IoDirection, "transmit"), with(Label::IoDirection, "receive"));
@@ -273,7 +269,7 @@ impl Totals {
             let limited =
                 [(Limited::ReceiveWindow, self.rwnd_limited), (Limited::SendBuffer, self.sndbuf_limited)];
             for (by, time) in limited {
-                out.observe(metrics::TCP_LIMITED_TIME, &with(Label::Limited, by.word()), seconds(time));
+                out.observe(metrics::TCP_LIMITED_TIME, with(Label::Limited, by.word()), seconds(time));
             }
         }
         if let Some(distributions) = &self.distributions {

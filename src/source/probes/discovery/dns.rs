@@ -7,6 +7,7 @@ use crate::source::probes::origin::Origin;
 use crate::source::probes::registry::Change;
 use crate::source::probes::resolve::message::Answer;
 use crate::source::probes::runner::Common;
+use std::sync::Arc;
 
 /// Looks one name of `sources.probes.dns` up; `None` where nothing has changed, or nobody answered: then the targets it
 /// stood for stay.
@@ -35,7 +36,7 @@ pub async fn look(common: &Common, index: usize, name: &str) -> Option<Change> {
     settings.sort_by_key(Settings::identity);
     settings.dedup_by_key(|target| target.identity());
     let targets: Result<Vec<Target>, String> =
-        settings.iter().map(|settings| Target::new(settings, &common.settings)).collect();
+        settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect();
     match targets {
         Ok(targets) => Some(common.registry.set(&group, targets)),
         Err(why) => {

@@ -1,0 +1,126 @@
+//! What was counted of a target over one family of addresses, with the labels of every series (pure).
+
+use crate::config::probes::Family;
+use crate::metric::distribution::Distribution;
+use crate::metric::label::{Label, Outcome, Phase, ProbeError};
+use crate::metric::table as metrics;
+use crate::metric::{Handle, Histogram, Labels};
+use crate::reading::Readings;
+use crate::source::probes::attempt::Run;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// What was counted.
+#[derive(Debug)]
+pub struct Tally {
+    /// Family of the address; `None` where none was known, and for a socket of this machine.
+    pub family: Option<Family>,
+    /// Labels of the target and of the family.
+    pub labels: Labels,
+    durations: Vec<Kept<Option<ProbeError>>>,
+    phases: Vec<Kept<Phase>>,
+    round_trips: Option<Arc<Distribution>>,
+    /// Success and failure from the beginning; silence, a thing of datagrams, once there has been some.
+    runs: Vec<(Outcome, Labels, u64)>,
+}
+
+/// A series of durations.
+#[derive(Debug)]
+struct Kept<K> {
+    key: K,
+    labels: Labels,
+    all: Arc<Distribution>,
+}
+
+/// The bounds of a row's buckets, shared by all its distributions.
+struct Bounds {
+    durations: Arc<[f64]>,
+    phases: Arc<[f64]>,
+    round_trips: Arc<[f64]>,
+}
+
+static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
+    let of = |row: Histogram| row.metric().boundaries.into();
+    Bounds {
+        durations: of(metrics::PROBE_DURATION),
+        phases: of(metrics::PROBE_PHASE_DURATION),
+        round_trips: of(metrics::PROBE_ICMP_RTT),
+    }
+});
+
+impl Tally {
+    /// Nothing counted yet.
+    pub fn new(family: Option<Family>, labels: Labels) -> Self {
+        let runs =
+            [Outcome::Success, Outcome::Failure].map(|outcome| (outcome, by_outcome(&labels, outcome), 0));
+        let runs = runs.into();
+        Self { family, labels, durations: Vec::new(), phases: Vec::new(), round_trips: None, runs }
+    }
+
+    /// Counts a probe.
+    pub fn take(&mut self, run: &Run, outcome: Outcome, phases: bool) {
+        let labels = &self.labels;
+        match self.runs.iter_mut().find(|(known, ..)| *known == outcome) {
+            Some((.., count)) => *count += 1,
+            None => self.runs.push((outcome, by_outcome(labels, outcome), 1)),
+        }
+        let error = run.fault.as_ref().map(|fault| fault.error);
+        record(&mut self.durations, error, || by_error(labels, error), &BOUNDS.durations, run.took);
+        for (phase, took) in run.phases.iter().filter(|_| phases) {
+            record(&mut self.phases, *phase, || by_phase(labels, *phase), &BOUNDS.phases, *took);
+        }
+        for round_trip in run.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
+            let all = self
+                .round_trips
+                .get_or_insert_with(|| Arc::new(Distribution::new(Arc::clone(&BOUNDS.round_trips))));
+            Arc::make_mut(all).record(round_trip.as_secs_f64());
+        }
+    }
+
+    /// Observes it all.
+    pub fn observe(&self, out: &mut Readings) {
+        for kept in &self.durations {
+            out.observe(metrics::PROBE_DURATION, &kept.labels, Arc::clone(&kept.all));
+        }
+        for kept in &self.phases {
+            out.observe(metrics::PROBE_PHASE_DURATION, &kept.labels, Arc::clone(&kept.all));
+        }
+        if let Some(round_trips) = &self.round_trips {
+            out.observe(metrics::PROBE_ICMP_RTT, &self.labels, Arc::clone(round_trips));
+        }
+        for (_, labels, count) in &self.runs {
+            out.observe(metrics::PROBE_RUNS, labels, *count);
+        }
+    }
+}
+
+fn by_error(labels: &Labels, error: Option<ProbeError>) -> Labels {
+    error.map_or_else(|| labels.clone(), |error| labels.with(Label::ProbeError, error.word()))
+}
+
+fn by_phase(labels: &Labels, phase: Phase) -> Labels {
+    labels.with(Label::Phase, phase.word())
+}
+
+fn by_outcome(labels: &Labels, outcome: Outcome) -> Labels {
+    labels.with(Label::Outcome, outcome.word())
+}
+
+fn record<K: PartialEq>(
+    series: &mut Vec<Kept<K>>,
+    key: K,
+    labels: impl FnOnce() -> Labels,
+    bounds: &Arc<[f64]>,
+    took: Duration,
+) {
+    let place = series.iter().position(|kept| kept.key == key);
+    let place = place.unwrap_or_else(|| {
+        series.reserve_exact(1);
+        series.push(Kept { key, labels: labels(), all: Arc::new(Distribution::new(Arc::clone(bounds))) });
+        series.len() - 1
+    });
+    if let Some(kept) = series.get_mut(place) {
+        // What the last cycle holds is left as it was.
+        Arc::make_mut(&mut kept.all).record(took.as_secs_f64());
+    }
+}
