@@ -105,7 +105,7 @@ impl Default for Probes {
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(5),
             jitter: 0.05,
-            concurrency: 1000,
+            concurrency: 2000,
             limit: 10_000,
             failures_before_down: 1,
             successes_before_up: 1,

@@ -29,16 +29,14 @@ fn the_agent_scrapes_as_the_old_exporter_does_and_says_why() {
     );
     let (_agent, address, _dir) = agent(&namespace, &probes);
     let page = |path: &str| namespace.inside(|| get(address, path));
-    eventually("both were probed", || {
-        let (_, text) = page("/metrics");
-        text.contains("probe_up{") && text.contains("error_type=\"connection_refused\"")
-    });
-    let (_, text) = page("/metrics");
     let good = format!(
         "probe_up{{network_transport=\"tcp\",network_type=\"ipv4\",probe_name=\"good\",server_address=\"127.0.0.1\",\
          server_port=\"{port}\",site=\"north\"}}"
     );
-    assert_eq!(sample(&text, &good), Some(1.0), "{text}");
+    eventually("both were probed", || {
+        let (_, text) = page("/metrics");
+        sample(&text, &good) == Some(1.0) && text.contains("error_type=\"connection_refused\"")
+    });
     let (status, text) = page("/probes");
     assert_eq!(status, 200);
     let lines: Vec<&str> = text.lines().collect();

@@ -86,6 +86,31 @@ fn a_target_that_is_gone_leaves_its_place_to_the_next() {
     assert_eq!(schedule.begin(second * 9), None, "what was removed does not come back");
 }
 
+#[test]
+fn a_target_of_many_addresses_takes_as_many_places_and_does_not_wait_for_ever() {
+    let mut schedule = Schedule::new(20);
+    let second = Duration::from_secs(1);
+    let add = |schedule: &mut Schedule| schedule.add(Duration::ZERO, second, Duration::ZERO, Duration::ZERO);
+    let wide: Vec<Id> = (0..4).map(|_| add(&mut schedule)).collect();
+    for id in &wide {
+        schedule.takes(*id, 16);
+    }
+    // Nothing is known of them yet, so that three quarters of the places are theirs; each takes a quarter, and not 16.
+    assert_eq!(std::iter::from_fn(|| schedule.begin(Duration::ZERO)).count(), 3);
+    assert_eq!(schedule.running(), 15);
+    schedule.end(wide[0], second / 2, Trust::Quick);
+    schedule.takes(wide[0], 2);
+    schedule.takes(wide[1], 2); // running: what it holds is given back as it was taken
+    assert_eq!(schedule.running(), 10);
+    assert!(schedule.begin(second / 2).is_some(), "the fourth");
+    for id in &wide[1..] {
+        schedule.end(*id, second / 2, Trust::Quick);
+    }
+    assert_eq!(schedule.running(), 0);
+    assert_eq!(std::iter::from_fn(|| schedule.begin(second)).count(), 4);
+    assert_eq!(schedule.running(), 17, "two, and three times five");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 

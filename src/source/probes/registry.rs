@@ -90,7 +90,8 @@ impl Groups {
 /// All targets.
 #[derive(Debug)]
 pub struct Registry {
-    limit: usize,
+    /// Targets there may be.
+    pub limit: usize,
     groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
     /// Groups that could not be had as they are now, and why.

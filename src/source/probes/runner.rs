@@ -6,6 +6,7 @@
 use super::registry::{Change, Entry, Registry};
 use super::resolve::Resolver;
 use super::schedule::{Id, Schedule, Trust};
+use super::target::ADDRESSES;
 use crate::config::Probes;
 use crate::stop::Stop;
 use std::collections::HashMap;
@@ -37,9 +38,12 @@ pub struct Runner {
 }
 
 /// A probe has ended.
+#[derive(Debug, Clone, Copy)]
 struct Ended {
     id: Id,
     trust: Trust,
+    /// Places that its next turn takes.
+    places: usize,
 }
 
 impl Runner {
@@ -76,7 +80,7 @@ impl Runner {
 /// Lets every probe begin at its turn, until nobody can bring targets any more.
 async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>) {
     let epoch = Instant::now();
-    let limit = descriptors(common.settings.concurrency);
+    let limit = descriptors(common.settings.concurrency.min(common.registry.limit * ADDRESSES));
     let mut schedule = Schedule::new(limit);
     let mut entries: HashMap<Id, Arc<Entry>> = HashMap::new();
     let mut places: HashMap<u64, Id> = HashMap::new();
@@ -88,7 +92,8 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 let (common, entry, sender) = (Arc::clone(common), Arc::clone(entry), sender.clone());
                 common.registry.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
-                    let done = Done { id: begin.id, trust: Trust::Slow, sender, common: Arc::clone(&common) };
+                    let ended = Ended { id: begin.id, trust: Trust::Slow, places: 1 };
+                    let done = Done { ended, sender, common: Arc::clone(&common) };
                     probe(&common, &entry, done).await;
                 });
             }
@@ -101,8 +106,9 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
             }
         };
         tokio::select! {
-            Some(Ended { id, trust }) = ended.recv() => {
+            Some(Ended { id, trust, places }) = ended.recv() => {
                 schedule.end(id, epoch.elapsed(), trust);
+                schedule.takes(id, places);
             }
             change = inbox.recv() => {
                 let Some(change) = change else { return };
@@ -116,6 +122,9 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                     let spread = if common.settings.at_once { Duration::ZERO } else { interval.min(SPREAD * count) };
                     let jitter = interval.mul_f64(common.settings.jitter);
                     let id = schedule.add(epoch.elapsed(), interval, jitter, spread);
+                    if entry.target.settings.all {
+                        schedule.takes(id, ADDRESSES);
+                    }
                     places.insert(entry.number, id);
                     entries.insert(id, entry);
                 }
@@ -127,8 +136,7 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
 
 /// Gives the place back, however the probe ends.
 struct Done {
-    id: Id,
-    trust: Trust,
+    ended: Ended,
     sender: mpsc::UnboundedSender<Ended>,
     common: Arc<Common>,
 }
@@ -136,7 +144,7 @@ struct Done {
 impl Drop for Done {
     fn drop(&mut self) {
         self.common.registry.running.fetch_sub(1, Ordering::Relaxed);
-        let _stopped = self.sender.send(Ended { id: self.id, trust: self.trust });
+        let _stopped = self.sender.send(self.ended);
     }
 }
 
@@ -146,7 +154,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
     let quick = |took: Duration| if took * 2 < target.timeout { Trust::Quick } else { Trust::Slow };
     if !target.settings.all {
         let run = target.attempt(&common.resolver, None, None, false).finish().await;
-        done.trust = quick(run.took);
+        done.ended.trust = quick(run.took);
         entry.take(None, run, &common.settings);
         return;
     }
@@ -154,6 +162,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
     match target.addresses(&common.resolver, &entry.addresses()).await {
         Ok(addresses) => {
             entry.keep(&addresses);
+            done.ended.places = addresses.len();
             // One after the other would take as many times as long; they hold one place together.
             let mut runs = Vec::with_capacity(addresses.len());
             let spent = began.elapsed();
@@ -167,6 +176,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
         }
         Err(fault) => {
             let mut known = entry.addresses();
+            done.ended.places = known.len();
             if known.is_empty() {
                 known.push(None);
             }
@@ -178,7 +188,7 @@ async fn probe(common: &Common, entry: &Entry, mut done: Done) {
             }
         }
     }
-    done.trust = quick(began.elapsed());
+    done.ended.trust = quick(began.elapsed());
 }
 
 /// Waits for all of them.

@@ -1,10 +1,11 @@
 //! When each target's turn is, and who may begin where not everybody can (pure: the time is told, not asked).
 //!
 //! Each target has its own beat, begun at its own moment, so that ten thousand of them do not all begin at once; every
-//! turn comes a little later than the beat, by chance and up to the jitter. At most `limit` probes run at a time, and
-//! the dead, which hold their place until their time is up, may not take the places of the rest: those that ran into
-//! their time limit get no more than half of them, and together with those nothing is known of yet no more than three
-//! quarters. Among those that may begin, whose turn came first begins first, so nobody waits for ever.
+//! turn comes a little later than the beat, by chance and up to the jitter. There are `limit` places, of which a turn takes
+//! one, or one for each address that it probes. The dead, which hold theirs until their time is up, may not take those of
+//! the rest: those that ran into their time limit get no more than half of them, and together with those nothing is known
+//! of yet no more than three quarters. Among those that may begin, whose turn came first begins first, so nobody waits for
+//! ever.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -41,6 +42,8 @@ struct Turn {
     first: Moment,
     at: Moment,
     trust: Trust,
+    /// Places it takes.
+    places: usize,
     running: bool,
     gone: bool,
 }
@@ -74,7 +77,7 @@ impl Id {
 }
 
 impl Schedule {
-    /// Without targets. At most `limit` probes run at a time, at least 2.
+    /// Without targets. At most `limit` places are taken at a time, at least 2.
     pub fn new(limit: usize) -> Self {
         Self {
             turns: Vec::new(),
@@ -89,37 +92,35 @@ impl Schedule {
 
     /// Takes a target in whose beat begins somewhere within `spread` from now.
     pub fn add(&mut self, now: Moment, interval: Duration, jitter: Duration, spread: Duration) -> Id {
-        let interval = interval.max(Duration::from_millis(1));
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.turns.push(Turn {
-                generation: 0,
-                interval,
-                jitter,
-                first: now,
-                at: now,
-                trust: Trust::New,
-                running: false,
-                gone: true,
-            });
-            u32::try_from(self.turns.len() - 1).unwrap_or(u32::MAX)
-        });
-        let id = Id(index);
+        let id = Id(self.free.pop().unwrap_or_else(|| u32::try_from(self.turns.len()).unwrap_or(u32::MAX)));
         let begin = now + self.chance(id, u64::MAX, spread);
-        if let Some(turn) = self.turns.get_mut(id.index()) {
-            let generation = turn.generation;
-            *turn = Turn {
-                generation,
-                interval,
-                jitter,
-                first: begin,
-                at: begin,
-                trust: Trust::New,
-                running: false,
-                gone: false,
-            };
-            self.due.push(Reverse((begin, id, generation)));
+        let generation = self.turns.get(id.index()).map_or(0, |turn| turn.generation);
+        let turn = Turn {
+            generation,
+            interval: interval.max(Duration::from_millis(1)),
+            jitter,
+            first: begin,
+            at: begin,
+            trust: Trust::New,
+            places: 1,
+            running: false,
+            gone: false,
+        };
+        match self.turns.get_mut(id.index()) {
+            Some(free) => *free = turn,
+            None => self.turns.push(turn),
         }
+        self.due.push(Reverse((begin, id, generation)));
         id
+    }
+
+    /// From its next turn on a target takes that many places: one for each of its addresses. More than a quarter of all
+    /// would have it wait for ever.
+    pub fn takes(&mut self, id: Id, places: usize) {
+        let most = (self.limit / 4).max(1);
+        if let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| !turn.running) {
+            turn.places = places.clamp(1, most);
+        }
     }
 
     /// Forgets a target. A probe of it that is running keeps its place until [`Schedule::end`].
@@ -151,34 +152,38 @@ impl Schedule {
                 lane.push_back((at, id, generation));
             }
         }
-        loop {
-            let trust = TRUSTS
-                .into_iter()
-                .filter(|trust| self.has_room(*trust))
-                .filter_map(|trust| Some((self.waiting.get(trust as usize)?.front()?.0, trust)))
-                .min()?
-                .1;
-            let (at, id, generation) = self.waiting.get_mut(trust as usize)?.pop_front()?;
-            let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| turn.generation == generation)
-            else {
-                continue; // removed while it waited
-            };
-            turn.running = true;
-            if let Some(running) = self.running.get_mut(trust as usize) {
-                *running += 1;
+        // Those that were removed while they waited.
+        for lane in &mut self.waiting {
+            while let Some((_, id, generation)) = lane.front()
+                && self.turns.get(id.index()).is_none_or(|turn| turn.generation != *generation)
+            {
+                lane.pop_front();
             }
-            return Some(Begin { id, late: now.saturating_sub(at) });
         }
+        let (_, trust) = TRUSTS
+            .into_iter()
+            .filter_map(|trust| {
+                let (at, id, _) = self.waiting.get(trust as usize)?.front()?;
+                let places = self.turns.get(id.index())?.places;
+                self.has_room(trust, places).then_some((at, trust))
+            })
+            .min()?;
+        let (at, id, _) = self.waiting.get_mut(trust as usize)?.pop_front()?;
+        let turn = self.turns.get_mut(id.index())?;
+        turn.running = true;
+        *self.running.get_mut(trust as usize)? += turn.places;
+        Some(Begin { id, late: now.saturating_sub(at) })
     }
 
-    /// Whether one more of this trust may run: the caps count a trust and those worse than it.
-    fn has_room(&self, trust: Trust) -> bool {
+    /// Whether so many more places of this trust may be taken: the caps count a trust and those worse than it.
+    fn has_room(&self, trust: Trust, places: usize) -> bool {
         let [_, new, slow] = self.running;
-        let all = self.running() < self.limit;
+        let all = self.running() + places <= self.limit;
+        let unsure = new + slow + places <= (self.limit * 3 / 4).max(1);
         match trust {
             Trust::Quick => all,
-            Trust::New => all && new + slow < (self.limit * 3 / 4).max(1),
-            Trust::Slow => all && slow < self.limit / 2 && new + slow < (self.limit * 3 / 4).max(1),
+            Trust::New => all && unsure,
+            Trust::Slow => all && unsure && slow + places <= self.limit / 2,
         }
     }
 
@@ -187,7 +192,7 @@ impl Schedule {
         let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| turn.running) else { return };
         turn.running = false;
         if let Some(running) = self.running.get_mut(turn.trust as usize) {
-            *running -= 1;
+            *running -= turn.places;
         }
         if turn.gone {
             self.free.push(id.0);
@@ -214,7 +219,7 @@ impl Schedule {
         Duration::from_nanos(if most == 0 { 0 } else { chance % most })
     }
 
-    /// Probes that are running.
+    /// Places that are taken.
     pub fn running(&self) -> usize {
         self.running.iter().sum()
     }

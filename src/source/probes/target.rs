@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Addresses of one name that are probed each on its own; more are left out.
-const ADDRESSES: usize = 16;
+pub const ADDRESSES: usize = 16;
 
 /// A target ready to be probed.
 #[derive(Debug)]
