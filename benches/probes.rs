@@ -3,6 +3,9 @@
 //! Starts the agent as it is built for release in a network namespace of its own, where a thread of this process accepts
 //! whatever is connected to, and a packet filter drops the rest. It prints what was measured beside what is aimed at, and
 //! never fails because of a number. `CONNSCOPE_BENCH_SECONDS` sets how long each round is watched; needs root.
+//!
+//! Whether the dead delay the rest is seen from the other side, too: in the last two rounds, without jitter, every
+//! connection to one of the nine thousand that are never dead is held against the beat of its target.
 
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 #![allow(
@@ -15,8 +18,10 @@
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod support;
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::{Agent, Namespace, command, get};
 
@@ -37,15 +42,77 @@ fn main() {
            add rule inet p i tcp dport 1001 drop; flush table inet t"],
     );
     let listener = namespace.inside(|| TcpListener::bind(("0.0.0.0", 1000))).unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(drop));
-    for (holes, phases) in [(0, true), (BLACK_HOLES, true), (BLACK_HOLES, false)] {
+    let arrivals = Arrivals::default();
+    let seen = Arc::clone(&arrivals.0);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let now = Instant::now();
+            if let Ok(address) = stream.local_addr() {
+                seen.lock().unwrap().push((address.ip(), now));
+            }
+        }
+    });
+    let (jitter, none) = (0.05, 0.0);
+    for (holes, phases, jitter) in [
+        (0, true, jitter),
+        (BLACK_HOLES, true, jitter),
+        (BLACK_HOLES, false, jitter),
+        (0, false, none),
+        (BLACK_HOLES, false, none),
+    ] {
         let with = if phases { "with" } else { "without" };
         println!(
-            "\n{TARGETS} targets every {} s, {holes} of them black holes, {with} phases",
+            "\n{TARGETS} targets every {} s, {holes} of them black holes, {with} phases, jitter {jitter}",
             INTERVAL.as_secs()
         );
-        watch(&namespace, holes, phases, watched);
+        watch(&namespace, &arrivals, &Round { holes, phases, jitter }, watched);
     }
+}
+
+/// What is probed, and how.
+struct Round {
+    holes: usize,
+    phases: bool,
+    jitter: f64,
+}
+
+/// Connections as they came: to whom, and when.
+#[derive(Default)]
+struct Arrivals(Arc<Mutex<Vec<(IpAddr, Instant)>>>);
+
+impl Arrivals {
+    /// How much later than the beat of its target each connection came, in milliseconds, ascending. The beat is that of
+    /// the connection which came earliest by it.
+    fn late(&self) -> Vec<f64> {
+        let mut of: HashMap<IpAddr, Vec<Instant>> = HashMap::new();
+        let never_dead = |address: &IpAddr| number(*address).is_some_and(|number| number >= BLACK_HOLES);
+        for (address, at) in self.0.lock().unwrap().drain(..).filter(|(address, _)| never_dead(address)) {
+            of.entry(address).or_default().push(at);
+        }
+        let mut late = Vec::new();
+        for times in of.values() {
+            let interval = INTERVAL.as_secs_f64();
+            let since: Vec<f64> = times.iter().map(|at| (*at - times[0]).as_secs_f64()).collect();
+            let off: Vec<f64> =
+                since.iter().map(|since| since - (since / interval).round() * interval).collect();
+            let earliest = off.iter().copied().fold(f64::INFINITY, f64::min);
+            late.extend(off.iter().map(|off| (off - earliest) * 1e3));
+        }
+        late.sort_by(f64::total_cmp);
+        late
+    }
+}
+
+/// Address of a target.
+fn address(number: usize) -> String {
+    format!("127.1.{}.{}", number / 250 + 1, number % 250 + 1)
+}
+
+/// Number of the target at an address.
+fn number(address: IpAddr) -> Option<usize> {
+    let IpAddr::V4(address) = address else { return None };
+    let [_, _, high, low] = address.octets();
+    (usize::from(high).checked_sub(1)? * 250).checked_add(usize::from(low).checked_sub(1)?)
 }
 
 fn report(what: &str, measured: f64, unit: &str, goal: Option<f64>) {
@@ -56,25 +123,24 @@ fn report(what: &str, measured: f64, unit: &str, goal: Option<f64>) {
     println!("  {what:52} {measured:10.3} {unit:5}{goal}");
 }
 
-fn configuration(holes: usize, phases: bool) -> String {
+fn configuration(Round { holes, phases, jitter }: &Round) -> String {
     let mut text = format!(
         "export: {{otlp: {{protocol: none}}, prometheus: {{listen: '127.0.0.1:0'}}}}\n\
          sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  probes:\n    interval: {}s\n    \
-         timeout: 5s\n    phases: {phases}\n    targets:\n",
+         timeout: 5s\n    phases: {phases}\n    jitter: {jitter}\n    targets:\n",
         INTERVAL.as_secs()
     );
     for number in 0..TARGETS {
-        let (port, high, low) =
-            (if number < holes { 1001 } else { 1000 }, number / 250 + 1, number % 250 + 1);
-        writeln!(text, "    - {{name: t{number}, host: 127.1.{high}.{low}, port: {port}}}").unwrap();
+        let (port, host) = (if number < *holes { 1001 } else { 1000 }, address(number));
+        writeln!(text, "    - {{name: t{number}, host: {host}, port: {port}}}").unwrap();
     }
     text
 }
 
-fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
+fn watch(namespace: &Namespace, arrivals: &Arrivals, round: &Round, watched: Duration) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("connscope.yaml");
-    std::fs::write(&path, configuration(holes, phases)).unwrap();
+    std::fs::write(&path, configuration(round)).unwrap();
     let mut agent = namespace.inside(|| Agent::start(command(&["--config", path.to_str().unwrap()])));
     let address = agent.address();
     // The first round, in which nothing is known of anybody, and what is taken once.
@@ -82,6 +148,7 @@ fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
     let pid = agent.pid();
     let (cpu, descriptors) = (cpu_seconds(pid), descriptors(pid));
     let begin = delays(&scrape(namespace, address).1);
+    arrivals.0.lock().unwrap().clear();
     let began = Instant::now();
     let mut scrapes = Vec::new();
     let mut text = String::new();
@@ -94,13 +161,20 @@ fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
     let seconds = began.elapsed().as_secs_f64();
     scrapes.sort_by(f64::total_cmp);
     let end = delays(&text);
+    if round.jitter == 0.0 {
+        let late = arrivals.late();
+        let of = |per_mille: usize| late[(late.len() * per_mille / 1000).min(late.len() - 1)];
+        for (what, per_mille) in [("half", 500), ("99 of 100", 990), ("999 of 1,000", 999), ("all", 1000)] {
+            report(&format!("connections off their beat, {what}: at most"), of(per_mille), "ms", None);
+        }
+    }
     report(
         "CPU, one core is 1, a scrape every 15 s included",
         (cpu_seconds(pid) - cpu) / seconds,
         "cores",
         Some(1.0),
     );
-    report("resident memory", resident_mebibytes(pid), "MiB", None);
+    report("resident memory, between two scrapes", status(pid, "VmRSS:"), "MiB", None);
     report("probes a second", (end.count - begin.count) / seconds, "1/s", None);
     let late = |from: &Delays, to: &Delays, which: fn(&Delays) -> f64| {
         (to.count - which(to)) - (from.count - which(from))
@@ -118,7 +192,8 @@ fn watch(namespace: &Namespace, holes: usize, phases: bool, watched: Duration) {
     report("size of a scrape", f64::from(u32::try_from(text.len()).unwrap()) / 1_048_576.0, "MiB", None);
     report("a scrape, the middle one", scrapes[scrapes.len() / 2] * 1e3, "ms", None);
     report("a scrape, the longest", scrapes[scrapes.len() - 1] * 1e3, "ms", None);
-    let most = if holes == 0 { 16.0 } else { 16.0 + 1.2 * 5.0 / INTERVAL.as_secs_f64() * 1000.0 };
+    report("resident memory, the most there was", status(pid, "VmHWM:"), "MiB", None);
+    let most = if round.holes == 0 { 16.0 } else { 16.0 + 1.2 * 5.0 / INTERVAL.as_secs_f64() * 1000.0 };
     report("descriptors more than at the beginning", self::descriptors(pid) - descriptors, "", Some(most));
 }
 
@@ -155,9 +230,10 @@ fn cpu_seconds(pid: u32) -> f64 {
     ticks / 100.0 // USER_HZ is 100 on every Linux that user space sees
 }
 
-fn resident_mebibytes(pid: u32) -> f64 {
+/// A size that the kernel tells of a process, in MiB.
+fn status(pid: u32, key: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     line.split_ascii_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
