@@ -123,6 +123,8 @@ fn by_labels(left: &Metric, right: &Metric) -> Ordering {
     let (left, right) = (left.get_label(), right.get_label());
     left.iter()
         .zip(right)
+        // Most labels of two samples are the same, and those are not read as numbers.
+        .filter(|(left, right)| left != right)
         .map(|(left, right)| left.name().cmp(right.name()).then_with(|| natural(left.value(), right.value())))
         .find(|order| order.is_ne())
         .unwrap_or_else(|| left.len().cmp(&right.len()))
