@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod blackbox;
 mod capture;
 mod files;
 mod foreign;
