@@ -4,7 +4,10 @@ use super::{fails, first, is_up, listen, value};
 use crate::support::Namespace;
 use connscope::source::probes::Probes;
 use connscope::stop::Stop;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -37,6 +40,10 @@ fn identity(name: &str, years: (i32, i32), by: Option<&Authority>) -> Identity {
     }
     params.not_before = date_time_ymd(years.0, 1, 1);
     params.not_after = date_time_ymd(years.1, 1, 1);
+    signed(params, by)
+}
+
+fn signed(params: CertificateParams, by: Option<&Authority>) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = match by {
         Some(authority) => params.signed_by(&key, authority).unwrap(),
@@ -109,6 +116,9 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
     let early = start(&identity("localhost", (2089, 2090), Some(&authority)));
     let own = start(&identity("localhost", (2020, 2090), None));
     let other = start(&identity("elsewhere.test", (2020, 2090), Some(&authority)));
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let for_clients = start(&signed(params, Some(&authority)));
     let asks = listen(&namespace, "127.0.0.1:0", secured(&config(&fine, Some(&authority), &[]))).port();
     let plain = listen(&namespace, "127.0.0.1:0", |mut stream| {
         let _gone = stream.write_all(b"220 this is no TLS\r\n");
@@ -125,6 +135,7 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
         target("early", early, ""),
         target("self-signed", own, ""),
         target("of another name", other, ""),
+        target("for clients only", for_clients, ""),
         target("of the name it is asked for", other, ", server_name: elsewhere.test"),
         target("alpn", good, ", alpn: [h2]"),
         target("alpn that nobody has", good, ", alpn: [spdy]"),
@@ -154,6 +165,7 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
         ("early", "tls_not_yet_valid"),
         ("self-signed", "tls_untrusted"),
         ("of another name", "tls_name"),
+        ("for clients only", "tls_certificate"),
         ("alpn that nobody has", "tls_handshake"),
         ("no tls at all", "tls_handshake"),
         ("page expired", "tls_expired"),
