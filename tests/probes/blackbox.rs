@@ -30,6 +30,10 @@ const TAKEN: &[(&str, &str)] = &[
             {send: "USER prober prober prober :prober"}, {expect: "PING :([^ ]+)", send: "PONG ${1}"},
             {expect: "^:[^ ]+ 001"}]"#,
     ),
+    (
+        "the module unix, whose refused files begin so",
+        "kind: unix, path: /run/x, conversation: [{send: PING}, {expect: '^PONG'}]",
+    ),
     ("icmp_test", "kind: icmp, host: a, timeout: 5s, prefer: ipv4"),
     (
         "dns_test",
@@ -58,8 +62,13 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
     (
         "invalid-unix-query-response-expect-and-expect-bytes",
-        "kind: tcp, host: a, port: 1, conversation: [{expect: '^PONG', expect_hex: '504f4e47'}]",
+        "kind: unix, path: /run/x, conversation: [{expect: '^PONG', expect_hex: '504f4e47'}]",
         "one of them is enough",
+    ),
+    (
+        "invalid-unix-query-response-regexp",
+        "kind: unix, path: /run/x, conversation: [{expect: ':['}]",
+        "not a regular expression",
     ),
     (
         "invalid-http-body-match-regexp",

@@ -325,6 +325,8 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, host: a, port: 1, kind: icmp, expect: y", "does not take"),
         ("name: x, host: a, port: 1, tls: {verify: false}", "without starttls"),
         ("name: x, host: a, port: 1, kind: tls, conversation: [{starttls: true}]", "TLS has begun already"),
+        ("name: x, kind: unix, path: /x, conversation: [{starttls: true}]", "has starttls"),
+        ("name: x, kind: unixgram, path: /x, expect: y", "does not take"),
         (
             "name: x, host: a, port: 1, conversation: [{starttls: true}, {starttls: true}]",
             "TLS has begun already",

@@ -47,6 +47,32 @@ targets:
 }
 
 #[test]
+fn a_conversation_is_held_over_a_socket_of_this_machine() {
+    let Some(namespace) = Namespace::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut line = String::new();
+            let heard = BufReader::new(stream.try_clone().unwrap()).read_line(&mut line);
+            if heard.is_ok() && line == "PING\n" {
+                let _gone = stream.write_all(b"+PONG\r\n");
+            }
+        }
+    });
+    let target = |name: &str, expect: &str| {
+        let path = path.display();
+        format!("- {{name: {name}, kind: unix, path: {path}, send: \"PING\\n\", expect: '{expect}'}}\n")
+    };
+    let targets = [target("alive", "^.PONG"), target("other", "^-ERR")].concat();
+    let readings = first(&namespace, &format!("timeout: 5s\ntargets:\n{targets}"));
+    is_up(&readings, "alive");
+    fails(&readings, "other", "unexpected_response");
+    assert_eq!(value(&readings, "probe.phase.duration", "alive", &[("phase", "request")]), Some(1.0));
+}
+
+#[test]
 fn presets_ask_as_their_protocol_does_and_know_their_answer() {
     let Some(namespace) = Namespace::new() else { return };
     let dns = super::names::server(&namespace).port();

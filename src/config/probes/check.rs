@@ -5,7 +5,7 @@ use super::kind::Protocol;
 use super::single::check_labels;
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
-use super::{Family, Preset, Step, Target};
+use super::{Family, Kind, Preset, Step, Target};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
@@ -176,16 +176,15 @@ impl Target {
     fn check_payload(&self) -> Result<(), String> {
         let kind = self.kind.word();
         let protocol = self.kind.protocol();
-        let speaks = matches!(protocol, Protocol::Tcp | Protocol::Tls);
+        let speaks = matches!(self.kind, Kind::Unix) || matches!(protocol, Protocol::Tcp | Protocol::Tls);
         let single = [&self.send, &self.send_hex, &self.expect, &self.expect_hex];
         let any = single.iter().any(|key| key.is_some());
         if any && !speaks && protocol != Protocol::Udp {
             return Err(format!("has send or expect, which kind {kind} does not take"));
         }
         if !self.conversation.is_empty() && (!speaks || any) {
-            return Err(
-                "has a conversation, which goes with tcp and tls, and without send and expect".to_owned()
-            );
+            return Err("has a conversation, which goes with tcp, tls and unix, and without send and expect"
+                .to_owned());
         }
         if self.preset.is_some() && (protocol != Protocol::Udp || any) {
             return Err("has a preset, which goes with udp, and without send and expect".to_owned());
@@ -227,6 +226,9 @@ impl Target {
             return Err(format!("expects the status {status}; there are 100 to 599"));
         }
         let begins = self.conversation.iter().filter(|step| step.starttls).count();
+        if begins > 0 && protocol == Protocol::Unix {
+            return Err(format!("has starttls, which kind {kind} does not take"));
+        }
         if begins > 1 || (begins == 1 && matches!(protocol, Protocol::Tls)) {
             return Err("has starttls where TLS has begun already".to_owned());
         }

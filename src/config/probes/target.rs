@@ -93,7 +93,7 @@ pub struct Target {
     /// Bytes that the answer has to contain, as hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect_hex: Option<String>,
-    /// What is said and heard over TCP or TLS, line by line.
+    /// What is said and heard over TCP, TLS or a stream socket of this machine, line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Step>,
     /// How TLS is spoken, for `tls`, `http` and STARTTLS.

@@ -22,7 +22,7 @@ pub enum Work {
     Udp(udp::Udp),
     /// Sends echo requests.
     Icmp(icmp::Icmp),
-    /// Connects to a socket of this machine.
+    /// Connects to a socket of this machine and, where configured, talks.
     Unix(unix::Unix),
     /// Asks for a page.
     Http(Box<http::Http>),
@@ -35,7 +35,7 @@ impl Work {
             Protocol::Tcp | Protocol::Tls => Self::Tcp(tcp::Tcp::new(settings)?),
             Protocol::Udp => Self::Udp(udp::Udp::new(settings)?),
             Protocol::Icmp => Self::Icmp(icmp::Icmp::new(settings)),
-            Protocol::Unix => Self::Unix(unix::Unix::new(settings)),
+            Protocol::Unix => Self::Unix(unix::Unix::new(settings)?),
             Protocol::Http => Self::Http(Box::new(http::Http::new(settings)?)),
         })
     }

@@ -7,7 +7,7 @@
 use crate::config::probes::Step as StepSettings;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{regular, unescape, unhex};
-use crate::metric::label::ProbeError;
+use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
 use regex_lite::Regex;
@@ -82,9 +82,19 @@ impl Conversation {
         Ok(Self { steps })
     }
 
-    /// Whether nothing is said.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+    /// Holds it from the beginning to its end; nothing is done where nothing is said.
+    pub async fn hold<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        attempt: &mut Attempt<'_>,
+        stream: &mut S,
+    ) -> Result<(), Fault> {
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        let began = attempt.begin(Phase::Request);
+        Talk::new(self).until_tls(attempt, stream).await?;
+        attempt.end(Phase::Request, began.elapsed());
+        Ok(())
     }
 
     /// Whether a step begins with TLS.

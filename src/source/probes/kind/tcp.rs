@@ -45,29 +45,14 @@ impl Tcp {
         match &self.tls {
             Some(tls) if self.at_once => {
                 let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
-                self.talk(attempt, &mut stream).await
+                self.conversation.hold(attempt, &mut stream).await
             }
             Some(tls) => self.talk_into_tls(attempt, stream, tls).await,
             None => {
                 let mut stream = stream;
-                self.talk(attempt, &mut stream).await
+                self.conversation.hold(attempt, &mut stream).await
             }
         }
-    }
-
-    async fn talk<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
-        &self,
-        attempt: &mut Attempt<'_>,
-        stream: &mut S,
-    ) -> Result<(), Fault> {
-        if self.conversation.is_empty() {
-            return Ok(());
-        }
-        let began = attempt.begin(Phase::Request);
-        let mut talk = Talk::new(&self.conversation);
-        talk.until_tls(attempt, stream).await?;
-        attempt.end(Phase::Request, began.elapsed());
-        Ok(())
     }
 
     /// Up to the step that begins with TLS in the open, the rest encrypted.

@@ -1,5 +1,7 @@
-//! Sockets of this machine: stream, datagram, sequenced packets; in the file system or abstract (`@name`).
+//! Sockets of this machine: stream, datagram, sequenced packets; in the file system or abstract (`@name`). Over a stream a
+//! conversation may be held.
 
+use super::conversation::Conversation;
 use crate::config::probes::{Kind, Target as Settings};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
@@ -7,6 +9,7 @@ use crate::source::probes::fault::Fault;
 use socket2::{Domain, SockAddr, Type};
 use std::io;
 use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
 
 /// How long between two looks whether a full accept queue has room: the kernel says `EAGAIN` and tells nobody when that
 /// is over (`unix_stream_connect` in `net/unix/af_unix.c`).
@@ -17,20 +20,21 @@ const FULL: Duration = Duration::from_millis(5);
 pub struct Unix {
     path: String,
     kind: Type,
+    conversation: Conversation,
 }
 
 impl Unix {
     /// As configured.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings) -> Result<Self, String> {
         let kind = match settings.kind {
             Kind::Unixgram => Type::DGRAM,
             Kind::Unixpacket => Type::SEQPACKET,
             _ => Type::STREAM,
         };
-        Self { path: settings.unix_path(), kind }
+        Ok(Self { path: settings.unix_path(), kind, conversation: Conversation::new(settings)? })
     }
 
-    /// Connects.
+    /// Connects, and says and hears what is configured.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         attempt.begin(Phase::Connect);
         // An abstract socket belongs to a network namespace.
@@ -51,7 +55,11 @@ impl Unix {
             }
         }
         attempt.end(Phase::Connect, began.elapsed());
-        Ok(())
+        if self.kind != Type::STREAM {
+            return Ok(());
+        }
+        let mut stream = UnixStream::from_std(socket.into()).map_err(|error| Fault::io(&doing, &error))?;
+        self.conversation.hold(attempt, &mut stream).await
     }
 }
 
