@@ -40,10 +40,10 @@ fn identity(name: &str, years: (i32, i32), by: Option<&Authority>) -> Identity {
     }
     params.not_before = date_time_ymd(years.0, 1, 1);
     params.not_after = date_time_ymd(years.1, 1, 1);
-    signed(params, by)
+    signed(&params, by)
 }
 
-fn signed(params: CertificateParams, by: Option<&Authority>) -> Identity {
+fn signed(params: &CertificateParams, by: Option<&Authority>) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = match by {
         Some(authority) => params.signed_by(&key, authority).unwrap(),
@@ -118,7 +118,7 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
     let other = start(&identity("elsewhere.test", (2020, 2090), Some(&authority)));
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let for_clients = start(&signed(params, Some(&authority)));
+    let for_clients = start(&signed(&params, Some(&authority)));
     let asks = listen(&namespace, "127.0.0.1:0", secured(&config(&fine, Some(&authority), &[]))).port();
     let plain = listen(&namespace, "127.0.0.1:0", |mut stream| {
         let _gone = stream.write_all(b"220 this is no TLS\r\n");
