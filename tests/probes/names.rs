@@ -6,6 +6,7 @@ use connscope::source::probes::Probes;
 use connscope::stop::Stop;
 use simple_dns::rdata::{A, AAAA, RData, SRV};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -142,6 +143,29 @@ targets:
     for peer in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
         assert_eq!(of("many", peer), Some(0.0), "{peer}");
     }
+}
+
+#[test]
+fn every_address_of_a_page_is_asked_and_a_redirect_leads_where_it_leads() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = server(&namespace);
+    // Only IPv4 listens; the page is another host's, which has no other address.
+    let port = listen(&namespace, "127.0.0.1:0", |mut stream| {
+        let mut head = [0; 1024];
+        let length = stream.read(&mut head).unwrap_or(0);
+        let port = stream.local_addr().unwrap().port();
+        let answer = if head[..length].starts_with(b"GET /ok ") {
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned()
+        } else {
+            format!("HTTP/1.1 302 Found\r\nLocation: http://four.test:{port}/ok\r\nContent-Length: 0\r\n\r\n")
+        };
+        let _gone = stream.write_all(answer.as_bytes());
+    })
+    .port();
+    let target = format!("{{name: page, kind: http, url: 'http://both.test:{port}/', all: true}}");
+    let readings = first(&namespace, &format!("nameservers: ['{server}']\ntargets: [{target}]\n"));
+    let of = |peer: &str| value(&readings, "probe.up", "page", &[("network.peer.address", peer)]);
+    assert_eq!((of("127.0.0.1"), of("::1")), (Some(1.0), Some(0.0)));
 }
 
 #[test]

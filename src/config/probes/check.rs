@@ -155,7 +155,6 @@ impl Target {
         refuse(!self.url.is_empty() && protocol != Protocol::Http, "url")?;
         refuse(!self.host.is_empty() && protocol == Protocol::Http, "host")?;
         refuse(self.all && !internet, "all")?;
-        refuse(self.all && protocol == Protocol::Http, "all")?;
         let literal = self.host.parse::<IpAddr>().map(Family::of).ok();
         if let (Some(literal), Some(fixed)) = (literal, self.kind.family())
             && literal != fixed

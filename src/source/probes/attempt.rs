@@ -182,7 +182,8 @@ impl<'a> Attempt<'a> {
 
     /// The address that is probed: one, whatever others the name has.
     pub async fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, Fault> {
-        let address = if let Some(address) = self.address {
+        // Where a redirect leads to another host, that one's address is not known.
+        let address = if let Some(address) = self.address.filter(|_| host == self.target.host) {
             address
         } else {
             let first = self.resolve_all(host).await?.first().copied();

@@ -23,6 +23,8 @@ pub const ADDRESSES: usize = 16;
 pub struct Target {
     /// As it was configured.
     pub settings: Arc<Settings>,
+    /// Name or address that is probed; of a socket of this machine its path.
+    pub host: String,
     /// Attributes of its series that never change.
     pub labels: Labels,
     /// Those of the `classic` profile.
@@ -78,6 +80,7 @@ impl Target {
             family: family.filter(|_| settings.kind.protocol() != Protocol::Unix),
             origin,
             work,
+            host,
             settings: Arc::clone(settings),
         })
     }
@@ -94,7 +97,7 @@ impl Target {
         let mut failed = None;
         let look = async {
             for family in &self.families {
-                match resolver.addresses(&self.settings.host, &[*family], &self.origin).await {
+                match resolver.addresses(&self.host, &[*family], &self.origin).await {
                     Ok(found) => addresses.extend(found),
                     Err(fault) => {
                         if fault.error != ProbeError::DnsNotFound {
