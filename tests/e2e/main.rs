@@ -18,6 +18,7 @@ mod churn;
 mod endurance;
 mod outage;
 mod parity;
+mod peers;
 mod readings;
 mod refusals;
 mod secured;

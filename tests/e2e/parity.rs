@@ -1,7 +1,9 @@
-//! Push and pull: what Prometheus holds is what the kernel says, whichever way it came, under the same names.
+//! Push and pull: what Prometheus holds is what the kernel and the probed peers say, whichever way it came, under the same
+//! names.
 
+use crate::peers::Peers;
 use crate::readings::{Numbers, difference, has_helper, kernel, sum, traffic};
-use crate::stack::{Collector, Prometheus, Sample, agent, end, quiet_namespace, until};
+use crate::stack::{Collector, Prometheus, Sample, agent_with, end, quiet_namespace, until};
 use std::collections::BTreeSet;
 
 pub(crate) const PUSHED: &str = "{job=\"connscope\"}";
@@ -25,7 +27,7 @@ const EXPECTATIONS: &[(&str, f64)] = &[
 ];
 
 /// What only one of the ways has: who is asked, and what the receiver was told to copy from the resource.
-fn own_labels(prometheus: &Prometheus) -> BTreeSet<String> {
+pub(crate) fn own_labels(prometheus: &Prometheus) -> BTreeSet<String> {
     let mut labels = prometheus.resource_labels().unwrap();
     labels.extend(["job".to_owned(), "instance".to_owned()]);
     labels
@@ -56,11 +58,13 @@ pub(crate) fn equal_to_kernel(
 }
 
 #[test]
-fn prometheus_holds_what_the_kernel_says_by_both_ways_and_under_the_same_names() {
+fn prometheus_holds_what_the_kernel_and_the_peers_say_by_both_ways_and_under_the_same_names() {
     let Some(namespace) = quiet_namespace() else { return };
+    let Some(mut peers) = Peers::new() else { return };
     let prometheus = Prometheus::start(&namespace);
     let _collector = Collector::start(&namespace);
-    let agent = agent(&namespace, &["--interval", "1s"], &[]);
+    let configuration = peers.configuration();
+    let agent = agent_with(&namespace, configuration.path(), &["--interval", "1s"], &[]);
 
     let mut moved = MOVED.to_vec();
     if has_helper(&namespace) {
@@ -80,6 +84,12 @@ fn prometheus_holds_what_the_kernel_says_by_both_ways_and_under_the_same_names()
         }
         before = now;
     }
+    let ways = [PUSHED, PULLED];
+    peers.told(&prometheus, ways);
+    peers.alerted(&prometheus, ways);
+    peers.close();
+    peers.told(&prometheus, ways);
+    peers.alerted(&prometheus, ways);
     same_series(&prometheus);
     same_resource(&prometheus);
     let log = end(agent);
@@ -109,7 +119,15 @@ fn same_series(prometheus: &Prometheus) {
     });
     let names: BTreeSet<&str> = pushed.iter().filter_map(|series| series.split('{').next()).collect();
     println!("both ways: {} series of {} names, the same", pushed.len(), names.len());
-    for name in ["conntrack_drop_total", "connscope_source_duration_seconds", "process_memory_usage_bytes"] {
+    let needed = [
+        "conntrack_drop_total",
+        "connscope_probes_targets",
+        "connscope_source_duration_seconds",
+        "probe_availability_ratio",
+        "probe_icmp_rtt_seconds_bucket",
+        "process_memory_usage_bytes",
+    ];
+    for name in needed {
         assert!(names.contains(name), "{name} is missing: {names:#?}");
     }
 }
