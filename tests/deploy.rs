@@ -328,6 +328,21 @@ fn runbooks_ask_for_what_the_agent_reports() {
 }
 
 #[test]
+fn the_page_of_the_probes_has_their_dashboard_and_every_alert_about_them() {
+    let path = deploy("docs/probes.md");
+    let page = read(&path);
+    assert!(page.contains("](../deploy/grafana/dashboards/probes.json)"));
+    for alert in alerts() {
+        let name = text(&alert, "alert");
+        let link = format!("[{name}](runbooks/{name}.md)");
+        assert_eq!(page.contains(&link), name.starts_with("Probe"), "{name}");
+    }
+    for expr in page.split("```promql\n").skip(1).flat_map(|rest| rest.split("```").next().unwrap().lines()) {
+        assert_reported(&path.display().to_string(), expr, &[]);
+    }
+}
+
+#[test]
 fn every_alert_is_tested_firing_and_not_firing() {
     let tests = yaml(&deploy("deploy/prometheus/tests/alerts_test.yml"));
     let cases: Vec<Value> = tests["tests"]

@@ -380,7 +380,9 @@ fn commands(page: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_commands_in_the_pages_are_understood_and_the_cheap_ones_run() {
     let mut count = 0;
-    for page in ["README.md", "CONTRIBUTING.md", "docs/sockets.md", "docs/migrate-ss-exporter.md"] {
+    let pages =
+        ["README.md", "CONTRIBUTING.md", "docs/probes.md", "docs/sockets.md", "docs/migrate-ss-exporter.md"];
+    for page in pages {
         for command in commands(&read(page)) {
             count += 1;
             Cli::try_parse_from(&command).unwrap_or_else(|error| panic!("{page}: {command:?}: {error}"));
@@ -507,9 +509,15 @@ fn exists(path: &str) -> bool {
 
 #[test]
 fn the_pages_speak_of_files_that_exist() {
-    for page in
-        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "METRICS.md", "docs/design.md", "docs/sockets.md"]
-    {
+    for page in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "METRICS.md",
+        "docs/design.md",
+        "docs/probes.md",
+        "docs/sockets.md",
+    ] {
         // A fence is three backquotes; what is inside it is looked at by another test.
         let text = read(page);
         let outside: String = text.split("```").step_by(2).collect();
