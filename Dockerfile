@@ -2,11 +2,13 @@
 #
 # It runs as nobody, so what it may ask the kernel comes from file capabilities: capabilities that a container is given
 # (`cap_add`, Kubernetes' `capabilities.add`) are not ambient, and a process that is not root has none of them after
-# exec. Both programs have CAP_NET_ADMIN, since `conntrack -S` is a process of its own. Three things follow:
+# exec. Both programs have CAP_NET_ADMIN, since `conntrack -S` is a process of its own. Four things follow:
 # - the container must be given NET_ADMIN, or the kernel refuses to start the agent ("operation not permitted");
 # - `no-new-privileges` (Kubernetes: `allowPrivilegeEscalation: false`) makes file capabilities void: nothing breaks,
 #   and the agent reads /proc/net/stat/nf_conntrack, where the kernel has it;
-# - run as root (`--user 0`), it needs NET_ADMIN only, and both of these work together.
+# - probes over ICMP take no capability where net.ipv4.ping_group_range of the container has its group, which Docker sees
+#   to unless the container has the host's network; elsewhere they take root and NET_RAW, since the file does not have it;
+# - run as root (`--user 0`), it needs NET_ADMIN only, and all of this works together.
 
 ARG RUST_TAG=1.95-slim-trixie
 ARG DEBIAN_TAG=trixie-slim

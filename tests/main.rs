@@ -22,6 +22,7 @@ mod parsers;
 mod probes;
 mod receiver;
 mod select;
+mod service;
 mod sockets;
 mod support;
 mod tracker;
