@@ -1,4 +1,5 @@
-"""The traffic of the demo: a little of everything that moves a counter of the connection tracking or of the sockets.
+"""The traffic of the demo: a little of everything that moves a counter of the connection tracking or of the sockets, and
+peers for the probes.
 
 Each MOVER is a process that repeats one thing at a bounded rate, inside this container's own network namespace and to
 addresses in 127.64.0.0/16 only; the agent shares the namespace and reads its counters. Needs CAP_NET_ADMIN for the
@@ -13,9 +14,11 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -29,7 +32,8 @@ MASQUERADED = "127.64.2.1"  # rules.nft: behind 128 ports
 BLACKHOLE = "127.64.3.1"  # rules.nft: never answers
 SHOP = "127.64.5.1"  # rules.nft: loses one segment in fifty
 QUEUE = "127.64.5.2"  # a server that is too slow
-WEB, SLOW, SINK, TFTP = 8080, 8025, 9, 69
+MOODY = "127.64.6.1"  # a server that is there now and then
+WEB, SLOW, SECURE, SINK, TFTP = 8080, 8025, 8443, 9, 69
 EPHEMERAL = range(20_000, 60_000)
 
 # The profile `table-full` never sets a limit higher than this. A machine with little memory has one this low by
@@ -303,6 +307,33 @@ def bursts():
                 client.sendto(b"x" * 400, (QUEUE, SINK))
 
 
+def moody():
+    """probe.state_changes: a server that is there for half a minute and gone for half a minute."""
+    while True:
+        with socket.create_server((MOODY, WEB)) as server:
+            server.settimeout(1)
+            for _ in range(30):
+                with contextlib.suppress(TimeoutError):
+                    server.accept()[0].close()
+        time.sleep(30)
+
+
+def secure():
+    """probe.tls.certificate.expiry: a server with a certificate of its own making, good for a month."""
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = (f"{folder}/{name}.pem" for name in ("key", "certificate"))
+        words = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=demo -days 30 -keyout {key}"
+        subprocess.run(["openssl", *words.split(), "-out", certificate], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+    with socket.create_server((SERVER, SECURE)) as server:
+        while True:
+            connection, _ = server.accept()
+            connection.settimeout(5)
+            with connection, contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as talk:
+                talk.recv(2048)
+
+
 def table_limit():
     """The limit of the table; none is infinite."""
     return int((SYSCTL / "nf_conntrack_max").read_text()) or math.inf
@@ -346,6 +377,8 @@ MOVERS = (
     resets,
     careless,
     bursts,
+    moody,
+    secure,
     fill,
 )
 
