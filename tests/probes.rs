@@ -22,6 +22,7 @@ mod import;
 pub(crate) mod names;
 mod pages;
 mod schedule;
+mod shortage;
 mod talk;
 mod tls;
 

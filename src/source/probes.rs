@@ -119,6 +119,7 @@ impl Source for Probes {
         let now = SystemTime::now();
         let entries = registry.entries();
         let mut classic: HashSet<&Labels> = HashSet::new();
+        let mut lacked = Vec::new();
         for entry in &entries {
             let states = entry.states();
             for state in &*states {
@@ -127,6 +128,7 @@ impl Source for Probes {
             // Half up is not up.
             let up =
                 states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten();
+            lacked.extend(states.iter().find_map(|state| state.lacked.clone()));
             drop(states);
             if let Some(up) = up.filter(|_| classic.insert(&entry.target.classic)) {
                 out.observe(metrics::PROBE_CONNECTION_STATUS, &entry.target.classic, u64::from(up));
@@ -138,6 +140,11 @@ impl Source for Probes {
         out.observe(metrics::CONNSCOPE_PROBES_DELAY, &[], registry.delays());
         for (group, error) in registry.failures() {
             out.fail(group, error);
+        }
+        let count = lacked.len();
+        if let Some(why) = lacked.into_iter().next() {
+            let doing = format!("probing: the agent lacks something, and {count} targets stay as they were");
+            out.fail("turns", SourceError::io(doing, why));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::support::{Agent, Namespace, command, connscope, eventually, get, samp
 use std::net::SocketAddr;
 
 /// The agent inside, with this configuration of the probes and nothing else.
-fn agent(namespace: &Namespace, probes: &str) -> (Agent, SocketAddr, tempfile::TempDir) {
+pub(crate) fn agent(namespace: &Namespace, probes: &str) -> (Agent, SocketAddr, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("connscope.yaml");
     let text = format!(

@@ -14,7 +14,15 @@ use tokio::net::TcpStream;
 pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Duration), Fault> {
     let socket = origin.socket_to(peer, Type::STREAM, None).await?;
     let began = Instant::now();
-    begin(&socket, peer)?;
+    if let Err(error) = begin(&socket, peer) {
+        let doing = format!("connecting to {peer}");
+        let no_port = error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && has_address(origin, peer).await;
+        return Err(if no_port {
+            Fault::ours(&format!("{doing}: no port of this machine is left"), &error)
+        } else {
+            Fault::connecting(&doing, &error)
+        });
+    }
     // Over loopback the handshake is done before `connect` returns, and between two machines of a rack it may be:
     // what the runtime takes to notice is not the network's time.
     let at_once = established(&socket).then(|| began.elapsed());
@@ -24,21 +32,20 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
     Ok((stream, took))
 }
 
-/// Connects a socket that is there already.
-pub async fn stream(socket: Socket, peer: SocketAddr) -> Result<TcpStream, Fault> {
-    begin(&socket, peer)?;
-    let stream = TcpStream::from_std(socket.into()).map_err(|error| Fault::io("connecting", &error))?;
-    wait(&stream).await?;
-    Ok(stream)
-}
-
-fn begin(socket: &Socket, peer: SocketAddr) -> Result<(), Fault> {
+fn begin(socket: &Socket, peer: SocketAddr) -> std::io::Result<()> {
     match socket.connect(&peer.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
-            Err(Fault::io(&format!("connecting to {peer}"), &error))
-        }
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Whether this machine has an address to reach a peer from. A TCP socket hears `EADDRNOTAVAIL` where it has none (over
+/// IPv6), and where no port is left; a datagram socket hears it in the former case only.
+async fn has_address(origin: &Origin, peer: SocketAddr) -> bool {
+    // It was bound to its source address before: what fails here is something else.
+    let Ok(socket) = origin.socket_to(peer, Type::DGRAM, None).await else { return true };
+    let connected = socket.connect(&peer.into());
+    !connected.is_err_and(|error| error.raw_os_error() == Some(libc::EADDRNOTAVAIL))
 }
 
 /// Whether a connection is there, or has failed, without waiting.

@@ -12,12 +12,19 @@ pub struct Fault {
     pub error: ProbeError,
     /// In words, for `/probes` and whoever looks for the reason.
     pub why: String,
+    /// It is the agent, or its machine, that lacks something: this says nothing about the peer.
+    pub ours: bool,
 }
 
 impl Fault {
     /// A fault of a known place.
     pub fn new(error: ProbeError, why: impl Into<String>) -> Self {
-        Self { error, why: why.into() }
+        Self { error, why: why.into(), ours: false }
+    }
+
+    /// The agent, or its machine, lacks something.
+    pub fn ours(doing: &str, error: &io::Error) -> Self {
+        Self { error: of_io(error), why: format!("{doing}: {error}"), ours: true }
     }
 
     /// What an error of the operating system comes down to. `doing` says what was being done.
@@ -25,7 +32,14 @@ impl Fault {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
             return Self::tls(doing, tls);
         }
-        Self { error: of_io(error), why: format!("{doing}: {error}") }
+        Self { error: of_io(error), why: format!("{doing}: {error}"), ours: is_ours(error) }
+    }
+
+    /// What an error of `connect` over IP comes down to. No datagram socket finds a port where none is left
+    /// (`inet_autobind` in `net/ipv4/af_inet.c`), and no route is made where there is no room for it: `EAGAIN` both times.
+    pub fn connecting(doing: &str, error: &io::Error) -> Self {
+        let fault = Self::io(doing, error);
+        Self { ours: fault.ours || error.raw_os_error() == Some(libc::EAGAIN), ..fault }
     }
 
     /// What an error of TLS comes down to.
@@ -36,8 +50,18 @@ impl Fault {
             // An alert about a certificate is about ours; the peer does not like it.
             _ => ProbeError::TlsHandshake,
         };
-        Self { error: word, why: format!("{doing}: {error}") }
+        Self { error: word, why: format!("{doing}: {error}"), ours: false }
     }
+}
+
+/// Whether an error is one of this machine, whoever the peer is: no descriptor, no memory, no buffer, nothing left to
+/// watch with (`ENOSPC` of `epoll_ctl`). No packet of a peer comes down to one of these (`icmp_err_convert` in
+/// `net/ipv4/icmp.c`).
+fn is_ours(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC)
+    )
 }
 
 fn of_io(error: &io::Error) -> ProbeError {

@@ -84,7 +84,11 @@ impl Origin {
                 return Err(Fault::new(ProbeError::Other, why));
             }
             let doing = format!("binding to the address {source}");
-            socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| Fault::io(&doing, &error))?;
+            // An address that is not this machine's is a mistake of the configuration; one without a port left is not.
+            socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| match error.raw_os_error() {
+                Some(libc::EADDRINUSE) => Fault::ours(&doing, &error),
+                _ => Fault::io(&doing, &error),
+            })?;
         }
         Ok(())
     }
@@ -106,7 +110,7 @@ impl Origin {
                 // Whoever asked may have run out of time.
                 let _nobody_waits = sender.send(work());
             })
-            .map_err(|error| Fault::io(&doing, &error))?;
+            .map_err(|error| Fault::ours(&format!("{doing}: starting a thread"), &error))?;
         match receiver.await {
             Ok(Ok(socket)) => Ok(socket),
             // A namespace that is not there is no file that a peer lacks.

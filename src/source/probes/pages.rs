@@ -63,7 +63,12 @@ impl Pages {
                 (target, run)
             });
             match probed.await {
-                Ok((target, run)) => shown(&target, &run, debug),
+                Ok((target, run)) => match run.fault.as_ref().filter(|fault| fault.ours) {
+                    Some(fault) => {
+                        text(503, format!("not probed, the agent lacks something: {}\n", fault.why))
+                    }
+                    None => shown(&target, &run, debug),
+                },
                 Err(_) => text(503, "the agent is stopping\n".to_owned()),
             }
         })

@@ -13,6 +13,7 @@ use message::{Answer, Question, Reply};
 use socket2::Type;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,7 +58,7 @@ impl Resolver {
             return if wanted { Ok(vec![address]) } else { Err(Fault::new(ProbeError::DnsNotFound, why())) };
         }
         for family in families {
-            let known = self.known(name, *family);
+            let known = self.known(name, *family)?;
             if !known.is_empty() {
                 return Ok(known);
             }
@@ -91,34 +92,32 @@ impl Resolver {
     }
 
     /// What `/etc/hosts` says, and that `localhost` is this machine (RFC 6761, section 6.3).
-    fn known(&self, name: &str, family: Family) -> Vec<IpAddr> {
+    fn known(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, Fault> {
         let plain = name.trim_end_matches('.').to_ascii_lowercase();
-        let known = self.hosts().of(&plain, family);
+        let known = self.hosts()?.of(&plain, family);
         if known.is_empty() && (plain == "localhost" || plain.ends_with(".localhost")) {
-            return vec![match family {
+            return Ok(vec![match family {
                 Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
                 Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
-            }];
+            }]);
         }
-        known
+        Ok(known)
     }
 
-    fn hosts(&self) -> Arc<Hosts> {
+    fn hosts(&self) -> Result<Arc<Hosts>, Fault> {
         const HOSTS: &str = "/etc/hosts";
         let changed = std::fs::metadata(HOSTS).and_then(|file| file.modified()).ok();
         let mut kept = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.0 != changed {
-            let text = crate::sys::read_limited(HOSTS, files::MOST).unwrap_or_default();
-            *kept = (changed, Arc::new(Hosts::read(&text)));
+            *kept = (changed, Arc::new(Hosts::read(&text(Path::new(HOSTS))?)));
         }
-        Arc::clone(&kept.1)
+        Ok(Arc::clone(&kept.1))
     }
 
     /// The records of a name, through the search list.
     pub async fn ask(&self, name: &str, record: Record, origin: &Origin) -> Result<Vec<Answer>, Fault> {
         let conf = if self.servers.is_empty() {
-            let text = crate::sys::read_limited(origin.resolv_conf(), files::MOST).unwrap_or_default();
-            Servers::read(&text)
+            Servers::read(&text(&origin.resolv_conf())?)
         } else {
             Servers { servers: self.servers.clone(), ..Servers::default() }
         };
@@ -165,6 +164,7 @@ impl Resolver {
                         let why = format!("the name server {server} has too long an answer for `{name}`");
                         refused = Some(Fault::new(ProbeError::Other, why));
                     }
+                    Ok(Err(fault)) if fault.ours => return Err(fault),
                     Ok(Err(fault)) => {
                         let why = format!("asking the name server {server}: {}", fault.why);
                         refused = refused.or(Some(Fault::new(ProbeError::DnsTimeout, why)));
@@ -182,11 +182,22 @@ impl Resolver {
     }
 }
 
+/// The text of one of the two files; none where there is no such file. Where it cannot be opened for want of a descriptor
+/// nobody knows what it says.
+fn text(path: &Path) -> Result<String, Fault> {
+    crate::sys::read_limited(path, files::MOST).or_else(|error| {
+        let fault = Fault::io(&format!("reading {}", path.display()), &error);
+        if fault.ours { Err(fault) } else { Ok(String::new()) }
+    })
+}
+
 /// One question to one server, over UDP, and over TCP where the answer is too long.
 async fn exchange(question: &Question, server: SocketAddr, origin: &Origin) -> Result<Reply, Fault> {
     let failed = |error: std::io::Error| Fault::io("asking", &error);
     let socket = origin.socket_to(server, Type::DGRAM, None).await?;
-    socket.connect(&server.into()).map_err(failed)?;
+    socket
+        .connect(&server.into())
+        .map_err(|error| Fault::connecting(&format!("asking the name server {server}"), &error))?;
     let socket = Datagrams::new(socket)?;
     socket.send(question.bytes())?;
     let mut buffer = [0; DATAGRAM];
@@ -199,8 +210,7 @@ async fn exchange(question: &Question, server: SocketAddr, origin: &Origin) -> R
             None => {}
         }
     }
-    let socket = origin.socket_to(server, Type::STREAM, None).await?;
-    let mut stream = super::connect::stream(socket, server).await?;
+    let (mut stream, _) = super::connect::tcp(origin, server).await?;
     let length = u16::try_from(question.bytes().len()).unwrap_or(0).to_be_bytes();
     stream.write_all(&[&length, question.bytes()].concat()).await.map_err(failed)?;
     let length = stream.read_u16().await.map_err(failed)?;

@@ -7,12 +7,14 @@ use crate::config::probes::Family;
 use crate::metric::label::{Label, Outcome};
 use crate::metric::{Labels, table as metrics};
 use crate::reading::Readings;
+use past::Past;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tally::Tally;
 
+pub mod past;
 pub mod tally;
 
 /// What is known of a target, or of one address of it.
@@ -24,6 +26,8 @@ pub struct State {
     pub up: Option<bool>,
     /// Its last results, the oldest first.
     pub history: VecDeque<Past>,
+    /// Why its last turn showed nothing: what the agent itself lacked.
+    pub lacked: Option<String>,
     family: Option<Family>,
     /// Probes one after the other that say the opposite of `up`.
     against: u32,
@@ -39,35 +43,6 @@ pub struct State {
     tallies: Vec<Tally>,
 }
 
-/// One result.
-#[derive(Debug, Clone)]
-pub struct Past {
-    /// When it began.
-    pub began: SystemTime,
-    /// How long it took.
-    pub took: Duration,
-    /// Address that was probed.
-    pub peer: Option<IpAddr>,
-    /// Why it failed.
-    pub fault: Option<super::fault::Fault>,
-}
-
-impl Past {
-    /// In words: how long ago, how long, and why it failed.
-    pub fn describe(&self, now: SystemTime) -> String {
-        let ago = Duration::from_secs(now.duration_since(self.began).unwrap_or_default().as_secs());
-        let ago = humantime::format_duration(ago);
-        let took = humantime::format_duration(Duration::from_micros(
-            u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
-        ));
-        let peer = self.peer.map(|peer| format!(" at {peer}")).unwrap_or_default();
-        match &self.fault {
-            None => format!("{ago} ago: success{peer}, {took}"),
-            Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.why),
-        }
-    }
-}
-
 impl State {
     /// Before the first probe.
     pub fn new(address: Option<IpAddr>) -> Self {
@@ -75,6 +50,7 @@ impl State {
             address,
             up: None,
             history: VecDeque::new(),
+            lacked: None,
             family: address.map(Family::of),
             against: 0,
             changes: 0,
@@ -92,6 +68,14 @@ impl State {
 
     /// Takes what a probe found out.
     pub fn take(&mut self, target: &Target, run: Run, settings: &Probes) {
+        self.lacked = run.fault.as_ref().filter(|fault| fault.ours).map(|fault| fault.why.clone());
+        if self.lacked.is_none() {
+            self.learn(target, &run, settings);
+        }
+        past::remember(&mut self.history, run, settings.history);
+    }
+
+    fn learn(&mut self, target: &Target, run: &Run, settings: &Probes) {
         let now = run.began + run.took;
         if self.up == Some(true) {
             self.up_for += now.duration_since(self.last).unwrap_or_default();
@@ -110,18 +94,7 @@ impl State {
         self.loss = run.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
             1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
         });
-        self.count(target, &run, outcome, settings.phases);
-        let history = settings.history;
-        if history > 0 {
-            if self.history.capacity() == 0 {
-                self.history.reserve_exact(history);
-            }
-            while self.history.len() >= history {
-                self.history.pop_front();
-            }
-            let Run { began, took, peer, fault, .. } = run;
-            self.history.push_back(Past { began, took, peer, fault });
-        }
+        self.count(target, run, outcome, settings.phases);
     }
 
     fn decide(&mut self, target: &Target, success: bool, now: SystemTime) {

@@ -103,7 +103,8 @@ impl Target {
                         if fault.error != ProbeError::DnsNotFound {
                             untold.push(*family);
                         }
-                        failed = failed.take().or(Some(fault));
+                        // What is not known of one family is not known of the name.
+                        failed = failed.take().filter(|_| !fault.ours).or(Some(fault));
                     }
                 }
             }

@@ -59,7 +59,9 @@ impl Udp {
         let socket = attempt.origin().socket_to(peer, Type::DGRAM, None).await?;
         crate::sys::socket::receive_errors(socket.as_fd(), peer.is_ipv6())
             .map_err(failed("setting IP_RECVERR"))?;
-        socket.connect(&peer.into()).map_err(failed("finding a way to the peer"))?;
+        socket
+            .connect(&peer.into())
+            .map_err(|error| Fault::connecting("finding a way to the peer", &error))?;
         let here = socket.local_addr().map_err(failed("asking for the own address"))?;
         if here.as_socket().is_some_and(|here| connect::same(here, peer)) {
             return Err(connect::nobody(peer));
