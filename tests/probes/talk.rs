@@ -2,7 +2,7 @@
 
 use super::{answer, fails, first, is_up, listen, value};
 use crate::support::Namespace;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 /// Says its lines, each after the last was answered.
@@ -243,6 +243,67 @@ fn a_page_is_right_by_its_status_its_body_and_where_it_leads() {
     for phase in ["connect", "request", "transfer"] {
         assert_eq!(value(&readings, "probe.phase.duration", "ok", &[("phase", phase)]), Some(1.0), "{phase}");
     }
+}
+
+/// Reads a request to its end; its path and its body.
+fn asked(stream: &TcpStream) -> (String, String) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+    reader.read_line(&mut first).unwrap();
+    while line != "\r\n" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    (first.split(' ').nth(1).unwrap_or("").to_owned(), String::from_utf8(body).unwrap())
+}
+
+#[test]
+fn a_configured_body_goes_to_no_other_port() {
+    let Some(namespace) = Namespace::new() else { return };
+    let (sender, bodies) = std::sync::mpsc::channel();
+    let other = listen(&namespace, "127.0.0.1:0", move |mut stream| {
+        let _ended = sender.send(asked(&stream));
+        let _gone = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    })
+    .port();
+    let leads = listen(&namespace, "127.0.0.1:0", move |mut stream| {
+        let (path, body) = asked(&stream);
+        let answer = match path.split_once('-').unwrap_or(("", "")) {
+            ("/away", status) => format!("{status} Elsewhere\r\nLocation: http://127.0.0.1:{other}/{status}"),
+            ("/here", status) => format!("{status} Elsewhere\r\nLocation: /end"),
+            _ if body == "tiger" => "200 OK".to_owned(),
+            _ => "400 Bad".to_owned(),
+        };
+        let _gone = write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n");
+    })
+    .port();
+    let refused = [("away-307", "POST"), ("away-308", "PUT"), ("away-302", "PUT")];
+    let followed = [("away-303", "POST"), ("away-302", "POST"), ("here-307", "POST"), ("here-308", "PUT")];
+    let name = |(path, method): &(&str, &str)| format!("{path} {method}");
+    let target = |one: &(&str, &str)| {
+        let (path, method) = one;
+        format!(
+            "- {{name: {}, kind: http, url: 'http://127.0.0.1:{leads}/{path}', http: {{method: {method}, body: tiger}}}}\n",
+            name(one)
+        )
+    };
+    let targets: String = refused.iter().chain(&followed).map(target).collect();
+    let readings = first(&namespace, &format!("timeout: 2s\ntargets:\n{targets}"));
+    for target in &refused {
+        fails(&readings, &name(target), "unexpected_response");
+    }
+    for target in &followed {
+        is_up(&readings, &name(target));
+    }
+    let mut told: Vec<_> = bodies.try_iter().collect();
+    told.sort();
+    let nothing = |path: &str| (path.to_owned(), String::new());
+    assert_eq!(told, [nothing("/302"), nothing("/303")], "as GET, which has no body");
 }
 
 #[test]

@@ -233,3 +233,59 @@ fn a_conversation_goes_on_behind_starttls() {
     assert!(value(&readings, "probe.tls.certificate.expiry", "mail", &[]).is_some());
     assert_eq!(value(&readings, "probe.phase.duration", "mail", &[("phase", "tls")]), Some(1.0));
 }
+
+#[test]
+fn the_certificate_of_a_probe_is_shown_to_no_other_port() {
+    let Some(namespace) = Namespace::new() else { return };
+    let authority = authority();
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let client = identity("probe", (2020, 2090), Some(&authority));
+    let (ca, cert, key) =
+        (file("ca.pem", &authority.pem()), file("cert.pem", &client.pem.0), file("key.pem", &client.pem.1));
+    let server = identity("localhost", (2020, 2090), Some(&authority));
+    // Whoever shows a certificate here is verified, and who shows none is let in all the same.
+    let open = |to: Option<u16>| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+            .with_single_cert(vec![server.certificate.clone()], server.key.clone_key())
+            .unwrap();
+        let config = Arc::new(config);
+        let serve = move |stream: TcpStream| {
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            let _request = stream.read(&mut [0; 1024]).unwrap();
+            let shown = stream.conn.peer_certificates().is_some();
+            let answer = match to {
+                Some(to) if shown => format!("307 Elsewhere\r\nLocation: https://localhost:{to}/"),
+                _ if shown => "200 It was shown\r\nX: y".to_owned(),
+                _ => "204 It was not shown\r\nX: y".to_owned(),
+            };
+            write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n").unwrap();
+            stream.conn.send_close_notify();
+            let _gone = stream.flush();
+        };
+        listen(&namespace, "127.0.0.1:0", serve).port()
+    };
+    let other = open(None);
+    let leads = open(Some(other));
+    let page = |name: &str, port: u16, status: u16| {
+        format!(
+            "- {{name: {name}, kind: http, url: 'https://localhost:{port}/', http: {{status: [{status}]}}, \
+             tls: {{ca_file: {ca}, cert_file: {cert}, key_file: {key}}}}}\n"
+        )
+    };
+    let targets = [page("its own", other, 200), page("another", leads, 204)].concat();
+    let readings = first(&namespace, &format!("timeout: 10s\ntargets:\n{targets}"));
+    is_up(&readings, "its own");
+    is_up(&readings, "another");
+}

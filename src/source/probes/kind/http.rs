@@ -88,12 +88,28 @@ impl Http {
                     if status == 303 || (status != 307 && status != 308 && method == Method::Post) {
                         method = Method::Get;
                     }
+                    if !self.own(&url) && !self.body(method).is_empty() {
+                        return Err(wrong("http.body goes to no other scheme, host or port"));
+                    }
                     drop(moving);
                 }
                 _ => return self.judge(attempt, answer).await,
             }
         }
         Ok(())
+    }
+
+    /// Whether it is of the scheme, host and port that were configured, and may see what was configured for these.
+    fn own(&self, url: &Url) -> bool {
+        url.origin() == self.url.origin()
+    }
+
+    /// What a request of this method carries.
+    fn body(&self, method: Method) -> &str {
+        match method {
+            Method::Get | Method::Head | Method::Options => "",
+            Method::Post | Method::Put => &self.asked.body,
+        }
     }
 
     /// Connects and asks; the answer's body is still to come.
@@ -114,7 +130,7 @@ impl Http {
             return send(attempt, stream, request).await;
         }
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
-        let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host));
+        let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
         let (stream, _) = tls.shake_hands(attempt, stream).await?;
         send(attempt, stream, request).await
@@ -127,14 +143,14 @@ impl Http {
         if let Some(query) = url.query() {
             path = format!("{path}?{query}");
         }
-        let (method, body) = match method {
-            Method::Get => (hyper::Method::GET, ""),
-            Method::Head => (hyper::Method::HEAD, ""),
-            Method::Options => (hyper::Method::OPTIONS, ""),
-            Method::Post => (hyper::Method::POST, self.asked.body.as_str()),
-            Method::Put => (hyper::Method::PUT, self.asked.body.as_str()),
+        let body = Bytes::copy_from_slice(self.body(method).as_bytes());
+        let method = match method {
+            Method::Get => hyper::Method::GET,
+            Method::Head => hyper::Method::HEAD,
+            Method::Options => hyper::Method::OPTIONS,
+            Method::Post => hyper::Method::POST,
+            Method::Put => hyper::Method::PUT,
         };
-        let body = Bytes::copy_from_slice(body.as_bytes());
         let length = body.len();
         let mut request = Request::builder().method(method).uri(path).body(Full::new(body)).map_err(wrong)?;
         let headers = request.headers_mut();
@@ -151,8 +167,8 @@ impl Http {
         }
         // Which of them are credentials nobody knows (`X-Api-Key`), so that none goes on to where the peer sends its visitors:
         // another scheme, host or port.
-        let here = url.origin() == self.url.origin();
-        for (name, value) in self.asked.headers.iter().filter(|_| here) {
+        let own = self.own(url);
+        for (name, value) in self.asked.headers.iter().filter(|_| own) {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
             headers.insert(name, HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?);
         }

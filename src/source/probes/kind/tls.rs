@@ -5,10 +5,11 @@ use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -62,9 +63,13 @@ impl Tls {
         Ok(Self { config: Arc::new(config), verifier, name: server_name(name)?, named, demands_alpn })
     }
 
-    /// The same for another host: where a redirect leads.
-    pub fn for_host(&self, host: &str) -> Result<Self, String> {
+    /// The same for another host: where a redirect leads. One that is not the target's `own` is not shown the certificate
+    /// of the probe.
+    pub fn for_host(&self, host: &str, own: bool) -> Result<Self, String> {
         let mut other = self.clone();
+        if !own {
+            Arc::make_mut(&mut other.config).client_auth_cert_resolver = Arc::new(Nothing);
+        }
         if !self.named {
             other.name = server_name(host)?;
         }
@@ -152,6 +157,20 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, String> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|error| format!("has authorities that cannot be used: {error}"))
+}
+
+/// Shows no certificate.
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesClientCert for Nothing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// Verifies as configured, and remembers when the chain expires: rustls keeps a chain that it refuses to itself.
