@@ -95,6 +95,61 @@ fn what_is_printed_is_taken_and_what_is_left_out_is_said() {
 }
 
 #[test]
+fn a_text_is_what_is_written_whatever_else_it_could_be() {
+    let written = [
+        "y",
+        "n",
+        "Y",
+        "N",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "Off",
+        "true",
+        "False",
+        "1.10",
+        "0x1F",
+        "0o17",
+        "0b11",
+        "017",
+        "1e3",
+        "+5",
+        "-0",
+        "1_000",
+        "6:30",
+        ".5",
+        ".inf",
+        "-.Inf",
+        ".NaN",
+        "2026-01-02",
+        "'~'",
+        "\"null\"",
+        "12345678901234567890",
+    ];
+    let plain = |text: &str| text.trim_matches(['\'', '"']).to_owned();
+    let hosts = ["y", "no", "on", "1e3", "0x1F", "1.10"];
+    let by_name = written.iter().map(|text| format!("- {{name: {text}, host: h, port: 1}}\n"));
+    let by_host = hosts.iter().map(|text| format!("- name: host\n  host: {text}\n  port: 1\n"));
+    let sockets = by_name.chain(by_host).collect::<Vec<_>>().concat();
+    let printed = import(&format!("sockets:\n{sockets}")).unwrap();
+    let config = Config::parse(&printed, Path::new("x")).unwrap_or_else(|error| panic!("{error}\n{printed}"));
+    let (by_host, by_name): (Vec<_>, Vec<_>) =
+        config.sources.probes.targets.iter().partition(|target| target.name == "host");
+    let names: Vec<_> = by_name.iter().map(|target| target.name.clone()).collect();
+    assert_eq!(names, written.map(plain));
+    let found: Vec<_> = by_host.iter().map(|target| target.host.as_str()).collect();
+    assert_eq!(found, hosts);
+    // Nothing at all is an empty text to the exporter, which does not start without a name.
+    for nothing in ["~", "null", "", "\"\""] {
+        let error = import(&format!("sockets:\n- {{name: {nothing}, host: h, port: 1}}\n")).unwrap_err();
+        assert!(error.contains("has no name"), "{nothing}: {error}");
+    }
+    let printed = import("sockets:\n- {name: x, host: ~, port: 1}\n").unwrap();
+    assert!(printed.contains("no host, which is this machine"), "{printed}");
+}
+
+#[test]
 fn what_the_old_exporter_did_not_start_with_is_refused_with_its_place() {
     for (text, wrong) in [
         ("sockets:\n- {host: x, port: 1}\n", "FILE:2:1: sockets[0]: has no name"),

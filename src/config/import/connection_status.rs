@@ -33,12 +33,13 @@ struct File {
     rest: BTreeMap<String, serde_json::Value>,
 }
 
+/// Its texts are what is written, whatever YAML makes of it elsewhere: `y` and `1.10` are names to the exporter.
 #[derive(Debug, Default, Deserialize)]
 struct Socket {
     #[serde(default)]
-    name: Option<Scalar>,
+    name: Option<String>,
     #[serde(default)]
-    host: Option<Scalar>,
+    host: Option<String>,
     #[serde(default)]
     port: Option<f64>,
     #[serde(default)]
@@ -47,27 +48,6 @@ struct Socket {
     timeout: Option<f64>,
     #[serde(flatten)]
     rest: BTreeMap<String, serde_json::Value>,
-}
-
-/// A number where a text belongs is that text.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Whole(i64),
-    Fraction(f64),
-    Truth(bool),
-}
-
-impl Scalar {
-    fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Whole(number) => number.to_string(),
-            Self::Fraction(number) => number.to_string(),
-            Self::Truth(truth) => truth.to_string(),
-        }
-    }
 }
 
 fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
@@ -162,7 +142,7 @@ fn line_of(text: &str, number: usize) -> u64 {
 /// A target, and what is to be said of it; `None` where it cannot be one, and never worked.
 fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
     let mut notes = Vec::new();
-    let name = socket.name.as_ref().map(Scalar::text).unwrap_or_default();
+    let name = socket.name.clone().unwrap_or_default();
     if name.is_empty() {
         return Err("has no name; the exporter does not start".to_owned());
     }
@@ -182,7 +162,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
     let port = (written.fract() == 0.0 && (1.0..=65535.0).contains(&written)).then_some(written as u16);
     let mut target =
         Target { name, kind, port, timeout: timeout(socket.timeout, &mut notes), ..Target::default() };
-    let host = socket.host.as_ref().map(Scalar::text).unwrap_or_default();
+    let host = socket.host.clone().unwrap_or_default();
     host.trim_start_matches('[').trim_end_matches(']').clone_into(&mut target.host);
     if host.is_empty() {
         notes.push("There is no host, which is this machine to the exporter.".to_owned());
