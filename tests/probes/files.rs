@@ -137,7 +137,7 @@ fn a_target_that_moves_to_another_file_is_probed_on() {
 }
 
 #[test]
-fn an_empty_file_and_a_directory_that_cannot_be_read_leave_the_targets_as_they_were() {
+fn an_empty_file_and_a_directory_that_cannot_be_looked_at_leave_the_targets_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let (link, file) = (dir.path().join("link"), dir.path().join("there/a.yaml"));
     std::fs::create_dir(dir.path().join("there")).unwrap();
@@ -165,8 +165,27 @@ fn an_empty_file_and_a_directory_that_cannot_be_read_leave_the_targets_as_they_w
     assert!(now().0, "its target stays");
     point("there");
     eventually("it is well again", || now() == (true, String::new()));
+    std::fs::remove_file(&link).unwrap(); // as a volume that is unmounted
+    eventually("that is told, too", || now().1.contains("cannot be looked for: No such file"));
+    assert!(now().0, "its target stays");
+    point("there");
+    eventually("and is over", || now() == (true, String::new()));
     std::fs::write(&file, "[]").unwrap();
     eventually("an empty list is no target", || now() == (false, String::new()));
+    std::fs::write(&file, targets).unwrap();
+    eventually("it is probed again", || now() == (true, String::new()));
+    std::fs::remove_file(&file).unwrap();
+    eventually("a file that is gone takes its target along", || now() == (false, String::new()));
+}
+
+#[test]
+fn a_directory_that_is_not_there_from_the_beginning_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/not/yet.yaml']\n", dir.path().display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    eventually("it is told", || told(&mut source).1.concat().contains("not/yet.yaml: cannot be looked for"));
+    std::fs::create_dir(dir.path().join("not")).unwrap();
+    eventually("a directory without files is none to tell of", || told(&mut source).1.is_empty());
 }
 
 /// One reading, and what failed.

@@ -120,11 +120,8 @@ impl Files {
 /// The files of a pattern, of which only the last part may have `*`.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
     let dir = Path::new(pattern).parent().filter(|dir| !dir.as_os_str().is_empty());
-    // `glob` takes a directory that it cannot look at for one without files.
-    match std::fs::read_dir(dir.unwrap_or(Path::new("."))) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    // `glob` takes a directory that it cannot look at, or that is not there, for one without files.
+    std::fs::read_dir(dir.unwrap_or(Path::new(".")))?;
     let found = glob::glob(pattern).map_err(std::io::Error::other)?;
     found.map(|path| path.map_err(std::io::Error::from)).collect()
 }
