@@ -36,6 +36,27 @@ fn every_part_of_an_answer_is_refused_and_every_other_byte_survived() {
     }
     let other = Question::new(78, "example.com", Record::A).unwrap();
     assert_eq!(other.reply(&whole), None, "an answer to another question");
+    for (name, record) in [
+        ("example.org", Record::A),
+        ("example.com.org", Record::A),
+        ("com", Record::A),
+        ("example.com", Record::Aaaa),
+    ] {
+        let other = Question::new(77, name, record).unwrap();
+        assert_eq!(other.reply(&whole), None, "an answer to another question: {name}");
+    }
+    let capitals = Question::new(77, "EXAMPLE.com", Record::A).unwrap();
+    assert!(capitals.reply(&whole).is_some(), "the same name in other letters");
+    // Behind the name: type and class. The class of the second has the bit of mDNS.
+    let end = question.bytes().len();
+    for (place, byte) in [(end - 1, 3), (end - 2, 0x80), (end - 3, 28), (5, 0)] {
+        let mut other = whole.clone();
+        other[place] = byte;
+        assert_eq!(question.reply(&other), None, "byte {place}");
+    }
+    let mut none = whole[..12].to_vec();
+    (none[5], none[7]) = (0, 0);
+    assert_eq!(question.reply(&none), None, "no question at all");
 }
 
 proptest! {

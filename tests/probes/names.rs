@@ -17,6 +17,7 @@ fn reply(question: &[u8]) -> Option<Vec<u8>> {
     let asked = packet.questions.first()?;
     let name = asked.qname.to_string();
     let mut reply = Packet::new_reply(packet.id());
+    reply.questions.push(asked.clone());
     let QTYPE::TYPE(kind) = asked.qtype else { return None };
     let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);
     let ipv4 = |bits| data(RData::A(A { address: bits }));
@@ -81,6 +82,34 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
         ),
     );
     is_up(&readings, "four.test");
+}
+
+#[test]
+fn an_answer_to_another_question_is_passed_over() {
+    let Some(namespace) = Namespace::new() else { return };
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let server = namespace.inside(|| std::net::UdpSocket::bind("127.0.0.1:0")).unwrap();
+    let place = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = server.recv_from(&mut buffer) {
+            let asked = &buffer[..length];
+            // With the right id: of a name that has no such host, and without a question. Then the answer.
+            let at = asked.windows(4).position(|part| part == b"four").unwrap();
+            let mut forged = asked.to_vec();
+            forged[at..at + 4].copy_from_slice(b"five");
+            forged[2] |= 0x80;
+            forged[3] = 3; // NXDOMAIN
+            let mut bare = forged[..12].to_vec();
+            bare[5] = 0;
+            for bytes in [forged, bare, reply(asked).unwrap()] {
+                server.send_to(&bytes, peer).unwrap();
+            }
+        }
+    });
+    let target = format!("{{name: x, host: four.test, port: {port}}}");
+    let readings = first(&namespace, &format!("nameservers: ['{place}']\ntargets: [{target}]"));
+    is_up(&readings, "x");
 }
 
 #[test]
@@ -178,7 +207,7 @@ fn targets_come_from_services_of_the_dns_and_go_with_them() {
         // The service is gone the third time.
         if text.contains("_x") && count.fetch_add(1, Ordering::Relaxed) >= 2 {
             let packet = Packet::parse(question).ok()?;
-            let mut gone = Packet::new_reply(packet.id());
+            let mut gone = packet.into_reply();
             *gone.rcode_mut() = RCODE::NameError;
             return gone.build_bytes_vec().ok();
         }

@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// A question.
 #[derive(Debug)]
 pub struct Question {
-    id: u16,
     bytes: Vec<u8>,
 }
 
@@ -52,7 +51,7 @@ impl Question {
         let name = Name::new(name).map_err(|error| error.to_string())?;
         packet.questions.push(Asked::new(name, kind.into(), CLASS::IN.into(), false));
         let bytes = packet.build_bytes_vec().map_err(|error| error.to_string())?;
-        Ok(Self { id, bytes })
+        Ok(Self { bytes })
     }
 
     /// The message.
@@ -60,10 +59,15 @@ impl Question {
         &self.bytes
     }
 
-    /// What a message says to it; `None` where it is no answer to this question.
+    /// What a message says to it; `None` where it is no answer to this question: sixteen bits of an id are soon guessed, and
+    /// a late answer may have the id of another question by chance.
     pub fn reply(&self, bytes: &[u8]) -> Option<Reply> {
-        let packet = Packet::parse(bytes).ok()?;
-        if packet.id() != self.id || !packet.has_flags(PacketFlag::RESPONSE) {
+        let (packet, own) = (Packet::parse(bytes).ok()?, Packet::parse(&self.bytes).ok()?);
+        let answered = match (packet.questions.as_slice(), own.questions.as_slice()) {
+            ([told], [asked]) => same(told, asked),
+            _ => false,
+        };
+        if packet.id() != own.id() || !packet.has_flags(PacketFlag::RESPONSE) || !answered {
             return None;
         }
         if packet.has_flags(PacketFlag::TRUNCATION) {
@@ -88,4 +92,14 @@ impl Question {
         });
         Some(Reply::Answers(answers.collect()))
     }
+}
+
+/// Whether two questions ask for the same. Servers may write a name in other letters (RFC 4343).
+fn same(one: &Asked<'_>, other: &Asked<'_>) -> bool {
+    let kind = |asked: &Asked<'_>| (asked.qtype, asked.qclass, asked.unicast_response);
+    let (labels, others) = (one.qname.as_bytes(), other.qname.as_bytes());
+    let count = |asked: &Asked<'_>| asked.qname.as_bytes().count();
+    kind(one) == kind(other)
+        && count(one) == count(other)
+        && labels.zip(others).all(|(label, other)| label.eq_ignore_ascii_case(other))
 }
