@@ -174,11 +174,12 @@ pub fn start(common: &Arc<Common>, runner: &Runner) {
     }
     for (index, names) in settings.dns.iter().enumerate() {
         for name in &names.names {
-            let (common, runner, name) = (Arc::clone(common), runner.clone(), name.clone());
+            let mut watched = dns::Watched::new(index, name);
+            let (common, runner) = (Arc::clone(common), runner.clone());
             let runtime = runner.runtime.clone();
             runtime.spawn(async move {
                 loop {
-                    if let Some(change) = dns::look(&common, index, &name).await {
+                    if let Some(change) = watched.look(&common).await {
                         runner.tell(change);
                     }
                     tokio::time::sleep(common.settings.refresh).await;

@@ -9,41 +9,75 @@ use crate::source::probes::resolve::message::Answer;
 use crate::source::probes::runner::Common;
 use std::sync::Arc;
 
-/// Looks one name of `sources.probes.dns` up; `None` where nothing has changed, or nobody answered: then the targets it
-/// stood for stay.
-pub async fn look(common: &Common, index: usize, name: &str) -> Option<Change> {
-    let names = common.settings.dns.get(index)?;
-    let group = format!("dns {index} {name}");
-    let here = Origin::default();
-    let asked = common.resolver.ask(name, names.record, &here);
-    let within = common.settings.timeout;
-    let answers = match tokio::time::timeout(within, asked).await {
-        Ok(Ok(answers)) => answers,
-        // A name that is gone stands for nothing any more.
-        Ok(Err(fault)) if fault.error == ProbeError::DnsNotFound => Vec::new(),
-        Ok(Err(fault)) => {
-            common.registry.fail(&group, fault.why);
+/// One name of `sources.probes.dns`, looked up over and over.
+#[derive(Debug)]
+pub struct Watched {
+    index: usize,
+    name: String,
+    /// What it stood for when its targets were last made, in order; nothing where not all of them were taken.
+    made: Option<Vec<Answer>>,
+}
+
+impl Watched {
+    /// One that was not looked up so far; `index` is its place in the list.
+    pub fn new(index: usize, name: &str) -> Self {
+        Self { index, name: name.to_owned(), made: None }
+    }
+
+    /// Looks it up; `None` where nothing has changed, or nobody answered: then the targets it stood for stay.
+    pub async fn look(&mut self, common: &Arc<Common>) -> Option<Change> {
+        let Self { index, name, .. } = &*self;
+        let group = format!("dns {index} {name}");
+        let mut answers = match self.ask(common).await {
+            Ok(answers) => answers,
+            Err(why) => {
+                common.registry.fail(&group, why);
+                return None;
+            }
+        };
+        // Servers give them in another order each time.
+        answers.sort_unstable();
+        answers.dedup();
+        if self.made.as_ref() == Some(&answers) {
+            common.registry.heal(&group);
             return None;
         }
-        Err(_) => {
-            let within = humantime::format_duration(within);
-            common.registry.fail(&group, format!("no name server answered within {within}"));
-            return None;
-        }
-    };
-    let mut settings: Vec<Settings> =
-        answers.into_iter().map(|answer| target(&names.target, names.record, name, answer)).collect();
-    settings.sort_by_key(Settings::identity);
-    settings.dedup_by_key(|target| target.identity());
-    let targets: Result<Vec<Target>, String> =
-        settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect();
-    match targets {
-        Ok(targets) => Some(common.registry.set(&group, targets)),
-        Err(why) => {
-            common.registry.fail(&group, why);
-            None
+        // Files are read for them, and expressions compiled: not on the thread that probes.
+        let (shared, index, name) = (Arc::clone(common), self.index, self.name.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            let change =
+                make(&shared, index, &name, &answers).map(|targets| shared.registry.set(&group, targets));
+            (change.map_err(|why| shared.registry.fail(&group, why)).ok(), answers)
+        });
+        let (change, answers) = made.await.ok()?;
+        let change = change?;
+        self.made = (!change.short).then_some(answers);
+        Some(change)
+    }
+
+    async fn ask(&self, common: &Common) -> Result<Vec<Answer>, String> {
+        let Some(names) = common.settings.dns.get(self.index) else { return Ok(Vec::new()) };
+        let here = Origin::default();
+        let asked = common.resolver.ask(&self.name, names.record, &here);
+        let within = common.settings.timeout;
+        match tokio::time::timeout(within, asked).await {
+            Ok(Ok(answers)) => Ok(answers),
+            // A name that is gone stands for nothing any more.
+            Ok(Err(fault)) if fault.error == ProbeError::DnsNotFound => Ok(Vec::new()),
+            Ok(Err(fault)) => Err(fault.why),
+            Err(_) => Err(format!("no name server answered within {}", humantime::format_duration(within))),
         }
     }
+}
+
+/// The targets that the answers stand for, ready to be probed.
+fn make(common: &Common, index: usize, name: &str, answers: &[Answer]) -> Result<Vec<Target>, String> {
+    let Some(names) = common.settings.dns.get(index) else { return Ok(Vec::new()) };
+    let one = |answer: &Answer| target(&names.target, names.record, name, answer.clone());
+    let mut settings: Vec<Settings> = answers.iter().map(one).collect();
+    settings.sort_by_key(Settings::identity);
+    settings.dedup_by_key(|target| target.identity());
+    settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect()
 }
 
 /// The target that one record stands for (pure).

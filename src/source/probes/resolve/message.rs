@@ -25,7 +25,7 @@ pub enum Reply {
 }
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {
     /// `A` or `AAAA`.
     Address(IpAddr),
