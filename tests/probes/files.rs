@@ -310,6 +310,12 @@ fn what_does_not_go_together_is_refused_with_its_place() {
     for (target, why) in [
         ("host: a, port: 1", "it has no name"),
         ("name: x, port: 1", "`x` needs host and port"),
+        ("name: x, host: a, port: 1, expect: '(a{500}){100}'", "too large to be matched in time"),
+        ("name: x, host: a, port: 1, conversation: [{expect: '.{100}'}]", "too large to be matched in time"),
+        (
+            "name: x, kind: http, url: 'http://x/', http: {expect_body: '((a?){99}){99}'}",
+            "too large to be matched in time",
+        ),
         ("name: x, host: a", "`x` needs host and port"),
         ("name: x, host: a, port: 0", "needs host and port"),
         ("name: x, host: a, port: 99999", "is not a whole number, or is out of range"),

@@ -10,8 +10,11 @@ use crate::config::probes::text::{regular, unescape, unhex};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
+use heard::Heard;
 use regex_lite::Regex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+pub mod heard;
 
 /// What a peer may say before what is expected; then it is no conversation.
 const MOST: usize = 64 * 1024;
@@ -118,14 +121,14 @@ impl Step {
 /// A conversation under way.
 pub struct Talk<'a> {
     steps: std::slice::Iter<'a, Step>,
-    heard: Vec<u8>,
+    heard: Heard,
     groups: Vec<String>,
 }
 
 impl<'a> Talk<'a> {
     /// Before its first step.
     pub fn new(conversation: &'a Conversation) -> Self {
-        Self { steps: conversation.steps.iter(), heard: Vec::new(), groups: Vec::new() }
+        Self { steps: conversation.steps.iter(), heard: Heard::default(), groups: Vec::new() }
     }
 
     /// Talks until TLS is to begin, or to the end.
@@ -193,18 +196,18 @@ fn group<'a>(mark: &'a [u8], groups: &'a [String]) -> Option<(&'a [u8], &'a [u8]
 async fn hear<S: AsyncRead + Unpin>(
     attempt: &mut Attempt<'_>,
     stream: &mut S,
-    heard: &mut Vec<u8>,
+    heard: &mut Heard,
     expect: &Expectation,
 ) -> Result<Vec<String>, Fault> {
     let mut passed = 0;
     let mut ended = false;
     loop {
-        if let Some(groups) = look(heard, expect, ended) {
+        if let Some(groups) = heard.look(expect, ended) {
             attempt.note(|| format!("heard {:?}", groups.first().map_or("", String::as_str)));
             return Ok(groups);
         }
         if ended || passed > MOST {
-            let last = String::from_utf8_lossy(heard.get(heard.len().saturating_sub(100)..).unwrap_or(&[]));
+            let last = heard.last();
             let why = if ended { "the peer ended" } else { "the peer went on and on" };
             let why = format!("{why} without what was expected; last {last:?}");
             return Err(Fault::new(ProbeError::UnexpectedResponse, why));
@@ -214,40 +217,12 @@ async fn hear<S: AsyncRead + Unpin>(
             Ok(0) => ended = true,
             Ok(length) => {
                 passed += length;
-                heard.extend_from_slice(part.get(..length).unwrap_or(&[]));
+                heard.add(part.get(..length).unwrap_or(&[]));
             }
             // A TLS peer that goes without a word has ended, too.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => ended = true,
             Err(error) => return Err(Fault::io("waiting for what is expected", &error)),
         }
-    }
-}
-
-/// Takes lines, or bytes, up to what is expected out of what was heard (pure). A last line without its end counts once
-/// nothing more will come.
-fn look(heard: &mut Vec<u8>, expect: &Expectation, ended: bool) -> Option<Vec<String>> {
-    match expect {
-        Expectation::Bytes(bytes) => {
-            let at = find(heard, bytes)?;
-            heard.drain(..at + bytes.len());
-            Some(Vec::new())
-        }
-        Expectation::Text(regex) => loop {
-            let end = heard.iter().position(|byte| *byte == b'\n');
-            let end = match end {
-                Some(end) => end + 1,
-                None if ended && !heard.is_empty() => heard.len(),
-                None => return None,
-            };
-            let line: Vec<u8> = heard.drain(..end).collect();
-            let line = String::from_utf8_lossy(&line);
-            if let Some(found) = regex.captures(line.trim_end_matches(['\r', '\n'])) {
-                let group = |group: Option<regex_lite::Match<'_>>| {
-                    group.map_or_else(String::new, |group| group.as_str().to_owned())
-                };
-                return Some(found.iter().map(group).collect());
-            }
-        },
     }
 }
 
@@ -260,31 +235,7 @@ fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Expectation, look, spoken};
-    use regex_lite::Regex;
-
-    fn text(regex: &str) -> Expectation {
-        Expectation::Text(Regex::new(regex).expect("it is one"))
-    }
-
-    #[test]
-    fn lines_that_do_not_match_are_passed_over_and_groups_are_kept() {
-        let mut heard = b"* hello\r\n220 mail ESMTP\r\nrest".to_vec();
-        let groups = look(&mut heard, &text("^220 ([^ ]+)"), false).expect("it is there");
-        assert_eq!(groups, ["220 mail", "mail"]);
-        assert_eq!(heard, b"rest");
-        assert_eq!(look(&mut heard, &text("rest"), false), None, "the line may go on");
-        assert!(look(&mut heard, &text("rest"), true).is_some(), "nothing more will come");
-    }
-
-    #[test]
-    fn bytes_are_found_across_what_came_in_parts() {
-        let mut heard = vec![1, 2, 3];
-        assert!(look(&mut heard, &Expectation::Bytes(vec![3, 4]), false).is_none());
-        heard.extend([4, 5]);
-        assert!(look(&mut heard, &Expectation::Bytes(vec![3, 4]), false).is_some());
-        assert_eq!(heard, [5]);
-    }
+    use super::spoken;
 
     #[test]
     fn a_line_gets_its_groups_and_its_end() {
