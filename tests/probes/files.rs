@@ -9,11 +9,13 @@ use connscope::reading::{Reading, Readings};
 use connscope::source::Source;
 use connscope::source::probes::Probes;
 use connscope::source::probes::discovery::file_sd;
+use connscope::source::probes::registry::Registry;
 use connscope::source::probes::resolve::files::{Hosts, Servers};
+use connscope::source::probes::target::Target;
 use connscope::stop::Stop;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn targets_come_and_go_with_their_file_and_keep_what_is_known_of_them() {
@@ -93,6 +95,49 @@ fn what_is_over_the_limit_is_counted_and_left_out() {
     };
     eventually("two are taken", || of("connscope.probes.targets") == Value::I64(2));
     assert_eq!(of("connscope.probes.left_out"), Value::U64(1));
+}
+
+#[test]
+fn targets_of_many_files_do_not_all_begin_at_once() {
+    let Some(namespace) = Namespace::new() else { return };
+    let (sender, begins) = std::sync::mpsc::channel();
+    let port = super::listen(&namespace, "127.0.0.1:0", move |_| {
+        let _ended = sender.send(Instant::now());
+    })
+    .port();
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..200 {
+        let text = format!("- {{name: x{number}, host: 127.0.0.1, port: {port}}}\n");
+        std::fs::write(dir.path().join(format!("{number}.yaml")), text).unwrap();
+    }
+    let settings =
+        settings(&format!("interval: 1h\njitter: 0\nfiles: ['{}/*.yaml']\n", dir.path().display()));
+    let stop = Stop::new().unwrap();
+    let _source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let next = || begins.recv_timeout(crate::support::PATIENCE).unwrap();
+    let mut begins: Vec<Instant> = (0..200).map(|_| next()).collect();
+    begins.sort_unstable();
+    // Two seconds are theirs together; each on its own would have 10 ms.
+    let early = begins.iter().filter(|begin| begin.duration_since(begins[0]) < Duration::from_millis(500));
+    assert!(early.count() < 120);
+}
+
+#[test]
+fn a_file_takes_no_longer_because_there_are_others() {
+    let settings = settings("limit: 100000\nfiles: ['/x/*.yaml']\n");
+    let registry = Registry::new(settings.most());
+    let began = Instant::now();
+    for number in 0..30_000 {
+        let name = format!("x{number}");
+        let host = "h".to_owned();
+        let target = connscope::config::probes::Target { name, host, port: Some(1), ..Default::default() };
+        let target = Target::new(&target, &settings).unwrap();
+        assert_eq!(registry.set(&format!("{number}"), vec![target]).added.len(), 1);
+    }
+    // Where all are gone through for each it takes 20 seconds, and else one.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let gone = (0..29_999).map(|number| registry.forget(&format!("{number}")).removed.len()).sum::<usize>();
+    assert_eq!((gone, registry.entries().len()), (29_999, 1));
 }
 
 #[test]

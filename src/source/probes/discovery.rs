@@ -164,9 +164,8 @@ pub fn start(common: &Arc<Common>, runner: &Runner) {
                 });
                 let Ok((after, changes)) = looked.await else { return };
                 files = after;
-                for change in changes {
-                    runner.tell(change);
-                }
+                // As one, so that the targets of many small files share their interval, too.
+                runner.tell(Change::of(changes));
                 common.registry.read.store(true, Ordering::Release);
                 tokio::time::sleep(common.settings.refresh).await;
             }

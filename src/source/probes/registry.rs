@@ -11,7 +11,7 @@ use crate::config::probes::check::Series;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -69,12 +69,29 @@ pub struct Change {
     pub short: bool,
 }
 
+impl Change {
+    /// All of them, one after the other, as one.
+    pub fn of(changes: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for change in changes {
+            all.added.extend(change.added);
+            all.removed.extend(change.removed);
+            all.short |= change.short;
+        }
+        // What came and has gone again is not there.
+        let gone: HashSet<u64> = all.removed.iter().map(|entry| entry.number).collect();
+        all.added.retain(|entry| !gone.contains(&entry.number));
+        all
+    }
+}
+
 /// Targets by group (the configuration, a file, a name), then by what makes a target another one.
 #[derive(Debug, Default)]
 struct Groups {
     targets: BTreeMap<String, BTreeMap<String, Arc<Entry>>>,
-    /// Those of all groups, so that a change of one does not take going through the others.
+    /// Those of all groups, and how many, so that a change of one does not take going through the others.
     series: Series,
+    count: usize,
 }
 
 impl Groups {
@@ -83,6 +100,7 @@ impl Groups {
         for entry in targets.values() {
             self.series.remove(&entry.target.settings);
         }
+        self.count -= targets.len();
         targets
     }
 }
@@ -127,7 +145,7 @@ impl Registry {
         let mut change = Change::default();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = groups.remove(group);
-        let others: usize = groups.targets.values().map(BTreeMap::len).sum();
+        let others = groups.count;
         let mut now = BTreeMap::new();
         let mut left_out = 0;
         for target in targets {
@@ -158,6 +176,7 @@ impl Registry {
             }
         }
         change.removed.extend(before.into_values());
+        groups.count += now.len();
         groups.targets.insert(group.to_owned(), now);
         drop(groups);
         change.short |= left_out > 0;
