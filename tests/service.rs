@@ -6,7 +6,7 @@ use connscope::config::Probes;
 use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 const UNIT: &str = "deploy/systemd/connscope.service";
 
@@ -108,9 +108,9 @@ fn the_unit_allows_as_many_descriptors_as_probes_and_namespaces_take() {
     assert!(allowed(&many.lines) >= 2 * concurrency + REST + namespaces, "{many:#?}");
 }
 
-/// One round of probes by a root that has the capabilities of the unit, and those of a drop-in, and no others: whether the
-/// target is up, and why not.
-fn probed(namespace: &Namespace, target: &str, further: Option<&DropIn>) -> (bool, String) {
+/// What the agent says to a command about one target, as a root that has the capabilities of the unit, and those of a
+/// drop-in, and no others.
+fn said(namespace: &Namespace, arguments: &[&str], target: &str, further: Option<&DropIn>) -> Output {
     let unit = unit();
     let lines = unit.lines().chain(further.iter().flat_map(|one| one.lines.iter().map(String::as_str)));
     let capabilities: Vec<String> = values(lines, "AmbientCapabilities")
@@ -128,9 +128,14 @@ fn probed(namespace: &Namespace, target: &str, further: Option<&DropIn>) -> (boo
     let mut setpriv = Command::new("setpriv");
     setpriv.args(["--securebits", "+noroot", "--bounding-set", &capabilities]);
     setpriv.args(["--inh-caps", &capabilities, "--ambient-caps", &capabilities]);
-    let agent = command(&["once", "--format", "prometheus", "--config", file.path().to_str().unwrap()]);
+    let agent = command(&[arguments, &["--config", file.path().to_str().unwrap()]].concat());
     setpriv.arg(agent.get_program()).args(agent.get_args());
-    let output = namespace.inside(move || setpriv.output()).unwrap();
+    namespace.inside(move || setpriv.output()).unwrap()
+}
+
+/// One round of probes: whether the target is up, and why not.
+fn probed(namespace: &Namespace, target: &str, further: Option<&DropIn>) -> (bool, String) {
+    let output = said(namespace, &["once", "--format", "prometheus"], target, further);
     let said = String::from_utf8(output.stdout).unwrap();
     let up = said.lines().find_map(|line| line.strip_prefix("probe_up{")?.rsplit(' ').next());
     let error = said.lines().find_map(|line| {
@@ -146,10 +151,22 @@ fn echoes_take_the_capability_that_the_unit_says_or_the_sysctl() {
     let echo = "{name: echo, kind: icmp, host: 127.0.0.1}";
     let denied = (false, "permission_denied".to_owned());
     let up = (true, String::new());
+    let check = |further: Option<&DropIn>| {
+        let output = said(&namespace, &["check"], echo, further);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let may = drop_in("`kind: icmp`");
     assert_eq!(probed(&namespace, echo, None), denied);
-    assert_eq!(probed(&namespace, echo, Some(&drop_in("`kind: icmp`"))), up);
+    let (code, told) = check(None);
+    assert!(code == Some(1) && told.contains("denied"), "{told}");
+    assert!(told.contains("needs CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range"), "{told}");
+    assert_eq!(probed(&namespace, echo, Some(&may)), up);
+    let (code, told) = check(Some(&may));
+    assert!(code == Some(0) && told.contains("over a raw socket"), "{told}");
     namespace.run("sysctl", &["-q", "-w", "net.ipv4.ping_group_range=0 0"]);
     assert_eq!(probed(&namespace, echo, None), up);
+    let (code, told) = check(None);
+    assert!(code == Some(0) && told.contains("over a datagram socket"), "{told}");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::Config;
 use crate::config::Probes as Settings;
+use crate::config::probes::kind::Protocol;
 use crate::metric::{Labels, table as metrics};
 use crate::reading::Readings;
 use crate::stop::Stop;
@@ -157,17 +158,22 @@ impl Source for Probes {
 /// Whether the targets can be probed as they are configured; none of them is.
 fn check(config: &Config, _: &Stop) -> Vec<Check> {
     let settings = &config.sources.probes;
+    let mut echoes = settings.dns.iter().any(|names| names.target.kind.protocol() == Protocol::Icmp);
     let targets = ready(settings).and_then(|(common, targets)| {
         let count = targets.len();
         common.registry.set("", targets);
         Files::default().look(&common);
+        let entries = common.registry.entries();
+        echoes |= entries.iter().any(|entry| entry.target.settings.kind.protocol() == Protocol::Icmp);
         match common.registry.failures().into_iter().next() {
             Some((_, error)) => Err(error),
-            None => Ok(format!(
-                "{count} targets configured, {} with those of files",
-                common.registry.entries().len()
-            )),
+            None => Ok(format!("{count} targets configured, {} with those of files", entries.len())),
         }
     });
-    vec![Check::new(SPEC.name, "targets", targets)]
+    let mut checks = vec![Check::new(SPEC.name, "targets", targets)];
+    if echoes {
+        let socket = kind::icmp::permitted().map(|socket| format!("over {socket}"));
+        checks.push(Check::new(SPEC.name, "echoes", socket));
+    }
+    checks
 }

@@ -15,6 +15,7 @@ use connscope::source::probes::target::Target;
 use connscope::stop::Stop;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -127,17 +128,17 @@ fn a_file_takes_no_longer_because_there_are_others() {
     let settings = settings("limit: 100000\nfiles: ['/x/*.yaml']\n");
     let registry = Registry::new(settings.most());
     let began = Instant::now();
-    for number in 0..30_000 {
+    for number in 0..50_000 {
         let name = format!("x{number}");
         let host = "h".to_owned();
         let target = connscope::config::probes::Target { name, host, port: Some(1), ..Default::default() };
-        let target = Target::new(&target, &settings).unwrap();
+        let target = Target::new(&Arc::new(target), &settings).unwrap();
         assert_eq!(registry.set(&format!("{number}"), vec![target]).added.len(), 1);
     }
-    // Where all are gone through for each it takes 20 seconds, and else one.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    let gone = (0..29_999).map(|number| registry.forget(&format!("{number}")).removed.len()).sum::<usize>();
-    assert_eq!((gone, registry.entries().len()), (29_999, 1));
+    // Where all are gone through for each it takes a minute, and else two seconds.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    let gone = (0..49_999).map(|number| registry.forget(&format!("{number}")).removed.len()).sum::<usize>();
+    assert_eq!((gone, registry.entries().len()), (49_999, 1));
 }
 
 #[test]
@@ -356,7 +357,7 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("host: a, port: 1", "it has no name"),
         ("name: x, port: 1", "`x` needs host and port"),
         ("name: x, host: a, port: 1, expect: '(a{500}){100}'", "too large to be matched in time"),
-        ("name: x, host: a, port: 1, conversation: [{expect: '.{100}'}]", "too large to be matched in time"),
+        ("name: x, host: a, port: 1, conversation: [{expect: '.{9999}'}]", "too large to be matched in time"),
         (
             "name: x, kind: http, url: 'http://x/', http: {expect_body: '((a?){99}){99}'}",
             "too large to be matched in time",

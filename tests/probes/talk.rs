@@ -65,9 +65,12 @@ fn a_conversation_is_held_over_a_socket_of_this_machine() {
         let path = path.display();
         format!("- {{name: {name}, kind: unix, path: {path}, send: \"PING\\n\", expect: '{expect}'}}\n")
     };
-    let targets = [target("alive", "^.PONG"), target("other", "^-ERR")].concat();
+    // The second is so long that it is looked for on another thread.
+    let long = format!("^(.PONG|{})$", "no ".repeat(100));
+    let targets = [target("alive", "^.PONG"), target("patient", &long), target("other", "^-ERR")].concat();
     let readings = first(&namespace, &format!("timeout: 5s\ntargets:\n{targets}"));
     is_up(&readings, "alive");
+    is_up(&readings, "patient");
     fails(&readings, "other", "unexpected_response");
     assert_eq!(value(&readings, "probe.phase.duration", "alive", &[("phase", "request")]), Some(1.0));
 }

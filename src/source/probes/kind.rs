@@ -6,6 +6,7 @@ use crate::config::probes::Target as Settings;
 use crate::config::probes::kind::Protocol;
 
 pub mod conversation;
+pub mod expectation;
 pub mod http;
 pub mod icmp;
 pub mod tcp;

@@ -12,6 +12,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Threads that are in another namespace at a time; each is there for the making of one socket.
+static ENTERING: Semaphore = Semaphore::const_new(8);
 
 /// Where a probe comes from.
 #[derive(Debug, Clone, Default)]
@@ -104,6 +108,8 @@ impl Origin {
             Socket::new(domain, kind, protocol)
         };
         let doing = format!("making a socket in the network namespace {name}");
+        // The semaphore is never closed, so a permit always comes.
+        let _permit = ENTERING.acquire().await;
         std::thread::Builder::new()
             .name("probe-netns".to_owned())
             .spawn(move || {

@@ -4,48 +4,20 @@
 //! `blackbox_exporter` does: those that do not match are passed over, and the end of the connection is the end of it.
 //! Bytes are expected anywhere in what comes.
 
+use super::expectation::{Expectation, elsewhere, find};
 use crate::config::probes::Step as StepSettings;
 use crate::config::probes::Target as Settings;
-use crate::config::probes::text::{regular, unescape, unhex};
+use crate::config::probes::text::{unescape, unhex};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
 use heard::Heard;
-use regex_lite::Regex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub mod heard;
 
 /// What a peer may say before what is expected; then it is no conversation.
 const MOST: usize = 64 * 1024;
-
-/// What is expected.
-#[derive(Debug, Clone)]
-pub enum Expectation {
-    /// A line, or a datagram, that matches.
-    Text(Regex),
-    /// Bytes that are in it.
-    Bytes(Vec<u8>),
-}
-
-impl Expectation {
-    /// That of two keys, of which at most one is set.
-    pub fn new(text: Option<&String>, hex: Option<&String>) -> Result<Option<Self>, String> {
-        Ok(match (text, hex) {
-            (Some(text), _) => Some(Self::Text(regular(text)?)),
-            (None, Some(hex)) => Some(Self::Bytes(unhex(hex)?)),
-            (None, None) => None,
-        })
-    }
-
-    /// Whether a whole answer is as expected.
-    pub fn is_met(&self, answer: &[u8]) -> bool {
-        match self {
-            Self::Text(regex) => regex.is_match(&String::from_utf8_lossy(answer)),
-            Self::Bytes(bytes) => find(answer, bytes).is_some(),
-        }
-    }
-}
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -202,7 +174,16 @@ async fn hear<S: AsyncRead + Unpin>(
     let mut passed = 0;
     let mut ended = false;
     loop {
-        if let Some(groups) = heard.look(expect, ended) {
+        let found = if expect.takes_long() {
+            let (mut taken, expect) = (std::mem::take(heard), expect.clone());
+            let look = move || (taken.look(&expect, ended), taken);
+            let (found, left) = elsewhere(look).await?;
+            *heard = left;
+            found
+        } else {
+            heard.look(expect, ended)
+        };
+        if let Some(groups) = found {
             attempt.note(|| format!("heard {:?}", groups.first().map_or("", String::as_str)));
             return Ok(groups);
         }
@@ -224,13 +205,6 @@ async fn hear<S: AsyncRead + Unpin>(
             Err(error) => return Err(Fault::io("waiting for what is expected", &error)),
         }
     }
-}
-
-fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    if part.is_empty() {
-        return Some(0);
-    }
-    bytes.windows(part.len()).position(|window| window == part)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! HTTP/1.1: a request over a connection of its own, its redirects, status and body.
 
+use super::expectation::Expectation;
 use super::tls::Tls;
-use crate::config::probes::text::regular;
 use crate::config::probes::{Http as Asked, Method, Target as Settings};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
@@ -13,7 +13,6 @@ use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use regex_lite::Regex;
 use reqwest::Url;
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,7 +29,7 @@ const READ: usize = 1024 * 1024;
 pub struct Http {
     url: Url,
     asked: Asked,
-    expect: Option<Regex>,
+    expect: Option<Expectation>,
     tls: Option<Tls>,
 }
 
@@ -57,7 +56,7 @@ impl Http {
             Err(_) if url.scheme() == "http" => None,
             Err(why) => return Err(why),
         };
-        let expect = settings.http.expect_body.as_deref().map(regular).transpose()?;
+        let expect = Expectation::new(settings.http.expect_body.as_ref(), None)?;
         Ok(Self { url, asked: settings.http.clone(), expect, tls })
     }
 
@@ -202,7 +201,7 @@ impl Http {
             return Err(Fault::new(ProbeError::UnexpectedResponse, format!("the status is {status}")));
         }
         match &self.expect {
-            Some(expect) if !expect.is_match(&String::from_utf8_lossy(&kept)) => {
+            Some(expect) if !expect.is_met(&kept).await? => {
                 Err(Fault::new(ProbeError::UnexpectedResponse, "the body is not what was expected"))
             }
             _ => Ok(()),

@@ -6,11 +6,12 @@
 
 use crate::config::probes::{Icmp as Asked, Target as Settings};
 use crate::metric::label::{Phase, ProbeError};
+use crate::source::SourceError;
 use crate::source::probes::attempt::{Attempt, Echoes};
 use crate::source::probes::datagram::{Came, Datagrams};
 use crate::source::probes::fault::Fault;
 use packet::Echo;
-use socket2::{Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -137,6 +138,17 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// What is missing where neither socket can be had.
+const NEEDED: &str = "CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range";
+
+/// The socket that this process may send echo requests over, in its own network namespace; nothing is sent.
+pub fn permitted() -> Result<&'static str, SourceError> {
+    let open = |kind| Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4));
+    let datagram = open(Type::DGRAM).map(|_| "a datagram socket");
+    let either = datagram.or_else(|_| open(Type::RAW).map(|_| "a raw socket"));
+    either.map_err(|cause| SourceError::from_io("making a socket for echo requests", NEEDED, cause))
+}
+
 /// A socket connected to the peer, and whether it is a raw one.
 async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool), Fault> {
     let protocol = if peer.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
@@ -145,10 +157,7 @@ async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool),
         Err(unprivileged) if unprivileged.error == ProbeError::PermissionDenied => {
             let raw = attempt.origin().socket_to(peer, Type::RAW, Some(protocol)).await;
             let raw = raw.map_err(|fault| match fault.error {
-                ProbeError::PermissionDenied => Fault::new(
-                    fault.error,
-                    "ICMP takes CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range",
-                ),
+                ProbeError::PermissionDenied => Fault::new(fault.error, format!("ICMP needs {NEEDED}")),
                 _ => fault,
             })?;
             (raw, true)

@@ -3,7 +3,7 @@
 //! An answer: open. An ICMP error: closed, or the host or its network cannot be reached (`IP_RECVERR`; without it the
 //! kernel tells a closed port only). Silence: nobody knows, and it is never called up.
 
-use super::conversation::Expectation;
+use super::expectation::Expectation;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{unescape, unhex};
 use crate::metric::label::{Phase, ProbeError};
@@ -95,7 +95,7 @@ impl Udp {
         attempt.note(|| format!("{length} bytes came back"));
         let met = match (&question, &self.payload) {
             (Some(question), _) => question.judge(answer),
-            (None, Payload::Own(_, Some(expect))) if !expect.is_met(answer) => {
+            (None, Payload::Own(_, Some(expect))) if !expect.is_met(answer).await? => {
                 Err("the answer is not what was expected".to_owned())
             }
             _ => Ok(()),

@@ -3,7 +3,7 @@
 //! A peer may say one byte at a time, so what was looked at in vain is not looked at again: a line once its end has come,
 //! and for its end, as for bytes, only where something is new.
 
-use super::{Expectation, find};
+use crate::source::probes::kind::expectation::{Expectation, find};
 
 /// What was heard.
 #[derive(Debug, Default)]
@@ -43,11 +43,11 @@ impl Heard {
                     Vec::new()
                 })
             }
-            Expectation::Text(regex) => loop {
+            Expectation::Text(expression) => loop {
                 let Some(end) = self.line(taken, ended) else { break None };
                 let line = String::from_utf8_lossy(self.bytes.get(taken..end).unwrap_or(&[]));
                 taken = end;
-                if let Some(found) = regex.captures(line.trim_end_matches(['\r', '\n'])) {
+                if let Some(found) = expression.regex.captures(line.trim_end_matches(['\r', '\n'])) {
                     let group = |group: Option<regex_lite::Match<'_>>| {
                         group.map_or_else(String::new, |group| group.as_str().to_owned())
                     };
@@ -72,11 +72,11 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::{Expectation, Heard};
-    use regex_lite::Regex;
+    use crate::config::probes::text::regular;
     use std::time::{Duration, Instant};
 
     fn text(regex: &str) -> Expectation {
-        Expectation::Text(Regex::new(regex).expect("it is one"))
+        Expectation::Text(regular(regex).expect("it is one"))
     }
 
     fn heard(bytes: &[u8]) -> Heard {

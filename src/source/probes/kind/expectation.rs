@@ -1,0 +1,60 @@
+//! What is expected of an answer: an expression that it matches, or bytes that are in it.
+//!
+//! A match takes as long as the compiled expression times the text. That of a short one is done where all probes run; that
+//! of a long one, which may take a second, on another thread.
+
+use crate::config::probes::text::{Expression, regular, unhex};
+use crate::metric::label::ProbeError;
+use crate::source::probes::fault::Fault;
+
+/// What is expected.
+#[derive(Debug, Clone)]
+pub enum Expectation {
+    /// A line, or a datagram, that matches.
+    Text(Expression),
+    /// Bytes that are in it.
+    Bytes(Vec<u8>),
+}
+
+impl Expectation {
+    /// That of two keys, of which at most one is set.
+    pub fn new(text: Option<&String>, hex: Option<&String>) -> Result<Option<Self>, String> {
+        Ok(match (text, hex) {
+            (Some(text), _) => Some(Self::Text(regular(text)?)),
+            (None, Some(hex)) => Some(Self::Bytes(unhex(hex)?)),
+            (None, None) => None,
+        })
+    }
+
+    /// Whether a whole answer is as expected.
+    pub async fn is_met(&self, answer: &[u8]) -> Result<bool, Fault> {
+        let met = |expected: &Self, answer: &[u8]| match expected {
+            Self::Text(expression) => expression.regex.is_match(&String::from_utf8_lossy(answer)),
+            Self::Bytes(bytes) => find(answer, bytes).is_some(),
+        };
+        if !self.takes_long() {
+            return Ok(met(self, answer));
+        }
+        let (expected, answer) = (self.clone(), answer.to_vec());
+        elsewhere(move || met(&expected, &answer)).await
+    }
+
+    /// Whether looking for it is to be done [elsewhere].
+    pub fn takes_long(&self) -> bool {
+        matches!(self, Self::Text(Expression { long: true, .. }))
+    }
+}
+
+/// Does what takes long on a thread where nothing else waits for it.
+pub async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Fault::new(ProbeError::Other, format!("looking for what is expected: {error}")))
+}
+
+/// Where a part is in some bytes.
+pub fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() {
+        return Some(0);
+    }
+    bytes.windows(part.len()).position(|window| window == part)
+}
