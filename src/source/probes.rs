@@ -20,7 +20,7 @@ use runner::{Common, Runner};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use target::Target;
 
 pub mod attempt;
@@ -117,7 +117,7 @@ impl Source for Probes {
             self.wait();
         }
         let registry = &self.common.registry;
-        let now = SystemTime::now();
+        let now = Instant::now();
         let entries = registry.entries();
         let mut classic: HashSet<&Labels> = HashSet::new();
         let mut lacked = Vec::new();

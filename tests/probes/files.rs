@@ -426,6 +426,11 @@ fn what_does_not_go_together_is_refused_with_its_place() {
             "{target}: {error}"
         );
     }
+    // What is wrong with it is said, and not what it is.
+    for secret in ["send: 'PASS ti\\ger'", "send_hex: '7469676'", "conversation: [{send: 'PASS ti\\ger'}]"] {
+        let error = refused(&format!("targets:\n- {{name: x, host: a, port: 1, {secret}}}\n"));
+        assert!(!error.contains("ti\\ger") && !error.contains("7469676"), "{error}");
+    }
     for (probes, why) in [
         ("interval: 10", "is not a duration"),
         ("jitter: 2", "0 to 1"),

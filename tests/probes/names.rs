@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What the test's name server says to a question.
 fn reply(question: &[u8]) -> Option<Vec<u8>> {
@@ -301,6 +302,54 @@ dns: [{{names: [_x._tcp.test], record: srv, target: {{kind: tls, tls: {{ca_file:
         let (one, other, failed, _) = look();
         one != other && failed == 0
     });
+}
+
+/// A name server that is silent about IPv6 and takes its time over IPv4.
+fn half_silent(namespace: &Namespace) -> SocketAddr {
+    answer(namespace, "127.0.0.1:0", |question| {
+        let packet = Packet::parse(question).ok()?;
+        std::thread::sleep(Duration::from_millis(50));
+        let six = packet.questions.first()?.qtype == QTYPE::TYPE(TYPE::AAAA);
+        if six { None } else { reply(question) }
+    })
+}
+
+#[test]
+fn a_family_that_nobody_tells_of_does_not_hold_the_other_up() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = half_silent(&namespace);
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let targets = format!("[{{name: x, host: both.test, port: {port}, all: true}}]");
+    let readings =
+        first(&namespace, &format!("timeout: 2s\nnameservers: ['{server}']\ntargets: {targets}\n"));
+    assert_eq!(value(&readings, "probe.up", "x", &[("network.peer.address", "127.0.0.1")]), Some(1.0));
+}
+
+#[test]
+fn one_echo_is_enough_whatever_comes_of_the_others() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = half_silent(&namespace);
+    super::nft(
+        &namespace,
+        "add rule inet p i ip daddr 127.0.0.1 icmp type echo-request icmp sequence 1 drop; \
+         add rule inet p i ip daddr 127.0.0.9 icmp type echo-request icmp sequence 0 reject with icmp host-unreachable",
+    );
+    let readings = first(
+        &namespace,
+        &format!(
+            "timeout: 2s
+nameservers: ['{server}']
+targets:
+- {{name: one lost, kind: icmp, host: four.test, all: true, icmp: {{count: 3}}}}
+- {{name: one refused, kind: icmp, host: 127.0.0.9, icmp: {{count: 3}}}}
+"
+        ),
+    );
+    for name in ["one lost", "one refused"] {
+        is_up(&readings, name);
+        let loss = value(&readings, "probe.icmp.loss", name, &[]).unwrap();
+        assert!((loss - 1.0 / 3.0).abs() < 1e-9, "{name}: {loss}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use connscope::source::probes::schedule::{Id, Moment, Schedule, Trust};
 use proptest::prelude::*;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -109,6 +109,32 @@ fn a_target_of_many_addresses_takes_as_many_places_and_does_not_wait_for_ever() 
     assert_eq!(schedule.running(), 0);
     assert_eq!(std::iter::from_fn(|| schedule.begin(second)).count(), 4);
     assert_eq!(schedule.running(), 17, "two, and three times five");
+}
+
+#[test]
+fn a_wide_turn_is_not_passed_over_by_those_that_come_later() {
+    let mut schedule = Schedule::new(16);
+    let (often, now) = (Duration::from_millis(20), Duration::ZERO);
+    // Forty turns come in 20 ms, and twenty end: there is always one that would take a place that is given back.
+    for _ in 0..40 {
+        schedule.add(now, often, Duration::ZERO, Duration::ZERO);
+    }
+    let wide = schedule.add(Duration::from_millis(1), INTERVAL, Duration::ZERO, Duration::ZERO);
+    schedule.takes(wide, 4);
+    let mut running = VecDeque::new();
+    let begun = (0..200).map(Duration::from_millis).find(|now| {
+        while let Some(begin) = schedule.begin(*now) {
+            if begin.id == wide {
+                return true;
+            }
+            running.push_back(begin.id);
+        }
+        if let Some(first) = running.pop_front() {
+            schedule.end(first, *now, Trust::Quick);
+        }
+        false
+    });
+    assert!(begun.is_some_and(|at| at < often * 2), "{begun:?}");
 }
 
 proptest! {

@@ -310,6 +310,21 @@ fn a_configured_body_goes_to_no_other_port() {
 }
 
 #[test]
+fn a_target_has_the_family_of_its_own_address_wherever_it_leads() {
+    let Some(namespace) = Namespace::new() else { return };
+    let other = listen(&namespace, "[::1]:0", web).port();
+    let page = listen(&namespace, "127.0.0.1:0", move |mut stream| {
+        let _request = stream.read(&mut [0; 1024]);
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nLocation: http://[::1]:{other}/ok\r\nContent-Length: 0\r\n\r\n");
+        let _gone = stream.write_all(answer.as_bytes());
+    });
+    let target = format!("{{name: x, kind: http, url: 'http://{page}/'}}");
+    let readings = first(&namespace, &format!("timeout: 5s\ntargets: [{target}]\n"));
+    assert_eq!(value(&readings, "probe.up", "x", &[("network.type", "ipv4")]), Some(1.0));
+}
+
+#[test]
 fn configured_headers_go_to_no_other_port_or_host() {
     let Some(namespace) = Namespace::new() else { return };
     let judge = |stream: TcpStream| {

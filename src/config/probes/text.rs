@@ -38,7 +38,8 @@ pub fn regular(text: &str) -> Result<Expression, String> {
 
 /// Bytes of hex digits; blanks and colons between them are passed over.
 pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    let wrong = || format!("has `{text}`, which are not pairs of hex digits");
+    // What is sent may be secret, so that it is not said again.
+    let wrong = || "has a key that ends in _hex and does not hold pairs of hex digits".to_owned();
     let digits: Option<Vec<u8>> = text
         .chars()
         .filter(|character| !character.is_whitespace() && *character != ':')
@@ -54,7 +55,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
 
 /// Bytes of a text with escapes.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    let wrong = || format!("sends `{text}`: after `\\` comes r, n, t, 0, \\ or xNN");
+    let wrong = || "sends something else: after `\\` comes r, n, t, 0, \\ or xNN".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Run {
     /// When it began.
     pub began: SystemTime,
+    /// The same by a clock that nobody sets.
+    pub at: Instant,
     /// How long it took.
     pub took: Duration,
     /// Parts that came to their end, each once.
     pub phases: Vec<(Phase, Duration)>,
     /// Why it failed.
     pub fault: Option<Fault>,
-    /// Address that was probed.
+    /// Address that was probed; where redirects led elsewhere, the first.
     pub peer: Option<IpAddr>,
     /// When the first certificate of the chain expires, in seconds since 1970.
     pub expiry: Option<i64>,
@@ -47,6 +49,7 @@ impl Run {
     pub fn new(notes: bool) -> Self {
         Self {
             began: SystemTime::now(),
+            at: Instant::now(),
             took: Duration::ZERO,
             phases: Vec::new(),
             fault: None,
@@ -84,6 +87,8 @@ pub struct Attempt<'a> {
     allowed: Option<&'a [Network]>,
     /// What its turn took before, of its time.
     spent: Duration,
+    /// When its time is up.
+    pub until: Instant,
     under_way: Option<Phase>,
     /// A datagram is out: silence from here on is no answer, and nothing more is known.
     pub silent: bool,
@@ -106,6 +111,7 @@ impl<'a> Attempt<'a> {
             address,
             allowed,
             spent: Duration::ZERO,
+            until: Instant::now() + target.timeout,
             under_way: None,
             silent: false,
         }
@@ -123,8 +129,8 @@ impl<'a> Attempt<'a> {
         let began = Instant::now();
         let target = self.target;
         let limit = target.timeout;
-        let left = limit.saturating_sub(self.spent);
-        let ended = tokio::time::timeout(left, target.work.run(&mut self)).await;
+        self.until = began + limit.saturating_sub(self.spent);
+        let ended = tokio::time::timeout_at(self.until.into(), target.work.run(&mut self)).await;
         self.run.took = began.elapsed();
         self.run.fault = match ended {
             Ok(ended) => ended.err(),
@@ -189,11 +195,13 @@ impl<'a> Attempt<'a> {
             let first = self.resolve_all(host).await?.first().copied();
             first.ok_or_else(|| Fault::new(ProbeError::DnsNotFound, format!("`{host}` has no address")))?
         };
-        self.run.peer = Some(address);
+        // The series of a target are those of the address it is at, wherever its redirects lead.
+        self.run.peer.get_or_insert(address);
         let allowed =
             self.allowed.is_none_or(|networks| networks.iter().any(|network| network.contains(address)));
         if !allowed {
-            let why = format!("{address} is in none of sources.probes.on_request.networks");
+            // Whoever asks is not told the addresses of the names in here.
+            let why = format!("`{host}` is in none of sources.probes.on_request.networks");
             return Err(Fault::new(ProbeError::PermissionDenied, why));
         }
         self.note(|| format!("probing {address}"));

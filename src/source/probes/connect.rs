@@ -25,11 +25,22 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
     }
     // Over loopback the handshake is done before `connect` returns, and between two machines of a rack it may be:
     // what the runtime takes to notice is not the network's time.
+    let failed = |error: std::io::Error| Fault::io("connecting", &error);
     let at_once = established(&socket).then(|| began.elapsed());
-    let stream = TcpStream::from_std(socket.into()).map_err(|error| Fault::io("connecting", &error))?;
+    if at_once.is_some() {
+        // Asked now: a peer that accepts and resets at once has been reached all the same.
+        socket.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))?;
+    }
+    let here = socket.local_addr().map_err(failed)?;
+    if here.as_socket().is_some_and(|here| same(here, peer)) {
+        return Err(nobody(peer));
+    }
+    let stream = TcpStream::from_std(socket.into()).map_err(failed)?;
+    if let Some(took) = at_once {
+        return Ok((stream, took));
+    }
     wait(&stream).await?;
-    let took = at_once.unwrap_or_else(|| began.elapsed());
-    Ok((stream, took))
+    Ok((stream, began.elapsed()))
 }
 
 fn begin(socket: &Socket, peer: SocketAddr) -> std::io::Result<()> {
@@ -57,9 +68,7 @@ fn established(socket: &Socket) -> bool {
 async fn wait(stream: &TcpStream) -> Result<(), Fault> {
     let failed = |error: std::io::Error| Fault::io("connecting", &error);
     stream.ready(Interest::WRITABLE).await.map_err(failed)?;
-    stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))?;
-    let (here, peer) = (stream.local_addr().map_err(failed)?, stream.peer_addr().map_err(failed)?);
-    if same(here, peer) { Err(nobody(peer)) } else { Ok(()) }
+    stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))
 }
 
 /// Whether both ends are one socket. Where nobody listens at a port of `ip_local_port_range`, the kernel may choose that

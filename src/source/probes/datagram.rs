@@ -41,6 +41,11 @@ impl Datagrams {
         sent.map(|_| ()).map_err(|error| Fault::io("sending", &error.into()))
     }
 
+    /// Waits until there is something to receive.
+    pub async fn ready(&self) -> io::Result<()> {
+        self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
+    }
+
     /// Waits for the next packet, time stamp or error.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
         loop {

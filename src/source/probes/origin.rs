@@ -109,12 +109,13 @@ impl Origin {
         };
         let doing = format!("making a socket in the network namespace {name}");
         // The semaphore is never closed, so a permit always comes.
-        let _permit = ENTERING.acquire().await;
+        let permit = ENTERING.acquire().await;
         std::thread::Builder::new()
             .name("probe-netns".to_owned())
             .spawn(move || {
                 // Whoever asked may have run out of time.
                 let _nobody_waits = sender.send(work());
+                drop(permit);
             })
             .map_err(|error| Fault::ours(&format!("{doing}: starting a thread"), &error))?;
         match receiver.await {

@@ -88,8 +88,8 @@ impl Pages {
         let mut wanted = file_sd::place(&query.target, query.kind).map_err(bad)?;
         wanted.name = std::mem::take(&mut query.target);
         wanted.preset = query.preset;
-        let left =
-            asked.patience.map(|patience| patience.saturating_sub(OFFSET)).filter(|left| !left.is_zero());
+        // Of half a second half is left.
+        let left = asked.patience.map(|patience| patience.saturating_sub(OFFSET).max(patience / 2));
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
         wanted.timeout = most;
         let target = Target::new(&Arc::new(wanted), settings).map_err(bad)?;

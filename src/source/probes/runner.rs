@@ -53,7 +53,7 @@ impl Runner {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_name("probes-files")
-            .max_blocking_threads(2)
+            .max_blocking_threads(4) // two for files and names, two for expressions
             .build()?;
         let runner = Self { changes, runtime: runtime.handle().clone() };
         let (common, stop) = (Arc::clone(common), stop.clone());

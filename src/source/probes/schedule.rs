@@ -134,8 +134,8 @@ impl Schedule {
         }
     }
 
-    /// When to ask for the next: at once where somebody waits and has room is not meant, that is told by
-    /// [`Schedule::begin`]; this is the next beat.
+    /// When the next turn comes. Whoever waits for a place may begin when one is given back, which is told by
+    /// [`Schedule::end`].
     pub fn next(&self) -> Option<Moment> {
         self.due.peek().map(|Reverse((at, ..))| *at)
     }
@@ -160,14 +160,17 @@ impl Schedule {
                 lane.pop_front();
             }
         }
-        let (_, trust) = TRUSTS
+        let (_, trust, places) = TRUSTS
             .into_iter()
             .filter_map(|trust| {
                 let (at, id, _) = self.waiting.get(trust as usize)?.front()?;
                 let places = self.turns.get(id.index())?.places;
-                self.has_room(trust, places).then_some((at, trust))
+                self.may(trust, places).then_some((at, trust, places))
             })
             .min()?;
+        if self.running() + places > self.limit {
+            return None; // whose turn came later takes none of the places that this one waits for
+        }
         let (at, id, _) = self.waiting.get_mut(trust as usize)?.pop_front()?;
         let turn = self.turns.get_mut(id.index())?;
         turn.running = true;
@@ -175,15 +178,15 @@ impl Schedule {
         Some(Begin { id, late: now.saturating_sub(at) })
     }
 
-    /// Whether so many more places of this trust may be taken: the caps count a trust and those worse than it.
-    fn has_room(&self, trust: Trust, places: usize) -> bool {
+    /// Whether so many more places of this trust may be taken, where that many are free: the caps count a trust and those
+    /// worse than it.
+    fn may(&self, trust: Trust, places: usize) -> bool {
         let [_, new, slow] = self.running;
-        let all = self.running() + places <= self.limit;
         let unsure = new + slow + places <= (self.limit * 3 / 4).max(1);
         match trust {
-            Trust::Quick => all,
-            Trust::New => all && unsure,
-            Trust::Slow => all && unsure && slow + places <= self.limit / 2,
+            Trust::Quick => true,
+            Trust::New => unsure,
+            Trust::Slow => unsure && slow + places <= self.limit / 2,
         }
     }
 

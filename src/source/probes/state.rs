@@ -11,7 +11,7 @@ use past::Past;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tally::Tally;
 
 pub mod past;
@@ -34,8 +34,8 @@ pub struct State {
     changes: u64,
     last_success: Option<SystemTime>,
     last_change: Option<SystemTime>,
-    first: Option<SystemTime>,
-    last: SystemTime,
+    first: Option<Instant>,
+    last: Instant,
     up_for: Duration,
     expiry: Option<i64>,
     status: Option<u16>,
@@ -57,7 +57,7 @@ impl State {
             last_success: None,
             last_change: None,
             first: None,
-            last: UNIX_EPOCH,
+            last: Instant::now(),
             up_for: Duration::ZERO,
             expiry: None,
             status: None,
@@ -76,12 +76,12 @@ impl State {
     }
 
     fn learn(&mut self, target: &Target, run: &Run, settings: &Probes) {
-        let now = run.began + run.took;
+        let (now, at) = (run.began + run.took, run.at + run.took);
         if self.up == Some(true) {
-            self.up_for += now.duration_since(self.last).unwrap_or_default();
+            self.up_for += at.saturating_duration_since(self.last);
         }
-        self.last = now;
-        self.first.get_or_insert(now);
+        self.last = at;
+        self.first.get_or_insert(at);
         // A name that cannot be looked up says nothing of the family: the series go on as they were.
         self.family = target.family.or(run.family()).or(self.family);
         let outcome = run.outcome();
@@ -132,7 +132,7 @@ impl State {
     }
 
     /// Observes it all.
-    pub fn observe(&self, now: SystemTime, out: &mut Readings) {
+    pub fn observe(&self, now: Instant, out: &mut Readings) {
         let tally = self.tallies.iter().find(|tally| tally.family == self.family);
         let (Some(up), Some(first), Some(tally)) = (self.up, self.first, tally) else { return };
         let labels = &tally.labels;
@@ -160,8 +160,9 @@ impl State {
         }
     }
 
-    fn availability(&self, up: bool, first: SystemTime, now: SystemTime) -> f64 {
-        let since = |from: SystemTime| now.duration_since(from).unwrap_or_default();
+    /// By a clock that nobody sets: that of a device without a battery jumps by decades once it hears of the time.
+    fn availability(&self, up: bool, first: Instant, now: Instant) -> f64 {
+        let since = |from: Instant| now.saturating_duration_since(from);
         let up_for = self.up_for + if up { since(self.last) } else { Duration::ZERO };
         let all = since(first);
         if all.is_zero() {

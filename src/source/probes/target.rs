@@ -55,11 +55,14 @@ impl Target {
         let literal = host.parse::<IpAddr>().ok();
         let family = settings.kind.family().or(literal.map(Family::of));
         let prefer = settings.prefer.unwrap_or(common.prefer);
+        let either = settings.all || settings.fallback.unwrap_or(common.fallback);
         let families = match family {
-            Some(family) => vec![family],
-            None if settings.all || settings.fallback.unwrap_or(common.fallback) => {
-                vec![prefer, prefer.other()]
+            // The page may send its visitors to a host of the other family.
+            Some(family) if either && settings.kind.protocol() == Protocol::Http => {
+                vec![family, family.other()]
             }
+            Some(family) => vec![family],
+            None if either => vec![prefer, prefer.other()],
             None => vec![prefer],
         };
         let work = Work::new(settings).map_err(|why| format!("`{}` {why}", settings.name))?;
@@ -95,23 +98,33 @@ impl Target {
         let mut addresses = Vec::new();
         let mut untold = Vec::new();
         let mut failed = None;
-        let look = async {
-            for family in &self.families {
-                match resolver.addresses(&self.host, &[*family], &self.origin).await {
-                    Ok(found) => addresses.extend(found),
-                    Err(fault) => {
-                        if fault.error != ProbeError::DnsNotFound {
-                            untold.push(*family);
-                        }
-                        // What is not known of one family is not known of the name.
-                        failed = failed.take().filter(|_| !fault.ours).or(Some(fault));
+        // Both families at once: where a server answers for one only, the silence about the other takes half of the time,
+        // and the rest is there for the probes.
+        let within = self.timeout / 2;
+        let look = async |family: Option<Family>| {
+            let family = family?;
+            let one = [family];
+            let asked = resolver.addresses(&self.host, &one, &self.origin);
+            let found = tokio::time::timeout(within, asked).await.unwrap_or_else(|_| {
+                let why = format!("no name server answered within {}", humantime::format_duration(within));
+                Err(Fault::new(ProbeError::DnsTimeout, why))
+            });
+            Some((family, found))
+        };
+        let mut families = self.families.iter().copied();
+        let (first, second) = (families.next(), families.next());
+        let (first, second) = tokio::join!(look(first), look(second));
+        for (family, found) in first.into_iter().chain(second) {
+            match found {
+                Ok(found) => addresses.extend(found),
+                Err(fault) => {
+                    if fault.error != ProbeError::DnsNotFound {
+                        untold.push(family);
                     }
+                    // What is not known of one family is not known of the name.
+                    failed = failed.take().filter(|_| !fault.ours).or(Some(fault));
                 }
             }
-        };
-        if tokio::time::timeout(self.timeout, look).await.is_err() {
-            let why = format!("no name server answered within {}", humantime::format_duration(self.timeout));
-            return Err(Fault::new(ProbeError::DnsTimeout, why));
         }
         if !addresses.is_empty() {
             let known = known.iter().flatten().copied();

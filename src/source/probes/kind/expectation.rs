@@ -6,6 +6,7 @@
 use crate::config::probes::text::{Expression, regular, unhex};
 use crate::metric::label::ProbeError;
 use crate::source::probes::fault::Fault;
+use tokio::sync::Semaphore;
 
 /// What is expected.
 #[derive(Debug, Clone)]
@@ -45,9 +46,20 @@ impl Expectation {
     }
 }
 
+/// Matches that are done elsewhere at a time. A probe that runs out of time while it waits for its turn leaves nothing
+/// behind that would be done all the same.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
 /// Does what takes long on a thread where nothing else waits for it.
 pub async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
+    // The semaphore is never closed, so a permit always comes.
+    let permit = TURNS.acquire().await;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    })
+    .await;
     done.map_err(|error| Fault::new(ProbeError::Other, format!("looking for what is expected: {error}")))
 }
 

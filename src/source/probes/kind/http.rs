@@ -2,7 +2,7 @@
 
 use super::expectation::Expectation;
 use super::tls::Tls;
-use crate::config::probes::{Http as Asked, Method, Target as Settings};
+use crate::config::probes::{Http as Asked, Method, Target as Settings, TargetTls};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
@@ -52,8 +52,8 @@ impl Http {
         let tls = may_speak_tls.then(|| Tls::new(&settings.tls, host, &["http/1.1"]));
         let tls = match tls.transpose() {
             Ok(tls) => tls,
-            // Without authorities plain HTTP works all the same.
-            Err(_) if url.scheme() == "http" => None,
+            // Without authorities plain HTTP works all the same, where nobody said anything of TLS.
+            Err(_) if url.scheme() == "http" && settings.tls == TargetTls::default() => None,
             Err(why) => return Err(why),
         };
         let expect = Expectation::new(settings.http.expect_body.as_ref(), None)?;
@@ -131,7 +131,7 @@ impl Http {
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
         let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
-        let (stream, _) = tls.shake_hands(attempt, stream).await?;
+        let stream = tls.shake_hands(attempt, stream).await?;
         send(attempt, stream, request).await
     }
 

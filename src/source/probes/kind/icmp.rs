@@ -49,7 +49,7 @@ impl Icmp {
 
     /// Sends the requests and waits for their answers; one is enough.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
-        let until = Instant::now() + attempt.target.timeout.saturating_sub(REST);
+        let until = attempt.until.checked_sub(REST).unwrap_or(attempt.until);
         let peer = attempt.resolve(&self.host, 0).await?;
         let (socket, raw) = open(attempt, peer).await?;
         if let Some(ttl) = self.asked.ttl {
@@ -92,11 +92,13 @@ impl Icmp {
     ) -> Result<(), Fault> {
         let mut next = Instant::now();
         let mut stamps = 0;
+        let mut refused: Vec<Fault> = Vec::new();
         let mut buffer = vec![0; usize::from(self.asked.size) + 256];
         loop {
             let all_sent = sent.len() == usize::from(self.asked.count);
-            if all_sent && sent.iter().all(|one| one.answered) {
-                return Ok(());
+            // An error does not say which request it answers; one answer is enough, so that the rest is waited for.
+            if all_sent && echoes.round_trips.len() + refused.len() >= sent.len() {
+                return refused.into_iter().next().map_or(Ok(()), Err);
             }
             if !all_sent && Instant::now() >= next {
                 let sequence = u16::try_from(sent.len()).unwrap_or(u16::MAX);
@@ -108,7 +110,7 @@ impl Icmp {
             }
             let wait = if all_sent { until } else { until.min(next) };
             match tokio::time::timeout_at(wait.into(), socket.receive(&mut buffer)).await {
-                Err(_) if Instant::now() >= until => return Ok(()),
+                Err(_) if Instant::now() >= until => return refused.into_iter().next().map_or(Ok(()), Err),
                 Err(_) => {}
                 // Stamps come in the order the packets went.
                 Ok(Ok(Came::Sent(stamp))) => {
@@ -127,7 +129,7 @@ impl Icmp {
                         echoes.round_trips.push(came.saturating_sub(went));
                     }
                 }
-                Ok(Err(error)) => return Err(Fault::io("waiting for the echo", &error)),
+                Ok(Err(error)) => refused.push(Fault::io("waiting for the echo", &error)),
             }
         }
     }

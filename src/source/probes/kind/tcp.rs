@@ -44,7 +44,7 @@ impl Tcp {
         attempt.end(Phase::Connect, took);
         match &self.tls {
             Some(tls) if self.at_once => {
-                let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
+                let mut stream = tls.shake_hands(attempt, stream).await?;
                 self.conversation.hold(attempt, &mut stream).await
             }
             Some(tls) => self.talk_into_tls(attempt, stream, tls).await,
@@ -66,7 +66,7 @@ impl Tcp {
         let mut talk = Talk::new(&self.conversation);
         talk.until_tls(attempt, &mut stream).await?;
         attempt.end(Phase::Request, began.elapsed());
-        let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
+        let mut stream = tls.shake_hands(attempt, stream).await?;
         let began = attempt.begin(Phase::Request);
         talk.until_tls(attempt, &mut stream).await?;
         attempt.end(Phase::Request, began.elapsed());

@@ -70,7 +70,7 @@ impl Tls {
         if !own {
             Arc::make_mut(&mut other.config).client_auth_cert_resolver = Arc::new(Nothing);
         }
-        if !self.named {
+        if !self.named || !own {
             other.name = server_name(host)?;
         }
         Ok(other)
@@ -81,7 +81,7 @@ impl Tls {
         &self,
         attempt: &mut Attempt<'_>,
         stream: TcpStream,
-    ) -> Result<(TlsStream<TcpStream>, Option<Vec<u8>>), Fault> {
+    ) -> Result<TlsStream<TcpStream>, Fault> {
         let began = attempt.begin(Phase::Tls);
         let recorder = Arc::new(Recorder::new(self.verifier.clone()));
         let mut config = (*self.config).clone();
@@ -100,12 +100,11 @@ impl Tls {
         let (_, connection) = stream.get_ref();
         let (version, suite) = (connection.protocol_version(), connection.negotiated_cipher_suite());
         attempt.note(|| format!("{version:?}, {:?}", suite.map(|suite| suite.suite())));
-        let chosen = connection.alpn_protocol().map(<[u8]>::to_vec);
-        if self.demands_alpn && chosen.is_none() {
+        if self.demands_alpn && connection.alpn_protocol().is_none() {
             let why = "the peer chose none of the protocols that were offered (ALPN)";
             return Err(Fault::new(ProbeError::TlsHandshake, why));
         }
-        Ok((stream, chosen))
+        Ok(stream)
     }
 }
 

@@ -82,6 +82,8 @@ impl Udp {
         };
         socket.send(bytes)?;
         attempt.silent = true;
+        // Room is made once something is there: thousands may be waiting.
+        socket.ready().await.map_err(failed("waiting for an answer"))?;
         let mut buffer = vec![0; 64 * 1024];
         let length = loop {
             match socket.receive(&mut buffer).await.map_err(failed("waiting for an answer"))? {

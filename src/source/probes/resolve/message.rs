@@ -85,6 +85,8 @@ impl Question {
         let answers = packet.answers.iter().filter_map(|record| match &record.rdata {
             RData::A(a) => Some(Answer::Address(Ipv4Addr::from_bits(a.address).into())),
             RData::AAAA(aaaa) => Some(Answer::Address(Ipv6Addr::from_bits(aaaa.address).into())),
+            // The root: the service is decidedly not there (RFC 2782).
+            RData::SRV(service) if service.port == 0 || service.target.to_string().is_empty() => None,
             RData::SRV(service) => {
                 Some(Answer::Service { host: service.target.to_string(), port: service.port })
             }

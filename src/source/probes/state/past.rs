@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+/// How much is kept of why a probe failed, in bytes.
+const WORDS: usize = 500;
+
 /// One result.
 #[derive(Debug, Clone)]
 pub struct Past {
@@ -49,6 +52,10 @@ pub fn remember(history: &mut VecDeque<Past>, run: Run, most: usize) {
     while history.len() >= most {
         history.pop_front();
     }
-    let Run { began, took, peer, fault, .. } = run;
+    let Run { began, took, peer, mut fault, .. } = run;
+    if let Some(fault) = &mut fault {
+        // A peer may have a say in it: where it redirects to, what it said last.
+        fault.why.truncate(fault.why.floor_char_boundary(WORDS));
+    }
     history.push_back(Past { began, took, peer, fault });
 }
