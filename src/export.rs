@@ -22,8 +22,8 @@ pub mod prometheus;
 pub mod resource;
 pub mod stdout;
 
-/// Numbers of one cycle from which on it is worth the while to give back what they took: some 10 MiB.
-const MANY: usize = 10_000;
+/// Numbers of one cycle from which on it is worth the while to give back what they took: some 4 MiB.
+const MANY: usize = 2000;
 
 /// The end of a collection of so many readings.
 fn give_memory_back(readings: usize) {

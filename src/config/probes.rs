@@ -29,7 +29,7 @@ pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duratio
 pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 /// Targets at once, at most; those of `all` addresses count as often as there are addresses.
 pub const TARGETS: usize = 100_000;
-/// Probes at the same time, at most; each takes a descriptor.
+/// Places at the same time, at most; each takes up to two descriptors.
 pub const CONCURRENCY: usize = 50_000;
 /// Results that are remembered of one target, at most.
 pub const HISTORY: usize = 100;
