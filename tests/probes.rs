@@ -170,7 +170,7 @@ fn what_the_old_exporter_got_wrong_is_right() {
     let readings = first(
         &namespace,
         &format!(
-            "timeout: 500ms
+            "timeout: 2s
 nameservers: ['{server}']
 targets:
 - {{name: tcp open, host: 127.0.0.1, port: {open}}}
@@ -263,7 +263,7 @@ fn every_way_the_network_refuses_has_its_word() {
     let readings = first(
         &namespace,
         &format!(
-            "timeout: 400ms
+            "timeout: 2s
 targets:
 - {{name: dropped, host: 127.0.0.1, port: 1001}}
 - {{name: host unreachable, host: 127.0.0.1, port: 1002}}

@@ -61,7 +61,7 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
         .map(|name| target(name, if name == "six.test" { ", kind: tcp4" } else { "" }))
         .concat();
     let readings =
-        first(&namespace, &format!("timeout: 700ms\nnameservers: ['{server}']\ntargets:\n{targets}"));
+        first(&namespace, &format!("timeout: 2s\nnameservers: ['{server}']\ntargets:\n{targets}"));
     is_up(&readings, "four.test");
     is_up(&readings, "localhost");
     fails(&readings, "slow.test", "dns_timeout");
@@ -71,7 +71,7 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
     // One that is not there at all, and says so at once.
     let readings = first(
         &namespace,
-        &format!("timeout: 700ms\nnameservers: ['127.0.0.1:1']\ntargets:\n{}", target("four.test", "")),
+        &format!("timeout: 2s\nnameservers: ['127.0.0.1:1']\ntargets:\n{}", target("four.test", "")),
     );
     fails(&readings, "four.test", "dns_timeout");
     // The next one is asked where the first is silent or refuses.
