@@ -125,8 +125,8 @@ impl Snapshot {
         self.by_metric.iter().map(Vec::len).sum()
     }
 
-    /// Whether any source gave a number.
-    pub fn has_readings(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.readings > 0)
+    /// Whether any source answered: with numbers, or that there are none.
+    pub fn answered(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.up || outcome.readings > 0)
     }
 }

@@ -57,7 +57,7 @@ impl Pull {
     }
 
     fn exposition(&self, families: Vec<MetricFamily>, snapshot: &Snapshot) -> Scrape {
-        if snapshot.has_readings() {
+        if snapshot.answered() {
             let gathered = families.into_iter().map(|family| {
                 let name = family.name().to_owned();
                 (name, Box::new(move || family) as Later<'_>)
@@ -72,7 +72,7 @@ impl Pull {
             }
         }
         let mut why = String::from("nothing could be collected\n");
-        if snapshot.has_readings() {
+        if snapshot.answered() {
             why.push_str(
                 "what was read has no names in the profile classic; the flows of sockets have, with \
                  sources.sockets.classic.enabled\n",

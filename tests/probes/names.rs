@@ -60,8 +60,7 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_is_not() {
     let targets: String = ["four.test", "slow.test", "broken.test", "missing.test", "localhost", "six.test"]
         .map(|name| target(name, if name == "six.test" { ", kind: tcp4" } else { "" }))
         .concat();
-    let readings =
-        first(&namespace, &format!("timeout: 2s\nnameservers: ['{server}']\ntargets:\n{targets}"));
+    let readings = first(&namespace, &format!("timeout: 2s\nnameservers: ['{server}']\ntargets:\n{targets}"));
     is_up(&readings, "four.test");
     is_up(&readings, "localhost");
     fails(&readings, "slow.test", "dns_timeout");
@@ -323,6 +322,29 @@ fn a_family_that_nobody_tells_of_does_not_hold_the_other_up() {
     let readings =
         first(&namespace, &format!("timeout: 2s\nnameservers: ['{server}']\ntargets: {targets}\n"));
     assert_eq!(value(&readings, "probe.up", "x", &[("network.peer.address", "127.0.0.1")]), Some(1.0));
+}
+
+#[test]
+fn what_a_server_cannot_say_of_one_family_is_no_reason_against_the_other() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = answer(&namespace, "127.0.0.1:0", |question| {
+        let packet = Packet::parse(question).ok()?;
+        if packet.questions.first()?.qtype != QTYPE::TYPE(TYPE::AAAA) {
+            return reply(question);
+        }
+        let mut bytes = question.to_vec();
+        bytes[2] |= 0x80;
+        bytes[3] = 2; // SERVFAIL
+        Some(bytes)
+    });
+    let port = listen(&namespace, "127.0.0.1:0", drop).port();
+    let target = |name: &str, more: &str| {
+        format!("- {{name: {name}, host: both.test, port: {port}, prefer: ipv6{more}}}\n")
+    };
+    let targets = [target("falls back", ""), target("does not", ", fallback: false")].concat();
+    let readings = first(&namespace, &format!("nameservers: ['{server}']\ntargets:\n{targets}"));
+    is_up(&readings, "falls back");
+    fails(&readings, "does not", "_OTHER");
 }
 
 #[test]

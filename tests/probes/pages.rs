@@ -111,6 +111,14 @@ fn what_is_probed_on_request_is_in_the_networks_that_are_allowed() {
 }
 
 #[test]
+fn an_agent_without_targets_can_be_scraped() {
+    let Some(namespace) = Namespace::new() else { return };
+    let (_agent, address, _dir) = agent(&namespace, "on_request: {enabled: true, networks: [127.0.0.0/8]}\n");
+    let (status, text) = namespace.inside(|| get(address, "/metrics"));
+    assert!(status == 200 && sample(&text, "connscope_probes_targets") == Some(0.0), "{status} {text}");
+}
+
+#[test]
 fn once_probes_every_target_and_waits_for_it() {
     let Some(namespace) = Namespace::new() else { return };
     let port = listen(&namespace, "127.0.0.1:0", drop).port();

@@ -4,6 +4,8 @@ use super::{answer, fails, first, is_up, listen, value};
 use crate::support::Namespace;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Says its lines, each after the last was answered.
 fn says(lines: &'static [&'static str]) -> impl Fn(TcpStream) + Send + Sync + 'static {
@@ -307,6 +309,25 @@ fn a_configured_body_goes_to_no_other_port() {
     told.sort();
     let nothing = |path: &str| (path.to_owned(), String::new());
     assert_eq!(told, [nothing("/302"), nothing("/303")], "as GET, which has no body");
+}
+
+#[test]
+fn a_peer_that_never_comes_to_its_answer_is_not_listened_to_for_ever() {
+    let Some(namespace) = Namespace::new() else { return };
+    let heard = Arc::new(AtomicUsize::new(0));
+    let said = Arc::clone(&heard);
+    let peer = listen(&namespace, "127.0.0.1:0", move |mut stream| {
+        let _request = stream.read(&mut [0; 1024]);
+        let part = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
+        while stream.write_all(&part).is_ok() {
+            said.fetch_add(part.len(), Ordering::Relaxed);
+        }
+    });
+    let target = format!("{{name: x, kind: http, url: 'http://{peer}/'}}");
+    let readings = first(&namespace, &format!("timeout: 1m\ntargets: [{target}]\n"));
+    fails(&readings, "x", "unexpected_response");
+    // Twice what is listened to, for what is under way.
+    assert!(heard.load(Ordering::Relaxed) < 16 * 1024 * 1024, "{heard:?}");
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
     let fine = identity("localhost", (2020, 2090), Some(&authority));
     let client = identity("probe", (2020, 2090), Some(&authority));
     let (cert, key) = (file("cert.pem", &client.pem.0), file("key.pem", &client.pem.1));
+    let stranger = identity("probe", (2020, 2090), None);
+    let (other_cert, other_key) = (file("other.pem", &stranger.pem.0), file("other.key", &stranger.pem.1));
     let start = |identity: &Identity| {
         listen(&namespace, "127.0.0.1:0", secured(&config(identity, None, &["h2", "http/1.1"]))).port()
     };
@@ -140,6 +142,12 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
         target("alpn", good, ", alpn: [h2]"),
         target("alpn that nobody has", good, ", alpn: [spdy]"),
         target("with a certificate", asks, &format!(", cert_file: {cert}, key_file: {key}")),
+        target("without a certificate", asks, ""),
+        target(
+            "with a certificate of its own",
+            asks,
+            &format!(", cert_file: {other_cert}, key_file: {other_key}"),
+        ),
         target("no tls at all", plain, ""),
         format!(
             "- {{name: page, kind: http, url: 'https://localhost:{good}/', tls: {{ca_file: {ca}}}, http: {{expect_body: yes}}}}\n"
@@ -167,6 +175,8 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
         ("of another name", "tls_name"),
         ("for clients only", "tls_certificate"),
         ("alpn that nobody has", "tls_handshake"),
+        ("without a certificate", "tls_handshake"),
+        ("with a certificate of its own", "tls_handshake"),
         ("no tls at all", "tls_handshake"),
         ("page expired", "tls_expired"),
     ] {
@@ -193,6 +203,18 @@ fn a_target_whose_files_are_not_there_is_named_before_anything_starts() {
         let error = connscope::source::chain(&error);
         assert!(error.contains(why) && error.lines().count() == 1, "{error}");
     }
+}
+
+#[test]
+fn a_target_that_cannot_be_probed_in_its_time_is_named_before_anything_starts() {
+    let start = |more: &str| {
+        let target = format!("{{name: x, kind: icmp, host: y, icmp: {{count: 20}}, {more}}}");
+        let settings = super::settings(&format!("timeout: 4s\ntargets: [{target}]"));
+        Probes::start(&settings, &Stop::new().unwrap()).err().map(|error| connscope::source::chain(&error))
+    };
+    let told = start("timeout: 3s").unwrap_or_default();
+    assert!(told.contains("`x` sends 20 echo requests in 3s 800ms, and has a timeout of 3s"), "{told}");
+    assert_eq!(start("timeout: 5s"), None);
 }
 
 #[test]

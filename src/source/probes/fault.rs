@@ -50,8 +50,20 @@ impl Fault {
             // An alert about a certificate is about ours; the peer does not like it.
             _ => ProbeError::TlsHandshake,
         };
-        Self { error: word, why: format!("{doing}: {error}"), ours: false }
+        let why = match error {
+            TlsError::InvalidCertificate(wrong) if is_authority(wrong) => format!(
+                "{doing}: the certificate says that it is an authority (CA:TRUE), and such a one is not taken for that of a \
+                 server, even where it is in tls.ca_file"
+            ),
+            _ => format!("{doing}: {error}"),
+        };
+        Self { error: word, why, ours: false }
     }
+}
+
+/// rustls has no word of its own for a certificate that signed itself and says that it is an authority.
+fn is_authority(wrong: &CertificateError) -> bool {
+    matches!(wrong, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
 /// Whether an error is one of this machine, whoever the peer is: no descriptor, no memory, no buffer, nothing left to
@@ -100,10 +112,7 @@ fn of_certificate(wrong: &CertificateError) -> ProbeError {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             ProbeError::TlsName
         }
-        // rustls has no word of its own for a certificate that signed itself and says that it is an authority.
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            ProbeError::TlsUntrusted
-        }
+        wrong if is_authority(wrong) => ProbeError::TlsUntrusted,
         _ => ProbeError::TlsCertificate,
     }
 }

@@ -4,6 +4,7 @@ use super::attempt::Attempt;
 use super::fault::Fault;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::kind::Protocol;
+use std::time::Duration;
 
 pub mod conversation;
 pub mod expectation;
@@ -30,12 +31,12 @@ pub enum Work {
 }
 
 impl Work {
-    /// The work of a target.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
+    /// The work of a target, each time within `timeout`.
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
         Ok(match settings.kind.protocol() {
             Protocol::Tcp | Protocol::Tls => Self::Tcp(tcp::Tcp::new(settings)?),
             Protocol::Udp => Self::Udp(udp::Udp::new(settings)?),
-            Protocol::Icmp => Self::Icmp(icmp::Icmp::new(settings)),
+            Protocol::Icmp => Self::Icmp(icmp::Icmp::new(settings, timeout)?),
             Protocol::Unix => Self::Unix(unix::Unix::new(settings)?),
             Protocol::Http => Self::Http(Box::new(http::Http::new(settings)?)),
         })

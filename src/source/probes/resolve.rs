@@ -79,8 +79,13 @@ impl Resolver {
                         return Ok(addresses);
                     }
                 }
-                Err(fault) if fault.error == ProbeError::DnsNotFound => missing = Some(fault),
-                Err(fault) => return Err(fault),
+                Err(fault) if fault.ours => return Err(fault),
+                // The next family may be had all the same. Of two faults the one that says more is told.
+                Err(fault) => {
+                    missing = missing
+                        .filter(|fault: &Fault| fault.error != ProbeError::DnsNotFound)
+                        .or(Some(fault));
+                }
             }
         }
         Err(missing.unwrap_or_else(|| {

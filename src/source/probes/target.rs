@@ -65,7 +65,8 @@ impl Target {
             None if either => vec![prefer, prefer.other()],
             None => vec![prefer],
         };
-        let work = Work::new(settings).map_err(|why| format!("`{}` {why}", settings.name))?;
+        let timeout = settings.timeout.unwrap_or(common.timeout);
+        let work = Work::new(settings, timeout).map_err(|why| format!("`{}` {why}", settings.name))?;
         let origin = Origin {
             source: settings.source,
             interface: settings.interface.clone(),
@@ -76,7 +77,7 @@ impl Target {
             labels: labels(settings, &host, port)?,
             classic: classic(settings, &host, port),
             interval: settings.interval.unwrap_or(common.interval),
-            timeout: settings.timeout.unwrap_or(common.timeout),
+            timeout,
             failures_before_down: settings.failures_before_down.unwrap_or(common.failures_before_down),
             successes_before_up: settings.successes_before_up.unwrap_or(common.successes_before_up),
             families,

@@ -63,13 +63,18 @@ impl Conversation {
         attempt: &mut Attempt<'_>,
         stream: &mut S,
     ) -> Result<(), Fault> {
-        if self.steps.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let began = attempt.begin(Phase::Request);
         Talk::new(self).until_tls(attempt, stream).await?;
         attempt.end(Phase::Request, began.elapsed());
         Ok(())
+    }
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
     }
 
     /// Whether a step begins with TLS.

@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinHandle;
 
 /// How much of a body is looked at.
@@ -23,6 +23,9 @@ const LOOKED_AT: usize = 64 * 1024;
 
 /// How much of a body is read; what is larger is a download and not a probe.
 const READ: usize = 1024 * 1024;
+
+/// How much of a connection is listened to, heads included; from there on it reads as ended.
+const HEARD: u64 = 2 * 1024 * 1024;
 
 /// A request.
 #[derive(Debug)]
@@ -46,6 +49,9 @@ impl Http {
     /// As configured.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let url = Url::parse(&settings.url).map_err(|error| format!("needs url: {error}"))?;
+        if let Some(other) = settings.tls.alpn.iter().find(|offered| *offered != "http/1.1") {
+            return Err(format!("offers {other} in tls.alpn; HTTP/1.1 is spoken"));
+        }
         let host = url.host_str().unwrap_or("");
         // A redirect may lead from http to https.
         let may_speak_tls = url.scheme() == "https" || settings.http.redirects > 0;
@@ -131,7 +137,7 @@ impl Http {
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
         let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
-        let stream = tls.shake_hands(attempt, stream).await?;
+        let (stream, _) = tls.shake_hands(attempt, stream).await?;
         send(attempt, stream, request).await
     }
 
@@ -215,6 +221,9 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     request: Request<Full<Bytes>>,
 ) -> Result<(Response<Incoming>, Moving), Fault> {
     let began: Instant = attempt.begin(Phase::Request);
+    // A peer that answers without an end (`100 Continue` over and over) is not listened to for ever.
+    let (from, to) = tokio::io::split(stream);
+    let stream = tokio::io::join(from.take(HEARD), to);
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| broken("beginning HTTP", &error))?;
     let moving = Moving(tokio::spawn(async move {
@@ -235,7 +244,10 @@ fn broken(doing: &str, error: &hyper::Error) -> Fault {
             Fault::new(ProbeError::UnexpectedResponse, format!("{doing}: no HTTP came back: {error}"))
         }
         _ if io.is_some() || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
-            Fault::new(ProbeError::UnexpectedResponse, format!("{doing}: the peer ended before its answer"))
+            Fault::new(
+                ProbeError::UnexpectedResponse,
+                format!("{doing}: the peer ended before its answer, or went on and on"),
+            )
         }
         _ => Fault::new(ProbeError::Other, format!("{doing}: {error}")),
     }

@@ -43,8 +43,17 @@ struct Sent {
 
 impl Icmp {
     /// As configured.
-    pub fn new(settings: &Settings) -> Self {
-        Self { host: settings.host.clone(), asked: settings.icmp }
+    pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
+        let asked = settings.icmp;
+        let takes = SPACING * u32::from(asked.count.saturating_sub(1));
+        if takes >= timeout {
+            let (takes, timeout) = (humantime::format_duration(takes), humantime::format_duration(timeout));
+            return Err(format!(
+                "sends {} echo requests in {takes}, and has a timeout of {timeout}",
+                asked.count
+            ));
+        }
+        Ok(Self { host: settings.host.clone(), asked })
     }
 
     /// Sends the requests and waits for their answers; one is enough.

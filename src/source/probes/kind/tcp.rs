@@ -1,7 +1,7 @@
 //! TCP: one connection to one address; then TLS from the beginning (`kind: tls`), and a conversation.
 
 use super::conversation::{Conversation, Talk};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use crate::config::probes::{Kind, Target as Settings};
 use crate::metric::label::Phase;
 use crate::source::probes::attempt::Attempt;
@@ -44,7 +44,10 @@ impl Tcp {
         attempt.end(Phase::Connect, took);
         match &self.tls {
             Some(tls) if self.at_once => {
-                let mut stream = tls.shake_hands(attempt, stream).await?;
+                let (mut stream, asked) = tls.shake_hands(attempt, stream).await?;
+                if asked && self.conversation.is_empty() {
+                    return tls::settle(attempt, &mut stream).await;
+                }
                 self.conversation.hold(attempt, &mut stream).await
             }
             Some(tls) => self.talk_into_tls(attempt, stream, tls).await,
@@ -66,7 +69,7 @@ impl Tcp {
         let mut talk = Talk::new(&self.conversation);
         talk.until_tls(attempt, &mut stream).await?;
         attempt.end(Phase::Request, began.elapsed());
-        let mut stream = tls.shake_hands(attempt, stream).await?;
+        let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
         let began = attempt.begin(Phase::Request);
         talk.until_tls(attempt, &mut stream).await?;
         attempt.end(Phase::Request, began.elapsed());

@@ -9,13 +9,22 @@ use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+use shown::Shown;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub mod shown;
+
+/// How long a peer is given to refuse a certificate: a round trip across the world and back.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// How TLS is spoken to a peer.
 #[derive(Debug, Clone)]
@@ -25,6 +34,8 @@ pub struct Tls {
     verifier: Option<Arc<WebPkiServerVerifier>>,
     name: ServerName<'static>,
     named: bool,
+    /// Whether the certificate that is configured may be shown.
+    shows: bool,
     demands_alpn: bool,
 }
 
@@ -60,31 +71,39 @@ impl Tls {
         let offered = if configured.is_empty() { alpn } else { &configured };
         config.alpn_protocols = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let demands_alpn = !configured.is_empty();
-        Ok(Self { config: Arc::new(config), verifier, name: server_name(name)?, named, demands_alpn })
+        Ok(Self {
+            config: Arc::new(config),
+            verifier,
+            name: server_name(name)?,
+            named,
+            shows: true,
+            demands_alpn,
+        })
     }
 
     /// The same for another host: where a redirect leads. One that is not the target's `own` is not shown the certificate
     /// of the probe.
     pub fn for_host(&self, host: &str, own: bool) -> Result<Self, String> {
         let mut other = self.clone();
-        if !own {
-            Arc::make_mut(&mut other.config).client_auth_cert_resolver = Arc::new(Nothing);
-        }
+        other.shows &= own;
         if !self.named || !own {
             other.name = server_name(host)?;
         }
         Ok(other)
     }
 
-    /// Shakes hands, and notes when the first certificate expires, also of a chain that is refused.
+    /// Shakes hands, and notes when the first certificate expires, also of a chain that is refused. Says whether the peer
+    /// asked for a certificate of ours.
     pub async fn shake_hands(
         &self,
         attempt: &mut Attempt<'_>,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Fault> {
+    ) -> Result<(TlsStream<TcpStream>, bool), Fault> {
         let began = attempt.begin(Phase::Tls);
         let recorder = Arc::new(Recorder::new(self.verifier.clone()));
         let mut config = (*self.config).clone();
+        let shown = Arc::new(Shown::new(self.shows.then(|| Arc::clone(&config.client_auth_cert_resolver))));
+        config.client_auth_cert_resolver = Arc::clone(&shown) as Arc<dyn ResolvesClientCert>;
         config.dangerous().set_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>);
         let ended = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await;
         attempt.run.expiry = recorder.expiry();
@@ -104,8 +123,28 @@ impl Tls {
             let why = "the peer chose none of the protocols that were offered (ALPN)";
             return Err(Fault::new(ProbeError::TlsHandshake, why));
         }
-        Ok(stream)
+        Ok((stream, shown.was_asked()))
     }
+}
+
+/// Waits for what a peer thinks of our certificate. In TLS 1.3 (RFC 8446, section 4.6.1) the handshake is over for this end
+/// before the other has seen it: an alert comes if it is refused, and as a rule a ticket if it is taken. A peer that says
+/// nothing for a while has nothing against it.
+pub async fn settle(attempt: &mut Attempt<'_>, stream: &mut TlsStream<TcpStream>) -> Result<(), Fault> {
+    let began = attempt.begin(Phase::Tls);
+    let mut byte = [0];
+    let settled = std::future::poll_fn(|context| {
+        let mut buffer = ReadBuf::new(&mut byte);
+        match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+            Poll::Pending if stream.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
+            other => other,
+        }
+    });
+    let settled = tokio::time::timeout(SETTLED, settled).await.unwrap_or(Ok(()));
+    settled
+        .map_err(|error| Fault::new(ProbeError::TlsHandshake, format!("after the TLS handshake: {error}")))?;
+    attempt.end(Phase::Tls, began.elapsed());
+    Ok(())
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -156,20 +195,6 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, String> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|error| format!("has authorities that cannot be used: {error}"))
-}
-
-/// Shows no certificate.
-#[derive(Debug)]
-struct Nothing;
-
-impl ResolvesClientCert for Nothing {
-    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        false
-    }
 }
 
 /// Verifies as configured, and remembers when the chain expires: rustls keeps a chain that it refuses to itself.
