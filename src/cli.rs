@@ -14,7 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Tells what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking and sockets.
+/// Tells what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
+/// whether peers can be reached.
 #[derive(Debug, Parser)]
 #[command(name = "connscope", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {

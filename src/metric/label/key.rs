@@ -3,6 +3,7 @@
 //! A label is a small value that is copied and compared often, so a configured key is kept once for the life of the
 //! process and a label holds its number.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Configured keys there may be in one process; targets that would bring more are refused.
@@ -24,6 +25,17 @@ impl Key {
             None => known.set(word.into()).is_ok(),
         })?;
         u8::try_from(place).ok().map(Self)
+    }
+
+    /// The first of these words for which there would be no room; nothing is taken. What is refused as a whole is not to
+    /// take the room of what comes after it.
+    pub fn too_many<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        let known: Vec<&str> = WORDS.iter().map_while(|known| known.get().map(AsRef::as_ref)).collect();
+        let mut new = BTreeSet::new();
+        words.into_iter().filter(|word| !known.contains(word)).find(|word| {
+            new.insert(*word);
+            known.len() + new.len() > KEYS
+        })
     }
 
     /// Its word.
