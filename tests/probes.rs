@@ -21,6 +21,7 @@ mod foreign;
 mod import;
 pub(crate) mod names;
 mod pages;
+mod registry;
 mod schedule;
 mod shortage;
 mod talk;

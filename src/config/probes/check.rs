@@ -98,10 +98,11 @@ impl Target {
         }
     }
 
-    /// What makes it another target than the rest, whatever is done with it.
+    /// What makes it another target than the rest, whatever else is done with it.
     pub fn identity(&self) -> String {
-        let Self { name, kind, host, port, path, url, labels, .. } = self;
-        format!("{name}\n{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}", kind.word())
+        let Self { name, kind, host, port, path, url, labels, all, .. } = self;
+        // What is known of each address is nothing that goes on where one of them is probed, and the other way round.
+        format!("{name}\n{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}\n{all}", kind.word())
     }
 
     /// Why its keys do not go together, in words.
