@@ -27,7 +27,7 @@ pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Dura
 pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 /// Range of how often files and names of targets are looked at.
 pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
-/// Targets at once, at most; those of `all` addresses count as often as there are addresses.
+/// Targets at once, at most; those of `all` addresses count as often as there may be addresses.
 pub const TARGETS: usize = 100_000;
 /// Places at the same time, at most; each takes up to two descriptors.
 pub const CONCURRENCY: usize = 50_000;
@@ -55,7 +55,7 @@ pub struct Probes {
     /// Probes at the same time, at most.
     #[serde(deserialize_with = "concurrency")]
     pub concurrency: usize,
-    /// Targets at the same time, at most, where files or names may bring more.
+    /// Targets at the same time, at most, where files or names may bring more; one with `all` counts as 16.
     #[serde(deserialize_with = "limit")]
     pub limit: usize,
     /// Probes that have to fail one after the other before a target counts as down.
@@ -137,10 +137,11 @@ impl Probes {
         self.targets.iter_mut().map(Arc::make_mut).chain(templates).for_each(Target::hide);
     }
 
-    /// Targets there may be at once.
+    /// Targets there may be at once, every address of those with `all` counted.
     pub fn most(&self) -> usize {
-        let fixed = self.files.is_empty() && self.dns.is_empty() && self.targets.iter().all(|one| !one.all);
-        if fixed { self.targets.len() } else { self.limit.max(self.targets.len()) }
+        let configured = self.targets.iter().map(|target| target.places()).sum();
+        let fixed = self.files.is_empty() && self.dns.is_empty();
+        if fixed { configured } else { self.limit.max(configured) }
     }
 }
 

@@ -1,13 +1,17 @@
 //! The targets there are: what is kept of one that changes, how many there may be, and which are left out.
 
-use super::settings;
+use super::{answer, read, settings, value};
+use crate::support::Namespace;
 use connscope::config::Probes as Settings;
 use connscope::config::probes::Target as Configured;
+use connscope::source::probes::Probes;
 use connscope::source::probes::attempt::Run;
 use connscope::source::probes::registry::Registry;
 use connscope::source::probes::target::Target;
+use connscope::stop::Stop;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A target of a file, ready to be probed.
 fn target(name: &str, all: bool, settings: &Settings) -> Target {
@@ -27,5 +31,41 @@ fn addresses_are_forgotten_where_one_is_probed_from_now_on_and_the_other_way_rou
         assert_eq!((change.added.len(), change.removed.len()), (1, 1));
         assert!(change.added[0].addresses().is_empty(), "all: {all} has become {}", !all);
         registry.forget("file");
+    }
+}
+
+#[test]
+fn a_target_of_all_addresses_counts_as_often_as_it_may_have_addresses() {
+    let fixed = settings("targets: [{name: x, host: h, port: 1, all: true}, {name: y, host: h, port: 1}]");
+    assert_eq!(fixed.most(), 17);
+    let settings = settings("limit: 17\nfiles: ['/x/*.yaml']\n");
+    let registry = Registry::new(settings.most());
+    let set = |group: &str, targets: &[(&str, bool)]| {
+        let targets = targets.iter().map(|(name, all)| target(name, *all, &settings)).collect();
+        registry.set(group, targets);
+        (registry.entries().len(), registry.left_out())
+    };
+    assert_eq!(set("a", &[("one", false), ("two", false)]), (2, 0));
+    assert_eq!(set("b", &[("all", true)]), (2, 1), "no room for 16");
+    assert_eq!(set("a", &[("one", false)]), (1, 1));
+    assert_eq!(set("b", &[("all", true), ("three", false)]), (2, 1), "room for 16 and not for one more");
+    registry.forget("b");
+    assert_eq!(set("a", &[("all", true), ("three", false)]), (2, 0));
+}
+
+#[test]
+fn a_few_silent_targets_do_not_wait_for_one_another() {
+    let Some(namespace) = Namespace::new() else { return };
+    let silent = answer(&namespace, "127.0.0.1:0", |_| None).port();
+    let target = |number| format!("- {{name: x{number}, kind: udp, host: 127.0.0.1, port: {silent}}}\n");
+    let targets: String = (0..4).map(target).collect();
+    let settings = settings(&format!("interval: 1s\ntimeout: 900ms\njitter: 0\ntargets:\n{targets}"));
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    std::thread::sleep(Duration::from_secs(6));
+    let readings = read(&mut source);
+    for number in 0..4 {
+        let runs = value(&readings, "probe.runs", &format!("x{number}"), &[("outcome", "no_answer")]);
+        assert!(runs >= Some(4.0), "x{number} was probed {runs:?} times in six seconds");
     }
 }

@@ -6,6 +6,7 @@ use super::single::check_labels;
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{Family, Kind, Preset, Step, Target};
+use crate::source::probes::target::ADDRESSES;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
@@ -26,8 +27,11 @@ impl<'de> Deserialize<'de> for Checked {
 /// `sources.probes.targets`
 pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Target>>, D::Error> {
     let targets: Vec<Checked> = values::section(deserializer)?;
-    if targets.len() > super::TARGETS {
-        return Err(D::Error::custom(format!("at most {} can be probed", super::TARGETS)));
+    if targets.iter().map(|Checked(target)| target.places()).sum::<usize>() > super::TARGETS {
+        return Err(D::Error::custom(format!(
+            "at most {} can be probed, of which one with `all` is {ADDRESSES}",
+            super::TARGETS
+        )));
     }
     let mut series = Series::default();
     if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !series.add(target)) {
@@ -96,6 +100,11 @@ impl Target {
             },
             Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.host.clone(), self.port),
         }
+    }
+
+    /// Targets it counts as where their number is bounded: each address has series of its own.
+    pub fn places(&self) -> usize {
+        if self.all { ADDRESSES } else { 1 }
     }
 
     /// What makes it another target than the rest, whatever else is done with it.

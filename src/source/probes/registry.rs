@@ -89,9 +89,9 @@ impl Change {
 #[derive(Debug, Default)]
 struct Groups {
     targets: BTreeMap<String, BTreeMap<String, Arc<Entry>>>,
-    /// Those of all groups, and how many, so that a change of one does not take going through the others.
+    /// Those of all groups, and as how many they count, so that a change of one does not take going through the others.
     series: Series,
-    count: usize,
+    places: usize,
 }
 
 impl Groups {
@@ -99,8 +99,8 @@ impl Groups {
         let targets = self.targets.remove(group).unwrap_or_default();
         for entry in targets.values() {
             self.series.remove(&entry.target.settings);
+            self.places -= entry.target.settings.places();
         }
-        self.count -= targets.len();
         targets
     }
 }
@@ -108,7 +108,7 @@ impl Groups {
 /// All targets.
 #[derive(Debug)]
 pub struct Registry {
-    /// Targets there may be.
+    /// Targets there may be, each counted as often as it may have addresses that are probed.
     pub limit: usize,
     groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
@@ -145,7 +145,6 @@ impl Registry {
         let mut change = Change::default();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = groups.remove(group);
-        let others = groups.count;
         let mut now = BTreeMap::new();
         let mut left_out = 0;
         for target in targets {
@@ -154,11 +153,13 @@ impl Registry {
                 change.short = true;
                 continue; // in another file, too: one series cannot have two values
             }
-            if others + now.len() >= self.limit {
+            let places = target.settings.places();
+            if groups.places + places > self.limit {
                 groups.series.remove(&target.settings);
                 left_out += 1;
                 continue;
             }
+            groups.places += places;
             match before.remove(&key) {
                 Some(old) if old.target.settings == target.settings => {
                     now.insert(key, old);
@@ -176,7 +177,6 @@ impl Registry {
             }
         }
         change.removed.extend(before.into_values());
-        groups.count += now.len();
         groups.targets.insert(group.to_owned(), now);
         drop(groups);
         change.short |= left_out > 0;

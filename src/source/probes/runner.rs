@@ -80,7 +80,8 @@ impl Runner {
 /// Lets every probe begin at its turn, until nobody can bring targets any more.
 async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>) {
     let epoch = Instant::now();
-    let limit = descriptors(common.settings.concurrency.min(common.registry.limit * ADDRESSES));
+    // Half of the places are enough for all of them: more than that those that ran into their time limit do not get.
+    let limit = descriptors(common.settings.concurrency.min(common.registry.limit * 2));
     let mut schedule = Schedule::new(limit);
     let mut entries: HashMap<Id, Arc<Entry>> = HashMap::new();
     let mut places: HashMap<u64, Id> = HashMap::new();
