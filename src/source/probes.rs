@@ -44,7 +44,7 @@ pub const SPEC: SourceSpec = SourceSpec {
     enabled: |config| config.sources.probes.wanted(),
     deadline: |config| {
         let settings = &config.sources.probes;
-        if settings.at_once { patience(settings) + timeouts::GRACE } else { timeouts::COPY }
+        if settings.at_once { longest(settings) + timeouts::GRACE } else { timeouts::COPY }
     },
     namespaces: |_| 1,
     build: |config, stop| Ok(Box::new(Probes::start(&config.sources.probes, stop)?)),
@@ -52,10 +52,17 @@ pub const SPEC: SourceSpec = SourceSpec {
     suffices: |_, checks| checks.iter().all(Check::works),
 };
 
-/// How long the slowest target may take.
-fn patience(settings: &Settings) -> Duration {
+/// How long a first answer may take: a name that stands for targets is looked up, then the slowest target is probed.
+fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
+    settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + timeouts::GRACE
+}
+
+/// The same before any target is known: a file may bring one that takes as long as one may at all.
+fn longest(settings: &Settings) -> Duration {
     let own = settings.targets.iter().filter_map(|target| target.timeout);
-    own.chain([settings.timeout]).max().unwrap_or_default() + timeouts::GRACE
+    let names = settings.dns.iter().filter_map(|names| names.target.timeout);
+    let files = settings.files.iter().map(|_| *crate::config::probes::TIMEOUT.end());
+    patience(settings, own.chain(names).chain(files))
 }
 
 /// The source.
@@ -79,12 +86,16 @@ impl Probes {
 
     /// Waits until every target has been probed once, for `connscope once`.
     fn wait(&mut self) {
-        let until = Instant::now() + patience(&self.common.settings);
-        let all = |registry: &Registry| {
-            registry.read.load(Ordering::Acquire)
-                && registry.entries().iter().all(|entry| !entry.states().is_empty())
-        };
-        while !all(&self.common.registry) && Instant::now() < until {
+        let Common { settings, registry, .. } = &*self.common;
+        let began = Instant::now();
+        loop {
+            let complete = registry.complete();
+            let entries = registry.entries();
+            let patience = patience(settings, entries.iter().map(|entry| entry.target.timeout));
+            let probed = || entries.iter().all(|entry| !entry.states().is_empty());
+            if (complete && probed()) || began.elapsed() >= patience {
+                break;
+            }
             std::thread::sleep(timeouts::GLANCE / 5);
         }
         self.waited = true;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What the test's name server says to a question.
-fn reply(question: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn reply(question: &[u8]) -> Option<Vec<u8>> {
     let packet = Packet::parse(question).ok()?;
     let asked = packet.questions.first()?;
     let name = asked.qname.to_string();

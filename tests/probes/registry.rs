@@ -1,6 +1,6 @@
 //! The targets there are: what is kept of one that changes, how many there may be, and which are left out.
 
-use super::{answer, read, settings, value};
+use super::{answer, fails, first, names, read, settings, value};
 use crate::support::Namespace;
 use connscope::config::Probes as Settings;
 use connscope::config::probes::Target as Configured;
@@ -68,4 +68,26 @@ fn a_few_silent_targets_do_not_wait_for_one_another() {
         let runs = value(&readings, "probe.runs", &format!("x{number}"), &[("outcome", "no_answer")]);
         assert!(runs >= Some(4.0), "x{number} was probed {runs:?} times in six seconds");
     }
+}
+
+#[test]
+fn the_first_answer_waits_for_names_and_for_the_slowest_target_of_a_file() {
+    let Some(namespace) = Namespace::new() else { return };
+    let server = answer(&namespace, "127.0.0.1:0", |question| {
+        std::thread::sleep(Duration::from_millis(200));
+        names::reply(question)
+    });
+    let services =
+        "dns: [{names: [_x._tcp.test, missing.test], record: srv, target: {kind: udp, timeout: 1ms}}]";
+    let readings = first(&namespace, &format!("nameservers: ['{server}']\n{services}\n"));
+    for port in ["1001", "1002"] {
+        let labels = [("server.port", port)];
+        assert_eq!(value(&readings, "probe.up", "_x._tcp.test", &labels), Some(0.0), "{port}");
+    }
+    let silent = answer(&namespace, "127.0.0.1:0", |_| None).port();
+    let dir = tempfile::tempdir().unwrap();
+    let slow = format!("- {{name: slow, kind: udp, host: 127.0.0.1, port: {silent}, timeout: 2s}}\n");
+    std::fs::write(dir.path().join("a.yaml"), slow).unwrap();
+    let readings = first(&namespace, &format!("timeout: 10ms\nfiles: ['{}/*.yaml']\n", dir.path().display()));
+    fails(&readings, "slow", "no_answer");
 }

@@ -12,7 +12,6 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 pub mod dns;
@@ -149,13 +148,14 @@ fn hash(text: &str) -> u64 {
 /// Looks for files and names from now on. A file may be where reading takes its time, so that nobody waits for it here.
 pub fn start(common: &Arc<Common>, runner: &Runner) {
     let settings = &common.settings;
-    if settings.files.is_empty() {
-        common.registry.read.store(true, Ordering::Release);
-    } else {
+    let names = settings.dns.iter().map(|names| names.names.len()).sum::<usize>();
+    common.registry.expect(names + usize::from(!settings.files.is_empty()));
+    if !settings.files.is_empty() {
         let mut files = Files::default();
         let (common, runner) = (Arc::clone(common), runner.clone());
         let runtime = runner.runtime.clone();
         runtime.spawn(async move {
+            let mut first = true;
             loop {
                 let shared = Arc::clone(&common);
                 let looked = tokio::task::spawn_blocking(move || {
@@ -166,7 +166,9 @@ pub fn start(common: &Arc<Common>, runner: &Runner) {
                 files = after;
                 // As one, so that the targets of many small files share their interval, too.
                 runner.tell(Change::of(changes));
-                common.registry.read.store(true, Ordering::Release);
+                if std::mem::take(&mut first) {
+                    common.registry.looked();
+                }
                 tokio::time::sleep(common.settings.refresh).await;
             }
         });
@@ -177,9 +179,13 @@ pub fn start(common: &Arc<Common>, runner: &Runner) {
             let (common, runner) = (Arc::clone(common), runner.clone());
             let runtime = runner.runtime.clone();
             runtime.spawn(async move {
+                let mut first = true;
                 loop {
                     if let Some(change) = watched.look(&common).await {
                         runner.tell(change);
+                    }
+                    if std::mem::take(&mut first) {
+                        common.registry.looked();
                     }
                     tokio::time::sleep(common.settings.refresh).await;
                 }

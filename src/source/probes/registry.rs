@@ -13,7 +13,7 @@ use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -115,8 +115,8 @@ pub struct Registry {
     /// Groups that could not be had as they are now, and why.
     failed: Mutex<BTreeMap<String, String>>,
     next: AtomicU64,
-    /// Whether every file of targets was looked at once.
-    pub read: AtomicBool,
+    /// What was not looked at so far: the files, as one, and each name that stands for targets.
+    unseen: AtomicUsize,
     /// Probes under way.
     pub running: AtomicUsize,
     delay: Mutex<Arc<Distribution>>,
@@ -131,7 +131,7 @@ impl Registry {
             left_out: Mutex::default(),
             failed: Mutex::default(),
             next: AtomicU64::new(0),
-            read: AtomicBool::new(false),
+            unseen: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             delay: Mutex::new(Arc::new(Distribution::new(
                 metrics::CONNSCOPE_PROBES_DELAY.metric().boundaries.into(),
@@ -214,6 +214,21 @@ impl Registry {
     pub fn entries(&self) -> Vec<Arc<Entry>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.targets.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
+    }
+
+    /// So many places are to be looked at for targets.
+    pub fn expect(&self, places: usize) {
+        self.unseen.fetch_add(places, Ordering::Relaxed);
+    }
+
+    /// One of them was looked at for the first time, whatever came of it.
+    pub fn looked(&self) {
+        self.unseen.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Whether all of them were looked at once.
+    pub fn complete(&self) -> bool {
+        self.unseen.load(Ordering::Acquire) == 0
     }
 
     /// Targets that found no room.
