@@ -132,6 +132,7 @@ impl Source for Probes {
         let entries = registry.entries();
         let mut classic: HashSet<&Labels> = HashSet::new();
         let mut lacked = Vec::new();
+        let mut panicked = Vec::new();
         for entry in &entries {
             let states = entry.states();
             for state in &*states {
@@ -142,6 +143,9 @@ impl Source for Probes {
                 states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten();
             lacked.extend(states.iter().find_map(|state| state.lacked.clone()));
             drop(states);
+            if entry.panicked.load(Ordering::Relaxed) {
+                panicked.push(&entry.target.settings.name);
+            }
             if let Some(up) = up.filter(|_| classic.insert(&entry.target.classic)) {
                 out.observe(metrics::PROBE_CONNECTION_STATUS, &entry.target.classic, u64::from(up));
             }
@@ -152,6 +156,10 @@ impl Source for Probes {
         out.observe(metrics::CONNSCOPE_PROBES_DELAY, &[], registry.delays());
         for (group, error) in registry.failures() {
             out.fail(group, error);
+        }
+        if let Some(name) = panicked.first() {
+            let doing = format!("probing `{name}`; {} targets stay as they were", panicked.len());
+            out.fail("panics", SourceError::Panicked { message: registry::defect(&doing) });
         }
         let count = lacked.len();
         if let Some(why) = lacked.into_iter().next() {

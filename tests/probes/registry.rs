@@ -6,10 +6,11 @@ use connscope::config::Probes as Settings;
 use connscope::config::probes::Target as Configured;
 use connscope::source::probes::Probes;
 use connscope::source::probes::attempt::Run;
-use connscope::source::probes::registry::Registry;
+use connscope::source::probes::registry::{Registry, Witness};
 use connscope::source::probes::target::Target;
 use connscope::stop::Stop;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,4 +91,24 @@ fn the_first_answer_waits_for_names_and_for_the_slowest_target_of_a_file() {
     std::fs::write(dir.path().join("a.yaml"), slow).unwrap();
     let readings = first(&namespace, &format!("timeout: 10ms\nfiles: ['{}/*.yaml']\n", dir.path().display()));
     fails(&readings, "slow", "no_answer");
+}
+
+#[test]
+fn a_panic_is_told_and_an_end_is_not() {
+    let registry = Registry::new(1);
+    let told = || {
+        let failures = registry.failures();
+        failures.iter().map(|(group, error)| format!("{group}: {error}")).collect::<Vec<_>>()
+    };
+    let witness = || Witness { registry: &registry, group: "a.yaml", doing: "reading it" };
+    drop(witness());
+    assert!(told().is_empty());
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let _witness = witness();
+        panic!("on purpose");
+    }));
+    assert!(ended.is_err());
+    assert_eq!(told(), ["a.yaml: the source panicked: reading it; this is a defect of connscope"]);
+    registry.set("a.yaml", Vec::new());
+    assert!(told().is_empty(), "read since");
 }

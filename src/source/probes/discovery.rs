@@ -3,7 +3,7 @@
 //! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
 //! Kubernetes swaps under a volume. What is wrong leaves the targets as they were, and is told.
 
-use super::registry::Change;
+use super::registry::{Change, Witness};
 use super::runner::{Common, Runner};
 use super::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 pub mod dns;
@@ -75,6 +75,8 @@ impl Files {
 
     fn read(&mut self, path: &Path, common: &Common) -> Option<Change> {
         let group = path.display().to_string();
+        let doing = format!("reading {group}: its targets stay as they were");
+        let _witness = Witness { registry: &common.registry, group: &group, doing: &doing };
         let read = text(path);
         let text = match read {
             Ok(text) => text,
@@ -90,7 +92,8 @@ impl Files {
         let (_, length, sum) = seen;
         let before = self.seen.insert(path.to_owned(), seen);
         let same = before.is_some_and(|before| (before.1, before.2) == (length, sum));
-        if same && !self.short.contains(path) {
+        // Not again where that panics: the others would never have their turn.
+        if !self.short.remove(path) && same {
             return None;
         }
         let json = path.extension().is_some_and(|end| end == "json");
@@ -103,8 +106,6 @@ impl Files {
                 let change = common.registry.set(&group, targets);
                 if change.short {
                     self.short.insert(path.to_owned());
-                } else {
-                    self.short.remove(path);
                 }
                 Some(change)
             }
@@ -145,51 +146,64 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Looks for files and names from now on. A file may be where reading takes its time, so that nobody waits for it here.
+/// Looks for files and names from now on.
 pub fn start(common: &Arc<Common>, runner: &Runner) {
     let settings = &common.settings;
     let names = settings.dns.iter().map(|names| names.names.len()).sum::<usize>();
     common.registry.expect(names + usize::from(!settings.files.is_empty()));
     if !settings.files.is_empty() {
-        let mut files = Files::default();
-        let (common, runner) = (Arc::clone(common), runner.clone());
-        let runtime = runner.runtime.clone();
-        runtime.spawn(async move {
-            let mut first = true;
-            loop {
-                let shared = Arc::clone(&common);
-                let looked = tokio::task::spawn_blocking(move || {
-                    let changes = files.look(&shared);
-                    (files, changes)
-                });
-                let Ok((after, changes)) = looked.await else { return };
-                files = after;
-                // As one, so that the targets of many small files share their interval, too.
-                runner.tell(Change::of(changes));
-                if std::mem::take(&mut first) {
-                    common.registry.looked();
-                }
-                tokio::time::sleep(common.settings.refresh).await;
-            }
-        });
+        runner.runtime.spawn(files(Arc::clone(common), runner.clone()));
     }
     for (index, names) in settings.dns.iter().enumerate() {
         for name in &names.names {
-            let mut watched = dns::Watched::new(index, name);
-            let (common, runner) = (Arc::clone(common), runner.clone());
-            let runtime = runner.runtime.clone();
-            runtime.spawn(async move {
-                let mut first = true;
-                loop {
-                    if let Some(change) = watched.look(&common).await {
-                        runner.tell(change);
-                    }
-                    if std::mem::take(&mut first) {
-                        common.registry.looked();
-                    }
-                    tokio::time::sleep(common.settings.refresh).await;
-                }
-            });
+            let watched = dns::Watched::new(index, name);
+            runner.runtime.spawn(follow(watched, Arc::clone(common), runner.clone()));
         }
+    }
+}
+
+/// Looks at the files over and over. A file may be where reading takes its time, so that nobody waits for it here.
+async fn files(common: Arc<Common>, runner: Runner) {
+    const GROUP: &str = "files";
+    let files = Arc::new(Mutex::new(Files::default()));
+    let mut first = true;
+    loop {
+        let (shared, known) = (Arc::clone(&common), Arc::clone(&files));
+        // What was known when a look ended in a panic is known still.
+        let look = move || known.lock().unwrap_or_else(PoisonError::into_inner).look(&shared);
+        match tokio::task::spawn_blocking(look).await {
+            Ok(changes) => {
+                common.registry.heal(GROUP);
+                // As one, so that the targets of many small files share their interval, too.
+                runner.tell(Change::of(changes));
+            }
+            Err(error) if error.is_panic() => common.registry.panicked(GROUP, "looking at files of targets"),
+            Err(_) => return, // the agent is stopping
+        }
+        if std::mem::take(&mut first) {
+            common.registry.looked();
+        }
+        tokio::time::sleep(common.settings.refresh).await;
+    }
+}
+
+/// Looks a name up over and over.
+async fn follow(watched: dns::Watched, common: Arc<Common>, runner: Runner) {
+    let watched = Arc::new(tokio::sync::Mutex::new(watched));
+    let group = watched.lock().await.group();
+    let mut first = true;
+    loop {
+        let (shared, known) = (Arc::clone(&common), Arc::clone(&watched));
+        match tokio::spawn(async move { known.lock().await.look(&shared).await }).await {
+            Ok(change) => change.into_iter().for_each(|change| runner.tell(change)),
+            Err(error) if error.is_panic() => {
+                common.registry.panicked(&group, &format!("making targets of {group}"));
+            }
+            Err(_) => return, // the agent is stopping
+        }
+        if std::mem::take(&mut first) {
+            common.registry.looked();
+        }
+        tokio::time::sleep(common.settings.refresh).await;
     }
 }

@@ -7,7 +7,7 @@
 
 use super::attempt::Run;
 use super::discovery::file_sd;
-use super::registry::Entry;
+use super::registry::{Entry, defect};
 use super::runner::Common;
 use super::target::Target;
 use crate::config::probes::kind::Protocol;
@@ -69,6 +69,9 @@ impl Pages {
                     }
                     None => shown(&target, &run, debug),
                 },
+                Err(error) if error.is_panic() => {
+                    text(500, format!("the probe panicked: {}\n", defect("probing on request")))
+                }
                 Err(_) => text(503, "the agent is stopping\n".to_owned()),
             }
         })

@@ -13,7 +13,7 @@ use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Entry {
     pub number: u64,
     /// The target.
     pub target: Target,
+    /// Whether its last turn ended in a panic, and so showed nothing.
+    pub panicked: AtomicBool,
     states: Mutex<Vec<State>>,
 }
 
@@ -105,6 +107,14 @@ impl Groups {
     }
 }
 
+/// Why a group could not be had as it is now.
+#[derive(Debug)]
+enum Failure {
+    Wrong(String),
+    /// A defect; what was being done.
+    Panicked(String),
+}
+
 /// All targets.
 #[derive(Debug)]
 pub struct Registry {
@@ -113,7 +123,7 @@ pub struct Registry {
     groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
     /// Groups that could not be had as they are now, and why.
-    failed: Mutex<BTreeMap<String, String>>,
+    failed: Mutex<BTreeMap<String, Failure>>,
     next: AtomicU64,
     /// What was not looked at so far: the files, as one, and each name that stands for targets.
     unseen: AtomicUsize,
@@ -170,7 +180,8 @@ impl Registry {
                         old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
                     change.removed.extend(old);
                     let number = self.next.fetch_add(1, Ordering::Relaxed);
-                    let entry = Arc::new(Entry { number, target, states: Mutex::new(states) });
+                    let panicked = AtomicBool::new(false);
+                    let entry = Arc::new(Entry { number, target, panicked, states: Mutex::new(states) });
                     change.added.push(Arc::clone(&entry));
                     now.insert(key, entry);
                 }
@@ -195,7 +206,12 @@ impl Registry {
 
     /// A group could not be had as it is now; the targets it had stay.
     pub fn fail(&self, group: &str, why: String) {
-        locked(&self.failed).insert(group.to_owned(), why);
+        locked(&self.failed).insert(group.to_owned(), Failure::Wrong(why));
+    }
+
+    /// The same for a panic: what was being done stays undone, and nobody else tells of it.
+    pub fn panicked(&self, group: &str, doing: &str) {
+        locked(&self.failed).insert(group.to_owned(), Failure::Panicked(doing.to_owned()));
     }
 
     /// What failed works again.
@@ -206,8 +222,11 @@ impl Registry {
     /// Groups that could not be had.
     pub fn failures(&self) -> Vec<(String, SourceError)> {
         let failed = locked(&self.failed);
-        let error = |why: &String| SourceError::parse("reading targets; those it had stay", why.as_str());
-        failed.iter().map(|(group, why)| (group.clone(), error(why))).collect()
+        let error = |failure: &Failure| match failure {
+            Failure::Wrong(why) => SourceError::parse("reading targets; those it had stay", why.as_str()),
+            Failure::Panicked(doing) => SourceError::Panicked { message: defect(doing) },
+        };
+        failed.iter().map(|(group, failure)| (group.clone(), error(failure))).collect()
     }
 
     /// Every target there is.
@@ -245,6 +264,30 @@ impl Registry {
     pub fn delays(&self) -> Arc<Distribution> {
         Arc::clone(&locked(&self.delay))
     }
+}
+
+/// Tells of a panic of whoever holds it: who waits for nobody is missed by nobody.
+#[derive(Debug)]
+pub struct Witness<'a> {
+    /// Where it is told.
+    pub registry: &'a Registry,
+    /// The group that stays as it was.
+    pub group: &'a str,
+    /// What is being done.
+    pub doing: &'a str,
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.registry.panicked(self.group, self.doing);
+        }
+    }
+}
+
+/// What is told of a panic.
+pub fn defect(doing: &str) -> String {
+    format!("{doing}; this is a defect of connscope")
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

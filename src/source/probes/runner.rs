@@ -3,7 +3,7 @@
 //! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
 //! of it is shared with the exports, and nobody who reads ever waits for it.
 
-use super::registry::{Change, Entry, Registry};
+use super::registry::{Change, Entry, Registry, Witness};
 use super::resolve::Resolver;
 use super::schedule::{Id, Schedule, Trust};
 use super::target::ADDRESSES;
@@ -58,6 +58,8 @@ impl Runner {
         let runner = Self { changes, runtime: runtime.handle().clone() };
         let (common, stop) = (Arc::clone(common), stop.clone());
         std::thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            let doing = "deciding whose turn it is: nothing is probed any more";
+            let _witness = Witness { registry: &common.registry, group: "thread", doing };
             runtime.block_on(async {
                 tokio::select! {
                     () = stop.exhausted(Duration::ZERO) => {}
@@ -94,8 +96,8 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 common.registry.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     let ended = Ended { id: begin.id, trust: Trust::Slow, places: 1 };
-                    let done = Done { ended, sender, common: Arc::clone(&common) };
-                    probe(&common, &entry, done).await;
+                    let done = Done { ended, sender, common: Arc::clone(&common), entry };
+                    probe(&common, done).await;
                 });
             }
         }
@@ -140,17 +142,21 @@ struct Done {
     ended: Ended,
     sender: mpsc::UnboundedSender<Ended>,
     common: Arc<Common>,
+    entry: Arc<Entry>,
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
         self.common.registry.running.fetch_sub(1, Ordering::Relaxed);
-        let _stopped = self.sender.send(self.ended);
+        // The runtime swallows a panic. Where nobody takes the end any more the panic is not that of the probe.
+        let heard = self.sender.send(self.ended).is_ok();
+        self.entry.panicked.store(heard && std::thread::panicking(), Ordering::Relaxed);
     }
 }
 
 /// One turn of a target: one probe, or one for each address.
-async fn probe(common: &Common, entry: &Entry, mut done: Done) {
+async fn probe(common: &Common, mut done: Done) {
+    let entry = Arc::clone(&done.entry);
     let target = &entry.target;
     let quick = |took: Duration| if took * 2 < target.timeout { Trust::Quick } else { Trust::Slow };
     if !target.settings.all {

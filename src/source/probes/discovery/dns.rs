@@ -24,10 +24,14 @@ impl Watched {
         Self { index, name: name.to_owned(), made: None }
     }
 
+    /// What its targets are told by.
+    pub fn group(&self) -> String {
+        format!("dns {} {}", self.index, self.name)
+    }
+
     /// Looks it up; `None` where nothing has changed, or nobody answered: then the targets it stood for stay.
     pub async fn look(&mut self, common: &Arc<Common>) -> Option<Change> {
-        let Self { index, name, .. } = &*self;
-        let group = format!("dns {index} {name}");
+        let group = self.group();
         let mut answers = match self.ask(common).await {
             Ok(answers) => answers,
             Err(why) => {
@@ -49,7 +53,11 @@ impl Watched {
                 make(&shared, index, &name, &answers).map(|targets| shared.registry.set(&group, targets));
             (change.map_err(|why| shared.registry.fail(&group, why)).ok(), answers)
         });
-        let (change, answers) = made.await.ok()?;
+        let (change, answers) = match made.await {
+            Ok(made) => made,
+            // Whoever waits for this one tells of it.
+            Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
+        };
         let change = change?;
         self.made = (!change.short).then_some(answers);
         Some(change)
