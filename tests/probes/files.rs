@@ -225,6 +225,34 @@ fn an_empty_file_and_a_directory_that_cannot_be_looked_at_leave_the_targets_as_t
 }
 
 #[test]
+fn a_file_is_read_again_until_the_other_file_that_its_targets_need_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    let target =
+        format!("- {{name: x, kind: tls, host: 127.0.0.1, port: 1, tls: {{ca_file: {}}}}}\n", ca.display());
+    std::fs::write(dir.path().join("a.yaml"), target).unwrap();
+    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/*.yaml']\n", dir.path().display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    eventually("that it is not there is told", || told(&mut source).1.concat().contains("ca.pem"));
+    std::fs::write(&ca, super::tls::authority().pem()).unwrap();
+    eventually("it is probed", || {
+        let (readings, why) = told(&mut source);
+        why.is_empty() && value(&readings, "probe.up", "x", &[]).is_some()
+    });
+}
+
+#[test]
+fn a_file_that_is_too_long_is_refused_and_not_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = b"- targets: ['127.0.0.1:1']\n# ".to_vec();
+    text.resize((64 << 20) + 1, b'x');
+    std::fs::write(dir.path().join("a.yaml"), &text).unwrap();
+    let settings = settings(&format!("files: ['{}/*.yaml']\n", dir.path().display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    eventually("it is told", || told(&mut source).1.concat().contains("it has more than 64 MiB"));
+}
+
+#[test]
 fn a_directory_that_is_not_there_from_the_beginning_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(&format!("refresh: 1s\nfiles: ['{}/not/yet.yaml']\n", dir.path().display()));

@@ -12,23 +12,23 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 pub mod dns;
 pub mod file_sd;
 
-/// More than any list of targets.
+/// More bytes than any list of targets has.
 const MOST: u64 = 64 * 1024 * 1024;
 
-/// What a file looked like when it was last read.
-type Seen = (Option<SystemTime>, u64, u64);
+/// Length and sum of what was in a file when it was last read; none where it could not be.
+type Seen = Option<(usize, u64)>;
 
 /// The files, and what they looked like.
 #[derive(Debug, Default)]
 pub struct Files {
     seen: BTreeMap<PathBuf, Seen>,
-    /// Files of which not all targets were taken: what goes elsewhere may make room for them.
-    short: BTreeSet<PathBuf>,
+    /// Files that are read anew though they are as they were. Not all of their targets were taken: what goes elsewhere
+    /// may make room for them; or could not be made: a file that they name may come.
+    again: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -61,12 +61,12 @@ impl Files {
         let gone: Vec<PathBuf> = self.seen.keys().filter(|path| !there.contains(*path)).cloned().collect();
         for path in gone {
             self.seen.remove(&path);
-            self.short.remove(&path);
+            self.again.remove(&path);
             changes.push(common.registry.forget(&path.display().to_string()));
         }
         // A target that has moved from one file to another was there twice until the former was read.
         if changes.iter().any(|change| !change.removed.is_empty()) {
-            for path in self.short.clone() {
+            for path in self.again.clone() {
                 changes.extend(self.read(&path, common));
             }
         }
@@ -83,37 +83,36 @@ impl Files {
             Err(error) => {
                 common.registry.fail(&group, format!("{group}: cannot be read: {error}"));
                 // Once it can be read again that is told by reading it anew.
-                self.seen.insert(path.to_owned(), (None, 0, 0));
+                self.seen.insert(path.to_owned(), None);
                 return None;
             }
         };
-        let changed = std::fs::metadata(path).and_then(|file| file.modified()).ok();
-        let seen = (changed, text.len() as u64, hash(&text));
-        let (_, length, sum) = seen;
-        let before = self.seen.insert(path.to_owned(), seen);
-        let same = before.is_some_and(|before| (before.1, before.2) == (length, sum));
+        let seen = Some((text.len(), hash(&text)));
+        let same = self.seen.insert(path.to_owned(), seen) == Some(seen);
         // Not again where that panics: the others would never have their turn.
-        if !self.short.remove(path) && same {
+        if !self.again.remove(path) && same {
             return None;
         }
         let json = path.extension().is_some_and(|end| end == "json");
-        let targets = file_sd::read(&text, json).and_then(|targets| {
-            let ready = targets.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
-            ready.collect::<Result<Vec<Target>, String>>()
-        });
-        match targets {
-            Ok(targets) => {
-                let change = common.registry.set(&group, targets);
-                if change.short {
-                    self.short.insert(path.to_owned());
-                }
-                Some(change)
-            }
+        let listed = match file_sd::read(&text, json) {
+            Ok(listed) => listed,
             Err(why) => {
                 common.registry.fail(&group, format!("{group}:{why}"));
+                return None;
+            }
+        };
+        let made = listed.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
+        let change = match made.collect::<Result<Vec<Target>, String>>() {
+            Ok(targets) => Some(common.registry.set(&group, targets)),
+            Err(why) => {
+                common.registry.fail(&group, format!("{group}: {why}"));
                 None
             }
+        };
+        if change.as_ref().is_none_or(|change| change.short) {
+            self.again.insert(path.to_owned());
         }
+        change
     }
 }
 
@@ -134,9 +133,14 @@ fn text(path: &Path) -> std::io::Result<String> {
     regular(&std::fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     regular(&file.metadata()?)?;
-    let mut text = String::new();
-    file.take(MOST).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    // What is cut off in the middle may well be a list, of fewer targets.
+    if bytes.len() as u64 > MOST {
+        let why = format!("it has more than {} MiB, which no list of targets has", MOST >> 20);
+        return Err(std::io::Error::other(why));
+    }
+    String::from_utf8(bytes).map_err(std::io::Error::other)
 }
 
 fn hash(text: &str) -> u64 {
