@@ -365,7 +365,7 @@ metrics! {
         only classic "connection_status_up" "Connection status of the socket.";
     /// Targets that are probed at present.
     CONNSCOPE_PROBES_TARGETS: UpDownCounter = "connscope.probes.targets" in "{target}", [];
-    /// Targets that files or names have brought and that are not probed because sources.probes.limit was reached.
+    /// Targets of files or names that are not probed: over sources.probes.limit, or with the series of another.
     CONNSCOPE_PROBES_LEFT_OUT: Gauge<u64> = "connscope.probes.left_out" in "{target}", [];
     /// Probes under way.
     CONNSCOPE_PROBES_RUNNING: UpDownCounter = "connscope.probes.running" in "{probe}", [];

@@ -112,3 +112,17 @@ fn a_panic_is_told_and_an_end_is_not() {
     registry.set("a.yaml", Vec::new());
     assert!(told().is_empty(), "read since");
 }
+
+#[test]
+fn a_target_with_the_series_of_another_is_counted_as_left_out() {
+    let settings = settings("files: ['/x/*.yaml']\n");
+    let registry = Registry::new(settings.most());
+    let change = registry.set("a", vec![target("x", false, &settings), target("x", false, &settings)]);
+    assert!(change.added.len() == 1 && change.short);
+    assert_eq!(registry.left_out(), 1, "twice in one file");
+    registry.set("b", vec![target("x", true, &settings), target("y", false, &settings)]);
+    assert_eq!(registry.left_out(), 2, "in another file, too");
+    registry.set("a", Vec::new());
+    assert!(!registry.set("b", vec![target("x", true, &settings)]).short);
+    assert_eq!(registry.left_out(), 0);
+}

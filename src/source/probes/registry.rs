@@ -160,8 +160,8 @@ impl Registry {
         for target in targets {
             let key = target.settings.identity();
             if !groups.series.add(&target.settings) {
-                change.short = true;
-                continue; // in another file, too: one series cannot have two values
+                left_out += 1;
+                continue; // in another file, too, or twice in this one: one series cannot have two values
             }
             let places = target.settings.places();
             if groups.places + places > self.limit {
@@ -190,7 +190,7 @@ impl Registry {
         change.removed.extend(before.into_values());
         groups.targets.insert(group.to_owned(), now);
         drop(groups);
-        change.short |= left_out > 0;
+        change.short = left_out > 0;
         locked(&self.left_out).insert(group.to_owned(), left_out);
         locked(&self.failed).remove(group);
         change
@@ -250,7 +250,7 @@ impl Registry {
         self.unseen.load(Ordering::Acquire) == 0
     }
 
-    /// Targets that found no room.
+    /// Targets that found no room, or whose series another has.
     pub fn left_out(&self) -> usize {
         locked(&self.left_out).values().sum()
     }
