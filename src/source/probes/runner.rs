@@ -6,7 +6,6 @@
 use super::registry::{Change, Entry, Registry, Witness};
 use super::resolve::Resolver;
 use super::schedule::{Id, Schedule, Trust};
-use super::target::ADDRESSES;
 use crate::config::Probes;
 use crate::stop::Stop;
 use std::collections::HashMap;
@@ -47,7 +46,8 @@ struct Ended {
 }
 
 impl Runner {
-    /// Starts the thread. It ends when the agent stops, or when every clone of this is gone.
+    /// Starts the thread. It ends when the agent stops, or when every clone of this is gone; where files or names are
+    /// looked at, the tasks that do so run on it and hold one each, so that it ends with the agent alone.
     pub fn start(common: &Arc<Common>, stop: &Stop) -> std::io::Result<Self> {
         let (changes, inbox) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +95,9 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 let (common, entry, sender) = (Arc::clone(common), Arc::clone(entry), sender.clone());
                 common.registry.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
-                    let ended = Ended { id: begin.id, trust: Trust::Slow, places: 1 };
+                    // Where the name could not be looked up all of its addresses may come the next time.
+                    let places = entry.target.settings.places();
+                    let ended = Ended { id: begin.id, trust: Trust::Slow, places };
                     let done = Done { ended, sender, common: Arc::clone(&common), entry };
                     probe(&common, done).await;
                 });
@@ -125,9 +127,7 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                     let spread = if common.settings.at_once { Duration::ZERO } else { interval.min(SPREAD * count) };
                     let jitter = interval.mul_f64(common.settings.jitter);
                     let id = schedule.add(epoch.elapsed(), interval, jitter, spread);
-                    if entry.target.settings.all {
-                        schedule.takes(id, ADDRESSES);
-                    }
+                    schedule.takes(id, entry.target.settings.places());
                     places.insert(entry.number, id);
                     entries.insert(id, entry);
                 }
@@ -183,7 +183,6 @@ async fn probe(common: &Common, mut done: Done) {
         }
         Err(fault) => {
             let mut known = entry.addresses();
-            done.ended.places = known.len();
             if known.is_empty() {
                 known.push(None);
             }
