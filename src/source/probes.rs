@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::timeouts;
 use discovery::Files;
 use pages::Pages;
-use registry::Registry;
+use registry::{Entry, Registry};
 use resolve::Resolver;
 use runner::{Common, Runner};
 use std::collections::HashSet;
@@ -138,9 +138,7 @@ impl Source for Probes {
             for state in &*states {
                 state.observe(now, out);
             }
-            // Half up is not up.
-            let up =
-                states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten();
+            let up = Entry::up(&states);
             lacked.extend(states.iter().find_map(|state| state.lacked.clone()));
             drop(states);
             if entry.panicked.load(Ordering::Relaxed) {

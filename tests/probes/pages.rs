@@ -45,13 +45,33 @@ fn the_agent_scrapes_as_the_old_exporter_does_and_says_why() {
         lines[2].starts_with("down") && lines[2].contains("bad") && lines[2].contains("connection_refused"),
         "{text}"
     );
-    assert!(lines[3].starts_with("up") && lines[3].contains("good"), "{text}");
+    assert!(lines[2].contains("bad 127.0.0.1:1  "), "{text}");
+    assert!(lines[3].starts_with("up") && lines[3].contains(&format!("good 127.0.0.1:{port}  ")), "{text}");
     let (status, text) = page("/probes?target=good");
     assert!(status == 200 && text.contains("success at 127.0.0.1"), "{text}");
     assert_eq!(page("/probes?target=nobody").0, 404);
     let (status, text) = page("/probe?target=127.0.0.1:80");
     assert!(status == 404 && text.contains("on_request"), "off until it is switched on: {text}");
     assert!(page("/").1.contains("href=\"/probes\""));
+}
+
+#[test]
+fn targets_of_one_name_are_told_apart_by_where_they_are() {
+    let Some(namespace) = Namespace::new() else { return };
+    let probes = "targets:\n- {name: same, host: 127.0.0.1, port: 1}\n- {name: same, host: '::1', port: 2}\n\
+                  - {name: same, kind: unix, path: /none}\n- {name: same, kind: icmp, host: '::1'}\n\
+                  - {name: same, kind: http, url: 'http://127.0.0.1:3/page?key=hush'}\n";
+    let (_agent, address, _dir) = agent(&namespace, probes);
+    for query in ["", "?target=same"] {
+        let page = || namespace.inside(|| get(address, &format!("/probes{query}"))).1;
+        for place in ["127.0.0.1:1", "[::1]:2", "/none", "::1", "http://127.0.0.1:3/page"] {
+            let line = |line: &str| {
+                line.contains(&format!("same {place}:")) || line.contains(&format!("same {place}  "))
+            };
+            eventually(place, || page().lines().any(line));
+        }
+        assert!(!page().contains("hush"));
+    }
 }
 
 #[test]

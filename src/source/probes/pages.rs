@@ -11,7 +11,7 @@ use super::registry::{Entry, defect};
 use super::runner::Common;
 use super::target::Target;
 use crate::config::probes::kind::Protocol;
-use crate::config::probes::{Kind, Preset};
+use crate::config::probes::{Kind, Preset, Target as Settings};
 use crate::source::{Answering, Asked, Page, Pages as Answers};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -230,18 +230,14 @@ fn shown(target: &Target, run: &Run, debug: bool) -> Page {
 fn line(entry: &Entry, now: SystemTime) -> (u8, String) {
     let settings = &entry.target.settings;
     let states = entry.states();
-    let up = states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten();
-    let (order, word) = match up {
+    let (order, word) = match Entry::up(&states) {
         Some(false) => (0, "down"),
         None => (1, "unknown"),
         Some(true) => (2, "up"),
     };
     let last = states.iter().filter_map(|state| state.history.back()).max_by_key(|past| past.began);
     let last = last.map(|past| past.describe(now)).unwrap_or_default();
-    (
-        order,
-        format!("{word:8} {:10} {}  {}\n", settings.kind.word(), one_line(&settings.name), one_line(&last)),
-    )
+    (order, format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), one_line(&last)))
 }
 
 fn history(page: &mut String, entry: &Entry, now: SystemTime) {
@@ -249,12 +245,22 @@ fn history(page: &mut String, entry: &Entry, now: SystemTime) {
     for state in &*entry.states() {
         let word = state.up.map_or("unknown", |up| if up { "up" } else { "down" });
         let address = state.address.map(|address| format!(" {address}")).unwrap_or_default();
-        let _infallible =
-            writeln!(page, "{} {}{address}: {word}", settings.kind.word(), one_line(&settings.name));
+        let _infallible = writeln!(page, "{} {}{address}: {word}", settings.kind.word(), called(settings));
         for past in state.history.iter().rev() {
             let _infallible = writeln!(page, "  {}", one_line(&past.describe(now)));
         }
     }
+}
+
+/// What tells it from the others: its name, and where it is. The query of a page may be secret.
+fn called(settings: &Settings) -> String {
+    let place = match (settings.kind.protocol(), settings.place()) {
+        (Protocol::Http, _) => settings.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        (_, (host, Some(port))) if host.contains(':') => format!("[{host}]:{port}"),
+        (_, (host, Some(port))) => format!("{host}:{port}"),
+        (_, (host, None)) => host,
+    };
+    one_line(&format!("{} {place}", settings.name))
 }
 
 fn one_line(text: &str) -> String {

@@ -35,6 +35,11 @@ impl Entry {
         locked(&self.states)
     }
 
+    /// Whether it is up by these states: half up is not up. `None` where nothing is known of one of them.
+    pub fn up(states: &[State]) -> Option<bool> {
+        states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
+    }
+
     /// Takes what a probe of one address, or of the name, found out.
     pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
         let mut states = self.states();
