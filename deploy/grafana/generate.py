@@ -1429,8 +1429,8 @@ def probes():
             ),
             panel(
                 "Targets, and those left out",
-                "Left out: brought by files or names, and more than sources.probes.limit. They are not probed: raise the limit, or "
-                "bring fewer.",
+                "Left out: brought by files or names, and more than sources.probes.limit or with the series of another. They are not "
+                "probed: raise the limit, bring fewer, or give them names of their own.",
                 "short",
                 target(f"max {BY_AGENT} (connscope_probes_targets{{{AGENT}}})", "probed " + WHO),
                 target(f"max {BY_AGENT} (connscope_probes_left_out{{{AGENT}}}) or {NONE_YET}", "left out " + WHO),

@@ -18,6 +18,7 @@ use registry::{Entry, Registry};
 use resolve::Resolver;
 use runner::{Common, Runner};
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -92,8 +93,16 @@ impl Probes {
             let complete = registry.complete();
             let entries = registry.entries();
             let patience = patience(settings, entries.iter().map(|entry| entry.target.timeout));
-            let probed = || entries.iter().all(|entry| !entry.states().is_empty());
-            if (complete && probed()) || began.elapsed() >= patience {
+            let waiting = entries.iter().filter(|entry| entry.states().is_empty()).count();
+            if complete && waiting == 0 {
+                break;
+            }
+            if began.elapsed() >= patience {
+                tracing::warn!(
+                    waiting,
+                    complete,
+                    "not every target was probed, or not every file and name looked at, in time"
+                );
                 break;
             }
             std::thread::sleep(timeouts::GLANCE / 5);
@@ -179,13 +188,21 @@ fn check(config: &Config, _: &Stop) -> Vec<Check> {
     let targets = ready(settings).and_then(|(common, targets)| {
         let count = targets.len();
         common.registry.set("", targets);
-        Files::default().look(&common);
+        let mut files = Files::default();
+        files.look(&common);
         let entries = common.registry.entries();
         echoes |= entries.iter().any(|entry| entry.target.settings.kind.protocol() == Protocol::Icmp);
-        match common.registry.failures().into_iter().next() {
-            Some((_, error)) => Err(error),
-            None => Ok(format!("{count} targets configured, {} with those of files", entries.len())),
+        if let Some((_, error)) = common.registry.failures().into_iter().next() {
+            return Err(error);
         }
+        let mut said = format!("{count} targets configured, {} with those of files", entries.len());
+        for pattern in &files.missing {
+            let _infallible = write!(said, ", no directory for {pattern}");
+        }
+        if common.registry.left_out() > 0 {
+            let _infallible = write!(said, ", {} left out", common.registry.left_out());
+        }
+        Ok(said)
     });
     let mut checks = vec![Check::new(SPEC.name, "targets", targets)];
     if echoes {

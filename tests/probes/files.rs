@@ -249,17 +249,48 @@ fn a_file_that_is_too_long_is_refused_and_not_cut() {
     std::fs::write(dir.path().join("a.yaml"), &text).unwrap();
     let settings = settings(&format!("files: ['{}/*.yaml']\n", dir.path().display()));
     let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
-    eventually("it is told", || told(&mut source).1.concat().contains("it has more than 64 MiB"));
+    eventually("it is told", || told(&mut source).1.concat().contains("it has more than 16 MiB"));
 }
 
 #[test]
-fn a_directory_that_is_not_there_from_the_beginning_is_told() {
+fn a_directory_that_was_never_there_is_no_failure_and_one_that_was_is() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/not/yet.yaml']\n", dir.path().display()));
+    let settings = settings(&format!("refresh: 1s\nfiles: ['{}/not/*.yaml']\n", dir.path().display()));
     let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
-    eventually("it is told", || told(&mut source).1.concat().contains("not/yet.yaml: cannot be looked for"));
-    std::fs::create_dir(dir.path().join("not")).unwrap();
-    eventually("a directory without files is none to tell of", || told(&mut source).1.is_empty());
+    let (not, file) = (dir.path().join("not"), dir.path().join("not/x.yaml"));
+    eventually("they were looked for", || {
+        told(&mut source).0.iter().any(|reading| reading.metric.name == "connscope.probes.targets")
+    });
+    assert!(told(&mut source).1.is_empty(), "nobody has put anything there yet");
+    std::fs::create_dir(&not).unwrap();
+    std::fs::write(&file, "- targets: ['127.0.0.1:1']\n").unwrap();
+    eventually("it is there", || value(&told(&mut source).0, "probe.up", "127.0.0.1:1", &[]).is_some());
+    std::fs::rename(&not, dir.path().join("away")).unwrap();
+    eventually("it is told", || told(&mut source).1.concat().contains("not/*.yaml: cannot be looked for"));
+    let (readings, _) = told(&mut source);
+    assert!(value(&readings, "probe.up", "127.0.0.1:1", &[]).is_some(), "its targets stay");
+}
+
+#[test]
+fn a_file_that_is_refused_takes_nothing_from_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.yaml");
+    let labels: Vec<String> = (0..70).map(|number| format!("only_here_{number}: x")).collect();
+    std::fs::write(&file, format!("- targets: ['127.0.0.1:1']\n  labels: {{{}}}\n", labels.join(", ")))
+        .unwrap();
+    let settings = settings(&format!("refresh: 1s\nlimit: 2\nfiles: ['{}']\n", file.display()));
+    let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
+    eventually("it is told", || told(&mut source).1.concat().contains("one more than the 64"));
+    // What Prometheus sets itself is passed over, and what there is no room for is counted.
+    let places: Vec<String> = (1..=5).map(|port| format!("'127.0.0.1:{port}'")).collect();
+    let text = format!("- targets: [{}]\n  labels: {{only_here_69: x, job: y}}\n", places.join(", "));
+    std::fs::write(&file, text).unwrap();
+    eventually("it is taken", || {
+        let (readings, why) = told(&mut source);
+        let left_out = readings.iter().find(|reading| reading.metric.name == "connscope.probes.left_out");
+        let known = value(&readings, "probe.up", "127.0.0.1:1", &[("only_here_69", "x")]);
+        why.is_empty() && known.is_some() && left_out.is_some_and(|left_out| left_out.value == Value::U64(3))
+    });
 }
 
 /// One reading, and what failed.

@@ -6,9 +6,10 @@
 use super::registry::{Change, Witness};
 use super::runner::{Common, Runner};
 use super::target::Target;
+use crate::metric::label::key::{KEYS, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ pub mod dns;
 pub mod file_sd;
 
 /// More bytes than any list of targets has.
-const MOST: u64 = 64 * 1024 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
 
 /// Length and sum of what was in a file when it was last read; none where it could not be.
 type Seen = Option<(usize, u64)>;
@@ -29,6 +30,10 @@ pub struct Files {
     /// Files that are read anew though they are as they were. Not all of their targets were taken: what goes elsewhere
     /// may make room for them; or could not be made: a file that they name may come.
     again: BTreeSet<PathBuf>,
+    /// Patterns whose directory was there once.
+    known: BTreeSet<String>,
+    /// Patterns whose directory was never there.
+    pub missing: BTreeSet<String>,
 }
 
 impl Files {
@@ -42,6 +47,14 @@ impl Files {
                 Ok(found) => {
                     common.registry.heal(&place);
                     there.extend(found);
+                    self.known.insert(pattern.clone());
+                    self.missing.remove(pattern);
+                }
+                // Nobody has put anything there yet. One that was there is another matter: its volume may be gone.
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.known.contains(pattern) => {
+                    if self.missing.insert(pattern.clone()) {
+                        tracing::warn!("{pattern}: there is no such directory so far, and no targets of it");
+                    }
                 }
                 // What cannot be looked at may be there still.
                 Err(error) => {
@@ -101,9 +114,24 @@ impl Files {
                 return None;
             }
         };
-        let made = listed.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
+        let keys = listed.iter().flat_map(|target| target.labels.keys().map(String::as_str));
+        if let Some(key) = Key::too_many(keys) {
+            common
+                .registry
+                .fail(&group, format!("{group}: the label `{key}` is one more than the {KEYS} there may be"));
+            return None;
+        }
+        // What there is no room for in any case is not made ready.
+        let most = common.registry.limit;
+        let beyond = listed.len().saturating_sub(most);
+        let listed = listed.into_iter().take(most);
+        let made = listed.map(|target| Target::new(&Arc::new(target), &common.settings));
         let change = match made.collect::<Result<Vec<Target>, String>>() {
-            Ok(targets) => Some(common.registry.set(&group, targets)),
+            Ok(targets) => {
+                let change = common.registry.set(&group, targets);
+                common.registry.leave_out(&group, beyond);
+                Some(change)
+            }
             Err(why) => {
                 common.registry.fail(&group, format!("{group}: {why}"));
                 None

@@ -109,7 +109,7 @@ impl Pages {
                 history(&mut page, entry, now);
             }
             return if page.is_empty() {
-                text(404, format!("there is no target `{name}`\n"))
+                text(404, format!("there is no target `{}`\n", one_line(&name)))
             } else {
                 text(200, page)
             };
@@ -242,6 +242,9 @@ fn line(entry: &Entry, now: SystemTime) -> (u8, String) {
 
 fn history(page: &mut String, entry: &Entry, now: SystemTime) {
     let settings = &entry.target.settings;
+    if entry.states().is_empty() {
+        let _infallible = writeln!(page, "{} {}: not probed yet", settings.kind.word(), called(settings));
+    }
     for state in &*entry.states() {
         let word = state.up.map_or("unknown", |up| if up { "up" } else { "down" });
         let address = state.address.map(|address| format!(" {address}")).unwrap_or_default();
@@ -263,6 +266,8 @@ fn called(settings: &Settings) -> String {
     one_line(&format!("{} {place}", settings.name))
 }
 
+/// A text that leaves the line, and the terminal of whoever reads it, as they are.
 fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+    let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|character: char| character.is_control() || turns(character), " ")
 }

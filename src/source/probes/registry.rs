@@ -209,6 +209,11 @@ impl Registry {
         Change { removed: before.into_values().collect(), ..Change::default() }
     }
 
+    /// So many more targets of a group, just put in place, found no room.
+    pub fn leave_out(&self, group: &str, count: usize) {
+        *locked(&self.left_out).entry(group.to_owned()).or_default() += count;
+    }
+
     /// A group could not be had as it is now; the targets it had stay.
     pub fn fail(&self, group: &str, why: String) {
         locked(&self.failed).insert(group.to_owned(), Failure::Wrong(why));

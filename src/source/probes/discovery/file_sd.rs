@@ -11,6 +11,9 @@ use crate::config::values;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+/// Labels of a group that are none of its targets here: the name, and what whoever scrapes the agent sets.
+const OTHERS: [&str; 3] = ["name", "job", "instance"];
+
 /// A group of Prometheus'.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,7 +118,7 @@ fn target(text: &str, labels: &BTreeMap<String, String>) -> Result<Target, Strin
     target.interval = duration("__scrape_interval__", crate::config::probes::INTERVAL)?;
     target.timeout = duration("__scrape_timeout__", crate::config::probes::TIMEOUT)?;
     for (key, value) in labels {
-        if key.starts_with("__") || key == "name" || value.is_empty() {
+        if key.starts_with("__") || OTHERS.contains(&key.as_str()) || value.is_empty() {
             continue;
         }
         crate::config::probes::single::check_label(key)?;
