@@ -7,7 +7,8 @@
 
 use super::attempt::Run;
 use super::discovery::file_sd;
-use super::registry::{Entry, defect};
+use super::entry::Entry;
+use super::registry::defect;
 use super::runner::Common;
 use super::target::Target;
 use crate::config::probes::kind::Protocol;

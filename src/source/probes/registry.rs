@@ -1,69 +1,15 @@
-//! The targets there are, with what is known of each: shared by those who probe and those who read.
-//!
-//! Each target has a lock of its own, held for as long as its numbers are copied, so that a scrape of ten thousand
-//! targets delays no probe.
+//! The targets there are: shared by those who probe and those who read.
 
-use super::attempt::Run;
-use super::state::State;
+use super::entry::Entry;
 use super::target::Target;
-use crate::config::Probes;
 use crate::config::probes::check::Series;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, table as metrics};
 use crate::source::SourceError;
 use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-
-/// One target with what is known of it.
-#[derive(Debug)]
-pub struct Entry {
-    /// Unlike that of every other entry, those that are gone included.
-    pub number: u64,
-    /// The target.
-    pub target: Target,
-    /// Whether its last turn ended in a panic, and so showed nothing.
-    pub panicked: AtomicBool,
-    states: Mutex<Vec<State>>,
-}
-
-impl Entry {
-    /// What is known: one state, or one for each address where all are probed.
-    pub fn states(&self) -> MutexGuard<'_, Vec<State>> {
-        locked(&self.states)
-    }
-
-    /// Whether it is up by these states: half up is not up. `None` where nothing is known of one of them.
-    pub fn up(states: &[State]) -> Option<bool> {
-        states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
-    }
-
-    /// Takes what a probe of one address, or of the name, found out.
-    pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
-        let mut states = self.states();
-        let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
-            // As a rule there is no second one, and a vector that grows by itself makes room for four.
-            states.reserve_exact(1);
-            states.push(State::new(address));
-            states.len() - 1
-        });
-        if let Some(state) = states.get_mut(place) {
-            state.take(&self.target, run, settings);
-        }
-    }
-
-    /// Forgets the addresses that the name does not have any more.
-    pub fn keep(&self, addresses: &[IpAddr]) {
-        self.states().retain(|state| state.address.is_some_and(|address| addresses.contains(&address)));
-    }
-
-    /// The addresses that were probed so far.
-    pub fn addresses(&self) -> Vec<Option<IpAddr>> {
-        self.states().iter().map(|state| state.address).collect()
-    }
-}
 
 /// What has come and gone.
 #[derive(Debug, Default)]
@@ -185,8 +131,7 @@ impl Registry {
                         old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
                     change.removed.extend(old);
                     let number = self.next.fetch_add(1, Ordering::Relaxed);
-                    let panicked = AtomicBool::new(false);
-                    let entry = Arc::new(Entry { number, target, panicked, states: Mutex::new(states) });
+                    let entry = Arc::new(Entry::new(number, target, states));
                     change.added.push(Arc::clone(&entry));
                     now.insert(key, entry);
                 }

@@ -3,7 +3,8 @@
 //! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
 //! of it is shared with the exports, and nobody who reads ever waits for it.
 
-use super::registry::{Change, Entry, Registry, Witness};
+use super::entry::Entry;
+use super::registry::{Change, Registry, Witness};
 use super::resolve::Resolver;
 use super::schedule::{Id, Schedule, Trust};
 use crate::config::Probes;

@@ -1,0 +1,66 @@
+//! One target with what is known of it.
+//!
+//! It has a lock of its own, held for as long as its numbers are copied, so that a scrape of ten thousand targets delays no
+//! probe.
+
+use super::attempt::Run;
+use super::state::State;
+use super::target::Target;
+use crate::config::Probes;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One target with what is known of it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Unlike that of every other entry, those that are gone included.
+    pub number: u64,
+    /// The target.
+    pub target: Target,
+    /// Whether its last turn ended in a panic, and so showed nothing.
+    pub panicked: AtomicBool,
+    states: Mutex<Vec<State>>,
+}
+
+impl Entry {
+    /// One of a number of its own, with what is known of it already.
+    pub fn new(number: u64, target: Target, states: Vec<State>) -> Self {
+        Self { number, target, panicked: AtomicBool::new(false), states: Mutex::new(states) }
+    }
+
+    /// What is known: one state, or one for each address where all are probed.
+    pub fn states(&self) -> MutexGuard<'_, Vec<State>> {
+        // Whole after every statement.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is up by these states: half up is not up. `None` where nothing is known of one of them.
+    pub fn up(states: &[State]) -> Option<bool> {
+        states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
+    }
+
+    /// Takes what a probe of one address, or of the name, found out.
+    pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
+        let mut states = self.states();
+        let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
+            // As a rule there is no second one, and a vector that grows by itself makes room for four.
+            states.reserve_exact(1);
+            states.push(State::new(address));
+            states.len() - 1
+        });
+        if let Some(state) = states.get_mut(place) {
+            state.take(&self.target, run, settings);
+        }
+    }
+
+    /// Forgets the addresses that the name does not have any more.
+    pub fn keep(&self, addresses: &[IpAddr]) {
+        self.states().retain(|state| state.address.is_some_and(|address| addresses.contains(&address)));
+    }
+
+    /// The addresses that were probed so far.
+    pub fn addresses(&self) -> Vec<Option<IpAddr>> {
+        self.states().iter().map(|state| state.address).collect()
+    }
+}
