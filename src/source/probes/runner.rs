@@ -171,7 +171,7 @@ async fn probe(common: &Common, mut done: Done) {
         Ok(addresses) => {
             entry.keep(&addresses);
             done.ended.places = addresses.len();
-            // One after the other would take as many times as long; they hold one place together.
+            // All at once, each in a place of its own: one after the other would take as many times as long.
             let mut runs = Vec::with_capacity(addresses.len());
             let spent = began.elapsed();
             for address in addresses {
