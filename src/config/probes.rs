@@ -29,6 +29,8 @@ pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duratio
 pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 /// Targets at once, at most; those of `all` addresses count as often as there may be addresses.
 pub const TARGETS: usize = 100_000;
+/// Addresses of one name that are probed each on its own; more are left out.
+pub const ADDRESSES: usize = 16;
 /// Places at the same time, at most; each takes up to two descriptors.
 pub const CONCURRENCY: usize = 50_000;
 /// Results that are remembered of one target, at most.

@@ -303,6 +303,14 @@ dns: [{{names: [_x._tcp.test], record: srv, target: {{kind: tls, tls: {{ca_file:
     });
 }
 
+/// A server that says that it failed (SERVFAIL).
+fn failed(question: &[u8]) -> Vec<u8> {
+    let mut bytes = question.to_vec();
+    bytes[2] |= 0x80;
+    bytes[3] = 2;
+    bytes
+}
+
 /// A name server that is silent about IPv6 and takes its time over IPv4.
 fn half_silent(namespace: &Namespace) -> SocketAddr {
     answer(namespace, "127.0.0.1:0", |question| {
@@ -332,10 +340,7 @@ fn what_a_server_cannot_say_of_one_family_is_no_reason_against_the_other() {
         if packet.questions.first()?.qtype != QTYPE::TYPE(TYPE::AAAA) {
             return reply(question);
         }
-        let mut bytes = question.to_vec();
-        bytes[2] |= 0x80;
-        bytes[3] = 2; // SERVFAIL
-        Some(bytes)
+        Some(failed(question))
     });
     let port = listen(&namespace, "127.0.0.1:0", drop).port();
     let target = |name: &str, more: &str| {
@@ -385,9 +390,7 @@ fn an_address_stays_while_its_family_is_not_told() {
         let six = packet.questions.first()?.qtype == QTYPE::TYPE(TYPE::AAAA);
         if six && now.load(Ordering::Relaxed) > 0 {
             now.fetch_add(1, Ordering::Relaxed);
-            bytes = question.to_vec();
-            bytes[2] |= 0x80;
-            bytes[3] = 2; // SERVFAIL
+            bytes = failed(question);
         }
         Some(bytes)
     });

@@ -94,16 +94,19 @@ fn serve(config: &Arc<ServerConfig>, stream: TcpStream) {
     }
 }
 
+/// A file of the test, by its path.
+fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> String {
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
 #[test]
 fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
     let Some(namespace) = Namespace::new() else { return };
     let authority = authority();
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
+    let file = |name: &str, text: &str| file(&dir, name, text);
     let ca = file("ca.pem", &authority.pem());
     let fine = identity("localhost", (2020, 2090), Some(&authority));
     let client = identity("probe", (2020, 2090), Some(&authority));
@@ -261,11 +264,7 @@ fn the_certificate_of_a_probe_is_shown_to_no_other_port() {
     let Some(namespace) = Namespace::new() else { return };
     let authority = authority();
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
+    let file = |name: &str, text: &str| file(&dir, name, text);
     let client = identity("probe", (2020, 2090), Some(&authority));
     let (ca, cert, key) =
         (file("ca.pem", &authority.pem()), file("cert.pem", &client.pem.0), file("key.pem", &client.pem.1));

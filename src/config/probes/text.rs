@@ -21,10 +21,11 @@ pub struct Expression {
 
 /// A regular expression; `.` does not match a line break.
 pub fn regular(text: &str) -> Result<Expression, String> {
-    let compile = |limit: usize| RegexBuilder::new(text).size_limit(limit).build();
-    let long = compile(SHORT).is_err();
-    let compiled = compile(MOST).map(|regex| Expression { regex: Arc::new(regex), long });
-    compiled.map_err(|error| {
+    let compile = |limit: usize, long: bool| {
+        let compiled = RegexBuilder::new(text).size_limit(limit).build();
+        compiled.map(|regex| Expression { regex: Arc::new(regex), long })
+    };
+    compile(SHORT, false).or_else(|_| compile(MOST, true)).map_err(|error| {
         let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if why.contains("size limit") {
             return format!(

@@ -146,9 +146,7 @@ impl<'a> Attempt<'a> {
     fn out_of_time(&self, limit: Duration) -> Fault {
         let within = format!("within {}", humantime::format_duration(limit));
         match self.under_way {
-            Some(Phase::Resolve) => {
-                Fault::new(ProbeError::DnsTimeout, format!("no name server answered {within}"))
-            }
+            Some(Phase::Resolve) => Fault::unanswered(limit),
             _ if self.silent => Fault::new(ProbeError::NoAnswer, format!("nothing came back {within}")),
             Some(phase) => Fault::new(
                 ProbeError::Timeout,

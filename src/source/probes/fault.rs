@@ -4,6 +4,7 @@
 use crate::metric::label::ProbeError;
 use rustls::{CertificateError, Error as TlsError};
 use std::io;
+use std::time::Duration;
 
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,12 @@ impl Fault {
     /// A fault of a known place.
     pub fn new(error: ProbeError, why: impl Into<String>) -> Self {
         Self { error, why: why.into(), ours: false }
+    }
+
+    /// No name server answered in time.
+    pub fn unanswered(within: Duration) -> Self {
+        let within = humantime::format_duration(within);
+        Self::new(ProbeError::DnsTimeout, format!("no name server answered within {within}"))
     }
 
     /// The agent, or its machine, lacks something.

@@ -7,16 +7,13 @@ use super::{attempt::Attempt, resolve::Resolver};
 use crate::config::Probes;
 use crate::config::network::Network;
 use crate::config::probes::kind::Protocol;
-use crate::config::probes::{Close, Family, Target as Settings};
+use crate::config::probes::{ADDRESSES, Close, Family, Target as Settings};
 use crate::metric::Labels;
 use crate::metric::label::key::KEYS;
 use crate::metric::label::{ConfiguredKey, Label, ProbeError};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Addresses of one name that are probed each on its own; more are left out.
-pub const ADDRESSES: usize = 16;
 
 /// A target ready to be probed.
 #[derive(Debug)]
@@ -106,10 +103,8 @@ impl Target {
             let family = family?;
             let one = [family];
             let asked = resolver.addresses(&self.host, &one, &self.origin);
-            let found = tokio::time::timeout(within, asked).await.unwrap_or_else(|_| {
-                let why = format!("no name server answered within {}", humantime::format_duration(within));
-                Err(Fault::new(ProbeError::DnsTimeout, why))
-            });
+            let found =
+                tokio::time::timeout(within, asked).await.unwrap_or_else(|_| Err(Fault::unanswered(within)));
             Some((family, found))
         };
         let mut families = self.families.iter().copied();

@@ -3,6 +3,7 @@
 use super::Target;
 use crate::config::probes::{Record, Target as Settings};
 use crate::metric::label::ProbeError;
+use crate::source::probes::fault::Fault;
 use crate::source::probes::origin::Origin;
 use crate::source::probes::registry::Change;
 use crate::source::probes::resolve::message::Answer;
@@ -73,7 +74,7 @@ impl Watched {
             // A name that is gone stands for nothing any more.
             Ok(Err(fault)) if fault.error == ProbeError::DnsNotFound => Ok(Vec::new()),
             Ok(Err(fault)) => Err(fault.why),
-            Err(_) => Err(format!("no name server answered within {}", humantime::format_duration(within))),
+            Err(_) => Err(Fault::unanswered(within).why),
         }
     }
 }

@@ -66,10 +66,7 @@ impl Conversation {
         if self.is_empty() {
             return Ok(());
         }
-        let began = attempt.begin(Phase::Request);
-        Talk::new(self).until_tls(attempt, stream).await?;
-        attempt.end(Phase::Request, began.elapsed());
-        Ok(())
+        Talk::new(self).until_tls(attempt, stream).await
     }
 
     /// Whether nothing is said.
@@ -108,12 +105,13 @@ impl<'a> Talk<'a> {
         Self { steps: conversation.steps.iter(), heard: Heard::default(), groups: Vec::new() }
     }
 
-    /// Talks until TLS is to begin, or to the end.
+    /// Talks until TLS is to begin, or to the end; the time of that is noted.
     pub async fn until_tls<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         attempt: &mut Attempt<'_>,
         stream: &mut S,
     ) -> Result<(), Fault> {
+        let began = attempt.begin(Phase::Request);
         for step in self.steps.by_ref() {
             if let Some(expect) = &step.expect {
                 let groups = hear(attempt, stream, &mut self.heard, expect).await?;
@@ -131,9 +129,10 @@ impl<'a> Talk<'a> {
             if step.starttls {
                 // What was said in the open counts for nothing from here on.
                 self.heard.clear();
-                return Ok(());
+                break;
             }
         }
+        attempt.end(Phase::Request, began.elapsed());
         Ok(())
     }
 }

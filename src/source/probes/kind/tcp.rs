@@ -65,14 +65,9 @@ impl Tcp {
         mut stream: TcpStream,
         tls: &Tls,
     ) -> Result<(), Fault> {
-        let began = attempt.begin(Phase::Request);
         let mut talk = Talk::new(&self.conversation);
         talk.until_tls(attempt, &mut stream).await?;
-        attempt.end(Phase::Request, began.elapsed());
         let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
-        let began = attempt.begin(Phase::Request);
-        talk.until_tls(attempt, &mut stream).await?;
-        attempt.end(Phase::Request, began.elapsed());
-        Ok(())
+        talk.until_tls(attempt, &mut stream).await
     }
 }
