@@ -14,6 +14,8 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod service;
+
 /// What Prometheus itself makes of a scrape.
 const OF_PROMETHEUS: &[&str] = &["up"];
 

@@ -1,4 +1,5 @@
-//! The integration tests: one binary, one module a subject.
+//! The integration tests: one binary, laid out as the sources are: a folder for each source, and one for each of the
+//! other parts of the agent. `support` is what they share.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,22 +10,13 @@
 #![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
 #![allow(clippy::redundant_closure_for_method_calls, reason = "the SDK's types are long and private in part")]
 
-mod attribution;
 mod cli;
+mod conntrack;
 mod cycle;
 mod deploy;
-mod diag;
-mod filter;
+mod export;
 mod import;
-mod kernel;
-mod otlp;
-mod parsers;
 mod probes;
-mod receiver;
-mod select;
-mod service;
 mod sockets;
 mod support;
-mod tracker;
-mod unwrap;
 mod words;

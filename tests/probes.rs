@@ -18,7 +18,6 @@ mod blackbox;
 mod capture;
 mod files;
 mod foreign;
-mod import;
 pub(crate) mod names;
 mod pages;
 mod registry;

@@ -19,16 +19,21 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 mod agent;
+mod attribution;
 mod classic;
 mod connections;
+mod diag;
 mod direction;
 mod events;
+mod filter;
 mod filters;
 mod groups;
 mod namespaces;
 mod owners;
 mod path;
+mod select;
 mod states;
+mod tracker;
 
 /// Settings as the configuration file has them.
 fn settings(yaml: &str) -> Settings {

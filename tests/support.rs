@@ -11,6 +11,9 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+#[path = "support/receiver.rs"]
+pub(crate) mod receiver;
+
 /// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
 /// work.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -24,9 +24,6 @@ mod refusals;
 mod secured;
 mod stack;
 
-#[path = "../receiver.rs"]
-#[allow(dead_code, reason = "tests/main.rs uses the rest")]
-mod receiver;
 #[path = "../support.rs"]
 #[allow(dead_code, reason = "tests/main.rs uses the rest")]
 mod support;

@@ -6,8 +6,8 @@
 
 use crate::endurance::{Sample, sample};
 use crate::readings::{exported, exports, scrape};
-use crate::receiver::{Behaviour, Receiver, Speaks, Status};
 use crate::stack::{Collector, Prometheus, agent, agent_with, end, quiet_namespace, until};
+use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use crate::support::{Agent, Namespace, Script};
 use connscope::export::otlp::split::MOST_BYTES;
 use std::fmt::Write;

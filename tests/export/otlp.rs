@@ -4,7 +4,7 @@
 //! variables, flags, certificates, signals and the log is asked of the program itself. HTTP is always spoken by the
 //! program, in an environment of the test's making: a proxy that is set where the tests run would get it otherwise.
 
-use crate::receiver::{Authority, Behaviour, PATIENCE, Received, Receiver, Speaks, Status};
+use crate::support::receiver::{Authority, Behaviour, PATIENCE, Received, Receiver, Speaks, Status};
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;
 use connscope::export::instruments::Recorder;

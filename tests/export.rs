@@ -1,0 +1,3 @@
+//! What leaves the agent.
+
+mod otlp;
