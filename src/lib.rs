@@ -9,6 +9,8 @@
 //! - [`source`] asks the kernel and names the answers; it knows nothing of OpenTelemetry.
 //! - [`cycle`] is one collection by one reader; it alone knows both ends.
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
+//! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes and
+//!   network namespaces; asking the kernel; the filter language of `ss`.
 //! - [`metric`] holds the table that names every metric once.
 //! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
 //!
@@ -19,9 +21,12 @@ pub mod cli;
 pub mod config;
 pub mod cycle;
 pub mod export;
+pub mod filter;
 pub mod health;
+pub mod host;
 pub mod log;
 pub mod metric;
+pub mod netlink;
 pub mod reading;
 pub mod source;
 pub mod stop;

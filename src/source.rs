@@ -14,8 +14,6 @@ use std::time::Duration;
 
 pub mod conntrack;
 pub mod error;
-pub mod netlink;
-pub mod netns;
 pub mod probes;
 pub mod sockets;
 pub mod worker;

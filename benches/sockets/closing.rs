@@ -3,13 +3,13 @@
 use crate::crowd::Crowd;
 use crate::{Outcome, milliseconds, report};
 use connscope::config::sockets::Sockets as Settings;
+use connscope::filter::{Filter, Names};
 use connscope::metric::table::{CONNSCOPE_SOCKETS_EVENTS, CONNSCOPE_SOCKETS_EVENTS_LOST};
 use connscope::metric::{Handle, Value};
 use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
 use connscope::source::sockets::events::{Listening, Shared};
-use connscope::source::sockets::filter::{Filter, Names};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::track::Tracker;

@@ -1,7 +1,7 @@
 //! The text of a filter: read, printed back, compiled, asked.
 #![no_main]
 
-use connscope::source::sockets::filter::{Filter, KernelCan, Names, Services, Subject};
+use connscope::filter::{Filter, KernelCan, Names, Services, Subject};
 use libfuzzer_sys::fuzz_target;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -3,7 +3,7 @@
 use super::classic::Classic;
 use super::network::Network;
 use super::values;
-use crate::source::sockets::filter::{Filter, Services};
+use crate::filter::{Filter, Services};
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

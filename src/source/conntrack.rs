@@ -5,9 +5,9 @@
 //! in that order, and the ones before it are tried again every now and then. Counters are unwrapped to 64 bits here,
 //! before any sum.
 
-use super::netns::{self, Visit};
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::{Config, Conntrack as Settings, Cpu, Via};
+use crate::host::netns::{self, Visit};
 use crate::metric::label::{Label, UNKNOWN_FIELDS};
 use crate::metric::table as metrics;
 use crate::reading::Readings;

@@ -4,9 +4,10 @@
 //! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
 //! privilege but the look at other users' processes, marks, and other network namespaces.
 
-use super::netns::{self, reasons};
 use super::{Source, SourceError, SourceSpec};
 use crate::config::sockets::{GroupBy, Sockets as Settings};
+use crate::filter::Subject;
+use crate::host::netns::{self, reasons};
 use crate::metric::label::{self, Label};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
@@ -14,7 +15,6 @@ use crate::stop::Stop;
 use classic::Classic;
 use diag::{Memory, Record, State};
 use events::Shared;
-use filter::Subject;
 use group::Groups;
 use listen::Listeners;
 use owners::{ByCgroup, Owners};
@@ -28,18 +28,15 @@ use std::time::Instant;
 use top::Top;
 use track::{Found, Since, Tracker};
 
-pub mod cgroup;
 pub mod check;
 pub mod classic;
 pub mod diag;
 pub mod events;
-pub mod filter;
 pub mod group;
 pub mod listen;
 pub mod owners;
 pub mod peers;
 mod places;
-pub mod process;
 pub mod select;
 mod socket;
 pub mod space;

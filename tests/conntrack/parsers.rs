@@ -445,7 +445,7 @@ mod what_procfs_shows {
 
 mod what_netlink_answers {
     use super::*;
-    use connscope::source::netlink::Progress;
+    use connscope::netlink::Progress;
     use netlink::Global;
 
     const SEQUENCE: u32 = 1;

@@ -1,11 +1,9 @@
 //! Whose a socket is: processes and cgroups, on the running kernel; and what paths of cgroups say.
 
 use crate::support::{Namespace, eventually, skipped};
+use connscope::host::cgroup::{Cgroups, Limits, Mount, container, membership, mounts, of_process, unit};
+use connscope::host::process::{Ask, Outcome, Processes, check, socket_inode, start_time};
 use connscope::source::Reason;
-use connscope::source::sockets::cgroup::{
-    Cgroups, Limits, Mount, container, membership, mounts, of_process, unit,
-};
-use connscope::source::sockets::process::{Ask, Outcome, Processes, check, socket_inode, start_time};
 use connscope::sys::netlink::NetlinkSocket;
 use rustix::process::Gid;
 use rustix::thread::{

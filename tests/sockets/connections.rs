@@ -5,8 +5,8 @@ use super::{
     send,
 };
 use crate::support::{Namespace, PATIENCE, eventually};
+use connscope::filter::Filter;
 use connscope::source::sockets::diag::Record;
-use connscope::source::sockets::filter::Filter;
 use connscope::source::sockets::space::Space;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

@@ -1,6 +1,6 @@
 //! `sock_diag`: recorded messages of several kernels, messages nobody wrote, and the running kernel.
 
-use connscope::source::netlink::Progress;
+use connscope::netlink::Progress;
 use connscope::source::sockets::diag::{Family, Malformed, Record, Request, TCP, parse};
 use std::path::PathBuf;
 

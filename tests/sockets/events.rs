@@ -3,11 +3,11 @@
 use super::{Numbers, Pair, connection, listener};
 use crate::support::{Namespace, eventually};
 use connscope::config::sockets::GroupBy;
+use connscope::filter::Filter;
 use connscope::metric::label::Event;
 use connscope::reading::Readings;
 use connscope::source::chain;
 use connscope::source::sockets::events::{Listening, Shared};
-use connscope::source::sockets::filter::Filter;
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::space::Space;

@@ -5,9 +5,7 @@ mod bytecode;
 mod kernel;
 
 use bytecode::{Entry, audit, run};
-use connscope::source::sockets::filter::{
-    Compiled, DEPTH, Filter, FilterError, KernelCan, Names, Services, Subject, TEXT,
-};
+use connscope::filter::{Compiled, DEPTH, Filter, FilterError, KernelCan, Names, Services, Subject, TEXT};
 use proptest::prelude::*;
 use std::net::IpAddr;
 

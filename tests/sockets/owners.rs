@@ -2,7 +2,7 @@
 
 use super::{INCOMING, OUTGOING, Probe, connection, listener};
 use crate::support::{Namespace, eventually, skipped};
-use connscope::source::sockets::cgroup;
+use connscope::host::cgroup;
 use connscope::source::sockets::owners::ByCgroup;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::thread::{Gid, Uid};

@@ -6,7 +6,7 @@
 
 use crate::metric::Counter;
 use crate::metric::table as metrics;
-use crate::source::netlink;
+use crate::netlink;
 use std::sync::Arc;
 
 /// A counter the table has a row for.

@@ -8,8 +8,8 @@
 //! without `NLM_F_DUMP` the statistics by CPU are not answered at all.
 
 use super::fields::{EXPECTATIONS, Field, Known, Malformed, Row, STATISTICS, Statistics, cpu};
+use crate::netlink::{self, Attribute, Attributes, Progress};
 use crate::source::SourceError;
-use crate::source::netlink::{self, Attribute, Attributes, Progress};
 use crate::sys::netlink::NetlinkSocket;
 use std::io;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! thread that enters it and ends; nothing of the namespace is held between two probes.
 
 use super::fault::Fault;
+use crate::host::netns;
 use crate::metric::label::ProbeError;
-use crate::source::netns;
 use crate::sys::namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;

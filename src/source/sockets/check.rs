@@ -1,11 +1,12 @@
 //! What `connscope check` says of the sockets: what works, and what each capability would add.
 
+use super::SPEC;
 use super::events::Listening;
-use super::filter::Filter;
 use super::space::Space;
-use super::{SPEC, cgroup, process};
 use crate::config::Config;
-use crate::source::{Check, SourceError, netns};
+use crate::filter::Filter;
+use crate::host::{cgroup, netns, process};
+use crate::source::{Check, SourceError};
 use crate::stop::Stop;
 use std::sync::Arc;
 

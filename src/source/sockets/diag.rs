@@ -6,7 +6,7 @@
 //! socket's end to who has joined [`TCP_DESTROY`] or [`TCP_DESTROY_V6`]. A record borrows the bytes it was read from,
 //! and what is in its attributes is read when asked for.
 
-use crate::source::netlink::{self, Attribute, Progress};
+use crate::netlink::{self, Attribute, Progress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 mod attributes;

@@ -7,9 +7,9 @@
 
 use super::classic::milliseconds;
 use super::diag;
-use super::filter::{Filter, Names, Subject};
 use super::tcp_info::TcpInfo;
 use super::track::Tracker;
+use crate::filter::{Filter, Names, Subject};
 use crate::metric::distribution::Distribution;
 use crate::metric::label::Key;
 use crate::metric::table as metrics;

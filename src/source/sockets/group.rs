@@ -234,7 +234,7 @@ impl Groups {
                 },
                 GroupBy::Container => match &traits.cgroup {
                     None => Some(IS_UNKNOWN),
-                    Some(path) => match super::cgroup::container(path) {
+                    Some(path) => match crate::host::cgroup::container(path) {
                         None => continue, // not in a container
                         Some(id) => values.of_text(&id.into()),
                     },

@@ -1,8 +1,8 @@
 //! Whose sockets they are: processes and control groups of the sockets that are there, each looked for once.
 
-use super::cgroup::{self, Cgroups};
 use super::diag::{Record, State};
-use super::process::{Ask, Process, Processes};
+use crate::host::cgroup::{self, Cgroups};
+use crate::host::process::{Ask, Process, Processes};
 use crate::source::SourceError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

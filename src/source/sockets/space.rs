@@ -3,12 +3,12 @@
 //! A netlink socket belongs to the network namespace it was made in and can be used from any thread, so a namespace is
 //! entered once, and each cycle costs no more than its dumps.
 
-use super::cgroup::Mount;
 use super::diag::{self, Family, Record, Request, State, extension};
-use super::filter::{Compiled, Filter, KernelCan, Names};
 use super::states;
+use crate::filter::{Compiled, Filter, KernelCan, Names};
+use crate::host::cgroup::Mount;
+use crate::netlink::Progress;
 use crate::source::SourceError;
-use crate::source::netlink::Progress;
 use crate::sys::netlink::NetlinkSocket;
 use crate::timeouts;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};

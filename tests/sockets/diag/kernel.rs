@@ -2,7 +2,7 @@
 
 use super::{EVERYTHING, records};
 use crate::support::{Namespace, PATIENCE, eventually, skipped, tcp_info};
-use connscope::source::netlink::Progress;
+use connscope::netlink::Progress;
 use connscope::source::sockets::diag::{
     Family, MPTCP, Record, Request, State, TCP_DESTROY, TCP_DESTROY_V6, UDP, extension, parse, parse_event,
 };

@@ -1,7 +1,7 @@
 //! Messages laid out by hand, messages that lie, and bytes nobody wrote.
 
 use super::{EVERYTHING, every, read_all, records};
-use connscope::source::netlink::{self, Progress, TooLong, push_attribute};
+use connscope::netlink::{self, Progress, TooLong, push_attribute};
 use connscope::source::sockets::diag::{Family, MPTCP, Malformed, Record, Request, State, parse_event};
 use connscope::source::sockets::tcp_info::TcpInfo;
 use proptest::prelude::*;

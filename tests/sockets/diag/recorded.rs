@@ -1,7 +1,7 @@
 //! What kernels have sent, against what `ss` makes of the same bytes (`TCPDIAG_FILE=... ss -taineimoOH`).
 
 use super::{every, fixtures, records, sequence};
-use connscope::source::netlink::Progress;
+use connscope::netlink::Progress;
 use connscope::source::sockets::diag::{Family, Record, State, parse_event};
 use connscope::source::sockets::tcp_info::{ECN, FAST_OPEN_CHILD, SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
 

@@ -1,7 +1,7 @@
 //! The kernel's rules for bytecode, written anew from what `inet_diag_bc_audit` and `inet_diag_bc_run` in
 //! `net/ipv4/inet_diag.c` do (Linux 6.18).
 
-use connscope::source::sockets::filter::Subject;
+use connscope::filter::Subject;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A socket as the kernel looks at it: `struct inet_diag_entry`.

@@ -2,7 +2,7 @@
 
 use super::{combined, filter, names as numbered, text};
 use crate::support::{Namespace, eventually};
-use connscope::source::sockets::filter::{Compiled, Filter, KernelCan, Names, Subject};
+use connscope::filter::{Compiled, Filter, KernelCan, Names, Subject};
 use connscope::sys::netlink::NetlinkSocket;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;

@@ -4,7 +4,7 @@
 //! mask of states and the identity of a socket, of which a dump looks at the ports.
 
 use super::Family;
-use crate::source::netlink::{self, TooLong};
+use crate::netlink::{self, TooLong};
 
 /// `nlmsg_type` of requests and answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;

@@ -5,8 +5,8 @@
 //! holds something of a foreign namespace (a socket, a descriptor) keeps the namespace alive after everybody else has let
 //! it go, so it lets go as soon as [`find`] does not name the namespace any more.
 
-use super::{SourceError, chain};
 use crate::metric::label::NAMESPACES;
+use crate::source::{SourceError, chain};
 use crate::sys::namespace::{self, Identity};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};

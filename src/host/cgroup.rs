@@ -10,7 +10,7 @@
 //! Linux 5.15 that is so, too, for sockets made after somebody has used the v1 controllers `net_cls` or `net_prio`
 //! (`cgroup_sk_alloc_disable`).
 
-use super::super::SourceError;
+use crate::source::SourceError;
 use crate::timeouts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
 use std::collections::{HashMap, HashSet, VecDeque};
