@@ -31,6 +31,7 @@ pub mod reading;
 pub mod source;
 pub mod stop;
 pub mod sys;
+pub mod text;
 pub mod timeouts;
 pub mod vitals;
 pub mod web;

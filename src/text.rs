@@ -1,0 +1,156 @@
+//! Texts that somebody else chose, made fit for a log line, a page, a label or a history (pure).
+//!
+//! A peer, a receiver, a file of targets or whoever names a control group decides how long a text is and what is in it. What
+//! is kept of it has a longest length and shows where it was cut; it holds no control characters (which would break a line
+//! or command a terminal) and no invisible or bidirectional formatting (which would show another text than there is); and
+//! its memory is its own, never that of the text it was cut from.
+
+use std::fmt::Write;
+use uuid::Uuid;
+
+/// Longest text of an error that is logged, kept in a history or put on a page, in bytes.
+pub const LONGEST_ERROR: usize = 500;
+
+/// Longest name, key or label value that somebody else chose, in bytes.
+pub const LONGEST_NAME: usize = 256;
+
+/// Stands where a text was cut off.
+const CUT: char = '…';
+
+/// Stands for a character that is not shown.
+const HIDDEN: char = '\u{fffd}';
+
+/// Bytes of the mark and the digits of a text that was changed and has to stay unique.
+const SUFFIX: usize = CUT.len_utf8() + 16;
+
+/// The text in at most `longest` bytes, its end replaced by `…` where it is longer. White space becomes a blank; every other
+/// control, invisible or bidirectional character becomes U+FFFD. Takes time and memory for `longest` bytes only.
+#[must_use]
+pub fn bounded(text: &str, longest: usize) -> String {
+    bounded_characters(text.chars(), longest)
+}
+
+/// The same of bytes that should be UTF-8; what is not becomes U+FFFD.
+#[must_use]
+pub fn bounded_bytes(bytes: &[u8], longest: usize) -> String {
+    // One byte more shows that there is more; what becomes a replacement character only gets longer.
+    let head = bytes.get(..=longest).unwrap_or(bytes);
+    bounded(&String::from_utf8_lossy(head), longest)
+}
+
+/// The same of any characters, which are taken only as far as they fit.
+#[must_use]
+pub fn bounded_characters(characters: impl Iterator<Item = char>, longest: usize) -> String {
+    let mut kept = String::new();
+    // How much of it is kept where the mark has to follow.
+    let mut fits = 0;
+    for character in characters.map(shown) {
+        if kept.len() + character.len_utf8() > longest {
+            kept.truncate(fits);
+            if CUT.len_utf8() <= longest {
+                kept.push(CUT);
+            }
+            break;
+        }
+        kept.push(character);
+        if kept.len() + CUT.len_utf8() <= longest {
+            fits = kept.len();
+        }
+    }
+    kept.shrink_to_fit();
+    kept
+}
+
+/// [`bounded`], for a text that tells things apart, such as a label value or the key of a map: one that had to be changed
+/// ends in `…` and 16 digits of its SHA-1, so that two texts that differ never become one.
+#[must_use]
+pub fn bounded_unique(text: &str, longest: usize) -> String {
+    if text.len() <= longest && text.chars().all(|character| shown(character) == character) {
+        return text.to_owned();
+    }
+    let digest = Uuid::new_v5(&Uuid::nil(), text.as_bytes()).as_u128() >> 64;
+    let fits = longest.saturating_sub(SUFFIX);
+    let mut kept = String::with_capacity(fits + SUFFIX);
+    for character in text.chars().map(shown) {
+        if kept.len() + character.len_utf8() > fits {
+            break;
+        }
+        kept.push(character);
+    }
+    let _infallible = write!(kept, "{CUT}{digest:016x}");
+    kept.shrink_to_fit();
+    kept
+}
+
+/// What is shown of a character.
+fn shown(character: char) -> char {
+    match character {
+        '\t' | '\n' | '\u{b}' | '\u{c}' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => ' ',
+        // Formatting by the Unicode database (Cf) that is invisible or changes the direction. The joiners (U+200C, U+200D)
+        // stay: words and emoji are written with them.
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{180e}'
+        | '\u{200b}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}' => HIDDEN,
+        character if character.is_control() => HIDDEN,
+        character => character,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bounded, bounded_bytes, bounded_unique};
+
+    #[test]
+    fn a_text_is_cut_visibly_between_characters_and_keeps_no_capacity() {
+        assert_eq!(bounded("well", 10), "well");
+        assert_eq!(bounded("exactly10!", 10), "exactly10!");
+        assert_eq!(bounded("eleven long", 10), "eleven …");
+        assert_eq!(bounded("ééééé", 9), "ééé…");
+        for longest in 0..12 {
+            for text in ["", "abcdefghijk", "ééééé", "a\u{1f600}\u{1f600}b", "\u{202e}\u{202e}abc"] {
+                let cut = bounded(text, longest);
+                assert!(cut.len() <= longest, "{text:?} in {longest}: {cut:?}");
+                assert_eq!(cut.capacity(), cut.len(), "{text:?} in {longest}");
+            }
+        }
+        let long = "k".repeat(15 << 20);
+        assert_eq!(bounded(&long, 500).capacity(), 500);
+        assert_eq!(bounded_unique(&long, 500).capacity(), 500);
+    }
+
+    #[test]
+    fn what_commands_a_terminal_or_turns_the_text_round_is_not_kept() {
+        assert_eq!(bounded("one\r\ntwo\tthree\u{2028}four", 99), "one  two three four");
+        assert_eq!(bounded("\u{1b}[2Jred\u{7f}\u{9b}31m\0", 99), "\u{fffd}[2Jred\u{fffd}\u{fffd}31m\u{fffd}");
+        assert_eq!(
+            bounded("a\u{202e}b\u{2066}c\u{200b}d\u{feff}e", 99),
+            "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e"
+        );
+        assert_eq!(bounded("می\u{200c}خواهم 日本 ✓", 99), "می\u{200c}خواهم 日本 ✓");
+        assert_eq!(bounded_bytes(b"HTTP \xff\xfe ok", 99), "HTTP \u{fffd}\u{fffd} ok");
+        assert_eq!(bounded_bytes(&[b'x'; 100], 10), "xxxxxxx…");
+        assert_eq!(bounded_bytes(&[b'x'; 10], 10), "xxxxxxxxxx");
+    }
+
+    #[test]
+    fn texts_that_differ_stay_different() {
+        assert_eq!(bounded_unique("/system.slice/a.service", 256), "/system.slice/a.service");
+        let (one, two) = (format!("{}1", "k".repeat(300)), format!("{}2", "k".repeat(300)));
+        let (left, right) = (bounded_unique(&one, 64), bounded_unique(&two, 64));
+        assert_ne!(left, right);
+        assert_eq!(left.len(), 64);
+        assert!(left.starts_with("kkkkkkkk") && left.contains('…'), "{left}");
+        assert_eq!(left, bounded_unique(&one, 64), "the same text is the same again");
+        let (one, two) = (bounded_unique("a\u{1}", 64), bounded_unique("a\u{2}", 64));
+        assert_ne!(one, two, "what is not shown counts, too");
+        assert!(bounded_unique("xxxxxxxxxx", 5).len() <= 19, "never shorter than what keeps it unique");
+    }
+}
