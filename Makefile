@@ -4,10 +4,10 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny fuzz bench metrics rules e2e demo demo-check
+.PHONY: help run build test lint fmt deny fuzz bench metrics changelog rules e2e demo demo-check
 
 help: ## lists the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: compiler ## builds the agent and starts it; flags go into ARGS="--listen off"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -58,6 +58,9 @@ demo-check: ## runs the demo from images built here and asks for every panel's d
 metrics: compiler ## writes METRICS.md anew
 	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new
 	mv METRICS.md.new METRICS.md
+
+changelog: ## moves the fragments of changelog.d/ into CHANGELOG.md
+	.ci/changelog
 
 .PHONY: compiler
 compiler:

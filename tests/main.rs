@@ -15,6 +15,7 @@ mod conntrack;
 mod cycle;
 mod deploy;
 mod export;
+mod house;
 mod import;
 mod probes;
 mod sockets;
