@@ -1,5 +1,5 @@
-//! The systemd unit and the drop-ins that its comments offer: systemd understands them, the limits are enough for what the
-//! agent does by default, and with the capabilities that a drop-in gives the probes can do what it says.
+//! The systemd unit and its drop-ins: systemd understands them, the limits are enough for what the agent does by default, and
+//! with the capabilities that a drop-in adds the probes can do what it says.
 
 use crate::support::{Namespace, command, skipped};
 use connscope::config::Probes;
@@ -14,40 +14,35 @@ fn unit() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(UNIT)).unwrap()
 }
 
-/// What a comment of the unit offers.
-#[derive(Debug, Default)]
+/// A file of `connscope.service.d`.
+#[derive(Debug)]
 struct DropIn {
-    /// When it is needed.
+    name: String,
+    /// The comments: when it is needed, and why its limits are what they are.
     about: String,
     /// `Key=value`.
     lines: Vec<String>,
 }
 
-/// The drop-ins in the comments: the lines that are drawn in, and what is said before them.
 fn drop_ins() -> Vec<DropIn> {
-    let mut found: Vec<DropIn> = Vec::new();
-    let mut about = String::new();
-    for line in unit().lines() {
-        if let Some(setting) = line.strip_prefix("#   ") {
-            if !about.is_empty() {
-                found.push(DropIn { about: std::mem::take(&mut about), lines: Vec::new() });
-            }
-            found.last_mut().unwrap().lines.push(setting.to_owned());
-        } else {
-            match line.strip_prefix("# ") {
-                Some(prose) => about = format!("{about} {prose}"),
-                None => about.clear(),
-            }
-        }
-    }
-    found
+    super::files("deploy/systemd/connscope.service.d", "conf").iter().map(|path| parsed(path)).collect()
 }
 
-/// The one drop-in that is about something.
-fn drop_in(about: &str) -> DropIn {
-    let mut found: Vec<DropIn> = drop_ins().into_iter().filter(|one| one.about.contains(about)).collect();
-    assert_eq!(found.len(), 1, "{about}: {found:#?}");
-    found.remove(0)
+fn parsed(path: &Path) -> DropIn {
+    let text = super::read(path);
+    let (comments, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with('#'));
+    let (section, lines) = rest.split_first().unwrap();
+    assert_eq!(*section, "[Service]", "{}", path.display());
+    let about: Vec<&str> = comments.iter().map(|line| line.trim_start_matches(['#', ' '])).collect();
+    DropIn {
+        name: super::stem(path),
+        about: about.join(" "),
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+    }
+}
+
+fn drop_in(name: &str) -> DropIn {
+    drop_ins().into_iter().find(|one| one.name == name).unwrap_or_else(|| panic!("there is no {name}.conf"))
 }
 
 /// The values of a key, as systemd adds them up.
@@ -60,12 +55,13 @@ fn values<'a>(lines: impl Iterator<Item = &'a str>, key: &str) -> Vec<String> {
 fn complaints(further: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     // What is started has to be there.
-    let own = unit().replace("/usr/local/bin/connscope", env!("CARGO_BIN_EXE_connscope"));
+    let here = |text: &str| text.replace("/usr/local/bin/connscope", env!("CARGO_BIN_EXE_connscope"));
+    let own = here(&unit());
     let path = folder.path().join("connscope.service");
     std::fs::write(&path, own).unwrap();
     let below = folder.path().join("connscope.service.d");
     std::fs::create_dir(&below).unwrap();
-    std::fs::write(below.join("further.conf"), format!("[Service]\n{further}\n")).unwrap();
+    std::fs::write(below.join("further.conf"), format!("[Service]\n{}\n", here(further))).unwrap();
     let output = match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             skipped("needs systemd-analyze (make test installs it)");
@@ -80,15 +76,59 @@ fn complaints(further: &str) -> Option<String> {
 }
 
 #[test]
-fn systemd_understands_the_unit_and_every_drop_in_of_its_comments() {
+fn systemd_understands_the_unit_and_every_drop_in() {
     let Some(said) = complaints("NoSuchKey=yes") else { return };
     assert!(said.contains("NoSuchKey"), "it would not be said: {said}");
     assert_eq!(complaints("").unwrap(), "");
-    let drop_ins = drop_ins();
-    assert!(drop_ins.len() >= 5, "{drop_ins:#?}");
-    for one in drop_ins {
+    for one in drop_ins() {
         assert_eq!(complaints(&one.lines.join("\n")).unwrap(), "", "{one:#?}");
     }
+}
+
+#[test]
+fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_it() {
+    let names: Vec<String> = drop_ins().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["credentials", "icmp", "many-targets", "netns", "processes", "sockets-only"]);
+    let page = super::read(&super::deploy("docs/install.md"));
+    for one in drop_ins() {
+        let needed =
+            one.about.starts_with("Needed for: ") || one.about.starts_with("For a configuration with ");
+        assert!(
+            needed && one.about.contains("copy it to /etc/systemd/system/connscope.service.d/"),
+            "{one:#?}"
+        );
+        let file = format!("{}.conf", one.name);
+        assert!(unit().contains(&file), "the unit does not name {file}");
+        assert!(page.contains(&file), "docs/install.md does not name {file}");
+    }
+}
+
+#[test]
+fn a_configuration_with_mode_0600_is_handed_over_as_a_credential() {
+    let credentials = drop_in("credentials").lines;
+    let start = credentials.iter().filter_map(|line| line.strip_prefix("ExecStart=")).next_back().unwrap();
+    let (own, path) = unit()
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart=")?.rsplit_once(' '))
+        .map(|(own, path)| (own.to_owned(), path.to_owned()))
+        .unwrap();
+    // What systemd puts into the folder of credentials under that name is the file that the unit reads.
+    let name = start.strip_prefix(&format!("{own} ${{CREDENTIALS_DIRECTORY}}/")).unwrap();
+    assert!(credentials.contains(&format!("LoadCredential={name}:{path}")), "{credentials:?}");
+    let page = super::read(&super::deploy("docs/configuration.md"));
+    for line in credentials {
+        assert!(page.lines().any(|found| found == line), "docs/configuration.md does not show {line}");
+    }
+}
+
+/// What 512 network namespaces and three scrapes at a time took: a smaller limit has the agent killed and restarted for ever.
+const MOST_NAMESPACES_MIB: u64 = 77;
+
+#[test]
+fn the_drop_in_for_network_namespaces_has_room_for_as_many_as_are_read() {
+    let limits = values(drop_in("netns").lines.iter().map(String::as_str), "MemoryMax");
+    let limit: u64 = limits.first().unwrap().strip_suffix('M').unwrap().parse().unwrap();
+    assert!(limit > MOST_NAMESPACES_MIB * 3 / 2, "{limit} MiB");
 }
 
 #[test]
@@ -102,7 +142,7 @@ fn the_unit_allows_as_many_descriptors_as_probes_and_namespaces_take() {
     let own: Vec<String> = unit().lines().map(str::to_owned).collect();
     let namespaces = 5 * 512;
     assert!(allowed(&own) >= 2 * Probes::default().concurrency + REST + namespaces);
-    let many = drop_in("`concurrency: ");
+    let many = drop_in("many-targets");
     let (_, concurrency) = many.about.split_once("`concurrency: ").unwrap();
     let concurrency: usize = concurrency.split('`').next().unwrap().parse().unwrap();
     assert!(allowed(&many.lines) >= 2 * concurrency + REST + namespaces, "{many:#?}");
@@ -155,7 +195,7 @@ fn echoes_take_the_capability_that_the_unit_says_or_the_sysctl() {
         let output = said(&namespace, &["check"], echo, further);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    let may = drop_in("`kind: icmp`");
+    let may = drop_in("icmp");
     assert_eq!(probed(&namespace, echo, None), denied);
     let (code, told) = check(None);
     assert!(code == Some(1) && told.contains("denied"), "{told}");
@@ -177,7 +217,7 @@ fn probes_from_other_namespaces_take_the_capabilities_that_the_unit_says() {
     let mut other = there.inside(|| Command::new("sleep").arg("60").spawn()).unwrap();
     let target = format!("{{name: there, host: 127.0.0.1, port: {port}, netns: 'pid:{}'}}", other.id());
     let without = probed(&here, &target, None);
-    let with = probed(&here, &target, Some(&drop_in("`netns:`")));
+    let with = probed(&here, &target, Some(&drop_in("netns")));
     other.kill().unwrap();
     other.wait().unwrap();
     assert_eq!(without, (false, "permission_denied".to_owned()));
