@@ -1,7 +1,7 @@
 //! What a cycle costs: the source by each of its three ways on the kernel of this machine, the three parsers, and the
 //! exposition, for 2 and for 256 CPUs.
 //!
-//! A way that does not work here is left out, and its line says so. The numbers in README.md are from this program.
+//! A way that does not work here is left out, and its line says so. The numbers in docs/costs.md are from this program.
 
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
