@@ -11,7 +11,7 @@ use crate::metric::table::{self as metrics, METRICS};
 use crate::metric::{Label, Limits};
 use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
 use crate::source::worker::{Answer, Worker};
-use crate::source::{Pages, Reason, SOURCES, SourceError};
+use crate::source::{Reason, Reports, SOURCES, SourceError};
 use crate::stop::Stop;
 use crate::vitals::{self, Exports};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,9 +53,9 @@ impl Sources {
         }
     }
 
-    /// Pages that sources answer themselves.
-    pub fn pages(&self) -> impl Iterator<Item = &Arc<dyn Pages>> {
-        self.workers.iter().filter_map(|worker| worker.pages.as_ref())
+    /// What the sources can be asked for besides their readings.
+    pub fn reports(&self) -> impl Iterator<Item = &Arc<dyn Reports>> {
+        self.workers.iter().filter_map(|worker| worker.reports.as_ref())
     }
 
     /// Asks every source once, all at the same time.

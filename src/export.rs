@@ -16,6 +16,7 @@ use opentelemetry_sdk::metrics::reader::MetricReader;
 use std::sync::Arc;
 
 pub mod distributions;
+pub mod exposition;
 pub mod instruments;
 pub mod otlp;
 pub mod prometheus;

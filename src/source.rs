@@ -1,25 +1,26 @@
 //! What can be asked for numbers: the trait, the list of sources, their errors.
 //!
-//! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. What it has to say
-//! to a person besides its numbers is the text of a page ([`Pages`]). Each has a thread of its own ([`worker`]), so that one
+//! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. What it can
+//! tell besides its numbers is a report ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
 //! that blocks keeps nobody else waiting.
 
 use crate::config::Config;
 use crate::reading::Readings;
 use crate::stop::Stop;
 use serde::Serialize;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
 pub mod error;
 pub mod probes;
+pub mod report;
 pub mod sockets;
 pub mod worker;
 
 pub use crate::metric::label::Reason;
 pub use error::{Cause, SourceError, chain};
+pub use report::Reports;
 
 /// Something that can be asked for numbers.
 pub trait Source: Send {
@@ -29,43 +30,10 @@ pub trait Source: Send {
     /// something is wrong.
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError>;
 
-    /// Pages of the HTTP endpoint that it answers itself; asked for once, before the first reading.
-    fn pages(&self) -> Option<Arc<dyn Pages>> {
+    /// What it can be asked for besides its readings; called once, before the first reading.
+    fn reports(&self) -> Option<Arc<dyn Reports>> {
         None
     }
-}
-
-/// Pages of the HTTP endpoint that a source answers itself, beside its readings.
-pub trait Pages: std::fmt::Debug + Send + Sync {
-    /// Paths, for the page at `/`.
-    fn paths(&self) -> &'static [&'static str];
-    /// The answer to a request; `None` where the path is none of its own.
-    fn answer(&self, asked: &Asked) -> Option<Answering>;
-}
-
-/// What is asked of [`Pages`].
-#[derive(Debug, Clone)]
-pub struct Asked {
-    /// Path of the request.
-    pub path: String,
-    /// Query of the request, as it came.
-    pub query: String,
-    /// How long a Prometheus waits, as it says in `X-Prometheus-Scrape-Timeout-Seconds`.
-    pub patience: Option<Duration>,
-}
-
-/// An answer under way.
-pub type Answering = Pin<Box<dyn Future<Output = Page> + Send>>;
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Status of HTTP.
-    pub status: u16,
-    /// The text.
-    pub text: String,
-    /// Whether the text is an exposition of Prometheus' and not for people.
-    pub exposition: bool,
 }
 
 /// Makes a source from the configuration.

@@ -4,8 +4,10 @@
 //! connection may last.
 
 use crate::cycle::Sources;
+use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
-use crate::source::{Answering, Asked, Page, Reason, SOURCES};
+use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest};
+use crate::source::{Reason, SOURCES};
 use crate::timeouts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -28,7 +30,7 @@ const SCRAPES: usize = 3;
 const CONNECTIONS: usize = 128;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+const EXPOSITION: &str = exposition::CONTENT_TYPE;
 const HTML: &str = "text/html; charset=utf-8";
 
 /// What the endpoint answers from.
@@ -103,32 +105,42 @@ impl Web {
             "/-/healthy" => respond(StatusCode::OK, TEXT, "healthy\n".to_owned()),
             "/-/ready" => self.ready().await,
             "/" => respond(StatusCode::OK, HTML, self.page()),
-            _ => match self.page_of_source(request) {
-                Some(answering) => {
-                    let Page { status, text, exposition } = answering.await;
-                    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                    respond(status, if exposition { EXPOSITION } else { TEXT }, text)
-                }
+            _ => match self.report(request) {
+                Some(report) => match report.await {
+                    Ok(Report::Text(text)) => respond(StatusCode::OK, TEXT, text),
+                    Ok(Report::Gauges { gauges, notes: None }) => {
+                        respond(StatusCode::OK, EXPOSITION, exposition::gauges(&gauges))
+                    }
+                    Ok(Report::Gauges { gauges, notes: Some(notes) }) => {
+                        let mut text = notes.into_iter().map(|note| note + "\n").collect::<String>();
+                        text.push_str("\nMetrics:\n");
+                        text.push_str(&exposition::gauges(&gauges));
+                        respond(StatusCode::OK, TEXT, text)
+                    }
+                    Err(error) => respond(status(&error), TEXT, format!("{error}\n")),
+                },
                 None => respond(StatusCode::NOT_FOUND, TEXT, self.what_there_is()),
             },
         }
     }
 
-    fn page_of_source(&self, request: &Request<Incoming>) -> Option<Answering> {
-        let patience = request.headers().get("x-prometheus-scrape-timeout-seconds");
-        let patience = patience.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        let asked = Asked {
-            path: request.uri().path().to_owned(),
-            query: request.uri().query().unwrap_or("").to_owned(),
-            patience: patience.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+    /// The report of a source at `/NAME`.
+    fn report(&self, request: &Request<Incoming>) -> Option<ReportFuture> {
+        let name = request.uri().path().strip_prefix('/')?;
+        let timeout = request.headers().get("x-prometheus-scrape-timeout-seconds");
+        let timeout = timeout.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let wanted = ReportRequest {
+            name: name.to_owned(),
+            parameters: parameters(request.uri().query().unwrap_or("")),
+            timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
-        self.sources.pages().find_map(|pages| pages.answer(&asked))
+        self.sources.reports().find_map(|reports| reports.report(&wanted))
     }
 
     fn what_there_is(&self) -> String {
         let mut paths = "there are /metrics, /-/healthy, /-/ready".to_owned();
-        for path in self.sources.pages().flat_map(|pages| pages.paths()) {
-            let _infallible = write!(paths, ", {path}");
+        for name in self.sources.reports().flat_map(|reports| reports.names()) {
+            let _infallible = write!(paths, ", /{name}");
         }
         paths + " and /\n"
     }
@@ -212,9 +224,8 @@ impl Web {
                 writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
         }
         let mut links = String::new();
-        for path in self.sources.pages().flat_map(|pages| pages.paths()) {
-            let _infallible =
-                writeln!(links, "<li><a href=\"{path}\">{}</a></li>", path.trim_start_matches('/'));
+        for name in self.sources.reports().flat_map(|reports| reports.names()) {
+            let _infallible = writeln!(links, "<li><a href=\"/{name}\">{name}</a></li>");
         }
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>connscope</title></head>\n<body>\n\
@@ -225,6 +236,28 @@ impl Web {
             env!("CARGO_PKG_VERSION")
         )
     }
+}
+
+fn status(error: &ReportError) -> StatusCode {
+    match error {
+        ReportError::Invalid(_) => StatusCode::BAD_REQUEST,
+        ReportError::Missing(_) => StatusCode::NOT_FOUND,
+        ReportError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        ReportError::Defect(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The parameters of a query, decoded as a form's (`application/x-www-form-urlencoded`).
+fn parameters(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    };
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decode(key), decode(value)))
+        .collect()
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {

@@ -1,14 +1,13 @@
 //! The pull side: the text that Prometheus scrapes.
 
 use super::distributions::{self, Later};
-use super::{Reader, Shared};
+use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
 use crate::reading::Snapshot;
 use crate::source::chain;
 use opentelemetry_prometheus::PrometheusExporter;
-use prometheus::proto::{Metric, MetricFamily};
-use prometheus::{Registry, TextEncoder};
-use std::cmp::Ordering;
+use prometheus::Registry;
+use prometheus::proto::MetricFamily;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
@@ -62,7 +61,9 @@ impl Pull {
                 let name = family.name().to_owned();
                 (name, Box::new(move || family) as Later<'_>)
             });
-            match render(gathered.chain(distributions::families(snapshot, self.profile)).collect()) {
+            match exposition::families(
+                gathered.chain(distributions::families(snapshot, self.profile)).collect(),
+            ) {
                 // The classic names are few: what was read may have none of them.
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => return Scrape::Exposition(text),
@@ -104,38 +105,4 @@ fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter,
         builder = builder.without_units().without_counter_suffixes().without_target_info();
     }
     builder.build().map_err(|error| error.to_string())
-}
-
-/// Renders families in the order of their names, the samples of each in the order of their labels, numbers among them by
-/// their value. One family at a time is there as samples.
-fn render(mut families: Vec<(String, Later<'_>)>) -> prometheus::Result<String> {
-    families.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let mut text = String::new();
-    for (_, make) in families {
-        let mut family = make();
-        family.mut_metric().sort_by(by_labels);
-        TextEncoder::new().encode_utf8(&[family], &mut text)?;
-    }
-    Ok(text)
-}
-
-fn by_labels(left: &Metric, right: &Metric) -> Ordering {
-    let (left, right) = (left.get_label(), right.get_label());
-    left.iter()
-        .zip(right)
-        // Most labels of two samples are the same, and those are not read as numbers.
-        .filter(|(left, right)| left != right)
-        .map(|(left, right)| left.name().cmp(right.name()).then_with(|| natural(left.value(), right.value())))
-        .find(|order| order.is_ne())
-        .unwrap_or_else(|| left.len().cmp(&right.len()))
-}
-
-/// Numbers by value and before words, words by their characters.
-fn natural(left: &str, right: &str) -> Ordering {
-    match (left.parse::<u64>(), right.parse::<u64>()) {
-        (Ok(left), Ok(right)) => left.cmp(&right),
-        (Ok(_), Err(_)) => Ordering::Less,
-        (Err(_), Ok(_)) => Ordering::Greater,
-        (Err(_), Err(_)) => left.cmp(right),
-    }
 }

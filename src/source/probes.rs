@@ -14,8 +14,8 @@ use crate::stop::Stop;
 use crate::timeouts;
 use discovery::Files;
 use entry::Entry;
-use pages::Pages;
 use registry::Registry;
+use reports::ProbeReports;
 use resolve::Resolver;
 use runner::{Common, Runner};
 use std::collections::HashSet;
@@ -33,8 +33,8 @@ pub mod entry;
 pub mod fault;
 pub mod kind;
 pub mod origin;
-pub mod pages;
 pub mod registry;
+pub mod reports;
 pub mod resolve;
 pub mod runner;
 pub mod schedule;
@@ -178,8 +178,8 @@ impl Source for Probes {
         Ok(())
     }
 
-    fn pages(&self) -> Option<Arc<dyn super::Pages>> {
-        Some(Arc::new(Pages::new(Arc::clone(&self.common), self.runner.runtime.clone())))
+    fn reports(&self) -> Option<Arc<dyn super::Reports>> {
+        Some(Arc::new(ProbeReports::new(Arc::clone(&self.common), self.runner.runtime.clone())))
     }
 }
 

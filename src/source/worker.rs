@@ -3,7 +3,7 @@
 //! One worker serves every reader, so that what a source remembers (how often a counter has wrapped) is the same
 //! for all of them. A source that hangs keeps its own thread and nothing else: whoever asked gets a time-out.
 
-use super::{Pages, Source, SourceError};
+use super::{Reports, Source, SourceError};
 use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::timeouts;
@@ -24,8 +24,8 @@ pub struct Worker {
     pub name: &'static str,
     deadline: Duration,
     questions: SyncSender<Question>,
-    /// Pages that the source answers itself.
-    pub pages: Option<Arc<dyn Pages>>,
+    /// What the source can be asked for besides its readings.
+    pub reports: Option<Arc<dyn Reports>>,
     load: Arc<Mutex<Load>>,
     thread: JoinHandle<()>,
 }
@@ -77,7 +77,7 @@ impl Worker {
         mut source: Box<dyn Source>,
     ) -> std::io::Result<Self> {
         let (questions, inbox) = sync_channel::<Question>(QUEUE);
-        let pages = source.pages();
+        let reports = source.reports();
         let load = Arc::new(Mutex::new(Load::default()));
         let at_work = Arc::clone(&load);
         let thread = std::thread::Builder::new().name(format!("source-{name}")).spawn(move || {
@@ -96,7 +96,7 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { name, deadline, questions, pages, load, thread })
+        Ok(Self { name, deadline, questions, reports, load, thread })
     }
 
     /// Lets the thread end and waits for it, no longer than `until`.

@@ -1,4 +1,4 @@
-//! What one probe says to Prometheus, under the names of `blackbox_exporter` (pure): whoever has its dashboards and alerts
+//! The measurements of one probe, under the names of `blackbox_exporter` (pure): whoever has its dashboards and alerts
 //! keeps them. The reason of a failure, which it does not tell, is a metric of ours.
 
 use crate::config::probes::Family;
@@ -6,12 +6,12 @@ use crate::config::probes::kind::Protocol;
 use crate::metric::label::Phase;
 use crate::source::probes::attempt::Run;
 use crate::source::probes::target::Target;
-use std::fmt::Write;
+use crate::source::report::Gauge;
 
-/// The exposition of one probe.
-pub fn exposition(target: &Target, run: &Run) -> String {
-    let mut text = String::new();
-    let mut one = |name: &str, help: &str, value: f64| family(&mut text, name, help, &[("", value)]);
+/// What one probe measured.
+pub fn gauges(target: &Target, run: &Run) -> Vec<Gauge> {
+    let mut gauges = Vec::new();
+    let mut one = |name, help, value| gauges.push(Gauge::single(name, help, value));
     one("probe_success", "Whether the probe succeeded", f64::from(u8::from(run.fault.is_none())));
     one("probe_duration_seconds", "How long the probe took in seconds", run.took.as_secs_f64());
     let phase = |phase: Phase| {
@@ -38,35 +38,37 @@ pub fn exposition(target: &Target, run: &Run) -> String {
             let tls = run.phases.iter().any(|(known, _)| *known == Phase::Tls);
             one("probe_http_ssl", "Whether TLS was spoken", f64::from(u8::from(tls)));
             let phases = [
-                ("{phase=\"resolve\"}", phase(Phase::Resolve)),
-                ("{phase=\"connect\"}", phase(Phase::Connect)),
-                ("{phase=\"tls\"}", phase(Phase::Tls)),
-                ("{phase=\"processing\"}", phase(Phase::Request)),
-                ("{phase=\"transfer\"}", phase(Phase::Transfer)),
+                ("resolve", phase(Phase::Resolve)),
+                ("connect", phase(Phase::Connect)),
+                ("tls", phase(Phase::Tls)),
+                ("processing", phase(Phase::Request)),
+                ("transfer", phase(Phase::Transfer)),
             ];
             let help = "How long each phase took in seconds, the redirects added up";
-            family(&mut text, "probe_http_duration_seconds", help, &phases);
+            gauges.push(by_phase("probe_http_duration_seconds", help, &phases));
         }
         Protocol::Icmp => {
             let round_trip = run.echoes.as_ref().and_then(|echoes| echoes.round_trips.first());
             let phases = [
-                ("{phase=\"resolve\"}", phase(Phase::Resolve)),
-                ("{phase=\"rtt\"}", round_trip.map_or(0.0, std::time::Duration::as_secs_f64)),
+                ("resolve", phase(Phase::Resolve)),
+                ("rtt", round_trip.map_or(0.0, std::time::Duration::as_secs_f64)),
             ];
-            family(&mut text, "probe_icmp_duration_seconds", "How long each phase took in seconds", &phases);
+            let help = "How long each phase took in seconds";
+            gauges.push(by_phase("probe_icmp_duration_seconds", help, &phases));
         }
         _ => {}
     }
     if let Some(fault) = &run.fault {
-        let label = format!("{{error_type=\"{}\"}}", fault.error.word());
-        family(&mut text, "probe_failed", "Why the probe failed; always 1", &[(&label, 1.0)]);
+        gauges.push(Gauge {
+            name: "probe_failed",
+            help: "Why the probe failed; always 1",
+            samples: vec![(Some(("error_type", fault.error.word().into())), 1.0)],
+        });
     }
-    text
+    gauges
 }
 
-fn family(text: &mut String, name: &str, help: &str, samples: &[(&str, f64)]) {
-    let _infallible = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
-    for (labels, value) in samples {
-        let _infallible = writeln!(text, "{name}{labels} {value}");
-    }
+fn by_phase(name: &'static str, help: &'static str, phases: &[(&'static str, f64)]) -> Gauge {
+    let samples = phases.iter().map(|(phase, took)| (Some(("phase", (*phase).into())), *took));
+    Gauge { name, help, samples: samples.collect() }
 }

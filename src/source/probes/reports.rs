@@ -1,7 +1,7 @@
-//! Two pages of the HTTP endpoint: `/probes`, what is known of each target and how its last probes ended; and `/probe`, a
-//! probe on request, as `blackbox_exporter` has it.
+//! The reports of the probes: `probes`, what is known of each target and how its last probes ended; and `probe`, a probe on
+//! request, as `blackbox_exporter` has it.
 //!
-//! Whoever reaches the endpoint could make the agent look for open ports: so `/probe` is off until it is switched on, it
+//! Whoever may ask could make the agent look for open ports: so `/probe` is off until it is switched on, it
 //! probes configured networks only, whatever a name or a redirect leads to, and nothing but host, kind and preset can be
 //! asked for. A few run at a time.
 
@@ -13,49 +13,47 @@ use super::runner::Common;
 use super::target::Target;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{Kind, Preset, Target as Settings};
-use crate::source::{Answering, Asked, Page, Pages as Answers};
+use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest, Reports};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-pub mod exposition;
+pub mod blackbox;
 
 /// Probes on request at a time.
 const AT_ONCE: usize = 16;
 
-/// Targets on one page; those that are down come first.
+/// Targets in one report; those that are down come first.
 const SHOWN: usize = 1000;
 
 /// What a Prometheus needs besides the probe: `blackbox_exporter` leaves it as much.
 const OFFSET: Duration = Duration::from_millis(500);
 
-/// The pages.
+/// The reports.
 #[derive(Debug)]
-pub struct Pages {
+pub struct ProbeReports {
     common: Arc<Common>,
     runtime: Handle,
     permits: Arc<Semaphore>,
 }
 
-impl Pages {
-    /// Of these targets. Probes run on the runtime of the probes, not on that of the endpoint.
+impl ProbeReports {
+    /// Of these targets. Probes run on the runtime of the probes, not on the caller's.
     pub fn new(common: Arc<Common>, runtime: Handle) -> Self {
         Self { common, runtime, permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
-    fn on_request(&self, asked: &Asked) -> Answering {
+    fn on_request(&self, asked: &ReportRequest) -> ReportFuture {
         let ready = self.wanted(asked);
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let (common, runtime) = (Arc::clone(&self.common), self.runtime.clone());
         Box::pin(async move {
-            let Wanted { target, debug } = match ready {
-                Ok(wanted) => wanted,
-                Err(page) => return page,
-            };
+            let Wanted { target, debug } = ready?;
             let Ok(permit) = permit else {
-                return text(503, format!("{AT_ONCE} probes on request are under way already\n"));
+                let why = format!("{AT_ONCE} probes on request are under way already");
+                return Err(ReportError::Unavailable(why));
             };
             let probed = runtime.spawn(async move {
                 let networks = &common.settings.on_request.networks;
@@ -66,26 +64,27 @@ impl Pages {
             match probed.await {
                 Ok((target, run)) => match run.fault.as_ref().filter(|fault| fault.ours) {
                     Some(fault) => {
-                        text(503, format!("not probed, the agent lacks something: {}\n", fault.why))
+                        let why = format!("not probed, the agent lacks something: {}", fault.why);
+                        Err(ReportError::Unavailable(why))
                     }
-                    None => shown(&target, &run, debug),
+                    None => Ok(measured(&target, run, debug)),
                 },
                 Err(error) if error.is_panic() => {
-                    text(500, format!("the probe panicked: {}\n", defect("probing on request")))
+                    Err(ReportError::Defect(format!("the probe panicked: {}", defect("probing on request"))))
                 }
-                Err(_) => text(503, "the agent is stopping\n".to_owned()),
+                Err(_) => Err(ReportError::Unavailable("the agent is stopping".to_owned())),
             }
         })
     }
 
-    fn wanted(&self, asked: &Asked) -> Result<Wanted, Page> {
+    fn wanted(&self, asked: &ReportRequest) -> Result<Wanted, ReportError> {
         let settings = &self.common.settings;
         if !settings.on_request.enabled {
-            let how = "probes on request are off; sources.probes.on_request switches them on\n";
-            return Err(text(404, how.to_owned()));
+            let how = "probes on request are off; sources.probes.on_request switches them on";
+            return Err(ReportError::Missing(how.to_owned()));
         }
-        let bad = |why: String| text(400, format!("{why}\n"));
-        let mut query = Query::read(&asked.query).map_err(bad)?;
+        let bad = ReportError::Invalid;
+        let mut query = Query::read(&asked.parameters).map_err(bad)?;
         if query.kind.protocol() == Protocol::Unix {
             return Err(bad("sockets of this machine are not probed on request".to_owned()));
         }
@@ -93,26 +92,26 @@ impl Pages {
         wanted.name = std::mem::take(&mut query.target);
         wanted.preset = query.preset;
         // Of half a second half is left.
-        let left = asked.patience.map(|patience| patience.saturating_sub(OFFSET).max(patience / 2));
+        let left = asked.timeout.map(|timeout| timeout.saturating_sub(OFFSET).max(timeout / 2));
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
         wanted.timeout = most;
         let target = Target::new(&Arc::new(wanted), settings).map_err(bad)?;
         Ok(Wanted { target, debug: query.debug })
     }
 
-    fn known(&self, query: &str) -> Page {
-        let name = pairs(query).into_iter().find(|(key, _)| key == "target").map(|(_, value)| value);
+    fn known(&self, parameters: &[(String, String)]) -> Result<Report, ReportError> {
+        let name = parameters.iter().find(|(key, _)| key == "target").map(|(_, value)| value);
         let entries = self.common.registry.entries();
         let now = SystemTime::now();
         let mut page = String::new();
         if let Some(name) = name {
-            for entry in entries.iter().filter(|entry| entry.target.settings.name == name) {
+            for entry in entries.iter().filter(|entry| entry.target.settings.name == *name) {
                 history(&mut page, entry, now);
             }
             return if page.is_empty() {
-                text(404, format!("there is no target `{}`\n", one_line(&name)))
+                Err(ReportError::Missing(format!("there is no target `{}`", one_line(name))))
             } else {
-                text(200, page)
+                Ok(Report::Text(page))
             };
         }
         let mut lines: Vec<(u8, String)> = entries.iter().map(|entry| line(entry, now)).collect();
@@ -129,22 +128,19 @@ impl Pages {
         if lines.len() > SHOWN {
             let _infallible = writeln!(page, "and {} more", lines.len() - SHOWN);
         }
-        text(200, page)
+        Ok(Report::Text(page))
     }
 }
 
-impl Answers for Pages {
-    fn paths(&self) -> &'static [&'static str] {
-        if self.common.settings.on_request.enabled { &["/probes", "/probe"] } else { &["/probes"] }
+impl Reports for ProbeReports {
+    fn names(&self) -> &'static [&'static str] {
+        if self.common.settings.on_request.enabled { &["probes", "probe"] } else { &["probes"] }
     }
 
-    fn answer(&self, asked: &Asked) -> Option<Answering> {
-        match asked.path.as_str() {
-            "/probe" => Some(self.on_request(asked)),
-            "/probes" => {
-                let page = self.known(&asked.query);
-                Some(Box::pin(std::future::ready(page)))
-            }
+    fn report(&self, request: &ReportRequest) -> Option<ReportFuture> {
+        match request.name.as_str() {
+            "probe" => Some(self.on_request(request)),
+            "probes" => Some(Box::pin(std::future::ready(self.known(&request.parameters)))),
             _ => None,
         }
     }
@@ -165,23 +161,23 @@ struct Query {
 }
 
 impl Query {
-    fn read(query: &str) -> Result<Self, String> {
+    fn read(parameters: &[(String, String)]) -> Result<Self, String> {
         let mut read =
             Self { target: String::new(), kind: Kind::Tcp, preset: None, timeout: None, debug: false };
-        for (key, value) in pairs(query) {
+        for (key, value) in parameters {
             match key.as_str() {
-                "target" => read.target = value,
+                "target" => read.target.clone_from(value),
                 "kind" => {
-                    read.kind = Kind::of(&value).ok_or_else(|| format!("`{value}` is no kind of probe"))?;
+                    read.kind = Kind::of(value).ok_or_else(|| format!("`{value}` is no kind of probe"))?;
                 }
-                "module" => read.kind = module(&value)?,
+                "module" => read.kind = module(value)?,
                 "preset" => {
                     let preset = serde_json::from_value(value.as_str().into());
                     read.preset = Some(preset.map_err(|_| format!("`{value}` is no preset"))?);
                 }
                 "timeout" => {
                     let range = crate::config::probes::TIMEOUT;
-                    let timeout = crate::config::values::duration(&value, range);
+                    let timeout = crate::config::values::duration(value, range);
                     read.timeout = Some(timeout.map_err(|why| format!("timeout: `{value}` {why}"))?);
                 }
                 "debug" => read.debug = value == "true",
@@ -205,26 +201,10 @@ fn module(word: &str) -> Result<Kind, String> {
     }
 }
 
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let url = reqwest::Url::parse(&format!("http://x/?{query}"));
-    url.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
-}
-
-fn text(status: u16, text: String) -> Page {
-    Page { status, text, exposition: false }
-}
-
-fn shown(target: &Target, run: &Run, debug: bool) -> Page {
-    let exposition = exposition::exposition(target, run);
-    if !debug {
-        return Page { status: 200, text: exposition, exposition: true };
-    }
-    let mut page = String::new();
-    for note in run.notes.iter().flatten() {
-        let _infallible = writeln!(page, "{note}");
-    }
-    let _infallible = write!(page, "\nMetrics:\n{exposition}");
-    text(200, page)
+fn measured(target: &Target, run: Run, debug: bool) -> Report {
+    let gauges = blackbox::gauges(target, &run);
+    let notes = debug.then(|| run.notes.unwrap_or_default());
+    Report::Gauges { gauges, notes }
 }
 
 /// One line of a target, and its place: those that are down first, then those nothing is known of.
