@@ -35,8 +35,8 @@ fn alone(crowd: &mut Crowd) -> Outcome<()> {
     let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
     let shared = Shared::new(Tracker::new(groups, settings.track, true, false), Filter::default(), None)?;
     shared.add(0, Listening::open(Arc::new(Names::default()))?);
-    shared.tracker().begin(0);
-    shared.tracker().end(0, true);
+    shared.tracker().begin_dump(0);
+    shared.tracker().end_dump(0, true);
     let (mut took, mut last) = (Duration::ZERO, (0, 0));
     for _ in 0..BATCHES {
         crowd.close(BATCH)?;

@@ -10,7 +10,7 @@
 use connscope::config::sockets::{GroupBy, Sockets as Settings};
 use connscope::reading::Readings;
 use connscope::source::Source;
-use connscope::source::sockets::{Sockets, diag, total::Sample};
+use connscope::source::sockets::{Sockets, diag, sample::Sample};
 use connscope::stop::Stop;
 use crowd::Crowd;
 use std::error::Error;

@@ -4,11 +4,12 @@ use crate::agent::resident_mib;
 use crate::{Outcome, Times};
 use connscope::config::sockets::Sockets as Settings;
 use connscope::metric::label::Key;
+use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;
-use connscope::source::sockets::track::{Found, Tracker};
+use connscope::source::sockets::track::Tracker;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
@@ -55,8 +56,8 @@ fn one_cycle(tracker: &mut Tracker) {
     if let Some(rtt) = info.get_mut(68..72) {
         rtt.copy_from_slice(&250u32.to_ne_bytes());
     }
-    tracker.begin_cycle();
-    tracker.begin(0);
+    tracker.groups.begin_cycle();
+    tracker.begin_dump(0);
     let now = Instant::now();
     for number in 0..SOCKETS {
         let peer = Ipv4Addr::from(number.wrapping_mul(2_654_435_761));
@@ -68,8 +69,8 @@ fn one_cycle(tracker: &mut Tracker) {
             tcp: Some(TcpInfo::new(&info)),
             ..Record::new(Family::V4, State::Established, local, peer)
         };
-        tracker.see(0, &record, &Found::default(), now);
+        tracker.update(0, &record, &Attribution::default(), now);
     }
-    tracker.end(0, true);
+    tracker.end_dump(0, true);
     tracker.sweep(now);
 }

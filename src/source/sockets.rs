@@ -6,39 +6,42 @@
 
 use super::{Source, SourceError, SourceSpec};
 use crate::config::sockets::{GroupBy, Sockets as Settings};
-use crate::filter::Subject;
 use crate::host::netns::{self, reasons};
 use crate::metric::label::{self, Label};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
 use crate::stop::Stop;
+use attributes::Attribution;
 use classic::Classic;
-use diag::{Memory, Record, State};
+use dump::{Dump, OwnerLookup};
 use events::Shared;
 use group::Groups;
-use listen::Listeners;
 use owners::{ByCgroup, Owners};
 use peers::Peers;
 use places::{Place, Places};
-use space::Space;
 use states::States;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use top::Top;
-use track::{Found, Since, Tracker};
+use track::Tracker;
 
+pub mod attributes;
 pub mod check;
 pub mod classic;
+pub mod delta;
 pub mod diag;
+pub mod direction;
+mod dump;
 pub mod events;
 pub mod group;
 pub mod listen;
 pub mod owners;
 pub mod peers;
 mod places;
+pub mod sample;
 pub mod select;
-mod socket;
+pub mod socket;
 pub mod space;
 pub mod states;
 pub mod tcp_info;
@@ -66,18 +69,7 @@ pub struct Sockets {
     classic: Option<Classic>,
     owners: Option<Owners>,
     cgroups: ByCgroup,
-    attribution: Attribution,
-}
-
-/// What is to be found out about the owners of sockets.
-#[derive(Debug, Clone, Copy)]
-struct Attribution {
-    /// The name of the process, for the groups.
-    process: bool,
-    /// The control group.
-    cgroup: bool,
-    /// Both wait for a look at processes.
-    waits: bool,
+    lookup: OwnerLookup,
 }
 
 impl Sockets {
@@ -89,9 +81,9 @@ impl Sockets {
         let by = |key| settings.group_by.contains(&key);
         let cgroup = by(GroupBy::Cgroup) || by(GroupBy::Container);
         let cgroups = if cgroup { ByCgroup::found() } else { ByCgroup::No };
-        let waits = by(GroupBy::Process) || matches!(cgroups, ByCgroup::Process);
-        let attribution = Attribution { process: by(GroupBy::Process), cgroup, waits };
-        let owners = if waits || classic.as_ref().is_some_and(Classic::needs_processes) {
+        let by_process = by(GroupBy::Process) || matches!(cgroups, ByCgroup::Process);
+        let lookup = OwnerLookup { process: by(GroupBy::Process), cgroup, by_process };
+        let owners = if by_process || classic.as_ref().is_some_and(Classic::needs_processes) {
             let ask = owners::ask(
                 settings.process_budget,
                 classic.as_ref().is_some_and(Classic::needs_all_holders),
@@ -102,7 +94,7 @@ impl Sockets {
             None
         };
         let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
-        let tracker = Tracker::new(groups, settings.track, settings.close_events, waits);
+        let tracker = Tracker::new(groups, settings.track, settings.close_events, by_process);
         let shared = Shared::new(tracker, settings.filter.clone(), classic.as_ref().map(Classic::rtt))
             .map_err(|cause| SourceError::io("making an eventfd", cause))?;
         let source = Self {
@@ -113,7 +105,7 @@ impl Sockets {
             classic,
             owners,
             cgroups,
-            attribution,
+            lookup,
         };
         if settings.close_events {
             source.start(stop).map_err(starting)?;
@@ -136,102 +128,29 @@ impl Sockets {
         Ok(())
     }
 
-    /// Reads one network namespace.
-    fn read_place(
+    /// Reads one network namespace. The sockets whose processes are looked for are added to `wanted`.
+    fn read_namespace(
         &mut self,
         place: &mut Place,
-        there: &mut HashSet<u64>,
+        wanted: &mut HashSet<u64>,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
         let Place { number, label, space } = place;
-        let number = *number;
-        if space.name(&self.settings.filter) {
-            self.shared.rename(number, space.names());
+        let Self { settings, shared, owners, cgroups, lookup, top, classic, .. } = self;
+        let filter = &settings.filter;
+        if space.name(filter) {
+            shared.rename(*number, space.names());
         }
         let mut states = States::default();
-        let mut dump = Dump::begin(&self.shared, number);
-        let result = self
-            .read_listeners(number, space, &mut states, there)
-            .and_then(|()| self.read_sockets(number, label.as_ref(), space, &mut states, there));
-        dump.complete = result.is_ok();
-        drop(dump);
-        result?;
+        let mut dump = Dump::begin(*number, shared, *lookup, owners.as_mut(), cgroups, wanted);
+        dump.listeners(space, filter, &mut states)?;
+        dump.connections(space, filter, label.as_ref(), &mut states, top, classic.as_mut())?;
+        dump.datagrams(space, filter, &mut states)?;
+        dump.complete();
         let labels: Vec<(Label, Arc<str>)> =
             label.iter().map(|label| (Label::Netns, Arc::clone(label))).collect();
         states.observe(&labels, out);
         Ok(())
-    }
-
-    /// Who listens. Those that the filter lets through are counted too.
-    fn read_listeners(
-        &mut self,
-        number: u32,
-        space: &mut Space,
-        states: &mut States,
-        there: &mut HashSet<u64>,
-    ) -> Result<(), SourceError> {
-        let mut listeners = Listeners::default();
-        let names = Arc::clone(space.names());
-        let Self { settings, shared, owners, cgroups, attribution, .. } = self;
-        let now = Instant::now();
-        let owners = owners.as_mut();
-        let mut look = Look { number, now, shared, attribution: *attribution, owners, cgroups, there };
-        space.listeners(&mut |record| {
-            listeners.add(record);
-            if settings.filter.matches(&subject(record), &names) {
-                states.tcp(record.family, record.state);
-                look.see(record);
-            }
-        })?;
-        self.shared.tracker().listen(number, listeners);
-        Ok(())
-    }
-
-    fn read_sockets(
-        &mut self,
-        number: u32,
-        label: Option<&Arc<str>>,
-        space: &mut Space,
-        states: &mut States,
-        there: &mut HashSet<u64>,
-    ) -> Result<(), SourceError> {
-        let Self { settings, shared, owners, cgroups, attribution, top, classic, .. } = self;
-        let names = Arc::clone(space.names());
-        let again = !space.filters_all();
-        let passes = |record: &Record<'_>| !again || settings.filter.matches(&subject(record), &names);
-        // The kernel keeps one number for all in TIME_WAIT; which of them a filter lets through it does not.
-        let counted = if settings.filter.is_everything() { space.time_wait() } else { None };
-        states.time_wait = counted;
-        let now = Instant::now();
-        let owners = owners.as_mut();
-        let mut look = Look { number, now, shared, attribution: *attribution, owners, cgroups, there };
-        space.connections(&settings.filter, counted.is_none(), &mut |record| {
-            if !passes(record) {
-                return;
-            }
-            // The kernel keeps FIN_WAIT_2 without a process as it keeps TIME_WAIT, and has both in its number.
-            if record.state == State::FinWait2 && record.tcp.is_none() {
-                states.time_wait = states.time_wait.map(|count| count.saturating_sub(1));
-            }
-            states.tcp(record.family, record.state);
-            let since = look.see(record);
-            if top.wanted() {
-                top.take(label, record, since);
-            }
-            if let Some(classic) = classic
-                && classic.take(record, since)
-            {
-                look.want(record);
-            }
-        })?;
-        space.datagrams(&settings.filter, &mut |record| {
-            if passes(record) {
-                states.udp(record.family, record.state, record.receive_queue, record.write_queue);
-                if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
-                    look.see(record);
-                }
-            }
-        })
     }
 
     fn observe(&mut self, out: &mut Readings) {
@@ -268,18 +187,17 @@ impl Source for Sockets {
         let shared_places = Arc::clone(&self.places);
         let mut open = shared_places.lock().unwrap_or_else(PoisonError::into_inner);
         open.refresh(&self.settings, &self.shared, out)?;
-        self.shared.tracker().begin_cycle();
+        self.shared.tracker().groups.begin_cycle();
         // A cycle that failed may have left something.
         self.top.clear();
         if let Some(classic) = &mut self.classic {
             classic.clear();
         }
-        // What is looked for among the processes, and there.
-        let mut there = HashSet::new();
+        let mut wanted = HashSet::new();
         let mut failed: Vec<(Arc<str>, SourceError)> = Vec::new();
         let mut read = 0;
         for place in open.in_order() {
-            let result = self.read_place(place, &mut there, out);
+            let result = self.read_namespace(place, &mut wanted, out);
             read += u32::from(result.is_ok());
             match (&place.label, result) {
                 (Some(label), result) => {
@@ -294,7 +212,7 @@ impl Source for Sockets {
         if self.settings.close_events {
             self.shared.drain();
         }
-        self.attribute(&there);
+        self.attribute(&wanted);
         self.shared.tracker().sweep(Instant::now());
         if let Some(classic) = &mut self.classic {
             let selected = classic.finish(self.owners.as_ref(), out);
@@ -319,100 +237,26 @@ impl Source for Sockets {
 
 impl Sockets {
     /// Looks for the processes of what is new, and gives the sockets that wait their groups.
-    fn attribute(&mut self, there: &HashSet<u64>) {
+    fn attribute(&mut self, wanted: &HashSet<u64>) {
         if let Some(owners) = &mut self.owners {
-            owners.keep(there);
+            owners.keep(wanted);
             owners.look_up();
         }
-        let attribution = self.attribution;
-        let owners = self.owners.as_ref().filter(|_| attribution.waits);
-        self.shared.tracker().resolve(
+        let lookup = self.lookup;
+        let owners = self.owners.as_ref().filter(|_| lookup.by_process);
+        self.shared.tracker().attribute(
             |cookie| {
-                let Some(owners) = owners else { return Some(Found::default()) };
+                let Some(owners) = owners else { return Some(Attribution::default()) };
                 // One that this cycle did not see, because a dump has failed, was not looked for either.
-                let owner = if there.contains(&cookie) { owners.of(cookie) } else { None }?;
-                let process = owner.filter(|_| attribution.process).and_then(|owner| owner.processes.first());
-                Some(Found {
+                let owner = if wanted.contains(&cookie) { owners.of(cookie) } else { None }?;
+                let process = owner.filter(|_| lookup.process).and_then(|owner| owner.processes.first());
+                Some(Attribution {
                     process: process.map(|process| Arc::clone(&process.comm)),
                     cgroup: owner.and_then(|owner| owner.cgroup.clone()),
-                    waits: false,
+                    cgroup_pending: false,
                 })
             },
             Instant::now(),
         );
-    }
-}
-
-/// A dump that is being read. It ends when this goes out of scope, be it by a panic.
-struct Dump {
-    shared: Arc<Shared>,
-    number: u32,
-    complete: bool,
-}
-
-impl Dump {
-    fn begin(shared: &Arc<Shared>, number: u32) -> Self {
-        shared.tracker().begin(number);
-        Self { shared: Arc::clone(shared), number, complete: false }
-    }
-}
-
-impl Drop for Dump {
-    fn drop(&mut self) {
-        self.shared.tracker().end(self.number, self.complete);
-    }
-}
-
-/// What a look at the sockets of one network namespace is done with.
-struct Look<'a> {
-    number: u32,
-    now: Instant,
-    shared: &'a Shared,
-    attribution: Attribution,
-    owners: Option<&'a mut Owners>,
-    cgroups: &'a mut ByCgroup,
-    there: &'a mut HashSet<u64>,
-}
-
-impl Look<'_> {
-    /// Has the tracker take a socket, with what can be said of its owner without looking at processes. If it waits for
-    /// that, they are looked for.
-    fn see(&mut self, record: &Record<'_>) -> Option<Since> {
-        let mut found = Found::default();
-        if self.attribution.cgroup {
-            found.cgroup = self.cgroups.path(record.cgroup);
-            found.waits = found.cgroup.is_none() && self.cgroups.waits(record.cgroup);
-        }
-        let mut tracker = self.shared.tracker();
-        let since = tracker.see(self.number, record, &found, self.now);
-        let waits = self.attribution.waits && tracker.waits(record.cookie);
-        drop(tracker);
-        if waits {
-            self.want(record);
-        }
-        since
-    }
-
-    /// Has the processes of a socket looked for.
-    fn want(&mut self, record: &Record<'_>) {
-        if let Some(owners) = &mut self.owners {
-            owners.want(record);
-            self.there.insert(record.cookie);
-        }
-    }
-}
-
-/// What a filter looks at.
-fn subject(record: &Record<'_>) -> Subject {
-    Subject {
-        local: record.local.ip(),
-        peer: record.peer.ip(),
-        local_port: record.local.port(),
-        peer_port: record.peer.port(),
-        state: record.state as u8,
-        interface: record.interface,
-        mark: record.mark,
-        cgroup: record.cgroup,
-        autobound: None,
     }
 }

@@ -7,11 +7,12 @@ use connscope::filter::Filter;
 use connscope::metric::label::Event;
 use connscope::reading::Readings;
 use connscope::source::chain;
+use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::space::Space;
-use connscope::source::sockets::track::{Found, Tracker};
+use connscope::source::sockets::track::Tracker;
 use connscope::stop::Stop;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::collections::BTreeMap;
@@ -65,14 +66,14 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
     namespace.inside(|| {
         let mut space = Space::open(&Filter::default()).unwrap();
         let mut cycle = || {
-            shared.tracker().begin_cycle();
-            shared.tracker().begin(0);
+            shared.tracker().groups.begin_cycle();
+            shared.tracker().begin_dump(0);
             space
                 .connections(&Filter::default(), false, &mut |record| {
-                    shared.tracker().see(0, record, &Found::default(), Instant::now());
+                    shared.tracker().update(0, record, &Attribution::default(), Instant::now());
                 })
                 .unwrap();
-            shared.tracker().end(0, true);
+            shared.tracker().end_dump(0, true);
             shared.drain();
             shared.tracker().sweep(Instant::now());
             let tracker = shared.tracker();

@@ -8,12 +8,13 @@ use connscope::config::sockets::GroupBy;
 use connscope::metric::label::{Event, Key, Label};
 use connscope::metric::{Handle, Value, table};
 use connscope::reading::Readings;
+use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::group::{Group, Groups, OTHER, UNKNOWN};
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;
-use connscope::source::sockets::track::{Found, Tracker};
+use connscope::source::sockets::track::Tracker;
 use connscope::timeouts::GROUP_IDLE;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -132,22 +133,22 @@ impl Tracked {
     }
 
     fn begin(&mut self) {
-        self.tracker.begin_cycle();
-        self.tracker.begin(HERE);
+        self.tracker.groups.begin_cycle();
+        self.tracker.begin_dump(HERE);
         let mut listeners = Listeners::default();
         for port in 0..SERVICES {
             listeners.add(&record(u64::MAX, State::Listen, port, 0));
         }
-        self.tracker.listen(HERE, listeners);
+        self.tracker.set_listeners(HERE, listeners);
     }
 
     fn see(&mut self, connection: &Connection) {
         let now = self.now;
-        connection.with(|record| self.tracker.see(HERE, record, &Found::default(), now));
+        connection.with(|record| self.tracker.update(HERE, record, &Attribution::default(), now));
     }
 
     fn end(&mut self) {
-        self.tracker.end(HERE, true);
+        self.tracker.end_dump(HERE, true);
     }
 
     /// A dump in which nothing else happens, and the end of its cycle.
@@ -477,7 +478,7 @@ impl Model {
                 self.seen.insert(connection.cookie, *connection);
             }
         }
-        self.tracked.tracker.end(HERE, !dump.fails);
+        self.tracked.tracker.end_dump(HERE, !dump.fails);
         // The source takes all events that have come before it sweeps. After a loss nothing is waited for.
         let late = if self.lost { 0 } else { dump.late.min(self.events.len()) };
         for _ in late..self.events.len() {
@@ -497,9 +498,9 @@ impl Model {
 
     fn resolve(&mut self, mask: u64) {
         let name: Arc<str> = "one".into();
-        let found = || Found { process: Some(Arc::clone(&name)), ..Found::default() };
+        let found = || Attribution { process: Some(Arc::clone(&name)), ..Attribution::default() };
         let now = self.tracked.now;
-        self.tracked.tracker.resolve(|cookie| (mask >> (cookie % 64) & 1 == 1).then(found), now);
+        self.tracked.tracker.attribute(|cookie| (mask >> (cookie % 64) & 1 == 1).then(found), now);
     }
 
     /// Ends everything, and compares.
@@ -580,19 +581,19 @@ proptest! {
 fn a_socket_whose_control_group_is_still_looked_for_waits_for_it() {
     let mut tracked = Tracked::started(&[GroupBy::Cgroup], 100);
     let mut connection = Connection::new(1, 50_000, 80);
-    let mut look = |sent: u64, found: &Found| {
+    let mut look = |sent: u64, found: &Attribution| {
         connection.now.sent = sent;
         tracked.begin();
         let now = tracked.now;
-        connection.with(|record| tracked.tracker.see(HERE, record, found, now));
+        connection.with(|record| tracked.tracker.update(HERE, record, found, now));
         tracked.end();
-        tracked.tracker.resolve(|_| Some(Found::default()), now);
+        tracked.tracker.attribute(|_| Some(Attribution::default()), now);
         tracked.tracker.sweep(now);
         (tracked.sum(), tracked.group(Label::Cgroup, "/a"))
     };
-    let (sum, _) = look(10, &Found { waits: true, ..Found::default() });
+    let (sum, _) = look(10, &Attribution { cgroup_pending: true, ..Attribution::default() });
     assert_eq!(sum, Counted::default());
-    let (sum, group) = look(20, &Found { cgroup: Some("/a".into()), ..Found::default() });
+    let (sum, group) = look(20, &Attribution { cgroup: Some("/a".into()), ..Attribution::default() });
     assert_eq!((sum.of(Event::Opened), sum.sent), (1, 20));
     assert_eq!(group, Some(sum));
 }
@@ -744,9 +745,9 @@ fn a_socket_waits_for_its_process_and_is_counted_from_where_it_was_first_seen() 
     assert_eq!(tracked.tracker.groups.iter().count(), 0);
     young.now.sent = 7;
     tracked.dump(&[old, young]);
-    let found = |name: &str| Some(Found { process: Some(name.into()), ..Found::default() });
+    let found = |name: &str| Some(Attribution { process: Some(name.into()), ..Attribution::default() });
     let now = tracked.now;
-    tracked.tracker.resolve(|cookie| if cookie == 1 { found("old") } else { None }, now);
+    tracked.tracker.attribute(|cookie| if cookie == 1 { found("old") } else { None }, now);
     let counted = tracked.group(Label::ProcessName, "old").unwrap();
     assert_eq!((counted.open, counted.of(Event::Opened), counted.sent), (1, 0, 40));
     // The other ends before anyone has looked for its process.
@@ -755,6 +756,6 @@ fn a_socket_waits_for_its_process_and_is_counted_from_where_it_was_first_seen() 
     let counted = tracked.group(Label::ProcessName, UNKNOWN).unwrap();
     assert_eq!((counted.open, counted.of(Event::Opened), counted.of(Event::Closed)), (0, 1, 1));
     assert_eq!(counted.sent, 9);
-    tracked.tracker.resolve(|_| found("late"), now);
+    tracked.tracker.attribute(|_| found("late"), now);
     assert!(tracked.group(Label::ProcessName, "late").is_none());
 }

@@ -3,10 +3,10 @@
 //! What is different on purpose: the histogram is one (its buckets are cumulative, its sum is a sum, and it never falls),
 //! IPv6 is there, a flow is there once, and a flow that is gone is gone.
 
+use super::delta::ConnectionDelta;
 use super::diag::Record;
 use super::owners::{Owner, Owners};
 use super::select::{Addresses, Flow, Process, Selection};
-use super::track::Since;
 use crate::config::classic::{Classic as Settings, Family, FlowLabel};
 use crate::metric::distribution::Distribution;
 use crate::metric::label::Label;
@@ -111,7 +111,7 @@ impl Classic {
     }
 
     /// Takes a connection, if it may be shown; whether its processes are to be found.
-    pub fn take(&mut self, record: &Record<'_>, since: Option<Since>) -> bool {
+    pub fn take(&mut self, record: &Record<'_>, delta: Option<ConnectionDelta>) -> bool {
         let Some(tcp) = record.tcp else { return false };
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.selection.may_select(record.peer, &addresses) {
@@ -129,7 +129,7 @@ impl Classic {
             cwnd: tcp.snd_cwnd(),
             delivery_rate: tcp.delivery_rate(),
             segments: (tcp.data_segs_in().unwrap_or_default(), tcp.data_segs_out().unwrap_or_default()),
-            progress: since.is_some_and(|since| since.progress),
+            progress: delta.is_some_and(|delta| delta.progress()),
         });
         self.needs_processes()
     }

@@ -5,17 +5,19 @@
 //! out; what is over goes to `~other` and is counted. A group in which nothing is left ends after a while, and with it
 //! its series; its values make room for others.
 
-use super::diag::Family;
-use super::listen::Direction;
+use super::attributes::Attributes;
+use super::delta::Delta;
 use super::peers::Peers;
 use super::total::Totals;
 use crate::config::sockets::GroupBy;
 use crate::metric::{Label, Labels, label};
 use crate::timeouts;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use values::{ABSENT, IS_OTHER, IS_UNKNOWN, Values};
+
+mod values;
 
 /// What is over a limit.
 pub const OTHER: &str = "~other";
@@ -35,114 +37,11 @@ const KEYS: [(GroupBy, Label, Option<label::Key>, usize); 8] = [
     (GroupBy::Family, Label::Family, None, 1),
 ];
 
-/// Codes that no value has.
-const ABSENT: u32 = u32::MAX;
-const IS_UNKNOWN: u32 = u32::MAX - 1;
-const IS_OTHER: u32 = u32::MAX - 2;
-
 /// The group of a key: the network namespace, and a code for the value of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Code {
     namespace: u32,
     values: [u32; KEYS.len()],
-}
-
-/// What is known of a socket that groups are made of.
-#[derive(Debug, Clone)]
-pub struct Traits {
-    /// Number of its network namespace.
-    pub namespace: u32,
-    /// Who opened it; of sockets that nobody opens, `None`.
-    pub direction: Option<Direction>,
-    /// Port of the end that was connected to; `None` where it is not known any more.
-    pub port: Option<u16>,
-    /// Address of the peer; `None` where there is none.
-    pub peer: Option<IpAddr>,
-    /// Family of its addresses.
-    pub family: Family,
-    /// Owner; `None` where it is not known.
-    pub uid: Option<u32>,
-    /// Path of its control group; `None` where it is not known.
-    pub cgroup: Option<Arc<str>>,
-    /// Name of its process; `None` where it is not known.
-    pub process: Option<Arc<str>>,
-}
-
-/// The values of one key that groups have at present.
-#[derive(Debug, Default)]
-struct Values {
-    /// How many there may be.
-    limit: usize,
-    codes: HashMap<Arc<str>, u32>,
-    /// Text of a code, and how many groups have it.
-    used: HashMap<u32, (Arc<str>, u32)>,
-    next: u32,
-}
-
-impl Values {
-    /// The code of a text; a new one if there is room for it.
-    fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
-        // A process can call itself anything.
-        match &**text {
-            OTHER => return None,
-            UNKNOWN => return Some(IS_UNKNOWN),
-            _ => {}
-        }
-        if let Some(code) = self.codes.get(text) {
-            return Some(*code);
-        }
-        if self.used.len() >= self.limit {
-            return None;
-        }
-        let code = self.next;
-        // After four billion containers a code comes again; that of one that is still in use is passed over.
-        self.next = (code + 1) % IS_OTHER;
-        if self.used.contains_key(&code) {
-            return None;
-        }
-        self.codes.insert(Arc::clone(text), code);
-        self.used.insert(code, (Arc::clone(text), 0));
-        Some(code)
-    }
-
-    /// The code of a number is the number.
-    fn of_number(&mut self, number: u32) -> Option<u32> {
-        if self.used.contains_key(&number) {
-            return Some(number);
-        }
-        if self.used.len() >= self.limit {
-            return None;
-        }
-        self.used.insert(number, (number.to_string().into(), 0));
-        Some(number)
-    }
-
-    fn text(&self, code: u32) -> Option<Arc<str>> {
-        match code {
-            ABSENT => None,
-            IS_UNKNOWN => Some(UNKNOWN.into()),
-            IS_OTHER => Some(OTHER.into()),
-            code => self.used.get(&code).map(|(text, _)| Arc::clone(text)),
-        }
-    }
-
-    fn take(&mut self, code: u32) {
-        if let Some((_, groups)) = self.used.get_mut(&code) {
-            *groups += 1;
-        }
-    }
-
-    /// Forgets a value that no group has any more.
-    fn release(&mut self, code: u32) {
-        if let Some((text, used)) = self.used.get_mut(&code) {
-            *used = used.saturating_sub(1);
-            if *used == 0 {
-                let text = Arc::clone(text);
-                self.codes.remove(&text);
-                self.used.remove(&code);
-            }
-        }
-    }
 }
 
 /// A group.
@@ -177,8 +76,7 @@ pub struct Groups {
 impl Groups {
     /// No groups yet; at most `limit`, and one for the rest.
     pub fn new(by: &[GroupBy], limit: usize, peers: Peers) -> Self {
-        let values =
-            KEYS.map(|(_, _, _, share)| Values { limit: (limit / share).max(1), ..Values::default() });
+        let values = KEYS.map(|(_, _, _, share)| Values::new((limit / share).max(1)));
         Self {
             by: KEYS.map(|(key, ..)| by.contains(&key)),
             limit,
@@ -197,9 +95,33 @@ impl Groups {
         self.namespaces.insert(namespace, label);
     }
 
-    /// The number of the group that a socket belongs to.
-    pub fn of(&mut self, traits: &Traits, now: Instant) -> u32 {
-        let mut code = Code { namespace: traits.namespace, values: [ABSENT; KEYS.len()] };
+    /// Puts a socket into its group; the number of the group.
+    pub fn join(&mut self, attributes: &Attributes, now: Instant) -> u32 {
+        let code = self.code(attributes);
+        let number = self.numbered(code, now);
+        if let Some(group) = self.at(number, now) {
+            group.sockets += 1;
+        }
+        number
+    }
+
+    /// Takes a socket out of its group.
+    pub fn leave(&mut self, number: u32, now: Instant) {
+        if let Some(group) = self.at(number, now) {
+            group.sockets = group.sockets.saturating_sub(1);
+        }
+    }
+
+    /// Adds to a group what a socket did.
+    pub fn add(&mut self, number: u32, delta: &Delta, now: Instant) {
+        if let Some(group) = self.at(number, now) {
+            group.totals.add(delta);
+        }
+    }
+
+    /// The values of a socket; one that is over its limit is `~other`, and counted as left out.
+    fn code(&mut self, attributes: &Attributes) -> Code {
+        let mut code = Code { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
         for (place, (key, _, counted, _)) in KEYS.iter().enumerate() {
             let (Some(true), Some(value), Some(values)) =
                 (self.by.get(place), code.values.get_mut(place), self.values.get_mut(place))
@@ -208,38 +130,38 @@ impl Groups {
             };
             let number = |number: u32| if number < IS_OTHER { Some(number) } else { None };
             let found = match key {
-                GroupBy::Direction => match traits.direction {
+                GroupBy::Direction => match attributes.direction {
                     None => continue,
                     Some(direction) => values.of_text(&direction.word().into()),
                 },
-                GroupBy::PeerGroup => match traits.peer {
+                GroupBy::PeerGroup => match attributes.peer {
                     None => continue,
                     Some(peer) => {
                         let name = self.peers.name(self.peers.group(peer));
                         values.of_text(&name)
                     }
                 },
-                GroupBy::Family => values.of_text(&traits.family.word().into()),
-                GroupBy::ServicePort => match traits.port {
+                GroupBy::Family => values.of_text(&attributes.family.word().into()),
+                GroupBy::ServicePort => match attributes.port {
                     None => Some(IS_UNKNOWN),
                     Some(port) => values.of_number(u32::from(port)),
                 },
-                GroupBy::Uid => match traits.uid.and_then(number) {
+                GroupBy::Uid => match attributes.uid.and_then(number) {
                     None => Some(IS_UNKNOWN),
                     Some(uid) => values.of_number(uid),
                 },
-                GroupBy::Cgroup => match &traits.cgroup {
+                GroupBy::Cgroup => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
                     Some(path) => values.of_text(path),
                 },
-                GroupBy::Container => match &traits.cgroup {
+                GroupBy::Container => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
                     Some(path) => match crate::host::cgroup::container(path) {
                         None => continue, // not in a container
                         Some(id) => values.of_text(&id.into()),
                     },
                 },
-                GroupBy::Process => match &traits.process {
+                GroupBy::Process => match &attributes.process {
                     None => Some(IS_UNKNOWN),
                     Some(name) => values.of_text(name),
                 },
@@ -249,7 +171,7 @@ impl Groups {
                 *self.left_out.entry(*key).or_default() += 1;
             }
         }
-        self.numbered(code, now)
+        code
     }
 
     fn numbered(&mut self, code: Code, now: Instant) -> u32 {
@@ -261,7 +183,7 @@ impl Groups {
         let namespace = if self.namespaces.is_empty() { code.namespace } else { u32::MAX };
         let rest = Code { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
         if code == rest {
-            return self.add(rest, now);
+            return self.make(rest, now);
         }
         let groups = self.all.len() - usize::from(self.numbers.contains_key(&rest));
         // Its values are held before others make room, which might have been the last to have them.
@@ -271,13 +193,13 @@ impl Groups {
             *self.left_out.entry(label::Key::Group).or_default() += 1;
             return match self.numbers.get(&rest) {
                 Some(number) => *number,
-                None => self.add(rest, now),
+                None => self.make(rest, now),
             };
         }
-        self.add(code, now)
+        self.make(code, now)
     }
 
-    fn add(&mut self, code: Code, now: Instant) -> u32 {
+    fn make(&mut self, code: Code, now: Instant) -> u32 {
         let values = self.values.iter().zip(code.values).zip(KEYS);
         let mut labels: Vec<(Label, Arc<str>)> =
             values.filter_map(|((values, code), (_, label, ..))| Some((label, values.text(code)?))).collect();
@@ -326,7 +248,7 @@ impl Groups {
     }
 
     /// A group, to count in.
-    pub fn at(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
+    fn at(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
         let group = self.all.get_mut(&number)?;
         group.touched = now;
         group.observed = false;
@@ -373,9 +295,11 @@ impl Groups {
         self.all.values()
     }
 
-    /// Every group, to change.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
-        self.all.values_mut()
+    /// Begins a cycle: the accept queues of listening sockets are added up anew.
+    pub fn begin_cycle(&mut self) {
+        for group in self.all.values_mut() {
+            group.totals.begin_cycle();
+        }
     }
 
     /// Counts a socket that is left out for want of room.

@@ -1,32 +1,8 @@
-//! Who listens, and so which end opened a connection.
-//!
-//! A connection whose local end is one that somebody listens on was opened by the peer. Where that cannot be told (the
-//! listener is gone, or came after the last look), the kernel's count of acknowledged bytes gives it away: it has one
-//! more for the SYN of the end that sent one (`tcp_rcv_synsent_state_process` in `net/ipv4/tcp_input.c`), and one more
-//! for the FIN.
+//! Who listens (pure).
 
 use super::diag::{Family, Record};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-
-/// Which end opened a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// The peer: this end serves.
-    Incoming,
-    /// This end.
-    Outgoing,
-}
-
-impl Direction {
-    /// The value of the attribute `direction`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Incoming => "incoming",
-            Self::Outgoing => "outgoing",
-        }
-    }
-}
 
 /// The addresses that are listened on in one network namespace.
 #[derive(Debug, Default)]
@@ -86,40 +62,5 @@ impl Listeners {
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Who opened a connection.
-    pub fn direction(&self, record: &Record<'_>) -> Direction {
-        if self.has(record.family, record.local) {
-            return Direction::Incoming;
-        }
-        match opened_here(record) {
-            Some(false) => Direction::Incoming,
-            Some(true) | None => Direction::Outgoing,
-        }
-    }
-}
-
-/// Whether a connection was opened from this end, by the kernel's count of bytes; `None` where that does not tell.
-fn opened_here(record: &Record<'_>) -> Option<bool> {
-    if record.peer.port() == 0 {
-        return None; // it was refused, or reset from here, and has lost its counters
-    }
-    let tcp = record.tcp?;
-    let payload = tcp.payload_sent()?;
-    let ended = record.state == super::diag::State::Close;
-    if !ended && (record.state != super::diag::State::Established || tcp.unacked()? > 0) {
-        return None;
-    }
-    if ended && tcp.min_rtt().is_none() {
-        return None; // it was never made
-    }
-    match (ended, tcp.bytes_acked()?.checked_sub(payload)?) {
-        // Neither a SYN nor a FIN.
-        (_, 0) => Some(false),
-        // The FIN of who was connected to, or the SYN of who was reset by the peer. Services have the lower port.
-        (true, 1) => Some(record.local.port() > record.peer.port()),
-        (false, 1) | (true, 2) => Some(true),
-        _ => None,
     }
 }

@@ -1,232 +1,249 @@
-//! One socket: what is remembered of it, what a look at it found, and how the difference is counted.
+//! One socket: what is remembered of it between two reads, and what it did since (pure).
 
+use super::delta::{Activity, ConnectionDelta, Delta};
 use super::diag::{Memory, Record, State};
-use super::group::{Groups, Traits};
-use super::listen::{Direction, Listeners};
-use super::total::{Counters, Sample, Totals, grown};
-use super::track::{Found, Since};
+use super::direction::Direction;
+use super::sample::{Counters, Sample};
 use crate::metric::label::Event;
-use std::time::Instant;
 
-/// A socket whose group is not known yet.
-pub(super) const NO_GROUP: u32 = u32::MAX;
+/// The group of a socket that has none yet.
+pub const NO_GROUP: u32 = u32::MAX;
 
 /// What is remembered of a socket: 88 bytes.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a byte of what there are many of, and independent")]
-pub(super) struct Remembered {
-    pub(super) before: Before,
-    pub(super) group: u32,
-    pub(super) namespace: u32,
+pub struct KnownSocket {
+    baseline: Baseline,
+    /// Number of its group, or [`NO_GROUP`].
+    pub group: u32,
+    /// Number of its network namespace.
+    pub namespace: u32,
     /// The last dump of its namespace that had it.
-    pub(super) dump: u32,
-    pub(super) established: bool,
-    pub(super) selected: bool,
-    /// The peer opened it, as far as could be told when it came: at its end less can be.
-    pub(super) incoming: bool,
-    /// It has ended and was counted so; its event is still to come, for its process has not closed it.
-    pub(super) gone: bool,
+    pub dump: u32,
+    /// Whether it was seen as an established connection and is counted as open.
+    pub established: bool,
+    /// Whether whoever shows single flows has selected it.
+    pub selected: bool,
+    /// Whether it has ended and was counted so. Its destroy event is still to come, for its process has not closed it.
+    pub ended: bool,
+    /// Which end opened the connection, as it was told first: at its end less can be told.
+    pub direction: Option<Direction>,
 }
 
-/// What a socket had counted when it was last looked at.
+/// What a socket had counted at the last read: the next difference begins here.
 #[derive(Debug)]
-pub(super) enum Before {
+enum Baseline {
     Connection(Counters),
-    /// A socket that listens, or one of UDP: what it had dropped.
+    /// What a listening socket, or one of UDP, had dropped.
     Drops(u32),
 }
 
-/// What a look at a socket found.
+/// What a dump says of a socket.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Look {
+pub enum Observation {
+    /// A TCP connection.
     Connection(Sample),
-    Listener { usage: u64, limit: u64, drops: Option<u32> },
-    Datagrams { drops: u32 },
+    /// A TCP socket that listens.
+    Listener {
+        /// Connections that wait to be accepted.
+        usage: u64,
+        /// How many may wait.
+        limit: u64,
+        /// Attempts dropped so far; wraps. `None` where the kernel does not say.
+        drops: Option<u32>,
+    },
+    /// A UDP socket.
+    Datagrams {
+        /// Datagrams dropped so far; wraps.
+        drops: u32,
+    },
 }
 
-/// What there is to count of a socket.
-pub(super) fn look(record: &Record<'_>) -> Option<Look> {
-    let drops = record.memory.and_then(Memory::drops);
-    match record.state {
-        State::Listen => Some(Look::Listener {
-            usage: record.receive_queue.into(),
-            limit: record.write_queue.into(),
-            drops,
-        }),
-        // Not sockets yet, or not any more: they are counted by state.
-        State::TimeWait | State::SynRecv | State::NewSynRecv | State::BoundInactive => None,
-        _ => match (record.tcp, drops) {
-            (Some(tcp), _) => Some(Look::Connection(Sample::of(tcp))),
-            (None, Some(drops)) => Some(Look::Datagrams { drops }),
-            (None, None) => None,
-        },
+impl Observation {
+    /// What there is to count of a record; `None` where nothing is: what is no socket yet or not any more is counted by
+    /// state alone.
+    pub fn of(record: &Record<'_>) -> Option<Self> {
+        let drops = record.memory.and_then(Memory::drops);
+        match record.state {
+            State::Listen => Some(Self::Listener {
+                usage: record.receive_queue.into(),
+                limit: record.write_queue.into(),
+                drops,
+            }),
+            State::TimeWait | State::SynRecv | State::NewSynRecv | State::BoundInactive => None,
+            _ => match (record.tcp, drops) {
+                (Some(tcp), _) => Some(Self::Connection(Sample::of(tcp))),
+                (None, Some(drops)) => Some(Self::Datagrams { drops }),
+                (None, None) => None,
+            },
+        }
+    }
+
+    /// Whether it is a connection, established or not.
+    pub fn is_connection(&self) -> bool {
+        matches!(self, Self::Connection(_))
+    }
+
+    /// Whether it is an established connection.
+    pub fn established(&self) -> bool {
+        matches!(self, Self::Connection(sample) if sample.established)
     }
 }
 
-/// What a socket is counted from: where it stands, if it was there before us, and nothing otherwise.
-pub(super) fn before(look: &Look, old: bool) -> Before {
-    match look {
-        Look::Connection(sample) if old => Before::Connection(sample.counters),
-        Look::Connection(_) => Before::Connection(Counters::default()),
-        Look::Listener { drops: Some(drops), .. } | Look::Datagrams { drops } if old => Before::Drops(*drops),
-        Look::Listener { .. } | Look::Datagrams { .. } => Before::Drops(0),
-    }
-}
-
-pub(super) fn traits(namespace: u32, record: &Record<'_>, listeners: &Listeners, owner: &Found) -> Traits {
-    let mut traits = Traits {
-        namespace,
-        direction: None,
-        port: Some(record.local.port()),
-        peer: None,
-        family: record.family,
-        uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
-        cgroup: owner.cgroup.clone(),
-        process: owner.process.clone(),
-    };
-    if record.state == State::Listen {
-        traits.direction = Some(Direction::Incoming);
-    } else if !record.peer.ip().is_unspecified() {
-        traits.peer = Some(record.peer.ip());
-        if record.tcp.is_some() {
-            let direction = listeners.direction(record);
-            traits.direction = Some(direction);
-            if direction == Direction::Outgoing {
-                // The kernel has forgotten the port of what was refused or reset from here.
-                traits.port = Some(record.peer.port()).filter(|port| *port != 0);
+impl KnownSocket {
+    /// A socket that a dump has for the first time. One that was there before the agent is counted from where it stands,
+    /// others from nothing.
+    pub fn new(namespace: u32, dump: u32, observation: &Observation, preexisting: bool) -> Self {
+        let baseline = match observation {
+            Observation::Connection(sample) if preexisting => Baseline::Connection(sample.counters),
+            Observation::Connection(_) => Baseline::Connection(Counters::default()),
+            Observation::Listener { drops: Some(drops), .. } | Observation::Datagrams { drops }
+                if preexisting =>
+            {
+                Baseline::Drops(*drops)
             }
+            Observation::Listener { .. } | Observation::Datagrams { .. } => Baseline::Drops(0),
+        };
+        Self { baseline, dump, ..Self::unseen(namespace) }
+    }
+
+    /// A connection that no dump had.
+    pub fn unseen(namespace: u32) -> Self {
+        Self {
+            baseline: Baseline::Connection(Counters::default()),
+            group: NO_GROUP,
+            namespace,
+            dump: 0,
+            established: false,
+            selected: false,
+            ended: false,
+            direction: None,
+        }
+    }
+
+    /// Whether it was a TCP connection at the last read.
+    pub fn is_connection(&self) -> bool {
+        matches!(self.baseline, Baseline::Connection(_))
+    }
+
+    /// It was an established connection before the agent: it is open, and nothing that happened is counted.
+    pub fn already_open(&mut self) -> Delta {
+        self.established = true;
+        Delta { open: 1, ..Delta::default() }
+    }
+
+    /// What it did since the last read; this read is the baseline of the next.
+    pub fn update(&mut self, observation: &Observation) -> Delta {
+        let mut delta = Delta::default();
+        match observation {
+            Observation::Connection(sample) => {
+                self.note_reconnected(sample, &mut delta);
+                self.notice_established(sample, &mut delta);
+            }
+            // It is a socket of another kind now.
+            _ if self.is_connection() && self.established => {
+                self.established = false;
+                delta.ended(Event::Closed);
+            }
+            _ => {}
+        }
+        match (observation, &mut self.baseline) {
+            (Observation::Connection(sample), Baseline::Connection(before)) => {
+                delta.activity = Activity::Connection(connection(before, sample, false));
+                *before = sample.counters;
+            }
+            (Observation::Listener { usage, limit, drops }, Baseline::Drops(before)) => {
+                let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(*before)));
+                *before = drops.unwrap_or(*before);
+                delta.activity = Activity::Listener { usage: *usage, limit: *limit, dropped };
+            }
+            (Observation::Datagrams { drops }, Baseline::Drops(before)) => {
+                delta.activity = Activity::Datagrams { dropped: u64::from(drops.wrapping_sub(*before)) };
+                *before = *drops;
+            }
+            // A socket that was connected and listens now is the same socket, and counts as what it is.
+            (Observation::Listener { drops, .. }, Baseline::Connection(_)) => {
+                self.baseline = Baseline::Drops(drops.unwrap_or_default());
+            }
+            (Observation::Datagrams { drops }, Baseline::Connection(_)) => {
+                self.baseline = Baseline::Drops(*drops);
+            }
+            (Observation::Connection(sample), Baseline::Drops(_)) => {
+                self.baseline = Baseline::Connection(sample.counters);
+            }
+        }
+        delta
+    }
+
+    /// What a connection did since the last read, of its last numbers.
+    pub fn last_update(&mut self, sample: &Sample) -> Delta {
+        let mut delta = Delta::default();
+        self.note_reconnected(sample, &mut delta);
+        if let Baseline::Connection(before) = &self.baseline {
+            delta.activity = Activity::Connection(connection(before, sample, sample.established));
+        }
+        delta
+    }
+
+    /// That the connection was established, where the last numbers are the first to say so.
+    pub fn note_established(&mut self, sample: &Sample) -> Delta {
+        let mut delta = Delta::default();
+        self.notice_established(sample, &mut delta);
+        delta
+    }
+
+    fn notice_established(&mut self, sample: &Sample, delta: &mut Delta) {
+        if sample.established && !self.established {
+            self.established = true;
+            delta.opened();
+        }
+    }
+
+    /// A socket that was connected before and is connected again (`connect` after it failed, or after `AF_UNSPEC`) counts
+    /// from nothing: what falls is of another connection.
+    fn note_reconnected(&mut self, sample: &Sample, delta: &mut Delta) {
+        let Baseline::Connection(before) = &mut self.baseline else { return };
+        let now = &sample.counters;
+        let never_established = !sample.established && !self.established;
+        let fell = now.acked < before.acked
+            || now.received < before.received
+            || (never_established && now.segs_out < before.segs_out);
+        if !fell {
+            return;
+        }
+        *before = Counters::default();
+        if self.established {
+            self.established = false;
+            // How it ended is not known any more; most end in order.
+            delta.ended(Event::Closed);
         } else {
-            traits.port = Some(record.peer.port());
+            delta.note(Event::Failed);
         }
     }
-    traits
-}
 
-/// Whether a look found a connection that was made.
-pub(super) fn established(look: &Look) -> bool {
-    matches!(look, Look::Connection(sample) if sample.established)
-}
-
-/// Puts a socket into its group; `open` says that it was a connection before it was looked at.
-pub(super) fn enter(groups: &mut Groups, known: &mut Remembered, traits: &Traits, open: bool, now: Instant) {
-    known.group = groups.of(traits, now);
-    known.established = open;
-    if let Some(group) = groups.at(known.group, now) {
-        group.sockets += 1;
-        group.totals.open += u64::from(open);
-    }
-}
-
-/// Counts what a socket did since it was last looked at.
-pub(super) fn count(groups: &mut Groups, known: &mut Remembered, look: &Look, now: Instant) -> Option<Since> {
-    let group = groups.at(known.group, now)?;
-    if let Look::Connection(sample) = look {
-        begin_anew(&mut group.totals, known, sample);
-    } else if let Before::Connection(_) = known.before
-        && known.established
-    {
-        // It is a socket of another kind now.
-        known.established = false;
-        group.totals.open = group.totals.open.saturating_sub(1);
-        group.totals.note(Event::Closed);
-    }
-    match (look, &mut known.before) {
-        (Look::Connection(sample), Before::Connection(before)) => {
-            begin(&mut group.totals, &mut known.established, sample);
-            let progress = group.totals.count(before, sample, false);
-            let retransmits = grown(before.retransmits, sample.counters.retransmits);
-            *before = sample.counters;
-            Some(Since { retransmits, progress })
-        }
-        (Look::Listener { usage, limit, drops }, Before::Drops(before)) => {
-            let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(*before)));
-            *before = drops.unwrap_or(*before);
-            group.totals.listen(*usage, *limit, dropped);
-            None
-        }
-        (Look::Datagrams { drops }, Before::Drops(before)) => {
-            group.totals.drop(u64::from(drops.wrapping_sub(*before)));
-            *before = *drops;
-            None
-        }
-        // A socket that was connected and listens now is the same socket, and counts as what it is.
-        (Look::Listener { drops, .. }, Before::Connection(_)) => {
-            known.before = Before::Drops(drops.unwrap_or_default());
-            None
-        }
-        (Look::Datagrams { drops }, Before::Connection(_)) => {
-            known.before = Before::Drops(*drops);
-            None
-        }
-        (Look::Connection(sample), Before::Drops(_)) => {
-            known.before = Before::Connection(sample.counters);
-            None
-        }
-    }
-}
-
-/// Notes that a connection was made, when that is seen first.
-pub(super) fn begin(totals: &mut Totals, established: &mut bool, sample: &Sample) {
-    if sample.established && !*established {
-        *established = true;
-        totals.note(Event::Opened);
-        totals.open += 1;
-    }
-}
-
-/// A socket that was connected before and is connected anew (`connect` again after it failed, or after `AF_UNSPEC`) counts
-/// from nothing: what falls is of another connection.
-fn begin_anew(totals: &mut Totals, known: &mut Remembered, sample: &Sample) {
-    let Before::Connection(before) = &mut known.before else { return };
-    let now = &sample.counters;
-    let never_made = !sample.established && !known.established;
-    let fell = now.acked < before.acked
-        || now.received < before.received
-        || (never_made && now.segs_out < before.segs_out);
-    if !fell {
-        return;
-    }
-    *before = Counters::default();
-    if known.established {
-        known.established = false;
-        totals.open = totals.open.saturating_sub(1);
-        // How it ended is not known any more; most end in order.
-        totals.note(Event::Closed);
-    } else {
-        totals.note(Event::Failed);
-    }
-}
-
-/// Counts the last numbers of a connection.
-pub(super) fn finish(groups: &mut Groups, known: &mut Remembered, sample: &Sample, now: Instant) {
-    let Some(group) = groups.at(known.group, now) else { return };
-    begin_anew(&mut group.totals, known, sample);
-    if let Before::Connection(before) = &known.before {
-        let _last_of_its_kind = group.totals.count(before, sample, sample.established);
-    }
-}
-
-/// Takes a socket out of its group.
-pub(super) fn leave(groups: &mut Groups, known: &Remembered, now: Instant, event: Option<Event>) {
-    if let Some(group) = groups.at(known.group, now) {
-        group.sockets = group.sockets.saturating_sub(1);
-        if let Before::Connection(_) = known.before {
-            if known.established {
-                group.totals.open = group.totals.open.saturating_sub(1);
+    /// Its end, by this event where it was a connection; `None` where it only leaves its group.
+    pub fn end(&self, event: Option<Event>) -> Delta {
+        let mut delta = Delta::default();
+        if self.is_connection() {
+            if self.established {
+                delta.open = -1;
             }
             if let Some(event) = event {
-                group.totals.note(event);
+                delta.note(event);
             }
         }
+        delta
+    }
+
+    /// Its end, where nobody said how: most end in order, and what was never established has failed.
+    pub fn vanish(&self) -> Delta {
+        self.end(Some(if self.established { Event::Closed } else { Event::Failed }))
     }
 }
 
-/// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so.
-pub(super) fn in_order(record: &Record<'_>, incoming: bool) -> bool {
-    let Some(tcp) = record.tcp else { return true };
-    match tcp.payload_sent().zip(tcp.bytes_acked()) {
-        None => true,
-        // The end that opened it has one more for its SYN.
-        Some((payload, acked)) => acked.saturating_sub(payload) > u64::from(!incoming),
-    }
+/// What a connection did since `before`. Its measurements count where data was acknowledged, and at its end.
+fn connection(before: &Counters, now: &Sample, ended: bool) -> ConnectionDelta {
+    let grown = now.counters.since(before);
+    let measured = (grown.acked > 0 || ended).then_some(now.measurements);
+    ConnectionDelta { grown, present: now.present, measured }
 }

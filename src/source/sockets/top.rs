@@ -1,8 +1,8 @@
 //! The worst flows of a cycle, each with its addresses. Never more than were asked for.
 
+use super::delta::ConnectionDelta;
 use super::diag::Record;
 use super::tcp_info::TcpInfo;
-use super::track::Since;
 use crate::config::sockets::{Top as Settings, TopBy};
 use crate::metric::label::Label;
 use crate::metric::table as metrics;
@@ -41,9 +41,14 @@ impl Top {
     }
 
     /// Takes a connection, if it is one of the worst. One without retransmits, a round trip or a queue is not.
-    pub fn take(&mut self, namespace: Option<&Arc<str>>, record: &Record<'_>, since: Option<Since>) {
+    pub fn take(
+        &mut self,
+        namespace: Option<&Arc<str>>,
+        record: &Record<'_>,
+        delta: Option<ConnectionDelta>,
+    ) {
         let rtt = record.tcp.and_then(TcpInfo::rtt);
-        let retransmits = since.map_or(0, |since| since.retransmits).into();
+        let retransmits = delta.map_or(0, |delta| delta.grown.retransmits).into();
         let queue = u64::from(record.receive_queue) + u64::from(record.write_queue);
         let score = match self.settings.by {
             TopBy::Retransmits => retransmits,

@@ -1,112 +1,13 @@
 //! What is counted of a group: sums of differences, and distributions. Monotonic however sockets come and go.
 
-use super::tcp_info::TcpInfo;
+use super::delta::{Activity, ConnectionDelta, Delta};
+use super::sample::{Measurements, Present};
 use crate::metric::distribution::Distribution;
 use crate::metric::label::{Event, Label, Limited};
 use crate::metric::table as metrics;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
 use std::sync::Arc;
-
-/// What `tcp_info` says of one connection at one moment, as far as it is counted. 0 where the kernel did not send it;
-/// [`Present`] says which.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sample {
-    /// What only grows.
-    pub counters: Counters,
-    /// Smoothed round trip, microseconds.
-    pub rtt: Option<u32>,
-    /// Least round trip, microseconds.
-    pub min_rtt: Option<u32>,
-    /// Congestion window, segments.
-    pub cwnd: Option<u32>,
-    /// Delivery rate, bytes a second.
-    pub delivery_rate: Option<u64>,
-    /// Whether the connection was ever made.
-    pub established: bool,
-    /// Which fields the kernel sends.
-    pub present: Present,
-}
-
-/// What only grows while a connection lasts. The 32-bit ones wrap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Payload sent, each byte once.
-    pub sent: u64,
-    /// Payload received; a FIN counts as one byte.
-    pub received: u64,
-    /// Bytes acknowledged; SYN and FIN count as one each.
-    pub acked: u64,
-    /// Microseconds with something to send.
-    pub busy: u64,
-    /// Microseconds held up by the receiver's window.
-    pub rwnd_limited: u64,
-    /// Microseconds held up by the send buffer.
-    pub sndbuf_limited: u64,
-    /// Segments sent.
-    pub segs_out: u32,
-    /// Segments received.
-    pub segs_in: u32,
-    /// Segments sent again.
-    pub retransmits: u32,
-}
-
-/// Which of the younger fields a kernel sends; what it does not is not reported, rather than reported as 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Present {
-    /// Bytes: Linux 4.1.
-    pub bytes: bool,
-    /// Segments: Linux 4.2.
-    pub segments: bool,
-    /// Times: Linux 4.10.
-    pub times: bool,
-}
-
-impl Present {
-    fn or(self, other: Self) -> Self {
-        Self {
-            bytes: self.bytes || other.bytes,
-            segments: self.segments || other.segments,
-            times: self.times || other.times,
-        }
-    }
-}
-
-impl Sample {
-    /// Takes from a `tcp_info` what is counted.
-    pub fn of(tcp: TcpInfo<'_>) -> Self {
-        let acked = tcp.bytes_acked();
-        let received = tcp.bytes_received();
-        let min_rtt = tcp.min_rtt();
-        Self {
-            counters: Counters {
-                sent: tcp.payload_sent().or(acked).unwrap_or_default(),
-                received: received.unwrap_or_default(),
-                acked: acked.unwrap_or_default(),
-                busy: tcp.busy_time().unwrap_or_default(),
-                rwnd_limited: tcp.rwnd_limited().unwrap_or_default(),
-                sndbuf_limited: tcp.sndbuf_limited().unwrap_or_default(),
-                segs_out: tcp.segs_out().unwrap_or_default(),
-                segs_in: tcp.segs_in().unwrap_or_default(),
-                retransmits: tcp.total_retrans().unwrap_or_default(),
-            },
-            rtt: tcp.rtt(),
-            min_rtt,
-            cwnd: tcp.snd_cwnd(),
-            delivery_rate: tcp.delivery_rate(),
-            // A connection that was reset from here has lost its counters and kept its least round trip.
-            established: min_rtt.is_some()
-                || acked.is_some_and(|bytes| bytes > 0)
-                || received.is_some_and(|bytes| bytes > 0)
-                || tcp.options().is_some_and(|options| options != 0),
-            present: Present {
-                bytes: acked.is_some(),
-                segments: tcp.segs_out().is_some(),
-                times: tcp.busy_time().is_some(),
-            },
-        }
-    }
-}
 
 /// The distributions of a group, made when the first value comes.
 #[derive(Debug, Clone)]
@@ -147,16 +48,9 @@ pub struct Totals {
     /// Connections that are open now.
     pub open: u64,
     /// Of the listening sockets of this cycle: how many wait, and how many may.
-    pub queue: Option<(u64, u64)>,
+    queue: Option<(u64, u64)>,
     overflow: Option<u64>,
     drops: Option<u64>,
-}
-
-/// By how much a counter of 32 bits has grown, wrapped or not. One that fell is that of a socket that was connected
-/// anew: what it had before is not known any more, and nothing is counted of it.
-pub fn grown(before: u32, now: u32) -> u32 {
-    let more = now.wrapping_sub(before);
-    if more <= u32::MAX / 2 { more } else { 0 }
 }
 
 /// Microseconds to seconds.
@@ -166,28 +60,40 @@ fn seconds(microseconds: u64) -> f64 {
 }
 
 impl Totals {
-    /// Counts what a connection did since `before`; whether it got data acknowledged.
-    pub fn count(&mut self, before: &Counters, now: &Sample, ended: bool) -> bool {
-        let counters = &now.counters;
-        self.has_connections = true;
-        self.present = self.present.or(now.present);
-        self.sent += counters.sent.saturating_sub(before.sent);
-        self.received += counters.received.saturating_sub(before.received);
-        self.busy += counters.busy.saturating_sub(before.busy);
-        self.rwnd_limited += counters.rwnd_limited.saturating_sub(before.rwnd_limited);
-        self.sndbuf_limited += counters.sndbuf_limited.saturating_sub(before.sndbuf_limited);
-        self.segs_out += u64::from(grown(before.segs_out, counters.segs_out));
-        self.segs_in += u64::from(grown(before.segs_in, counters.segs_in));
-        self.retransmits += u64::from(grown(before.retransmits, counters.retransmits));
-        let progress = counters.acked > before.acked;
-        if progress || ended {
-            self.record(now);
+    /// Adds what a socket did.
+    pub fn add(&mut self, delta: &Delta) {
+        self.open = self.open.saturating_add_signed(delta.open.into());
+        for (count, more) in self.events.iter_mut().zip(delta.events) {
+            *count += u64::from(more);
+            self.has_connections |= more > 0;
         }
-        progress
+        match &delta.activity {
+            Activity::None => {}
+            Activity::Connection(delta) => self.add_connection(delta),
+            Activity::Listener { usage, limit, dropped } => self.add_listener(*usage, *limit, *dropped),
+            Activity::Datagrams { dropped } => *self.drops.get_or_insert_default() += dropped,
+        }
+    }
+
+    fn add_connection(&mut self, delta: &ConnectionDelta) {
+        let grown = &delta.grown;
+        self.has_connections = true;
+        self.present = self.present.or(delta.present);
+        self.sent += grown.sent;
+        self.received += grown.received;
+        self.busy += grown.busy;
+        self.rwnd_limited += grown.rwnd_limited;
+        self.sndbuf_limited += grown.sndbuf_limited;
+        self.segs_out += u64::from(grown.segs_out);
+        self.segs_in += u64::from(grown.segs_in);
+        self.retransmits += u64::from(grown.retransmits);
+        if let Some(measured) = &delta.measured {
+            self.record(measured);
+        }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "rates stay far below 2^53 bytes a second")]
-    fn record(&mut self, now: &Sample) {
+    fn record(&mut self, now: &Measurements) {
         let distributions = self.distributions.get_or_insert_default();
         if let Some(rtt) = now.rtt {
             distributions.rtt.record(seconds(rtt.into()));
@@ -203,21 +109,7 @@ impl Totals {
         }
     }
 
-    /// Counts what became of a connection.
-    pub fn note(&mut self, event: Event) {
-        self.has_connections = true;
-        if let Some(count) = self.events.get_mut(event as usize) {
-            *count += 1;
-        }
-    }
-
-    /// How many connections this became of.
-    pub fn noted(&self, event: Event) -> u64 {
-        self.events.get(event as usize).copied().unwrap_or_default()
-    }
-
-    /// Counts a listening socket: how many wait, how many may, how many more it has dropped.
-    pub fn listen(&mut self, usage: u64, limit: u64, dropped: Option<u64>) {
+    fn add_listener(&mut self, usage: u64, limit: u64, dropped: Option<u64>) {
         let queue = self.queue.get_or_insert_default();
         queue.0 += usage;
         queue.1 += limit;
@@ -226,9 +118,14 @@ impl Totals {
         }
     }
 
-    /// Counts what a UDP socket has dropped.
-    pub fn drop(&mut self, dropped: u64) {
-        *self.drops.get_or_insert_default() += dropped;
+    /// Forgets the accept queues of the last cycle: they are added up anew in each.
+    pub fn begin_cycle(&mut self) {
+        self.queue = None;
+    }
+
+    /// How many connections this became of.
+    pub fn noted(&self, event: Event) -> u64 {
+        self.events.get(event as usize).copied().unwrap_or_default()
     }
 
     /// Observes all of it.

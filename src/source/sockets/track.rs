@@ -1,85 +1,39 @@
-//! What is remembered of each socket from one cycle to the next, so that only differences are counted.
+//! What is remembered of each socket from one cycle to the next, so that only differences are counted (pure).
 //!
 //! Sockets are known by their cookie, which no other socket has had since the machine was started. A dump says which
 //! there are; the destroy events say which have ended, with their last numbers. The two come over different sockets and
 //! in no order, so:
 //!
-//! - what ended while a dump is read is remembered until the dump is over, for the dump may still bring it;
+//! - what ended while a dump is read is remembered until the dump has ended, for the dump may still bring it;
 //! - what a dump no longer has ends when its event comes, and without one when the next dump does not have it either;
-//! - what is there in the first dump of a network namespace was there before us: it is counted from where it stands.
-//!   What comes later is counted from nothing.
+//! - what is there in the first dump of a network namespace was there before the agent: it is counted from where it
+//!   stands. What comes later is counted from nothing.
 
+use super::attributes::{Attributes, Attribution};
+use super::delta::ConnectionDelta;
 use super::diag::Record;
-use super::group::{Groups, Traits};
-use super::listen::{Direction, Listeners};
-use super::socket::{
-    Before, Look, NO_GROUP, Remembered, before, begin, count, enter, established, finish, in_order, leave,
-    look, traits,
-};
-use super::total::{Counters, Sample};
+use super::direction::{Direction, ended_in_order};
+use super::group::Groups;
+use super::listen::Listeners;
+use super::sample::Sample;
+use super::socket::{KnownSocket, NO_GROUP, Observation};
 use crate::metric::label::{Event, Key};
-use crate::timeouts;
+use namespace::NamespaceState;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::Instant;
 
-/// A socket that waits for its process to be found.
+mod namespace;
+
+/// A socket that has no group before its owner is found.
 #[derive(Debug)]
-struct Waiting {
-    traits: Traits,
-    look: Look,
-    /// It was there before us.
-    old: bool,
-    /// For the path of its control group.
-    cgroup: bool,
-}
-
-/// The owner of a socket that listens.
-#[derive(Debug, Clone)]
-struct Server {
-    uid: Option<u32>,
-    cgroup: Option<Arc<str>>,
-    process: Option<Arc<str>>,
-}
-
-/// A network namespace.
-#[derive(Debug, Default)]
-struct Namespace {
-    listeners: Listeners,
-    /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
-    servers: HashMap<u16, Server>,
-    /// Number of the latest dump, be it complete or not.
-    dump: u32,
-    /// Number of the latest that was complete, and of the one that was so before it; 0 for none.
-    complete: [u32; 2],
-    /// A dump is being read.
-    reading: bool,
-    /// Cookies that ended while it is.
-    ended: HashSet<u64>,
-    /// When a dump last had more than could be remembered: what is not remembered may have been there before.
-    overfull: Option<Instant>,
-    /// Events were lost since the last complete dump: what the next does not have has ended.
-    lost: bool,
-}
-
-/// What was found out about the owner of a socket.
-#[derive(Debug, Clone, Default)]
-pub struct Found {
-    /// Name of the process.
-    pub process: Option<Arc<str>>,
-    /// Path of the control group.
-    pub cgroup: Option<Arc<str>>,
-    /// The path is still looked for.
-    pub waits: bool,
-}
-
-/// What a connection did since it was last looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
-    /// Segments sent again.
-    pub retransmits: u32,
-    /// Whether it got data acknowledged.
-    pub progress: bool,
+struct PendingSocket {
+    attributes: Attributes,
+    /// The latest there is of it.
+    observation: Observation,
+    /// Whether it was there before the agent.
+    preexisting: bool,
+    /// Whether the path of its control group is still being looked up.
+    cgroup_pending: bool,
 }
 
 /// The sockets that are remembered, and the groups they are counted in.
@@ -87,29 +41,29 @@ pub struct Since {
 pub struct Tracker {
     /// The groups.
     pub groups: Groups,
-    sockets: HashMap<u64, Remembered>,
     /// By their cookies.
-    waiting: HashMap<u64, Waiting>,
-    namespaces: HashMap<u32, Namespace>,
+    sockets: HashMap<u64, KnownSocket>,
+    pending: HashMap<u64, PendingSocket>,
+    namespaces: HashMap<u32, NamespaceState>,
     limit: usize,
     /// Whether the kernel tells of closed sockets.
     events: bool,
-    /// Whether a socket waits for a look at processes before it has a group.
-    waits: bool,
+    /// Whether a socket has no group before its process was looked for.
+    by_process: bool,
 }
 
 impl Tracker {
     /// Nothing remembered yet; at most `limit` sockets will be. `events` says that the kernel tells of closed ones,
-    /// `waits` that a socket has no group before [`Tracker::resolve`] gave it an owner.
-    pub fn new(groups: Groups, limit: usize, events: bool, waits: bool) -> Self {
+    /// `by_process` that a socket has no group before [`Tracker::attribute`] gave it an owner.
+    pub fn new(groups: Groups, limit: usize, events: bool, by_process: bool) -> Self {
         Self {
             groups,
             sockets: HashMap::new(),
-            waiting: HashMap::new(),
+            pending: HashMap::new(),
             namespaces: HashMap::new(),
             limit,
             events,
-            waits,
+            by_process,
         }
     }
 
@@ -123,135 +77,115 @@ impl Tracker {
         self.sockets.is_empty()
     }
 
-    /// Begins a cycle: the queues of listening sockets are counted anew.
-    pub fn begin_cycle(&mut self) {
-        for group in self.groups.iter_mut() {
-            group.totals.queue = None;
-        }
-    }
-
     /// Begins a dump of a network namespace.
-    pub fn begin(&mut self, namespace: u32) {
-        let space = self.namespaces.entry(namespace).or_default();
-        space.reading = true;
-        space.dump = space.dump.saturating_add(1); // enough for a dump a second in 136 years
+    pub fn begin_dump(&mut self, namespace: u32) {
+        self.namespaces.entry(namespace).or_default().begin_dump();
     }
 
-    /// Takes who listens there; they come before the rest, which is told by them who opened it.
-    pub fn listen(&mut self, namespace: u32, listeners: Listeners) {
-        let space = self.namespaces.entry(namespace).or_default();
-        space.listeners = listeners.after(std::mem::take(&mut space.listeners));
-        let ports = space.listeners.ports();
-        space.servers.retain(|port, _| ports.contains(port));
+    /// Takes who listens in a network namespace. They come before its other sockets, whose direction they tell.
+    pub fn set_listeners(&mut self, namespace: u32, listeners: Listeners) {
+        self.namespaces.entry(namespace).or_default().set_listeners(listeners);
     }
 
-    /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since is for whoever
-    /// shows single flows.
-    pub fn see(&mut self, namespace: u32, record: &Record<'_>, owner: &Found, now: Instant) -> Option<Since> {
-        let space = self.namespaces.get_mut(&namespace)?;
-        if space.ended.contains(&record.cookie) {
+    /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since the last dump is
+    /// for whoever shows single flows.
+    pub fn update(
+        &mut self,
+        namespace: u32,
+        record: &Record<'_>,
+        attribution: &Attribution,
+        now: Instant,
+    ) -> Option<ConnectionDelta> {
+        let state = self.namespaces.get_mut(&namespace)?;
+        if state.has_ended(record.cookie) {
             return None; // the dump is older than the event
         }
-        let (dump, old) = (space.dump, !space.read() || space.overflowed(now));
-        let look = look(record)?;
-        // One that had ended and is there again was connected anew.
-        if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.gone) {
-            known.dump = dump;
+        let observation = Observation::of(record)?;
+        // One that had ended and is there again was connected again.
+        if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.ended) {
+            known.dump = state.dump;
             if known.group == NO_GROUP {
-                if let Some(waiting) = self.waiting.get_mut(&record.cookie) {
-                    waiting.look = look;
-                    waiting.cgroup = owner.waits;
-                    waiting.traits.cgroup = waiting.traits.cgroup.take().or_else(|| owner.cgroup.clone());
+                if let Some(pending) = self.pending.get_mut(&record.cookie) {
+                    pending.update(observation, attribution);
                 }
                 return None;
             }
-            return count(&mut self.groups, known, &look, now);
+            let delta = known.update(&observation);
+            self.groups.add(known.group, &delta, now);
+            return delta.connection();
         }
         // A UDP socket that has dropped nothing has nothing to remember.
-        if matches!(look, Look::Datagrams { drops: 0 }) {
+        if matches!(observation, Observation::Datagrams { drops: 0 }) {
             return None;
         }
         if self.sockets.len() >= self.limit {
             self.groups.leave_out(Key::Track);
-            space.overfull = Some(now);
+            state.overfull = Some(now);
             return None;
         }
-        let traits = traits(namespace, record, &space.listeners, owner);
-        let mut known = Remembered {
-            before: before(&look, old),
-            group: NO_GROUP,
-            namespace,
-            dump,
-            established: false,
-            selected: false,
-            incoming: traits.direction == Some(Direction::Incoming),
-            gone: false,
-        };
-        let mut since = None;
-        if self.waits || owner.waits {
-            let waiting = Waiting { traits, look, old, cgroup: owner.waits };
-            self.waiting.insert(record.cookie, waiting);
+        let preexisting = !state.was_read() || state.overflowed(now);
+        let direction = || Direction::of(record, &state.listeners);
+        let attributes = Attributes::of(namespace, record, attribution, direction);
+        let mut known = KnownSocket::new(namespace, state.dump, &observation, preexisting);
+        known.direction = attributes.direction;
+        let cgroup_pending = attribution.cgroup_pending;
+        let pending = PendingSocket { attributes, observation, preexisting, cgroup_pending };
+        let mut delta = None;
+        if self.by_process || cgroup_pending {
+            self.pending.insert(record.cookie, pending);
         } else {
-            serve(&mut self.namespaces, &look, &traits);
-            enter(&mut self.groups, &mut known, &traits, old && established(&look), now);
-            since = count(&mut self.groups, &mut known, &look, now);
+            delta = pending.settle(state, &mut self.groups, &mut known, now);
         }
         self.sockets.insert(record.cookie, known);
-        since
+        delta
     }
 
     /// Whether a socket waits to be given an owner.
-    pub fn waits(&self, cookie: u64) -> bool {
-        self.waiting.contains_key(&cookie)
+    pub fn is_pending(&self, cookie: u64) -> bool {
+        self.pending.contains_key(&cookie)
     }
 
     /// Ends a dump; `complete` says that it had every socket there is.
-    pub fn end(&mut self, namespace: u32, complete: bool) {
-        if let Some(space) = self.namespaces.get_mut(&namespace) {
-            space.reading = false;
-            space.ended = HashSet::new();
-            if complete {
-                let [latest, _] = space.complete;
-                space.complete = [space.dump, latest];
-            }
+    pub fn end_dump(&mut self, namespace: u32, complete: bool) {
+        if let Some(state) = self.namespaces.get_mut(&namespace) {
+            state.end_dump(complete);
         }
     }
 
-    /// Forgets the sockets that are gone without an event, once per cycle.
+    /// Forgets the sockets that have gone without an event, once per cycle.
     pub fn sweep(&mut self, now: Instant) {
-        let (namespaces, groups, events) = (&self.namespaces, &mut self.groups, self.events);
-        let waiting = &mut self.waiting;
+        let (namespaces, groups, events) = (&mut self.namespaces, &mut self.groups, self.events);
+        let pending = &mut self.pending;
         self.sockets.retain(|cookie, known| {
-            let Some(space) = namespaces.get(&known.namespace) else {
-                leave(groups, known, now, None);
+            let Some(state) = namespaces.get_mut(&known.namespace) else {
+                groups.add(known.group, &known.end(None), now);
+                groups.leave(known.group, now);
                 return false;
             };
-            if known.gone {
-                return !space.lost;
+            if known.ended {
+                return !state.events_lost;
             }
-            let [latest, before] = space.complete;
+            let [latest, before] = state.complete;
             // The event of a connection may still be on its way. Of the others nobody tells, but a dump may pass one over
             // where its neighbour ends.
-            let connection = matches!(known.before, Before::Connection(_));
-            let told = events && !space.lost && connection;
-            let there = known.dump >= if told || !connection { before } else { latest };
+            let told = events && !state.events_lost && known.is_connection();
+            let there = known.dump >= if told || !known.is_connection() { before } else { latest };
             if !there {
                 // The queue of who does not listen any more is nobody's.
-                let connection = |waiting: &Waiting| matches!(waiting.look, Look::Connection(_));
-                if let Some(waiting) = waiting.remove(cookie).filter(connection) {
-                    settle(groups, known, &waiting, now);
+                let connection = |pending: &PendingSocket| pending.observation.is_connection();
+                if let Some(pending) = pending.remove(cookie).filter(connection) {
+                    pending.settle(state, groups, known, now);
                 }
-                // How it ended is not known; most end in order.
-                let event = if known.established { Event::Closed } else { Event::Failed };
-                leave(groups, known, now, Some(event));
-                // A connection is out of the dump when it is over, and its event comes when its process closes it.
-                known.gone = told && known.group != NO_GROUP;
+                groups.add(known.group, &known.vanish(), now);
+                groups.leave(known.group, now);
+                // A connection leaves the dump when it ends, and its event comes when its process closes it.
+                known.ended = told && known.group != NO_GROUP;
             }
-            there || known.gone
+            there || known.ended
         });
-        for space in self.namespaces.values_mut() {
-            let [latest, _] = space.complete;
-            space.lost &= latest != space.dump;
+        for state in self.namespaces.values_mut() {
+            let [latest, _] = state.complete;
+            state.events_lost &= latest != state.dump;
         }
         self.groups.retire(now);
         if self.sockets.capacity() > 4 * self.sockets.len().max(1024) {
@@ -266,67 +200,56 @@ impl Tracker {
 
     /// Takes the end of a TCP socket, as the kernel tells it. Whether it was one of those that [`Tracker::select`] named.
     pub fn closed(&mut self, namespace: u32, record: &Record<'_>, now: Instant) -> bool {
-        let Some(space) = self.namespaces.get_mut(&namespace) else { return false };
-        if space.reading {
-            space.ended.insert(record.cookie);
-        }
+        let Some(state) = self.namespaces.get_mut(&namespace) else { return false };
+        state.note_ended(record.cookie);
         let Some(tcp) = record.tcp else { return false };
         let sample = Sample::of(tcp);
+        let has_counters = record.peer.port() != 0;
         let known = self.sockets.remove(&record.cookie);
-        if known.is_none() && !space.read() {
-            return false; // it was there before us, as far as we know
+        if known.is_none() && !state.was_read() {
+            return false; // it was there before the agent, as far as is known
         }
         if known.is_none() && record.peer.ip().is_unspecified() {
             return false; // it listened, or was never used
         }
-        if known.is_none() && space.overflowed(now) {
+        if known.is_none() && state.overflowed(now) {
             self.groups.leave_out(Key::Track);
             return false; // it may be one of those that there was no room for
         }
-        let waiting = self.waiting.remove(&record.cookie);
-        let mut known = known.unwrap_or_else(|| Remembered {
-            before: Before::Connection(Counters::default()),
-            group: NO_GROUP,
-            namespace,
-            dump: 0,
-            established: false,
-            selected: false,
-            incoming: false,
-            gone: false,
-        });
-        if known.gone {
-            if record.peer.port() != 0 {
-                finish(&mut self.groups, &mut known, &sample, now);
+        let pending = self.pending.remove(&record.cookie);
+        let mut known = known.unwrap_or_else(|| KnownSocket::unseen(namespace));
+        if known.ended {
+            if has_counters {
+                self.groups.add(known.group, &known.last_update(&sample), now);
             }
             return known.selected;
         }
-        if matches!(known.before, Before::Drops(_)) {
-            leave(&mut self.groups, &known, now, None);
+        if !known.is_connection() {
+            self.groups.leave(known.group, now);
             return false;
         }
         if known.group == NO_GROUP {
             // Nobody looks for the process of what has ended.
-            if let Some(waiting) = waiting {
-                settle(&mut self.groups, &mut known, &waiting, now);
+            if let Some(pending) = pending {
+                pending.settle(state, &mut self.groups, &mut known, now);
             } else {
-                let traits = space.traits_of_ended(namespace, record);
-                known.incoming = traits.direction == Some(Direction::Incoming);
-                enter(&mut self.groups, &mut known, &traits, false, now);
+                let attributes = state.attributes_of_ended(namespace, record);
+                known.direction = attributes.direction;
+                known.group = self.groups.join(&attributes, now);
             }
         }
-        let reset_here = record.peer.port() == 0;
-        if !reset_here {
-            finish(&mut self.groups, &mut known, &sample, now);
+        if has_counters {
+            self.groups.add(known.group, &known.last_update(&sample), now);
         }
-        if let Some(group) = self.groups.at(known.group, now) {
-            begin(&mut group.totals, &mut known.established, &sample);
-        }
-        let event = match (known.established, reset_here) {
+        let established = known.note_established(&sample);
+        self.groups.add(known.group, &established, now);
+        let event = match (known.established, has_counters) {
             (false, _) => Event::Failed,
-            (true, false) if in_order(record, known.incoming) => Event::Closed,
+            (true, true) if ended_in_order(record, known.direction) => Event::Closed,
             (true, _) => Event::Reset,
         };
-        leave(&mut self.groups, &known, now, Some(event));
+        self.groups.add(known.group, &known.end(Some(event)), now);
+        self.groups.leave(known.group, now);
         known.selected
     }
 
@@ -334,38 +257,40 @@ impl Tracker {
     /// stays what it was until its event comes.
     pub fn select(&mut self, selected: &HashSet<u64>) {
         for (cookie, known) in &mut self.sockets {
-            if self.namespaces.get(&known.namespace).is_some_and(|space| space.dump == known.dump) {
+            if self.namespaces.get(&known.namespace).is_some_and(|state| state.dump == known.dump) {
                 known.selected = selected.contains(cookie);
             }
         }
     }
 
-    /// Notes that events were lost: what the next dump does not have has ended.
+    /// Notes that destroy events were lost: what the next dump does not have has ended.
     pub fn lost(&mut self, namespace: u32) {
-        if let Some(space) = self.namespaces.get_mut(&namespace) {
-            space.lost = true;
+        if let Some(state) = self.namespaces.get_mut(&namespace) {
+            state.events_lost = true;
         }
     }
 
-    /// Gives the sockets that wait their owners, as far as they were found; `None` for one that has to wait for the next
+    /// Gives the pending sockets their owners, as far as they were found; `None` for one that has to wait for the next
     /// cycle.
-    pub fn resolve(&mut self, owner: impl Fn(u64) -> Option<Found>, now: Instant) {
+    pub fn attribute(&mut self, owner: impl Fn(u64) -> Option<Attribution>, now: Instant) {
         let (groups, sockets, namespaces) = (&mut self.groups, &mut self.sockets, &mut self.namespaces);
-        self.waiting.retain(|cookie, waiting| {
-            if waiting.cgroup {
+        self.pending.retain(|cookie, pending| {
+            if pending.cgroup_pending {
                 return true;
             }
             let Some(found) = owner(*cookie) else { return true };
-            waiting.traits.process = found.process;
-            waiting.traits.cgroup = waiting.traits.cgroup.take().or(found.cgroup);
-            if let Some(known) = sockets.get_mut(cookie) {
-                serve(namespaces, &waiting.look, &waiting.traits);
-                settle(groups, known, waiting, now);
+            let attributes = &mut pending.attributes;
+            attributes.process = found.process;
+            attributes.cgroup = attributes.cgroup.take().or(found.cgroup);
+            if let (Some(known), Some(state)) =
+                (sockets.get_mut(cookie), namespaces.get_mut(&attributes.namespace))
+            {
+                pending.settle(state, groups, known, now);
             }
             false
         });
         // As many as at the start of the agent will hardly wait again.
-        self.waiting.shrink_to(2 * self.waiting.len());
+        self.pending.shrink_to(2 * self.pending.len());
     }
 
     /// Forgets a network namespace that is gone, its groups included.
@@ -374,55 +299,44 @@ impl Tracker {
         let groups = &mut self.groups;
         self.sockets.retain(|_, known| {
             let there = known.namespace != namespace;
-            if !there && !known.gone {
+            if !there && !known.ended {
                 // Some are in the group for the rest, which stays.
-                let event = if known.established { Event::Closed } else { Event::Failed };
-                leave(groups, known, now, Some(event));
+                groups.add(known.group, &known.vanish(), now);
+                groups.leave(known.group, now);
             }
             there
         });
-        self.waiting.retain(|_, waiting| waiting.traits.namespace != namespace);
+        self.pending.retain(|_, pending| pending.attributes.namespace != namespace);
         self.groups.forget(namespace);
     }
 }
 
-impl Namespace {
-    /// Whether there was a complete dump, so that what comes is new.
-    fn read(&self) -> bool {
-        self.complete != [0, 0]
+impl PendingSocket {
+    /// Takes what the next dump says of it.
+    fn update(&mut self, observation: Observation, attribution: &Attribution) {
+        self.observation = observation;
+        self.cgroup_pending = attribution.cgroup_pending;
+        let cgroup = self.attributes.cgroup.take();
+        self.attributes.cgroup = cgroup.or_else(|| attribution.cgroup.clone());
     }
 
-    /// Whether there was no room lately for all that a dump had; the events of some of that may still come.
-    fn overflowed(&self, now: Instant) -> bool {
-        self.overfull.is_some_and(|at| now.saturating_duration_since(at) < timeouts::OVERFULL)
-    }
-
-    /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
-    /// peer belonged, most likely, to whoever listens on its port.
-    fn traits_of_ended(&self, namespace: u32, record: &Record<'_>) -> Traits {
-        let mut traits = traits(namespace, record, &self.listeners, &Found::default());
-        if traits.direction == Some(Direction::Incoming)
-            && let Some(server) = self.servers.get(&record.local.port())
-        {
-            let Server { uid, cgroup, process } = server.clone();
-            traits = Traits { uid, cgroup, process, ..traits };
+    /// Puts the socket into its group, and counts what was seen of it.
+    fn settle(
+        &self,
+        state: &mut NamespaceState,
+        groups: &mut Groups,
+        known: &mut KnownSocket,
+        now: Instant,
+    ) -> Option<ConnectionDelta> {
+        if matches!(self.observation, Observation::Listener { .. }) {
+            state.note_listener_owner(&self.attributes);
         }
-        traits
+        known.group = groups.join(&self.attributes, now);
+        if self.preexisting && self.observation.established() {
+            groups.add(known.group, &known.already_open(), now);
+        }
+        let delta = known.update(&self.observation);
+        groups.add(known.group, &delta, now);
+        delta.connection()
     }
-}
-
-/// Notes whose socket it is that listens on a port.
-fn serve(namespaces: &mut HashMap<u32, Namespace>, look: &Look, traits: &Traits) {
-    if let (Look::Listener { .. }, Some(port)) = (look, traits.port)
-        && let Some(space) = namespaces.get_mut(&traits.namespace)
-    {
-        let Traits { uid, cgroup, process, .. } = traits.clone();
-        space.servers.insert(port, Server { uid, cgroup, process });
-    }
-}
-
-/// Puts a socket that has waited into its group, and counts what was seen of it meanwhile.
-fn settle(groups: &mut Groups, known: &mut Remembered, waiting: &Waiting, now: Instant) {
-    enter(groups, known, &waiting.traits, waiting.old && established(&waiting.look), now);
-    count(groups, known, &waiting.look, now);
 }

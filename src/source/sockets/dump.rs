@@ -1,0 +1,183 @@
+//! One dump of the sockets of one network namespace, and what is done with each record.
+
+use super::attributes::Attribution;
+use super::classic::Classic;
+use super::delta::ConnectionDelta;
+use super::diag::{Memory, Record, State};
+use super::events::Shared;
+use super::listen::Listeners;
+use super::owners::{ByCgroup, Owners};
+use super::space::Space;
+use super::states::States;
+use super::top::Top;
+use crate::filter::{Filter, Subject};
+use crate::source::SourceError;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is looked up of the owners of sockets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnerLookup {
+    /// The name of the process, for the groups.
+    pub(super) process: bool,
+    /// The control group.
+    pub(super) cgroup: bool,
+    /// Whether a socket has no group before its process was looked for.
+    pub(super) by_process: bool,
+}
+
+/// A dump that is being read. It ends when this goes out of scope, be it by a panic.
+pub(super) struct Dump<'a> {
+    namespace: u32,
+    shared: &'a Shared,
+    lookup: OwnerLookup,
+    owners: Option<&'a mut Owners>,
+    cgroups: &'a mut ByCgroup,
+    /// Cookies of the sockets whose processes are looked for.
+    wanted: &'a mut HashSet<u64>,
+    now: Instant,
+    complete: bool,
+}
+
+impl<'a> Dump<'a> {
+    /// Begins a dump of the network namespace with this number.
+    pub(super) fn begin(
+        namespace: u32,
+        shared: &'a Shared,
+        lookup: OwnerLookup,
+        owners: Option<&'a mut Owners>,
+        cgroups: &'a mut ByCgroup,
+        wanted: &'a mut HashSet<u64>,
+    ) -> Self {
+        shared.tracker().begin_dump(namespace);
+        Self { namespace, shared, lookup, owners, cgroups, wanted, now: Instant::now(), complete: false }
+    }
+
+    /// Reads who listens. Those that the filter lets through are counted too.
+    pub(super) fn listeners(
+        &mut self,
+        space: &mut Space,
+        filter: &Filter,
+        states: &mut States,
+    ) -> Result<(), SourceError> {
+        let mut listeners = Listeners::default();
+        let names = Arc::clone(space.names());
+        space.listeners(&mut |record| {
+            listeners.add(record);
+            if filter.matches(&subject(record), &names) {
+                states.tcp(record.family, record.state);
+                self.take(record);
+            }
+        })?;
+        self.shared.tracker().set_listeners(self.namespace, listeners);
+        Ok(())
+    }
+
+    /// Reads the connections, and hands each to whoever shows single flows.
+    pub(super) fn connections(
+        &mut self,
+        space: &mut Space,
+        filter: &Filter,
+        label: Option<&Arc<str>>,
+        states: &mut States,
+        top: &mut Top,
+        mut classic: Option<&mut Classic>,
+    ) -> Result<(), SourceError> {
+        let names = Arc::clone(space.names());
+        let matches_again = !space.filters_all();
+        // The kernel keeps one number for all in TIME_WAIT; which of them a filter lets through it does not.
+        let counted = if filter.is_everything() { space.time_wait() } else { None };
+        states.time_wait = counted;
+        space.connections(filter, counted.is_none(), &mut |record| {
+            if matches_again && !filter.matches(&subject(record), &names) {
+                return;
+            }
+            // The kernel keeps FIN_WAIT_2 without a process as it keeps TIME_WAIT, and has both in its number.
+            if record.state == State::FinWait2 && record.tcp.is_none() {
+                states.time_wait = states.time_wait.map(|count| count.saturating_sub(1));
+            }
+            states.tcp(record.family, record.state);
+            let delta = self.take(record);
+            if top.wanted() {
+                top.take(label, record, delta);
+            }
+            if let Some(classic) = &mut classic
+                && classic.take(record, delta)
+            {
+                self.want_owner(record);
+            }
+        })
+    }
+
+    /// Reads the UDP sockets.
+    pub(super) fn datagrams(
+        &mut self,
+        space: &mut Space,
+        filter: &Filter,
+        states: &mut States,
+    ) -> Result<(), SourceError> {
+        let names = Arc::clone(space.names());
+        let matches_again = !space.filters_all();
+        space.datagrams(filter, &mut |record| {
+            if !matches_again || filter.matches(&subject(record), &names) {
+                states.udp(record.family, record.state, record.receive_queue, record.write_queue);
+                if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
+                    self.take(record);
+                }
+            }
+        })
+    }
+
+    /// Ends the dump: it had every socket there is.
+    pub(super) fn complete(mut self) {
+        self.complete = true;
+    }
+
+    /// Has the tracker take a record, with what can be said of its owner without looking at processes. If it waits for
+    /// that, they are looked for.
+    fn take(&mut self, record: &Record<'_>) -> Option<ConnectionDelta> {
+        let mut attribution = Attribution::default();
+        if self.lookup.cgroup {
+            attribution.cgroup = self.cgroups.path(record.cgroup);
+            attribution.cgroup_pending = attribution.cgroup.is_none() && self.cgroups.waits(record.cgroup);
+        }
+        let mut tracker = self.shared.tracker();
+        let delta = tracker.update(self.namespace, record, &attribution, self.now);
+        let pending = self.lookup.by_process && tracker.is_pending(record.cookie);
+        drop(tracker);
+        if pending {
+            self.want_owner(record);
+        }
+        delta
+    }
+
+    /// Has the processes of a socket looked for.
+    fn want_owner(&mut self, record: &Record<'_>) {
+        if let Some(owners) = &mut self.owners {
+            owners.want(record);
+            self.wanted.insert(record.cookie);
+        }
+    }
+}
+
+impl Drop for Dump<'_> {
+    fn drop(&mut self) {
+        self.shared.tracker().end_dump(self.namespace, self.complete);
+    }
+}
+
+/// What a filter looks at.
+pub(super) fn subject(record: &Record<'_>) -> Subject {
+    Subject {
+        local: record.local.ip(),
+        peer: record.peer.ip(),
+        local_port: record.local.port(),
+        peer_port: record.peer.port(),
+        state: record.state as u8,
+        interface: record.interface,
+        mark: record.mark,
+        cgroup: record.cgroup,
+        autobound: None,
+    }
+}

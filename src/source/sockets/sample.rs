@@ -1,0 +1,138 @@
+//! What `tcp_info` says of one connection at one moment, as far as it is counted (pure).
+
+use super::tcp_info::TcpInfo;
+
+/// One reading of a connection. A counter is 0 where the kernel did not send it; [`Sample::present`] says which it sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// What only grows.
+    pub counters: Counters,
+    /// What was measured of the path.
+    pub measurements: Measurements,
+    /// Whether the connection was ever established.
+    pub established: bool,
+    /// Which fields the kernel sends.
+    pub present: Present,
+}
+
+/// What only grows while a connection lasts. The 32-bit ones wrap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload sent, each byte once.
+    pub sent: u64,
+    /// Payload received; a FIN counts as one byte.
+    pub received: u64,
+    /// Bytes acknowledged; SYN and FIN count as one each.
+    pub acked: u64,
+    /// Microseconds with something to send.
+    pub busy: u64,
+    /// Microseconds limited by the receiver's window.
+    pub rwnd_limited: u64,
+    /// Microseconds limited by the send buffer.
+    pub sndbuf_limited: u64,
+    /// Segments sent.
+    pub segs_out: u32,
+    /// Segments received.
+    pub segs_in: u32,
+    /// Segments retransmitted.
+    pub retransmits: u32,
+}
+
+/// The current measurements of a connection; `None` where there is none yet, or the kernel does not send it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measurements {
+    /// Smoothed round trip, microseconds.
+    pub rtt: Option<u32>,
+    /// Least round trip, microseconds.
+    pub min_rtt: Option<u32>,
+    /// Congestion window, segments.
+    pub cwnd: Option<u32>,
+    /// Delivery rate, bytes a second.
+    pub delivery_rate: Option<u64>,
+}
+
+/// Which of the younger fields a kernel sends; what it does not send is not reported, rather than reported as 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Bytes: Linux 4.1.
+    pub bytes: bool,
+    /// Segments: Linux 4.2.
+    pub segments: bool,
+    /// Times: Linux 4.10.
+    pub times: bool,
+}
+
+impl Present {
+    /// What either has.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes || other.bytes,
+            segments: self.segments || other.segments,
+            times: self.times || other.times,
+        }
+    }
+}
+
+impl Counters {
+    /// By how much each has grown since `before`, wrapped or not. One that fell counts as not grown.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(before.sent),
+            received: self.received.saturating_sub(before.received),
+            acked: self.acked.saturating_sub(before.acked),
+            busy: self.busy.saturating_sub(before.busy),
+            rwnd_limited: self.rwnd_limited.saturating_sub(before.rwnd_limited),
+            sndbuf_limited: self.sndbuf_limited.saturating_sub(before.sndbuf_limited),
+            segs_out: grown(before.segs_out, self.segs_out),
+            segs_in: grown(before.segs_in, self.segs_in),
+            retransmits: grown(before.retransmits, self.retransmits),
+        }
+    }
+}
+
+/// By how much a counter of 32 bits has grown, wrapped or not. One that fell is that of a socket that was connected
+/// again: what it had before is not known any more, and nothing is counted of it.
+fn grown(before: u32, now: u32) -> u32 {
+    let more = now.wrapping_sub(before);
+    if more <= u32::MAX / 2 { more } else { 0 }
+}
+
+impl Sample {
+    /// Takes from a `tcp_info` what is counted.
+    pub fn of(tcp: TcpInfo<'_>) -> Self {
+        let acked = tcp.bytes_acked();
+        let received = tcp.bytes_received();
+        let min_rtt = tcp.min_rtt();
+        Self {
+            counters: Counters {
+                sent: tcp.payload_sent().or(acked).unwrap_or_default(),
+                received: received.unwrap_or_default(),
+                acked: acked.unwrap_or_default(),
+                busy: tcp.busy_time().unwrap_or_default(),
+                rwnd_limited: tcp.rwnd_limited().unwrap_or_default(),
+                sndbuf_limited: tcp.sndbuf_limited().unwrap_or_default(),
+                segs_out: tcp.segs_out().unwrap_or_default(),
+                segs_in: tcp.segs_in().unwrap_or_default(),
+                retransmits: tcp.total_retrans().unwrap_or_default(),
+            },
+            measurements: Measurements {
+                rtt: tcp.rtt(),
+                min_rtt,
+                cwnd: tcp.snd_cwnd(),
+                delivery_rate: tcp.delivery_rate(),
+            },
+            // A connection that was reset from here has lost its counters and kept its least round trip.
+            established: min_rtt.is_some()
+                || acked.is_some_and(|bytes| bytes > 0)
+                || received.is_some_and(|bytes| bytes > 0)
+                || tcp.options().is_some_and(|options| options != 0),
+            present: Present {
+                bytes: acked.is_some(),
+                segments: tcp.segs_out().is_some(),
+                times: tcp.busy_time().is_some(),
+            },
+        }
+    }
+}
