@@ -92,12 +92,22 @@ fn names_are_lowercase_and_dotted_and_never_say_total() {
 }
 
 #[test]
+fn no_metric_of_ours_ends_in_a_suffix_that_prometheus_keeps_for_histograms() {
+    for metric in METRICS.iter().filter(|metric| metric.name != "system.network.connection.count") {
+        for name in PROFILES.iter().filter_map(|profile| naming::prometheus(metric, *profile)) {
+            let reserved = ["_count", "_sum", "_bucket", "_info"].iter().any(|end| name.ends_with(end));
+            assert!(!reserved || metric.name == "connscope.build.info", "{name}: promtool refuses it");
+        }
+    }
+}
+
+#[test]
 fn every_description_is_one_sentence_on_one_line() {
     for Metric { name, description, .. } in METRICS {
         assert!(description.ends_with('.'), "{name}: the description ends with a period");
         assert!(
-            description.chars().next().is_some_and(char::is_uppercase),
-            "{name}: it begins with a capital"
+            description.starts_with(|first: char| first.is_uppercase() || first == '1'),
+            "{name}: it begins with a capital, or says what 1 means"
         );
         assert!(!description.contains(". "), "{name}: one sentence; a second one goes after a semicolon");
         assert!(!description.contains(['\n', '\r', '"', '\\']), "{name}: nothing that # HELP would escape");

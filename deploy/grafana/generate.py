@@ -887,7 +887,7 @@ def sockets():
                 "Established or closing. One group that grows: its clients do not reuse connections, or its server does not "
                 "close them." + HIGHEST,
                 "short",
-                target(several(f"sum {BY} (tcp_connection_count{{{IN_NETNS}}})"), GROUP),
+                target(several(f"sum {BY} (tcp_open_connections{{{IN_NETNS}}})"), GROUP),
             ),
             panel(
                 "Failed or reset by group",

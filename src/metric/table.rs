@@ -126,6 +126,7 @@ macro_rules! metrics {
 
         $(
             #[doc = $description]
+            #[allow(clippy::doc_markdown, reason = "the same sentence is # HELP, which has no backquotes")]
             pub const $handle: $kind $(<$number>)? =
                 handle!(Position::$handle as usize, $kind $(<$number>)?);
         )*
@@ -156,219 +157,219 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Entries allocated in the connection tracking table, the unconfirmed ones included.
+    /// Entries in the connection tracking table, including unconfirmed ones.
     CONNTRACK_TABLE_USAGE: UpDownCounter = "conntrack.table.usage" in "{entry}", [Netns];
-    /// Entries the table may hold; 0 means no limit.
+    /// Maximum number of entries in the table (nf_conntrack_max); 0 means no limit.
     CONNTRACK_TABLE_LIMIT: UpDownCounter = "conntrack.table.limit" in "{entry}", [Netns];
-    /// Share of the limit in use; absent where there is no limit.
+    /// Fraction of the limit that is in use; absent if there is no limit.
     CONNTRACK_TABLE_UTILIZATION: Gauge<f64> = "conntrack.table.utilization" in "1", [Netns];
-    /// Buckets of the hash table, shared by all network namespaces.
+    /// Buckets of the connection tracking hash table, which all network namespaces share.
     CONNTRACK_TABLE_BUCKETS: UpDownCounter = "conntrack.table.buckets" in "{bucket}", [Netns];
-    /// Value of a further connection tracking sysctl named in table.files.
+    /// Value of a connection tracking sysctl named in sources.conntrack.table.files.
     CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", [Netns, Sysctl];
 
-    /// Lookups that found the tuple taken: since Linux 4.9 only NAT asking for a tuple in use, a sign of port pressure.
+    /// Lookups that found the tuple in use; since Linux 4.9 only by NAT looking for a free one, a sign that ports run out.
     CONNTRACK_FOUND: Counter<u64> = "conntrack.found" in "{lookup}", [Cpu, Netns],
         classic "conntrack_found" "Total of conntrack found";
-    /// Packets that could not be tracked: not a valid packet of its protocol, or no entry to belong to.
+    /// Packets that could not be tracked: invalid for their protocol, or matching no entry and unable to create one.
     CONNTRACK_INVALID: Counter<u64> = "conntrack.invalid" in "{packet}", [Cpu, Netns],
         classic "conntrack_invalid" "Total of conntrack invalid";
-    /// Packets that needed no lookup because they were tracked already or exempt (before Linux 5.10).
+    /// Packets that needed no lookup because they were tracked already or exempt from tracking (before Linux 5.10).
     CONNTRACK_IGNORE: Counter<u64> = "conntrack.ignore" in "{packet}", [Cpu, Netns],
         classic "conntrack_ignore" "Total of conntrack ignore";
-    /// Entries put into the table by user space over netlink or by BPF; since Linux 4.9 ordinary traffic is not counted.
+    /// Entries inserted by user space over netlink or by BPF; since Linux 4.9 those of ordinary traffic are not counted.
     CONNTRACK_INSERT: Counter<u64> = "conntrack.insert" in "{entry}", [Cpu, Netns],
         classic "conntrack_insert" "Total of conntrack insert";
-    /// Entries that could not be put into the table: a clash that could not be resolved, a chain too long, an entry dying.
+    /// Entries that could not be inserted: an unresolved clash, a hash chain that is too long, or a dying entry.
     CONNTRACK_INSERT_FAILED: Counter<u64> = "conntrack.insert_failed" in "{entry}", [Cpu, Netns],
         classic "conntrack_insert_failed" "Total of conntrack insert_failed";
-    /// Packets dropped because no entry could be made for them (table full, clash) or because a protocol tracker said so.
+    /// Packets dropped because no entry could be created (table full, unresolved clash) or a protocol tracker rejected them.
     CONNTRACK_DROP: Counter<u64> = "conntrack.drop" in "{packet}", [Cpu, Netns],
         classic "conntrack_drop" "Total of conntrack drop";
-    /// Entries thrown out early to make room in a full table.
+    /// Entries evicted early to make room in a full table.
     CONNTRACK_EARLY_DROP: Counter<u64> = "conntrack.early_drop" in "{entry}", [Cpu, Netns],
         classic "conntrack_early_drop" "Total of conntrack early_drop";
-    /// ICMP errors that could not be matched to a connection.
+    /// ICMP errors that match no tracked connection.
     CONNTRACK_ERROR: Counter<u64> = "conntrack.error" in "{packet}", [Cpu, Netns],
         classic "conntrack_error" "Total of conntrack error";
-    /// Lookups begun again because the entry they stood on moved to another chain.
+    /// Lookups restarted because an entry moved to another hash chain.
     CONNTRACK_SEARCH_RESTART: Counter<u64> = "conntrack.search_restart" in "{restart}", [Cpu, Netns],
         classic "conntrack_search_restart" "Total of conntrack search_restart";
-    /// Races between two packets of one new connection that were resolved without a drop (since Linux 5.10).
+    /// Clashes between two packets of one new connection that were resolved without a drop (since Linux 5.10).
     CONNTRACK_CLASH_RESOLVE: Counter<u64> = "conntrack.clash_resolve" in "{clash}", [Cpu, Netns],
         classic "conntrack_clash_resolve" "Total of conntrack clash_resolve";
-    /// Packets dropped because the hash chain of their entry was too long (since Linux 5.15); conntrack.drop does not count them.
+    /// Packets dropped because the hash chain of their entry was too long (since Linux 5.15); not included in conntrack.drop.
     CONNTRACK_CHAINTOOLONG: Counter<u64> = "conntrack.chaintoolong" in "{packet}", [Cpu, Netns],
         classic "conntrack_chaintoolong" "Total of conntrack chaintoolong";
     /// Lookups in the table (before Linux 4.9).
     CONNTRACK_SEARCHED: Counter<u64> = "conntrack.searched" in "{lookup}", [Cpu, Netns],
         classic "conntrack_searched" "Total of conntrack searched";
-    /// Entries made for new connections (before Linux 4.9).
+    /// Entries created for new connections (before Linux 4.9).
     CONNTRACK_NEW: Counter<u64> = "conntrack.new" in "{entry}", [Cpu, Netns],
         classic "conntrack_new" "Total of conntrack new";
     /// Entries removed from the table (before Linux 4.9).
     CONNTRACK_DELETE: Counter<u64> = "conntrack.delete" in "{entry}", [Cpu, Netns],
         classic "conntrack_delete" "Total of conntrack delete";
-    /// Entries moved to the list of dying ones (before Linux 4.9).
+    /// Entries moved to the list of dying entries (before Linux 4.9).
     CONNTRACK_DELETE_LIST: Counter<u64> = "conntrack.delete_list" in "{entry}", [Cpu, Netns],
         classic "conntrack_delete_list" "Total of conntrack delete_list";
-    /// Connections that an expectation (FTP data, SIP media) had announced.
+    /// Connections that matched an expectation (FTP data, SIP media).
     CONNTRACK_EXPECT_NEW: Counter<u64> = "conntrack.expect_new" in "{connection}", [Cpu, Netns],
         classic "conntrack_expect_new" "Total of conntrack expect_new";
-    /// Expectations made by the connection tracking helpers.
+    /// Expectations created by connection tracking helpers.
     CONNTRACK_EXPECT_CREATE: Counter<u64> = "conntrack.expect_create" in "{expectation}", [Cpu, Netns],
         classic "conntrack_expect_create" "Total of conntrack expect_create";
-    /// Expectations removed.
+    /// Expectations deleted.
     CONNTRACK_EXPECT_DELETE: Counter<u64> = "conntrack.expect_delete" in "{expectation}", [Cpu, Netns],
         classic "conntrack_expect_delete" "Total of conntrack expect_delete";
-    /// Counters of a newer kernel that this table has no row for, by the kernel's word.
+    /// Counters of a newer kernel that this version does not know, by the kernel's name.
     CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", [Cpu, Field, Netns];
 
-    /// Sockets by state; every state of TCP is there, also at 0, and those in TIME_WAIT are of both types together unless a filter is set.
+    /// Sockets by state; every TCP state is reported, also at 0; sockets in TIME_WAIT have no network.type unless a filter is set.
     SYSTEM_NETWORK_CONNECTION_COUNT: UpDownCounter = "system.network.connection.count" in "{connection}",
         [Netns, ConnectionState, Transport, NetworkType];
-    /// Smoothed round trip of TCP connections: one value for each interval in which a connection got data acknowledged, and one when it closed.
+    /// Smoothed round-trip time of TCP connections: one value per connection for each interval with data acknowledged, and one when it closes.
     TCP_RTT: Histogram = "tcp.rtt" in "s", grouped, buckets ROUND_TRIPS;
-    /// Least round trip of TCP connections in the kernel's window of five minutes, at the same moments as tcp.rtt.
+    /// Minimum round-trip time of TCP connections in the kernel's window (net.ipv4.tcp_min_rtt_wlen, 5 minutes), recorded when tcp.rtt is.
     TCP_RTT_MIN: Histogram = "tcp.rtt.min" in "s", grouped, buckets ROUND_TRIPS;
-    /// Segments sent again.
+    /// TCP segments retransmitted, including SYNs.
     TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", grouped;
-    /// Segments sent and received, those without data and those sent again included.
+    /// TCP segments sent and received, including retransmitted ones and those without data.
     TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", grouped_by_io_direction;
-    /// Payload sent (each byte once, however often it was sent again) and received.
+    /// TCP payload bytes sent, each counted once however often it was retransmitted, and received.
     TCP_IO: Counter<u64> = "tcp.io" in "By", grouped_by_io_direction;
-    /// TCP connections by what became of them since the agent looks: opened, closed in order, reset, or failed, which means never made.
+    /// TCP connections by event: opened, closed in order, reset, or failed, which means never established.
     TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", grouped_by_event;
-    /// TCP connections that are established or closing at present.
-    TCP_CONNECTION_COUNT: UpDownCounter = "tcp.connection.count" in "{connection}", grouped;
+    /// Open TCP connections: established or closing.
+    TCP_OPEN_CONNECTIONS: UpDownCounter = "tcp.open_connections" in "{connection}", grouped;
     /// Time in which TCP connections had data to send.
     TCP_BUSY_TIME: Counter<f64> = "tcp.busy.time" in "s", grouped;
-    /// Part of the busy time in which the receiver's window (rwnd) or the send buffer (sndbuf) held a connection up.
+    /// Part of tcp.busy.time in which the receiver's window (rwnd) or the send buffer (sndbuf) limited a connection.
     TCP_LIMITED_TIME: Counter<f64> = "tcp.limited.time" in "s", grouped_by_reason;
-    /// Rate at which the network last delivered data of TCP connections, at the same moments as tcp.rtt.
+    /// Most recent delivery rate of TCP connections, recorded when tcp.rtt is.
     TCP_DELIVERY_RATE: Histogram = "tcp.delivery_rate" in "By/s", grouped, buckets RATES;
-    /// Congestion window of TCP connections, at the same moments as tcp.rtt.
+    /// Congestion window of TCP connections, recorded when tcp.rtt is.
     TCP_CWND: Histogram = "tcp.cwnd" in "{segment}", grouped, buckets WINDOWS;
-    /// Connections that wait in the accept queues of listening sockets.
+    /// Connections waiting in the accept queues of listening sockets.
     TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", grouped;
-    /// Connections the accept queues may hold; the kernel lets in one more before it drops.
+    /// Maximum length of the accept queues (the backlog); the kernel admits one more before it drops.
     TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", grouped;
-    /// Connection attempts that listening sockets dropped, as a rule because the accept queue was full.
+    /// Connection attempts dropped by listening sockets, usually because the accept queue was full.
     TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", grouped;
-    /// Datagrams that UDP sockets dropped, as a rule because the receive buffer was full.
+    /// Datagrams dropped by UDP sockets, usually because the receive buffer was full.
     UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", grouped;
-    /// Bytes in the queues of UDP sockets: received and not read yet, or sent and not gone yet.
+    /// Bytes in the queues of UDP sockets: received and not read yet, or sent and not transmitted yet.
     UDP_QUEUE_USAGE: UpDownCounter = "udp.queue.usage" in "By", [Netns, IoDirection, NetworkType];
-    /// Segments sent again since the last cycle by the flows that are worst by sources.sockets.top.by.
+    /// Segments retransmitted since the previous cycle, for the flows selected by sources.sockets.top.
     TCP_TOP_RETRANSMITS: Gauge<u64> = "tcp.top.retransmits" in "{segment}",
         [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
-    /// Smoothed round trip of the flows that are worst by sources.sockets.top.by.
+    /// Smoothed round-trip time of the flows selected by sources.sockets.top.
     TCP_TOP_RTT: Gauge<f64> = "tcp.top.rtt" in "s", [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
-    /// Bytes not sent or not acknowledged, and not read, of the flows that are worst by sources.sockets.top.by.
+    /// Bytes unsent, unacknowledged or unread, for the flows selected by sources.sockets.top.
     TCP_TOP_QUEUE: Gauge<u64> = "tcp.top.queue" in "By", [Netns, LocalAddress, LocalPort, PeerAddress, PeerPort];
-    /// Smoothed round trip of a flow in milliseconds.
+    /// Smoothed round-trip time of a flow in milliseconds.
     TCP_FLOW_RTT: Gauge<f64> = "tcp.flow.rtt" in "ms", [Flow],
         only classic "tcp_rtt" "tcp socket stats perflow latency[rtt]";
     /// Congestion window of a flow.
     TCP_FLOW_CWND: Gauge<u64> = "tcp.flow.cwnd" in "{segment}", [Flow],
         only classic "tcp_cwnd" "tcp socket perflow congestionwindow stats";
-    /// Rate at which the network last delivered data of a flow.
+    /// Most recent delivery rate of a flow.
     TCP_FLOW_DELIVERY_RATE: Gauge<u64> = "tcp.flow.delivery_rate" in "By/s", [Flow],
         only classic "tcp_delivery_rate" "tcp socket perflow delivery rate in bytes a second";
-    /// Segments with data that a flow received.
+    /// Data segments received by a flow.
     TCP_FLOW_DATA_SEGS_IN: Counter<u64> = "tcp.flow.data_segs_in" in "{segment}", [Flow],
         only classic "tcp_data_segs_in" "tcp socket perflow data segments received";
-    /// Segments with data that a flow sent.
+    /// Data segments sent by a flow.
     TCP_FLOW_DATA_SEGS_OUT: Counter<u64> = "tcp.flow.data_segs_out" in "{segment}", [Flow],
         only classic "tcp_data_segs_out" "tcp socket perflow data segments sent";
-    /// Flows that the selection lets through, those over the limit included.
+    /// Flows that match the selection, including those over the limit.
     TCP_FLOWS: Gauge<u64> = "tcp.flows" in "{flow}", [],
         only classic "tcp_flows_total" "tcp flows that the selection lets through";
-    /// Smoothed round trips of the selected flows in milliseconds, at the same moments as tcp.rtt.
+    /// Smoothed round-trip time of the selected flows in milliseconds, recorded when tcp.rtt is.
     TCP_FLOW_RTT_HISTOGRAM: Histogram = "tcp.flow.rtt.histogram" in "ms", [], buckets CLASSIC_ROUND_TRIPS,
         only classic "tcp_rtt_hist_ms" "tcp flowslatency outline";
-    /// Flows that were selected and not shown because sources.sockets.classic.limit was reached, counted anew in every cycle.
+    /// Selected flows not shown because sources.sockets.classic.limit was reached, counted in every cycle.
     TCP_FLOWS_LEFT_OUT: Counter<u64> = "tcp.flows.left_out" in "{flow}", [],
         only classic "tcp_flows_left_out" "tcp flows left out because of the limit, counted anew in every collection";
 
-    /// Sockets whose counters are remembered from one cycle to the next.
+    /// Sockets whose counters are kept from one cycle to the next.
     CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}", [];
-    /// Groups of sockets there are at present.
+    /// Groups of sockets.
     CONNSCOPE_SOCKETS_GROUPS: UpDownCounter = "connscope.sockets.groups" in "{group}", [];
-    /// Sockets over a limit: in ~other, or with the key track counted by state only (anew in every cycle); and those whose end says too little for the filter.
+    /// Sockets over a limit, by key: grouped as ~other, counted by state only (key track, in every cycle), or closed with too little known for the filter (key filter).
     CONNSCOPE_SOCKETS_LEFT_OUT: Counter<u64> = "connscope.sockets.left_out" in "{socket}", [Key];
-    /// Sockets whose process could not be found, because it was gone, not to be looked into, or the time was up.
+    /// Sockets whose process was not found: it has exited, cannot be inspected, or the time budget was exceeded.
     CONNSCOPE_SOCKETS_UNATTRIBUTED: Counter<u64> = "connscope.sockets.unattributed" in "{socket}", [];
-    /// Closed sockets the kernel told of.
+    /// Socket destroy events received from the kernel.
     CONNSCOPE_SOCKETS_EVENTS: Counter<u64> = "connscope.sockets.events" in "{event}", [];
-    /// Closed sockets the kernel wanted to tell of while the agent had no room for it; their last numbers are lost.
+    /// Lost socket destroy events: the receive buffer was full, and the last counts of those sockets are missing.
     CONNSCOPE_SOCKETS_EVENTS_LOST: Counter<u64> = "connscope.sockets.events.lost" in "{event}", [];
 
-    /// Way the connection tracking statistics are read at present; always 1.
+    /// How the connection tracking statistics are read; always 1.
     CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", [Via];
-    /// Whether a configured network namespace could be read in this cycle (1) or not (0).
+    /// 1 if a configured network namespace was read in this cycle, 0 if not.
     CONNSCOPE_NETNS_UP: Gauge<u64> = "connscope.netns.up" in "", [Netns, Source];
-    /// Network namespaces that were found and not read because there are more than the agent reads at once.
+    /// Network namespaces not read because there are more than the limit.
     CONNSCOPE_NETNS_LEFT_OUT: Gauge<u64> = "connscope.netns.left_out" in "{namespace}", [Source];
-    /// Whether a source answered in this cycle (1) or failed or was late (0).
+    /// 1 if the source answered in this cycle, 0 if it failed or was late.
     CONNSCOPE_SOURCE_UP: Gauge<u64> = "connscope.source.up" in "", [Source];
-    /// How long the source took in this cycle.
+    /// Time the source took in this cycle.
     CONNSCOPE_SOURCE_DURATION: Gauge<f64> = "connscope.source.duration" in "s", [Source];
-    /// Failures of a source, whole or in part, by what the operator should do about them.
+    /// Errors of a source, complete or partial, by reason.
     CONNSCOPE_SOURCE_ERRORS: Counter<u64> = "connscope.source.errors" in "{error}", [Reason, Source];
-    /// Readings left out because their metric had reached its limit of series.
+    /// Readings over the limit: not reported because their metric had reached its limit of series.
     CONNSCOPE_READINGS_LEFT_OUT: Counter<u64> = "connscope.readings.left_out" in "{reading}", [];
     /// Version of the running agent; always 1.
     CONNSCOPE_BUILD_INFO: Gauge<u64> = "connscope.build.info" in "", [Version];
 
-    /// Data points the exporter has sent and the receiver has taken, or with error.type, has not.
+    /// Data points whose export has finished: accepted by the receiver, or failed or rejected, with error.type.
     OTEL_EXPORTED: Counter<u64> = "otel.sdk.exporter.metric_data_point.exported" in "{data_point}",
         [ErrorType, ComponentName, ComponentType, ServerAddress, ServerPort];
-    /// Data points handed to the exporter whose outcome is not known yet.
+    /// Data points passed to the exporter whose export has not finished.
     OTEL_INFLIGHT: UpDownCounter = "otel.sdk.exporter.metric_data_point.inflight" in "{data_point}",
         [ComponentName, ComponentType, ServerAddress, ServerPort];
-    /// How long an export took, retries included.
+    /// Duration of an export, including retries.
     OTEL_OPERATION_DURATION: Recorded = "otel.sdk.exporter.operation.duration" in "s",
         [ErrorType, ComponentName, ComponentType, ServerAddress, ServerPort], buckets SECONDS;
-    /// Physical memory the agent uses.
+    /// Physical memory used by the agent.
     PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By", [];
-    /// CPU time the agent has used, its finished child processes not included.
+    /// CPU time used by the agent, without its child processes.
     PROCESS_CPU_TIME: Counter<f64> = "process.cpu.time" in "s", [CpuMode];
 
-    /// Whether a target is reached and is as it should be (1) or not (0), after the failures and successes that it takes.
+    /// 1 if the target is up, 0 if down, after failures_before_down and successes_before_up.
     PROBE_UP: Gauge<u64> = "probe.up" in "", probed;
-    /// How long probes took from the name look-up to the last byte, those that failed with error.type.
+    /// Duration of probes from name lookup to the last byte; failed probes have error.type.
     PROBE_DURATION: Histogram = "probe.duration" in "s", probed_by_error, buckets PROBES;
-    /// How long the parts of probes took that came to their end.
+    /// Duration of the phases of probes that completed.
     PROBE_PHASE_DURATION: Histogram = "probe.phase.duration" in "s", probed_by_phase, buckets PROBES;
-    /// Probes by how they ended; the silence after a datagram is neither success nor failure.
+    /// Probes by outcome; a datagram without an answer is neither a success nor a failure.
     PROBE_RUNS: Counter<u64> = "probe.runs" in "{run}", probed_by_outcome;
-    /// When a probe last succeeded, in seconds since 1970; absent as long as none has.
+    /// Unix time of the last successful probe; absent before the first.
     PROBE_LAST_SUCCESS_TIME: Gauge<f64> = "probe.last_success.time" in "s", probed;
-    /// When a target last went up or down, in seconds since 1970; absent as long as it has not.
+    /// Unix time at which the target last went up or down; absent before the first change.
     PROBE_LAST_CHANGE_TIME: Gauge<f64> = "probe.last_change.time" in "s", probed;
-    /// How often a target went up or down.
+    /// Number of times the target went up or down.
     PROBE_STATE_CHANGES: Counter<u64> = "probe.state_changes" in "{change}", probed;
-    /// Share of the time since the first probe of this process in which a target was up.
+    /// Fraction of the time since its first probe in which the target was up.
     PROBE_AVAILABILITY: Gauge<f64> = "probe.availability" in "1", probed;
-    /// When the first certificate of the chain expires, in seconds since 1970; also of a chain that was refused.
+    /// Unix time at which the first certificate of the chain expires, also if the chain was rejected.
     PROBE_TLS_CERTIFICATE_EXPIRY: Gauge<f64> = "probe.tls.certificate.expiry" in "s", probed;
-    /// Status of the last answer over HTTP, after redirects; absent where there was none.
+    /// HTTP status code of the last response, after redirects; absent if there was none.
     PROBE_HTTP_STATUS: Gauge<u64> = "probe.http.status" in "", probed;
-    /// Round trips of ICMP echoes, by the kernel's time stamps where it gives them.
+    /// Round-trip time of ICMP echoes, by kernel timestamps where available.
     PROBE_ICMP_RTT: Histogram = "probe.icmp.rtt" in "s", probed, buckets ROUND_TRIPS;
-    /// Share of the echo requests of the last probe that had no answer.
+    /// Fraction of the echo requests of the last probe that were not answered.
     PROBE_ICMP_LOSS: Gauge<f64> = "probe.icmp.loss" in "1", probed;
-    /// Whether a target is reached (1) or not (0).
+    /// 1 if the target is reachable, 0 if not.
     PROBE_CONNECTION_STATUS: Gauge<u64> = "probe.connection_status" in "",
         [ClassicHost, ClassicName, ClassicPort, ClassicProtocol],
         only classic "connection_status_up" "Connection status of the socket.";
-    /// Targets that are probed at present.
+    /// Targets that are probed.
     CONNSCOPE_PROBES_TARGETS: UpDownCounter = "connscope.probes.targets" in "{target}", [];
-    /// Targets of files or names that are not probed: over sources.probes.limit, or with the series of another.
+    /// Targets from files or DNS that are not probed: over sources.probes.limit, or with the same series as another target.
     CONNSCOPE_PROBES_LEFT_OUT: Gauge<u64> = "connscope.probes.left_out" in "{target}", [];
-    /// Probes under way.
+    /// Probes in flight.
     CONNSCOPE_PROBES_RUNNING: UpDownCounter = "connscope.probes.running" in "{probe}", [];
-    /// How much later than its turn a probe began, its jitter taken off; above 0 where sources.probes.concurrency is too low.
+    /// Delay of probes after their scheduled time, jitter subtracted; above 0 if sources.probes.concurrency is too low.
     CONNSCOPE_PROBES_DELAY: Histogram = "connscope.probes.delay" in "s", [], buckets PROBES;
 }

@@ -113,7 +113,7 @@ fn ten_thousand_connections_a_second_are_all_counted_or_counted_as_lost() {
         let opened = sides.map(|side| of("opened", side));
         let ended = sides.map(|side| of("closed", side) + of("reset", side));
         let missing = 2.0 * made - opened[0] - opened[1];
-        let open = counted(&text, "tcp_connection_count", &[]);
+        let open = counted(&text, "tcp_open_connections", &[]);
         if opened == ended && open == 0.0 && (0.0..=lost).contains(&missing) {
             break (text, lost, missing);
         }

@@ -138,7 +138,7 @@ fn without_any_privilege_sockets_are_read_and_their_ends_seen() {
             became(&text, "closed") == Some(1.0)
         });
         assert_eq!(became(&text, "opened"), Some(3.0));
-        assert_eq!(sample(&text, &format!("tcp_connection_count{}", labels(""))), Some(2.0));
+        assert_eq!(sample(&text, &format!("tcp_open_connections{}", labels(""))), Some(2.0));
         let sent = format!("tcp_io_bytes_total{}", labels("network_io_direction=\"transmit\","));
         assert_eq!(sample(&text, &sent), Some(3000.0), "{text}");
         for _ in 0..3 {

@@ -22,7 +22,7 @@ fn events(numbers: &Numbers) -> [[f64; 4]; 2] {
 /// What is open and what was counted say the same.
 fn consistent(numbers: &Numbers) {
     let [opened, closed, reset, _] = numbers.events(&[]);
-    assert_eq!(opened - closed - reset, numbers.sum("tcp.connection.count", &[]), "{numbers:#?}");
+    assert_eq!(opened - closed - reset, numbers.sum("tcp.open_connections", &[]), "{numbers:#?}");
 }
 
 /// Whoever reads no further leaves the kernel in the middle of its answer, which takes no other question until then.
@@ -109,7 +109,7 @@ fn what_was_there_before_is_counted_from_where_it_stands() {
         let mut probe = Probe::at(&namespace, "{}");
         let numbers = probe.read();
         assert_eq!(events(&numbers), [[0.0; 4]; 2]);
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 2.0);
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 2.0);
         assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[0.0; 2]; 2]);
         send(&mut pair.0, &mut pair.1, 70);
         let numbers = probe.read();
@@ -119,7 +119,7 @@ fn what_was_there_before_is_counted_from_where_it_stands() {
         let numbers = probe.until("both ends have closed", |numbers| numbers.became("closed", &[]) == 2.0);
         assert_eq!(events(&numbers), [[0.0, 1.0, 0.0, 0.0]; 2]);
         assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[78.0, 1.0], [0.0, 79.0]]);
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0);
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 0.0);
     });
 }
 
@@ -225,7 +225,7 @@ fn connections_that_never_were_have_failed() {
         });
         let numbers = probe.read();
         assert_eq!(numbers.state("syn_sent", &[]), 1.0);
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0, "it is not open");
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 0.0, "it is not open");
         assert_eq!(trying.join().unwrap(), Err(rustix::io::Errno::TIMEDOUT));
         let numbers = probe.until("it has failed", |numbers| numbers.became("failed", &[]) == 3.0);
         assert_eq!(events(&numbers), [[0.0, 0.0, 0.0, 3.0], [0.0; 4]]);
@@ -248,7 +248,7 @@ fn a_connection_that_is_half_closed_is_open_and_counted_on() {
         send(&mut server, &mut client, 5000);
         let numbers = probe.read();
         assert_eq!(events(&numbers), [[1.0, 0.0, 0.0, 0.0]; 2]);
-        assert_eq!(BOTH.map(|side| numbers.sum("tcp.connection.count", &[side])), [1.0; 2]);
+        assert_eq!(BOTH.map(|side| numbers.sum("tcp.open_connections", &[side])), [1.0; 2]);
         assert_eq!(BOTH.map(|side| numbers.io(&[side])), [[0.0, 5000.0], [5000.0, 1.0]]);
         drop(server);
         drop(client);
@@ -324,7 +324,7 @@ fn what_has_ended_and_is_not_closed_is_counted_once() {
             consistent(&probe.read());
         }
         let numbers = probe.read();
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 0.0);
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 0.0);
         let [opened, closed, reset, _] = numbers.events(&[INCOMING]);
         assert_eq!((opened, closed + reset), (1.0, 1.0));
         let told = |numbers: &Numbers| numbers.sum("connscope.sockets.events", &[]);

@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 /// Connections that are open by side, of one port.
 fn open(numbers: &Numbers, port: u16) -> [f64; 2] {
     let port = format!("server.port={port}");
-    [OUTGOING, INCOMING].map(|side| numbers.sum("tcp.connection.count", &[side, &port]))
+    [OUTGOING, INCOMING].map(|side| numbers.sum("tcp.open_connections", &[side, &port]))
 }
 
 #[test]
@@ -34,10 +34,10 @@ fn who_listens_says_which_end_opened_a_connection() {
         for (port, count) in [(4000, 1.0), (4001, 1.0), (4002, 1.0), (4003, 2.0), (4004, 1.0)] {
             assert_eq!(open(&numbers, port), [count; 2], "{port}");
         }
-        let ports = numbers.values("tcp.connection.count", "server.port");
+        let ports = numbers.values("tcp.open_connections", "server.port");
         assert_eq!(ports, ["4000", "4001", "4002", "4003", "4004"]);
         for side in [OUTGOING, INCOMING] {
-            let of = |family| numbers.sum("tcp.connection.count", &[side, family, "server.port=4003"]);
+            let of = |family| numbers.sum("tcp.open_connections", &[side, family, "server.port=4003"]);
             assert_eq!(["network.type=ipv4", "network.type=ipv6"].map(of), [1.0; 2]);
         }
         drop(pairs);
@@ -65,7 +65,7 @@ fn a_listener_that_has_gone_is_not_missed() {
         assert_eq!(numbers.became("closed", &[OUTGOING, "server.port=4005"]), 1.0);
         assert_eq!(numbers.became("closed", &[INCOMING, "server.port=4005"]), 1.0);
         assert_eq!(numbers.io(&[OUTGOING, "server.port=4005"]), [77.0, 1.0]);
-        assert_eq!(numbers.values("tcp.connection.count", "server.port"), ["4000", "4001", "4005"]);
+        assert_eq!(numbers.values("tcp.open_connections", "server.port"), ["4000", "4001", "4005"]);
         drop((idle, busy));
     });
 }
@@ -122,7 +122,7 @@ fn peers_are_grouped_by_the_longest_prefix() {
         let numbers = Probe::new("group_by: [direction, peer_group]").read();
         for (group, count) in [("loopback", 4.0), ("private", 2.0), ("public", 2.0)] {
             let group = format!("peer_group={group}");
-            assert_eq!(numbers.sum("tcp.connection.count", &[OUTGOING, &group]), count, "{group}");
+            assert_eq!(numbers.sum("tcp.open_connections", &[OUTGOING, &group]), count, "{group}");
         }
         let yaml = "peer_groups: {wide: [127.1.0.0/16, 'fd00::/16'], narrow: [127.1.2.0/24], private: [192.0.2.0/24]}";
         let numbers = Probe::new(&format!("group_by: [direction, peer_group]\n{yaml}")).read();
@@ -130,7 +130,7 @@ fn peers_are_grouped_by_the_longest_prefix() {
             [("loopback", 2.0), ("wide", 2.0), ("narrow", 1.0), ("private", 1.0), ("public", 2.0)]
         {
             let group = format!("peer_group={group}");
-            let found = numbers.sum("tcp.connection.count", &[OUTGOING, &group]);
+            let found = numbers.sum("tcp.open_connections", &[OUTGOING, &group]);
             // 10.0.0.0/8 is public where `private` was given other networks.
             assert_eq!(found, count, "{group}");
         }

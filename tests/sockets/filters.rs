@@ -83,7 +83,7 @@ fn what_the_kernel_does_not_decide_the_agent_does() {
         let yaml = "filter: 'state established ( fwmark = 7 or dport = :4001 )'";
         let may = Probe::new(yaml).read();
         assert_eq!(may.state("established", &[]), 2.0, "{may:#?}");
-        assert_eq!(may.sum("tcp.connection.count", &["server.port=4000"]), 1.0);
+        assert_eq!(may.sum("tcp.open_connections", &["server.port=4000"]), 1.0);
         let may_not = namespace.inside(|| {
             let none = CapabilitySet::empty();
             set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
@@ -93,7 +93,7 @@ fn what_the_kernel_does_not_decide_the_agent_does() {
             probe.read()
         });
         assert_eq!(may_not.state("established", &[]), 1.0, "{may_not:#?}");
-        assert_eq!(may_not.values("tcp.connection.count", "server.port"), ["4001"]);
+        assert_eq!(may_not.values("tcp.open_connections", "server.port"), ["4001"]);
         drop((clients, accepted));
     });
 }

@@ -30,11 +30,11 @@ fn more_groups_than_the_limit_are_one_and_counted() {
         let pairs: Vec<Pair> = there.iter().map(|(listener, to)| connection(listener, to)).collect();
         let numbers = probe.read();
         // A fourth of the limit are the ports that have groups of their own.
-        assert_eq!(numbers.values("tcp.connection.count", "server.port").len(), 6, "{numbers:#?}");
-        assert_eq!(numbers.sum("tcp.connection.count", &["server.port=~other"]), 14.0);
+        assert_eq!(numbers.values("tcp.open_connections", "server.port").len(), 6, "{numbers:#?}");
+        assert_eq!(numbers.sum("tcp.open_connections", &["server.port=~other"]), 14.0);
         assert_eq!(left_out(&numbers, "service_port"), 7.0 + 14.0, "listeners and connections");
         assert_eq!(left_out(&numbers, "group"), 0.0);
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 24.0, "nothing is lost");
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 24.0, "nothing is lost");
         assert_eq!(numbers.became("opened", &[]), 24.0);
         pairs.into_iter().for_each(close);
         let numbers = probe.until("all have closed", |numbers| numbers.became("closed", &[]) == 24.0);
@@ -47,8 +47,8 @@ fn more_groups_than_the_limit_are_one_and_counted() {
         assert!(groups <= 4.0, "{groups}");
         let rest = ["direction=~other", "server.port=~other", "peer_group=~other"];
         assert!(left_out(&numbers, "group") > 0.0);
-        assert!(numbers.sum("tcp.connection.count", &rest) > 0.0, "{numbers:#?}");
-        assert_eq!(numbers.sum("tcp.connection.count", &[]), 24.0);
+        assert!(numbers.sum("tcp.open_connections", &rest) > 0.0, "{numbers:#?}");
+        assert_eq!(numbers.sum("tcp.open_connections", &[]), 24.0);
         assert_eq!(numbers.became("opened", &[]), 24.0);
         drop(pairs);
     });
@@ -156,7 +156,7 @@ fn the_worst_flows_are_shown_by_each_of_the_three() {
 
 /// What must never fall.
 fn falls(before: &Numbers, now: &Numbers) -> Vec<String> {
-    let level = ["tcp.connection.count", "tcp.listen", "udp.queue", "system.", "connscope.sockets.tracked"];
+    let level = ["tcp.open_connections", "tcp.listen", "udp.queue", "system.", "connscope.sockets.tracked"];
     let grows = before.0.iter().filter(|(series, _)| {
         !level.iter().any(|level| series.starts_with(level))
             && !series.starts_with("connscope.sockets.groups")
@@ -210,7 +210,7 @@ fn counters_never_fall_while_sockets_come_and_go_under_two_readers() {
                 let before = &mut seen[usize::from(cycles.is_multiple_of(3))];
                 assert_eq!(falls(before, &numbers), [] as [String; 0]);
                 let [opened, closed, reset, _] = numbers.events(&[]);
-                assert_eq!(opened - closed - reset, numbers.sum("tcp.connection.count", &[]));
+                assert_eq!(opened - closed - reset, numbers.sum("tcp.open_connections", &[]));
                 *before = numbers;
                 cycles += 1;
             }
@@ -220,7 +220,7 @@ fn counters_never_fall_while_sockets_come_and_go_under_two_readers() {
         let total: f64 = made.iter().map(|(made, _)| made).sum();
         drop(made);
         let numbers = probe.until("all are over", |numbers| {
-            numbers.sum("tcp.connection.count", &[]) == 0.0 && numbers.became("opened", &[]) == 2.0 * total
+            numbers.sum("tcp.open_connections", &[]) == 0.0 && numbers.became("opened", &[]) == 2.0 * total
         });
         for side in [OUTGOING, INCOMING] {
             let [opened, closed, reset, failed] = numbers.events(&[side]);

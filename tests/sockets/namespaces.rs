@@ -35,7 +35,7 @@ fn namespaces_are_read_at_once_each_with_its_name() {
         assert_eq!(up(&numbers, name), Some(1.0));
         assert_eq!(numbers.state("established", &[name]), 2.0);
         assert_eq!(numbers.state("listen", &[name]), 1.0);
-        assert_eq!(numbers.sum("tcp.connection.count", &[name]), 2.0);
+        assert_eq!(numbers.sum("tcp.open_connections", &[name]), 2.0);
         let states = numbers.series("system.network.connection.count", &[name]).count();
         assert_eq!(states, 25, "every state of each");
     }
@@ -74,14 +74,14 @@ fn one_that_goes_ends_with_its_series_and_one_that_comes_is_found() {
     let pair = goes.inside(|| connection(&listener("127.0.0.1:4000"), "127.0.0.1:4000"));
     let names = [format!("netns={gone}"), netns(&stays), format!("netns={later}")];
     let numbers = probe.read();
-    assert_eq!(numbers.sum("tcp.connection.count", &[&names[0]]), 2.0);
+    assert_eq!(numbers.sum("tcp.open_connections", &[&names[0]]), 2.0);
     assert_eq!(up(&numbers, &names[2]), Some(0.0));
     drop(pair); // sockets hold a namespace, too
     drop(goes);
     std::fs::remove_file(&path).unwrap();
     // The next cycle does not find it any more, and lets it go: then nobody has it.
     let numbers = probe.read();
-    for metric in ["tcp.connections", "tcp.connection.count", "system.network.connection.count"] {
+    for metric in ["tcp.connections", "tcp.open_connections", "system.network.connection.count"] {
         assert_eq!(numbers.series(metric, &[&names[0]]).count(), 0, "{metric}");
     }
     assert_eq!(up(&numbers, &names[0]), Some(0.0), "it is asked for by name");
@@ -94,7 +94,7 @@ fn one_that_goes_ends_with_its_series_and_one_that_comes_is_found() {
     let pair = comes.inside(|| connection(&listener("127.0.0.1:4000"), "127.0.0.1:4000"));
     let numbers = probe.read();
     assert_eq!(up(&numbers, &names[2]), Some(1.0));
-    assert_eq!(numbers.sum("tcp.connection.count", &[&names[2]]), 2.0);
+    assert_eq!(numbers.sum("tcp.open_connections", &[&names[2]]), 2.0);
     assert_eq!(numbers.became("opened", &[&names[2]]), 0.0, "they were there before us");
     drop(pair);
 }

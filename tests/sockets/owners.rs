@@ -38,7 +38,7 @@ fn sockets_are_grouped_by_the_user_who_made_them() {
         });
         let accepted = listener.accept().unwrap();
         let numbers = Probe::new("group_by: [uid, direction]").read();
-        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        let open = |labels: &[&str]| numbers.sum("tcp.open_connections", labels);
         assert_eq!(open(&["user.id=65534", OUTGOING]), 1.0);
         assert_eq!(open(&["user.id=0", OUTGOING]), 1.0);
         assert_eq!(open(&["user.id=0", INCOMING]), 2.0);
@@ -82,7 +82,7 @@ fn sockets_are_grouped_by_the_process_that_holds_them() {
         let server = Holder::new("hello-server", server);
         let numbers = probe.read();
         let name = |name: &str| format!("process.executable.name={name}");
-        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        let open = |labels: &[&str]| numbers.sum("tcp.open_connections", labels);
         assert_eq!(open(&[&name("hello-client"), OUTGOING]), 1.0, "{numbers:#?}");
         assert_eq!(open(&[&name("hello-server"), INCOMING]), 1.0);
         assert_eq!(numbers.became("opened", &[&name("hello-client")]), 1.0);
@@ -189,7 +189,7 @@ fn sockets_are_grouped_by_the_control_group_of_their_process() {
         let pair = connection(&listener, "127.0.0.1:4000");
         let mut probe = Probe::new("{group_by: [cgroup, container, direction], process_budget: 10s}");
         let numbers = probe.read();
-        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        let open = |labels: &[&str]| numbers.sum("tcp.open_connections", labels);
         if before || by_id() {
             return skipped("sockets have control groups of version 2 here");
         }
@@ -197,7 +197,7 @@ fn sockets_are_grouped_by_the_control_group_of_their_process() {
         assert_eq!(open(&[&cgroup, OUTGOING]), 1.0, "{numbers:#?}");
         assert_eq!(open(&[&cgroup, INCOMING]), 1.0);
         let container: Vec<String> = cgroup::container(&path).map(str::to_owned).into_iter().collect();
-        assert_eq!(numbers.values("tcp.connection.count", "container.id"), container);
+        assert_eq!(numbers.values("tcp.open_connections", "container.id"), container);
         drop(pair);
     });
 }

@@ -60,7 +60,7 @@ fn six_sockets_of_three_kinds_of_addresses_are_six_in_the_source() {
         let types = ["network.type=ipv4", "network.type=ipv6"];
         assert_eq!(types.map(|family| numbers.state("established", &[family])), [4.0, 2.0]);
         assert_eq!(types.map(|family| numbers.state("listen", &[family])), [1.0, 2.0]);
-        let open = |labels: &[&str]| numbers.sum("tcp.connection.count", labels);
+        let open = |labels: &[&str]| numbers.sum("tcp.open_connections", labels);
         assert_eq!(types.map(|family| open(&[family, INCOMING])), [2.0, 1.0]);
         assert_eq!(open(&[]), 6.0);
         drop(pairs);
@@ -315,7 +315,7 @@ fn ss_has_the_same_bytes_and_states_of_a_busy_namespace() {
         for (side, lines) in [(INCOMING, &incoming), (OUTGOING, &outgoing)] {
             let sent = printed(lines, "bytes_sent") - printed(lines, "bytes_retrans");
             assert_eq!(numbers.io(&[side]), [sent, printed(lines, "bytes_received")], "{side}");
-            assert_eq!(numbers.sum("tcp.connection.count", &[side]), 60.0);
+            assert_eq!(numbers.sum("tcp.open_connections", &[side]), 60.0);
         }
         assert_eq!(counts(&numbers), said_by_ss(&namespace));
         assert_eq!(numbers.state("close_wait", &[]), 12.0);

@@ -147,7 +147,7 @@ impl Totals {
 
     fn observe_connections(&self, labels: &Labels, out: &mut Readings) {
         let with = |label: Label, value: &str| labels.with(label, value);
-        out.observe(metrics::TCP_CONNECTION_COUNT, labels, self.open);
+        out.observe(metrics::TCP_OPEN_CONNECTIONS, labels, self.open);
         for event in Event::ALL {
             out.observe(metrics::TCP_CONNECTIONS, with(Label::Event, event.word()), self.noted(*event));
         }
