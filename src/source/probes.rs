@@ -36,6 +36,7 @@ pub mod origin;
 pub mod registry;
 pub mod reports;
 pub mod resolve;
+pub mod result;
 pub mod runner;
 pub mod schedule;
 pub mod state;
@@ -94,7 +95,7 @@ impl Probes {
         loop {
             let complete = registry.complete();
             let entries = registry.entries();
-            let patience = patience(settings, entries.iter().map(|entry| entry.target.timeout));
+            let patience = patience(settings, entries.iter().map(|entry| entry.target.route.timeout));
             let waiting = entries.iter().filter(|entry| entry.states().is_empty()).count();
             if complete && waiting == 0 {
                 break;

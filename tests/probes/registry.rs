@@ -5,14 +5,14 @@ use crate::support::Namespace;
 use connscope::config::Probes as Settings;
 use connscope::config::probes::Target as Configured;
 use connscope::source::probes::Probes;
-use connscope::source::probes::attempt::Run;
 use connscope::source::probes::registry::{Registry, Witness};
+use connscope::source::probes::result::ProbeResult;
 use connscope::source::probes::target::Target;
 use connscope::stop::Stop;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// A target of a file, ready to be probed.
 fn target(name: &str, all: bool, settings: &Settings) -> Target {
@@ -27,7 +27,7 @@ fn addresses_are_forgotten_where_one_is_probed_from_now_on_and_the_other_way_rou
     let registry = Registry::new(settings.most());
     for (all, address) in [(true, Some(IpAddr::V4(Ipv4Addr::LOCALHOST))), (false, None)] {
         let change = registry.set("file", vec![target("x", all, &settings)]);
-        change.added[0].take(address, Run::new(false), &settings);
+        change.added[0].take(address, ProbeResult::new(SystemTime::now(), Instant::now(), false), &settings);
         let change = registry.set("file", vec![target("x", !all, &settings)]);
         assert_eq!((change.added.len(), change.removed.len()), (1, 1));
         assert!(change.added[0].addresses().is_empty(), "all: {all} has become {}", !all);

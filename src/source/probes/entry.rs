@@ -3,7 +3,7 @@
 //! It has a lock of its own, held for as long as its numbers are copied, so that a scrape of ten thousand targets delays no
 //! probe.
 
-use super::attempt::Run;
+use super::result::ProbeResult;
 use super::state::State;
 use super::target::Target;
 use crate::config::Probes;
@@ -18,7 +18,7 @@ pub struct Entry {
     pub number: u64,
     /// The target.
     pub target: Target,
-    /// Whether its last turn ended in a panic, and so showed nothing.
+    /// Whether its last probe panicked, and so gave no result.
     pub panicked: AtomicBool,
     states: Mutex<Vec<State>>,
 }
@@ -41,16 +41,16 @@ impl Entry {
     }
 
     /// Takes what a probe of one address, or of the name, found out.
-    pub fn take(&self, address: Option<IpAddr>, run: Run, settings: &Probes) {
+    pub fn take(&self, address: Option<IpAddr>, result: ProbeResult, settings: &Probes) {
         let mut states = self.states();
-        let place = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
+        let index = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
             // As a rule there is no second one, and a vector that grows by itself makes room for four.
             states.reserve_exact(1);
             states.push(State::new(address));
             states.len() - 1
         });
-        if let Some(state) = states.get_mut(place) {
-            state.take(&self.target, run, settings);
+        if let Some(state) = states.get_mut(index) {
+            state.take(&self.target, result, settings);
         }
     }
 

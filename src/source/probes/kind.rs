@@ -1,4 +1,4 @@
-//! What a probe does, by kind; each kind has its file.
+//! The probers, by kind; each kind has its file.
 
 use super::attempt::Attempt;
 use super::fault::Fault;
@@ -15,9 +15,9 @@ pub mod tls;
 pub mod udp;
 pub mod unix;
 
-/// What a probe does.
+/// Probes a target in the way of its kind.
 #[derive(Debug)]
-pub enum Work {
+pub enum Prober {
     /// Connects and, where configured, talks, also over TLS.
     Tcp(tcp::Tcp),
     /// Sends a datagram and waits for an answer.
@@ -30,8 +30,8 @@ pub enum Work {
     Http(Box<http::Http>),
 }
 
-impl Work {
-    /// The work of a target, each time within `timeout`.
+impl Prober {
+    /// The prober of a target, whose probes each take at most `timeout`.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
         Ok(match settings.kind.protocol() {
             Protocol::Tcp | Protocol::Tls => Self::Tcp(tcp::Tcp::new(settings)?),
@@ -42,7 +42,7 @@ impl Work {
         })
     }
 
-    /// Does it; `attempt` is told what is seen on the way.
+    /// Probes once; `attempt` takes what is seen.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         match self {
             Self::Tcp(tcp) => tcp.run(attempt).await,

@@ -5,10 +5,11 @@
 //! probes configured networks only, whatever a name or a redirect leads to, and nothing but host, kind and preset can be
 //! asked for. A few run at a time.
 
-use super::attempt::Run;
+use super::attempt::Options;
 use super::discovery::file_sd;
 use super::entry::Entry;
 use super::registry::defect;
+use super::result::ProbeResult;
 use super::runner::Common;
 use super::target::Target;
 use crate::config::probes::kind::Protocol;
@@ -57,17 +58,18 @@ impl ProbeReports {
             };
             let probed = runtime.spawn(async move {
                 let networks = &common.settings.on_request.networks;
-                let run = target.attempt(&common.resolver, None, Some(networks), debug).finish().await;
+                let options = Options { allowed: Some(networks), notes: debug, ..Options::default() };
+                let result = target.probe(&common.resolver, options).await;
                 drop(permit);
-                (target, run)
+                (target, result)
             });
             match probed.await {
-                Ok((target, run)) => match run.fault.as_ref().filter(|fault| fault.ours) {
+                Ok((target, result)) => match result.fault.as_ref().filter(|fault| fault.ours) {
                     Some(fault) => {
                         let why = format!("not probed, the agent lacks something: {}", fault.why);
                         Err(ReportError::Unavailable(why))
                     }
-                    None => Ok(measured(&target, run, debug)),
+                    None => Ok(measured(&target, result, debug)),
                 },
                 Err(error) if error.is_panic() => {
                     Err(ReportError::Defect(format!("the probe panicked: {}", defect("probing on request"))))
@@ -201,9 +203,9 @@ fn module(word: &str) -> Result<Kind, String> {
     }
 }
 
-fn measured(target: &Target, run: Run, debug: bool) -> Report {
-    let gauges = blackbox::gauges(target, &run);
-    let notes = debug.then(|| run.notes.unwrap_or_default());
+fn measured(target: &Target, result: ProbeResult, debug: bool) -> Report {
+    let gauges = blackbox::gauges(target, &result);
+    let notes = debug.then(|| result.notes.unwrap_or_default());
     Report::Gauges { gauges, notes }
 }
 

@@ -3,16 +3,18 @@
 //! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
 //! of it is shared with the exports, and nobody who reads ever waits for it.
 
+use super::attempt::Options;
 use super::entry::Entry;
 use super::registry::{Change, Registry, Witness};
 use super::resolve::Resolver;
+use super::result::ProbeResult;
 use super::schedule::{Id, Schedule, Trust};
 use crate::config::Probes;
 use crate::stop::Stop;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 /// Between two first probes where a few targets come at once; where they are many, they share their interval.
@@ -159,11 +161,11 @@ impl Drop for Done {
 async fn probe(common: &Common, mut done: Done) {
     let entry = Arc::clone(&done.entry);
     let target = &entry.target;
-    let quick = |took: Duration| if took * 2 < target.timeout { Trust::Quick } else { Trust::Slow };
+    let quick = |took: Duration| if took * 2 < target.route.timeout { Trust::Quick } else { Trust::Slow };
     if !target.settings.all {
-        let run = target.attempt(&common.resolver, None, None, false).finish().await;
-        done.ended.trust = quick(run.took);
-        entry.take(None, run, &common.settings);
+        let result = target.probe(&common.resolver, Options::default()).await;
+        done.ended.trust = quick(result.took);
+        entry.take(None, result, &common.settings);
         return;
     }
     let began = Instant::now();
@@ -172,14 +174,14 @@ async fn probe(common: &Common, mut done: Done) {
             entry.keep(&addresses);
             done.ended.places = addresses.len();
             // All at once, each in a place of its own: one after the other would take as many times as long.
-            let mut runs = Vec::with_capacity(addresses.len());
+            let mut probes = Vec::with_capacity(addresses.len());
             let spent = began.elapsed();
             for address in addresses {
-                let attempt = target.attempt(&common.resolver, Some(address), None, false);
-                runs.push((address, Box::pin(attempt.after(spent).finish())));
+                let options = Options { address: Some(address), spent, ..Options::default() };
+                probes.push((address, Box::pin(target.probe(&common.resolver, options))));
             }
-            for (address, run) in join(runs).await {
-                entry.take(Some(address), run, &common.settings);
+            for (address, result) in join(probes).await {
+                entry.take(Some(address), result, &common.settings);
             }
         }
         Err(fault) => {
@@ -188,10 +190,10 @@ async fn probe(common: &Common, mut done: Done) {
                 known.push(None);
             }
             for address in known {
-                let mut run = super::attempt::Run::new(false);
-                run.took = began.elapsed();
-                run.fault = Some(fault.clone());
-                entry.take(address, run, &common.settings);
+                let mut result = ProbeResult::new(SystemTime::now(), Instant::now(), false);
+                result.took = began.elapsed();
+                result.fault = Some(fault.clone());
+                entry.take(address, result, &common.settings);
             }
         }
     }

@@ -1,21 +1,21 @@
-//! What is known of one target: up or down, and everything that was counted (pure: the time comes with the run).
+//! What is known of one target: up or down, and everything that was counted (pure: the time comes with the result).
 
-use super::attempt::Run;
+use super::result::ProbeResult;
 use super::target::Target;
 use crate::config::Probes;
 use crate::config::probes::Family;
 use crate::metric::label::{Label, Outcome};
 use crate::metric::{Labels, table as metrics};
 use crate::reading::Readings;
-use past::Past;
+use counts::Counts;
+use history::HistoryEntry;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tally::Tally;
 
-pub mod past;
-pub mod tally;
+pub mod counts;
+pub mod history;
 
 /// What is known of a target, or of one address of it.
 #[derive(Debug)]
@@ -25,22 +25,23 @@ pub struct State {
     /// Whether it counts as up; `None` before the first probe.
     pub up: Option<bool>,
     /// Its last results, the oldest first.
-    pub history: VecDeque<Past>,
-    /// Why its last turn showed nothing: what the agent itself lacked.
+    pub history: VecDeque<HistoryEntry>,
+    /// Why its last probe could not be made: what the agent itself lacked.
     pub lacked: Option<String>,
     family: Option<Family>,
-    /// Probes one after the other that say the opposite of `up`.
+    /// Consecutive probes that contradict `up`.
     against: u32,
     changes: u64,
     last_success: Option<SystemTime>,
     last_change: Option<SystemTime>,
-    first: Option<Instant>,
-    last: Instant,
+    /// When the first and the last probe ended.
+    observed: Option<(Instant, Instant)>,
     up_for: Duration,
     expiry: Option<i64>,
     status: Option<u16>,
     loss: Option<f64>,
-    tallies: Vec<Tally>,
+    /// What was counted, by address family.
+    families: Vec<Counts>,
 }
 
 impl State {
@@ -56,45 +57,44 @@ impl State {
             changes: 0,
             last_success: None,
             last_change: None,
-            first: None,
-            last: Instant::now(),
+            observed: None,
             up_for: Duration::ZERO,
             expiry: None,
             status: None,
             loss: None,
-            tallies: Vec::new(),
+            families: Vec::new(),
         }
     }
 
     /// Takes what a probe found out.
-    pub fn take(&mut self, target: &Target, run: Run, settings: &Probes) {
-        self.lacked = run.fault.as_ref().filter(|fault| fault.ours).map(|fault| fault.why.clone());
+    pub fn take(&mut self, target: &Target, result: ProbeResult, settings: &Probes) {
+        self.lacked = result.fault.as_ref().filter(|fault| fault.ours).map(|fault| fault.why.clone());
         if self.lacked.is_none() {
-            self.learn(target, &run, settings);
+            self.learn(target, &result, settings);
         }
-        past::remember(&mut self.history, run, settings.history);
+        history::remember(&mut self.history, result, settings.history);
     }
 
-    fn learn(&mut self, target: &Target, run: &Run, settings: &Probes) {
-        let (now, at) = (run.began + run.took, run.at + run.took);
+    fn learn(&mut self, target: &Target, result: &ProbeResult, settings: &Probes) {
+        let (now, at) = (result.began + result.took, result.began_at + result.took);
+        let (first, last) = self.observed.unwrap_or((at, at));
         if self.up == Some(true) {
-            self.up_for += at.saturating_duration_since(self.last);
+            self.up_for += at.saturating_duration_since(last);
         }
-        self.last = at;
-        self.first.get_or_insert(at);
+        self.observed = Some((first, at));
         // A name that cannot be looked up says nothing of the family: the series go on as they were.
-        self.family = target.family.or(run.family()).or(self.family);
-        let outcome = run.outcome();
+        self.family = target.family.or(result.family()).or(self.family);
+        let outcome = result.outcome();
         if outcome == Outcome::Success {
             self.last_success = Some(now);
         }
         self.decide(target, outcome == Outcome::Success, now);
-        self.expiry = run.expiry.or(self.expiry);
-        self.status = run.status;
-        self.loss = run.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
+        self.expiry = result.expiry.or(self.expiry);
+        self.status = result.status;
+        self.loss = result.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
             1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
         });
-        self.count(target, run, outcome, settings.phases);
+        self.count(target, result, outcome, settings.phases);
     }
 
     fn decide(&mut self, target: &Target, success: bool, now: SystemTime) {
@@ -118,24 +118,24 @@ impl State {
         }
     }
 
-    fn count(&mut self, target: &Target, run: &Run, outcome: Outcome, phases: bool) {
+    fn count(&mut self, target: &Target, result: &ProbeResult, outcome: Outcome, phases: bool) {
         let family = self.family;
-        let place = self.tallies.iter().position(|tally| tally.family == family);
-        let place = place.unwrap_or_else(|| {
-            self.tallies.reserve_exact(1);
-            self.tallies.push(Tally::new(family, self.labels(target, family)));
-            self.tallies.len() - 1
+        let known = self.families.iter().position(|counts| counts.family == family);
+        let index = known.unwrap_or_else(|| {
+            self.families.reserve_exact(1);
+            self.families.push(Counts::new(family, self.labels(target, family)));
+            self.families.len() - 1
         });
-        if let Some(tally) = self.tallies.get_mut(place) {
-            tally.take(run, outcome, phases);
+        if let Some(counts) = self.families.get_mut(index) {
+            counts.take(result, outcome, phases);
         }
     }
 
     /// Observes it all.
     pub fn observe(&self, now: Instant, out: &mut Readings) {
-        let tally = self.tallies.iter().find(|tally| tally.family == self.family);
-        let (Some(up), Some(first), Some(tally)) = (self.up, self.first, tally) else { return };
-        let labels = &tally.labels;
+        let counts = self.families.iter().find(|counts| counts.family == self.family);
+        let (Some(up), Some(observed), Some(counts)) = (self.up, self.observed, counts) else { return };
+        let labels = &counts.labels;
         out.observe(metrics::PROBE_UP, labels, u64::from(up));
         out.observe(metrics::PROBE_STATE_CHANGES, labels, self.changes);
         if let Some(at) = self.last_success {
@@ -144,7 +144,7 @@ impl State {
         if let Some(at) = self.last_change {
             out.observe(metrics::PROBE_LAST_CHANGE_TIME, labels, seconds(at));
         }
-        out.observe(metrics::PROBE_AVAILABILITY, labels, self.availability(up, first, now));
+        out.observe(metrics::PROBE_AVAILABILITY, labels, self.availability(up, observed, now));
         if let Some(expiry) = self.expiry {
             #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
             out.observe(metrics::PROBE_TLS_CERTIFICATE_EXPIRY, labels, expiry as f64);
@@ -155,15 +155,15 @@ impl State {
         if let Some(loss) = self.loss {
             out.observe(metrics::PROBE_ICMP_LOSS, labels, loss);
         }
-        for tally in &self.tallies {
-            tally.observe(out);
+        for counts in &self.families {
+            counts.observe(out);
         }
     }
 
     /// By a clock that nobody sets: that of a device without a battery jumps by decades once it hears of the time.
-    fn availability(&self, up: bool, first: Instant, now: Instant) -> f64 {
+    fn availability(&self, up: bool, (first, last): (Instant, Instant), now: Instant) -> f64 {
         let since = |from: Instant| now.saturating_duration_since(from);
-        let up_for = self.up_for + if up { since(self.last) } else { Duration::ZERO };
+        let up_for = self.up_for + if up { since(last) } else { Duration::ZERO };
         let all = since(first);
         if all.is_zero() {
             f64::from(u8::from(up))

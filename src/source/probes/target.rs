@@ -1,11 +1,12 @@
-//! A target ready to be probed: what it was configured to be, with everything that can be worked out before.
+//! A target ready to be probed: its configuration, and everything that can be derived from it beforehand.
 
+use super::attempt::{Attempt, Options, Route};
 use super::fault::Fault;
-use super::kind::Work;
+use super::kind::Prober;
 use super::origin::Origin;
-use super::{attempt::Attempt, resolve::Resolver};
+use super::resolve::Resolver;
+use super::result::ProbeResult;
 use crate::config::Probes;
-use crate::config::network::Network;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{ADDRESSES, Close, Family, Target as Settings};
 use crate::metric::Labels;
@@ -20,28 +21,21 @@ use std::time::Duration;
 pub struct Target {
     /// As it was configured.
     pub settings: Arc<Settings>,
-    /// Name or address that is probed; of a socket of this machine its path.
-    pub host: String,
+    /// Where its probes lead.
+    pub route: Route,
     /// Attributes of its series that never change.
     pub labels: Labels,
     /// Those of the `classic` profile.
     pub classic: Labels,
     /// How often it is probed.
     pub interval: Duration,
-    /// How long one probe may take.
-    pub timeout: Duration,
     /// Failures that make it down.
     pub failures_before_down: u32,
     /// Successes that make it up.
     pub successes_before_up: u32,
-    /// Families to probe it over, the preferred one first.
-    pub families: Vec<Family>,
-    /// The family that it is probed over in any case.
+    /// The address family that is fixed by its kind or address.
     pub family: Option<Family>,
-    /// Where its sockets come from.
-    pub origin: Origin,
-    /// What is done.
-    pub work: Work,
+    prober: Prober,
 }
 
 impl Target {
@@ -63,7 +57,7 @@ impl Target {
             None => vec![prefer],
         };
         let timeout = settings.timeout.unwrap_or(common.timeout);
-        let work = Work::new(settings, timeout).map_err(|why| format!("`{}` {why}", settings.name))?;
+        let prober = Prober::new(settings, timeout).map_err(|why| format!("`{}` {why}", settings.name))?;
         let origin = Origin {
             source: settings.source,
             interface: settings.interface.clone(),
@@ -74,14 +68,11 @@ impl Target {
             labels: labels(settings, &host, port)?,
             classic: classic(settings, &host, port),
             interval: settings.interval.unwrap_or(common.interval),
-            timeout,
             failures_before_down: settings.failures_before_down.unwrap_or(common.failures_before_down),
             successes_before_up: settings.successes_before_up.unwrap_or(common.successes_before_up),
-            families,
             family: family.filter(|_| settings.kind.protocol() != Protocol::Unix),
-            origin,
-            work,
-            host,
+            route: Route { host, families, origin, timeout },
+            prober,
             settings: Arc::clone(settings),
         })
     }
@@ -98,16 +89,16 @@ impl Target {
         let mut failed = None;
         // Both families at once: where a server answers for one only, the silence about the other takes half of the time,
         // and the rest is there for the probes.
-        let within = self.timeout / 2;
+        let within = self.route.timeout / 2;
         let look = async |family: Option<Family>| {
             let family = family?;
             let one = [family];
-            let asked = resolver.addresses(&self.host, &one, &self.origin);
+            let asked = resolver.addresses(&self.route.host, &one, &self.route.origin);
             let found =
                 tokio::time::timeout(within, asked).await.unwrap_or_else(|_| Err(Fault::unanswered(within)));
             Some((family, found))
         };
-        let mut families = self.families.iter().copied();
+        let mut families = self.route.families.iter().copied();
         let (first, second) = (families.next(), families.next());
         let (first, second) = tokio::join!(look(first), look(second));
         for (family, found) in first.into_iter().chain(second) {
@@ -135,15 +126,12 @@ impl Target {
         }
     }
 
-    /// A probe of it that may begin.
-    pub fn attempt<'a>(
-        &'a self,
-        resolver: &'a Resolver,
-        address: Option<IpAddr>,
-        allowed: Option<&'a [Network]>,
-        notes: bool,
-    ) -> Attempt<'a> {
-        Attempt::new(self, resolver, address, allowed, notes)
+    /// Probes it once, for as long as its timeout allows.
+    pub async fn probe(&self, resolver: &Resolver, options: Options<'_>) -> ProbeResult {
+        let mut attempt = Attempt::new(&self.route, resolver, options);
+        let deadline = attempt.deadline.into();
+        let ended = tokio::time::timeout_at(deadline, self.prober.run(&mut attempt)).await;
+        attempt.finish(ended.ok())
     }
 }
 

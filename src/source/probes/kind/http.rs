@@ -37,9 +37,9 @@ pub struct Http {
 }
 
 /// The task that moves the bytes of one connection; it ends with the probe.
-struct Moving(JoinHandle<()>);
+struct ConnectionTask(JoinHandle<()>);
 
-impl Drop for Moving {
+impl Drop for ConnectionTask {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -71,9 +71,9 @@ impl Http {
         let mut url = self.url.clone();
         let mut method = self.asked.method;
         for left in (0..=self.asked.redirects).rev() {
-            let (answer, moving) = self.ask(attempt, &url, method).await?;
+            let (answer, connection_task) = self.ask(attempt, &url, method).await?;
             let status = answer.status().as_u16();
-            attempt.run.status = Some(status);
+            attempt.result.status = Some(status);
             attempt.note(|| format!("{url} answers {status}"));
             let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()?.parse().ok());
             let to: Option<String> = to.filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308));
@@ -96,7 +96,7 @@ impl Http {
                     if !self.own(&url) && !self.body(method).is_empty() {
                         return Err(wrong("http.body goes to no other scheme, host or port"));
                     }
-                    drop(moving);
+                    drop(connection_task);
                 }
                 _ => return self.judge(attempt, answer).await,
             }
@@ -123,7 +123,7 @@ impl Http {
         attempt: &mut Attempt<'_>,
         url: &Url,
         method: Method,
-    ) -> Result<(Response<Incoming>, Moving), Fault> {
+    ) -> Result<(Response<Incoming>, ConnectionTask), Fault> {
         let host = url.host_str().unwrap_or("");
         let port = url.port_or_known_default().unwrap_or(80);
         let peer = attempt.resolve(host.trim_matches(['[', ']']), port).await?;
@@ -137,7 +137,7 @@ impl Http {
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
         let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
-        let (stream, _) = tls.shake_hands(attempt, stream).await?;
+        let (stream, _) = tls.handshake(attempt, stream).await?;
         send(attempt, stream, request).await
     }
 
@@ -219,20 +219,20 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     attempt: &mut Attempt<'_>,
     stream: S,
     request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, Moving), Fault> {
+) -> Result<(Response<Incoming>, ConnectionTask), Fault> {
     let began: Instant = attempt.begin(Phase::Request);
     // A peer that answers without an end (`100 Continue` over and over) is not listened to for ever.
     let (from, to) = tokio::io::split(stream);
     let stream = tokio::io::join(from.take(HEARD), to);
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| broken("beginning HTTP", &error))?;
-    let moving = Moving(tokio::spawn(async move {
+    let connection_task = ConnectionTask(tokio::spawn(async move {
         // What breaks it is told to whoever asked.
         let _told = connection.await;
     }));
     let answer = sender.send_request(request).await.map_err(|error| broken("asking", &error))?;
     attempt.end(Phase::Request, began.elapsed());
-    Ok((answer, moving))
+    Ok((answer, connection_task))
 }
 
 /// A broken connection, or an answer that is no HTTP.

@@ -7,9 +7,10 @@
 use crate::config::probes::{Icmp as Asked, Target as Settings};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::SourceError;
-use crate::source::probes::attempt::{Attempt, Echoes};
+use crate::source::probes::attempt::Attempt;
 use crate::source::probes::datagram::{Came, Datagrams};
 use crate::source::probes::fault::Fault;
+use crate::source::probes::result::Echoes;
 use packet::Echo;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::hash::{BuildHasher, RandomState};
@@ -58,7 +59,7 @@ impl Icmp {
 
     /// Sends the requests and waits for their answers; one is enough.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
-        let until = attempt.until.checked_sub(REST).unwrap_or(attempt.until);
+        let until = attempt.deadline.checked_sub(REST).unwrap_or(attempt.deadline);
         let peer = attempt.resolve(&self.host, 0).await?;
         let (socket, raw) = open(attempt, peer).await?;
         if let Some(ttl) = self.asked.ttl {
@@ -77,7 +78,7 @@ impl Icmp {
         let ended = self.exchange(&socket, &echo, until, &mut sent, &mut echoes).await;
         attempt.note(|| format!("{} of {} answered", echoes.round_trips.len(), echoes.sent));
         let answered = !echoes.round_trips.is_empty();
-        attempt.run.echoes = Some(echoes);
+        attempt.result.echoes = Some(echoes);
         match ended {
             Err(fault) if !answered => Err(fault),
             _ if answered => {
@@ -85,7 +86,7 @@ impl Icmp {
                 Ok(())
             }
             _ => {
-                let within = humantime::format_duration(attempt.target.timeout);
+                let within = humantime::format_duration(attempt.route.timeout);
                 Err(Fault::new(ProbeError::Timeout, format!("no echo came back within {within}")))
             }
         }

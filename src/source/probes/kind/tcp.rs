@@ -1,6 +1,6 @@
 //! TCP: one connection to one address; then TLS from the beginning (`kind: tls`), and a conversation.
 
-use super::conversation::{Conversation, Talk};
+use super::conversation::{Conversation, Session};
 use super::tls::{self, Tls};
 use crate::config::probes::{Kind, Target as Settings};
 use crate::metric::label::Phase;
@@ -36,7 +36,7 @@ impl Tcp {
         })
     }
 
-    /// Connects, and says and hears what is configured.
+    /// Connects, and runs the conversation.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let peer = attempt.resolve(&self.host, self.port).await?;
         attempt.begin(Phase::Connect);
@@ -44,30 +44,30 @@ impl Tcp {
         attempt.end(Phase::Connect, took);
         match &self.tls {
             Some(tls) if self.at_once => {
-                let (mut stream, asked) = tls.shake_hands(attempt, stream).await?;
-                if asked && self.conversation.is_empty() {
-                    return tls::settle(attempt, &mut stream).await;
+                let (mut stream, certificate_requested) = tls.handshake(attempt, stream).await?;
+                if certificate_requested && self.conversation.is_empty() {
+                    return tls::wait_for_rejection(attempt, &mut stream).await;
                 }
-                self.conversation.hold(attempt, &mut stream).await
+                self.conversation.run(attempt, &mut stream).await
             }
-            Some(tls) => self.talk_into_tls(attempt, stream, tls).await,
+            Some(tls) => self.run_into_tls(attempt, stream, tls).await,
             None => {
                 let mut stream = stream;
-                self.conversation.hold(attempt, &mut stream).await
+                self.conversation.run(attempt, &mut stream).await
             }
         }
     }
 
-    /// Up to the step that begins with TLS in the open, the rest encrypted.
-    async fn talk_into_tls(
+    /// Runs the steps up to the one that starts TLS in clear text, the rest encrypted.
+    async fn run_into_tls(
         &self,
         attempt: &mut Attempt<'_>,
         mut stream: TcpStream,
         tls: &Tls,
     ) -> Result<(), Fault> {
-        let mut talk = Talk::new(&self.conversation);
-        talk.until_tls(attempt, &mut stream).await?;
-        let (mut stream, _) = tls.shake_hands(attempt, stream).await?;
-        talk.until_tls(attempt, &mut stream).await
+        let mut session = Session::new(&self.conversation);
+        session.until_tls(attempt, &mut stream).await?;
+        let (mut stream, _) = tls.handshake(attempt, stream).await?;
+        session.until_tls(attempt, &mut stream).await
     }
 }

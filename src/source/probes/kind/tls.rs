@@ -4,13 +4,13 @@ use crate::config::probes::TargetTls as Settings;
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
+use client_certificate::ClientCertificate;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
-use shown::Shown;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub mod shown;
+pub mod client_certificate;
 
 /// How long a peer is given to refuse a certificate: a round trip across the world and back.
-const SETTLED: Duration = Duration::from_millis(500);
+const REJECTION: Duration = Duration::from_millis(500);
 
 /// How TLS is spoken to a peer.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("cannot speak TLS: {error}"))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Recorder::new(verifier.clone())));
+            .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(verifier.clone())));
         let mut config = match (&settings.cert_file, &settings.key_file) {
             (Some(cert), Some(key)) => {
                 let chain = certificates(cert)?;
@@ -94,19 +94,21 @@ impl Tls {
 
     /// Shakes hands, and notes when the first certificate expires, also of a chain that is refused. Says whether the peer
     /// asked for a certificate of ours.
-    pub async fn shake_hands(
+    pub async fn handshake(
         &self,
         attempt: &mut Attempt<'_>,
         stream: TcpStream,
     ) -> Result<(TlsStream<TcpStream>, bool), Fault> {
         let began = attempt.begin(Phase::Tls);
-        let recorder = Arc::new(Recorder::new(self.verifier.clone()));
+        let chain = Arc::new(ChainVerifier::new(self.verifier.clone()));
         let mut config = (*self.config).clone();
-        let shown = Arc::new(Shown::new(self.shows.then(|| Arc::clone(&config.client_auth_cert_resolver))));
-        config.client_auth_cert_resolver = Arc::clone(&shown) as Arc<dyn ResolvesClientCert>;
-        config.dangerous().set_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>);
+        let certificate = Arc::new(ClientCertificate::new(
+            self.shows.then(|| Arc::clone(&config.client_auth_cert_resolver)),
+        ));
+        config.client_auth_cert_resolver = Arc::clone(&certificate) as Arc<dyn ResolvesClientCert>;
+        config.dangerous().set_certificate_verifier(Arc::clone(&chain) as Arc<dyn ServerCertVerifier>);
         let ended = TlsConnector::from(Arc::new(config)).connect(self.name.clone(), stream).await;
-        attempt.run.expiry = recorder.expiry();
+        attempt.result.expiry = chain.expiry();
         let stream = ended.map_err(|error| {
             let fault = Fault::io("the TLS handshake", &error);
             // A peer that hangs up instead of answering does not speak TLS.
@@ -123,25 +125,28 @@ impl Tls {
             let why = "the peer chose none of the protocols that were offered (ALPN)";
             return Err(Fault::new(ProbeError::TlsHandshake, why));
         }
-        Ok((stream, shown.was_asked()))
+        Ok((stream, certificate.was_requested()))
     }
 }
 
 /// Waits for what a peer thinks of our certificate. In TLS 1.3 (RFC 8446, section 4.6.1) the handshake is over for this end
 /// before the other has seen it: an alert comes if it is refused, and as a rule a ticket if it is taken. A peer that says
 /// nothing for a while has nothing against it.
-pub async fn settle(attempt: &mut Attempt<'_>, stream: &mut TlsStream<TcpStream>) -> Result<(), Fault> {
+pub async fn wait_for_rejection(
+    attempt: &mut Attempt<'_>,
+    stream: &mut TlsStream<TcpStream>,
+) -> Result<(), Fault> {
     let began = attempt.begin(Phase::Tls);
     let mut byte = [0];
-    let settled = std::future::poll_fn(|context| {
+    let answered = std::future::poll_fn(|context| {
         let mut buffer = ReadBuf::new(&mut byte);
         match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
             Poll::Pending if stream.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(Ok(())),
             other => other,
         }
     });
-    let settled = tokio::time::timeout(SETTLED, settled).await.unwrap_or(Ok(()));
-    settled
+    let answered = tokio::time::timeout(REJECTION, answered).await.unwrap_or(Ok(()));
+    answered
         .map_err(|error| Fault::new(ProbeError::TlsHandshake, format!("after the TLS handshake: {error}")))?;
     attempt.end(Phase::Tls, began.elapsed());
     Ok(())
@@ -199,12 +204,12 @@ fn verifier(roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, String> {
 
 /// Verifies as configured, and remembers when the chain expires: rustls keeps a chain that it refuses to itself.
 #[derive(Debug)]
-struct Recorder {
+struct ChainVerifier {
     verifier: Option<Arc<WebPkiServerVerifier>>,
     expiry: Mutex<Option<i64>>,
 }
 
-impl Recorder {
+impl ChainVerifier {
     fn new(verifier: Option<Arc<WebPkiServerVerifier>>) -> Self {
         Self { verifier, expiry: Mutex::new(None) }
     }
@@ -220,7 +225,7 @@ fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
-impl ServerCertVerifier for Recorder {
+impl ServerCertVerifier for ChainVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -34,7 +34,7 @@ impl Unix {
         Ok(Self { path: settings.unix_path(), kind, conversation: Conversation::new(settings)? })
     }
 
-    /// Connects, and says and hears what is configured.
+    /// Connects, and runs the conversation.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         attempt.begin(Phase::Connect);
         // An abstract socket belongs to a network namespace.
@@ -59,7 +59,7 @@ impl Unix {
             return Ok(());
         }
         let mut stream = UnixStream::from_std(socket.into()).map_err(|error| Fault::io(&doing, &error))?;
-        self.conversation.hold(attempt, &mut stream).await
+        self.conversation.run(attempt, &mut stream).await
     }
 }
 

@@ -4,25 +4,25 @@
 use crate::config::probes::Family;
 use crate::config::probes::kind::Protocol;
 use crate::metric::label::Phase;
-use crate::source::probes::attempt::Run;
+use crate::source::probes::result::ProbeResult;
 use crate::source::probes::target::Target;
 use crate::source::report::Gauge;
 
 /// What one probe measured.
-pub fn gauges(target: &Target, run: &Run) -> Vec<Gauge> {
+pub fn gauges(target: &Target, result: &ProbeResult) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     let mut one = |name, help, value| gauges.push(Gauge::single(name, help, value));
-    one("probe_success", "Whether the probe succeeded", f64::from(u8::from(run.fault.is_none())));
-    one("probe_duration_seconds", "How long the probe took in seconds", run.took.as_secs_f64());
+    one("probe_success", "Whether the probe succeeded", f64::from(u8::from(result.fault.is_none())));
+    one("probe_duration_seconds", "How long the probe took in seconds", result.took.as_secs_f64());
     let phase = |phase: Phase| {
-        run.phases.iter().find(|(known, _)| *known == phase).map_or(0.0, |(_, took)| took.as_secs_f64())
+        result.phases.iter().find(|(known, _)| *known == phase).map_or(0.0, |(_, took)| took.as_secs_f64())
     };
     one("probe_dns_lookup_time_seconds", "How long the name look-up took in seconds", phase(Phase::Resolve));
-    if let Some(family) = run.family() {
+    if let Some(family) = result.family() {
         let number = if family == Family::Ipv4 { 4.0 } else { 6.0 };
         one("probe_ip_protocol", "Whether the address that was probed is IPv4 or IPv6", number);
     }
-    if let Some(expiry) = run.expiry {
+    if let Some(expiry) = result.expiry {
         #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
         let expiry = expiry as f64;
         one(
@@ -33,9 +33,9 @@ pub fn gauges(target: &Target, run: &Run) -> Vec<Gauge> {
     }
     match target.settings.kind.protocol() {
         Protocol::Http => {
-            let status = run.status.map_or(0.0, f64::from);
+            let status = result.status.map_or(0.0, f64::from);
             one("probe_http_status_code", "Status of the last answer, 0 where there was none", status);
-            let tls = run.phases.iter().any(|(known, _)| *known == Phase::Tls);
+            let tls = result.phases.iter().any(|(known, _)| *known == Phase::Tls);
             one("probe_http_ssl", "Whether TLS was spoken", f64::from(u8::from(tls)));
             let phases = [
                 ("resolve", phase(Phase::Resolve)),
@@ -48,7 +48,7 @@ pub fn gauges(target: &Target, run: &Run) -> Vec<Gauge> {
             gauges.push(by_phase("probe_http_duration_seconds", help, &phases));
         }
         Protocol::Icmp => {
-            let round_trip = run.echoes.as_ref().and_then(|echoes| echoes.round_trips.first());
+            let round_trip = result.echoes.as_ref().and_then(|echoes| echoes.round_trips.first());
             let phases = [
                 ("resolve", phase(Phase::Resolve)),
                 ("rtt", round_trip.map_or(0.0, std::time::Duration::as_secs_f64)),
@@ -58,7 +58,7 @@ pub fn gauges(target: &Target, run: &Run) -> Vec<Gauge> {
         }
         _ => {}
     }
-    if let Some(fault) = &run.fault {
+    if let Some(fault) = &result.fault {
         gauges.push(Gauge {
             name: "probe_failed",
             help: "Why the probe failed; always 1",

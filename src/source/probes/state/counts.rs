@@ -6,30 +6,30 @@ use crate::metric::label::{Label, Outcome, Phase, ProbeError};
 use crate::metric::table as metrics;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
-use crate::source::probes::attempt::Run;
+use crate::source::probes::result::ProbeResult;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-/// What was counted.
+/// What was counted over one address family.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Counts {
     /// Family of the address; `None` where none was known, and for a socket of this machine.
     pub family: Option<Family>,
     /// Labels of the target and of the family.
     pub labels: Labels,
-    durations: Vec<Kept<Option<ProbeError>>>,
-    phases: Vec<Kept<Phase>>,
+    durations: Vec<Durations<Option<ProbeError>>>,
+    phases: Vec<Durations<Phase>>,
     round_trips: Option<Arc<Distribution>>,
     /// Success and failure from the beginning; silence, a thing of datagrams, once there has been some.
     runs: Vec<(Outcome, Labels, u64)>,
 }
 
-/// A series of durations.
+/// A series of durations, told apart by its key.
 #[derive(Debug)]
-struct Kept<K> {
+struct Durations<K> {
     key: K,
     labels: Labels,
-    all: Arc<Distribution>,
+    distribution: Arc<Distribution>,
 }
 
 /// The bounds of a row's buckets, shared by all its distributions.
@@ -48,7 +48,7 @@ static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
     }
 });
 
-impl Tally {
+impl Counts {
     /// Nothing counted yet.
     pub fn new(family: Option<Family>, labels: Labels) -> Self {
         let runs =
@@ -58,18 +58,18 @@ impl Tally {
     }
 
     /// Counts a probe.
-    pub fn take(&mut self, run: &Run, outcome: Outcome, phases: bool) {
+    pub fn take(&mut self, result: &ProbeResult, outcome: Outcome, phases: bool) {
         let labels = &self.labels;
         match self.runs.iter_mut().find(|(known, ..)| *known == outcome) {
             Some((.., count)) => *count += 1,
             None => self.runs.push((outcome, by_outcome(labels, outcome), 1)),
         }
-        let error = run.fault.as_ref().map(|fault| fault.error);
-        record(&mut self.durations, error, || by_error(labels, error), &BOUNDS.durations, run.took);
-        for (phase, took) in run.phases.iter().filter(|_| phases) {
+        let error = result.fault.as_ref().map(|fault| fault.error);
+        record(&mut self.durations, error, || by_error(labels, error), &BOUNDS.durations, result.took);
+        for (phase, took) in result.phases.iter().filter(|_| phases) {
             record(&mut self.phases, *phase, || by_phase(labels, *phase), &BOUNDS.phases, *took);
         }
-        for round_trip in run.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
+        for round_trip in result.echoes.iter().flat_map(|echoes| &echoes.round_trips) {
             let all = self
                 .round_trips
                 .get_or_insert_with(|| Arc::new(Distribution::new(Arc::clone(&BOUNDS.round_trips))));
@@ -80,10 +80,10 @@ impl Tally {
     /// Observes it all.
     pub fn observe(&self, out: &mut Readings) {
         for kept in &self.durations {
-            out.observe(metrics::PROBE_DURATION, &kept.labels, Arc::clone(&kept.all));
+            out.observe(metrics::PROBE_DURATION, &kept.labels, Arc::clone(&kept.distribution));
         }
         for kept in &self.phases {
-            out.observe(metrics::PROBE_PHASE_DURATION, &kept.labels, Arc::clone(&kept.all));
+            out.observe(metrics::PROBE_PHASE_DURATION, &kept.labels, Arc::clone(&kept.distribution));
         }
         if let Some(round_trips) = &self.round_trips {
             out.observe(metrics::PROBE_ICMP_RTT, &self.labels, Arc::clone(round_trips));
@@ -107,20 +107,24 @@ fn by_outcome(labels: &Labels, outcome: Outcome) -> Labels {
 }
 
 fn record<K: PartialEq>(
-    series: &mut Vec<Kept<K>>,
+    series: &mut Vec<Durations<K>>,
     key: K,
     labels: impl FnOnce() -> Labels,
     bounds: &Arc<[f64]>,
     took: Duration,
 ) {
-    let place = series.iter().position(|kept| kept.key == key);
-    let place = place.unwrap_or_else(|| {
+    let known = series.iter().position(|kept| kept.key == key);
+    let index = known.unwrap_or_else(|| {
         series.reserve_exact(1);
-        series.push(Kept { key, labels: labels(), all: Arc::new(Distribution::new(Arc::clone(bounds))) });
+        series.push(Durations {
+            key,
+            labels: labels(),
+            distribution: Arc::new(Distribution::new(Arc::clone(bounds))),
+        });
         series.len() - 1
     });
-    if let Some(kept) = series.get_mut(place) {
+    if let Some(kept) = series.get_mut(index) {
         // What the last cycle holds is left as it was.
-        Arc::make_mut(&mut kept.all).record(took.as_secs_f64());
+        Arc::make_mut(&mut kept.distribution).record(took.as_secs_f64());
     }
 }

@@ -1,17 +1,15 @@
-//! What is remembered of a probe that has ended, and how it is told (pure).
+//! The last results of a target (pure).
 
-use crate::source::probes::attempt::Run;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::result::ProbeResult;
+use crate::text::{LONGEST_ERROR, bounded};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// How much is kept of why a probe failed, in bytes.
-const WORDS: usize = 500;
-
-/// One result.
+/// What is kept of a result.
 #[derive(Debug, Clone)]
-pub struct Past {
+pub struct HistoryEntry {
     /// When it began.
     pub began: SystemTime,
     /// How long it took.
@@ -22,8 +20,8 @@ pub struct Past {
     pub fault: Option<Fault>,
 }
 
-impl Past {
-    /// In words: how long ago, how long, and why it failed.
+impl HistoryEntry {
+    /// One line: how long ago, how long it took, and why it failed.
     pub fn describe(&self, now: SystemTime) -> String {
         let ago = Duration::from_secs(now.duration_since(self.began).unwrap_or_default().as_secs());
         let ago = humantime::format_duration(ago);
@@ -41,8 +39,8 @@ impl Past {
     }
 }
 
-/// Puts the result of a probe behind those before it, of which the last `most` stay.
-pub fn remember(history: &mut VecDeque<Past>, run: Run, most: usize) {
+/// Appends a result; the last `most` stay.
+pub fn remember(history: &mut VecDeque<HistoryEntry>, result: ProbeResult, most: usize) {
     if most == 0 {
         return;
     }
@@ -52,10 +50,10 @@ pub fn remember(history: &mut VecDeque<Past>, run: Run, most: usize) {
     while history.len() >= most {
         history.pop_front();
     }
-    let Run { began, took, peer, mut fault, .. } = run;
+    let ProbeResult { began, took, peer, mut fault, .. } = result;
     if let Some(fault) = &mut fault {
-        // A peer may have a say in it: where it redirects to, what it said last.
-        fault.why.truncate(fault.why.floor_char_boundary(WORDS));
+        // A peer may have a say in it: where it redirects to, what it sent last.
+        fault.why = bounded(&fault.why, LONGEST_ERROR);
     }
-    history.push_back(Past { began, took, peer, fault });
+    history.push_back(HistoryEntry { began, took, peer, fault });
 }

@@ -1,0 +1,73 @@
+//! The result of one probe (pure: the time is told, not asked).
+
+use super::fault::Fault;
+use crate::config::probes::Family;
+use crate::metric::label::{Outcome, Phase, ProbeError};
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The result of one probe.
+#[derive(Debug, Clone)]
+pub struct ProbeResult {
+    /// When it began, by the wall clock.
+    pub began: SystemTime,
+    /// The same by the monotonic clock.
+    pub began_at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Phases that were completed, each once.
+    pub phases: Vec<(Phase, Duration)>,
+    /// Why it failed.
+    pub fault: Option<Fault>,
+    /// Address that was probed; where redirects led elsewhere, the first.
+    pub peer: Option<IpAddr>,
+    /// When the first certificate of the chain expires, in seconds since 1970.
+    pub expiry: Option<i64>,
+    /// Status of the last HTTP response.
+    pub status: Option<u16>,
+    /// Echo requests and replies.
+    pub echoes: Option<Echoes>,
+    /// Log of the steps, where it was asked for (`/probe?debug=true`).
+    pub notes: Option<Vec<String>>,
+}
+
+/// Echo requests of one probe, and the round trips of those that were answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Echoes {
+    /// Requests sent.
+    pub sent: u32,
+    /// One for each reply.
+    pub round_trips: Vec<Duration>,
+}
+
+impl ProbeResult {
+    /// That of a probe which begins now by these two clocks; `notes` asks for a log of its steps.
+    pub fn new(began: SystemTime, began_at: Instant, notes: bool) -> Self {
+        Self {
+            began,
+            began_at,
+            took: Duration::ZERO,
+            phases: Vec::new(),
+            fault: None,
+            peer: None,
+            expiry: None,
+            status: None,
+            echoes: None,
+            notes: notes.then(Vec::new),
+        }
+    }
+
+    /// How it ended.
+    pub fn outcome(&self) -> Outcome {
+        match self.fault.as_ref().map(|fault| fault.error) {
+            None => Outcome::Success,
+            Some(ProbeError::NoAnswer) => Outcome::NoAnswer,
+            Some(_) => Outcome::Failure,
+        }
+    }
+
+    /// Family of the address that was probed.
+    pub fn family(&self) -> Option<Family> {
+        self.peer.map(Family::of)
+    }
+}
