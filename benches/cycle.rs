@@ -96,7 +96,7 @@ fn goal() {
 
 /// What a read by netlink is made of.
 fn parts(criterion: &mut Criterion) {
-    if let Ok(mut socket) = netlink::Socket::open(Duration::from_secs(1))
+    if let Ok(mut socket) = netlink::Socket::open()
         && socket.statistics().is_ok()
     {
         criterion.bench_function("part/netlink, counters", |bencher| bencher.iter(|| socket.statistics()));

@@ -1,7 +1,9 @@
-//! Netlink: the messages, whatever they are about, and asking the kernel with them.
+//! Netlink: the messages, whatever they are about, and the one client that asks the kernel with them.
 
+pub mod client;
 pub mod message;
 
+pub use client::{Answer, Client, RequestError, Transport};
 pub use message::{
     Attribute, Attributes, DUMP, Malformed, Message, Progress, REQUEST, TooLong, attributes, messages,
     push_attribute, request,

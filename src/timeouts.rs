@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// How long a netlink answer may take; it comes within microseconds or the kernel is in trouble.
+/// How long each datagram of a netlink answer may take; it comes within microseconds or the kernel is in trouble.
 pub const NETLINK: Duration = Duration::from_millis(400);
+
+/// How long a netlink answer may take as a whole: some ten million sockets.
+pub const DUMP: Duration = Duration::from_secs(10);
 
 /// What is left of a cycle after `conntrack -S` was killed, for the next way to answer in.
 pub const GRACE: Duration = Duration::from_millis(500);

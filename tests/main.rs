@@ -17,6 +17,7 @@ mod deploy;
 mod export;
 mod house;
 mod import;
+mod netlink;
 mod probes;
 mod sockets;
 mod support;

@@ -3,7 +3,7 @@
 
 use crate::Outcome;
 use connscope::source::sockets::diag::{Family, Request, State, TCP, UDP, extension};
-use connscope::source::sockets::space::{CONNECTIONS, DATAGRAMS};
+use connscope::source::sockets::sock_diag::{CONNECTIONS, DATAGRAMS};
 use connscope::sys::netlink::NetlinkSocket;
 use std::time::Duration;
 

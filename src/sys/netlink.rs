@@ -76,7 +76,11 @@ impl NetlinkSocket {
         loop {
             // MSG_TRUNC makes the kernel say how long the datagram was, not how much of it fitted.
             let flags = RecvFlags::TRUNC | flags;
-            let (_, length, sender) = recvfrom(&self.socket, self.buffer.as_mut_slice(), flags)?;
+            let (_, length, sender) = match recvfrom(&self.socket, self.buffer.as_mut_slice(), flags) {
+                // A receive with a time-out is not restarted after a signal, whatever its handler says (signal(7)).
+                Err(rustix::io::Errno::INTR) => continue,
+                received => received?,
+            };
             if !from_kernel(sender) {
                 continue;
             }

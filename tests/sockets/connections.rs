@@ -7,7 +7,7 @@ use super::{
 use crate::support::{Namespace, PATIENCE, eventually};
 use connscope::filter::Filter;
 use connscope::source::sockets::diag::Record;
-use connscope::source::sockets::space::Space;
+use connscope::source::sockets::sock_diag::SockDiag;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ fn an_answer_that_was_not_read_to_its_end_does_not_stand_for_the_next_one() {
         let listener = listener("127.0.0.1:4000");
         let pairs: Vec<_> = (0..300).map(|_| connection(&listener, "127.0.0.1:4000")).collect();
         let filter = Filter::default();
-        let mut space = Space::open(&filter).unwrap();
+        let mut space = SockDiag::open(&filter).unwrap();
         let mut stop = |_: &Record<'_>| panic!("a test");
         let stopped = catch_unwind(AssertUnwindSafe(|| space.connections(&filter, false, &mut stop)));
         assert!(stopped.is_err());

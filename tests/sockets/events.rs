@@ -11,7 +11,7 @@ use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::peers::Peers;
-use connscope::source::sockets::space::Space;
+use connscope::source::sockets::sock_diag::SockDiag;
 use connscope::source::sockets::track::Tracker;
 use connscope::stop::Stop;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
@@ -64,7 +64,7 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
     let flood = listening.room() / 768 / 2 + 500;
     shared.add(0, listening);
     namespace.inside(|| {
-        let mut space = Space::open(&Filter::default()).unwrap();
+        let mut space = SockDiag::open(&Filter::default()).unwrap();
         let mut cycle = || {
             shared.tracker().groups.begin_cycle();
             shared.tracker().begin_dump(0);

@@ -162,25 +162,15 @@ impl Round {
     }
 }
 
-/// Asks over the socket, which is opened if it is not, and closed after an error: a dump that was broken off keeps the
-/// kernel from beginning the next.
+/// Asks over the socket, which is opened if it is not.
 fn asked<T>(
     socket: &mut Option<netlink::Socket>,
     ask: impl FnOnce(&mut netlink::Socket) -> Result<T, SourceError>,
 ) -> Result<T, SourceError> {
-    let answer = ask(connected(socket)?);
-    if answer.is_err() {
-        *socket = None;
-    }
-    answer
-}
-
-/// The socket, opened if it is not.
-fn connected(socket: &mut Option<netlink::Socket>) -> Result<&mut netlink::Socket, SourceError> {
-    match socket {
-        Some(socket) => Ok(socket),
-        None => Ok(socket.insert(netlink::Socket::open(timeouts::NETLINK)?)),
-    }
+    ask(match socket {
+        Some(socket) => socket,
+        None => socket.insert(netlink::Socket::open()?),
+    })
 }
 
 /// One error for all the ways that failed: the one the operator can do most about, with all of them as its cause.

@@ -8,11 +8,9 @@
 //! without `NLM_F_DUMP` the statistics by CPU are not answered at all.
 
 use super::fields::{EXPECTATIONS, Field, Known, Malformed, Row, STATISTICS, Statistics, cpu};
-use crate::netlink::{self, Attribute, Attributes, Progress};
+use crate::netlink::{self, Answer, Attribute, Attributes, Client, Progress, Transport};
 use crate::source::SourceError;
 use crate::sys::netlink::NetlinkSocket;
-use std::io;
-use std::time::Duration;
 
 /// Subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.
 const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 0x0104;
@@ -103,27 +101,25 @@ pub fn parse_global(datagram: &[u8], sequence: u32, into: &mut Global) -> Result
     })
 }
 
-/// One netlink socket, asked again and again.
+/// What the kernel refuses with where the subsystem is not there: `nf_conntrack_netlink` is neither built in nor loaded nor
+/// to be loaded.
+const ABSENT: &[i32] = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
+
+/// The netlink socket that ctnetlink is asked over, in one network namespace.
 #[derive(Debug)]
-pub struct Socket {
-    netlink: NetlinkSocket,
-    sequence: u32,
-    timeout: Duration,
-}
+pub struct Socket<T = NetlinkSocket>(Client<T>);
 
 impl Socket {
     /// Opens a socket in the calling thread's network namespace. This needs no privilege; asking does.
-    pub fn open(timeout: Duration) -> Result<Self, SourceError> {
-        let netlink = NetlinkSocket::open(rustix::net::netlink::NETFILTER, timeout).map_err(|cause| {
-            match cause.raw_os_error() {
-                // The kernel was built without netfilter netlink.
-                Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => {
-                    SourceError::absent("opening a netfilter netlink socket", cause)
-                }
-                _ => SourceError::from_io("opening a netfilter netlink socket", "CAP_NET_ADMIN", cause),
-            }
-        })?;
-        Ok(Self { netlink, sequence: 0, timeout })
+    pub fn open() -> Result<Self, SourceError> {
+        Ok(Self(Client::open(rustix::net::netlink::NETFILTER, "netfilter")?))
+    }
+}
+
+impl<T: Transport> Socket<T> {
+    /// Asks with a client of its own.
+    pub fn new(client: Client<T>) -> Self {
+        Self(client)
     }
 
     /// The counters by CPU.
@@ -139,63 +135,57 @@ impl Socket {
     /// Entries and limit.
     pub fn global(&mut self) -> Result<Global, SourceError> {
         let mut global = Global::default();
-        self.ask(IPCTNL_MSG_CT_GET_STATS, 0, |datagram, sequence| {
-            match parse_global(datagram, sequence, &mut global)? {
-                // One message is all there is; waiting for NLMSG_DONE would wait for ever.
-                Progress::More if global.entries.is_some() => Ok(Progress::Done),
-                progress => Ok(progress),
-            }
-        })?;
+        self.ask(IPCTNL_MSG_CT_GET_STATS, 0, &mut global)?;
         Ok(global)
     }
 
     fn dump(&mut self, kind: u16, known: &'static [Known]) -> Result<Statistics, SourceError> {
-        let mut statistics = Statistics::default();
-        self.ask(kind, netlink::DUMP, |datagram, sequence| {
-            parse_dump(datagram, sequence, known, &mut statistics)
-        })?;
-        if statistics.rows.is_empty() {
+        let mut rows = Rows { known, statistics: Statistics::default() };
+        self.ask(kind, netlink::DUMP, &mut rows)?;
+        if rows.statistics.rows.is_empty() {
             return Err(SourceError::parse(asking(kind), Malformed::Empty));
         }
-        Ok(statistics)
+        Ok(rows.statistics)
     }
 
-    fn ask(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        mut take: impl FnMut(&[u8], u32) -> Result<Progress, Malformed>,
-    ) -> Result<(), SourceError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let sequence = self.sequence;
-        let failed = |cause: io::Error| match cause.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                SourceError::Timeout { doing: asking(kind), after: self.timeout }
-            }
-            _ => SourceError::from_io(asking(kind), "CAP_NET_ADMIN", cause),
-        };
-        self.netlink.send(&request(kind, netlink::REQUEST | flags, sequence)).map_err(failed)?;
-        loop {
-            let datagram = self.netlink.receive().map_err(failed)?;
-            match take(datagram, sequence).map_err(|cause| SourceError::parse(asking(kind), cause))? {
-                Progress::More => {}
-                Progress::Done => return Ok(()),
-                Progress::Interrupted => {
-                    return Err(SourceError::io(asking(kind), "the dump was interrupted"));
-                }
-                Progress::Refused(number) => return Err(refused(kind, number)),
-            }
-        }
+    fn ask(&mut self, kind: u16, flags: u16, answer: &mut impl Answer) -> Result<(), SourceError> {
+        self.0
+            .ask(|sequence| request(kind, netlink::REQUEST | flags, sequence), answer)
+            .map_err(|error| error.into_source(asking(kind), ABSENT))
     }
 }
 
-fn refused(kind: u16, number: i32) -> SourceError {
-    let cause = io::Error::from_raw_os_error(number);
-    match number {
-        libc::EPERM | libc::EACCES => SourceError::denied(asking(kind), "CAP_NET_ADMIN", cause),
-        // The subsystem is not there: nf_conntrack_netlink is neither built in nor loaded nor to be loaded.
-        libc::EINVAL | libc::EOPNOTSUPP | libc::ENOENT => SourceError::absent(asking(kind), cause),
-        _ => SourceError::io(asking(kind), cause),
+/// A dump of counters by CPU.
+struct Rows {
+    known: &'static [Known],
+    statistics: Statistics,
+}
+
+impl Answer for Rows {
+    type Malformed = Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
+        parse_dump(datagram, sequence, self.known, &mut self.statistics)
+    }
+
+    fn restart(&mut self) {
+        self.statistics = Statistics::default();
+    }
+}
+
+impl Answer for Global {
+    type Malformed = Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
+        match parse_global(datagram, sequence, self)? {
+            // One message is all there is; waiting for NLMSG_DONE would wait for ever.
+            Progress::More if self.entries.is_some() => Ok(Progress::Done),
+            progress => Ok(progress),
+        }
+    }
+
+    fn restart(&mut self) {
+        *self = Self::default();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::SPEC;
 use super::events::Listening;
-use super::space::Space;
+use super::sock_diag::SockDiag;
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::host::{cgroup, netns, process};
@@ -38,7 +38,7 @@ pub fn suffices(_config: &Config, checks: &[Check]) -> bool {
 }
 
 fn dump(filter: &Filter) -> Result<String, SourceError> {
-    let mut space = Space::open(filter)?;
+    let mut space = SockDiag::open(filter)?;
     let (mut listening, mut connections, mut datagrams) = (0, 0, 0);
     space.listeners(&mut |_| listening += 1)?;
     space.connections(filter, false, &mut |_| connections += 1)?;
@@ -47,7 +47,7 @@ fn dump(filter: &Filter) -> Result<String, SourceError> {
 }
 
 fn destroy() -> Result<String, SourceError> {
-    let space = Space::open(&Filter::default())?;
+    let space = SockDiag::open(&Filter::default())?;
     let listening = Listening::open(Arc::clone(space.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))?;
     let room = listening.room() / 1024;
@@ -57,7 +57,7 @@ fn destroy() -> Result<String, SourceError> {
 fn marks() -> Result<String, SourceError> {
     let filter: Filter =
         "fwmark 1".parse().map_err(|cause| SourceError::parse("reading the filter of this check", cause))?;
-    Space::open(&filter)?.marks(&filter).map(|()| "filters can ask for marks".to_owned())
+    SockDiag::open(&filter)?.marks(&filter).map(|()| "filters can ask for marks".to_owned())
 }
 
 fn cgroups() -> Result<String, SourceError> {
@@ -78,7 +78,7 @@ fn namespaces(configured: &[String], filter: &Filter) -> Result<String, SourceEr
         return Err(error);
     }
     let count = found.namespaces.len();
-    for visit in netns::visit(&found.namespaces, || Space::open(filter)?.listeners(&mut |_| {})) {
+    for visit in netns::visit(&found.namespaces, || SockDiag::open(filter)?.listeners(&mut |_| {})) {
         visit.result?;
     }
     Ok(format!("{count} network namespaces"))

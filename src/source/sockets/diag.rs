@@ -16,7 +16,7 @@ pub(in crate::source::sockets) mod structure;
 
 use super::tcp_info::TcpInfo;
 pub use attributes::{Bbr, Dctcp, Memory, SocketOptions, Vegas};
-pub use request::{MPTCP, Request, TCP, UDP, extension};
+pub use request::{MPTCP, Request, TCP, UDP, dump, extension};
 pub use state::State;
 
 /// `SKNLGRP_INET_TCP_DESTROY`: the multicast group that hears of the end of IPv4 sockets of TCP.

@@ -7,7 +7,7 @@ use super::diag::{Memory, Record, State};
 use super::events::Shared;
 use super::listen::Listeners;
 use super::owners::{ByCgroup, Owners};
-use super::space::Space;
+use super::sock_diag::SockDiag;
 use super::states::States;
 use super::top::Top;
 use crate::filter::{Filter, Subject};
@@ -57,7 +57,7 @@ impl<'a> Dump<'a> {
     /// Reads who listens. Those that the filter lets through are counted too.
     pub(super) fn listeners(
         &mut self,
-        space: &mut Space,
+        space: &mut SockDiag,
         filter: &Filter,
         states: &mut States,
     ) -> Result<(), SourceError> {
@@ -77,7 +77,7 @@ impl<'a> Dump<'a> {
     /// Reads the connections, and hands each to whoever shows single flows.
     pub(super) fn connections(
         &mut self,
-        space: &mut Space,
+        space: &mut SockDiag,
         filter: &Filter,
         label: Option<&Arc<str>>,
         states: &mut States,
@@ -113,7 +113,7 @@ impl<'a> Dump<'a> {
     /// Reads the UDP sockets.
     pub(super) fn datagrams(
         &mut self,
-        space: &mut Space,
+        space: &mut SockDiag,
         filter: &Filter,
         states: &mut States,
     ) -> Result<(), SourceError> {

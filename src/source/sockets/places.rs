@@ -2,7 +2,7 @@
 
 use super::SPEC;
 use super::events::{Listening, Shared};
-use super::space::Space;
+use super::sock_diag::SockDiag;
 use crate::config::sockets::Sockets as Settings;
 use crate::host::netns;
 use crate::metric::label::Label;
@@ -21,7 +21,7 @@ pub(super) struct Place {
     /// Value of the attribute `netns`; `None` for the agent's own where no others are read.
     pub(super) label: Option<Arc<str>>,
     /// Its socket.
-    pub(super) space: Space,
+    pub(super) space: SockDiag,
 }
 
 /// The network namespaces that are open, by device and inode of their files.
@@ -50,7 +50,7 @@ impl Places {
             self.longest = self.longest.max(now.saturating_duration_since(read));
         }
         let open = || {
-            let space = Space::open(&settings.filter)?;
+            let space = SockDiag::open(&settings.filter)?;
             let listening = if settings.close_events { Some(listen(&space)?) } else { None };
             Ok((space, listening))
         };
@@ -95,7 +95,7 @@ impl Places {
         &mut self,
         file: (u64, u64),
         label: Option<Arc<str>>,
-        space: Space,
+        space: SockDiag,
         listening: Option<Listening>,
         shared: &Shared,
     ) {
@@ -139,7 +139,7 @@ impl Places {
 }
 
 /// Opens a socket for the destroy events of the calling thread's network namespace.
-fn listen(space: &Space) -> Result<Listening, SourceError> {
+fn listen(space: &SockDiag) -> Result<Listening, SourceError> {
     Listening::open(Arc::clone(space.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))
 }

@@ -59,6 +59,11 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// The message that asks for a dump.
     pub fn dump(&self, sequence: u32) -> Result<Vec<u8>, TooLong> {
+        Ok(dump(&self.payload()?, sequence))
+    }
+
+    /// What it asks for, without the header of the message.
+    pub fn payload(&self) -> Result<Vec<u8>, TooLong> {
         // A protocol that does not fit is in an attribute; kernels before 5.9, which do not know it, find none that is
         // 0 and refuse.
         let protocol = u8::try_from(self.protocol).unwrap_or(0);
@@ -75,7 +80,11 @@ impl Request<'_> {
             let number = u32::from(self.protocol).to_ne_bytes();
             netlink::push_attribute(&mut payload, INET_DIAG_REQ_PROTOCOL, &number)?;
         }
-        let flags = netlink::REQUEST | netlink::DUMP;
-        Ok(netlink::request(SOCK_DIAG_BY_FAMILY, flags, sequence, &payload))
+        Ok(payload)
     }
+}
+
+/// The message that asks for a dump, with a [payload](Request::payload).
+pub fn dump(payload: &[u8], sequence: u32) -> Vec<u8> {
+    netlink::request(SOCK_DIAG_BY_FAMILY, netlink::REQUEST | netlink::DUMP, sequence, payload)
 }

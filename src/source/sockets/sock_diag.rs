@@ -1,16 +1,14 @@
-//! One network namespace: the socket its sockets are asked for over, and the dumps.
+//! `sock_diag` in one network namespace: what is asked, and what the names in the filter mean there.
 //!
 //! A netlink socket belongs to the network namespace it was made in and can be used from any thread, so a namespace is
 //! entered once, and each cycle costs no more than its dumps.
 
-use super::diag::{self, Family, Record, Request, State, extension};
+use super::diag::{self, Record, State, extension};
+use super::dumper::{Dumper, Query};
 use super::states;
 use crate::filter::{Compiled, Filter, KernelCan, Names};
 use crate::host::cgroup::Mount;
-use crate::netlink::Progress;
 use crate::source::SourceError;
-use crate::sys::netlink::NetlinkSocket;
-use crate::timeouts;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -35,13 +33,10 @@ pub const DATAGRAMS: [State; 2] = [State::Established, State::Close];
 /// `/proc/net/sockstat` is shorter than this.
 const SOCKSTAT: usize = 4096;
 
-/// A network namespace that is open.
+/// `sock_diag` of a network namespace, ready to be asked.
 #[derive(Debug)]
-pub struct Space {
-    netlink: NetlinkSocket,
-    sequence: u32,
-    /// Of the latest question the answer was not read to its end.
-    unread: bool,
+pub struct SockDiag {
+    dumper: Dumper,
     sockstat: Option<File>,
     /// For the indexes of the interfaces that the filter names.
     interfaces: Option<OwnedFd>,
@@ -52,29 +47,25 @@ pub struct Space {
     mark: bool,
 }
 
-impl Space {
+impl SockDiag {
     /// Opens what is needed in the calling thread's network namespace. None of it needs a privilege.
     pub fn open(filter: &Filter) -> Result<Self, SourceError> {
-        let doing = "opening a sock_diag socket";
-        let failed = |cause: std::io::Error| match cause.raw_os_error() {
-            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => SourceError::absent(doing, cause),
-            _ => SourceError::io(doing, cause),
-        };
-        let netlink =
-            NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK).map_err(failed)?;
+        let dumper = Dumper::open()?;
         let interfaces = match filter.interfaces().next() {
             None => None,
             Some(_) => Some(
-                socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-                    .map_err(|cause| failed(cause.into()))?,
+                socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None).map_err(
+                    |cause| {
+                        let doing = "opening a socket to look up interfaces with";
+                        SourceError::io(doing, std::io::Error::from(cause))
+                    },
+                )?,
             ),
         };
         // Without it, those in TIME_WAIT are asked for one by one.
         let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
-        let mut space = Self {
-            netlink,
-            sequence: 0,
-            unread: false,
+        let mut opened = Self {
+            dumper,
             sockstat,
             interfaces,
             // Where there is none, no socket is in a control group.
@@ -83,14 +74,14 @@ impl Space {
             compiled: Compiled { bytecode: Vec::new(), complete: true },
             mark: true,
         };
-        space.compile(filter);
-        space.name(filter);
+        opened.compile(filter);
+        opened.name(filter);
         // Looking at marks needs CAP_NET_ADMIN; whoever is told so in the middle of a cycle has taken too much already.
-        if filter.asks_for_marks() && matches!(space.marks(filter), Err(SourceError::Denied { .. })) {
-            space.mark = false;
-            space.compile(filter);
+        if filter.asks_for_marks() && matches!(opened.marks(filter), Err(SourceError::Denied { .. })) {
+            opened.mark = false;
+            opened.compile(filter);
         }
-        Ok(space)
+        Ok(opened)
     }
 
     /// What the names in the filter mean here.
@@ -131,7 +122,10 @@ impl Space {
     /// Every socket that listens, whatever the filter says: they tell which end opened a connection.
     pub fn listeners(&mut self, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         let extensions = extension::MEMORY;
-        self.dump(diag::TCP, State::Listen.mask(), extensions, &[], take)
+        self.dumper.dump(
+            Query { protocol: diag::TCP, states: State::Listen.mask(), extensions, bytecode: &[] },
+            take,
+        )
     }
 
     /// The connections that pass the part of the filter that the kernel runs; those in TIME_WAIT too, if asked for.
@@ -158,7 +152,9 @@ impl Space {
     pub fn marks(&mut self, filter: &Filter) -> Result<(), SourceError> {
         let kernel = KernelCan { device: false, mark: true, cgroup: false };
         let bytecode = filter.compile(&self.names, kernel).bytecode;
-        self.dump(diag::TCP, State::Established.mask(), 0, &bytecode, &mut |_| {})
+        let states = State::Established.mask();
+        self.dumper
+            .dump(Query { protocol: diag::TCP, states, extensions: 0, bytecode: &bytecode }, &mut |_| {})
     }
 
     fn filtered(
@@ -173,75 +169,8 @@ impl Space {
         if states == 0 {
             return Ok(());
         }
-        let bytecode = self.compiled.bytecode.clone();
-        self.dump(protocol, states, extensions, &bytecode, take)
-    }
-
-    fn dump(
-        &mut self,
-        protocol: u16,
-        states: u32,
-        extensions: u8,
-        bytecode: &[u8],
-        take: &mut dyn FnMut(&Record<'_>),
-    ) -> Result<(), SourceError> {
-        for family in Family::ALL {
-            let request =
-                Request { family, protocol, states, extensions, local_port: 0, peer_port: 0, bytecode };
-            match self.ask(&request, take) {
-                // The kernel was built or booted without IPv6.
-                Err(SourceError::Absent { .. }) if family == Family::V6 => {}
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
-    fn ask(&mut self, request: &Request<'_>, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
-        self.pass_over();
-        self.sequence = self.sequence.wrapping_add(1).max(1); // 0 is that of events
-        let doing =
-            || format!("asking sock_diag for the {} sockets of {}", name(request), request.family.word());
-        let failed = |cause: std::io::Error| match cause.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-                SourceError::Timeout { doing: doing(), after: timeouts::NETLINK }
-            }
-            _ => SourceError::io(doing(), cause),
-        };
-        let message = request.dump(self.sequence).map_err(|cause| SourceError::parse(doing(), cause))?;
-        self.netlink.send(&message).map_err(failed)?;
-        self.unread = true;
-        loop {
-            let datagram = self.netlink.receive().map_err(failed)?;
-            let progress = diag::parse(datagram, self.sequence, &mut *take)
-                .map_err(|cause| SourceError::parse(doing(), cause))?;
-            match progress {
-                Progress::More => {}
-                Progress::Done => {
-                    self.unread = false;
-                    return Ok(());
-                }
-                Progress::Interrupted => {
-                    return Err(SourceError::io(doing(), "the dump was interrupted"));
-                }
-                Progress::Refused(number) => {
-                    self.unread = false;
-                    return Err(refused(doing(), number));
-                }
-            }
-        }
-    }
-
-    /// Reads what is left of an answer in whose middle something went wrong. The kernel goes on with a dump as its answer
-    /// is read, and refuses the next one with `EBUSY` until then (`__netlink_dump_start`).
-    fn pass_over(&mut self) {
-        while self.unread {
-            self.unread = match self.netlink.receive_now() {
-                Ok(_) => true,
-                // Longer than any that was expected, and read all the same.
-                Err(error) => error.kind() == std::io::ErrorKind::InvalidData,
-            };
-        }
+        let bytecode = &self.compiled.bytecode;
+        self.dumper.dump(Query { protocol, states, extensions, bytecode }, take)
     }
 
     /// How many sockets are in TIME_WAIT, without looking at each; `None` where the kernel does not say.
@@ -255,23 +184,5 @@ impl Space {
     /// Whether the kernel runs all of the filter.
     pub fn filters_all(&self) -> bool {
         self.compiled.complete
-    }
-}
-
-fn name(request: &Request<'_>) -> &'static str {
-    match (request.protocol, request.states == State::Listen.mask()) {
-        (diag::UDP, _) => "UDP",
-        (_, true) => "listening TCP",
-        (_, false) => "TCP",
-    }
-}
-
-fn refused(doing: String, number: i32) -> SourceError {
-    let cause = std::io::Error::from_raw_os_error(number);
-    match number {
-        libc::EPERM | libc::EACCES => SourceError::denied(doing, "CAP_NET_ADMIN", cause),
-        // No handler for the family or the protocol: tcp_diag or udp_diag is neither built in nor to be loaded.
-        libc::ENOENT | libc::EOPNOTSUPP => SourceError::absent(doing, cause),
-        _ => SourceError::io(doing, cause),
     }
 }
