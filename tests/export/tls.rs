@@ -1,0 +1,143 @@
+//! TLS: whom the agent believes, and what it shows of itself.
+
+use super::program::{Agent, AsText, BOTH, found, protocol};
+use crate::support::receiver::{Authority, Receiver};
+
+#[test]
+fn an_https_receiver_is_verified_by_the_system_or_by_the_file() {
+    for speaks in BOTH {
+        let authority = Authority::new();
+        let receiver = Receiver::start_tls(speaks, authority.server(None));
+        let file = authority.file();
+        for variable in ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE"] {
+            let before = receiver.received().len();
+            let _agent = Agent::start(
+                &[
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                    (variable, file.as_text()),
+                ],
+                &[],
+            );
+            assert_eq!(found(&receiver.nth(before).request), Some(1), "{speaks:?} {variable}");
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_an_unknown_authority_signed_gets_nothing() {
+    for speaks in BOTH {
+        let (known, unknown) = (Authority::new(), Authority::new());
+        let receiver = Receiver::start_tls(speaks, unknown.server(None));
+        for variable in ["SSL_CERT_FILE", "OTEL_EXPORTER_OTLP_CERTIFICATE"] {
+            let agent = Agent::start(
+                &[
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                    ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+                    (variable, known.file().as_text()),
+                ],
+                &["--interval", "20ms"],
+            );
+            let line = agent.log.wait("cannot push over OTLP");
+            assert!(
+                line.contains("invalid peer certificate: UnknownIssuer"),
+                "{speaks:?} {variable}: {line}"
+            );
+            assert!(line.contains(&receiver.url()), "{line}");
+            assert_eq!(receiver.received().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_client_certificate_is_shown_to_a_receiver_that_wants_one() {
+    for speaks in BOTH {
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let receiver = Receiver::start_tls(speaks, authority.server(Some(&clients)));
+        let (ca, (certificate, key)) = (authority.file(), clients.sign("client"));
+        let endpoint = receiver.url();
+        let mut variables = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+        ];
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("connscope.yaml");
+        let [ca, certificate, key] = [&ca, &certificate, &key].map(AsText::as_text);
+        let tls = format!("{{ca_file: {ca}, cert_file: {certificate}, key_file: {key}}}");
+        std::fs::write(&path, format!("export: {{otlp: {{tls: {tls}}}}}\n")).expect("writing");
+        let agent = Agent::start(&variables, &["--config", path.as_text()]);
+        assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
+        drop(agent);
+
+        variables.push(("OTEL_EXPORTER_OTLP_CERTIFICATE", ca));
+        let before = receiver.received().len();
+        let agent = Agent::start(&variables, &[]);
+        let line = agent.log.wait("cannot push over OTLP");
+        // With TLS 1.3 the client may notice that the connection is closed before it reads why.
+        assert!(line.contains("error.type=\"connection\""), "{speaks:?}: {line}");
+        drop(agent);
+        assert_eq!(receiver.received().len(), before, "without a certificate");
+
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate));
+        variables.push(("OTEL_EXPORTER_OTLP_CLIENT_KEY", key));
+        let _agent = Agent::start(&variables, &[]);
+        assert_eq!(found(&receiver.nth(before).request), Some(1), "{speaks:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_bad_input() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let garbage = directory.path().join("ca.pem");
+    std::fs::write(&garbage, "no certificate").expect("writing");
+    for speaks in BOTH {
+        for (path, words) in [("/nowhere/ca.pem", "No such file"), (garbage.as_text(), "not a PEM file")] {
+            let mut agent = Agent::start(
+                &[
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                    ("OTEL_EXPORTER_OTLP_CERTIFICATE", path),
+                ],
+                &[],
+            );
+            assert_eq!(agent.exit().code(), Some(2));
+            let line = agent.log.wait("export.otlp.tls.ca_file");
+            assert!(line.contains(path) && line.contains(words), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_machine_without_any_authority_can_push_where_no_tls_is_asked_for() {
+    for speaks in BOTH {
+        let receiver = Receiver::start(speaks);
+        let _agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                ("SSL_CERT_FILE", "/dev/null"),
+            ],
+            &[],
+        );
+        assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
+    }
+}
+
+#[test]
+fn the_scheme_may_be_written_in_capitals() {
+    for speaks in BOTH {
+        let authority = Authority::new();
+        let receiver = Receiver::start_tls(speaks, authority.server(None));
+        let _agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url().replace("https", "HTTPS")),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.file().as_text()),
+            ],
+            &[],
+        );
+        assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
+    }
+}
