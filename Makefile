@@ -43,7 +43,7 @@ bench: compiler ## measures the sources, the parsers, the exposition and the run
 	$(CARGO) bench --locked --bench sockets
 	$(CARGO) bench --locked --bench probes
 
-rules: ## checks and tests the alerts and recording rules with promtool; needs Go to build it, or Debian's prometheus
+rules: compiler ## checks metric names, alerts and recording rules with promtool: its own build, Debian's prometheus, or both
 	.ci/rules
 
 e2e: compiler ## the whole pipeline: agent, real Collector, real Prometheus; needs Go; ARGS="outage" runs some

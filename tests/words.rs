@@ -237,6 +237,10 @@ fn exposition_of_every_row(profile: Profile) -> String {
 fn the_names_we_document_are_the_names_the_bridge_prints() {
     for profile in PROFILES {
         let text = exposition_of_every_row(profile);
+        // `.ci/rules` has promtool check it.
+        if let Some(file) = std::env::var_os("CONNSCOPE_EXPOSITION").filter(|_| profile == Profile::Otel) {
+            std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
         let printed: BTreeMap<&str, &str> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
