@@ -33,5 +33,6 @@ pub mod stop;
 pub mod sys;
 pub mod text;
 pub mod timeouts;
+pub mod url;
 pub mod vitals;
 pub mod web;

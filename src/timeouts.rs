@@ -45,6 +45,20 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries of one export.
 pub const RETRY_MOST: Duration = Duration::from_secs(5);
 
+/// How long after one address of the receiver was tried the next is tried too (RFC 8305, section 5).
+pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// How long a connection to the receiver carries nothing before the kernel asks whether it is still there, and how long
+/// it waits for each of three answers.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long an HTTP/2 connection carries nothing before the receiver is pinged, at the least: at most two pings between two
+/// exports, since gRPC servers close a connection with more (gRFC A8, `too_many_pings`).
+pub const HTTP2_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How long the answer to a ping may take.
+pub const HTTP2_KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+
 /// How long one HTTP connection may last before it is closed after the request under way.
 pub const CONNECTION: Duration = Duration::from_mins(5);
 

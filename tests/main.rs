@@ -21,4 +21,5 @@ mod netlink;
 mod probes;
 mod sockets;
 mod support;
+mod url;
 mod words;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -166,12 +167,32 @@ pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(&humantime::format_duration(*value))
 }
 
+/// Most bytes of the path of a Unix socket (`sun_path` of `unix(7)` and the zero that ends it).
+const LONGEST_UNIX_PATH: usize = 107;
+
+/// The path of an endpoint that is a Unix socket, as gRPC writes it (`unix:/PATH`, `unix:///PATH`).
+pub fn unix_path(endpoint: &str) -> Option<&Path> {
+    let path = endpoint.strip_prefix("unix:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (path.len() > 1 && path.starts_with('/') && !path.contains('\0')).then(|| Path::new(path))
+}
+
 /// What every endpoint must be, whatever the protocol: a URL, or for grpc a host and a port.
 pub fn check_endpoint(text: &str) -> Result<String, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match unix_path(text) {
+            Some(path) if path.as_os_str().len() <= LONGEST_UNIX_PATH => Ok(text.to_owned()),
+            Some(_) => Err(format!("has a path of more than {LONGEST_UNIX_PATH} bytes")),
+            None if path.starts_with("//") => {
+                Err("names a host before the path; unix:///PATH has none".to_owned())
+            }
+            None => Err("is not unix:/PATH, with the whole path of a socket".to_owned()),
+        };
+    }
     let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
-        Some(scheme) => return Err(format!("has the scheme `{scheme}`; http and https are known")),
+        Some(scheme) => return Err(format!("has the scheme `{scheme}`; http, https and unix are known")),
         None if uri.port().is_some() => {}
         None => return Err("is neither a URL nor HOST:PORT".to_owned()),
     }
@@ -195,6 +216,10 @@ pub fn settle_endpoint(
     let Some(endpoint) = configured else {
         return Ok(if http { format!("{DEFAULT_HTTP}{METRICS_PATH}") } else { DEFAULT_GRPC.to_owned() });
     };
+    if unix_path(&endpoint).is_some() {
+        let refused = "is a Unix socket, which is for grpc; http/protobuf needs http:// or https://";
+        return if http { Err(format!("`{endpoint}` {refused}")) } else { Ok(endpoint) };
+    }
     let has_scheme = endpoint.contains("://");
     match (http, has_scheme) {
         (true, false) => Err(format!("`{endpoint}` needs a scheme (http:// or https://) for http/protobuf")),

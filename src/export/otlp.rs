@@ -6,7 +6,7 @@
 //! made outside the SDK), tell how many points a receiver rejected, say what the receiver said, and read certificates.
 
 use super::{Reader, Shared, distributions};
-use crate::config::{Config, Otlp, Protocol};
+use crate::config::{Config, Otlp, Protocol, values};
 use crate::cycle::Cycle;
 use crate::metric::label::{ErrorType, Label};
 use crate::metric::naming::Profile;
@@ -28,7 +28,12 @@ use transport::{Refusal, Transport};
 
 use super::instruments;
 
+mod connect;
+pub mod grpc;
+pub mod http;
+mod proxy;
 pub mod split;
+mod tls;
 pub mod transport;
 
 /// How often one message is tried before the cycle's export has failed.
@@ -43,6 +48,8 @@ pub struct Exporter {
 
 struct Sender {
     transport: Transport,
+    /// URL of the receiver, for the log.
+    endpoint: String,
     timeout: Duration,
     exports: Arc<Exports>,
     recorder: Recorder,
@@ -74,11 +81,12 @@ pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
     };
     let mut labels: Vec<(Label, Arc<str>)> =
         vec![(Label::ComponentName, format!("{kind}/0").into()), (Label::ComponentType, kind.into())];
-    let uri: Option<hyper::Uri> = otlp.endpoint.as_deref().and_then(|endpoint| endpoint.parse().ok());
-    if let Some(uri) = uri {
-        let secure = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        labels.push((Label::ServerAddress, uri.host().unwrap_or_default().into()));
+    let endpoint = otlp.endpoint.as_deref().unwrap_or_default();
+    if let Some(path) = values::unix_path(endpoint) {
+        labels.push((Label::ServerAddress, path.display().to_string().into()));
+    } else if let Ok(uri) = endpoint.parse() {
+        let (host, port) = connect::host_and_port(&uri);
+        labels.push((Label::ServerAddress, host.into()));
         labels.push((Label::ServerPort, port.to_string().into()));
     }
     labels
@@ -103,9 +111,9 @@ pub fn start(
              difference that is lost on the way is lost for good"
         );
     }
-    let _inside = runtime.enter(); // the gRPC channel wants to be made inside a runtime
     let sender = Sender {
-        transport: Transport::new(otlp)?,
+        transport: Transport::new(otlp, &|name| std::env::var_os(name))?,
+        endpoint: otlp.endpoint.clone().unwrap_or_default(),
         timeout: otlp.timeout,
         exports: Arc::clone(exports),
         recorder: shared.recorder.clone(),
@@ -125,6 +133,7 @@ impl PushMetricExporter for Exporter {
         let readings = snapshot.readings();
         drop(snapshot);
         let sender = Arc::clone(&self.sender);
+        sender.transport.refresh();
         // The reader's thread is outside the runtime that the connection lives in.
         let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
         super::give_memory_back(readings);
@@ -165,7 +174,7 @@ impl Sender {
                     self.exports.end(points, None);
                     if !rejected.message.is_empty() {
                         // Nothing was thrown away: a receiver's advice to whoever reads closely.
-                        tracing::debug!(endpoint = self.transport.endpoint(), advice = rejected.message);
+                        tracing::debug!(endpoint = self.endpoint.as_str(), advice = rejected.message);
                     }
                 }
                 Ok(rejected) => {
@@ -201,7 +210,7 @@ impl Sender {
             tried += 1;
             let left = deadline.saturating_duration_since(Instant::now());
             let attempt = tokio::select! {
-                attempt = tokio::time::timeout(left, self.transport.send(message.clone(), left)) => attempt,
+                attempt = tokio::time::timeout(left, self.transport.send(&message, left)) => attempt,
                 () = self.stop.exhausted(timeouts::LAST_EXPORT) => {
                     return Err(Refusal::new(ErrorType::TIMEOUT, "given up, the agent is stopping"));
                 }
@@ -210,8 +219,6 @@ impl Sender {
                 Ok(Ok(rejected)) => return Ok(rejected),
                 Ok(Err(refusal)) => refusal,
                 Err(_) => {
-                    // The connection may be dead without knowing it; the next export is to find another.
-                    self.transport.reconnect();
                     let waited = humantime::format_duration(self.timeout);
                     // A receiver that has refused before the time was up has said more than the time.
                     return Err(said.unwrap_or_else(|| {
@@ -237,7 +244,7 @@ impl Sender {
 
     /// Logs what has changed: one line when the receiver goes, one when it is back.
     fn note(&self, outcome: &Result<(), Refusal>) {
-        let endpoint = self.transport.endpoint();
+        let endpoint = self.endpoint.as_str();
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match outcome {
             Ok(()) => State::Up,

@@ -6,6 +6,7 @@ use super::single::check_labels;
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{ADDRESSES, Family, Kind, Preset, Step, Target};
+use crate::url::Url;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
@@ -90,11 +91,8 @@ impl Target {
         match self.kind.protocol() {
             Protocol::Unix => (self.unix_path(), None),
             Protocol::Icmp => (self.host.clone(), None),
-            Protocol::Http => match reqwest::Url::parse(&self.url) {
-                Ok(url) => {
-                    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
-                    (host.to_owned(), url.port_or_known_default())
-                }
+            Protocol::Http => match Url::parse(&self.url) {
+                Ok(url) => (url.host().to_owned(), Some(url.port())),
                 Err(_) => (String::new(), None), // refused by the check
             },
             Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.host.clone(), self.port),
@@ -151,11 +149,11 @@ impl Target {
                 }
             }
             Protocol::Http => {
-                let url = reqwest::Url::parse(&self.url).map_err(|error| format!("needs url: {error}"))?;
-                if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-                    return Err("needs a url that begins with http:// or https://".to_owned());
+                if self.url.is_empty() {
+                    return Err(format!("needs url for kind {kind}"));
                 }
-                if !url.username().is_empty() || url.password().is_some() {
+                let url = Url::parse(&self.url).map_err(|why| format!("has a url that {why}"))?;
+                if url.has_user() {
                     return Err("has a user name in its url; credentials go into http.headers".to_owned());
                 }
             }

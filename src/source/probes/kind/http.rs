@@ -7,13 +7,13 @@ use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
+use crate::url::{Scheme, Url};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use reqwest::Url;
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinHandle;
@@ -48,18 +48,17 @@ impl Drop for ConnectionTask {
 impl Http {
     /// As configured.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let url = Url::parse(&settings.url).map_err(|error| format!("needs url: {error}"))?;
+        let url = Url::parse(&settings.url).map_err(|why| format!("has a url that {why}"))?;
         if let Some(other) = settings.tls.alpn.iter().find(|offered| *offered != "http/1.1") {
             return Err(format!("offers {other} in tls.alpn; HTTP/1.1 is spoken"));
         }
-        let host = url.host_str().unwrap_or("");
         // A redirect may lead from http to https.
-        let may_speak_tls = url.scheme() == "https" || settings.http.redirects > 0;
-        let tls = may_speak_tls.then(|| Tls::new(&settings.tls, host, &["http/1.1"]));
+        let may_speak_tls = url.scheme() == Scheme::Https || settings.http.redirects > 0;
+        let tls = may_speak_tls.then(|| Tls::new(&settings.tls, url.host(), &["http/1.1"]));
         let tls = match tls.transpose() {
             Ok(tls) => tls,
             // Without authorities plain HTTP works all the same, where nobody said anything of TLS.
-            Err(_) if url.scheme() == "http" && settings.tls == TargetTls::default() => None,
+            Err(_) if url.scheme() == Scheme::Http && settings.tls == TargetTls::default() => None,
             Err(why) => return Err(why),
         };
         let expect = Expectation::new(settings.http.expect_body.as_ref(), None)?;
@@ -86,10 +85,7 @@ impl Http {
                     let wrong = |why: &str| {
                         Fault::new(ProbeError::UnexpectedResponse, format!("redirected to `{to}`: {why}"))
                     };
-                    url = url.join(&to).map_err(|error| wrong(&error.to_string()))?;
-                    if !matches!(url.scheme(), "http" | "https") {
-                        return Err(wrong("neither http nor https"));
-                    }
+                    url = url.join(&to).map_err(|why| wrong(&why))?;
                     if status == 303 || (status != 307 && status != 308 && method == Method::Post) {
                         method = Method::Get;
                     }
@@ -106,7 +102,7 @@ impl Http {
 
     /// Whether it is of the scheme, host and port that were configured, and may see what was configured for these.
     fn own(&self, url: &Url) -> bool {
-        url.origin() == self.url.origin()
+        url.same_origin(&self.url)
     }
 
     /// What a request of this method carries.
@@ -124,14 +120,13 @@ impl Http {
         url: &Url,
         method: Method,
     ) -> Result<(Response<Incoming>, ConnectionTask), Fault> {
-        let host = url.host_str().unwrap_or("");
-        let port = url.port_or_known_default().unwrap_or(80);
-        let peer = attempt.resolve(host.trim_matches(['[', ']']), port).await?;
+        let host = url.host();
+        let peer = attempt.resolve(host, url.port()).await?;
         attempt.begin(Phase::Connect);
         let (stream, took) = connect::tcp(attempt.origin(), peer).await?;
         attempt.end(Phase::Connect, took);
         let request = self.request(url, method)?;
-        if url.scheme() == "http" {
+        if url.scheme() == Scheme::Http {
             return send(attempt, stream, request).await;
         }
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
@@ -144,10 +139,6 @@ impl Http {
     fn request(&self, url: &Url, method: Method) -> Result<Request<Full<Bytes>>, Fault> {
         let wrong =
             |error: hyper::http::Error| Fault::new(ProbeError::Other, format!("asking {url}: {error}"));
-        let mut path = url.path().to_owned();
-        if let Some(query) = url.query() {
-            path = format!("{path}?{query}");
-        }
         let body = Bytes::copy_from_slice(self.body(method).as_bytes());
         let method = match method {
             Method::Get => hyper::Method::GET,
@@ -157,13 +148,13 @@ impl Http {
             Method::Put => hyper::Method::PUT,
         };
         let length = body.len();
-        let mut request = Request::builder().method(method).uri(path).body(Full::new(body)).map_err(wrong)?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url.path_and_query())
+            .body(Full::new(body))
+            .map_err(wrong)?;
         let headers = request.headers_mut();
-        let authority = match (url.host_str().unwrap_or(""), url.port()) {
-            (host, Some(port)) => format!("{host}:{port}"),
-            (host, None) => host.to_owned(),
-        };
-        let authority = HeaderValue::from_str(&authority).map_err(|error| wrong(error.into()))?;
+        let authority = HeaderValue::from_str(&url.authority()).map_err(|error| wrong(error.into()))?;
         headers.insert(HOST, authority);
         headers
             .insert(USER_AGENT, HeaderValue::from_static(concat!("connscope/", env!("CARGO_PKG_VERSION"))));

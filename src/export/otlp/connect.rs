@@ -1,0 +1,221 @@
+//! Connections to the receiver: every address of its name, a proxy before it, TLS.
+
+use super::proxy::Proxy;
+use super::tls::Tls;
+use crate::config::Tls as Files;
+use crate::timeouts;
+use bounded::{Bounded, Budget};
+use hyper::Uri;
+use lookup::Lookup;
+use route::{Route, Tunnel};
+use rustls::pki_types::ServerName;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsConnector;
+
+pub(super) mod bounded;
+mod lookup;
+mod route;
+
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 32;
+
+/// Whatever bytes go over to the receiver.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// TLS, and the name that the certificate of the peer has to have.
+type Named = (Tls, ServerName<'static>);
+
+/// Makes connections to one receiver.
+pub(super) struct Connector {
+    place: Place,
+    proxy: Option<Proxy>,
+    proxy_tls: Option<Named>,
+    tls: Option<Named>,
+    /// Addresses at which the last message failed; they are tried after the others.
+    failing: Mutex<Vec<SocketAddr>>,
+}
+
+/// Where to connect to.
+enum Place {
+    Unix(PathBuf),
+    /// The receiver, or the proxy before it.
+    Host {
+        lookup: Lookup,
+        receiver: String,
+    },
+}
+
+/// A connection, and what may still be read from it.
+pub(super) struct Connection {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) budget: Budget,
+    pub(super) address: Option<SocketAddr>,
+}
+
+/// The task that moves the bytes of one connection; it ends with this.
+pub(super) struct Driver(JoinHandle<()>);
+
+impl Driver {
+    /// Starts it. What breaks the connection is told to whoever waits for an answer on it.
+    pub(super) fn spawn<E>(connection: impl Future<Output = Result<(), E>> + Send + 'static) -> Self {
+        Self(tokio::spawn(async move {
+            let _told = connection.await;
+        }))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connector {
+    /// For a receiver with a URL of `http` or `https`. `protocol` is its name in ALPN.
+    pub(super) fn new(
+        uri: &Uri,
+        files: &Files,
+        protocol: &'static [u8],
+        proxy: Option<Proxy>,
+    ) -> Result<Self, String> {
+        let named = |uri: &Uri, protocol| {
+            let (host, _) = host_and_port(uri);
+            let name = ServerName::try_from(host.clone());
+            let name =
+                name.map_err(|_| format!("export.otlp: `{host}` cannot be the name in a certificate"))?;
+            Ok::<Named, String>((Tls::new(files, protocol)?, name))
+        };
+        let secure = |uri: &&Uri| uri.scheme_str() == Some("https");
+        let tls = Some(uri).filter(secure).map(|uri| named(uri, protocol)).transpose()?;
+        let proxied = proxy.as_ref().map(|proxy| &proxy.uri);
+        let proxy_tls = proxied.filter(secure).map(|uri| named(uri, b"http/1.1")).transpose()?;
+        let (host, port) = host_and_port(uri);
+        let receiver = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let (host, port) = host_and_port(proxied.unwrap_or(uri));
+        let place = Place::Host { lookup: Lookup::new(host, port), receiver };
+        Ok(Self { place, proxy, proxy_tls, tls, failing: Mutex::default() })
+    }
+
+    /// For a receiver on this machine that listens at a path.
+    pub(super) fn unix(path: PathBuf) -> Self {
+        let place = Place::Unix(path);
+        Self { place, proxy: None, proxy_tls: None, tls: None, failing: Mutex::default() }
+    }
+
+    /// The proxy, where messages themselves go to it: requests of plain HTTP.
+    pub(super) fn forwarding_proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|_| self.tls.is_none())
+    }
+
+    /// Reads certificates again whose files have changed; whether connections are to be made anew.
+    pub(super) fn refresh(&self) -> bool {
+        let refresh = |named: &Option<Named>| named.as_ref().is_some_and(|(tls, _)| tls.refresh());
+        let (receiver, proxy) = (refresh(&self.tls), refresh(&self.proxy_tls));
+        receiver || proxy
+    }
+
+    /// A message sent to this address has failed.
+    pub(super) fn failed_at(&self, address: Option<SocketAddr>) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = address.filter(|address| !failing.contains(address)) {
+            failing.truncate(MOST_ADDRESSES);
+            failing.push(address);
+        }
+    }
+
+    /// A message was answered at this address.
+    pub(super) fn answered_at(&self, address: Option<SocketAddr>) {
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        failing.retain(|failed| Some(*failed) != address);
+    }
+
+    /// Connects, within a time. Every address of the name is tried, each some time after the one before it or when that
+    /// one has failed; the first that is connected, with TLS if that is spoken, is taken ("Happy Eyeballs", RFC 8305).
+    pub(super) async fn connect(&self, within: Duration) -> Result<Connection, Error> {
+        match &self.place {
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|error| {
+                    Error::new(error.kind(), format!("connecting to {}: {error}", path.display()))
+                })?;
+                let budget = Budget::new();
+                Ok(Connection { stream: Box::new(Bounded::new(stream, &budget)), budget, address: None })
+            }
+            Place::Host { lookup, receiver } => {
+                let addresses = self.in_order(lookup.addresses().await?);
+                let connector = |named: &Option<Named>| {
+                    named.as_ref().map(|(tls, name)| (TlsConnector::from(tls.config()), name.clone()))
+                };
+                let tunnel = self.proxy.as_ref().filter(|_| self.tls.is_some()).map(|proxy| Tunnel {
+                    receiver: receiver.clone(),
+                    authorization: proxy.authorization.clone(),
+                });
+                let proxy = self.proxy.as_ref().map(|proxy| format!("the proxy of {}", proxy.variable));
+                let route =
+                    Route { proxy, proxy_tls: connector(&self.proxy_tls), tunnel, tls: connector(&self.tls) };
+                race(addresses, &Arc::new(route), within).await
+            }
+        }
+    }
+
+    /// Those at which the last message did not fail come first.
+    fn in_order(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, mut first): (Vec<_>, Vec<_>) =
+            addresses.into_iter().partition(|address| failing.contains(address));
+        first.extend(last);
+        first.truncate(MOST_ADDRESSES);
+        first
+    }
+}
+
+async fn race(addresses: Vec<SocketAddr>, route: &Arc<Route>, within: Duration) -> Result<Connection, Error> {
+    let several = addresses.len() > 1;
+    let shares = u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
+    let pause = timeouts::NEXT_ADDRESS.min(within / shares);
+    let mut waiting = addresses.into_iter();
+    let mut under_way = JoinSet::new();
+    let mut failed: Option<Error> = None;
+    loop {
+        let next = waiting.next();
+        let last = next.is_none();
+        if let Some(address) = next {
+            let route = Arc::clone(route);
+            under_way.spawn(async move { route.connect(address).await.map_err(|error| (address, error)) });
+        }
+        let ended = tokio::select! {
+            ended = under_way.join_next() => ended,
+            () = tokio::time::sleep(pause), if !last => continue,
+        };
+        match ended {
+            Some(Ok(Ok(connection))) => return Ok(connection),
+            Some(Ok(Err((address, error)))) => {
+                let error =
+                    if several { Error::new(error.kind(), format!("{address}: {error}")) } else { error };
+                // The address that comes first is the one that is meant to work.
+                failed.get_or_insert(error);
+            }
+            Some(Err(error)) => return Err(Error::other(error)),
+            None => {
+                return Err(
+                    failed.unwrap_or_else(|| Error::new(ErrorKind::NotFound, "the name has no address"))
+                );
+            }
+        }
+    }
+}
+
+/// Host without brackets, and port.
+pub(super) fn host_and_port(uri: &Uri) -> (String, u16) {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let secure = uri.scheme_str() == Some("https");
+    (host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }))
+}

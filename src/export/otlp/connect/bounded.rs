@@ -1,0 +1,73 @@
+//! A bound on what a receiver may send in answer to one message.
+
+use std::io::{Error, Result};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Most bytes that are read in answer to one message. An answer has some hundred; a receiver that sends more (interim
+/// answers without end, RFC 9110, section 15.2, or some page) is not read further.
+const MOST_ANSWER: u64 = 1024 * 1024;
+
+/// What may still be read of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(Arc<AtomicU64>);
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(MOST_ANSWER)))
+    }
+
+    /// The next message is sent.
+    pub(crate) fn renew(&self) {
+        self.0.store(MOST_ANSWER, Ordering::Relaxed);
+    }
+}
+
+/// A stream whose reading fails when the budget is used up.
+pub(super) struct Bounded<S> {
+    stream: S,
+    budget: Budget,
+}
+
+impl<S> Bounded<S> {
+    pub(super) fn new(stream: S, budget: &Budget) -> Self {
+        Self { stream, budget: budget.clone() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = (buffer.filled().len() - before) as u64;
+        let left = self.budget.0.load(Ordering::Relaxed);
+        if read > left {
+            let why =
+                format!("the receiver sent more than {} KiB in answer to one message", MOST_ANSWER / 1024);
+            return Poll::Ready(Err(Error::other(why)));
+        }
+        self.budget.0.store(left - read, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

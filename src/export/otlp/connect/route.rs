@@ -1,0 +1,90 @@
+//! From an address to a connection on which OTLP can be spoken: TCP, the proxy, TLS.
+
+use super::bounded::{Bounded, Budget};
+use super::{Connection, Driver, Stream};
+use crate::timeouts;
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use std::io::Error;
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+type Secured = (TlsConnector, ServerName<'static>);
+
+/// What is between this machine and the receiver.
+pub(super) struct Route {
+    /// What the peer at the address is called where it is not the receiver.
+    pub(super) proxy: Option<String>,
+    pub(super) proxy_tls: Option<Secured>,
+    pub(super) tunnel: Option<Tunnel>,
+    pub(super) tls: Option<Secured>,
+}
+
+/// A connection that a proxy is asked for (`CONNECT`, RFC 9110, section 9.3.6).
+pub(super) struct Tunnel {
+    /// Host and port of the receiver.
+    pub(super) receiver: String,
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Route {
+    /// Connects by one address.
+    pub(super) async fn connect(&self, address: SocketAddr) -> Result<Connection, Error> {
+        let proxied = |error: Error| match &self.proxy {
+            Some(proxy) => Error::new(error.kind(), format!("{proxy}: {error}")),
+            None => error,
+        };
+        let stream = TcpStream::connect(address).await.map_err(proxied)?;
+        // What fails here costs time and nothing else.
+        let _slower = stream.set_nodelay(true);
+        let keepalive = TcpKeepalive::new()
+            .with_time(timeouts::TCP_KEEPALIVE)
+            .with_interval(timeouts::TCP_KEEPALIVE)
+            .with_retries(3);
+        let _unnoticed = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        let budget = Budget::new();
+        let mut stream: Box<dyn Stream> = Box::new(Bounded::new(stream, &budget));
+        if let Some(tls) = &self.proxy_tls {
+            stream = secure(tls, stream).await.map_err(proxied)?;
+        }
+        if let Some(tunnel) = &self.tunnel {
+            stream = tunnel.open(stream).await.map_err(proxied)?;
+        }
+        if let Some(tls) = &self.tls {
+            stream = secure(tls, stream).await?;
+        }
+        budget.renew();
+        Ok(Connection { stream, budget, address: Some(address) })
+    }
+}
+
+async fn secure((connector, name): &Secured, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Error> {
+    let stream = connector.connect(name.clone(), stream).await?;
+    Ok(Box::new(stream))
+}
+
+impl Tunnel {
+    async fn open(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Error> {
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
+        let mut request = Request::builder().method(Method::CONNECT).uri(&self.receiver);
+        request = request.header(HOST, &self.receiver);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(PROXY_AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(Error::other)?;
+        let _driver = Driver::spawn(connection.with_upgrades());
+        let answer = sender.send_request(request).await.map_err(Error::other)?;
+        if !answer.status().is_success() {
+            return Err(Error::other(format!("it answers {} to CONNECT {}", answer.status(), self.receiver)));
+        }
+        let stream = hyper::upgrade::on(answer).await.map_err(Error::other)?;
+        Ok(Box::new(TokioIo::new(stream)))
+    }
+}

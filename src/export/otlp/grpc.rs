@@ -1,0 +1,202 @@
+//! OTLP over gRPC (`specification/protocol/otlp.md`, "OTLP/gRPC").
+//!
+//! The messages go through tonic, over a connection of hyper's that is made here: tonic's own channel takes one address, has
+//! no bound on what is read, cannot be given other certificates, and brings a balancer and its packages.
+
+use super::connect::bounded::Budget;
+use super::connect::{Connector, Driver};
+use super::transport::{Refusal, USER_AGENT, clean};
+use crate::config::{Compression, Otlp, values};
+use crate::metric::label::ErrorType;
+use crate::source::chain;
+use crate::timeouts;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+/// The service and its method.
+const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// What a receiver at a Unix socket is called (`:authority`).
+const ON_THIS_MACHINE: &str = "http://localhost";
+
+/// A receiver that is spoken to over gRPC.
+pub struct Grpc {
+    connector: Connector,
+    origin: Uri,
+    metadata: MetadataMap,
+    compression: Option<CompressionEncoding>,
+    keepalive: Duration,
+    /// The connection of the last message.
+    kept: Mutex<Option<Connected>>,
+}
+
+struct Connected {
+    sender: Sender,
+    budget: Budget,
+    address: Option<SocketAddr>,
+    _driver: Driver,
+}
+
+/// A connection as tonic wants it.
+#[derive(Clone)]
+struct Sender(SendRequest<Body>);
+
+impl GrpcService<Body> for Sender {
+    type ResponseBody = Incoming;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+impl Grpc {
+    /// As configured; the error names what in the configuration is wrong.
+    pub(super) fn new(otlp: &Otlp) -> Result<Self, String> {
+        let url = otlp.endpoint.as_deref().unwrap_or_default();
+        let (origin, connector) = if let Some(path) = values::unix_path(url) {
+            (Uri::from_static(ON_THIS_MACHINE), Connector::unix(path.to_owned()))
+        } else {
+            let uri: Uri = url.parse().map_err(|error| format!("export.otlp.endpoint: {error}"))?;
+            let connector = Connector::new(&uri, &otlp.tls, b"h2", None)?;
+            (uri, connector)
+        };
+        let mut metadata = MetadataMap::new();
+        metadata.insert("user-agent", MetadataValue::from_static(USER_AGENT));
+        for (name, value) in &otlp.headers {
+            let wrong = || format!("export.otlp.headers: `{name}` cannot be sent as gRPC metadata");
+            let key = MetadataKey::from_str(name).map_err(|_| wrong())?;
+            metadata.insert(key, MetadataValue::from_str(value).map_err(|_| wrong())?);
+        }
+        let compression = match otlp.compression {
+            Compression::None => None,
+            Compression::Gzip => Some(CompressionEncoding::Gzip),
+            Compression::Zstd => Some(CompressionEncoding::Zstd),
+        };
+        let keepalive = timeouts::HTTP2_KEEPALIVE.max(otlp.interval * 2 / 5);
+        Ok(Self { connector, origin, metadata, compression, keepalive, kept: Mutex::default() })
+    }
+
+    pub(super) fn refresh(&self) {
+        if self.connector.refresh() {
+            self.keep(None);
+        }
+    }
+
+    fn keep(&self, connected: Option<Connected>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+    }
+
+    pub(super) async fn send(
+        &self,
+        message: &ExportMetricsServiceRequest,
+        within: Duration,
+    ) -> Result<ExportMetricsServiceResponse, Refusal> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let connected = match kept.filter(|connected| !connected.sender.0.is_closed()) {
+            Some(connected) => {
+                connected.budget.renew();
+                connected
+            }
+            None => self.connect(within).await?,
+        };
+        // Until there is an answer; the caller may give up at any time.
+        self.connector.failed_at(connected.address);
+        let mut client = tonic::client::Grpc::with_origin(connected.sender.clone(), self.origin.clone());
+        if let Some(compression) = self.compression {
+            client = client.send_compressed(compression).accept_compressed(compression);
+        }
+        client.ready().await.map_err(|error| Refusal::connection(&chain(&error)))?;
+        let mut request = tonic::Request::new(message.clone());
+        *request.metadata_mut() = self.metadata.clone();
+        let codec = ProstCodec::<ExportMetricsServiceRequest, ExportMetricsServiceResponse>::default();
+        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), codec).await;
+        let answer = answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status));
+        if !matches!(&answer, Err(refusal) if refusal.error == ErrorType::CONNECTION) {
+            self.connector.answered_at(connected.address);
+            self.keep(Some(connected));
+        }
+        answer
+    }
+
+    async fn connect(&self, within: Duration) -> Result<Connected, Refusal> {
+        let connection = self.connector.connect(within).await;
+        let connection = connection.map_err(|error| Refusal::connection(&chain(&error)))?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.keepalive)
+            .keep_alive_timeout(timeouts::HTTP2_KEEPALIVE_ANSWER)
+            .keep_alive_while_idle(true);
+        let shaken = builder.handshake(TokioIo::new(connection.stream)).await;
+        let (sender, driven) = shaken.map_err(|error| Refusal::connection(&chain(&error)))?;
+        Ok(Connected {
+            sender: Sender(sender),
+            budget: connection.budget,
+            address: connection.address,
+            _driver: Driver::spawn(driven),
+        })
+    }
+}
+
+/// What a status says and its causes add to that; they repeat each other.
+fn causes(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
+fn refusal(status: &tonic::Status) -> Refusal {
+    use tonic::Code;
+    // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
+    // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.
+    if std::error::Error::source(status).is_some() {
+        return Refusal::connection(&causes(status));
+    }
+    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let retryable = match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => retry_after.is_some(),
+        _ => false,
+    };
+    let error = ErrorType::grpc(status.code());
+    let message = format!("{}: {}", error.word(), clean(status.message()));
+    Refusal { error, message, retryable, retry_after }
+}

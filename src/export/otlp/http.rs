@@ -1,0 +1,230 @@
+//! OTLP over HTTP: protobuf in requests of HTTP/1.1 (`specification/protocol/otlp.md`, "OTLP/HTTP").
+
+use super::connect::bounded::Budget;
+use super::connect::{Connector, Driver, host_and_port};
+use super::proxy::Proxy;
+use super::transport::{Refusal, USER_AGENT, clean};
+use crate::config::{Compression, Otlp};
+use crate::metric::label::ErrorType;
+use crate::source::chain;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER,
+    USER_AGENT as USER_AGENT_HEADER,
+};
+use hyper::{HeaderMap, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// Most of an answer's body that is read.
+const MOST_BODY: usize = 64 * 1024;
+
+/// A receiver that is spoken to over HTTP.
+pub struct Http {
+    connector: Connector,
+    /// What is asked for: a path, or the whole URL where a proxy is asked.
+    target: Uri,
+    headers: HeaderMap,
+    compression: Compression,
+    /// The connection of the last message, if it can take another.
+    kept: Mutex<Option<Connected>>,
+}
+
+struct Connected {
+    sender: SendRequest<Full<Bytes>>,
+    budget: Budget,
+    address: Option<SocketAddr>,
+    _driver: Driver,
+}
+
+impl Http {
+    /// As configured; the error names what in the configuration is wrong.
+    pub(super) fn new(otlp: &Otlp, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
+        let url = otlp.endpoint.as_deref().unwrap_or_default();
+        let uri: Uri = url.parse().map_err(|error| format!("export.otlp.endpoint: {error}"))?;
+        let proxy = Proxy::of(&uri, variable)?;
+        let connector = Connector::new(&uri, &otlp.tls, b"http/1.1", proxy)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, authority(&uri)?);
+        headers.insert(USER_AGENT_HEADER, HeaderValue::from_static(USER_AGENT));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        match otlp.compression {
+            Compression::None => {}
+            Compression::Gzip => _ = headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip")),
+            Compression::Zstd => _ = headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd")),
+        }
+        for (name, value) in &otlp.headers {
+            let wrong = || format!("export.otlp.headers: `{name}` cannot be sent");
+            let name = HeaderName::from_str(name).map_err(|_| wrong())?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        let target = match connector.forwarding_proxy() {
+            Some(proxy) => {
+                if let Some(authorization) = &proxy.authorization {
+                    headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+                }
+                uri
+            }
+            None => uri
+                .path_and_query()
+                .map_or("/", hyper::http::uri::PathAndQuery::as_str)
+                .parse()
+                .map_err(|error| format!("export.otlp.endpoint: {error}"))?,
+        };
+        Ok(Self { connector, target, headers, compression: otlp.compression, kept: Mutex::default() })
+    }
+
+    pub(super) fn refresh(&self) {
+        if self.connector.refresh() {
+            self.keep(None);
+        }
+    }
+
+    fn keep(&self, connected: Option<Connected>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+    }
+
+    pub(super) async fn send(
+        &self,
+        message: &ExportMetricsServiceRequest,
+        within: Duration,
+    ) -> Result<ExportMetricsServiceResponse, Refusal> {
+        let body = compressed(message.encode_to_vec(), self.compression)
+            .map_err(|error| Refusal::new(ErrorType::OTHER, format!("compressing: {error}")))?;
+        let mut request = Request::post(self.target.clone())
+            .body(Full::from(body))
+            .map_err(|error| Refusal::new(ErrorType::OTHER, error.to_string()))?;
+        request.headers_mut().clone_from(&self.headers);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut connected = match kept.filter(|connected| !connected.sender.is_closed()) {
+            Some(connected) => {
+                connected.budget.renew();
+                connected
+            }
+            None => self.connect(within).await?,
+        };
+        // Until there is an answer; the caller may give up at any time.
+        self.connector.failed_at(connected.address);
+        let response = match connected.sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                // The receiver had closed the connection that was kept, and has seen nothing of the message.
+                let Some(request) = error.take_message() else { return Err(broken(&error.into_error())) };
+                connected = self.connect(within).await?;
+                self.connector.failed_at(connected.address);
+                connected.sender.send_request(request).await.map_err(|error| broken(&error))?
+            }
+        };
+        let (answer, whole) = Answer::read(response).await.map_err(|error| broken(&error))?;
+        self.connector.answered_at(connected.address);
+        if whole {
+            self.keep(Some(connected));
+        }
+        answer.outcome()
+    }
+
+    async fn connect(&self, within: Duration) -> Result<Connected, Refusal> {
+        let connection = self.connector.connect(within).await;
+        let connection = connection.map_err(|error| Refusal::connection(&chain(&error)))?;
+        let shaken = http1::handshake(TokioIo::new(connection.stream)).await;
+        let (sender, driven) = shaken.map_err(|error| broken(&error))?;
+        Ok(Connected {
+            sender,
+            budget: connection.budget,
+            address: connection.address,
+            _driver: Driver::spawn(driven),
+        })
+    }
+}
+
+/// The header `Host`; a port that is the scheme's own is left out, as it is in a browser.
+fn authority(uri: &Uri) -> Result<HeaderValue, String> {
+    let (host, port) = host_and_port(uri);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let own = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let authority = if port == own { host } else { format!("{host}:{port}") };
+    HeaderValue::from_str(&authority).map_err(|error| format!("export.otlp.endpoint: {error}"))
+}
+
+fn broken(error: &hyper::Error) -> Refusal {
+    Refusal::connection(&chain(error))
+}
+
+fn compressed(body: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
+    match compression {
+        Compression::None => Ok(body),
+        Compression::Gzip => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(&body)?;
+            encoder.finish()
+        }
+        Compression::Zstd => zstd::encode_all(body.as_slice(), 0),
+    }
+}
+
+/// What is read of an answer.
+struct Answer {
+    status: hyper::StatusCode,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads an answer, and says whether all of it was read.
+    async fn read(response: Response<Incoming>) -> hyper::Result<(Self, bool)> {
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = retry_after.and_then(|value| self::retry_after(value, SystemTime::now()));
+        let mut stream = response.into_body();
+        let mut answer = Self { status, retry_after, body: Vec::new() };
+        while let Some(frame) = stream.frame().await {
+            let frame = frame?;
+            let Some(data) = frame.data_ref() else { continue };
+            let room = MOST_BODY - answer.body.len();
+            answer.body.extend_from_slice(data.get(..room).unwrap_or(data));
+            if data.len() > room {
+                return Ok((answer, false));
+            }
+        }
+        Ok((answer, true))
+    }
+
+    /// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
+    fn outcome(self) -> Result<ExportMetricsServiceResponse, Refusal> {
+        let Self { status, retry_after, body } = self;
+        if status.is_success() {
+            // A receiver that answers with something else (a proxy's page) has taken the message all the same.
+            return Ok(ExportMetricsServiceResponse::decode(body.as_slice()).unwrap_or_default());
+        }
+        let said = tonic_types::pb::Status::decode(body.as_slice())
+            .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |status| status.message);
+        Err(Refusal {
+            error: ErrorType::http(status.as_u16()),
+            message: format!("{status}: {}", clean(&said)),
+            retryable: matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            retry_after,
+        })
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
