@@ -1,0 +1,166 @@
+"""How full the connection tracking tables are."""
+
+from panels import dashboard, panel, target
+from queries import IN_NETNS, NODE, WHO
+from rules import horizon, percent, threshold
+
+UTILIZATION = f"conntrack_table_utilization_ratio{{{IN_NETNS}}}"
+# A table that does not grow would take for ever; a week stands for that. A limit that was lowered below the use is full
+# now, not some time ago.
+TIME_TO_FULL = (
+    f"clamp_max(clamp_min((conntrack_table_limit{{{IN_NETNS}}} > 0) - conntrack_table_usage{{{IN_NETNS}}}, 0)"
+    f" / clamp_min(deriv(conntrack_table_usage{{{IN_NETNS}}}[15m]), 0.001), 604800)"
+)
+FILLING, NEARLY_FULL = threshold("ConntrackTableFilling"), threshold("ConntrackTableNearlyFull")
+FULLNESS = [(None, "green"), (FILLING, "orange"), (NEARLY_FULL, "red")]
+SOON = horizon("ConntrackTableFullWithinTheHour")
+HOURS = [(None, "red"), (SOON, "orange"), (86400, "green")]
+
+
+def table():
+    return dashboard(
+        "connscope-table",
+        "Conntrack table",
+        "How full the connection tracking tables are, and how long they will last.",
+        [
+            panel(
+                "Fullest table",
+                f"Use against limit of the fullest table shown. Above {percent(FILLING)}: find out who opens connections, or raise "
+                "nf_conntrack_max (runbook ConntrackTableFilling). At 100 % new connections fail.",
+                "percentunit",
+                target(f"max({UTILIZATION})", "fullest"),
+                kind="gauge",
+                width=6,
+                height=6,
+                steps=FULLNESS,
+                defaults={"min": 0, "max": 1},
+            ),
+            panel(
+                "Shortest time to a full table",
+                "If it goes on as in the last 15 minutes. A week stands for: not growing. Below an hour, act now "
+                "(runbook ConntrackTableFullWithinTheHour).",
+                "s",
+                target(f"min({TIME_TO_FULL})", "time"),
+                kind="stat",
+                width=6,
+                height=6,
+                steps=HOURS,
+            ),
+            panel(
+                f"Tables above {percent(FILLING)}",
+                "How many tables are on their way to full. More than one at a time points to the traffic, not to a host.",
+                "short",
+                target(f"sum({UTILIZATION} > bool {FILLING})", "tables"),
+                kind="stat",
+                width=6,
+                height=6,
+                steps=[(None, "green"), (1, "orange")],
+            ),
+            panel(
+                "Entries in all tables",
+                "Connections that the kernels shown keep in mind. Compare with yesterday: more of them on all hosts is the "
+                "load, on one host that host's clients.",
+                "short",
+                target(f"sum(conntrack_table_usage{{{IN_NETNS}}})", "entries"),
+                kind="stat",
+                width=6,
+                height=6,
+            ),
+            panel(
+                "Use against limit",
+                "Share of nf_conntrack_max in use. A slope means more connections or longer ones; a saw-tooth at the top "
+                "means the kernel throws entries out. Compare with the limit before you raise it: memory is about 300 "
+                "bytes an entry.",
+                "percentunit",
+                target(UTILIZATION, NODE),
+                steps=FULLNESS,
+                # Soft: use above the limit, after somebody lowered it, is not to be cut off.
+                defaults={"custom": {"axisSoftMax": 1}},
+            ),
+            panel(
+                "Time to exhaustion",
+                "Seconds until the table is full if it goes on as in the last 15 minutes; a week stands for: not growing. "
+                "Short and steady: find who opens the connections (conntrack -L, ss -s) before you raise the limit.",
+                "s",
+                target(TIME_TO_FULL, NODE),
+                steps=[(None, "red"), (SOON, "green")],
+            ),
+            panel(
+                "Entries",
+                "Entries in the table and, dashed, how many it may hold. A limit that moves is somebody's sysctl: make it "
+                "last in /etc/sysctl.d. A limit of 0 is none.",
+                "short",
+                target(f"conntrack_table_usage{{{IN_NETNS}}}", NODE),
+                target(f"conntrack_table_limit{{{IN_NETNS}}}", "limit " + NODE),
+                overrides=[
+                    {
+                        "matcher": {"id": "byFrameRefID", "options": "B"},
+                        "properties": [
+                            {"id": "custom.lineStyle", "value": {"dash": [10, 10], "fill": "dash"}},
+                            {"id": "custom.fillOpacity", "value": 0},
+                        ],
+                    }
+                ],
+            ),
+            panel(
+                "Growth",
+                "Entries more or less each second, over five minutes. A burst that stays is a leak or a flood; one that "
+                "goes after nf_conntrack_udp_timeout or the like is traffic.",
+                "suffix: entries/s",
+                target(f"deriv(conntrack_table_usage{{{IN_NETNS}}}[5m])", NODE),
+                defaults={"min": None},
+            ),
+            panel(
+                "Load of the hash table",
+                "Nodes in an average hash chain: each entry is in two, one for each direction. Buckets are shared by all "
+                "network namespaces, so agents that do not read them all show too little. Above 4, raise "
+                "nf_conntrack_buckets together with the limit: long chains cost time in every packet.",
+                "short",
+                target(
+                    f"2 * sum by (job, instance, host_name) (conntrack_table_usage{{{IN_NETNS}}})"
+                    f" / max by (job, instance, host_name) (conntrack_table_buckets{{{IN_NETNS}}})",
+                    WHO,
+                ),
+                steps=[(None, "green"), (4, "orange")],
+            ),
+            panel(
+                "Every table",
+                "One line a table, to sort by what matters. A table near its limit on one host only: look at that host's "
+                "traffic; on all of them: raise the limit everywhere.",
+                "short",
+                *[
+                    # Without the name of the metric and the labels that only one of them has: rows are merged where
+                    # all their labels are the same.
+                    target(f"max by (job, instance, host_name, netns) ({expr})", format="table", instant=True)
+                    for expr in (
+                        f"conntrack_table_usage{{{IN_NETNS}}}",
+                        f"conntrack_table_limit{{{IN_NETNS}}}",
+                        UTILIZATION,
+                        f"conntrack_table_buckets{{{IN_NETNS}}}",
+                    )
+                ],
+                kind="table",
+                overrides=[
+                    {
+                        "matcher": {"id": "byName", "options": "Use"},
+                        "properties": [{"id": "unit", "value": "percentunit"}],
+                    }
+                ],
+                transformations=[
+                    {"id": "merge", "options": {}},
+                    {
+                        "id": "organize",
+                        "options": {
+                            "excludeByName": {"Time": True},
+                            "renameByName": {
+                                "Value #A": "Entries",
+                                "Value #B": "Limit",
+                                "Value #C": "Use",
+                                "Value #D": "Buckets",
+                            },
+                        },
+                    },
+                ],
+            ),
+        ],
+    )

@@ -1,0 +1,384 @@
+"""What the kernels know of their sockets."""
+
+from panels import GROUPS, dashboard, group_variable, panel, row, target
+from queries import AGENT, BY_AGENT, IN_NETNS, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several, total
+from rules import percent, threshold
+
+BY = "by (${by:csv})"
+GROUP = " ".join("{{" + each + "}}" for each in GROUPS)
+HIGHEST = SIXTEEN + " What each line stands for is chosen under Group by."
+RETRANSMITS = [(None, "green"), (0.02, "orange"), (threshold("SocketsRetransmitting"), "red")]
+QUEUES = [(None, "green"), (threshold("SocketsAcceptQueueNearlyFull"), "orange"), (1, "red")]
+# One more than the limit waits before the kernel drops; and a limit may be 0.
+WAITING = "{by} (tcp_listen_queue_usage{{{of}}}) / (sum {by} (tcp_listen_queue_limit{{{of}}}) + 1)"
+
+
+def rate_by(metric, by=BY, **chosen):
+    more = "".join(f',{label}=~"{value}"' for label, value in chosen.items())
+    return total(f"rate({metric}{{{IN_NETNS}{more}}}[$__rate_interval])", by)
+
+
+def distribution(share, metric, by=None):
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, {rate_by(metric + '_bucket', f'by ({labels})')})"
+
+
+def by_group(share, metric):
+    return several(distribution(share, metric, "${by:csv}"))
+
+
+def resent(by=""):
+    return f"{rate_by('tcp_retransmits_total', by)} / {rate_by('tcp_segments_total', by, network_io_direction='transmit')}"
+
+
+def connections(state="", transport="tcp", by=""):
+    chosen = f',network_transport="{transport}"' + (f',network_connection_state="{state}"' if state else "")
+    return total(f"system_network_connection_count{{{IN_NETNS}{chosen}}}", by)
+
+
+def worst(metric):
+    labels = "job, instance, host_name, netns, " + ", ".join(
+        f"network_{end}_{part}" for end in ("local", "peer") for part in ("address", "port")
+    )
+    return f"max by ({labels}) ({metric}{{{IN_NETNS}}}) or {NONE_OF_AGENT}"
+
+
+def sockets():
+    return dashboard(
+        "connscope-sockets",
+        "Sockets",
+        "What the kernels know of their sockets: who talks to whom, how well, and where it is stuck. Empty where the source "
+        "sockets is switched off.",
+        [
+            panel(
+                "Connections",
+                "TCP connections that are established, on all nodes shown. Compare with yesterday: twice as many for the same "
+                "work are connections that nobody reuses or closes.",
+                "short",
+                target(connections("established"), "established"),
+                kind="stat",
+                width=4,
+                height=5,
+            ),
+            panel(
+                "Segments sent again",
+                f"Share of all sent segments. Below 1 % is a good network, above 2 % is felt, above {percent(threshold('SocketsRetransmitting'))} throughput is gone. "
+                "Runbook SocketsRetransmitting.",
+                "percentunit",
+                target(resent(), "again"),
+                kind="stat",
+                width=4,
+                height=5,
+                steps=RETRANSMITS,
+            ),
+            panel(
+                "Slowest round trips",
+                "The slowest hundredth of all measurements (p99). A jump on all groups is the network or a host without CPU; "
+                "on one group, the way to those peers.",
+                "s",
+                target(distribution(0.99, "tcp_rtt_seconds"), "p99"),
+                kind="stat",
+                width=4,
+                height=5,
+            ),
+            panel(
+                "Failed or reset",
+                "TCP connections a second that were never made or did not end in order. Runbooks SocketsConnectionsFailing "
+                "and SocketsConnectionsReset.",
+                "suffix: connections/s",
+                target(rate_by("tcp_connections_total", "", event="failed|reset"), "failed or reset"),
+                kind="stat",
+                width=4,
+                height=5,
+            ),
+            panel(
+                "Fullest accept queue",
+                "Connections that wait to be accepted against how many may. At 100 % the next is dropped. Runbook "
+                "SocketsAcceptQueueNearlyFull.",
+                "percentunit",
+                target(
+                    f"max(sum {WAITING.format(by='by (job, instance, host_name, netns, server_port)', of=IN_NETNS)})",
+                    "fullest",
+                ),
+                kind="gauge",
+                width=4,
+                height=5,
+                steps=QUEUES,
+                defaults={"min": 0, "max": 1},
+            ),
+            panel(
+                "Lost at the door",
+                "Connection attempts and UDP datagrams a second that arrived and found no room in the queue of their socket. "
+                "Runbooks SocketsAcceptQueueOverflow and SocketsUdpDropping.",
+                "suffix: /s",
+                target(rate_by("tcp_listen_queue_overflow_total", ""), "attempts"),
+                target(f"{rate_by('udp_drops_total', '')} or {NONE}", "datagrams"),
+                kind="stat",
+                width=4,
+                height=5,
+                steps=[
+                    (None, "green"),
+                    (threshold("SocketsAcceptQueueOverflow"), "orange"),
+                    (threshold("SocketsUdpDropping"), "red"),
+                ],
+            ),
+            row("Connections"),
+            panel(
+                "TCP sockets by state",
+                "Every state, also at 0. close_wait that grows: the application does not close (runbook SocketsNotClosed). "
+                "syn_sent: peers that do not answer. syn_received: a flood, or a full accept queue. time_wait is normal where "
+                "connections are short.",
+                "short",
+                target(connections(by="by (network_connection_state)"), "{{network_connection_state}}"),
+            ),
+            panel(
+                "What became of connections",
+                "opened less closed less reset are open now; failed were never made. opened and closed high at the same "
+                "height: connections that are not reused.",
+                "suffix: connections/s",
+                target(rate_by("tcp_connections_total", "by (event)"), "{{event}}"),
+            ),
+            panel(
+                "Open connections by group",
+                "Established or closing. One group that grows: its clients do not reuse connections, or its server does not "
+                "close them." + HIGHEST,
+                "short",
+                target(several(f"sum {BY} (tcp_open_connections{{{IN_NETNS}}})"), GROUP),
+            ),
+            panel(
+                "Failed or reset by group",
+                "A refused or unanswered attempt has failed; a reset connection ended by a reset of either end or a time-out. "
+                "~unknown: the kernel had forgotten the port when it told of the end." + HIGHEST,
+                "suffix: connections/s",
+                target(several(rate_by("tcp_connections_total", f"{BY[:-1]}, event)", event="failed|reset")), "{{event}} " + GROUP),
+            ),
+            row("Round trips"),
+            *[
+                panel(
+                    f"Round trip, {name}, by group",
+                    f"{what} One measurement for each interval in which a connection got data acknowledged, and one when it "
+                    f"closed; idle connections measure nothing.{HIGHEST}",
+                    "s",
+                    target(by_group(share, "tcp_rtt_seconds"), GROUP),
+                    width=8,
+                )
+                for name, share, what in (
+                    ("median", 0.5, "What most exchanges with these peers take, at least."),
+                    ("p95", 0.95, "One in twenty is slower. Far above the median: queues on the way, or peers far apart."),
+                    ("p99", 0.99, "One in a hundred is slower. Alone high: loss, or a peer without CPU."),
+                )
+            ],
+            panel(
+                "Least round trip by group",
+                "Median of the least round trips of the kernel's last five minutes: the way itself, without queues. The "
+                "difference to the round trip is waiting; if both rise together, the route has changed." + HIGHEST,
+                "s",
+                target(by_group(0.5, "tcp_rtt_min_seconds"), GROUP),
+            ),
+            panel(
+                "Segments sent again by group",
+                "Share of sent segments. Which group tells where the loss is: one peer group, the way there; all of them, this "
+                "host's own link. Runbook SocketsRetransmitting." + HIGHEST,
+                "percentunit",
+                target(several(resent(BY)), GROUP),
+                steps=RETRANSMITS,
+            ),
+            panel(
+                "Congestion window by group",
+                "Median, in segments; a connection begins with 10. Small where much is sent: loss keeps it small." + HIGHEST,
+                "suffix: segments",
+                target(by_group(0.5, "tcp_cwnd"), GROUP),
+            ),
+            panel(
+                "Delivery rate by group",
+                "Median of the rates at which the network last delivered. It says what the network gave, not what it could "
+                "have given to a sender with little to say." + HIGHEST,
+                "Bps",
+                target(by_group(0.5, "tcp_delivery_rate_bytes_per_second"), GROUP),
+            ),
+            row("Bytes"),
+            panel(
+                "Payload by direction",
+                "Of TCP. Sent bytes count once, however often they were sent again. Less than the interface counts, since "
+                "headers are not in it; on loopback both ends are here, and everything is there twice.",
+                "Bps",
+                target(rate_by("tcp_io_bytes_total", "by (network_io_direction)"), "{{network_io_direction}}"),
+                width=8,
+            ),
+            panel(
+                "Payload by group",
+                "Sent and received together. Who uses the link." + HIGHEST,
+                "Bps",
+                target(several(rate_by("tcp_io_bytes_total")), GROUP),
+                width=8,
+            ),
+            panel(
+                "Segments by direction",
+                "Those without data and those sent again included. Many more than the payload explains: small writes, or a "
+                "network that loses.",
+                "pps",
+                target(rate_by("tcp_segments_total", "by (network_io_direction)"), "{{network_io_direction}}"),
+                width=8,
+            ),
+            panel(
+                "Held up, of the busy time",
+                "Share of the time with something to send. rwnd: the receiver does not read fast enough. sndbuf: the sender's "
+                "buffer is too small for the way (net.ipv4.tcp_wmem). The rest is the network's.",
+                "percentunit",
+                target(
+                    f"{rate_by('tcp_limited_time_seconds_total', 'by (reason)')}"
+                    f" / on () group_left () {rate_by('tcp_busy_time_seconds_total', '')}",
+                    "{{reason}}",
+                ),
+            ),
+            panel(
+                "Held up, by group",
+                "The same by group. rwnd of outgoing connections: the peer is slow; of incoming ones: the client is." + HIGHEST,
+                "percentunit",
+                target(
+                    several(
+                        f"{rate_by('tcp_limited_time_seconds_total', f'{BY[:-1]}, reason)')}"
+                        f" / on (${{by:csv}}) group_left () {rate_by('tcp_busy_time_seconds_total')}"
+                    ),
+                    "{{reason}} " + GROUP,
+                ),
+            ),
+            row("Accept queues"),
+            panel(
+                "Accept queues, use against limit",
+                "At 100 % the kernel drops the next attempt, and the client tries again after a second. The limit is the "
+                "smaller of what the application asked for and net.core.somaxconn. Several sockets on one port are added up: "
+                "one may be full before the sum is." + HIGHEST,
+                "percentunit",
+                target(several(f"sum {WAITING.format(by=BY, of=IN_NETNS)}"), GROUP),
+                steps=QUEUES,
+                width=8,
+            ),
+            panel(
+                "Waiting to be accepted",
+                "Connections that are made and that no process has taken. More than a few for long: the application is busy or "
+                "stuck." + HIGHEST,
+                "short",
+                target(several(f"sum {BY} (tcp_listen_queue_usage{{{IN_NETNS}}})"), GROUP),
+                width=8,
+            ),
+            panel(
+                "Attempts dropped",
+                "By listening sockets, as a rule because the accept queue was full. Each costs a client a second or more. "
+                "Runbook SocketsAcceptQueueOverflow." + HIGHEST,
+                "suffix: attempts/s",
+                target(several(rate_by("tcp_listen_queue_overflow_total")), GROUP),
+                width=8,
+            ),
+            row("UDP"),
+            panel(
+                "Datagrams dropped",
+                "By UDP sockets, as a rule because the receive buffer was full: the application reads too slowly, or "
+                "net.core.rmem_max is too small for its bursts. Groups that never dropped any have no line. Runbook "
+                "SocketsUdpDropping." + HIGHEST,
+                "pps",
+                target(f"{several(rate_by('udp_drops_total'))} or {NONE}", GROUP),
+                width=8,
+            ),
+            panel(
+                "Bytes in queues",
+                "receive: arrived and not read. transmit: written and not gone. Drops follow a receive queue that stands.",
+                "bytes",
+                target(
+                    f"sum by (network_io_direction) (udp_queue_usage_bytes{{{IN_NETNS}}})", "{{network_io_direction}}"
+                ),
+                width=8,
+            ),
+            panel(
+                "UDP sockets",
+                "established: connected to a peer; closed: not, as a server's is. A number that only grows is a leak of file "
+                "descriptors.",
+                "short",
+                target(
+                    connections(transport="udp", by="by (network_connection_state)"), "{{network_connection_state}}"
+                ),
+                width=8,
+            ),
+            row("Worst flows"),
+            panel(
+                "Worst flows",
+                "The flows that are worst at this moment, with their addresses, where sources.sockets.top.count asks for any "
+                "(none by default, and then one line of zeros for each agent). By what they are worst is sources.sockets.top.by.",
+                "short",
+                *[
+                    target(worst(metric), format="table", instant=True)
+                    for metric in ("tcp_top_retransmits", "tcp_top_rtt_seconds", "tcp_top_queue_bytes")
+                ],
+                kind="table",
+                width=24,
+                overrides=[
+                    {
+                        "matcher": {"id": "byName", "options": name},
+                        "properties": [{"id": "unit", "value": unit}],
+                    }
+                    for name, unit in (("Round trip", "s"), ("Queues", "bytes"))
+                ],
+                transformations=[
+                    {"id": "merge", "options": {}},
+                    {
+                        "id": "organize",
+                        "options": {
+                            "excludeByName": {"Time": True},
+                            "renameByName": {
+                                "Value #A": "Sent again",
+                                "Value #B": "Round trip",
+                                "Value #C": "Queues",
+                            },
+                        },
+                    },
+                ],
+            ),
+            row("The source itself"),
+            panel(
+                "Groups and remembered sockets",
+                "Each group is up to 90 series, and sources.sockets.limit the most there are. Remembered sockets take 88 bytes each; "
+                "sources.sockets.track is the most.",
+                "short",
+                target(f"max {BY_AGENT} (connscope_sockets_groups{{{AGENT}}})", "groups " + WHO),
+                target(f"max {BY_AGENT} (connscope_sockets_tracked{{{AGENT}}})", "remembered " + WHO),
+            ),
+            panel(
+                "Sockets left out",
+                "Counted under ~other, because of the limit that the key names; with the key track not counted at all. Runbook "
+                "ConnscopeSocketsLeftOut.",
+                "suffix: sockets/s",
+                target(
+                    f"sum by (key) (rate(connscope_sockets_left_out_total{{{AGENT}}}[$__rate_interval]))", "{{key}}"
+                ),
+            ),
+            panel(
+                "Closed sockets",
+                "That the kernel told of, and that it could not tell of because the agent had no room: what those did since the "
+                "last cycle is not counted. Runbook ConnscopeSocketsEventsLost.",
+                "suffix: events/s",
+                target(
+                    f"sum {BY_AGENT} (rate(connscope_sockets_events_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
+                    "told of " + WHO,
+                ),
+                target(
+                    f"sum {BY_AGENT} (rate(connscope_sockets_events_lost_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
+                    "lost " + WHO,
+                ),
+            ),
+            panel(
+                "Sockets without a process",
+                "Where sockets are grouped by process and none was found: it was gone, of another user (CAP_DAC_READ_SEARCH and "
+                "CAP_SYS_PTRACE are missing), or sources.sockets.process_budget was used up. Zero where nobody looks.",
+                "suffix: sockets/s",
+                target(
+                    f"sum {BY_AGENT} (rate(connscope_sockets_unattributed_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
+                    WHO,
+                ),
+            ),
+        ],
+        netns="system_network_connection_count",
+        further=[group_variable()],
+    )
+
+
+# Probes

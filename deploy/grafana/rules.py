@@ -1,0 +1,41 @@
+"""Thresholds of the alerts, so that a panel turns red where an alert fires.
+
+Read from the text: Python has no YAML of its own, and the file has one shape.
+"""
+
+import math
+import pathlib
+import re
+
+RULES = pathlib.Path(__file__).resolve().parent.parent / "prometheus" / "rules" / "connscope-alerts.yml"
+
+
+def expression(alert):
+    """The expression of an alert, without comments."""
+    found = re.search(rf"- alert: {alert}\n\s+expr: (.*?)\n\s+for: ", RULES.read_text(), re.DOTALL)
+    if not found:
+        raise SystemExit(f"{RULES} has no alert {alert} with an expression and a time")
+    return found[1]
+
+
+def number(product):
+    """What `10 * 86400` comes to; whole numbers as integers, as JSON writes them."""
+    value = math.prod(float(factor) for factor in product.split("*"))
+    return int(value) if value.is_integer() else value
+
+
+def threshold(alert, comparison=-1):
+    """What the alert compares with; of several comparisons as a rule the last, which is the condition and not a guard."""
+    compared = re.findall(r"[<>]=? *([0-9.]+(?: *\* *[0-9.]+)*)", expression(alert))
+    if not compared:
+        raise SystemExit(f"the expression of {alert} compares with no number")
+    return number(compared[comparison])
+
+
+def horizon(alert):
+    """How many seconds ahead predict_linear looks."""
+    return number(re.search(r"predict_linear\(.*?, ([0-9.]+)\)", expression(alert))[1])
+
+
+def percent(share):
+    return f"{100 * share:g} %"
