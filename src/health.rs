@@ -2,8 +2,8 @@
 //!
 //! A state is logged when it changes, not in every cycle.
 
-use crate::reading::{Failure, Outcome};
-use crate::source::{Reason, chain};
+use crate::metric::label::Reason;
+use crate::reading::{Failure, Outcome, chain};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

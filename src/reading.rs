@@ -1,10 +1,13 @@
-//! What travels from a source to an instrument: readings, and the snapshot of one cycle.
+//! What travels from a source to an instrument: readings, why one could not be made, and the snapshot of one cycle.
 
 use crate::metric::table::METRICS;
 use crate::metric::{Handle, Label, Labels, Metric, Value};
-use crate::source::error::SourceError;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub mod error;
+
+pub use error::{Cause, SourceError, chain};
 
 /// One number a source gave, with the attributes it belongs to.
 #[derive(Debug, Clone)]

@@ -12,14 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
-pub mod error;
 pub mod probes;
 pub mod report;
 pub mod sockets;
 pub mod worker;
 
 pub use crate::metric::label::Reason;
-pub use error::{Cause, SourceError, chain};
+pub use crate::reading::{Cause, SourceError, chain};
 pub use report::Reports;
 
 /// Something that can be asked for numbers.
