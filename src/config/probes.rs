@@ -31,7 +31,7 @@ pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration:
 pub const TARGETS: usize = 100_000;
 /// Addresses of one name that are probed each on its own; more are left out.
 pub const ADDRESSES: usize = 16;
-/// Places at the same time, at most; each takes up to two descriptors.
+/// Concurrency slots, at most; each takes up to two file descriptors.
 pub const CONCURRENCY: usize = 50_000;
 /// Results that are remembered of one target, at most.
 pub const HISTORY: usize = 100;
@@ -141,7 +141,7 @@ impl Probes {
 
     /// Targets there may be at once, every address of those with `all` counted.
     pub fn most(&self) -> usize {
-        let configured = self.targets.iter().map(|target| target.places()).sum();
+        let configured = self.targets.iter().map(|target| target.max_addresses()).sum();
         let fixed = self.files.is_empty() && self.dns.is_empty();
         if fixed { configured } else { self.limit.max(configured) }
     }

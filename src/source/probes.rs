@@ -174,7 +174,7 @@ impl Source for Probes {
         let count = lacked.len();
         if let Some(why) = lacked.into_iter().next() {
             let doing = format!("probing: the agent lacks something, and {count} targets stay as they were");
-            out.fail("turns", SourceError::io(doing, why));
+            out.fail("probes", SourceError::io(doing, why));
         }
         Ok(())
     }

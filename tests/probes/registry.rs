@@ -5,7 +5,7 @@ use crate::support::Namespace;
 use connscope::config::Probes as Settings;
 use connscope::config::probes::Target as Configured;
 use connscope::source::probes::Probes;
-use connscope::source::probes::registry::{Registry, Witness};
+use connscope::source::probes::registry::{PanicGuard, Registry};
 use connscope::source::probes::result::ProbeResult;
 use connscope::source::probes::target::Target;
 use connscope::stop::Stop;
@@ -100,7 +100,7 @@ fn a_panic_is_told_and_an_end_is_not() {
         let failures = registry.failures();
         failures.iter().map(|(group, error)| format!("{group}: {error}")).collect::<Vec<_>>()
     };
-    let witness = || Witness { registry: &registry, group: "a.yaml", doing: "reading it" };
+    let witness = || PanicGuard { registry: &registry, group: "a.yaml", doing: "reading it" };
     drop(witness());
     assert!(told().is_empty());
     let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {

@@ -1,7 +1,7 @@
 //! The schedule, with a clock of the test's own: whatever the mix of quick, slow and dead targets, nobody is forgotten
 //! and the dead delay nobody.
 
-use connscope::source::probes::schedule::{Id, Moment, Schedule, Trust};
+use connscope::source::probes::schedule::{Id, Moment, Pace, Schedule};
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -34,7 +34,7 @@ fn simulate(limit: usize, takes: &[Duration], until: Duration) -> (Begins, Vec<I
         now = next.expect("somebody is always waiting or running").max(now);
         while let Some(Reverse((at, id))) = running.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             running.pop();
-            let trust = if by_id[&id] * 2 < TIMEOUT { Trust::Quick } else { Trust::Slow };
+            let trust = if by_id[&id] * 2 < TIMEOUT { Pace::Quick } else { Pace::Slow };
             schedule.end(id, at, trust);
         }
     }
@@ -62,7 +62,7 @@ fn a_probe_that_takes_longer_than_its_interval_does_not_run_twice() {
     let id = schedule.add(Duration::ZERO, Duration::from_secs(1), Duration::ZERO, Duration::ZERO);
     assert_eq!(schedule.begin(Duration::ZERO).map(|begin| begin.id), Some(id));
     assert_eq!(schedule.begin(Duration::from_millis(1500)), None);
-    schedule.end(id, Duration::from_millis(2500), Trust::Slow);
+    schedule.end(id, Duration::from_millis(2500), Pace::Slow);
     assert_eq!(schedule.begin(Duration::from_millis(2600)), None, "what was missed is not made up for");
     assert_eq!(schedule.begin(Duration::from_secs(3)).map(|begin| begin.late), Some(Duration::ZERO));
 }
@@ -78,33 +78,33 @@ fn a_target_that_is_gone_leaves_its_place_to_the_next() {
     schedule.remove(running);
     schedule.remove(running);
     let next = schedule.add(Duration::ZERO, second, Duration::ZERO, Duration::ZERO);
-    assert_eq!(next, gone, "the place is free");
+    assert_eq!(next, gone, "the number is free");
     assert_eq!(schedule.running(), 1, "it is still under way");
     assert_eq!(schedule.begin(second).map(|begin| begin.id), Some(next));
-    schedule.end(running, second, Trust::Quick);
+    schedule.end(running, second, Pace::Quick);
     assert_eq!(schedule.running(), 1);
     assert_eq!(schedule.begin(second * 9), None, "what was removed does not come back");
 }
 
 #[test]
-fn a_target_of_many_addresses_takes_as_many_places_and_does_not_wait_for_ever() {
+fn a_target_of_many_addresses_takes_as_many_slots_and_does_not_wait_for_ever() {
     let mut schedule = Schedule::new(20);
     let second = Duration::from_secs(1);
     let add = |schedule: &mut Schedule| schedule.add(Duration::ZERO, second, Duration::ZERO, Duration::ZERO);
     let wide: Vec<Id> = (0..4).map(|_| add(&mut schedule)).collect();
     for id in &wide {
-        schedule.takes(*id, 16);
+        schedule.set_slots(*id, 16);
     }
-    // Nothing is known of them yet, so that three quarters of the places are theirs; each takes a quarter, and not 16.
+    // Nothing is known of them yet, so that three quarters of the slots are theirs; each takes a quarter, and not 16.
     assert_eq!(std::iter::from_fn(|| schedule.begin(Duration::ZERO)).count(), 3);
     assert_eq!(schedule.running(), 15);
-    schedule.end(wide[0], second / 2, Trust::Quick);
-    schedule.takes(wide[0], 2);
-    schedule.takes(wide[1], 2); // running: what it holds is given back as it was taken
+    schedule.end(wide[0], second / 2, Pace::Quick);
+    schedule.set_slots(wide[0], 2);
+    schedule.set_slots(wide[1], 2); // running: what it holds is given back as it was taken
     assert_eq!(schedule.running(), 10);
     assert!(schedule.begin(second / 2).is_some(), "the fourth");
     for id in &wide[1..] {
-        schedule.end(*id, second / 2, Trust::Quick);
+        schedule.end(*id, second / 2, Pace::Quick);
     }
     assert_eq!(schedule.running(), 0);
     assert_eq!(std::iter::from_fn(|| schedule.begin(second)).count(), 4);
@@ -115,12 +115,12 @@ fn a_target_of_many_addresses_takes_as_many_places_and_does_not_wait_for_ever() 
 fn a_wide_turn_is_not_passed_over_by_those_that_come_later() {
     let mut schedule = Schedule::new(16);
     let (often, now) = (Duration::from_millis(20), Duration::ZERO);
-    // Forty turns come in 20 ms, and twenty end: there is always one that would take a place that is given back.
+    // Forty turns come in 20 ms, and twenty end: there is always one that would take a slot that is released.
     for _ in 0..40 {
         schedule.add(now, often, Duration::ZERO, Duration::ZERO);
     }
     let wide = schedule.add(Duration::from_millis(1), INTERVAL, Duration::ZERO, Duration::ZERO);
-    schedule.takes(wide, 4);
+    schedule.set_slots(wide, 4);
     let mut running = VecDeque::new();
     let begun = (0..200).map(Duration::from_millis).find(|now| {
         while let Some(begin) = schedule.begin(*now) {
@@ -130,7 +130,7 @@ fn a_wide_turn_is_not_passed_over_by_those_that_come_later() {
             running.push_back(begin.id);
         }
         if let Some(first) = running.pop_front() {
-            schedule.end(first, *now, Trust::Quick);
+            schedule.end(first, *now, Pace::Quick);
         }
         false
     });
@@ -164,7 +164,7 @@ proptest! {
                 prop_assert!(waited <= round, "target {place} waited {waited:?}");
             }
             if place < quick {
-                // Once it is known to be quick, a quarter of the places is there for it whatever the others do: it waits
+                // Once it is known to be quick, a quarter of the slots is there for it whatever the others do: it waits
                 // for other quick ones at most.
                 let most_late = turns.iter().skip(1).map(|(_, late)| *late).max().unwrap_or_default();
                 let others = Duration::from_millis(20) * u32::try_from(quick.div_ceil((limit / 4).max(1))).unwrap();

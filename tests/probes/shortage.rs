@@ -171,10 +171,10 @@ fn a_machine_without_an_address_of_the_family_cannot_reach_its_peer() {
 fn what_the_agent_lacks_is_told_from_what_the_peer_does() {
     let error = std::io::Error::from_raw_os_error;
     for number in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::ENOSPC] {
-        assert!(Fault::io("", &error(number)).ours, "{}", error(number));
+        assert!(Fault::io("", &error(number)).local, "{}", error(number));
     }
-    assert!(Fault::connecting("", &error(libc::EAGAIN)).ours);
+    assert!(Fault::connecting("", &error(libc::EAGAIN)).local);
     for number in [libc::ECONNREFUSED, libc::EADDRNOTAVAIL, libc::EAGAIN, libc::ETIMEDOUT, libc::EPERM] {
-        assert!(!Fault::io("", &error(number)).ours, "{}", error(number));
+        assert!(!Fault::io("", &error(number)).local, "{}", error(number));
     }
 }

@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for Checked {
 /// `sources.probes.targets`
 pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Target>>, D::Error> {
     let targets: Vec<Checked> = values::section(deserializer)?;
-    if targets.iter().map(|Checked(target)| target.places()).sum::<usize>() > super::TARGETS {
+    if targets.iter().map(|Checked(target)| target.max_addresses()).sum::<usize>() > super::TARGETS {
         return Err(D::Error::custom(format!(
             "at most {} can be probed, of which one with `all` is {ADDRESSES}",
             super::TARGETS
@@ -36,7 +36,7 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     let mut series = Series::default();
     if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !series.add(target)) {
         return Err(D::Error::custom(format!(
-            "`{}` is there twice, with the same place and labels: another name tells them apart",
+            "`{}` is there twice, with the same address and labels: another name tells them apart",
             twice.name
         )));
     }
@@ -75,19 +75,19 @@ impl Series {
     }
 
     fn of(target: &Target) -> (String, Option<Family>) {
-        let (place, port) = target.place();
-        let family = target.kind.family().or_else(|| place.parse().map(Family::of).ok());
+        let (server, port) = target.server();
+        let family = target.kind.family().or_else(|| server.parse().map(Family::of).ok());
         let Target { name, labels, kind, .. } = target;
         // Two keys that are one to Prometheus tell no series apart.
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
-        let series = format!("{name}\n{:?}\n{place}\n{port:?}\n{labels:?}", kind.protocol().transport());
+        let series = format!("{name}\n{:?}\n{server}\n{port:?}\n{labels:?}", kind.protocol().transport());
         (series, family)
     }
 }
 
 impl Target {
-    /// Name, address or path, and port: what its series say of where it is.
-    pub fn place(&self) -> (String, Option<u16>) {
+    /// Name, address or path, and port: `server.address` and `server.port` of its series.
+    pub fn server(&self) -> (String, Option<u16>) {
         match self.kind.protocol() {
             Protocol::Unix => (self.unix_path(), None),
             Protocol::Icmp => (self.host.clone(), None),
@@ -99,8 +99,8 @@ impl Target {
         }
     }
 
-    /// Targets it counts as where their number is bounded: each address has series of its own.
-    pub fn places(&self) -> usize {
+    /// As how many targets it counts: each address has series of its own.
+    pub fn max_addresses(&self) -> usize {
         if self.all { ADDRESSES } else { 1 }
     }
 

@@ -18,7 +18,7 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
         let doing = format!("connecting to {peer}");
         let no_port = error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && has_address(origin, peer).await;
         return Err(if no_port {
-            Fault::ours(&format!("{doing}: no port of this machine is left"), &error)
+            Fault::local(&format!("{doing}: no port of this machine is left"), &error)
         } else {
             Fault::connecting(&doing, &error)
         });
@@ -32,8 +32,8 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
         socket.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))?;
     }
     let here = socket.local_addr().map_err(failed)?;
-    if here.as_socket().is_some_and(|here| same(here, peer)) {
-        return Err(nobody(peer));
+    if here.as_socket().is_some_and(|here| is_self(here, peer)) {
+        return Err(self_connection(peer));
     }
     let stream = TcpStream::from_std(socket.into()).map_err(failed)?;
     if let Some(took) = at_once {
@@ -71,13 +71,13 @@ async fn wait(stream: &TcpStream) -> Result<(), Fault> {
     stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))
 }
 
-/// Whether both ends are one socket. Where nobody listens at a port of `ip_local_port_range`, the kernel may choose that
+/// Whether both ends of a connection are the same socket. Where nobody listens at a port of `ip_local_port_range`, the kernel may choose that
 /// very port for this end, and the socket talks to itself.
-pub fn same(here: SocketAddr, peer: SocketAddr) -> bool {
+pub fn is_self(here: SocketAddr, peer: SocketAddr) -> bool {
     (here.ip(), here.port()) == (peer.ip(), peer.port())
 }
 
-/// What is wrong where a socket talks to itself.
-pub fn nobody(peer: SocketAddr) -> Fault {
+/// The fault of a socket that is connected to itself: nobody listens at the peer.
+pub fn self_connection(peer: SocketAddr) -> Fault {
     Fault::new(ProbeError::ConnectionRefused, format!("nobody is at {peer} but this end of the connection"))
 }

@@ -1,4 +1,4 @@
-//! A datagram socket that hears of errors: what came, what the error queue holds, and waiting for either.
+//! A datagram socket that learns of ICMP errors: packets, the error queue, and waiting for either.
 //!
 //! The runtime's own UDP socket waits for data only. An ICMP error without data makes epoll say `EPOLLERR` and nothing
 //! else, so it would be noticed when the time of the probe is up.
@@ -19,9 +19,9 @@ pub struct Datagrams {
     socket: AsyncFd<OwnedFd>,
 }
 
-/// What came.
+/// What the socket received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Came {
+pub enum Arrival {
     /// A packet of the peer: its length, and when the kernel saw it, since 1970.
     Packet(usize, Option<Duration>),
     /// When the kernel handed a packet of ours to the device, since 1970.
@@ -47,27 +47,27 @@ impl Datagrams {
     }
 
     /// Waits for the next packet, time stamp or error.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
         loop {
-            match self.look(buffer) {
+            match self.try_receive(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 came => return came,
             }
             let mut ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
-            match self.look(buffer) {
+            match self.try_receive(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 came => return came,
             }
         }
     }
 
-    fn look(&self, buffer: &mut [u8]) -> io::Result<Came> {
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
         // Stamps first: what they say of a packet is to be known when its answer is looked at.
         match receive(self.socket.get_ref().as_fd(), buffer, true) {
             Ok(Received { stamp: Some(stamp), error: Some(extended), .. })
                 if extended.origin == ORIGIN_TIMESTAMPING =>
             {
-                return Ok(Came::Sent(stamp));
+                return Ok(Arrival::Sent(stamp));
             }
             Ok(Received { error: Some(extended), .. }) if extended.errno != 0 => {
                 return Err(io::Error::from_raw_os_error(extended.errno));
@@ -77,6 +77,6 @@ impl Datagrams {
             Err(error) => return Err(error),
         }
         receive(self.socket.get_ref().as_fd(), buffer, false)
-            .map(|came| Came::Packet(came.length, came.stamp))
+            .map(|came| Arrival::Packet(came.length, came.stamp))
     }
 }

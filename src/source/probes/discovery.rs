@@ -3,7 +3,7 @@
 //! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
 //! Kubernetes swaps under a volume. What is wrong leaves the targets as they were, and is told.
 
-use super::registry::{Change, Witness};
+use super::registry::{Change, PanicGuard};
 use super::runner::{Common, Runner};
 use super::target::Target;
 use crate::metric::label::key::{KEYS, Key};
@@ -89,7 +89,7 @@ impl Files {
     fn read(&mut self, path: &Path, common: &Common) -> Option<Change> {
         let group = path.display().to_string();
         let doing = format!("reading {group}: its targets stay as they were");
-        let _witness = Witness { registry: &common.registry, group: &group, doing: &doing };
+        let _guard = PanicGuard { registry: &common.registry, group: &group, doing: &doing };
         let read = text(path);
         let text = match read {
             Ok(text) => text,

@@ -9,18 +9,18 @@ use std::time::Duration;
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Its place in the closed set.
+    /// Its `error.type`.
     pub error: ProbeError,
-    /// In words, for `/probes` and whoever looks for the reason.
+    /// In words, for `/probes` and `/probe?debug=true`.
     pub why: String,
-    /// It is the agent, or its machine, that lacks something: this says nothing about the peer.
-    pub ours: bool,
+    /// The agent, or its machine, lacks something: this says nothing about the peer.
+    pub local: bool,
 }
 
 impl Fault {
-    /// A fault of a known place.
+    /// A fault of a known `error.type`.
     pub fn new(error: ProbeError, why: impl Into<String>) -> Self {
-        Self { error, why: why.into(), ours: false }
+        Self { error, why: why.into(), local: false }
     }
 
     /// No name server answered in time.
@@ -30,26 +30,26 @@ impl Fault {
     }
 
     /// The agent, or its machine, lacks something.
-    pub fn ours(doing: &str, error: &io::Error) -> Self {
-        Self { error: of_io(error), why: format!("{doing}: {error}"), ours: true }
+    pub fn local(doing: &str, error: &io::Error) -> Self {
+        Self { error: of_io(error), why: format!("{doing}: {error}"), local: true }
     }
 
-    /// What an error of the operating system comes down to. `doing` says what was being done.
+    /// From an error of the operating system. `doing` says what was being done.
     pub fn io(doing: &str, error: &io::Error) -> Self {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
             return Self::tls(doing, tls);
         }
-        Self { error: of_io(error), why: format!("{doing}: {error}"), ours: is_ours(error) }
+        Self { error: of_io(error), why: format!("{doing}: {error}"), local: is_local(error) }
     }
 
-    /// What an error of `connect` over IP comes down to. No datagram socket finds a port where none is left
+    /// From an error of `connect` over IP. No datagram socket finds a port where none is left
     /// (`inet_autobind` in `net/ipv4/af_inet.c`), and no route is made where there is no room for it: `EAGAIN` both times.
     pub fn connecting(doing: &str, error: &io::Error) -> Self {
         let fault = Self::io(doing, error);
-        Self { ours: fault.ours || error.raw_os_error() == Some(libc::EAGAIN), ..fault }
+        Self { local: fault.local || error.raw_os_error() == Some(libc::EAGAIN), ..fault }
     }
 
-    /// What an error of TLS comes down to.
+    /// From an error of TLS.
     pub fn tls(doing: &str, error: &TlsError) -> Self {
         let word = match error {
             TlsError::InvalidCertificate(wrong) => of_certificate(wrong),
@@ -64,7 +64,7 @@ impl Fault {
             ),
             _ => format!("{doing}: {error}"),
         };
-        Self { error: word, why, ours: false }
+        Self { error: word, why, local: false }
     }
 }
 
@@ -76,7 +76,7 @@ fn is_authority(wrong: &CertificateError) -> bool {
 /// Whether an error is one of this machine, whoever the peer is: no descriptor, no memory, no buffer, nothing left to
 /// watch with (`ENOSPC` of `epoll_ctl`). No packet of a peer comes down to one of these (`icmp_err_convert` in
 /// `net/ipv4/icmp.c`).
-fn is_ours(error: &io::Error) -> bool {
+fn is_local(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC)

@@ -90,7 +90,7 @@ impl Origin {
             let doing = format!("binding to the address {source}");
             // An address that is not this machine's is a mistake of the configuration; one without a port left is not.
             socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| match error.raw_os_error() {
-                Some(libc::EADDRINUSE) => Fault::ours(&doing, &error),
+                Some(libc::EADDRINUSE) => Fault::local(&doing, &error),
                 _ => Fault::io(&doing, &error),
             })?;
         }
@@ -117,7 +117,7 @@ impl Origin {
                 let _nobody_waits = sender.send(work());
                 drop(permit);
             })
-            .map_err(|error| Fault::ours(&format!("{doing}: starting a thread"), &error))?;
+            .map_err(|error| Fault::local(&format!("{doing}: starting a thread"), &error))?;
         match receiver.await {
             Ok(Ok(socket)) => Ok(socket),
             // A namespace that is not there is no file that a peer lacks.

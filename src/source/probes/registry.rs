@@ -18,7 +18,7 @@ pub struct Change {
     pub added: Vec<Arc<Entry>>,
     /// Gone, or with other settings from now on.
     pub removed: Vec<Arc<Entry>>,
-    /// Not all targets of the group were taken: another group has them, or there was no room.
+    /// Not all targets of the group were taken: another group has them, or they are over the limit.
     pub short: bool,
 }
 
@@ -42,9 +42,9 @@ impl Change {
 #[derive(Debug, Default)]
 struct Groups {
     targets: BTreeMap<String, BTreeMap<String, Arc<Entry>>>,
-    /// Those of all groups, and as how many they count, so that a change of one does not take going through the others.
+    /// The series of all groups, and as how many targets they count, so that a change of one need not visit the others.
     series: Series,
-    places: usize,
+    addresses: usize,
 }
 
 impl Groups {
@@ -52,7 +52,7 @@ impl Groups {
         let targets = self.targets.remove(group).unwrap_or_default();
         for entry in targets.values() {
             self.series.remove(&entry.target.settings);
-            self.places -= entry.target.settings.places();
+            self.addresses -= entry.target.settings.max_addresses();
         }
         targets
     }
@@ -76,7 +76,7 @@ pub struct Registry {
     /// Groups that could not be had as they are now, and why.
     failed: Mutex<BTreeMap<String, Failure>>,
     next: AtomicU64,
-    /// What was not looked at so far: the files, as one, and each name that stands for targets.
+    /// Groups not read so far: the files, as one, and each name that stands for targets.
     unseen: AtomicUsize,
     /// Probes under way.
     pub running: AtomicUsize,
@@ -100,7 +100,7 @@ impl Registry {
         }
     }
 
-    /// Puts the targets of a group in place of those it had. What stays as it was keeps everything that is known of it;
+    /// Replaces the targets of a group. What stays as it was keeps everything that is known of it;
     /// what has other settings keeps its numbers.
     pub fn set(&self, group: &str, targets: Vec<Target>) -> Change {
         let mut change = Change::default();
@@ -114,13 +114,13 @@ impl Registry {
                 left_out += 1;
                 continue; // in another file, too, or twice in this one: one series cannot have two values
             }
-            let places = target.settings.places();
-            if groups.places + places > self.limit {
+            let addresses = target.settings.max_addresses();
+            if groups.addresses + addresses > self.limit {
                 groups.series.remove(&target.settings);
                 left_out += 1;
                 continue;
             }
-            groups.places += places;
+            groups.addresses += addresses;
             match before.remove(&key) {
                 Some(old) if old.target.settings == target.settings => {
                     now.insert(key, old);
@@ -154,7 +154,7 @@ impl Registry {
         Change { removed: before.into_values().collect(), ..Change::default() }
     }
 
-    /// So many more targets of a group, just put in place, found no room.
+    /// So many more targets of a group that was just set are over the limit.
     pub fn leave_out(&self, group: &str, count: usize) {
         *locked(&self.left_out).entry(group.to_owned()).or_default() += count;
     }
@@ -164,7 +164,7 @@ impl Registry {
         locked(&self.failed).insert(group.to_owned(), Failure::Wrong(why));
     }
 
-    /// The same for a panic: what was being done stays undone, and nobody else tells of it.
+    /// The same for a panic during `doing`.
     pub fn panicked(&self, group: &str, doing: &str) {
         locked(&self.failed).insert(group.to_owned(), Failure::Panicked(doing.to_owned()));
     }
@@ -190,9 +190,9 @@ impl Registry {
         groups.targets.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
-    /// So many places are to be looked at for targets.
-    pub fn expect(&self, places: usize) {
-        self.unseen.fetch_add(places, Ordering::Relaxed);
+    /// So many groups (the files, as one, and each name) are still to be read for the first time.
+    pub fn expect(&self, groups: usize) {
+        self.unseen.fetch_add(groups, Ordering::Relaxed);
     }
 
     /// One of them was looked at for the first time, whatever came of it.
@@ -205,26 +205,26 @@ impl Registry {
         self.unseen.load(Ordering::Acquire) == 0
     }
 
-    /// Targets that found no room, or whose series another has.
+    /// Targets over the limit, or whose series another target has.
     pub fn left_out(&self) -> usize {
         locked(&self.left_out).values().sum()
     }
 
-    /// A probe began this much later than its turn.
+    /// A probe started this much later than it was due.
     pub fn delayed(&self, late: Duration) {
         Arc::make_mut(&mut locked(&self.delay)).record(late.as_secs_f64());
     }
 
-    /// How much later than their turn the probes began so far.
+    /// How much later than due the probes started so far.
     pub fn delays(&self) -> Arc<Distribution> {
         Arc::clone(&locked(&self.delay))
     }
 }
 
-/// Tells of a panic of whoever holds it: who waits for nobody is missed by nobody.
+/// Records a panic of the thread or task that holds it, which nobody else waits for.
 #[derive(Debug)]
-pub struct Witness<'a> {
-    /// Where it is told.
+pub struct PanicGuard<'a> {
+    /// Where it is recorded.
     pub registry: &'a Registry,
     /// The group that stays as it was.
     pub group: &'a str,
@@ -232,7 +232,7 @@ pub struct Witness<'a> {
     pub doing: &'a str,
 }
 
-impl Drop for Witness<'_> {
+impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.registry.panicked(self.group, self.doing);
@@ -240,7 +240,7 @@ impl Drop for Witness<'_> {
     }
 }
 
-/// What is told of a panic.
+/// How a panic is reported.
 pub fn defect(doing: &str) -> String {
     format!("{doing}; this is a defect of connscope")
 }

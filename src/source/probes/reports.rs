@@ -64,7 +64,7 @@ impl ProbeReports {
                 (target, result)
             });
             match probed.await {
-                Ok((target, result)) => match result.fault.as_ref().filter(|fault| fault.ours) {
+                Ok((target, result)) => match result.fault.as_ref().filter(|fault| fault.local) {
                     Some(fault) => {
                         let why = format!("not probed, the agent lacks something: {}", fault.why);
                         Err(ReportError::Unavailable(why))
@@ -240,7 +240,7 @@ fn history(page: &mut String, entry: &Entry, now: SystemTime) {
 
 /// What tells it from the others: its name, and where it is. The query of a page may be secret.
 fn called(settings: &Settings) -> String {
-    let place = match (settings.kind.protocol(), settings.place()) {
+    let place = match (settings.kind.protocol(), settings.server()) {
         (Protocol::Http, _) => settings.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
         (_, (host, Some(port))) if host.contains(':') => format!("[{host}]:{port}"),
         (_, (host, Some(port))) => format!("{host}:{port}"),

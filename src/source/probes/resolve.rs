@@ -3,7 +3,7 @@
 //! `getaddrinfo` cannot be stopped, does not tell a name that is not there from a server that is not there, and knows
 //! no network namespace; so the questions are asked here. The files are read by `files`, the messages by `message`.
 
-use super::datagram::{Came, Datagrams};
+use super::datagram::{Arrival, Datagrams};
 use super::fault::Fault;
 use super::origin::Origin;
 use crate::config::probes::{Family, Record};
@@ -79,7 +79,7 @@ impl Resolver {
                         return Ok(addresses);
                     }
                 }
-                Err(fault) if fault.ours => return Err(fault),
+                Err(fault) if fault.local => return Err(fault),
                 // The next family may be had all the same. Of two faults the one that says more is told.
                 Err(fault) => {
                     missing = missing
@@ -169,7 +169,7 @@ impl Resolver {
                         let why = format!("the name server {server} has too long an answer for `{name}`");
                         refused = Some(Fault::new(ProbeError::Other, why));
                     }
-                    Ok(Err(fault)) if fault.ours => return Err(fault),
+                    Ok(Err(fault)) if fault.local => return Err(fault),
                     Ok(Err(fault)) => {
                         let why = format!("asking the name server {server}: {}", fault.why);
                         refused = refused.or(Some(Fault::new(ProbeError::DnsTimeout, why)));
@@ -192,7 +192,7 @@ impl Resolver {
 fn text(path: &Path) -> Result<String, Fault> {
     crate::sys::read_limited(path, files::MOST).or_else(|error| {
         let fault = Fault::io(&format!("reading {}", path.display()), &error);
-        if fault.ours { Err(fault) } else { Ok(String::new()) }
+        if fault.local { Err(fault) } else { Ok(String::new()) }
     })
 }
 
@@ -207,7 +207,7 @@ async fn exchange(question: &Question, server: SocketAddr, origin: &Origin) -> R
     socket.send(question.bytes())?;
     let mut buffer = [0; DATAGRAM];
     loop {
-        let Came::Packet(length, _) = socket.receive(&mut buffer).await.map_err(failed)? else { continue };
+        let Arrival::Packet(length, _) = socket.receive(&mut buffer).await.map_err(failed)? else { continue };
         // What is no answer to this question is passed over: anybody may send datagrams.
         match buffer.get(..length).and_then(|bytes| question.reply(bytes)) {
             Some(Reply::Truncated) => break,

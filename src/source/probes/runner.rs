@@ -1,14 +1,14 @@
-//! The thread that probes: it waits for the next turn, lets probes begin, and takes what they found out.
+//! The thread that probes: it waits for the next probe that is due, starts it, and takes its result.
 //!
 //! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
 //! of it is shared with the exports, and nobody who reads ever waits for it.
 
 use super::attempt::Options;
 use super::entry::Entry;
-use super::registry::{Change, Registry, Witness};
+use super::registry::{Change, PanicGuard, Registry};
 use super::resolve::Resolver;
 use super::result::ProbeResult;
-use super::schedule::{Id, Schedule, Trust};
+use super::schedule::{Id, Pace, Schedule};
 use crate::config::Probes;
 use crate::stop::Stop;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 /// Between two first probes where a few targets come at once; where they are many, they share their interval.
 const SPREAD: Duration = Duration::from_millis(10);
 
-/// What every probe needs.
+/// What all probes share.
 #[derive(Debug)]
 pub struct Common {
     /// Settings.
@@ -31,7 +31,7 @@ pub struct Common {
     pub registry: Registry,
 }
 
-/// The way to the thread.
+/// Handle of the thread.
 #[derive(Debug, Clone)]
 pub struct Runner {
     changes: mpsc::UnboundedSender<Change>,
@@ -43,9 +43,9 @@ pub struct Runner {
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     id: Id,
-    trust: Trust,
-    /// Places that its next turn takes.
-    places: usize,
+    pace: Pace,
+    /// Concurrency slots of its next probe.
+    slots: usize,
 }
 
 impl Runner {
@@ -61,8 +61,8 @@ impl Runner {
         let runner = Self { changes, runtime: runtime.handle().clone() };
         let (common, stop) = (Arc::clone(common), stop.clone());
         std::thread::Builder::new().name("probes".to_owned()).spawn(move || {
-            let doing = "deciding whose turn it is: nothing is probed any more";
-            let _witness = Witness { registry: &common.registry, group: "thread", doing };
+            let doing = "scheduling probes: nothing is probed any more";
+            let _guard = PanicGuard { registry: &common.registry, group: "thread", doing };
             runtime.block_on(async {
                 tokio::select! {
                     () = stop.exhausted(Duration::ZERO) => {}
@@ -82,14 +82,14 @@ impl Runner {
     }
 }
 
-/// Lets every probe begin at its turn, until nobody can bring targets any more.
+/// Starts every probe when it is due, until nobody can bring targets any more.
 async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>) {
     let epoch = Instant::now();
-    // Half of the places are enough for all of them: more than that those that ran into their time limit do not get.
+    // With two slots for each target all fit into the half that targets which time out may take.
     let limit = descriptors(common.settings.concurrency.min(common.registry.limit * 2));
     let mut schedule = Schedule::new(limit);
     let mut entries: HashMap<Id, Arc<Entry>> = HashMap::new();
-    let mut places: HashMap<u64, Id> = HashMap::new();
+    let mut ids: HashMap<u64, Id> = HashMap::new();
     let (sender, mut ended) = mpsc::unbounded_channel::<Ended>();
     loop {
         while let Some(begin) = schedule.begin(epoch.elapsed()) {
@@ -99,28 +99,28 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 common.registry.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     // Where the name could not be looked up all of its addresses may come the next time.
-                    let places = entry.target.settings.places();
-                    let ended = Ended { id: begin.id, trust: Trust::Slow, places };
+                    let slots = entry.target.settings.max_addresses();
+                    let ended = Ended { id: begin.id, pace: Pace::Slow, slots };
                     let done = Done { ended, sender, common: Arc::clone(&common), entry };
                     probe(&common, done).await;
                 });
             }
         }
         let next = schedule.next().map(|moment| epoch + moment);
-        let turn = async {
+        let due = async {
             match next {
                 Some(next) => tokio::time::sleep_until(next.into()).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            Some(Ended { id, trust, places }) = ended.recv() => {
-                schedule.end(id, epoch.elapsed(), trust);
-                schedule.takes(id, places);
+            Some(Ended { id, pace, slots }) = ended.recv() => {
+                schedule.end(id, epoch.elapsed(), pace);
+                schedule.set_slots(id, slots);
             }
             change = inbox.recv() => {
                 let Some(change) = change else { return };
-                for id in change.removed.iter().filter_map(|entry| places.remove(&entry.number)) {
+                for id in change.removed.iter().filter_map(|entry| ids.remove(&entry.number)) {
                     schedule.remove(id);
                     entries.remove(&id);
                 }
@@ -130,17 +130,17 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                     let spread = if common.settings.at_once { Duration::ZERO } else { interval.min(SPREAD * count) };
                     let jitter = interval.mul_f64(common.settings.jitter);
                     let id = schedule.add(epoch.elapsed(), interval, jitter, spread);
-                    schedule.takes(id, entry.target.settings.places());
-                    places.insert(entry.number, id);
+                    schedule.set_slots(id, entry.target.settings.max_addresses());
+                    ids.insert(entry.number, id);
                     entries.insert(id, entry);
                 }
             }
-            () = turn => {}
+            () = due => {}
         }
     }
 }
 
-/// Gives the place back, however the probe ends.
+/// Releases the slots, however the probe ends.
 struct Done {
     ended: Ended,
     sender: mpsc::UnboundedSender<Ended>,
@@ -157,14 +157,14 @@ impl Drop for Done {
     }
 }
 
-/// One turn of a target: one probe, or one for each address.
+/// Probes a target: once, or once for each address.
 async fn probe(common: &Common, mut done: Done) {
     let entry = Arc::clone(&done.entry);
     let target = &entry.target;
-    let quick = |took: Duration| if took * 2 < target.route.timeout { Trust::Quick } else { Trust::Slow };
+    let quick = |took: Duration| if took * 2 < target.route.timeout { Pace::Quick } else { Pace::Slow };
     if !target.settings.all {
         let result = target.probe(&common.resolver, Options::default()).await;
-        done.ended.trust = quick(result.took);
+        done.ended.pace = quick(result.took);
         entry.take(None, result, &common.settings);
         return;
     }
@@ -172,8 +172,8 @@ async fn probe(common: &Common, mut done: Done) {
     match target.addresses(&common.resolver, &entry.addresses()).await {
         Ok(addresses) => {
             entry.keep(&addresses);
-            done.ended.places = addresses.len();
-            // All at once, each in a place of its own: one after the other would take as many times as long.
+            done.ended.slots = addresses.len();
+            // At the same time, each in a slot of its own: one after the other would take as many times as long.
             let mut probes = Vec::with_capacity(addresses.len());
             let spent = began.elapsed();
             for address in addresses {
@@ -197,7 +197,7 @@ async fn probe(common: &Common, mut done: Done) {
             }
         }
     }
-    done.ended.trust = quick(began.elapsed());
+    done.ended.pace = quick(began.elapsed());
 }
 
 /// Waits for all of them.
@@ -217,7 +217,7 @@ async fn join<K: Copy, F: Future + Unpin>(mut waiting: Vec<(K, F)>) -> Vec<(K, F
     ready
 }
 
-/// How many probes may run at a time, after asking for as many descriptors as that takes.
+/// How many probes may run at a time, after raising the limit of open files as far as that takes.
 fn descriptors(wanted: usize) -> usize {
     /// What the rest of the agent has open, and name look-ups beside the probes.
     const REST: u64 = 256;

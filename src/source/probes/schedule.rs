@@ -1,11 +1,11 @@
-//! When each target's turn is, and who may begin where not everybody can (pure: the time is told, not asked).
+//! When each target is probed, and which probe may start while concurrency slots are short (pure: the time is told, not
+//! asked).
 //!
-//! Each target has its own beat, begun at its own moment, so that ten thousand of them do not all begin at once; every
-//! turn comes a little later than the beat, by chance and up to the jitter. There are `limit` places, of which a turn takes
-//! one, or one for each address that it probes. The dead, which hold theirs until their time is up, may not take those of
-//! the rest: those that ran into their time limit get no more than half of them, and together with those nothing is known
-//! of yet no more than three quarters. Among those that may begin, whose turn came first begins first, so nobody waits for
-//! ever.
+//! Each target has an interval that starts at a moment of its own, so that ten thousand of them do not all start at once;
+//! every probe starts a little after its interval does, at random and within the jitter. There are `limit` concurrency
+//! slots, of which a probe takes one, or one for each address. Targets that time out hold their slots longest and may not
+//! starve the others: they get at most half of the slots, and together with targets never probed before at most three
+//! quarters. Among the probes that may start the one that was due first starts first, so that none waits for ever.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -15,43 +15,43 @@ use std::time::Duration;
 /// Time since the schedule began.
 pub type Moment = Duration;
 
-/// A place in the schedule.
+/// A target in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(u32);
 
-/// What the last probe says of how long the next will hold its place.
+/// How long the next probe will hold its slots, judged by the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trust {
-    /// It ended before its time was up.
+pub enum Pace {
+    /// The last one ended in less than half of its timeout.
     Quick,
-    /// There was none yet.
+    /// It was not probed yet.
     New,
-    /// Its time was up.
+    /// The last one took longer, or timed out.
     Slow,
 }
 
-/// Trusts, from the best to the worst.
-const TRUSTS: [Trust; 3] = [Trust::Quick, Trust::New, Trust::Slow];
+/// All of them, the quickest first.
+const PACES: [Pace; 3] = [Pace::Quick, Pace::New, Pace::Slow];
 
 #[derive(Debug)]
-struct Turn {
-    /// Changes when the place is given to another target.
+struct Scheduled {
+    /// Changes when the number is given to another target.
     generation: u32,
     interval: Duration,
     jitter: Duration,
     first: Moment,
     at: Moment,
-    trust: Trust,
-    /// Places it takes.
-    places: usize,
+    pace: Pace,
+    /// Concurrency slots of one probe.
+    slots: usize,
     running: bool,
     gone: bool,
 }
 
-/// The turns of all targets.
+/// The schedule of all targets.
 #[derive(Debug)]
 pub struct Schedule {
-    turns: Vec<Turn>,
+    targets: Vec<Scheduled>,
     free: Vec<u32>,
     due: BinaryHeap<Reverse<(Moment, Id, u32)>>,
     waiting: [VecDeque<(Moment, Id, u32)>; 3],
@@ -60,12 +60,12 @@ pub struct Schedule {
     chance: RandomState,
 }
 
-/// A probe that may begin.
+/// A probe that may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begin {
     /// Of which target.
     pub id: Id,
-    /// How much later than its turn, jitter included.
+    /// How much later than scheduled, jitter included.
     pub late: Duration,
 }
 
@@ -77,10 +77,10 @@ impl Id {
 }
 
 impl Schedule {
-    /// Without targets. At most `limit` places are taken at a time, at least 2.
+    /// Without targets, with `limit` concurrency slots, at least 2.
     pub fn new(limit: usize) -> Self {
         Self {
-            turns: Vec::new(),
+            targets: Vec::new(),
             free: Vec::new(),
             due: BinaryHeap::new(),
             waiting: Default::default(),
@@ -90,64 +90,65 @@ impl Schedule {
         }
     }
 
-    /// Takes a target in whose beat begins somewhere within `spread` from now.
+    /// Adds a target whose first interval starts at random within `spread` from now.
     pub fn add(&mut self, now: Moment, interval: Duration, jitter: Duration, spread: Duration) -> Id {
-        let id = Id(self.free.pop().unwrap_or_else(|| u32::try_from(self.turns.len()).unwrap_or(u32::MAX)));
+        let id = Id(self.free.pop().unwrap_or_else(|| u32::try_from(self.targets.len()).unwrap_or(u32::MAX)));
         let begin = now + self.chance(id, u64::MAX, spread);
-        let generation = self.turns.get(id.index()).map_or(0, |turn| turn.generation);
-        let turn = Turn {
+        let generation = self.targets.get(id.index()).map_or(0, |target| target.generation);
+        let target = Scheduled {
             generation,
             interval: interval.max(Duration::from_millis(1)),
             jitter,
             first: begin,
             at: begin,
-            trust: Trust::New,
-            places: 1,
+            pace: Pace::New,
+            slots: 1,
             running: false,
             gone: false,
         };
-        match self.turns.get_mut(id.index()) {
-            Some(free) => *free = turn,
-            None => self.turns.push(turn),
+        match self.targets.get_mut(id.index()) {
+            Some(free) => *free = target,
+            None => self.targets.push(target),
         }
         self.due.push(Reverse((begin, id, generation)));
         id
     }
 
-    /// From its next turn on a target takes that many places: one for each of its addresses. More than a quarter of all
-    /// would have it wait for ever.
-    pub fn takes(&mut self, id: Id, places: usize) {
+    /// From its next probe on a target takes that many slots: one for each of its addresses; at most a quarter of all, or
+    /// it would wait for ever.
+    pub fn set_slots(&mut self, id: Id, slots: usize) {
         let most = (self.limit / 4).max(1);
-        if let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| !turn.running) {
-            turn.places = places.clamp(1, most);
+        if let Some(target) = self.targets.get_mut(id.index()).filter(|target| !target.running) {
+            target.slots = slots.clamp(1, most);
         }
     }
 
-    /// Forgets a target. A probe of it that is running keeps its place until [`Schedule::end`].
+    /// Removes a target. A probe of it that is running keeps its slots until [`Schedule::end`].
     pub fn remove(&mut self, id: Id) {
-        if let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| !turn.gone) {
-            turn.gone = true;
-            turn.generation = turn.generation.wrapping_add(1);
-            if !turn.running {
+        if let Some(target) = self.targets.get_mut(id.index()).filter(|target| !target.gone) {
+            target.gone = true;
+            target.generation = target.generation.wrapping_add(1);
+            if !target.running {
                 self.free.push(id.0);
             }
         }
     }
 
-    /// When the next turn comes. Whoever waits for a place may begin when one is given back, which is told by
+    /// When the next probe is due. One that waits for a slot may start when one is released by
     /// [`Schedule::end`].
     pub fn next(&self) -> Option<Moment> {
         self.due.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// The next probe that may begin now.
+    /// The next probe that may start now.
     pub fn begin(&mut self, now: Moment) -> Option<Begin> {
         while let Some(Reverse((at, id, generation))) =
             self.due.peek().copied().filter(|next| next.0.0 <= now)
         {
             self.due.pop();
-            if let Some(turn) = self.turns.get(id.index()).filter(|turn| turn.generation == generation)
-                && let Some(lane) = self.waiting.get_mut(turn.trust as usize)
+            if let Some(target) =
+                self.targets.get(id.index()).filter(|target| target.generation == generation)
+                && let Some(lane) = self.waiting.get_mut(target.pace as usize)
             {
                 lane.push_back((at, id, generation));
             }
@@ -155,74 +156,76 @@ impl Schedule {
         // Those that were removed while they waited.
         for lane in &mut self.waiting {
             while let Some((_, id, generation)) = lane.front()
-                && self.turns.get(id.index()).is_none_or(|turn| turn.generation != *generation)
+                && self.targets.get(id.index()).is_none_or(|target| target.generation != *generation)
             {
                 lane.pop_front();
             }
         }
-        let (_, trust, places) = TRUSTS
+        let (_, pace, slots) = PACES
             .into_iter()
-            .filter_map(|trust| {
-                let (at, id, _) = self.waiting.get(trust as usize)?.front()?;
-                let places = self.turns.get(id.index())?.places;
-                self.may(trust, places).then_some((at, trust, places))
+            .filter_map(|pace| {
+                let (at, id, _) = self.waiting.get(pace as usize)?.front()?;
+                let slots = self.targets.get(id.index())?.slots;
+                self.may(pace, slots).then_some((at, pace, slots))
             })
             .min()?;
-        if self.running() + places > self.limit {
-            return None; // whose turn came later takes none of the places that this one waits for
+        if self.running() + slots > self.limit {
+            return None; // what was due later takes none of the slots that this one waits for
         }
-        let (at, id, _) = self.waiting.get_mut(trust as usize)?.pop_front()?;
-        let turn = self.turns.get_mut(id.index())?;
-        turn.running = true;
-        *self.running.get_mut(trust as usize)? += turn.places;
+        let (at, id, _) = self.waiting.get_mut(pace as usize)?.pop_front()?;
+        let target = self.targets.get_mut(id.index())?;
+        target.running = true;
+        *self.running.get_mut(pace as usize)? += target.slots;
         Some(Begin { id, late: now.saturating_sub(at) })
     }
 
-    /// Whether so many more places of this trust may be taken, where that many are free: the caps count a trust and those
-    /// worse than it.
-    fn may(&self, trust: Trust, places: usize) -> bool {
+    /// Whether probes of this pace may take so many more slots, if that many are free: a cap counts a pace and those slower
+    /// than it.
+    fn may(&self, pace: Pace, slots: usize) -> bool {
         let [_, new, slow] = self.running;
-        let unsure = new + slow + places <= (self.limit * 3 / 4).max(1);
-        match trust {
-            Trust::Quick => true,
-            Trust::New => unsure,
-            Trust::Slow => unsure && slow + places <= self.limit / 2,
+        let unsure = new + slow + slots <= (self.limit * 3 / 4).max(1);
+        match pace {
+            Pace::Quick => true,
+            Pace::New => unsure,
+            Pace::Slow => unsure && slow + slots <= self.limit / 2,
         }
     }
 
-    /// A probe has ended; says what it showed.
-    pub fn end(&mut self, id: Id, now: Moment, trust: Trust) {
-        let Some(turn) = self.turns.get_mut(id.index()).filter(|turn| turn.running) else { return };
-        turn.running = false;
-        if let Some(running) = self.running.get_mut(turn.trust as usize) {
-            *running -= turn.places;
+    /// A probe has ended; `pace` is what it says of the next.
+    pub fn end(&mut self, id: Id, now: Moment, pace: Pace) {
+        let Some(target) = self.targets.get_mut(id.index()).filter(|target| target.running) else { return };
+        target.running = false;
+        if let Some(running) = self.running.get_mut(target.pace as usize) {
+            *running -= target.slots;
         }
-        if turn.gone {
+        if target.gone {
             self.free.push(id.0);
             return;
         }
-        turn.trust = trust;
-        let (interval, jitter, first, generation) = (turn.interval, turn.jitter, turn.first, turn.generation);
-        // The next beat after the one that was, or the first that is still to come: what was missed is not made up for.
+        target.pace = pace;
+        let (interval, jitter, first, generation) =
+            (target.interval, target.jitter, target.first, target.generation);
+        // The interval after the last one, or the first that is still to come: missed ones are not made up for.
         let since = |moment: Moment| moment.saturating_sub(first).as_nanos();
-        let beat = (since(turn.at) / interval.as_nanos() + 1).max(since(now).div_ceil(interval.as_nanos()));
-        let beat = u64::try_from(beat).unwrap_or(u64::MAX);
-        let base = first + Duration::from_nanos(nanoseconds(interval).saturating_mul(beat));
-        let at = base + self.chance(id, beat, jitter);
-        if let Some(turn) = self.turns.get_mut(id.index()) {
-            turn.at = at;
+        let cycle =
+            (since(target.at) / interval.as_nanos() + 1).max(since(now).div_ceil(interval.as_nanos()));
+        let cycle = u64::try_from(cycle).unwrap_or(u64::MAX);
+        let base = first + Duration::from_nanos(nanoseconds(interval).saturating_mul(cycle));
+        let at = base + self.chance(id, cycle, jitter);
+        if let Some(target) = self.targets.get_mut(id.index()) {
+            target.at = at;
         }
         self.due.push(Reverse((at, id, generation)));
     }
 
-    /// A part of `most`, by chance.
-    fn chance(&self, id: Id, beat: u64, most: Duration) -> Duration {
+    /// A random part of `most`.
+    fn chance(&self, id: Id, cycle: u64, most: Duration) -> Duration {
         let most = nanoseconds(most);
-        let chance = self.chance.hash_one((id, beat));
+        let chance = self.chance.hash_one((id, cycle));
         Duration::from_nanos(if most == 0 { 0 } else { chance % most })
     }
 
-    /// Places that are taken.
+    /// Slots in use.
     pub fn running(&self) -> usize {
         self.running.iter().sum()
     }

@@ -68,7 +68,7 @@ impl State {
 
     /// Takes what a probe found out.
     pub fn take(&mut self, target: &Target, result: ProbeResult, settings: &Probes) {
-        self.lacked = result.fault.as_ref().filter(|fault| fault.ours).map(|fault| fault.why.clone());
+        self.lacked = result.fault.as_ref().filter(|fault| fault.local).map(|fault| fault.why.clone());
         if self.lacked.is_none() {
             self.learn(target, &result, settings);
         }

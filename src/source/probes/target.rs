@@ -42,7 +42,7 @@ impl Target {
     /// Makes it ready; the error says in words what is wrong with it.
     pub fn new(settings: &Arc<Settings>, common: &Probes) -> Result<Self, String> {
         settings.check()?;
-        let (host, port) = settings.place();
+        let (host, port) = settings.server();
         let literal = host.parse::<IpAddr>().ok();
         let family = settings.kind.family().or(literal.map(Family::of));
         let prefer = settings.prefer.unwrap_or(common.prefer);
@@ -109,7 +109,7 @@ impl Target {
                         untold.push(family);
                     }
                     // What is not known of one family is not known of the name.
-                    failed = failed.take().filter(|_| !fault.ours).or(Some(fault));
+                    failed = failed.take().filter(|_| !fault.local).or(Some(fault));
                 }
             }
         }

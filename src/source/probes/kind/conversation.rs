@@ -4,7 +4,7 @@
 //! in `blackbox_exporter`: lines that do not match are skipped, and it fails at the end of the connection. Bytes are
 //! expected anywhere in the stream.
 
-use super::expectation::{Expectation, elsewhere, find};
+use super::expectation::{Expectation, find, off_thread};
 use crate::config::probes::Step as StepSettings;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{unescape, unhex};
@@ -181,7 +181,7 @@ async fn receive<S: AsyncRead + Unpin>(
         let found = if expect.takes_long() {
             let (mut taken, expect) = (std::mem::take(received), expect.clone());
             let look = move || (taken.search(&expect, ended), taken);
-            let (found, left) = elsewhere(look).await?;
+            let (found, left) = off_thread(look).await?;
             *received = left;
             found
         } else {

@@ -1,7 +1,7 @@
-//! What is expected of an answer: an expression that it matches, or bytes that are in it.
+//! What is expected of a response: an expression that it matches, or bytes that it contains.
 //!
-//! A match takes as long as the compiled expression times the text. That of a short one is done where all probes run; that
-//! of a long one, which may take a second, on another thread.
+//! The time of a match grows with the compiled expression times the text. That of a short one is done on the thread of the
+//! probes; that of a long one, which may take a second, on another.
 
 use crate::config::probes::text::{Expression, regular, unhex};
 use crate::metric::label::ProbeError;
@@ -37,23 +37,22 @@ impl Expectation {
             return Ok(met(self, answer));
         }
         let (expected, answer) = (self.clone(), answer.to_vec());
-        elsewhere(move || met(&expected, &answer)).await
+        off_thread(move || met(&expected, &answer)).await
     }
 
-    /// Whether looking for it is to be done [elsewhere].
+    /// Whether looking for it is to be done [`off_thread`].
     pub fn takes_long(&self) -> bool {
         matches!(self, Self::Text(Expression { long: true, .. }))
     }
 }
 
-/// Matches that are done elsewhere at a time. A probe that runs out of time while it waits for its turn leaves nothing
-/// behind that would be done all the same.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// Long matches that run at the same time. A probe that times out while it waits leaves no work behind.
+static MATCHES: Semaphore = Semaphore::const_new(2);
 
-/// Does what takes long on a thread where nothing else waits for it.
-pub async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+/// Does what takes long on another thread, where no probe waits for it.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     // The semaphore is never closed, so a permit always comes.
-    let permit = TURNS.acquire().await;
+    let permit = MATCHES.acquire().await;
     let done = tokio::task::spawn_blocking(move || {
         let done = work();
         drop(permit);

@@ -8,7 +8,7 @@ use crate::config::probes::{Icmp as Asked, Target as Settings};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::SourceError;
 use crate::source::probes::attempt::Attempt;
-use crate::source::probes::datagram::{Came, Datagrams};
+use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::result::Echoes;
 use packet::Echo;
@@ -123,13 +123,13 @@ impl Icmp {
                 Err(_) if Instant::now() >= until => return refused.into_iter().next().map_or(Ok(()), Err),
                 Err(_) => {}
                 // Stamps come in the order the packets went.
-                Ok(Ok(Came::Sent(stamp))) => {
+                Ok(Ok(Arrival::Sent(stamp))) => {
                     if let Some(one) = sent.get_mut(stamps) {
                         one.stamp = Some(stamp);
                     }
                     stamps += 1;
                 }
-                Ok(Ok(Came::Packet(length, stamp))) => {
+                Ok(Ok(Arrival::Packet(length, stamp))) => {
                     let answer = buffer.get(..length).and_then(|bytes| echo.answers(bytes));
                     let one = answer.and_then(|sequence| sent.get_mut(usize::from(sequence)));
                     if let Some(one) = one.filter(|one| !one.answered) {

@@ -9,7 +9,7 @@ use crate::config::probes::text::{unescape, unhex};
 use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
-use crate::source::probes::datagram::{Came, Datagrams};
+use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
 use preset::Question;
 use socket2::Type;
@@ -63,8 +63,8 @@ impl Udp {
             .connect(&peer.into())
             .map_err(|error| Fault::connecting("finding a way to the peer", &error))?;
         let here = socket.local_addr().map_err(failed("asking for the own address"))?;
-        if here.as_socket().is_some_and(|here| connect::same(here, peer)) {
-            return Err(connect::nobody(peer));
+        if here.as_socket().is_some_and(|here| connect::is_self(here, peer)) {
+            return Err(connect::self_connection(peer));
         }
         let socket = Datagrams::new(socket)?;
         let began = attempt.begin(Phase::Request);
@@ -87,8 +87,8 @@ impl Udp {
         let mut buffer = vec![0; 64 * 1024];
         let length = loop {
             match socket.receive(&mut buffer).await.map_err(failed("waiting for an answer"))? {
-                Came::Packet(length, _) => break length,
-                Came::Sent(_) => {} // not asked for
+                Arrival::Packet(length, _) => break length,
+                Arrival::Sent(_) => {} // not asked for
             }
         };
         attempt.silent = false;

@@ -31,7 +31,7 @@ impl HistoryEntry {
         let peer = self.peer.map(|peer| format!(" at {peer}")).unwrap_or_default();
         match &self.fault {
             None => format!("{ago} ago: success{peer}, {took}"),
-            Some(fault) if fault.ours => {
+            Some(fault) if fault.local => {
                 format!("{ago} ago: not probed, the agent lacks something{peer}, {took}: {}", fault.why)
             }
             Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.why),
