@@ -45,6 +45,18 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries of one export.
 pub const RETRY_MOST: Duration = Duration::from_secs(5);
 
+/// Longest pause that a receiver's delays grow to when it names them again and again; one that is longer stays as it is.
+pub const THROTTLE_MOST: Duration = Duration::from_mins(1);
+
+/// Longest delay of a receiver's that is believed; a date that is further away comes from a clock that is wrong.
+pub const THROTTLE_LONGEST: Duration = Duration::from_hours(1);
+
+/// How soon a cause of failed exports that comes back is logged again.
+pub const CAUSE_AGAIN: Duration = Duration::from_mins(1);
+
+/// What an export without a time limit (`timeout: 0s`) may take: a year.
+pub const UNLIMITED: Duration = Duration::from_hours(365 * 24);
+
 /// How long after one address of the receiver was tried the next is tried too (RFC 8305, section 5).
 pub const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 

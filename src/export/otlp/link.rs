@@ -1,0 +1,123 @@
+//! What the log says of the receiver: one line when it fails, when the cause changes, and when it takes messages again.
+
+use super::transport::Refusal;
+use crate::metric::label::ErrorType;
+use crate::timeouts;
+use std::time::Instant;
+
+/// Causes of one outage that are logged as soon as they appear; further ones as seldom as those that are known.
+const MOST_CAUSES: usize = 16;
+
+/// What was last said of the receiver.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    state: State,
+    failed: u64,
+    /// Why it has failed since it last worked; the current cause is the last.
+    causes: Vec<Cause>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Untried,
+    Up,
+    Rejecting,
+    Down,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Cause {
+    error: ErrorType,
+    /// Empty where the type says it all: what a receiver says in a refusal may be another text every time.
+    message: String,
+    logged: Option<Instant>,
+}
+
+impl Cause {
+    fn of(refusal: &Refusal) -> Self {
+        let told_apart = refusal.error == ErrorType::CONNECTION;
+        let message = if told_apart { refusal.message.clone() } else { String::new() };
+        Self { error: refusal.error, message, logged: None }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.error == other.error && self.message == other.message
+    }
+}
+
+impl Link {
+    /// An export has ended. `leaving`: the agent is stopping.
+    pub(super) fn note(
+        &mut self,
+        outcome: &Result<(), Refusal>,
+        endpoint: &str,
+        leaving: bool,
+        now: Instant,
+    ) {
+        let state = match outcome {
+            Ok(()) => State::Up,
+            Err(refusal) if refusal.error == ErrorType::REJECTED => State::Rejecting,
+            Err(_) => State::Down,
+        };
+        let before = std::mem::replace(&mut self.state, state);
+        match outcome {
+            Ok(()) => self.up(before, endpoint),
+            Err(refusal) => self.down(before, refusal, endpoint, leaving, now),
+        }
+    }
+
+    fn up(&mut self, before: State, endpoint: &str) {
+        match before {
+            State::Untried => tracing::info!(endpoint, "pushing over OTLP"),
+            State::Up => {}
+            State::Down | State::Rejecting => {
+                let failed = self.failed;
+                tracing::info!(endpoint, failed, "pushing over OTLP again; the counters have lost nothing");
+            }
+        }
+        self.failed = 0;
+        self.causes.clear();
+    }
+
+    fn down(&mut self, before: State, refusal: &Refusal, endpoint: &str, leaving: bool, now: Instant) {
+        self.failed += 1;
+        let went = before != self.state;
+        if !self.is_news(refusal, now) && !went {
+            return;
+        }
+        let error_type = refusal.error.word();
+        let (what, then) = match self.state {
+            _ if leaving => ("the last push over OTLP failed", "the agent is stopping"),
+            State::Rejecting => {
+                ("the OTLP receiver rejects data points", "every cycle sends all of them again")
+            }
+            _ if went => ("cannot push over OTLP", "every cycle tries again"),
+            _ => ("still cannot push over OTLP, now for another reason", "every cycle tries again"),
+        };
+        tracing::warn!(endpoint, error.r#type = error_type, "{what}: {}; {then}", refusal.message);
+    }
+
+    /// Whether the cause of a failure is another than before, and worth a line: one that is new in this outage always,
+    /// one that comes back (two that take turns) once a minute.
+    fn is_news(&mut self, refusal: &Refusal, now: Instant) -> bool {
+        let cause = Cause::of(refusal);
+        if self.causes.last().is_some_and(|last| last.is(&cause)) {
+            return false;
+        }
+        let known = self.causes.iter().position(|known| known.is(&cause));
+        let mut cause = known.map(|known| self.causes.remove(known)).unwrap_or(cause);
+        let full = self.causes.len() >= MOST_CAUSES;
+        if full {
+            self.causes.remove(0);
+        }
+        let last =
+            if full { self.causes.iter().filter_map(|cause| cause.logged).max() } else { cause.logged };
+        let news = last.is_none_or(|last| now.duration_since(last) >= timeouts::CAUSE_AGAIN);
+        if news {
+            cause.logged = Some(now);
+        }
+        self.causes.push(cause);
+        news
+    }
+}

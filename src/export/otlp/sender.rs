@@ -1,0 +1,166 @@
+//! One collection to the receiver: its messages, their retries, and what is counted of them.
+
+use super::instruments::Recorder;
+use super::link::Link;
+use super::retry::{Backoff, Throttle, share};
+use super::split::{self, MOST_BYTES};
+use super::transport::{Refusal, Rejected, Transport};
+use crate::config::Otlp;
+use crate::metric::label::ErrorType;
+use crate::metric::table as metrics;
+use crate::stop::Stop;
+use crate::timeouts;
+use crate::vitals::Exports;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often one message is tried before the cycle's export has failed.
+const TRIES: u32 = 5;
+
+/// Sends collections to one receiver.
+pub(super) struct Sender {
+    transport: Transport,
+    /// URL of the receiver, for the log.
+    endpoint: String,
+    timeout: Duration,
+    exports: Arc<Exports>,
+    recorder: Recorder,
+    link: Mutex<Link>,
+    throttle: Mutex<Throttle>,
+    stop: Stop,
+}
+
+impl Sender {
+    pub(super) fn new(
+        otlp: &Otlp,
+        exports: &Arc<Exports>,
+        recorder: &Recorder,
+        stop: &Stop,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            transport: Transport::new(otlp, &|name| std::env::var_os(name))?,
+            endpoint: otlp.endpoint.clone().unwrap_or_default(),
+            timeout: if otlp.timeout.is_zero() { timeouts::UNLIMITED } else { otlp.timeout },
+            exports: Arc::clone(exports),
+            recorder: recorder.clone(),
+            link: Mutex::default(),
+            throttle: Mutex::default(),
+            stop: stop.clone(),
+        })
+    }
+
+    /// Reads certificates again whose files have changed. May block for as long as a file system does.
+    pub(super) fn refresh(&self) {
+        self.transport.refresh();
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one collection, in as many messages as it takes.
+    pub(super) async fn send(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
+        let started = Instant::now();
+        let deadline = started + self.timeout;
+        let mut worst: Result<(), Refusal> = Ok(());
+        let messages = split::split(request, MOST_BYTES);
+        let mut left = messages.len();
+        for message in messages {
+            let points = split::points(&message);
+            self.exports.begin(points);
+            let sent = self.send_message(message, share(Instant::now(), deadline, left)).await;
+            left -= 1;
+            match sent {
+                Ok(rejected) if rejected.points == 0 => {
+                    self.exports.end(points, None);
+                    if !rejected.message.is_empty() {
+                        // Nothing was rejected: a receiver's advice to whoever reads closely.
+                        tracing::debug!(endpoint = self.endpoint, advice = rejected.message);
+                    }
+                }
+                Ok(rejected) => {
+                    let lost = rejected.points.min(points);
+                    self.exports.end(points - lost, None);
+                    self.exports.end(lost, Some(ErrorType::REJECTED));
+                    let text = format!("rejected {lost} of {points} data points: {}", rejected.message);
+                    worst = worst.and(Err(Refusal::new(ErrorType::REJECTED, text)));
+                }
+                Err(refusal) => {
+                    self.exports.end(points, Some(refusal.error));
+                    worst = worst.and(Err(refusal));
+                }
+            }
+        }
+        let error = worst.as_ref().err().map(|refusal| refusal.error);
+        let took = started.elapsed().as_secs_f64();
+        self.recorder.record(metrics::OTEL_OPERATION_DURATION, &self.exports.labels(error), took);
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.note(&worst, &self.endpoint, self.stop.draining(), Instant::now());
+        drop(link);
+        worst
+    }
+
+    /// Sends one message, again where that may help, until the deadline.
+    async fn send_message(
+        &self,
+        message: ExportMetricsServiceRequest,
+        deadline: Instant,
+    ) -> Result<Rejected, Refusal> {
+        let began = Instant::now();
+        // The last values of an agent that is stopping are sent once, whatever the receiver has said: it is then or never.
+        if let Some(refusal) = self.throttle().holds(began).filter(|_| !self.stop.draining()) {
+            return Err(refusal.clone());
+        }
+        let mut backoff = Backoff::default();
+        let mut tried = 0;
+        let mut said: Option<Refusal> = None;
+        loop {
+            tried += 1;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = tokio::select! {
+                attempt = tokio::time::timeout(left, self.transport.send(&message, left)) => attempt,
+                () = self.stop.exhausted(timeouts::LAST_EXPORT) => {
+                    return Err(Refusal::new(ErrorType::TIMEOUT, "given up, the agent is stopping"));
+                }
+            };
+            let refusal = match attempt {
+                Ok(Ok(rejected)) => {
+                    self.throttle().taken();
+                    return Ok(rejected);
+                }
+                Ok(Err(refusal)) => refusal,
+                Err(_) => {
+                    let waited = Duration::from_millis(began.elapsed().as_millis().try_into().unwrap_or(0));
+                    let waited = humantime::format_duration(waited.min(self.timeout));
+                    // A receiver that has refused before the time was up has said more than the time.
+                    return Err(said.unwrap_or_else(|| {
+                        Refusal::new(ErrorType::TIMEOUT, format!("no answer within {waited}"))
+                    }));
+                }
+            };
+            let named =
+                refusal.retryable.then(|| self.throttle().refused(&refusal, Instant::now(), random()));
+            let wait = named.flatten().unwrap_or_else(|| backoff.pause(random()));
+            if !refusal.retryable
+                || tried >= TRIES
+                || Instant::now() + wait >= deadline
+                || self.stop.draining()
+            {
+                return Err(refusal);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // The last cycle is waiting; it has what this message has, and newer.
+                () = self.stop.exhausted(Duration::ZERO) => return Err(refusal),
+            }
+            said = Some(refusal);
+        }
+    }
+}
+
+/// A number that is another each time.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
