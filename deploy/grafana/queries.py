@@ -13,7 +13,7 @@ NONE_YET = f"0 * max {BY_AGENT} (connscope_build_info{{{AGENT}}})"
 # The same behind something with further labels.
 NONE_OF_AGENT = f"on (job, instance, host_name) {NONE_YET}"
 NONE = f"on () 0 * max(connscope_build_info{{{AGENT}}})"
-SIXTEEN = " The sixteen highest of each moment: a line that breaks off has left them."
+SIXTEEN = " The 16 highest at each moment: a line that ends has left the top 16."
 
 
 def rate(metric):

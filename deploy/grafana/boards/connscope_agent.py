@@ -8,8 +8,8 @@ EXPORTED = f"otel_sdk_exporter_metric_data_point_exported_total{{{AGENT}}}"
 EXPORT_BUCKETS = f"otel_sdk_exporter_operation_duration_seconds_bucket{{{AGENT}}}"
 
 
-# The series itself ends five minutes after its last point, so an hour is looked through for those that have ended. Only
-# for those: it is looked through in steps of a minute, which is too coarse for the others.
+# A series ends five minutes after its last point, so the last hour is searched for those that have ended. Only for those: the
+# subquery has steps of a minute, which is too coarse for the others.
 LAST_POINT = f"timestamp(connscope_build_info{{{AGENT}}})"
 AGE = f"max(time() - (max {BY_AGENT} ({LAST_POINT}) or max {BY_AGENT} (max_over_time({LAST_POINT}[1h:1m]))))"
 
@@ -20,11 +20,11 @@ def quantile(share):
 
 
 def agent():
-    taken = f'otel_sdk_exporter_metric_data_point_exported_total{{{AGENT},error_type=""}}'
+    accepted = f'otel_sdk_exporter_metric_data_point_exported_total{{{AGENT},error_type=""}}'
     return dashboard(
         "connscope-agent",
         "connscope agent",
-        "Whether the agents themselves are well: what they can read, what they get rid of, and what they cost.",
+        "Whether the agents themselves are healthy: what they can read, what they can push, and what they cost.",
         [
             panel(
                 "Agents",
@@ -37,8 +37,8 @@ def agent():
             ),
             panel(
                 "Sources down",
-                "Sources that could not be read in the last cycle. connscope check, on the host, says what each needs. "
-                "Runbook ConnscopeSourceDown.",
+                "Sources that could not be read in the last cycle. `connscope check`, on the host, says what each "
+                "needs. Runbook ConnscopeSourceDown.",
                 "short",
                 target(f"sum(connscope_source_up{{{AGENT}}} == bool 0)", "down"),
                 kind="stat",
@@ -47,13 +47,13 @@ def agent():
                 steps=[(None, "green"), (1, "red")],
             ),
             panel(
-                "Data points not taken",
-                "Share of what was pushed that the receiver did not take. Runbook ConnscopeExportFailing. Agents that only "
-                "answer scrapes are not in it.",
+                "Data points not accepted",
+                "Fraction of the pushed data points that the receiver did not accept. Runbook "
+                "ConnscopeExportFailing. Agents that only answer scrapes are not included.",
                 "percentunit",
                 target(
-                    f"1 - sum(rate({taken}[$__rate_interval])) / sum(rate({EXPORTED}[$__rate_interval]))",
-                    "not taken",
+                    f"1 - sum(rate({accepted}[$__rate_interval])) / sum(rate({EXPORTED}[$__rate_interval]))",
+                    "not accepted",
                 ),
                 kind="stat",
                 width=6,
@@ -62,8 +62,8 @@ def agent():
             ),
             panel(
                 "Age of the newest data",
-                "Of the agent that is the furthest behind, among those with data in the last hour. More than three intervals: "
-                "it has gone, or what is between it and Prometheus has. Runbook ConnscopeDown.",
+                "Of the agent that is furthest behind, among those with data in the last hour. More than three "
+                "intervals: the agent is gone, or what is between it and Prometheus. Runbook ConnscopeDown.",
                 "s",
                 target(AGE, "age"),
                 kind="stat",
@@ -71,11 +71,11 @@ def agent():
                 height=5,
                 steps=[(None, "green"), (60, "orange"), (180, "red")],
             ),
-            row("Reading"),
+            row("Sources"),
             panel(
                 "Source up",
-                "Whether each source answered in time and as a whole. Red: connscope check on the host; the log has one line "
-                "for the reason.",
+                "Whether each source answered in time and completely. Red: run `connscope check` on the host; the "
+                "log has one line with the reason.",
                 "bool_yes_no",
                 target(f"connscope_source_up{{{AGENT}}}", WHO + " {{source}}"),
                 kind="state-timeline",
@@ -83,23 +83,24 @@ def agent():
                 defaults={"min": 0, "max": 1},
             ),
             panel(
-                "Way it reads",
-                "How many agents read by which way. command starts a process in each cycle, netlink needs CAP_NET_ADMIN, "
-                "procfs is the last resort and may lack counters: find out why an agent fell back (connscope check).",
+                "How conntrack is read",
+                "Number of agents by how they read the statistics. command starts a process in each cycle, "
+                "netlink needs CAP_NET_ADMIN, procfs is the last resort and may lack counters: find out why an "
+                "agent fell back (`connscope check`).",
                 "short",
                 target(f"sum by (via) (connscope_conntrack_source{{{AGENT}}})", "{{via}}"),
             ),
             panel(
-                "Time a source takes",
-                "How long the last reading took. Near the time-out (5 s by default): a host short of CPU, or very many "
+                "Source duration",
+                "Duration of the last read. Near the time-out (5 s by default): a host short of CPU, or very many "
                 "namespaces; netlink is faster than the command.",
                 "s",
                 target(f"connscope_source_duration_seconds{{{AGENT}}}", WHO + " {{source}}"),
             ),
             panel(
                 "Errors by reason",
-                "denied: a capability is missing. absent: module or tool is. parse, panicked: report it as a defect. timeout, "
-                "io: the host is in trouble.",
+                "denied: a capability is missing. absent: a kernel module or a tool is missing. parse, panicked: "
+                "report it as a defect. timeout, io: the host is in trouble.",
                 "suffix: errors/s",
                 target(
                     f"sum by (source, reason) (rate(connscope_source_errors_total{{{AGENT}}}[$__rate_interval]))",
@@ -108,8 +109,8 @@ def agent():
             ),
             panel(
                 "Network namespaces not read",
-                "Configured and not readable, or found and left out because there are more than 512. Zero where an agent reads "
-                "its own only. Runbooks ConnscopeNetnsDown and ConnscopeReadingsLeftOut.",
+                "Configured and not readable, or found and left out because there are more than 512. Zero where "
+                "an agent reads its own only. Runbooks ConnscopeNetnsDown and ConnscopeReadingsLeftOut.",
                 "short",
                 target(
                     f"sum {BY_AGENT_AND_SOURCE} (connscope_netns_up{{{AGENT}}} == bool 0) or {NONE_OF_AGENT}",
@@ -121,49 +122,52 @@ def agent():
                 ),
             ),
             panel(
-                "Readings left out",
-                "Series above the bound of their metric. Not zero: the machine has more CPUs or namespaces than the agent "
-                "thought at its start; restart it. Runbook ConnscopeReadingsLeftOut.",
+                "Readings over the limit",
+                "Series over the limit of their metric. Not zero: the machine has more CPUs or namespaces than at "
+                "the start of the agent; restart it. Runbook ConnscopeReadingsLeftOut.",
                 "suffix: readings/s",
                 target(f"rate(connscope_readings_left_out_total{{{AGENT}}}[$__rate_interval])", WHO),
             ),
-            row("Pushing"),
+            row("Push"),
             panel(
                 "Data points by outcome",
-                "taken, or the reason why not: connection and timeout are the way there, a status code is the receiver's "
-                "word, rejected is a partial success. Counters lose nothing when pushes come through again.",
+                "accepted, or the reason why not: connection and timeout are the network path, a status code is "
+                "the receiver's answer, rejected is a partial success. Counters lose nothing once pushes succeed "
+                "again.",
                 "suffix: points/s",
                 target(
-                    f'label_replace(sum by (error_type) (rate({EXPORTED}[$__rate_interval])), "error_type", "taken", '
+                    f'label_replace(sum by (error_type) (rate({EXPORTED}[$__rate_interval])), "error_type", "accepted", '
                     '"error_type", "")',
                     "{{error_type}}",
                 ),
             ),
             panel(
-                "Time an export takes",
-                "Median and the slowest hundredth, retries included. Near the time-out (10 s by default): the receiver is slow "
-                "or far away.",
+                "Export duration",
+                "Median and p99, retries included. Near the time-out (10 s by default): the receiver is slow or "
+                "far away.",
                 "s",
                 target(quantile(0.5), "median " + WHO),
-                target(quantile(0.99), "99 % " + WHO),
+                target(quantile(0.99), "p99 " + WHO),
             ),
             panel(
-                "Data points under way",
-                "Handed to the exporter, outcome not known. What an agent says of itself is from before its own push; a number "
-                "that grows would be a defect.",
+                "Data points in flight",
+                "Passed to the exporter, outcome not known. What an agent reports of itself is from before its "
+                "own push; a number that grows would be a defect.",
                 "short",
                 target(f"otel_sdk_exporter_metric_data_point_inflight{{{AGENT}}}", WHO),
             ),
             row("Cost"),
             panel(
                 "Memory",
-                "Physical memory of each agent. Flat after the first minutes; a slope that lasts is a defect worth a report.",
+                "Physical memory of each agent. Flat after the first minutes; a slope that lasts is a defect "
+                "worth a report.",
                 "bytes",
                 target(f"process_memory_usage_bytes{{{AGENT}}}", WHO),
             ),
             panel(
                 "CPU",
-                "Share of one CPU, child processes not included. High with the way command and a short interval: use netlink.",
+                "Share of one CPU, child processes not included. High with `via: command` and a short interval: "
+                "use netlink.",
                 "percentunit",
                 target(
                     f"sum without (cpu_mode) (rate(process_cpu_time_seconds_total{{{AGENT}}}[$__rate_interval]))", WHO

@@ -5,8 +5,8 @@ from queries import IN_NETNS, NODE, WHO
 from rules import horizon, percent, threshold
 
 UTILIZATION = f"conntrack_table_utilization_ratio{{{IN_NETNS}}}"
-# A table that does not grow would take for ever; a week stands for that. A limit that was lowered below the use is full
-# now, not some time ago.
+# A table that does not grow would never be full; 7 days stand for that. If the limit was lowered below the usage, the table
+# is full now, not some time ago.
 TIME_TO_FULL = (
     f"clamp_max(clamp_min((conntrack_table_limit{{{IN_NETNS}}} > 0) - conntrack_table_usage{{{IN_NETNS}}}, 0)"
     f" / clamp_min(deriv(conntrack_table_usage{{{IN_NETNS}}}[15m]), 0.001), 604800)"
@@ -21,12 +21,13 @@ def table():
     return dashboard(
         "connscope-table",
         "Conntrack table",
-        "How full the connection tracking tables are, and how long they will last.",
+        "How full the connection tracking tables are, and when they will be full.",
         [
             panel(
                 "Fullest table",
-                f"Use against limit of the fullest table shown. Above {percent(FILLING)}: find out who opens connections, or raise "
-                "nf_conntrack_max (runbook ConntrackTableFilling). At 100 % new connections fail.",
+                f"Utilization of the fullest table shown. Above {percent(FILLING)}: find out who opens "
+                "connections, or raise nf_conntrack_max (runbook ConntrackTableFilling). At 100 % new connections "
+                "fail.",
                 "percentunit",
                 target(f"max({UTILIZATION})", "fullest"),
                 kind="gauge",
@@ -37,7 +38,7 @@ def table():
             ),
             panel(
                 "Shortest time to a full table",
-                "If it goes on as in the last 15 minutes. A week stands for: not growing. Below an hour, act now "
+                "Extrapolated from the last 15 minutes. 7 days means that no table grows. Below an hour, act now "
                 "(runbook ConntrackTableFullWithinTheHour).",
                 "s",
                 target(f"min({TIME_TO_FULL})", "time"),
@@ -48,7 +49,8 @@ def table():
             ),
             panel(
                 f"Tables above {percent(FILLING)}",
-                "How many tables are on their way to full. More than one at a time points to the traffic, not to a host.",
+                "Number of tables above that utilization. More than one at a time points to the traffic, not to a "
+                "host.",
                 "short",
                 target(f"sum({UTILIZATION} > bool {FILLING})", "tables"),
                 kind="stat",
@@ -58,8 +60,8 @@ def table():
             ),
             panel(
                 "Entries in all tables",
-                "Connections that the kernels shown keep in mind. Compare with yesterday: more of them on all hosts is the "
-                "load, on one host that host's clients.",
+                "Tracked connections of all hosts shown. Compare with yesterday: more on all hosts is load, more "
+                "on one host is that host's clients.",
                 "short",
                 target(f"sum(conntrack_table_usage{{{IN_NETNS}}})", "entries"),
                 kind="stat",
@@ -67,28 +69,28 @@ def table():
                 height=6,
             ),
             panel(
-                "Use against limit",
-                "Share of nf_conntrack_max in use. A slope means more connections or longer ones; a saw-tooth at the top "
-                "means the kernel throws entries out. Compare with the limit before you raise it: memory is about 300 "
-                "bytes an entry.",
+                "Table utilization",
+                "Fraction of nf_conntrack_max in use. A slope means more connections or longer ones; a saw-tooth "
+                "near 100 % means that the kernel evicts entries. Before you raise the limit, mind the memory: "
+                "about 300 bytes per entry.",
                 "percentunit",
                 target(UTILIZATION, NODE),
                 steps=FULLNESS,
-                # Soft: use above the limit, after somebody lowered it, is not to be cut off.
+                # Soft: usage above a lowered limit must not be cut off.
                 defaults={"custom": {"axisSoftMax": 1}},
             ),
             panel(
-                "Time to exhaustion",
-                "Seconds until the table is full if it goes on as in the last 15 minutes; a week stands for: not growing. "
-                "Short and steady: find who opens the connections (conntrack -L, ss -s) before you raise the limit.",
+                "Time to a full table",
+                "Extrapolated from the last 15 minutes; 7 days means that the table does not grow. Short and "
+                "steady: find who opens the connections (conntrack -L, ss -s) before you raise the limit.",
                 "s",
                 target(TIME_TO_FULL, NODE),
                 steps=[(None, "red"), (SOON, "green")],
             ),
             panel(
                 "Entries",
-                "Entries in the table and, dashed, how many it may hold. A limit that moves is somebody's sysctl: make it "
-                "last in /etc/sysctl.d. A limit of 0 is none.",
+                "Entries in the table and, dashed, the limit. A limit that changes is somebody's sysctl: make it "
+                "permanent in /etc/sysctl.d. 0 means no limit.",
                 "short",
                 target(f"conntrack_table_usage{{{IN_NETNS}}}", NODE),
                 target(f"conntrack_table_limit{{{IN_NETNS}}}", "limit " + NODE),
@@ -104,16 +106,16 @@ def table():
             ),
             panel(
                 "Growth",
-                "Entries more or less each second, over five minutes. A burst that stays is a leak or a flood; one that "
-                "goes after nf_conntrack_udp_timeout or the like is traffic.",
+                "Change of the number of entries per second, over five minutes. A burst that stays is a leak or a "
+                "flood; one that goes away after nf_conntrack_udp_timeout or a similar time-out is traffic.",
                 "suffix: entries/s",
                 target(f"deriv(conntrack_table_usage{{{IN_NETNS}}}[5m])", NODE),
                 defaults={"min": None},
             ),
             panel(
-                "Load of the hash table",
-                "Nodes in an average hash chain: each entry is in two, one for each direction. Buckets are shared by all "
-                "network namespaces, so agents that do not read them all show too little. Above 4, raise "
+                "Hash table load",
+                "Average length of a hash chain: each entry is in two, one per direction. All network namespaces "
+                "share the buckets, so agents that do not read all of them show too little. Above 4, raise "
                 "nf_conntrack_buckets together with the limit: long chains cost time in every packet.",
                 "short",
                 target(
@@ -124,9 +126,9 @@ def table():
                 steps=[(None, "green"), (4, "orange")],
             ),
             panel(
-                "Every table",
-                "One line a table, to sort by what matters. A table near its limit on one host only: look at that host's "
-                "traffic; on all of them: raise the limit everywhere.",
+                "All tables",
+                "One row per table. A table near its limit on one host only: look at that host's traffic; on all "
+                "hosts: raise the limit everywhere.",
                 "short",
                 *[
                     # Without the name of the metric and the labels that only one of them has: rows are merged where
@@ -142,7 +144,7 @@ def table():
                 kind="table",
                 overrides=[
                     {
-                        "matcher": {"id": "byName", "options": "Use"},
+                        "matcher": {"id": "byName", "options": "Utilization"},
                         "properties": [{"id": "unit", "value": "percentunit"}],
                     }
                 ],
@@ -155,7 +157,7 @@ def table():
                             "renameByName": {
                                 "Value #A": "Entries",
                                 "Value #B": "Limit",
-                                "Value #C": "Use",
+                                "Value #C": "Utilization",
                                 "Value #D": "Buckets",
                             },
                         },

@@ -1,4 +1,4 @@
-"""Whether the targets are reached, how fast, and if not, why."""
+"""Whether targets are up, how fast they answer, and if not, why."""
 
 import math
 
@@ -47,11 +47,11 @@ def probes():
     return dashboard(
         "connscope-probes",
         "Probes",
-        "Whether the targets are reached, how fast, and if not, why. Empty where sources.probes has no targets.",
+        "Whether targets are up, how fast they answer, and if not, why. Empty where sources.probes has no targets.",
         [
             panel(
                 "Targets down",
-                "Of all targets shown. Many at the same moment, and from one agent only: that agent's own network. From all "
+                "Of all targets shown. Many at once and from one agent only: that agent's own network. From all "
                 "agents: what the targets have in common. Runbook ProbeDown.",
                 "short",
                 target(f"sum({of_target('probe_up')} == bool 0)", "down"),
@@ -62,8 +62,8 @@ def probes():
             ),
             panel(
                 "Targets",
-                "That are probed and were probed at least once. Fewer than were configured: a file or a name that is not read "
-                "(/probes of the agent shows every target), or the limit, see below.",
+                "Targets probed at least once. Fewer than configured: a file or a DNS name cannot be read "
+                "(/probes of the agent shows every target), or the limit was reached, see below.",
                 "short",
                 target(f"count({of_target('probe_up')})", "targets"),
                 kind="stat",
@@ -71,13 +71,13 @@ def probes():
                 height=5,
             ),
             panel(
-                "Probes that succeed",
-                "Share of all probes of all targets. Below 100 % while no target is down: links that lose now and then, which "
-                "failures_before_down passes over.",
+                "Successful probes",
+                "Fraction of all probes of all targets. Below 100 % while no target is down: occasional losses, "
+                "which failures_before_down tolerates.",
                 "percentunit",
                 target(
                     f"""{probe_rate('probe_runs_total', '', ',outcome="success"')} / {probe_rate('probe_runs_total', '')}""",
-                    "succeed",
+                    "successful",
                 ),
                 kind="stat",
                 width=4,
@@ -85,8 +85,8 @@ def probes():
                 steps=[(None, "red"), (0.9, "orange"), (0.99, "green")],
             ),
             panel(
-                "Slowest twentieth",
-                "p95 of all probes that succeeded. The bounds are coarse: between 250 ms and 1 s nothing is told apart. Runbook "
+                "Probe duration, p95",
+                "Of all successful probes. The buckets are coarse: there is none between 250 ms and 1 s. Runbook "
                 "ProbeSlow.",
                 "s",
                 target(probe_quantile(0.95, "probe_duration_seconds", "", succeeded), "p95"),
@@ -96,8 +96,8 @@ def probes():
             ),
             panel(
                 "Next certificate to expire",
-                "Time until the first certificate of a chain expires. Ten years stand for: no certificate is looked at. Runbook "
-                "ProbeCertificateExpiring.",
+                "Time until the first certificate of a chain expires. 10 years means that no target has a "
+                "certificate. Runbook ProbeCertificateExpiring.",
                 "s",
                 target(f"{lasts()} or {NO_CERTIFICATE}", "left"),
                 kind="stat",
@@ -106,7 +106,7 @@ def probes():
                 steps=DAYS,
             ),
             panel(
-                "Went up or down",
+                "State changes",
                 "Changes of all targets shown in the last hour. A single outage is two. Runbook ProbeFlapping.",
                 "short",
                 target(f"sum(increase(probe_state_changes_total{{{PROBED}}}[1h]))", "changes"),
@@ -114,11 +114,11 @@ def probes():
                 width=4,
                 height=5,
             ),
-            row("Down, and why"),
+            row("State"),
             panel(
-                "Up and down",
-                "One line a target, green where it is up by all agents that probe it: those that are down first, sixteen at most. What "
-                "goes down together has something in common: a switch, a name server, a provider.",
+                "Up or down",
+                "One row per target, green if it is up for all agents that probe it: down targets first, 16 at "
+                "most. What goes down together has something in common: a switch, a name server, a provider.",
                 "bool_yes_no",
                 target(f"bottomk(16, min {BY_PROBE} (probe_up{{{PROBED}}}))", PROBE),
                 kind="state-timeline",
@@ -127,9 +127,10 @@ def probes():
             ),
             panel(
                 "What is down, and why",
-                "Failures in the last 15 minutes of the targets that are down, by reason; one line of zero for each agent where "
-                "none is. connection_refused: the machine is there, the service is not. timeout: the way there, or a packet "
-                "filter. no_answer: UDP, and nobody knows. dns_: the name. /probes?target= of the agent has the words.",
+                "Failures in the last 15 minutes of the targets that are down, by error type; one row of zero per "
+                "agent if none is. connection_refused: the machine answers, the service does not. timeout: the "
+                "network path, or a packet filter. no_answer: UDP without a reply. dns_: name resolution. "
+                "/probes?target= of the agent has the details.",
                 "short",
                 target(
                     "sort_desc(round(sum "
@@ -148,7 +149,7 @@ def probes():
                             "excludeByName": {"Time": True},
                             "renameByName": {
                                 "Value": "Failures",
-                                "error_type": "Why",
+                                "error_type": "Error type",
                                 "probe_name": "Target",
                             },
                         },
@@ -156,48 +157,48 @@ def probes():
                 ],
             ),
             panel(
-                "Failures by reason",
-                "Of all targets shown. A reason that begins on many targets at once is one trouble, not many.",
+                "Failures by error type",
+                "Of all targets shown. An error type that starts on many targets at once has one cause.",
                 "suffix: probes/s",
                 target(f"{probe_rate('probe_duration_seconds_count', 'by (error_type)', failed)} or {NONE}", "{{error_type}}"),
                 width=8,
             ),
             panel(
-                "Probes by how they end",
-                "no_answer is the silence after a datagram: neither success nor failure, and not up. Give such a target a preset "
-                "or something to send that it answers.",
+                "Probes by outcome",
+                "no_answer is a datagram without a reply: neither success nor failure, and not up. Give such a "
+                "target a preset or something to send that it answers.",
                 "suffix: probes/s",
                 target(probe_rate("probe_runs_total", "by (outcome)"), "{{outcome}}"),
                 width=8,
             ),
             panel(
                 "Flapping",
-                "How often a target went up or down in the hour before. A single outage is two; six and more are a flaky link: "
-                "raise failures_before_down for it, if nobody can mend it. Runbook ProbeFlapping." + SIXTEEN,
+                "How often a target went up or down in the hour before. A single outage is two; six and more are "
+                "a flaky link: raise failures_before_down for it if it cannot be fixed. Runbook ProbeFlapping." + SIXTEEN,
                 "short",
                 target(several(f"sum {BY_PROBE} (increase(probe_state_changes_total{{{PROBED}}}[1h]))"), PROBE),
                 steps=[(None, "green"), (math.ceil(threshold("ProbeFlapping")), "orange")],
                 width=8,
             ),
-            row("How fast"),
+            row("Duration"),
             *[
                 panel(
                     f"Duration, {name}, by target",
-                    f"Of the probes that succeeded, the look-up of the name included. {what} A target whose turn comes more "
-                    f"seldom than the step of this graph has gaps.{SIXTEEN}",
+                    f"Of successful probes, name lookup included. {what} A target that is probed more "
+                    f"seldom than the step of the graph has gaps.{SIXTEEN}",
                     "s",
                     target(several(probe_quantile(share, "probe_duration_seconds", more=succeeded)), PROBE),
                     width=8,
                 )
                 for name, share, what in (
-                    ("median", 0.5, "What a client waits as a rule."),
-                    ("p95", 0.95, "One in twenty is slower. A second more than the median: a lost packet that was sent again."),
+                    ("median", 0.5, "What a client usually waits."),
+                    ("p95", 0.95, "A second above the median: a lost packet that was retransmitted."),
                 )
             ],
             panel(
                 "Duration by phase",
-                "Mean of all targets shown. resolve: name servers. connect: the way there. tls: mostly the peer's CPU. request: "
-                "the application. transfer: the size of the answer, and the link.",
+                "Mean of all targets shown. resolve: name servers. connect: the network path. tls: mostly the "
+                "peer's CPU. request: the application. transfer: the size of the response, and the link.",
                 "s",
                 target(
                     f"{probe_rate('probe_phase_duration_seconds_sum', 'by (phase)')}"
@@ -208,40 +209,41 @@ def probes():
             ),
             row("ICMP"),
             panel(
-                "Round trip of echoes, by target",
-                "Median, by the kernel's time stamps. Zero where no target is of the kind icmp." + SIXTEEN,
+                "ICMP round-trip time by target",
+                "Median, by kernel timestamps. Zero if no target has the kind icmp." + SIXTEEN,
                 "s",
                 target(f"{several(probe_quantile(0.5, 'probe_icmp_rtt_seconds'))} or {NONE}", PROBE),
             ),
             panel(
-                "Echoes without an answer",
-                "Share of the requests of the last probe. Many hosts and routers limit how many echoes they answer: loss here "
-                "and none elsewhere on the same way is theirs." + SIXTEEN,
+                "ICMP echo loss",
+                "Fraction of the echo requests of the last probe that were not answered. Many hosts and routers "
+                "limit how many they answer: loss here and none elsewhere on the same network path is theirs." + SIXTEEN,
                 "percentunit",
                 target(f"{several(f'max {BY_PROBE} (probe_icmp_loss_ratio{{{PROBED}}})')} or {NONE}", PROBE),
             ),
             row("TLS and HTTP"),
             panel(
-                "Certificates",
-                "The sixteen that expire first. What renews them on its own does so long before ten days are left: below that it "
-                "has failed. A line below zero has expired. Ten years stand for: none is looked at.",
+                "Certificate expiry",
+                "The 16 that expire first. Automatic renewal is done long before 10 days are left: below that it "
+                "has failed. Below zero the certificate has expired. 10 years means that no target has one.",
                 "s",
                 target(f"bottomk(16, {lasts(BY_PROBE)}) or {NO_CERTIFICATE}", PROBE),
                 steps=DAYS,
                 defaults={"min": None},
             ),
             panel(
-                "Status of HTTP",
-                "Targets by the last status, after redirects; those without an answer are not in it, and 0 stands for no target "
-                "of the kind http. 5xx on several targets: what is behind all of them.",
+                "HTTP status codes",
+                "Targets by the status code of the last response, after redirects; targets without a response are "
+                "not included, and 0 means that no target has the kind http. 5xx on several targets: what is "
+                "behind all of them.",
                 "short",
                 target(f'count_values by () ("status", {of_target("probe_http_status")}) or {NONE}', "{{status}}"),
             ),
-            row("Every target"),
+            row("Targets"),
             panel(
-                "Every target",
-                "One line a target, to sort by what matters. Availability is the share of the time since the agent began, so an "
-                "agent that was restarted has forgotten. Ten years stand for: never since then.",
+                "All targets",
+                "One row per target. Availability is the fraction of the time since the start of the agent, so it "
+                "starts anew with a restart. 10 years means never since then.",
                 "short",
                 *[
                     target(expr, format="table", instant=True)
@@ -279,17 +281,17 @@ def probes():
                                 "Value #B": "Since last success",
                                 "Value #C": "Since last change",
                                 "Value #D": "Availability",
-                                "Value #E": "Changes in a day",
+                                "Value #E": "State changes, 1 day",
                             },
                         },
                     },
                 ],
             ),
-            row("The source itself"),
+            row("The source probes"),
             panel(
-                "Begun too late",
-                "How much later than its turn a probe began, p99. Above some milliseconds: sources.probes.concurrency is too low for so many "
-                "targets, or for so many that do not answer.",
+                "Start delay, p99",
+                "How much later than scheduled a probe started. Above some milliseconds: "
+                "sources.probes.concurrency is too low for so many targets, or for so many that do not answer.",
                 "s",
                 target(
                     f"histogram_quantile(0.99, sum {BY_AGENT.replace('(', '(le, ')}"
@@ -299,16 +301,16 @@ def probes():
                 width=8,
             ),
             panel(
-                "Probes under way",
-                "At the same time, of at most sources.probes.concurrency. High while few targets are down: long time limits.",
+                "Probes in flight",
+                "At most sources.probes.concurrency. High while few targets are down: long time-outs.",
                 "short",
                 target(f"max {BY_AGENT} (connscope_probes_running{{{AGENT}}})", WHO),
                 width=8,
             ),
             panel(
-                "Targets, and those left out",
-                "Left out: brought by files or names, and more than sources.probes.limit or with the series of another. They are not "
-                "probed: raise the limit, bring fewer, or give them names of their own.",
+                "Targets, and targets over the limit",
+                "Left out: targets from files or DNS over sources.probes.limit, or with the same series as "
+                "another. They are not probed: raise the limit, configure fewer, or give them different names.",
                 "short",
                 target(f"max {BY_AGENT} (connscope_probes_targets{{{AGENT}}})", "probed " + WHO),
                 target(f"max {BY_AGENT} (connscope_probes_left_out{{{AGENT}}}) or {NONE_YET}", "left out " + WHO),

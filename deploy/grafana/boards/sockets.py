@@ -1,4 +1,4 @@
-"""What the kernels know of their sockets."""
+"""TCP and UDP sockets."""
 
 from panels import GROUPS, dashboard, group_variable, panel, row, target
 from queries import AGENT, BY_AGENT, IN_NETNS, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several, total
@@ -27,7 +27,7 @@ def by_group(share, metric):
     return several(distribution(share, metric, "${by:csv}"))
 
 
-def resent(by=""):
+def retransmitted(by=""):
     return f"{rate_by('tcp_retransmits_total', by)} / {rate_by('tcp_segments_total', by, network_io_direction='transmit')}"
 
 
@@ -47,13 +47,13 @@ def sockets():
     return dashboard(
         "connscope-sockets",
         "Sockets",
-        "What the kernels know of their sockets: who talks to whom, how well, and where it is stuck. Empty where the source "
+        "TCP and UDP sockets: who talks to whom, how well, and where it is stuck. Empty where the source "
         "sockets is switched off.",
         [
             panel(
                 "Connections",
-                "TCP connections that are established, on all nodes shown. Compare with yesterday: twice as many for the same "
-                "work are connections that nobody reuses or closes.",
+                "Established TCP connections on all nodes shown. Compare with yesterday: twice as many for the "
+                "same work are connections that are not reused or not closed.",
                 "short",
                 target(connections("established"), "established"),
                 kind="stat",
@@ -61,20 +61,21 @@ def sockets():
                 height=5,
             ),
             panel(
-                "Segments sent again",
-                f"Share of all sent segments. Below 1 % is a good network, above 2 % is felt, above {percent(threshold('SocketsRetransmitting'))} throughput is gone. "
-                "Runbook SocketsRetransmitting.",
+                "Retransmitted segments",
+                "Fraction of all sent segments. Below 1 % is a good network, above 2 % is noticeable, above "
+                f"{percent(threshold('SocketsRetransmitting'))} throughput collapses. Runbook "
+                "SocketsRetransmitting.",
                 "percentunit",
-                target(resent(), "again"),
+                target(retransmitted(), "retransmitted"),
                 kind="stat",
                 width=4,
                 height=5,
                 steps=RETRANSMITS,
             ),
             panel(
-                "Slowest round trips",
-                "The slowest hundredth of all measurements (p99). A jump on all groups is the network or a host without CPU; "
-                "on one group, the way to those peers.",
+                "Round-trip time, p99",
+                "99th percentile of all measurements. A jump in all groups is the network or a host short of CPU; "
+                "in one group, the network path to those peers.",
                 "s",
                 target(distribution(0.99, "tcp_rtt_seconds"), "p99"),
                 kind="stat",
@@ -83,8 +84,8 @@ def sockets():
             ),
             panel(
                 "Failed or reset",
-                "TCP connections a second that were never made or did not end in order. Runbooks SocketsConnectionsFailing "
-                "and SocketsConnectionsReset.",
+                "TCP connections per second that were never established or did not end in order. Runbooks "
+                "SocketsConnectionsFailing and SocketsConnectionsReset.",
                 "suffix: connections/s",
                 target(rate_by("tcp_connections_total", "", event="failed|reset"), "failed or reset"),
                 kind="stat",
@@ -93,8 +94,8 @@ def sockets():
             ),
             panel(
                 "Fullest accept queue",
-                "Connections that wait to be accepted against how many may. At 100 % the next is dropped. Runbook "
-                "SocketsAcceptQueueNearlyFull.",
+                "Connections waiting to be accepted, as a fraction of the limit. At 100 % the next attempt is "
+                "dropped. Runbook SocketsAcceptQueueNearlyFull.",
                 "percentunit",
                 target(
                     f"max(sum {WAITING.format(by='by (job, instance, host_name, netns, server_port)', of=IN_NETNS)})",
@@ -107,9 +108,9 @@ def sockets():
                 defaults={"min": 0, "max": 1},
             ),
             panel(
-                "Lost at the door",
-                "Connection attempts and UDP datagrams a second that arrived and found no room in the queue of their socket. "
-                "Runbooks SocketsAcceptQueueOverflow and SocketsUdpDropping.",
+                "Dropped by full queues",
+                "Connection attempts and UDP datagrams per second that arrived and were dropped, because the "
+                "queue of their socket was full. Runbooks SocketsAcceptQueueOverflow and SocketsUdpDropping.",
                 "suffix: /s",
                 target(rate_by("tcp_listen_queue_overflow_total", ""), "attempts"),
                 target(f"{rate_by('udp_drops_total', '')} or {NONE}", "datagrams"),
@@ -125,105 +126,107 @@ def sockets():
             row("Connections"),
             panel(
                 "TCP sockets by state",
-                "Every state, also at 0. close_wait that grows: the application does not close (runbook SocketsNotClosed). "
-                "syn_sent: peers that do not answer. syn_received: a flood, or a full accept queue. time_wait is normal where "
-                "connections are short.",
+                "Every state, also at 0. close_wait grows: the application does not close (runbook "
+                "SocketsNotClosed). syn_sent: peers that do not answer. syn_received: a SYN flood, or a full "
+                "accept queue. time_wait is normal where connections are short.",
                 "short",
                 target(connections(by="by (network_connection_state)"), "{{network_connection_state}}"),
             ),
             panel(
-                "What became of connections",
-                "opened less closed less reset are open now; failed were never made. opened and closed high at the same "
-                "height: connections that are not reused.",
+                "Connections by event",
+                "opened minus closed minus reset is the change in open connections; failed were never "
+                "established. opened and closed both high: connections that are not reused.",
                 "suffix: connections/s",
                 target(rate_by("tcp_connections_total", "by (event)"), "{{event}}"),
             ),
             panel(
                 "Open connections by group",
-                "Established or closing. One group that grows: its clients do not reuse connections, or its server does not "
-                "close them." + HIGHEST,
+                "Established or closing. One group that grows: its clients do not reuse connections, or its "
+                "server does not close them." + HIGHEST,
                 "short",
                 target(several(f"sum {BY} (tcp_open_connections{{{IN_NETNS}}})"), GROUP),
             ),
             panel(
                 "Failed or reset by group",
-                "A refused or unanswered attempt has failed; a reset connection ended by a reset of either end or a time-out. "
-                "~unknown: the kernel had forgotten the port when it told of the end." + HIGHEST,
+                "failed: refused or unanswered. reset: ended by a reset of either end or a time-out. ~unknown: "
+                "the kernel had cleared the port before the destroy event." + HIGHEST,
                 "suffix: connections/s",
                 target(several(rate_by("tcp_connections_total", f"{BY[:-1]}, event)", event="failed|reset")), "{{event}} " + GROUP),
             ),
-            row("Round trips"),
+            row("Round-trip times"),
             *[
                 panel(
-                    f"Round trip, {name}, by group",
-                    f"{what} One measurement for each interval in which a connection got data acknowledged, and one when it "
+                    f"Round-trip time, {name}, by group",
+                    f"{what} One measurement per connection for each interval in which data was acknowledged, and one when it "
                     f"closed; idle connections measure nothing.{HIGHEST}",
                     "s",
                     target(by_group(share, "tcp_rtt_seconds"), GROUP),
                     width=8,
                 )
                 for name, share, what in (
-                    ("median", 0.5, "What most exchanges with these peers take, at least."),
-                    ("p95", 0.95, "One in twenty is slower. Far above the median: queues on the way, or peers far apart."),
-                    ("p99", 0.99, "One in a hundred is slower. Alone high: loss, or a peer without CPU."),
+                    ("median", 0.5, "Half of the measurements are below."),
+                    ("p95", 0.95, "Far above the median: queues in the network, or peers at different distances."),
+                    ("p99", 0.99, "Only p99 high: loss, or a peer short of CPU."),
                 )
             ],
             panel(
-                "Least round trip by group",
-                "Median of the least round trips of the kernel's last five minutes: the way itself, without queues. The "
-                "difference to the round trip is waiting; if both rise together, the route has changed." + HIGHEST,
+                "Minimum round-trip time by group",
+                "Median of the minimum round-trip times of the kernel's last five minutes: the network path "
+                "without queues. The difference to the round-trip time is queueing; if both rise together, the "
+                "route has changed." + HIGHEST,
                 "s",
                 target(by_group(0.5, "tcp_rtt_min_seconds"), GROUP),
             ),
             panel(
-                "Segments sent again by group",
-                "Share of sent segments. Which group tells where the loss is: one peer group, the way there; all of them, this "
-                "host's own link. Runbook SocketsRetransmitting." + HIGHEST,
+                "Retransmitted segments by group",
+                "Fraction of sent segments. The group tells where the loss is: one peer group, the network path "
+                "to it; all groups, this host's own link. Runbook SocketsRetransmitting." + HIGHEST,
                 "percentunit",
-                target(several(resent(BY)), GROUP),
+                target(several(retransmitted(BY)), GROUP),
                 steps=RETRANSMITS,
             ),
             panel(
                 "Congestion window by group",
-                "Median, in segments; a connection begins with 10. Small where much is sent: loss keeps it small." + HIGHEST,
+                "Median, in segments; a connection starts with 10. Small where much is sent: loss keeps it small." + HIGHEST,
                 "suffix: segments",
                 target(by_group(0.5, "tcp_cwnd"), GROUP),
             ),
             panel(
                 "Delivery rate by group",
-                "Median of the rates at which the network last delivered. It says what the network gave, not what it could "
-                "have given to a sender with little to say." + HIGHEST,
+                "Median of the most recent delivery rates. It is what the network delivered, not what it could "
+                "have delivered to a sender with little to send." + HIGHEST,
                 "Bps",
                 target(by_group(0.5, "tcp_delivery_rate_bytes_per_second"), GROUP),
             ),
             row("Bytes"),
             panel(
                 "Payload by direction",
-                "Of TCP. Sent bytes count once, however often they were sent again. Less than the interface counts, since "
-                "headers are not in it; on loopback both ends are here, and everything is there twice.",
+                "TCP payload. Sent bytes count once, however often they were retransmitted. Less than the "
+                "interface counts, which include headers; over loopback both ends are here, and everything is "
+                "counted twice.",
                 "Bps",
                 target(rate_by("tcp_io_bytes_total", "by (network_io_direction)"), "{{network_io_direction}}"),
                 width=8,
             ),
             panel(
                 "Payload by group",
-                "Sent and received together. Who uses the link." + HIGHEST,
+                "Sent and received together: who uses the link." + HIGHEST,
                 "Bps",
                 target(several(rate_by("tcp_io_bytes_total")), GROUP),
                 width=8,
             ),
             panel(
                 "Segments by direction",
-                "Those without data and those sent again included. Many more than the payload explains: small writes, or a "
-                "network that loses.",
+                "Including retransmitted ones and those without data. Many more than the payload explains: small "
+                "writes, or a lossy network.",
                 "pps",
                 target(rate_by("tcp_segments_total", "by (network_io_direction)"), "{{network_io_direction}}"),
                 width=8,
             ),
             panel(
-                "Held up, of the busy time",
-                "Share of the time with something to send. rwnd: the receiver does not read fast enough. sndbuf: the sender's "
-                "buffer is too small for the way (net.ipv4.tcp_wmem). The rest is the network's.",
+                "Limited time",
+                "Fraction of the busy time. rwnd: the receiver does not read fast enough. sndbuf: the send buffer "
+                "is too small for the network path (net.ipv4.tcp_wmem). The rest is limited by the network.",
                 "percentunit",
                 target(
                     f"{rate_by('tcp_limited_time_seconds_total', 'by (reason)')}"
@@ -232,8 +235,9 @@ def sockets():
                 ),
             ),
             panel(
-                "Held up, by group",
-                "The same by group. rwnd of outgoing connections: the peer is slow; of incoming ones: the client is." + HIGHEST,
+                "Limited time by group",
+                "The same by group. rwnd of outgoing connections: the peer is slow; of incoming ones: the client "
+                "is." + HIGHEST,
                 "percentunit",
                 target(
                     several(
@@ -245,10 +249,10 @@ def sockets():
             ),
             row("Accept queues"),
             panel(
-                "Accept queues, use against limit",
-                "At 100 % the kernel drops the next attempt, and the client tries again after a second. The limit is the "
-                "smaller of what the application asked for and net.core.somaxconn. Several sockets on one port are added up: "
-                "one may be full before the sum is." + HIGHEST,
+                "Accept queue utilization",
+                "At 100 % the kernel drops the next attempt, and the client retries after a second. The limit is "
+                "the smaller of the application's backlog and net.core.somaxconn. Several sockets on one port are "
+                "added up: one may be full before the sum is." + HIGHEST,
                 "percentunit",
                 target(several(f"sum {WAITING.format(by=BY, of=IN_NETNS)}"), GROUP),
                 steps=QUEUES,
@@ -256,33 +260,34 @@ def sockets():
             ),
             panel(
                 "Waiting to be accepted",
-                "Connections that are made and that no process has taken. More than a few for long: the application is busy or "
-                "stuck." + HIGHEST,
+                "Established connections that no process has accepted yet. More than a few for long: the "
+                "application is busy or stuck." + HIGHEST,
                 "short",
                 target(several(f"sum {BY} (tcp_listen_queue_usage{{{IN_NETNS}}})"), GROUP),
                 width=8,
             ),
             panel(
-                "Attempts dropped",
-                "By listening sockets, as a rule because the accept queue was full. Each costs a client a second or more. "
-                "Runbook SocketsAcceptQueueOverflow." + HIGHEST,
+                "Dropped connection attempts",
+                "By listening sockets, usually because the accept queue was full. Each costs a client a second or "
+                "more. Runbook SocketsAcceptQueueOverflow." + HIGHEST,
                 "suffix: attempts/s",
                 target(several(rate_by("tcp_listen_queue_overflow_total")), GROUP),
                 width=8,
             ),
             row("UDP"),
             panel(
-                "Datagrams dropped",
-                "By UDP sockets, as a rule because the receive buffer was full: the application reads too slowly, or "
-                "net.core.rmem_max is too small for its bursts. Groups that never dropped any have no line. Runbook "
-                "SocketsUdpDropping." + HIGHEST,
+                "Dropped datagrams",
+                "By UDP sockets, usually because the receive buffer was full: the application reads too slowly, "
+                "or net.core.rmem_max is too small for its bursts. Groups that never dropped any have no line. "
+                "Runbook SocketsUdpDropping." + HIGHEST,
                 "pps",
                 target(f"{several(rate_by('udp_drops_total'))} or {NONE}", GROUP),
                 width=8,
             ),
             panel(
-                "Bytes in queues",
-                "receive: arrived and not read. transmit: written and not gone. Drops follow a receive queue that stands.",
+                "Bytes in UDP queues",
+                "receive: arrived and not read yet. transmit: written and not transmitted yet. Drops follow a "
+                "receive queue that stays full.",
                 "bytes",
                 target(
                     f"sum by (network_io_direction) (udp_queue_usage_bytes{{{IN_NETNS}}})", "{{network_io_direction}}"
@@ -291,8 +296,8 @@ def sockets():
             ),
             panel(
                 "UDP sockets",
-                "established: connected to a peer; closed: not, as a server's is. A number that only grows is a leak of file "
-                "descriptors.",
+                "established: connected to a peer; closed: not connected, as a server's socket is. A number that "
+                "only grows is a leak of file descriptors.",
                 "short",
                 target(
                     connections(transport="udp", by="by (network_connection_state)"), "{{network_connection_state}}"
@@ -302,8 +307,8 @@ def sockets():
             row("Worst flows"),
             panel(
                 "Worst flows",
-                "The flows that are worst at this moment, with their addresses, where sources.sockets.top.count asks for any "
-                "(none by default, and then one line of zeros for each agent). By what they are worst is sources.sockets.top.by.",
+                "The flows that are worst at this moment, with their addresses, by sources.sockets.top.by. Empty "
+                "(one row of zeros per agent) unless sources.sockets.top.count is set.",
                 "short",
                 *[
                     target(worst(metric), format="table", instant=True)
@@ -316,7 +321,7 @@ def sockets():
                         "matcher": {"id": "byName", "options": name},
                         "properties": [{"id": "unit", "value": unit}],
                     }
-                    for name, unit in (("Round trip", "s"), ("Queues", "bytes"))
+                    for name, unit in (("Round-trip time", "s"), ("Queues", "bytes"))
                 ],
                 transformations=[
                     {"id": "merge", "options": {}},
@@ -325,36 +330,36 @@ def sockets():
                         "options": {
                             "excludeByName": {"Time": True},
                             "renameByName": {
-                                "Value #A": "Sent again",
-                                "Value #B": "Round trip",
+                                "Value #A": "Retransmits",
+                                "Value #B": "Round-trip time",
                                 "Value #C": "Queues",
                             },
                         },
                     },
                 ],
             ),
-            row("The source itself"),
+            row("The source sockets"),
             panel(
-                "Groups and remembered sockets",
-                "Each group is up to 90 series, and sources.sockets.limit the most there are. Remembered sockets take 88 bytes each; "
-                "sources.sockets.track is the most.",
+                "Groups and tracked sockets",
+                "A group is up to 90 series; sources.sockets.limit is the maximum number of groups. A tracked "
+                "socket takes 88 bytes; sources.sockets.track is the maximum number of them.",
                 "short",
                 target(f"max {BY_AGENT} (connscope_sockets_groups{{{AGENT}}})", "groups " + WHO),
-                target(f"max {BY_AGENT} (connscope_sockets_tracked{{{AGENT}}})", "remembered " + WHO),
+                target(f"max {BY_AGENT} (connscope_sockets_tracked{{{AGENT}}})", "tracked " + WHO),
             ),
             panel(
-                "Sockets left out",
-                "Counted under ~other, because of the limit that the key names; with the key track not counted at all. Runbook "
-                "ConnscopeSocketsLeftOut.",
+                "Sockets over a limit",
+                "Grouped as ~other, because of the limit that the key names; with the key track counted by state "
+                "only. Runbook ConnscopeSocketsLeftOut.",
                 "suffix: sockets/s",
                 target(
                     f"sum by (key) (rate(connscope_sockets_left_out_total{{{AGENT}}}[$__rate_interval]))", "{{key}}"
                 ),
             ),
             panel(
-                "Closed sockets",
-                "That the kernel told of, and that it could not tell of because the agent had no room: what those did since the "
-                "last cycle is not counted. Runbook ConnscopeSocketsEventsLost.",
+                "Socket destroy events",
+                "Received, and lost because the receive buffer was full: what those sockets did since the last "
+                "cycle is not counted. Runbook ConnscopeSocketsEventsLost.",
                 "suffix: events/s",
                 target(
                     f"sum {BY_AGENT} (rate(connscope_sockets_events_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
