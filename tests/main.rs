@@ -11,12 +11,14 @@
 #![allow(clippy::redundant_closure_for_method_calls, reason = "the SDK's types are long and private in part")]
 
 mod cli;
+mod config;
 mod conntrack;
 mod cycle;
 mod deploy;
 mod export;
 mod house;
 mod import;
+mod metric;
 mod netlink;
 mod probes;
 mod sockets;

@@ -1,0 +1,91 @@
+//! The HTTP endpoint.
+
+use super::{config_file, scraped};
+use crate::support::{Agent, FOUR_CPUS, Script, eventually, get, request, sample};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+#[test]
+fn the_endpoint_answers_what_it_should() {
+    let script = Script::printing(FOUR_CPUS);
+    let mut agent = scraped(&["--conntrack-command", &script.path()]);
+    let address = agent.address();
+    let (status, head, body) = request(address, "GET", "/metrics");
+    assert_eq!(status, 200);
+    assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert_eq!(sample(&body, r#"conntrack_drop_total{cpu="2"}"#), Some(13.0), "{body}");
+    assert!(body.contains("target_info{"), "{body}");
+    assert_eq!(get(address, "/-/healthy"), (200, "healthy\n".to_owned()));
+    assert_eq!(get(address, "/-/ready"), (200, "ready\n".to_owned()));
+    let (status, page) = get(address, "/");
+    assert_eq!(status, 200);
+    assert!(
+        page.contains(env!("CARGO_PKG_VERSION")) && page.contains("<td>conntrack</td><td>up</td>"),
+        "{page}"
+    );
+    assert_eq!(get(address, "/nothing").0, 404);
+    assert_eq!(request(address, "POST", "/metrics").0, 405);
+    let (status, _, body) = request(address, "HEAD", "/metrics");
+    assert_eq!((status, body.as_str()), (200, ""));
+}
+
+#[test]
+fn a_scrape_without_anything_is_a_503_that_says_why() {
+    let file = config_file(
+        "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}}\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("connscope");
+    std::fs::copy(env!("CARGO_BIN_EXE_connscope"), &program).unwrap();
+    for path in [folder.path(), &program, file.path()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut nobody = std::process::Command::new(&program);
+    nobody.args(["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]);
+    nobody.args(["--conntrack-command", "/no/such/conntrack", "--config"]).arg(file.path());
+    if rustix::process::geteuid().is_root() {
+        nobody.uid(65534).gid(65534); // root could still ask netlink for the table
+    }
+    let mut agent = Agent::start(nobody);
+    let address = agent.address();
+    let (status, body) = get(address, "/metrics");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("conntrack: absent: running /no/such/conntrack -S: No such file"), "{body}");
+    let (status, body) = get(address, "/-/ready");
+    assert_eq!(status, 503);
+    assert!(body.starts_with("not ready: no cycle has succeeded yet"), "{body}");
+    assert_eq!(get(address, "/-/healthy").0, 200, "alive all the same");
+    let (_, page) = get(address, "/");
+    assert!(page.contains("<td>absent</td>"), "{page}");
+}
+
+#[test]
+fn with_every_source_off_a_scrape_says_so() {
+    let file = config_file("sources: {conntrack: {enabled: false}, sockets: {enabled: false}}\n");
+    let path = file.path().to_str().unwrap();
+    let mut agent = scraped(&["--config", path]);
+    let (status, body) = get(agent.address(), "/metrics");
+    assert_eq!(status, 503);
+    assert!(body.contains("every source is switched off"), "{body}");
+}
+
+#[test]
+fn a_fourth_scrape_at_a_time_is_refused_and_nothing_leaks() {
+    let script = Script::new("sleep 1; echo 'cpu=0 found=1'");
+    let mut agent = scraped(&["--conntrack-source", "command", "--conntrack-command", &script.path()]);
+    let address = agent.address();
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        let scrapes: Vec<_> = (0..8).map(|_| scope.spawn(move || get(address, "/metrics").0)).collect();
+        scrapes.into_iter().map(|scrape| scrape.join().unwrap()).collect()
+    });
+    let refused = answers.iter().filter(|status| **status == 503).count();
+    assert!(refused >= 5, "at most three at a time: {answers:?}");
+    assert!(answers.contains(&200), "{answers:?}");
+    // A client that goes away in the middle of a scrape does not take its place with it.
+    for _ in 0..6 {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    }
+    eventually("a scrape is answered again", || get(address, "/metrics").0 == 200);
+}

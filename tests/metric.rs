@@ -1,0 +1,262 @@
+//! The table of the metrics: the rules of its rows, and the names, kinds, labels and texts that it leads to.
+
+use crate::words::root;
+use connscope::cycle::Sources;
+use connscope::export::Shared;
+use connscope::export::instruments::Recorder;
+use connscope::export::prometheus::{Pull, Scrape};
+use connscope::metric::distribution::Distribution;
+use connscope::metric::naming::{self, Profile};
+use connscope::metric::table::{self, METRICS};
+use connscope::metric::{Handle, Kind, Label, Limits, Metric, Number, Value};
+use connscope::reading::Readings;
+use connscope::source::worker::Worker;
+use connscope::source::{Source, SourceError};
+use connscope::stop::Stop;
+use opentelemetry_sdk::Resource;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PROFILES: [Profile; 2] = [Profile::Otel, Profile::Classic];
+
+/// Units of the table that are not annotations in braces.
+const UNITS: [&str; 5] = ["", "1", "By", "By/s", "s"];
+
+#[test]
+fn the_reference_equals_the_table() {
+    let written = std::fs::read_to_string(root().join("METRICS.md")).unwrap_or_default();
+    let reference = connscope::metric::reference::markdown();
+    if written != reference {
+        std::fs::write(root().join("METRICS.md"), reference).expect("METRICS.md can be written");
+        panic!(
+            "METRICS.md was stale and has been rewritten from src/metric/table.rs; look at it and commit it"
+        );
+    }
+}
+
+#[test]
+fn names_are_unique_in_opentelemetry_and_in_each_prometheus_profile() {
+    let mut names = BTreeSet::new();
+    for metric in METRICS {
+        assert!(names.insert(metric.name), "{} is there twice", metric.name);
+    }
+    for profile in PROFILES {
+        let mut names = BTreeSet::new();
+        for name in METRICS.iter().filter_map(|metric| naming::prometheus(metric, profile)) {
+            assert!(names.insert(name.clone()), "{name} is there twice in the profile {profile:?}");
+        }
+    }
+}
+
+#[test]
+fn names_are_lowercase_and_dotted_and_never_say_total() {
+    for Metric { name, .. } in METRICS {
+        let plain = |character: char| {
+            character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '.' | '_')
+        };
+        assert!(name.chars().all(plain), "{name}: only a-z, 0-9, dots and underscores");
+        assert!(name.contains('.'), "{name}: no root");
+        assert!(name.split(['.', '_']).all(|word| !word.is_empty()), "{name}: an empty word");
+        assert!(
+            !name.split(['.', '_']).any(|word| word == "total"),
+            "{name}: Prometheus adds the word total"
+        );
+        let theirs = ["system.network.connection.count"].contains(name);
+        assert!(theirs || !name.starts_with("system."), "{name}: nothing invented inside system.*");
+    }
+}
+
+#[test]
+fn no_metric_of_ours_ends_in_a_suffix_that_prometheus_keeps_for_histograms() {
+    for metric in METRICS.iter().filter(|metric| metric.name != "system.network.connection.count") {
+        for name in PROFILES.iter().filter_map(|profile| naming::prometheus(metric, *profile)) {
+            let reserved = ["_count", "_sum", "_bucket", "_info"].iter().any(|end| name.ends_with(end));
+            assert!(!reserved || metric.name == "connscope.build.info", "{name}: promtool refuses it");
+        }
+    }
+}
+
+#[test]
+fn every_description_is_one_sentence_on_one_line() {
+    for Metric { name, description, .. } in METRICS {
+        assert!(description.ends_with('.'), "{name}: the description ends with a period");
+        assert!(
+            description.starts_with(|first: char| first.is_uppercase() || first == '1'),
+            "{name}: it begins with a capital, or says what 1 means"
+        );
+        assert!(!description.contains(". "), "{name}: one sentence; a second one goes after a semicolon");
+        assert!(!description.contains(['\n', '\r', '"', '\\']), "{name}: nothing that # HELP would escape");
+        assert_eq!(*description, description.trim(), "{name}: no blanks around it");
+    }
+}
+
+#[test]
+fn every_unit_is_known_and_a_state_has_none() {
+    for metric in METRICS {
+        let annotation = metric.unit.strip_prefix('{').and_then(|unit| unit.strip_suffix('}'));
+        let known = UNITS.contains(&metric.unit)
+            || (metric.only_classic && metric.unit == "ms") // as the old exporter has it
+            || annotation.is_some_and(|unit| unit.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+        assert!(known, "{}: the unit {} is not known", metric.name, metric.unit);
+        let state = metric.kind == Kind::Gauge && metric.number == Number::U64;
+        assert!(!state || metric.unit != "1", "{}: the unit 1 makes Prometheus say _ratio", metric.name);
+    }
+}
+
+#[test]
+fn every_row_knows_its_place_its_labels_are_sorted_and_only_histograms_have_buckets() {
+    for (position, metric) in METRICS.iter().enumerate() {
+        assert_eq!(metric.index, position, "{}", metric.name);
+        let keys: Vec<&str> = metric.labels.iter().map(|label| label.key()).collect();
+        assert!(
+            keys.is_sorted(),
+            "{}: labels in alphabetical order of their keys, not {keys:?}",
+            metric.name
+        );
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{}: a label twice", metric.name);
+        let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+        assert_eq!(metric.boundaries.is_empty(), !histogram, "{}", metric.name);
+        assert!(metric.boundaries.is_sorted(), "{}", metric.name);
+    }
+}
+
+#[test]
+fn the_bound_of_every_metric_stays_below_a_hundred_thousand_on_a_large_machine() {
+    let large = Limits { cpus: 256, namespaces: 16, sources: 1, ..Limits::default() };
+    for metric in METRICS {
+        let series = metric.cardinality(large);
+        assert!((1..100_000).contains(&series), "{}: {series} series", metric.name);
+    }
+}
+
+#[test]
+fn classic_names_are_the_kernels_words_and_their_help_is_the_old_exporters() {
+    let conntrack =
+        METRICS.iter().filter_map(|metric| Some((metric, metric.name.strip_prefix("conntrack.")?)));
+    for (metric, word) in conntrack {
+        let Some(classic) = metric.classic else { continue };
+        assert_eq!(classic.name, format!("conntrack_{word}"));
+        assert_eq!(classic.help, format!("Total of conntrack {word}"));
+        assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
+    }
+}
+
+#[test]
+fn every_kernel_counter_has_its_row_under_its_own_word() {
+    use connscope::source::conntrack::fields::{EXPECTATIONS, STATISTICS};
+    for known in STATISTICS.iter().chain(EXPECTATIONS) {
+        assert_eq!(known.metric.metric().name, format!("conntrack.{}", known.word));
+    }
+}
+
+/// A row whatever its kind, for a source that has one reading of each.
+#[derive(Clone, Copy)]
+struct AnyRow(&'static Metric);
+
+impl Handle for AnyRow {
+    type Value = Value;
+    fn metric(self) -> &'static Metric {
+        self.0
+    }
+    fn value(value: Value) -> Value {
+        value
+    }
+}
+
+struct OneOfEach;
+
+impl Source for OneOfEach {
+    fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        for metric in METRICS.iter().filter(|metric| metric.kind != Kind::Recorded) {
+            let value = match (metric.kind, metric.number) {
+                (Kind::Histogram, _) => {
+                    let mut distribution = Distribution::new(metric.boundaries.into());
+                    distribution.record(0.2);
+                    Value::Distribution(Arc::new(distribution))
+                }
+                (_, Number::U64) => Value::U64(1),
+                (_, Number::I64) => Value::I64(1),
+                (_, Number::F64) => Value::F64(1.0),
+            };
+            out.observe(AnyRow(metric), &labels(metric), value);
+        }
+        Ok(())
+    }
+}
+
+fn labels(metric: &Metric) -> Vec<(Label, Arc<str>)> {
+    metric.labels.iter().map(|label| (*label, "x".into())).collect()
+}
+
+fn exposition_of_every_row(profile: Profile) -> String {
+    let limits = Limits { cpus: 1, namespaces: 1, sources: 1, ..Limits::default() };
+    let stop = Stop::new().expect("an eventfd can be had");
+    let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(OneOfEach))
+        .expect("a thread can be started");
+    let shared = Shared {
+        resource: Resource::builder_empty().build(),
+        sources: Arc::new(Sources::of(vec![worker], limits, None, &stop)),
+        recorder: Recorder::default(),
+        limits,
+    };
+    let pull = Pull::new(&shared, profile).expect("the table fits the bridge");
+    let histogram = table::OTEL_OPERATION_DURATION;
+    shared.recorder.record(histogram, &labels(histogram.metric()), 0.2);
+    match pull.scrape() {
+        Scrape::Exposition(text) => text,
+        Scrape::Nothing(why) => panic!("{why}"),
+    }
+}
+
+#[test]
+fn the_names_we_document_are_the_names_the_bridge_prints() {
+    for profile in PROFILES {
+        let text = exposition_of_every_row(profile);
+        // `.ci/rules` has promtool check it.
+        if let Some(file) = std::env::var_os("CONNSCOPE_EXPOSITION").filter(|_| profile == Profile::Otel) {
+            std::fs::write(&file, &text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+        let printed: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .filter(|(name, _)| *name != "target_info")
+            .collect();
+        let mut documented = BTreeSet::new();
+        for metric in METRICS {
+            let Some(name) = naming::prometheus(metric, profile) else { continue };
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::UpDownCounter | Kind::Gauge => "gauge",
+                Kind::Histogram | Kind::Recorded => "histogram",
+            };
+            assert_eq!(printed.get(name.as_str()), Some(&kind), "{name} in the profile {profile:?}:\n{text}");
+            documented.insert(name);
+        }
+        let printed: BTreeSet<String> = printed.into_keys().map(str::to_owned).collect();
+        assert_eq!(printed, documented, "profile {profile:?}");
+    }
+}
+
+#[test]
+fn the_labels_and_helps_we_document_are_those_the_bridge_prints() {
+    for profile in PROFILES {
+        let text = exposition_of_every_row(profile);
+        for metric in METRICS {
+            let Some(name) = naming::prometheus(metric, profile) else { continue };
+            let help = match profile {
+                Profile::Otel => metric.description,
+                Profile::Classic => metric.classic.expect("it has a classic name").help,
+            };
+            assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}:\n{text}");
+            let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+            let sample = if histogram { format!("{name}_count") } else { name };
+            let mut keys: Vec<String> =
+                metric.labels.iter().map(|label| naming::label(label.key())).collect();
+            keys.sort();
+            let keys: Vec<String> = keys.iter().map(|key| format!("{key}=\"x\"")).collect();
+            let labels = if keys.is_empty() { String::new() } else { format!("{{{}}}", keys.join(",")) };
+            assert!(text.contains(&format!("\n{sample}{labels} ")), "{sample}{labels}:\n{text}");
+        }
+    }
+}
