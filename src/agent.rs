@@ -1,6 +1,6 @@
 //! The life of the agent: start, run until a signal, flush, leave.
 
-use crate::config::{Config, Listen, Protocol};
+use crate::config::{Config, Listen, Protocol, endpoint};
 use crate::cycle::{self, Sources};
 use crate::export::instruments::Recorder;
 use crate::export::prometheus::Pull;
@@ -221,9 +221,15 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
     }
     let otlp = match config.export.otlp.protocol {
         Protocol::None => None,
-        _ => config.export.otlp.endpoint.as_deref(),
+        _ => config.export.otlp.endpoint.as_deref().map(endpoint::shown),
     };
     let interval = humantime::format_duration(config.export.otlp.interval).to_string();
     let metrics = address.map(|address| format!("http://{address}/metrics"));
-    tracing::info!(version, metrics, otlp, interval = otlp.map(|_| interval), "connscope is running");
+    tracing::info!(
+        version,
+        metrics,
+        interval = otlp.is_some().then_some(interval),
+        otlp,
+        "connscope is running"
+    );
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
 use crate::agent::{self, AgentError};
+use crate::config::environment;
 use crate::config::import::{TOOLS, Tool};
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol, Via};
 use crate::export::stdout::{self, Format};
@@ -150,8 +151,10 @@ impl SourceFlags {
     fn load(&self, mut flags: Flags) -> Result<Config, CliError> {
         flags.via = self.conntrack_source;
         flags.command.clone_from(&self.conntrack_command);
-        let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Ok(Config::load(self.config.as_deref(), &variable, &flags)?)
+        let process = environment::Process::default();
+        let config = Config::load(self.config.as_deref(), &|name| process.get(name), &flags);
+        process.check()?;
+        Ok(config?)
     }
 }
 

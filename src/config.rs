@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub mod classic;
+pub mod endpoint;
 pub mod environment;
 pub mod error;
 pub mod import;
@@ -63,7 +64,7 @@ pub struct Export {
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// URL of the receiver: `http://localhost:4317` for grpc; for http/protobuf the base, `/v1/metrics` is added.
-    #[serde(deserialize_with = "values::endpoint")]
+    #[serde(deserialize_with = "endpoint::deserialize")]
     pub endpoint: Option<String>,
     /// How to speak to it.
     pub protocol: Protocol,
@@ -71,7 +72,7 @@ pub struct Otlp {
     #[serde(deserialize_with = "values::interval", serialize_with = "values::print")]
     #[schemars(schema_with = "values::duration_schema")]
     pub interval: Duration,
-    /// How long one export may take, retries included: 1ms to 10m.
+    /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
     #[serde(deserialize_with = "values::export_timeout", serialize_with = "values::print")]
     #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,

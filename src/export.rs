@@ -34,6 +34,7 @@ fn give_memory_back(readings: usize) {
 }
 
 /// What every reader is made with.
+#[derive(Clone)]
 pub struct Shared {
     /// Who the metrics are of.
     pub resource: Resource,

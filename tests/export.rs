@@ -17,3 +17,4 @@ mod shutdown;
 mod split;
 mod throttle;
 mod tls;
+mod variables;

@@ -4,9 +4,11 @@
 //! A variable that is set to nothing is not set. A value that the specification does not know is refused, not
 //! ignored: an agent that pushes to the wrong place with the wrong protocol is found out too late.
 
-use super::values::{self, EXPORT_TIMEOUT, INTERVAL};
-use super::{Compression, Config, ConfigError, Level, Listen, Protocol};
+use super::values::{self, INTERVAL};
+use super::{Compression, Config, ConfigError, Level, Listen, Protocol, endpoint};
+use crate::text;
 use percent_encoding::percent_decode_str;
+use std::cell::RefCell;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -80,11 +82,7 @@ impl Variables<'_> {
     ) -> Result<Option<T>, ConfigError> {
         match (self.variable)(name).filter(|value| !value.is_empty()) {
             None => Ok(None),
-            Some(value) => read(&value).map(Some).map_err(|message| {
-                let secret = name.ends_with("HEADERS");
-                let value = if secret { "(hidden)".to_owned() } else { value };
-                ConfigError::Variable { name: name.to_owned(), value, message }
-            }),
+            Some(value) => read(&value).map(Some).map_err(|message| wrong(name, &value, message)),
         }
     }
 
@@ -99,6 +97,41 @@ impl Variables<'_> {
             Some(value) => Ok(Some(value)),
             None => self.get(&format!("OTEL_EXPORTER_OTLP_{setting}"), read),
         }
+    }
+}
+
+/// A variable with a value that cannot be used; what may be secret of it is not shown.
+fn wrong(name: &str, value: &str, message: String) -> ConfigError {
+    let value = if name.ends_with("HEADERS") {
+        values::HIDDEN.to_owned()
+    } else if name.ends_with("ENDPOINT") {
+        endpoint::shown(value)
+    } else {
+        value.to_owned()
+    };
+    ConfigError::Variable { name: name.to_owned(), value: text::bounded(&value, text::LONGEST_NAME), message }
+}
+
+/// The variables of this process, by name. One that is asked for and is not UTF-8 is remembered.
+#[derive(Debug, Default)]
+pub struct Process(RefCell<Option<ConfigError>>);
+
+impl Process {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<String> {
+        let value = std::env::var_os(name)?;
+        value
+            .into_string()
+            .map_err(|value| {
+                let error = wrong(name, &value.to_string_lossy(), "is not UTF-8".to_owned());
+                self.0.borrow_mut().get_or_insert(error);
+            })
+            .ok()
+    }
+
+    /// Refuses the first variable that was asked for and is not UTF-8.
+    pub fn check(self) -> Result<(), ConfigError> {
+        self.0.into_inner().map_or(Ok(()), Err)
     }
 }
 
@@ -125,7 +158,7 @@ pub(super) fn apply(
 /// `OTEL_METRICS_EXPORTER`: what is named is on, what is not is off.
 fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     let named = variables.get("OTEL_METRICS_EXPORTER", |value| {
-        let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+        let names: Vec<String> = value.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
         match names.iter().find(|name| !matches!(name.as_str(), "otlp" | "prometheus" | "console" | "none")) {
             Some(name) => Err(format!("`{name}` is none of otlp, prometheus, console, none")),
             None => Ok(names),
@@ -152,10 +185,10 @@ fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigErr
 fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     let otlp = &mut config.export.otlp;
     let environment = &mut config.environment;
-    if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", values::check_endpoint)? {
+    if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint::check)? {
         otlp.endpoint = Some(endpoint);
         environment.endpoint_as_is = true;
-    } else if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", values::check_endpoint)? {
+    } else if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint::check)? {
         otlp.endpoint = Some(endpoint);
     }
     if let Some(protocol) = variables.otlp("PROTOCOL", protocol)? {
@@ -164,7 +197,7 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     if let Some(headers) = variables.otlp("HEADERS", headers)? {
         otlp.headers = headers.into_iter().collect();
     }
-    if let Some(timeout) = variables.otlp("TIMEOUT", |value| values::milliseconds(value, EXPORT_TIMEOUT))? {
+    if let Some(timeout) = variables.otlp("TIMEOUT", values::timeout_milliseconds)? {
         otlp.timeout = timeout;
     }
     if let Some(compression) = variables.otlp("COMPRESSION", compression)? {
@@ -181,10 +214,10 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     {
         otlp.interval = interval;
     }
-    if let Some(timeout) =
-        variables.get("OTEL_METRIC_EXPORT_TIMEOUT", |value| values::milliseconds(value, EXPORT_TIMEOUT))?
-    {
-        otlp.timeout = otlp.timeout.min(timeout);
+    if let Some(timeout) = variables.get("OTEL_METRIC_EXPORT_TIMEOUT", values::timeout_milliseconds)? {
+        // Zero is no limit.
+        let limits = [otlp.timeout, timeout].into_iter().filter(|limit| !limit.is_zero());
+        otlp.timeout = limits.min().unwrap_or_default();
     }
     environment.temporality = variables
         .get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", temporality)?
@@ -221,7 +254,7 @@ fn boolean(value: &str) -> Result<bool, String> {
 }
 
 fn protocol(value: &str) -> Result<Protocol, String> {
-    match value {
+    match value.trim().to_ascii_lowercase().as_str() {
         "grpc" => Ok(Protocol::Grpc),
         "http/protobuf" => Ok(Protocol::HttpProtobuf),
         _ => Err("is neither grpc nor http/protobuf".to_owned()),
@@ -229,7 +262,7 @@ fn protocol(value: &str) -> Result<Protocol, String> {
 }
 
 fn compression(value: &str) -> Result<Compression, String> {
-    match value {
+    match value.trim().to_ascii_lowercase().as_str() {
         "none" => Ok(Compression::None),
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
@@ -238,7 +271,7 @@ fn compression(value: &str) -> Result<Compression, String> {
 }
 
 fn temporality(value: &str) -> Result<String, String> {
-    let value = value.to_ascii_lowercase();
+    let value = value.trim().to_ascii_lowercase();
     match value.as_str() {
         "cumulative" | "delta" | "lowmemory" => Ok(value),
         _ => Err("is none of cumulative, delta, lowmemory".to_owned()),
@@ -246,7 +279,7 @@ fn temporality(value: &str) -> Result<String, String> {
 }
 
 fn histograms(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
+    match value.trim().to_ascii_lowercase().as_str() {
         "explicit_bucket_histogram" => Ok(false),
         "base2_exponential_bucket_histogram" => Ok(true),
         _ => Err("is neither explicit_bucket_histogram nor base2_exponential_bucket_histogram".to_owned()),
@@ -254,7 +287,7 @@ fn histograms(value: &str) -> Result<bool, String> {
 }
 
 fn level(value: &str) -> Result<Level, String> {
-    match value.to_ascii_lowercase().as_str() {
+    match value.trim().to_ascii_lowercase().as_str() {
         "none" | "off" => Ok(Level::Off),
         "fatal" | "error" => Ok(Level::Error),
         "warn" | "warning" => Ok(Level::Warn),

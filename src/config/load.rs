@@ -1,6 +1,6 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
-use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, environment, values};
+use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, endpoint, environment, values};
 use crate::metric::naming::Profile;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
@@ -52,7 +52,7 @@ impl Config {
             let mut config = config.unwrap_or_default();
             // Written out or not, the default is the default of whatever protocol is spoken in the end.
             let endpoint = &mut config.export.otlp.endpoint;
-            if endpoint.as_deref() == Some(values::DEFAULT_GRPC) {
+            if endpoint.as_deref() == Some(endpoint::DEFAULT_GRPC) {
                 *endpoint = None;
             }
             config
@@ -63,8 +63,9 @@ impl Config {
         let Export { otlp, prometheus } = &mut self.export;
         let bad = |flag, value: &str, message| ConfigError::Flag { flag, value: value.to_owned(), message };
         if let Some(value) = &flags.otlp_endpoint {
-            let endpoint = values::check_endpoint(value);
-            otlp.endpoint = Some(endpoint.map_err(|message| bad("--otlp-endpoint", value, message))?);
+            let endpoint = endpoint::check(value);
+            otlp.endpoint =
+                Some(endpoint.map_err(|message| bad("--otlp-endpoint", &endpoint::shown(value), message))?);
             self.environment.endpoint_as_is = false;
         }
         if let Some(value) = &flags.interval {
@@ -110,19 +111,21 @@ impl Config {
         }
         let insecure = self.environment.insecure;
         let as_is = self.environment.endpoint_as_is;
-        let endpoint = values::settle_endpoint(otlp.endpoint.take(), otlp.protocol, insecure, as_is);
+        let endpoint = endpoint::settle(otlp.endpoint.take(), otlp.protocol, insecure, as_is);
         otlp.endpoint =
             Some(endpoint.map_err(|message| ConfigError::Together { key: "export.otlp.endpoint", message })?);
         Ok(())
     }
 
-    /// The effective configuration as YAML, as `connscope config` prints it. The values of headers are secrets more
-    /// often than not and are left out.
+    /// The effective configuration as YAML, as `connscope config` prints it. The values of headers and the query of
+    /// the endpoint are secrets more often than not and are left out.
     pub fn print(&self) -> String {
         let mut shown = self.clone();
         for value in shown.export.otlp.headers.values_mut() {
             values::HIDDEN.clone_into(value);
         }
+        let endpoint = shown.export.otlp.endpoint.take();
+        shown.export.otlp.endpoint = endpoint.as_deref().map(endpoint::shown);
         shown.sources.probes.hide();
         let mut text = self.environment.comment();
         match serde_saphyr::to_string(&shown) {

@@ -1,8 +1,6 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
-use super::Protocol;
 use crate::metric::label::{NAMESPACES, SYSCTL_FILES};
-use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -10,7 +8,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -23,11 +20,6 @@ pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..
 
 /// As much of `/etc/services` is read.
 pub(super) const SERVICES: u64 = 1024 * 1024;
-
-/// Port of OTLP over gRPC and over HTTP.
-pub(super) const DEFAULT_GRPC: &str = "http://localhost:4317";
-const DEFAULT_HTTP: &str = "http://localhost:4318";
-const METRICS_PATH: &str = "/v1/metrics";
 
 /// Address of the HTTP endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +122,12 @@ pub fn milliseconds(text: &str, range: RangeInclusive<Duration>) -> Result<Durat
     in_range(Duration::from_millis(value), range)
 }
 
+/// A time-out in milliseconds, as the `OTEL_*` variables have it; 0 is no limit
+/// (`specification/configuration/common.md`, "Timeout").
+pub fn timeout_milliseconds(text: &str) -> Result<Duration, String> {
+    if text.trim().parse() == Ok(0u64) { Ok(Duration::ZERO) } else { milliseconds(text, EXPORT_TIMEOUT) }
+}
+
 fn in_range(value: Duration, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     if range.contains(&value) {
         return Ok(value);
@@ -152,9 +150,15 @@ pub fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
     ranged(deserializer, INTERVAL)
 }
 
-/// `export.otlp.timeout`
+/// `export.otlp.timeout`; zero is no limit.
 pub fn export_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    ranged(deserializer, EXPORT_TIMEOUT)
+    let text = String::deserialize(deserializer)?;
+    match humantime::parse_duration(&text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => {
+            duration(&text, EXPORT_TIMEOUT).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+        }
+    }
 }
 
 /// `sources.*.timeout`
@@ -165,79 +169,6 @@ pub fn source_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dura
 /// A duration as it was written.
 pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*value))
-}
-
-/// Most bytes of the path of a Unix socket (`sun_path` of `unix(7)` and the zero that ends it).
-const LONGEST_UNIX_PATH: usize = 107;
-
-/// The path of an endpoint that is a Unix socket, as gRPC writes it (`unix:/PATH`, `unix:///PATH`).
-pub fn unix_path(endpoint: &str) -> Option<&Path> {
-    let path = endpoint.strip_prefix("unix:")?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    (path.len() > 1 && path.starts_with('/') && !path.contains('\0')).then(|| Path::new(path))
-}
-
-/// What every endpoint must be, whatever the protocol: a URL, or for grpc a host and a port.
-pub fn check_endpoint(text: &str) -> Result<String, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        return match unix_path(text) {
-            Some(path) if path.as_os_str().len() <= LONGEST_UNIX_PATH => Ok(text.to_owned()),
-            Some(_) => Err(format!("has a path of more than {LONGEST_UNIX_PATH} bytes")),
-            None if path.starts_with("//") => {
-                Err("names a host before the path; unix:///PATH has none".to_owned())
-            }
-            None => Err("is not unix:/PATH, with the whole path of a socket".to_owned()),
-        };
-    }
-    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
-    match uri.scheme_str() {
-        Some("http" | "https") => {}
-        Some(scheme) => return Err(format!("has the scheme `{scheme}`; http, https and unix are known")),
-        None if uri.port().is_some() => {}
-        None => return Err("is neither a URL nor HOST:PORT".to_owned()),
-    }
-    if uri.host().is_none_or(str::is_empty) {
-        return Err("names no host".to_owned());
-    }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err("holds a user name; credentials go into headers".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// The endpoint that is spoken to: the default of the protocol, the scheme and the path filled in.
-pub fn settle_endpoint(
-    configured: Option<String>,
-    protocol: Protocol,
-    insecure: bool,
-    as_is: bool,
-) -> Result<String, String> {
-    let http = protocol == Protocol::HttpProtobuf;
-    let Some(endpoint) = configured else {
-        return Ok(if http { format!("{DEFAULT_HTTP}{METRICS_PATH}") } else { DEFAULT_GRPC.to_owned() });
-    };
-    if unix_path(&endpoint).is_some() {
-        let refused = "is a Unix socket, which is for grpc; http/protobuf needs http:// or https://";
-        return if http { Err(format!("`{endpoint}` {refused}")) } else { Ok(endpoint) };
-    }
-    let has_scheme = endpoint.contains("://");
-    match (http, has_scheme) {
-        (true, false) => Err(format!("`{endpoint}` needs a scheme (http:// or https://) for http/protobuf")),
-        (false, false) => Ok(format!("{}{endpoint}", if insecure { "http://" } else { "https://" })),
-        (false, true) => Ok(endpoint),
-        (true, true) if as_is || endpoint.trim_end_matches('/').ends_with(METRICS_PATH) => Ok(endpoint),
-        (true, true) => Ok(format!("{}{METRICS_PATH}", endpoint.trim_end_matches('/'))),
-    }
-}
-
-/// `export.otlp.endpoint`
-pub fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Option::<String>::deserialize(deserializer)? {
-        None => Ok(None),
-        Some(text) => {
-            check_endpoint(&text).map(Some).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
-        }
-    }
 }
 
 /// What `connscope config` prints in place of a header's value.

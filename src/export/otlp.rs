@@ -12,7 +12,7 @@
 //! statuses that are retried, variables. Each intended difference stands there with its reason.
 
 use super::{Reader, Shared, distributions};
-use crate::config::{Config, Otlp, Protocol, values};
+use crate::config::{Config, Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
 use crate::metric::label::Label;
 use crate::metric::naming::Profile;
@@ -55,7 +55,7 @@ pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
     let mut labels: Vec<(Label, Arc<str>)> =
         vec![(Label::ComponentName, format!("{kind}/0").into()), (Label::ComponentType, kind.into())];
     let endpoint = otlp.endpoint.as_deref().unwrap_or_default();
-    if let Some(path) = values::unix_path(endpoint) {
+    if let Some(path) = endpoint::unix_path(endpoint) {
         labels.push((Label::ServerAddress, path.display().to_string().into()));
     } else if let Ok(uri) = endpoint.parse() {
         let (host, port) = connect::host_and_port(&uri);

@@ -34,7 +34,9 @@ impl Pull {
     pub fn new(shared: &Shared, profile: Profile) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = exporter(&registry, profile)?;
-        let reader = Reader::new(shared, shared.cycle(), exporter, profile, false);
+        let resource = super::resource::for_prometheus(&shared.resource);
+        let shared = Shared { resource, ..shared.clone() };
+        let reader = Reader::new(&shared, shared.cycle(), exporter, profile, false);
         Ok(Self { reader, registry, profile, scraping: Mutex::new(()) })
     }
 

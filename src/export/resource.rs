@@ -7,6 +7,8 @@ use crate::config::Config;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use uuid::Uuid;
 
 /// Namespace of name-based instance ids (semantic conventions, `service.instance.id`).
@@ -41,6 +43,38 @@ pub fn resource(config: &Config) -> Resource {
         )
         .with_attributes(attributes)
         .build()
+}
+
+/// The resource with keys that are names of labels in Prometheus' text format, for `target_info`. One name that a scrape
+/// cannot parse would lose the whole scrape.
+///
+/// As Prometheus' own OTLP endpoint has it (`otlptranslator`): every character that is no ASCII letter, digit or underscore
+/// becomes an underscore; a name that begins with a digit gets `key_` before it, one that begins with an underscore gets
+/// `key` (two underscores at the beginning are Prometheus' own, `__name__` among them). Values whose keys become one are
+/// joined by `;`, in the order of their keys (`specification/compatibility/prometheus_and_openmetrics.md`).
+pub fn for_prometheus(resource: &Resource) -> Resource {
+    let mut attributes: Vec<(&str, String)> =
+        resource.iter().map(|(key, value)| (key.as_str(), value.to_string())).collect();
+    attributes.sort();
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in attributes {
+        let valid = |one: char| if one.is_ascii_alphanumeric() { one } else { '_' };
+        let name: String = key.chars().map(valid).collect();
+        let prefix = match name.as_bytes().first() {
+            Some(b'0'..=b'9') | None => "key_",
+            Some(b'_') => "key",
+            Some(_) => "",
+        };
+        match labels.entry(format!("{prefix}{name}")) {
+            Entry::Vacant(new) => _ = new.insert(value),
+            Entry::Occupied(mut there) => {
+                there.get_mut().push(';');
+                there.get_mut().push_str(&value);
+            }
+        }
+    }
+    let labels = labels.into_iter().map(|(name, value)| KeyValue::new(name, value));
+    Resource::builder_empty().with_attributes(labels).build()
 }
 
 fn host_name() -> String {

@@ -219,3 +219,60 @@ pub(super) fn host_and_port(uri: &Uri) -> (String, u16) {
     let secure = uri.scheme_str() == Some("https");
     (host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Route, race};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    /// An address where the handshake is never answered: nobody accepts, and the queue is full. What fills it is kept.
+    fn silent() -> (SocketAddr, Vec<TcpStream>) {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        socket.listen(0).expect("listening");
+        let address = socket.local_addr().expect("an address").as_socket().expect("an address of IP");
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+            waiting.push(stream);
+        }
+        std::mem::forget(socket);
+        (address, waiting)
+    }
+
+    fn connected(addresses: Vec<SocketAddr>, within: Duration) -> Result<Option<SocketAddr>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let route = Arc::new(Route { proxy: None, proxy_tls: None, tunnel: None, tls: None });
+        let ended =
+            runtime.block_on(async { tokio::time::timeout(within, race(addresses, &route, within)).await });
+        match ended {
+            Ok(ended) => ended.map(|connection| connection.address).map_err(|error| error.to_string()),
+            Err(_) => Err("no time is left".to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_address_is_tried_within_the_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let there = listener.local_addr().expect("an address");
+        let gone = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr()).expect("a port");
+        let (dead, _waiting) = silent();
+        let within = Duration::from_secs(10);
+        let began = Instant::now();
+        assert_eq!(connected(vec![dead, dead, dead, gone, there], within), Ok(Some(there)));
+        assert!(began.elapsed() < within, "{:?}", began.elapsed());
+        // A short time is divided among them.
+        assert_eq!(
+            connected(vec![dead; 19].into_iter().chain([there]).collect(), within / 5),
+            Ok(Some(there))
+        );
+        drop(listener);
+        let why = connected(vec![gone, dead], Duration::from_millis(500)).expect_err("nobody is there");
+        assert_eq!(why, "no time is left");
+        let why = connected(vec![gone, gone], within).expect_err("nobody is there");
+        assert!(why.contains(&gone.to_string()) && why.contains("refused"), "{why}");
+        assert!(connected(Vec::new(), within).expect_err("none").contains("no address"));
+    }
+}

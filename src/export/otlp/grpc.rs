@@ -6,7 +6,7 @@
 use super::connect::bounded::Budget;
 use super::connect::{Connector, Driver};
 use super::transport::{Refusal, USER_AGENT, clean};
-use crate::config::{Compression, Otlp, values};
+use crate::config::{Compression, Otlp, endpoint};
 use crate::metric::label::ErrorType;
 use crate::source::chain;
 use crate::timeouts;
@@ -77,7 +77,7 @@ impl Grpc {
     /// As configured; the error names what in the configuration is wrong.
     pub(super) fn new(otlp: &Otlp) -> Result<Self, String> {
         let url = otlp.endpoint.as_deref().unwrap_or_default();
-        let (origin, connector) = if let Some(path) = values::unix_path(url) {
+        let (origin, connector) = if let Some(path) = endpoint::unix_path(url) {
             (Uri::from_static(ON_THIS_MACHINE), Connector::unix(path.to_owned()))
         } else {
             let uri: Uri = url.parse().map_err(|error| format!("export.otlp.endpoint: {error}"))?;

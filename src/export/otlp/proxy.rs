@@ -111,3 +111,102 @@ fn is_local(host: &str) -> bool {
         Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Proxy;
+
+    /// The proxy for a receiver, as host and port, with these variables.
+    fn of(receiver: &str, variables: &[(&str, &str)]) -> Result<Option<String>, String> {
+        let receiver = receiver.parse().expect("a URL");
+        let value =
+            |name: &str| variables.iter().find(|(there, _)| *there == name).map(|(_, value)| value.into());
+        let proxy = Proxy::of(&receiver, &value)?;
+        Ok(proxy.and_then(|proxy| proxy.uri.authority().map(ToString::to_string)))
+    }
+
+    #[test]
+    fn the_variable_of_the_scheme_goes_before_that_of_all() {
+        let all = [
+            ("HTTPS_PROXY", "http://s:1"),
+            ("http_proxy", "p:2"),
+            ("ALL_PROXY", "http://a:3"),
+            ("NO_PROXY", ""),
+            ("no_proxy", "excepted.example"),
+        ];
+        let named = |receiver, variables: &[_]| of(receiver, variables).expect("understood");
+        assert_eq!(named("https://c.example", &all).as_deref(), Some("s:1"));
+        assert_eq!(named("http://c.example:4318", &all).as_deref(), Some("p:2"));
+        assert_eq!(named("http://c.example:4318", &all[2..]).as_deref(), Some("a:3"));
+        assert_eq!(named("https://excepted.example", &all), None);
+        assert_eq!(named("https://c.example", &[]), None);
+        assert_eq!(named("https://c.example", &[("HTTPS_PROXY", "")]), None);
+    }
+
+    #[test]
+    fn no_proxy_is_understood_in_all_its_forms() {
+        let proxied = |receiver: &str, except: &str| {
+            of(receiver, &[("ALL_PROXY", "http://p:1"), ("NO_PROXY", except)]).expect("understood").is_some()
+        };
+        for (receiver, except) in [
+            ("http://c.example", "*"),
+            ("http://c.example", "c.example"),
+            ("http://c.example", "other,C.Example"),
+            ("http://c.example", "other c.example"),
+            ("http://a.c.example", "c.example"),
+            ("http://a.c.example", " .c.example "),
+            ("http://a.c.example", "*.c.example"),
+            ("http://c.example:4318", "c.example:4318"),
+            ("https://c.example", "c.example:443"),
+            ("http://192.0.2.7:4318", "192.0.2.7"),
+            ("http://192.0.2.7:4318", "192.0.2.7:4318"),
+            ("http://192.0.2.7:4318", "192.0.2.0/24"),
+            ("http://[2001:db8::7]:4318", "2001:db8::7"),
+            ("http://[2001:db8::7]:4318", "[2001:db8::7]"),
+            ("http://[2001:db8::7]:4318", "[2001:db8::7]:4318"),
+            ("http://[2001:db8::7]:4318", "2001:db8::/32"),
+        ] {
+            assert!(!proxied(receiver, except), "{receiver} is excepted by {except}");
+        }
+        for (receiver, except) in [
+            ("http://c.example", ""),
+            ("http://c.example", ","),
+            ("http://notc.example", "c.example"),
+            ("http://c.example:4318", "c.example:4317"),
+            ("http://c.example", "a.c.example"),
+            ("http://192.0.2.7:4318", "198.51.100.0/24"),
+            ("http://[2001:db8::7]:4318", "[2001:db8::7]:1"),
+        ] {
+            assert!(proxied(receiver, except), "{receiver} is not excepted by {except}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_never_proxied() {
+        for receiver in [
+            "http://localhost:4318",
+            "http://LOCALHOST.:4318",
+            "https://a.localhost",
+            "http://127.8.9.1",
+            "http://[::1]:4318",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(of(receiver, &[("ALL_PROXY", "http://p:1")]), Ok(None), "{receiver}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_used_is_refused_and_its_password_not_shown() {
+        for wrong in [
+            "http://user:hunter2@",
+            "ftp://user:hunter2@p:1",
+            "socks5h://user:hunter2@p:1",
+            "http://hunter2 x",
+        ] {
+            let why = of("http://c.example", &[("HTTP_PROXY", wrong)]).expect_err(wrong);
+            assert!(why.starts_with("HTTP_PROXY: ") && !why.contains("hunter2"), "{why}");
+            let excepted = [("HTTP_PROXY", "socks5h://p:1"), ("NO_PROXY", "c.example")];
+            assert_eq!(of("http://c.example", &excepted), Ok(None), "what is not used is not refused");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use super::link::Link;
 use super::retry::{Backoff, Throttle, share};
 use super::split::{self, MOST_BYTES};
 use super::transport::{Refusal, Rejected, Transport};
-use crate::config::Otlp;
+use crate::config::{Otlp, endpoint};
 use crate::metric::label::ErrorType;
 use crate::metric::table as metrics;
 use crate::stop::Stop;
@@ -22,7 +22,7 @@ const TRIES: u32 = 5;
 /// Sends collections to one receiver.
 pub(super) struct Sender {
     transport: Transport,
-    /// URL of the receiver, for the log.
+    /// The receiver, as the log has it.
     endpoint: String,
     timeout: Duration,
     exports: Arc<Exports>,
@@ -41,7 +41,7 @@ impl Sender {
     ) -> Result<Self, String> {
         Ok(Self {
             transport: Transport::new(otlp, &|name| std::env::var_os(name))?,
-            endpoint: otlp.endpoint.clone().unwrap_or_default(),
+            endpoint: endpoint::shown(otlp.endpoint.as_deref().unwrap_or_default()),
             timeout: if otlp.timeout.is_zero() { timeouts::UNLIMITED } else { otlp.timeout },
             exports: Arc::clone(exports),
             recorder: recorder.clone(),
