@@ -95,6 +95,9 @@ pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
 /// for long, and whether what was in its way is gone.
 pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
 
+/// How long an address is remembered that nobody listens on any more: connections outlive their listener.
+pub const LISTENER_CLOSED: Duration = Duration::from_mins(5);
+
 /// How often the names of hosts that flows are selected by are looked up anew.
 pub const HOSTS: Duration = Duration::from_mins(1);
 

@@ -25,6 +25,7 @@ mod connections;
 mod diag;
 mod direction;
 mod events;
+mod evidence;
 mod filter;
 mod filters;
 mod groups;

@@ -179,7 +179,7 @@ fn decode_all(datagrams: &[Vec<u8>]) {
         let sequence =
             datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
         let progress = diag::parse(datagram, sequence, |record| {
-            black_box(record.tcp.map(Sample::of));
+            black_box(record.tcp.map(|tcp| Sample::of(tcp, record.state)));
         });
         black_box(progress.is_ok());
     }

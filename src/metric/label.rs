@@ -51,7 +51,7 @@ pub enum Label {
     Limited,
     /// What had reached its limit: [`Key`].
     Key,
-    /// Which end opened a connection, `incoming` or `outgoing`; of a group of sockets.
+    /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`; of a group of sockets.
     Direction,
     /// Port of the end that was connected to (semantic conventions); of a group of sockets.
     ServicePort,

@@ -10,6 +10,7 @@ use connscope::metric::{Handle, Value, table};
 use connscope::reading::Readings;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::diag::{Family, Record, State};
+use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::group::{Group, Groups, OTHER, UNKNOWN};
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::peers::Peers;
@@ -139,7 +140,7 @@ impl Tracked {
         for port in 0..SERVICES {
             listeners.add(&record(u64::MAX, State::Listen, port, 0));
         }
-        self.tracker.set_listeners(HERE, listeners);
+        self.tracker.set_listeners(HERE, listeners, EphemeralPorts::default(), self.now);
     }
 
     fn see(&mut self, connection: &Connection) {

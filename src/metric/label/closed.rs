@@ -81,6 +81,8 @@ closed_set! {
         Process = "process",
         /// Users.
         Uid = "uid",
+        /// Nothing: there was no evidence of which end opened a connection.
+        Direction = "direction",
         /// Nothing: the end of a socket tells too little for the filter.
         Filter = "filter",
     }

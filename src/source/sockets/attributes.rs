@@ -1,7 +1,7 @@
 //! What a socket is grouped by (pure).
 
 use super::diag::{Family, Record, State};
-use super::direction::Direction;
+use super::direction::{Direction, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,8 +12,12 @@ pub struct Attributes {
     pub namespace: u32,
     /// Which end opened it; `None` of a socket that is no connection and does not listen.
     pub direction: Option<Direction>,
-    /// Port of the end that was connected to; `None` where it is not known any more.
+    /// Whether there was evidence for the direction.
+    pub certain: bool,
+    /// Port of the end that was connected to; `None` where it is not known.
     pub port: Option<u16>,
+    /// What can be said of the port as that of a service.
+    pub port_kind: PortKind,
     /// Address of the peer; `None` where there is none.
     pub peer: Option<IpAddr>,
     /// Family of its addresses.
@@ -24,6 +28,17 @@ pub struct Attributes {
     pub cgroup: Option<Arc<str>>,
     /// Name of its process; `None` where it is not known.
     pub process: Option<Arc<str>>,
+}
+
+/// What can be said of a port as that of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortKind {
+    /// Somebody listens on it here.
+    Listened,
+    /// A peer's, or one whose listener has gone; that it is a service's is certain.
+    Connected,
+    /// It may be a client's.
+    Uncertain,
 }
 
 /// Whose socket it is, as far as was found out.
@@ -38,17 +53,19 @@ pub struct Attribution {
 }
 
 impl Attributes {
-    /// The attributes of a socket. `direction` is asked for where it is a TCP connection.
+    /// The attributes of a socket. `verdict` is asked for where it is a TCP connection.
     pub fn of(
         namespace: u32,
         record: &Record<'_>,
         attribution: &Attribution,
-        direction: impl FnOnce() -> Direction,
+        verdict: impl FnOnce() -> Verdict,
     ) -> Self {
         let mut attributes = Self {
             namespace,
             direction: None,
+            certain: true,
             port: Some(record.local.port()),
+            port_kind: PortKind::Listened,
             peer: None,
             family: record.family,
             uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
@@ -59,13 +76,20 @@ impl Attributes {
             attributes.direction = Some(Direction::Incoming);
         } else if !record.peer.ip().is_unspecified() {
             attributes.peer = Some(record.peer.ip());
+            attributes.port_kind = PortKind::Connected;
             if record.tcp.is_some() {
-                let direction = direction();
-                attributes.direction = Some(direction);
-                if direction == Direction::Outgoing {
-                    // The kernel has forgotten the port of what was refused or reset from here.
-                    attributes.port = Some(record.peer.port()).filter(|port| *port != 0);
+                let verdict = verdict();
+                attributes.direction = Some(verdict.direction);
+                attributes.certain = verdict.certain;
+                if !verdict.certain_port {
+                    attributes.port_kind = PortKind::Uncertain;
                 }
+                attributes.port = match verdict.direction {
+                    Direction::Incoming => Some(record.local.port()),
+                    // The kernel has forgotten the port of what was refused or reset from here.
+                    Direction::Outgoing => Some(record.peer.port()).filter(|port| *port != 0),
+                    Direction::Unknown => None,
+                };
             } else {
                 attributes.port = Some(record.peer.port());
             }

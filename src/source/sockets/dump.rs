@@ -70,7 +70,12 @@ impl<'a> Dump<'a> {
                 self.take(record);
             }
         })?;
-        self.shared.tracker().set_listeners(self.namespace, listeners);
+        self.shared.tracker().set_listeners(
+            self.namespace,
+            listeners,
+            space.ephemeral_ports(self.now),
+            self.now,
+        );
         Ok(())
     }
 

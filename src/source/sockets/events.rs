@@ -7,6 +7,7 @@
 
 use super::classic::milliseconds;
 use super::diag;
+use super::mptcp::MptcpCounters;
 use super::tcp_info::TcpInfo;
 use super::track::Tracker;
 use crate::filter::{Filter, Names, Subject};
@@ -43,6 +44,7 @@ pub struct Listening {
     names: Arc<Names>,
     room: usize,
     lost: u32,
+    mptcp: MptcpCounters,
 }
 
 impl Listening {
@@ -52,7 +54,7 @@ impl Listening {
         let room = socket.make_room(ROOM)?;
         socket.join(diag::TCP_DESTROY)?;
         socket.join(diag::TCP_DESTROY_V6)?;
-        Ok(Self { socket, names, room, lost: 0 })
+        Ok(Self { socket, names, room, lost: 0, mptcp: MptcpCounters::open() })
     }
 
     /// Bytes of events there is room for in the kernel.
@@ -162,7 +164,7 @@ impl Shared {
     fn take(&self, namespace: u32, listening: &mut Listening) -> bool {
         for _ in 0..TURN {
             match listening.socket.receive_now() {
-                Ok(datagram) => self.count(namespace, datagram, &listening.names),
+                Ok(datagram) => self.count(namespace, datagram, &listening.names, &mut listening.mptcp),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.note_lost(namespace, listening, 1);
                 }
@@ -172,7 +174,7 @@ impl Shared {
         true
     }
 
-    fn count(&self, namespace: u32, datagram: &[u8], names: &Names) {
+    fn count(&self, namespace: u32, datagram: &[u8], names: &Names, mptcp: &mut MptcpCounters) {
         let now = Instant::now();
         let parsed = diag::parse_event(datagram, |record| {
             let mut tracker = self.tracker();
@@ -183,6 +185,11 @@ impl Shared {
                 tracker.groups.leave_out(Key::Filter);
             }
             if takes == Some(true) {
+                if record.peer.port() == 0
+                    && let Some(sent) = mptcp.resets_sent(now)
+                {
+                    tracker.note_resets_sent(namespace, sent);
+                }
                 let selected = tracker.closed(namespace, record, now);
                 drop(tracker);
                 let rtt = record.tcp.and_then(TcpInfo::rtt).filter(|_| selected);

@@ -5,7 +5,7 @@
 //! out; what is over goes to `~other` and is counted. A group in which nothing is left ends after a while, and with it
 //! its series; its values make room for others.
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, PortKind};
 use super::delta::Delta;
 use super::peers::Peers;
 use super::total::Totals;
@@ -97,6 +97,9 @@ impl Groups {
 
     /// Puts a socket into its group; the number of the group.
     pub fn join(&mut self, attributes: &Attributes, now: Instant) -> u32 {
+        if !attributes.certain {
+            self.leave_out(label::Key::Direction);
+        }
         let code = self.code(attributes);
         let number = self.numbered(code, now);
         if let Some(group) = self.at(number, now) {
@@ -142,13 +145,18 @@ impl Groups {
                     }
                 },
                 GroupBy::Family => values.of_text(&attributes.family.word().into()),
-                GroupBy::ServicePort => match attributes.port {
-                    None => Some(IS_UNKNOWN),
-                    Some(port) => values.of_number(u32::from(port)),
+                GroupBy::ServicePort => match (attributes.port.map(u32::from), attributes.port_kind) {
+                    (None, _) => Some(IS_UNKNOWN),
+                    (Some(port), PortKind::Listened) => values.of_number(port, 0),
+                    // Half of the room is for what is listened on here.
+                    (Some(port), PortKind::Connected) => values.of_number(port, values.limit() / 2),
+                    (Some(port), PortKind::Uncertain) => {
+                        Some(if values.has_number(port) { port } else { IS_UNKNOWN })
+                    }
                 },
                 GroupBy::Uid => match attributes.uid.and_then(number) {
                     None => Some(IS_UNKNOWN),
-                    Some(uid) => values.of_number(uid),
+                    Some(uid) => values.of_number(uid, 0),
                 },
                 GroupBy::Cgroup => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),

@@ -1,66 +1,76 @@
-//! Who listens (pure).
+//! Who listens, and who did within the last minutes (pure).
 
-use super::diag::{Family, Record};
-use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use super::diag::{Family, Record, SocketOptions};
+use crate::timeouts;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Instant;
 
-/// The addresses that are listened on in one network namespace.
+/// Addresses that nobody listens on any more and that are remembered, at most.
+const CLOSED: usize = 4096;
+
+/// The addresses that are listened on in one network namespace. `0.0.0.0` and `::` stand for every address of their
+/// family.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// Ports on every address of a family.
-    any: HashSet<(Family, u16)>,
-    at: HashSet<SocketAddr>,
-    /// Who listened at the look before: what ends with its listener is told of later than that is gone.
-    before: Option<Box<Self>>,
+    open: HashSet<SocketAddr>,
+    ports: HashSet<u16>,
+    /// Whether one of them takes connections to addresses of others (`IP_TRANSPARENT`).
+    transparent: bool,
+    /// When the addresses that were listened on lately were last seen so: a connection may outlive its listener.
+    closed: HashMap<SocketAddr, Instant>,
 }
 
 impl Listeners {
     /// Takes a socket that listens.
     pub fn add(&mut self, record: &Record<'_>) {
-        let port = record.local.port();
-        match record.local.ip() {
-            IpAddr::V4(address) if address.is_unspecified() => {
-                self.any.insert((Family::V4, port));
-            }
-            IpAddr::V6(address) if address.is_unspecified() => {
-                self.any.insert((Family::V6, port));
-                // Kernels before 2.6.36 do not say; the default of the kernel is to take both.
-                if record.v6_only != Some(true) {
-                    self.any.insert((Family::V4, port));
-                }
-            }
-            _ => {
-                self.at.insert(record.local);
-            }
+        self.open.insert(record.local);
+        self.ports.insert(record.local.port());
+        self.transparent |= record.options.is_some_and(SocketOptions::transparent);
+        // A wildcard of IPv6 takes IPv4 too, unless it says not to. Kernels before 2.6.36 do not say; by default it does.
+        if record.local.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && record.v6_only != Some(true) {
+            self.open.insert(wildcard(Family::V4, record.local.port()));
         }
     }
 
-    /// These now, and these others at the look before.
+    /// These now, and what others say was listened on before, as long as it is remembered.
     #[must_use]
-    pub fn after(self, before: Self) -> Self {
-        Self { before: Some(Box::new(Self { before: None, ..before })), ..self }
+    pub fn after(mut self, before: Self, now: Instant) -> Self {
+        let gone = before.open.into_iter().map(|address| (address, now)).chain(before.closed);
+        for (address, seen) in gone {
+            let recent = now.saturating_duration_since(seen) < timeouts::LISTENER_CLOSED;
+            if recent && !self.open.contains(&address) && self.closed.len() < CLOSED {
+                self.closed.entry(address).or_insert(seen);
+            }
+        }
+        self
     }
 
-    /// Whether somebody listens there, or did at the look before.
+    /// Whether somebody listens on this address, or did within the last minutes.
     pub fn has(&self, family: Family, local: SocketAddr) -> bool {
-        self.any.contains(&(family, local.port()))
-            || self.at.contains(&local)
-            || self.before.as_ref().is_some_and(|before| before.has(family, local))
+        let everywhere = wildcard(family, local.port());
+        [local, everywhere].iter().any(|at| self.open.contains(at) || self.closed.contains_key(at))
     }
 
-    /// The ports that are listened on, or were at the look before.
+    /// Whether somebody listens on this port now, on whatever address.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+
+    /// Whether somebody takes connections to addresses of others, as transparent proxies do.
+    pub fn transparent(&self) -> bool {
+        self.transparent
+    }
+
+    /// The ports that are listened on, or were within the last minutes.
     pub fn ports(&self) -> HashSet<u16> {
-        let now = self.any.iter().map(|(_, port)| *port).chain(self.at.iter().map(SocketAddr::port));
-        now.chain(self.before.iter().flat_map(|before| before.ports())).collect()
+        self.ports.iter().copied().chain(self.closed.keys().map(SocketAddr::port)).collect()
     }
+}
 
-    /// How many addresses are listened on now.
-    pub fn len(&self) -> usize {
-        self.any.len() + self.at.len()
-    }
-
-    /// Whether nobody listens.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+fn wildcard(family: Family, port: u16) -> SocketAddr {
+    match family {
+        Family::V4 => (Ipv4Addr::UNSPECIFIED, port).into(),
+        Family::V6 => (Ipv6Addr::UNSPECIFIED, port).into(),
     }
 }

@@ -1,6 +1,10 @@
 //! What `tcp_info` says of one connection at one moment, as far as it is counted (pure).
 
-use super::tcp_info::TcpInfo;
+use super::diag::State;
+use super::tcp_info::{SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
+
+/// Options of TCP that only the answer to a SYN brings.
+const NEGOTIATED: u8 = TIMESTAMPS | SACK | WINDOW_SCALE;
 
 /// One reading of a connection. A counter is 0 where the kernel did not send it; [`Sample::present`] says which it sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,8 +104,8 @@ fn grown(before: u32, now: u32) -> u32 {
 }
 
 impl Sample {
-    /// Takes from a `tcp_info` what is counted.
-    pub fn of(tcp: TcpInfo<'_>) -> Self {
+    /// Takes from the `tcp_info` of a socket in this state what is counted.
+    pub fn of(tcp: TcpInfo<'_>, state: State) -> Self {
         let acked = tcp.bytes_acked();
         let received = tcp.bytes_received();
         let min_rtt = tcp.min_rtt();
@@ -123,11 +127,18 @@ impl Sample {
                 cwnd: tcp.snd_cwnd(),
                 delivery_rate: tcp.delivery_rate(),
             },
-            // A connection that was reset from here has lost its counters and kept its least round trip.
-            established: min_rtt.is_some()
-                || acked.is_some_and(|bytes| bytes > 0)
-                || received.is_some_and(|bytes| bytes > 0)
-                || tcp.options().is_some_and(|options| options != 0),
+            established: match state {
+                State::SynSent | State::SynRecv | State::NewSynRecv | State::BoundInactive => false,
+                // A connection that was reset from here has lost its counters and kept its least round trip. What was
+                // negotiated says so too; the other options are set when a SYN is sent.
+                State::Close => {
+                    min_rtt.is_some()
+                        || acked.is_some_and(|bytes| bytes > 0)
+                        || received.is_some_and(|bytes| bytes > 0)
+                        || tcp.options().is_some_and(|options| options & NEGOTIATED != 0)
+                }
+                _ => true,
+            },
             present: Present {
                 bytes: acked.is_some(),
                 segments: tcp.segs_out().is_some(),

@@ -5,6 +5,7 @@
 
 use super::diag::{self, Record, State, extension};
 use super::dumper::{Dumper, Query};
+use super::ephemeral::{EphemeralPorts, EphemeralPortsFile};
 use super::states;
 use crate::filter::{Compiled, Filter, KernelCan, Names};
 use crate::host::cgroup::Mount;
@@ -14,6 +15,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What is asked for of TCP besides those who listen: everything that `ss` calls connected, and what is being made.
 pub const CONNECTIONS: [State; 8] = [
@@ -38,6 +40,7 @@ const SOCKSTAT: usize = 4096;
 pub struct SockDiag {
     dumper: Dumper,
     sockstat: Option<File>,
+    ephemeral_ports: EphemeralPortsFile,
     /// For the indexes of the interfaces that the filter names.
     interfaces: Option<OwnedFd>,
     /// For the ids of the control groups that the filter names.
@@ -67,6 +70,7 @@ impl SockDiag {
         let mut opened = Self {
             dumper,
             sockstat,
+            ephemeral_ports: EphemeralPortsFile::open(),
             interfaces,
             // Where there is none, no socket is in a control group.
             cgroups: filter.cgroups().next().and_then(|_| Mount::widest().ok()),
@@ -171,6 +175,11 @@ impl SockDiag {
         }
         let bytecode = &self.compiled.bytecode;
         self.dumper.dump(Query { protocol, states, extensions, bytecode }, take)
+    }
+
+    /// The ports that the kernel gives to sockets that connect.
+    pub fn ephemeral_ports(&mut self, now: Instant) -> EphemeralPorts {
+        self.ephemeral_ports.read(now)
     }
 
     /// How many sockets are in TIME_WAIT, without looking at each; `None` where the kernel does not say.

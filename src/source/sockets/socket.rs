@@ -13,7 +13,10 @@ pub const NO_GROUP: u32 = u32::MAX;
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a byte of what there are many of, and independent")]
 pub struct KnownSocket {
-    baseline: Baseline,
+    /// What it had counted at the last read: the next difference begins here.
+    baseline: Counters,
+    /// What it had dropped at the last read, where it is no connection; wraps.
+    drops: u32,
     /// Number of its group, or [`NO_GROUP`].
     pub group: u32,
     /// Number of its network namespace.
@@ -22,20 +25,15 @@ pub struct KnownSocket {
     pub dump: u32,
     /// Whether it was seen as an established connection and is counted as open.
     pub established: bool,
+    connection: bool,
+    /// Whether it is a subflow of Multipath TCP.
+    pub mptcp: bool,
     /// Whether whoever shows single flows has selected it.
     pub selected: bool,
     /// Whether it has ended and was counted so. Its destroy event is still to come, for its process has not closed it.
     pub ended: bool,
-    /// Which end opened the connection, as it was told first: at its end less can be told.
+    /// Which end opened the connection, as it was told first, if there was evidence: at its end there is less.
     pub direction: Option<Direction>,
-}
-
-/// What a socket had counted at the last read: the next difference begins here.
-#[derive(Debug)]
-enum Baseline {
-    Connection(Counters),
-    /// What a listening socket, or one of UDP, had dropped.
-    Drops(u32),
 }
 
 /// What a dump says of a socket.
@@ -72,7 +70,7 @@ impl Observation {
             }),
             State::TimeWait | State::SynRecv | State::NewSynRecv | State::BoundInactive => None,
             _ => match (record.tcp, drops) {
-                (Some(tcp), _) => Some(Self::Connection(Sample::of(tcp))),
+                (Some(tcp), _) => Some(Self::Connection(Sample::of(tcp, record.state))),
                 (None, Some(drops)) => Some(Self::Datagrams { drops }),
                 (None, None) => None,
             },
@@ -94,23 +92,24 @@ impl KnownSocket {
     /// A socket that a dump has for the first time. One that was there before the agent is counted from where it stands,
     /// others from nothing.
     pub fn new(namespace: u32, dump: u32, observation: &Observation, preexisting: bool) -> Self {
-        let baseline = match observation {
-            Observation::Connection(sample) if preexisting => Baseline::Connection(sample.counters),
-            Observation::Connection(_) => Baseline::Connection(Counters::default()),
-            Observation::Listener { drops: Some(drops), .. } | Observation::Datagrams { drops }
-                if preexisting =>
-            {
-                Baseline::Drops(*drops)
+        let mut known = Self { dump, connection: observation.is_connection(), ..Self::unseen(namespace) };
+        if preexisting {
+            match observation {
+                Observation::Connection(sample) => known.baseline = sample.counters,
+                Observation::Listener { drops, .. } => known.drops = drops.unwrap_or_default(),
+                Observation::Datagrams { drops } => known.drops = *drops,
             }
-            Observation::Listener { .. } | Observation::Datagrams { .. } => Baseline::Drops(0),
-        };
-        Self { baseline, dump, ..Self::unseen(namespace) }
+        }
+        known
     }
 
     /// A connection that no dump had.
     pub fn unseen(namespace: u32) -> Self {
         Self {
-            baseline: Baseline::Connection(Counters::default()),
+            baseline: Counters::default(),
+            drops: 0,
+            connection: true,
+            mptcp: false,
             group: NO_GROUP,
             namespace,
             dump: 0,
@@ -123,7 +122,7 @@ impl KnownSocket {
 
     /// Whether it was a TCP connection at the last read.
     pub fn is_connection(&self) -> bool {
-        matches!(self.baseline, Baseline::Connection(_))
+        self.connection
     }
 
     /// It was an established connection before the agent: it is open, and nothing that happened is counted.
@@ -147,29 +146,29 @@ impl KnownSocket {
             }
             _ => {}
         }
-        match (observation, &mut self.baseline) {
-            (Observation::Connection(sample), Baseline::Connection(before)) => {
-                delta.activity = Activity::Connection(connection(before, sample, false));
-                *before = sample.counters;
+        // A socket that was connected and listens now is the same socket, and counts as what it is.
+        let same_kind = self.connection == observation.is_connection();
+        self.connection = observation.is_connection();
+        match observation {
+            Observation::Connection(sample) => {
+                if same_kind {
+                    delta.activity = Activity::Connection(connection(&self.baseline, sample, false));
+                }
+                self.baseline = sample.counters;
             }
-            (Observation::Listener { usage, limit, drops }, Baseline::Drops(before)) => {
-                let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(*before)));
-                *before = drops.unwrap_or(*before);
-                delta.activity = Activity::Listener { usage: *usage, limit: *limit, dropped };
+            Observation::Listener { usage, limit, drops } => {
+                let dropped = drops.map(|drops| u64::from(drops.wrapping_sub(self.drops)));
+                self.drops = drops.unwrap_or(self.drops);
+                if same_kind {
+                    delta.activity = Activity::Listener { usage: *usage, limit: *limit, dropped };
+                }
             }
-            (Observation::Datagrams { drops }, Baseline::Drops(before)) => {
-                delta.activity = Activity::Datagrams { dropped: u64::from(drops.wrapping_sub(*before)) };
-                *before = *drops;
-            }
-            // A socket that was connected and listens now is the same socket, and counts as what it is.
-            (Observation::Listener { drops, .. }, Baseline::Connection(_)) => {
-                self.baseline = Baseline::Drops(drops.unwrap_or_default());
-            }
-            (Observation::Datagrams { drops }, Baseline::Connection(_)) => {
-                self.baseline = Baseline::Drops(*drops);
-            }
-            (Observation::Connection(sample), Baseline::Drops(_)) => {
-                self.baseline = Baseline::Connection(sample.counters);
+            Observation::Datagrams { drops } => {
+                if same_kind {
+                    let dropped = drops.wrapping_sub(self.drops).into();
+                    delta.activity = Activity::Datagrams { dropped };
+                }
+                self.drops = *drops;
             }
         }
         delta
@@ -179,8 +178,8 @@ impl KnownSocket {
     pub fn last_update(&mut self, sample: &Sample) -> Delta {
         let mut delta = Delta::default();
         self.note_reconnected(sample, &mut delta);
-        if let Baseline::Connection(before) = &self.baseline {
-            delta.activity = Activity::Connection(connection(before, sample, sample.established));
+        if self.connection {
+            delta.activity = Activity::Connection(connection(&self.baseline, sample, sample.established));
         }
         delta
     }
@@ -202,7 +201,10 @@ impl KnownSocket {
     /// A socket that was connected before and is connected again (`connect` after it failed, or after `AF_UNSPEC`) counts
     /// from nothing: what falls is of another connection.
     fn note_reconnected(&mut self, sample: &Sample, delta: &mut Delta) {
-        let Baseline::Connection(before) = &mut self.baseline else { return };
+        if !self.connection {
+            return;
+        }
+        let before = &mut self.baseline;
         let now = &sample.counters;
         let never_established = !sample.established && !self.established;
         let fell = now.acked < before.acked

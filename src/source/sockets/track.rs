@@ -11,18 +11,24 @@
 
 use super::attributes::{Attributes, Attribution};
 use super::delta::ConnectionDelta;
-use super::diag::Record;
-use super::direction::{Direction, ended_in_order};
+use super::diag::{Record, State};
+use super::ephemeral::EphemeralPorts;
 use super::group::Groups;
 use super::listen::Listeners;
 use super::sample::Sample;
 use super::socket::{KnownSocket, NO_GROUP, Observation};
-use crate::metric::label::{Event, Key};
+use crate::metric::label::Key;
+use last_numbers::LastNumbers;
 use namespace::NamespaceState;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+mod last_numbers;
 mod namespace;
+mod other_end;
+
+/// Name of the protocol above a subflow of Multipath TCP.
+const MPTCP: &str = "mptcp";
 
 /// A socket that has no group before its owner is found.
 #[derive(Debug)]
@@ -83,8 +89,14 @@ impl Tracker {
     }
 
     /// Takes who listens in a network namespace. They come before its other sockets, whose direction they tell.
-    pub fn set_listeners(&mut self, namespace: u32, listeners: Listeners) {
-        self.namespaces.entry(namespace).or_default().set_listeners(listeners);
+    pub fn set_listeners(
+        &mut self,
+        namespace: u32,
+        listeners: Listeners,
+        ephemeral: EphemeralPorts,
+        now: Instant,
+    ) {
+        self.namespaces.entry(namespace).or_default().set_listeners(listeners, ephemeral, now);
     }
 
     /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since the last dump is
@@ -100,10 +112,14 @@ impl Tracker {
         if state.has_ended(record.cookie) {
             return None; // the dump is older than the event
         }
+        if matches!(record.state, State::SynRecv | State::NewSynRecv) {
+            state.note_handshake(record.cookie);
+        }
         let observation = Observation::of(record)?;
         // One that had ended and is there again was connected again.
         if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.ended) {
             known.dump = state.dump;
+            known.mptcp = record.ulp == Some(MPTCP);
             if known.group == NO_GROUP {
                 if let Some(pending) = self.pending.get_mut(&record.cookie) {
                     pending.update(observation, attribution);
@@ -124,10 +140,10 @@ impl Tracker {
             return None;
         }
         let preexisting = !state.was_read() || state.overflowed(now);
-        let direction = || Direction::of(record, &state.listeners);
-        let attributes = Attributes::of(namespace, record, attribution, direction);
+        let attributes = state.attributes(namespace, record, attribution);
         let mut known = KnownSocket::new(namespace, state.dump, &observation, preexisting);
-        known.direction = attributes.direction;
+        known.direction = attributes.direction.filter(|_| attributes.certain);
+        known.mptcp = record.ulp == Some(MPTCP);
         let cgroup_pending = attribution.cgroup_pending;
         let pending = PendingSocket { attributes, observation, preexisting, cgroup_pending };
         let mut delta = None;
@@ -203,8 +219,6 @@ impl Tracker {
         let Some(state) = self.namespaces.get_mut(&namespace) else { return false };
         state.note_ended(record.cookie);
         let Some(tcp) = record.tcp else { return false };
-        let sample = Sample::of(tcp);
-        let has_counters = record.peer.port() != 0;
         let known = self.sockets.remove(&record.cookie);
         if known.is_none() && !state.was_read() {
             return false; // it was there before the agent, as far as is known
@@ -218,9 +232,10 @@ impl Tracker {
         }
         let pending = self.pending.remove(&record.cookie);
         let mut known = known.unwrap_or_else(|| KnownSocket::unseen(namespace));
+        let last = LastNumbers::of(record, Sample::of(tcp, record.state), &mut state.other_ends);
         if known.ended {
-            if has_counters {
-                self.groups.add(known.group, &known.last_update(&sample), now);
+            if last.has_counters {
+                self.groups.add(known.group, &known.last_update(&last.sample), now);
             }
             return known.selected;
         }
@@ -233,24 +248,28 @@ impl Tracker {
             if let Some(pending) = pending {
                 pending.settle(state, &mut self.groups, &mut known, now);
             } else {
-                let attributes = state.attributes_of_ended(namespace, record);
-                known.direction = attributes.direction;
+                let attributes = state.attributes_of_ended(namespace, &last.record, last.direction);
+                known.direction = attributes.direction.filter(|_| attributes.certain);
                 known.group = self.groups.join(&attributes, now);
             }
         }
-        if has_counters {
-            self.groups.add(known.group, &known.last_update(&sample), now);
+        if last.has_counters {
+            self.groups.add(known.group, &known.last_update(&last.sample), now);
         }
-        let established = known.note_established(&sample);
+        let established = known.note_established(&last.sample);
         self.groups.add(known.group, &established, now);
-        let event = match (known.established, has_counters) {
-            (false, _) => Event::Failed,
-            (true, true) if ended_in_order(record, known.direction) => Event::Closed,
-            (true, _) => Event::Reset,
-        };
+        let event = last.event(&known, state);
         self.groups.add(known.group, &known.end(Some(event)), now);
         self.groups.leave(known.group, now);
         known.selected
+    }
+
+    /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
+    /// counters at its end was not reset from here for certain.
+    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64) {
+        if let Some(state) = self.namespaces.get_mut(&namespace) {
+            state.note_resets_sent(sent);
+        }
     }
 
     /// Notes which of the flows of the latest dump are selected by whoever shows single flows. One that it does not have

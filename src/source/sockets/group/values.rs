@@ -26,6 +26,11 @@ impl Values {
         Self { limit, ..Self::default() }
     }
 
+    /// How many there may be.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The code of a text; a new one if there is room for it.
     pub(super) fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
         // A process can call itself anything.
@@ -51,12 +56,17 @@ impl Values {
         Some(code)
     }
 
-    /// The code of a number is the number.
-    pub(super) fn of_number(&mut self, number: u32) -> Option<u32> {
-        if self.used.contains_key(&number) {
+    /// Whether a number has a code: a group has it.
+    pub(super) fn has_number(&self, number: u32) -> bool {
+        self.used.contains_key(&number)
+    }
+
+    /// The code of a number is the number. A new one leaves room for so many others.
+    pub(super) fn of_number(&mut self, number: u32, reserved: usize) -> Option<u32> {
+        if self.has_number(number) {
             return Some(number);
         }
-        if self.used.len() >= self.limit {
+        if self.used.len() + reserved >= self.limit {
             return None;
         }
         self.used.insert(number, (number.to_string().into(), 0));

@@ -1,18 +1,26 @@
 //! What is known of one network namespace between its dumps (pure).
 
-use super::super::attributes::{Attributes, Attribution};
+use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
-use super::super::direction::Direction;
+use super::super::direction::{Direction, Surroundings, Verdict};
+use super::super::ephemeral::EphemeralPorts;
 use super::super::listen::Listeners;
+use super::other_end::OtherEnds;
 use crate::timeouts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Cookies that are remembered of connections in SYN_RECV, at most.
+const HANDSHAKES: usize = 16_384;
+
 /// A network namespace: who listens in it, and which dump of it is the latest.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceState {
-    pub(super) listeners: Listeners,
+    listeners: Listeners,
+    ephemeral: EphemeralPorts,
+    /// Cookies that the latest dump had in SYN_RECV, and those that the one before it had.
+    handshakes: [HashSet<u64>; 2],
     /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
     owners: HashMap<u16, ListenerOwner>,
     /// Number of the latest dump, be it complete or not.
@@ -25,8 +33,22 @@ pub(super) struct NamespaceState {
     ended: HashSet<u64>,
     /// When a dump last had more than could be remembered: what is not remembered may have been there before.
     pub(super) overfull: Option<Instant>,
+    /// Ends that were told of, where the other end is on this machine too.
+    pub(super) other_ends: OtherEnds,
+    resets: Resets,
     /// Destroy events were lost since the last complete dump: what the next does not have has ended.
     pub(super) events_lost: bool,
+}
+
+/// The resets that were sent, where Multipath TCP is in use.
+#[derive(Debug, Default)]
+struct Resets {
+    /// How many there were so far; `None` where MPTCP was not in use yet.
+    sent: Option<u64>,
+    /// How many there were so far at the cycle before: their connections were told of.
+    before: u64,
+    /// How many belong to connections that were told of.
+    told: u64,
 }
 
 /// The owner of a socket that listens.
@@ -41,6 +63,9 @@ impl NamespaceState {
     /// Begins a dump.
     pub(super) fn begin_dump(&mut self) {
         self.reading = true;
+        self.handshakes.swap(0, 1);
+        let [latest, _] = &mut self.handshakes;
+        latest.clear();
         self.dump = self.dump.saturating_add(1); // enough for a dump a second in 136 years
     }
 
@@ -49,16 +74,83 @@ impl NamespaceState {
         self.reading = false;
         self.ended = HashSet::new();
         if complete {
-            let [latest, _] = self.complete;
+            let [latest, before] = self.complete;
             self.complete = [self.dump, latest];
+            self.other_ends.forget_before(before);
         }
+        // Of resets that answered segments of no connection nobody tells.
+        self.resets.told = self.resets.told.max(self.resets.before);
+        self.resets.before = self.resets.sent.unwrap_or(self.resets.told);
+    }
+
+    /// Takes how many resets were sent so far, where Multipath TCP is in use.
+    pub(super) fn note_resets_sent(&mut self, sent: u64) {
+        self.resets.sent = Some(sent);
+    }
+
+    /// Whether a connection that has lost its counters was reset from here. With Multipath TCP, one that ended in order
+    /// has lost them too; then there is a reset less than connections.
+    pub(super) fn was_aborted(&mut self, mptcp: bool) -> bool {
+        let aborted = !mptcp && self.resets.sent.is_none_or(|sent| sent > self.resets.told);
+        if aborted {
+            self.note_reset_told();
+        }
+        aborted
+    }
+
+    /// A connection was told of that sent a reset.
+    pub(super) fn note_reset_told(&mut self) {
+        self.resets.told += 1;
     }
 
     /// Takes who listens now.
-    pub(super) fn set_listeners(&mut self, listeners: Listeners) {
-        self.listeners = listeners.after(std::mem::take(&mut self.listeners));
+    pub(super) fn set_listeners(&mut self, listeners: Listeners, ephemeral: EphemeralPorts, now: Instant) {
+        self.listeners = listeners.after(std::mem::take(&mut self.listeners), now);
+        self.ephemeral = ephemeral;
         let ports = self.listeners.ports();
         self.owners.retain(|port, _| ports.contains(port));
+    }
+
+    /// Takes the cookie of a connection that is being made by its peer; it keeps it.
+    pub(super) fn note_handshake(&mut self, cookie: u64) {
+        let [latest, _] = &mut self.handshakes;
+        if latest.len() < HANDSHAKES {
+            latest.insert(cookie);
+        }
+    }
+
+    /// Which end opened a connection.
+    fn verdict(&self, record: &Record<'_>) -> Verdict {
+        let surroundings = Surroundings {
+            listeners: &self.listeners,
+            ephemeral: self.ephemeral,
+            seen_in_handshake: self.handshakes.iter().any(|cookies| cookies.contains(&record.cookie)),
+        };
+        Verdict::of(record, &surroundings)
+    }
+
+    /// The attributes of a socket that a dump has.
+    pub(super) fn attributes(
+        &self,
+        namespace: u32,
+        record: &Record<'_>,
+        attribution: &Attribution,
+    ) -> Attributes {
+        self.attributes_by(namespace, record, attribution, || self.verdict(record))
+    }
+
+    fn attributes_by(
+        &self,
+        namespace: u32,
+        record: &Record<'_>,
+        attribution: &Attribution,
+        verdict: impl FnOnce() -> Verdict,
+    ) -> Attributes {
+        let mut attributes = Attributes::of(namespace, record, attribution, verdict);
+        if attributes.port.is_some_and(|port| self.listeners.has_port(port)) {
+            attributes.port_kind = PortKind::Listened;
+        }
+        attributes
     }
 
     /// Notes whose socket it is that listens on a port.
@@ -93,9 +185,14 @@ impl NamespaceState {
 
     /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
     /// peer belonged, most likely, to whoever listens on its port.
-    pub(super) fn attributes_of_ended(&self, namespace: u32, record: &Record<'_>) -> Attributes {
-        let direction = || Direction::of(record, &self.listeners);
-        let mut attributes = Attributes::of(namespace, record, &Attribution::default(), direction);
+    pub(super) fn attributes_of_ended(
+        &self,
+        namespace: u32,
+        record: &Record<'_>,
+        direction: Option<Direction>,
+    ) -> Attributes {
+        let verdict = || direction.map_or_else(|| self.verdict(record), Verdict::certain);
+        let mut attributes = self.attributes_by(namespace, record, &Attribution::default(), verdict);
         if attributes.direction == Some(Direction::Incoming)
             && let Some(owner) = self.owners.get(&record.local.port())
         {

@@ -1,0 +1,119 @@
+//! The other ends of connections within this machine (pure).
+//!
+//! Both ends of a connection over loopback are told of. Where one of them has lost its counters and its peer's port (see
+//! [`mptcp`](super::super::mptcp)), the other says what it was: what one end has sent the other has received.
+
+use super::super::diag::Record;
+use super::super::direction::Direction;
+use super::super::sample::{Counters, Measurements, Sample};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+/// Ends that are remembered until that of the other socket is told, at most.
+const ENDS: usize = 8192;
+
+/// An end that was told of with its counters.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    /// Which end opened the connection, if that was certain.
+    pub(super) direction: Option<Direction>,
+    pub(super) in_order: bool,
+    pub(super) sample: Sample,
+    /// The dump in which it was told.
+    pub(super) dump: u32,
+}
+
+/// The ends whose other end was not told of yet, by what a socket that has lost its peer's port still knows of them: their
+/// address, and its own port.
+#[derive(Debug, Default)]
+pub(super) struct OtherEnds {
+    ends: HashMap<(IpAddr, u16), Vec<End>>,
+    count: usize,
+}
+
+impl OtherEnds {
+    /// Whether both ends of a connection are on this machine, for certain.
+    fn is_local(record: &Record<'_>) -> bool {
+        let (local, peer) = (record.local.ip(), record.peer.ip());
+        local == peer || (local.is_loopback() && peer.is_loopback())
+    }
+
+    /// Takes an end; if it is the other of one that is remembered, both are told of.
+    pub(super) fn add(&mut self, record: &Record<'_>, end: impl FnOnce() -> End) {
+        if !Self::is_local(record)
+            || self
+                .remove(record.peer.ip(), record.local.port(), |end| {
+                    end.local == record.peer && end.peer == record.local
+                })
+                .is_some()
+        {
+            return;
+        }
+        if self.count < ENDS {
+            self.count += 1;
+            self.ends.entry((record.local.ip(), record.peer.port())).or_default().push(end());
+        }
+    }
+
+    /// The other end of a connection that has lost its counters.
+    pub(super) fn take(&mut self, record: &Record<'_>) -> Option<End> {
+        let local = record.local.ip();
+        self.remove(record.peer.ip(), record.local.port(), |end| {
+            end.in_order && (local.is_unspecified() || local == end.peer.ip())
+        })
+    }
+
+    fn remove(&mut self, address: IpAddr, port: u16, is: impl Fn(&End) -> bool) -> Option<End> {
+        let ends = self.ends.get_mut(&(address, port))?;
+        let place = ends.iter().position(is)?;
+        let end = ends.swap_remove(place);
+        if ends.is_empty() {
+            self.ends.remove(&(address, port));
+        }
+        self.count -= 1;
+        Some(end)
+    }
+
+    /// Forgets those that were told of before this dump.
+    pub(super) fn forget_before(&mut self, dump: u32) {
+        if self.count > 0 {
+            self.ends.retain(|_, ends| {
+                ends.retain(|end| end.dump >= dump);
+                !ends.is_empty()
+            });
+            self.count = self.ends.values().map(Vec::len).sum();
+        }
+    }
+}
+
+impl End {
+    /// What the socket at the other end has counted, as far as this one says: payload and segments.
+    pub(super) fn mirrored(&self) -> Sample {
+        let own = &self.sample.counters;
+        let sent = own.received.saturating_sub(1); // the FIN
+        Sample {
+            counters: Counters {
+                sent,
+                received: own.sent + 1,
+                acked: sent + 2,
+                segs_out: own.segs_in,
+                segs_in: own.segs_out,
+                ..Counters::default()
+            },
+            measurements: Measurements::default(),
+            established: true,
+            present: self.sample.present,
+        }
+    }
+
+    /// Which end opened the connection, as seen from the other.
+    pub(super) fn mirrored_direction(&self) -> Option<Direction> {
+        match self.direction? {
+            Direction::Incoming => Some(Direction::Outgoing),
+            Direction::Outgoing => Some(Direction::Incoming),
+            Direction::Unknown => None,
+        }
+    }
+}
