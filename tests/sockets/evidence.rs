@@ -105,7 +105,7 @@ fn a_transfer_that_is_held_up_keeps_its_direction() {
         let (mut download, mut upload) = (passive("127.0.0.1:4000"), passive("127.0.0.1:4001"));
         for sender in [&mut download.1, &mut upload.0] {
             sender.set_nonblocking(true).unwrap();
-            while sender.write(&[1; 65_536]).is_ok() {}
+            while sender.write(&[1; 8192]).is_ok() {}
         }
         let mut probe = Probe::at(&namespace, "{}");
         let numbers = probe.read();

@@ -2,8 +2,8 @@
 //!
 //! Evidence comes before guesses, in this order; the first that says something decides:
 //!
-//! 1. **The handshake.** A socket that was seen in SYN_SENT opens a connection, one that was seen in SYN_RECV was opened
-//!    by its peer; it keeps its cookie when it is established. What has ended without being established was in SYN_SENT,
+//! 1. **The handshake.** A socket that was seen in `SYN_SENT` opens a connection, one that was seen in `SYN_RECV` was opened
+//!    by its peer; it keeps its cookie when it is established. What has ended without being established was in `SYN_SENT`,
 //!    for the kernel makes no socket of the other kind before the handshake is complete.
 //! 2. **Sequence numbers.** `tcpi_bytes_acked` counts the SYN of the end that sent one, and the FIN; the payload is counted
 //!    apart (Linux 4.19). What has not been acknowledged is in the send queue. So the difference is 1 for the end that
@@ -59,7 +59,7 @@ pub struct Surroundings<'a> {
     pub listeners: &'a Listeners,
     /// Which ports the kernel gives to clients.
     pub ephemeral: EphemeralPorts,
-    /// Whether the cookie of the record was seen in SYN_RECV.
+    /// Whether the cookie of the record was seen in `SYN_RECV`.
     pub seen_in_handshake: bool,
 }
 

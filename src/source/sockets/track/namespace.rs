@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Cookies that are remembered of connections in SYN_RECV, at most.
+/// Cookies that are remembered of connections in `SYN_RECV`, at most.
 const HANDSHAKES: usize = 16_384;
 
 /// A network namespace: who listens in it, and which dump of it is the latest.
@@ -19,7 +19,7 @@ const HANDSHAKES: usize = 16_384;
 pub(super) struct NamespaceState {
     listeners: Listeners,
     ephemeral: EphemeralPorts,
-    /// Cookies that the latest dump had in SYN_RECV, and those that the one before it had.
+    /// Cookies that the latest dump had in `SYN_RECV`, and those that the one before it had.
     handshakes: [HashSet<u64>; 2],
     /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
     owners: HashMap<u16, ListenerOwner>,
