@@ -21,6 +21,7 @@ pub mod instruments;
 pub mod otlp;
 pub mod prometheus;
 pub mod resource;
+pub mod start_time;
 pub mod stdout;
 
 /// Numbers of one cycle from which on it is worth the while to give back what they took: some 4 MiB.
@@ -71,6 +72,7 @@ impl Reader {
         profile: Profile,
         exponential_histograms: bool,
     ) -> Self {
+        start_time::note();
         let provider = SdkMeterProvider::builder()
             .with_resource(shared.resource.clone())
             .with_reader(reader)

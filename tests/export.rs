@@ -15,6 +15,7 @@ mod request;
 mod retry;
 mod shutdown;
 mod split;
+mod start_times;
 mod throttle;
 mod tls;
 mod variables;

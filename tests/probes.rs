@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 mod blackbox;
 mod capture;
+mod clocks;
 mod files;
 mod foreign;
 pub(crate) mod names;

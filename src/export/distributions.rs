@@ -4,6 +4,7 @@
 //! specification calls a `MetricProducer`). So whoever takes a collection out of the SDK adds the distributions of the
 //! same cycle here: to the OTLP message, or to the families of an exposition.
 
+use super::start_time;
 use crate::metric::distribution::Distribution;
 use crate::metric::naming::{self, Profile};
 use crate::metric::table::METRICS;
@@ -61,6 +62,7 @@ pub fn request(
     if let Some(scope) = scope {
         scope.metrics.extend(added);
     }
+    start_time::correct(&mut request);
     request
 }
 

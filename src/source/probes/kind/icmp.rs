@@ -37,6 +37,8 @@ pub struct Icmp {
 struct Sent {
     /// By this process's clock, since 1970.
     at: Duration,
+    /// When this process sent it.
+    since: Instant,
     /// By the kernel's.
     stamp: Option<Duration>,
     answered: bool,
@@ -112,7 +114,7 @@ impl Icmp {
             }
             if !all_sent && Instant::now() >= next {
                 let sequence = u16::try_from(sent.len()).unwrap_or(u16::MAX);
-                sent.push(Sent { at: now(), stamp: None, answered: false });
+                sent.push(Sent { at: now(), since: Instant::now(), stamp: None, answered: false });
                 echoes.sent += 1;
                 socket.send(&echo.request(sequence))?;
                 next += SPACING;
@@ -134,14 +136,36 @@ impl Icmp {
                     let one = answer.and_then(|sequence| sent.get_mut(usize::from(sequence)));
                     if let Some(one) = one.filter(|one| !one.answered) {
                         one.answered = true;
+                        let took = Took { monotonic: one.since.elapsed(), clock: now().checked_sub(one.at) };
                         let came = stamp.unwrap_or_else(now);
                         let went = one.stamp.unwrap_or(one.at);
-                        echoes.round_trips.push(came.saturating_sub(went));
+                        echoes.round_trips.push(took.bound(came.checked_sub(went)));
                     }
                 }
                 Ok(Err(error)) => refused.push(Fault::io("waiting for the echo", &error)),
             }
         }
+    }
+}
+
+/// From the request to the answer as this process saw it, by two clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Took {
+    /// By the monotonic clock.
+    pub monotonic: Duration,
+    /// By the clock that the kernel's time stamps are of; `None` where it went back meanwhile.
+    pub clock: Option<Duration>,
+}
+
+impl Took {
+    /// How far the two clocks may be apart: more is the clock that was set, and not the look at the one after the other.
+    const APART: Duration = Duration::from_millis(1);
+
+    /// A round trip by the kernel's time stamps, if their clock was not set meanwhile: it was shorter than what this process
+    /// saw. Else what this process saw by the monotonic clock.
+    pub fn bound(self, stamps: Option<Duration>) -> Duration {
+        let steady = self.clock.is_some_and(|clock| clock.abs_diff(self.monotonic) <= Self::APART);
+        stamps.filter(|stamps| steady && *stamps <= self.monotonic).unwrap_or(self.monotonic)
     }
 }
 

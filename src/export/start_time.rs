@@ -1,0 +1,103 @@
+//! Start times that hold when the clock is set.
+//!
+//! A point of OTLP says since when it is counted, by the clock of the machine at that time. If that clock is set back
+//! afterwards (NTP, a machine that resumes), points would begin after they end, which the data model does not allow and
+//! receivers refuse. The boot clock, which nobody sets and which goes on while the machine sleeps, says how long ago the
+//! start was: start times are moved by as much as the clock was. They are moved once, and stay where they are then: a start
+//! that differs from the one before means a counter that began anew.
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use rustix::time::{ClockId, clock_gettime};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Both clocks at one time, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    /// The machine's clock (`CLOCK_REALTIME`), since 1970.
+    pub real: u64,
+    /// The boot clock (`CLOCK_BOOTTIME`), since the machine was started.
+    pub boot: u64,
+}
+
+impl Clocks {
+    /// What they show.
+    pub fn now() -> Self {
+        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        Self { real: nanoseconds(real), boot: nanoseconds(boot) }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// By how much start times are moved.
+#[derive(Debug)]
+pub struct StartTimes {
+    /// The clocks when the first start was noted, or before.
+    anchor: Clocks,
+    /// Nanoseconds that the clock was set back by since then, as far as it made a start later than its point.
+    back: u64,
+}
+
+impl StartTimes {
+    /// Nothing has been set yet.
+    pub fn new(anchor: Clocks) -> Self {
+        Self { anchor, back: 0 }
+    }
+
+    /// Where a start belongs, of a point with this time that was taken when the clocks showed `now`.
+    pub fn place(&mut self, start: u64, time: u64, now: Clocks) -> u64 {
+        if start == 0 || time == 0 {
+            return start; // not known
+        }
+        if start.saturating_sub(self.back) > time {
+            // The start as the boot clock has it: so long after the anchor as the clock showed then, so long ago now.
+            let began = self.anchor.boot.saturating_add(start.saturating_sub(self.anchor.real));
+            let ago = now.boot.saturating_sub(began);
+            let right = now.real.saturating_sub(ago).min(time);
+            self.back = start.saturating_sub(right);
+        }
+        start.saturating_sub(self.back)
+    }
+}
+
+/// Those of this process.
+static START_TIMES: LazyLock<Mutex<StartTimes>> =
+    LazyLock::new(|| Mutex::new(StartTimes::new(Clocks::now())));
+
+/// Notes the clocks; called before the first start.
+pub fn note() {
+    LazyLock::force(&START_TIMES);
+}
+
+/// Moves the start times in a request that would be after their points.
+pub fn correct(request: &mut ExportMetricsServiceRequest) {
+    let mut known = START_TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Clocks::now();
+    let metrics = request
+        .resource_metrics
+        .iter_mut()
+        .flat_map(|resource| &mut resource.scope_metrics)
+        .flat_map(|scope| &mut scope.metrics);
+    macro_rules! place {
+        ($data:expr) => {
+            for point in &mut $data.data_points {
+                point.start_time_unix_nano =
+                    known.place(point.start_time_unix_nano, point.time_unix_nano, now);
+            }
+        };
+    }
+    for data in metrics.filter_map(|metric| metric.data.as_mut()) {
+        match data {
+            Data::Gauge(gauge) => place!(gauge),
+            Data::Sum(sum) => place!(sum),
+            Data::Histogram(histogram) => place!(histogram),
+            Data::ExponentialHistogram(histogram) => place!(histogram),
+            Data::Summary(summary) => place!(summary),
+        }
+    }
+}
