@@ -201,6 +201,16 @@ impl Filter {
         self.leaves().into_iter().any(|leaf| matches!(leaf, Expression::Mark { .. }))
     }
 
+    /// Whether it asks for sockets whose port the kernel chose, which only the kernel knows.
+    pub fn asks_for_autobound(&self) -> bool {
+        self.leaves().into_iter().any(|leaf| matches!(leaf, Expression::Autobound))
+    }
+
+    /// The bytecode of `autobound` alone: which sockets have a port that the kernel chose, as every kernel tells.
+    pub fn autobound() -> Vec<u8> {
+        bytecode::compile(&Expression::Autobound, &Names::default(), KernelCan::LEAST).bytecode
+    }
+
     fn leaves(&self) -> Vec<&Expression> {
         let mut leaves = Vec::new();
         if let Some(expression) = &self.expression {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
+pub mod netns;
 pub mod probes;
 pub mod report;
 pub mod sockets;

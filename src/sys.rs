@@ -31,6 +31,9 @@ fn cpu_list(list: &str) -> Option<Vec<u32>> {
         }
         cpus.extend(first..=last);
     }
+    // A list that is made up may have one twice.
+    cpus.sort_unstable();
+    cpus.dedup();
     Some(cpus)
 }
 
@@ -58,6 +61,7 @@ mod tests {
         assert_eq!(cpu_list("0-3\n"), Some(vec![0, 1, 2, 3]));
         assert_eq!(cpu_list("0,2-3,8"), Some(vec![0, 2, 3, 8]));
         assert_eq!(cpu_list("0"), Some(vec![0]));
+        assert_eq!(cpu_list("1,0-2"), Some(vec![0, 1, 2]), "each once");
         assert_eq!(cpu_list(""), None);
         assert_eq!(cpu_list("0-4000000000"), None);
     }

@@ -1,4 +1,4 @@
-//! The source conntrack: its three formats, its counters unwrapped, and the real kernel.
+//! The source conntrack: its three formats, a command that does not do its work, its counters unwrapped, and the real kernel.
 
 mod command;
 mod fixtures;
@@ -6,4 +6,5 @@ mod kernel;
 mod netlink;
 mod noise;
 mod procfs;
+mod refusals;
 mod unwrap;

@@ -16,6 +16,7 @@ mod conntrack;
 mod cycle;
 mod deploy;
 mod export;
+mod host;
 mod house;
 mod import;
 mod metric;

@@ -26,13 +26,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Makes one with loopback up and connection tracking on. `None` where this process may not; in CI it must.
     pub(crate) fn new() -> Option<Self> {
-        let file = std::thread::spawn(|| {
-            unshare().ok()?;
-            namespace::open(Path::new("/proc/thread-self/ns/net")).ok()
-        })
-        .join()
-        .unwrap();
-        let Some(file) = file else {
+        let Some(file) = Self::bare() else {
             let why = "needs CAP_SYS_ADMIN to make a network namespace: run it as root or under unshare -Urn";
             skipped(why);
             return None;
@@ -45,6 +39,15 @@ impl Namespace {
                add rule inet t o ct state new accept"],
         );
         Some(namespace)
+    }
+
+    /// The file of a new one in which nothing is done, not even loopback up.
+    pub(crate) fn bare() -> Option<OwnedFd> {
+        let unshared = std::thread::spawn(|| {
+            unshare().ok()?;
+            namespace::open(Path::new("/proc/thread-self/ns/net")).ok()
+        });
+        unshared.join().unwrap()
     }
 
     /// Does something inside.

@@ -1,5 +1,6 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
+use crate::host::netns::is_pattern;
 use crate::metric::label::{NAMESPACES, SYSCTL_FILES};
 use hyper::header::{HeaderName, HeaderValue};
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -228,7 +229,12 @@ fn refuse_netns(entry: &str) -> Option<String> {
         Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,
         Some(_) => Some(format!("`{entry}`: after `pid:` comes a process number")),
         None if entry.is_empty() || entry == "." || entry == ".." => {
-            Some(format!("`{entry}` is neither a name, a path nor pid:N"))
+            Some(format!("`{entry}` is neither a name, a path, a pattern nor pid:N"))
+        }
+        None if is_pattern(entry) && (entry.contains("**") || glob::Pattern::new(entry).is_err()) => {
+            Some(format!(
+                "`{entry}` is not a pattern: `*` and `?` stand for characters of one name, `[a-z]` for one of a range"
+            ))
         }
         None => None,
     }
@@ -238,6 +244,9 @@ fn refuse_netns(entry: &str) -> Option<String> {
 pub fn check_netns(entry: &str) -> Result<(), String> {
     if entry == "all" {
         return Err("`all` is not one network namespace".to_owned());
+    }
+    if is_pattern(entry) {
+        return Err(format!("`{entry}` is a pattern, and not one network namespace"));
     }
     refuse_netns(entry).map_or(Ok(()), Err)
 }

@@ -10,7 +10,7 @@
 //! Linux 5.15 that is so, too, for sockets made after somebody has used the v1 controllers `net_cls` or `net_prio`
 //! (`cgroup_sk_alloc_disable`).
 
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::timeouts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 mod container;
 
-pub use container::{container, unit};
+pub use container::{container, pod, unit};
 
 /// Ids that are remembered not to be found. A socket can outlive its cgroup, so there are always some.
 const REMEMBERED: usize = 4096;
@@ -333,7 +333,7 @@ fn mount(line: &str) -> Option<(usize, Mount)> {
 }
 
 /// Undoes what the kernel does to blanks and backslashes in a path: `\040`.
-fn unescaped(field: &str) -> Vec<u8> {
+pub(super) fn unescaped(field: &str) -> Vec<u8> {
     let mut parts = field.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

@@ -8,7 +8,7 @@
 //! are used again some time. A socket under way in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
 //! nobody, and one in a table that a thread keeps to itself (`unshare(CLONE_FILES)`) is not seen.
 
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek, statat};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 mod identity;
 
-pub use identity::{Process, socket_inode, start_time};
+pub use identity::{Process, parent, socket_inode, start_time};
 
 /// Descriptors that are looked at between two looks at the clock.
 const STEP: usize = 64;
@@ -321,6 +321,9 @@ pub fn check() -> Result<String, SourceError> {
     let ask = Ask { budget: Duration::from_secs(1), all_holders: true, command: false };
     let outcome = processes.walk(ask, 1);
     let (open, closed) = (outcome.looked_into, outcome.denied);
+    if open == 0 && closed == 0 {
+        return Err(SourceError::absent(doing, "/proc shows no processes; is it mounted?"));
+    }
     // CAP_DAC_OVERRIDE allows more, and that too.
     let opens = held.intersects(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE);
     let missing = match (opens, held.contains(CapabilitySet::SYS_PTRACE)) {

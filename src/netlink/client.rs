@@ -6,7 +6,7 @@
 //! made (`NLM_F_DUMP_INTR`) or if a part of it is lost (`NLMSG_OVERRUN`, `ENOBUFS` where the kernel had no memory).
 
 use super::message::Progress;
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 use crate::timeouts;
 use rustix::net::Protocol;

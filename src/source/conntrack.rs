@@ -5,9 +5,10 @@
 //! in that order, and the ones before it are tried again every now and then. Counters are unwrapped to 64 bits here,
 //! before any sum.
 
+use super::netns::Report;
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::{Config, Conntrack as Settings, Cpu, Via};
-use crate::host::netns::{self, Visit};
+use crate::host::netns::{self, Finder, Namespace, Visit};
 use crate::metric::label::{Label, UNKNOWN_FIELDS};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub mod ask;
 pub mod command;
 pub mod fields;
+mod module;
 pub mod netlink;
 pub mod procfs;
 pub mod table;
@@ -48,7 +50,7 @@ pub struct Conntrack {
     asking: Asking,
     choice: Choice,
     cpu: Cpu,
-    netns: Vec<String>,
+    finder: Finder,
     socket: Option<netlink::Socket>,
     unwrapper: unwrap::Unwrapper,
     unknown: HashSet<Arc<str>>,
@@ -61,7 +63,7 @@ impl Conntrack {
             asking: Asking::new(settings, stop),
             choice: Choice::new(settings.via),
             cpu: settings.cpu,
-            netns: settings.netns.clone(),
+            finder: Finder::new(&settings.netns),
             socket: None,
             unwrapper: unwrap::Unwrapper::default(),
             unknown: HashSet::new(),
@@ -72,29 +74,29 @@ impl Conntrack {
 impl Source for Conntrack {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         let ways = self.choice.candidates();
-        let visits = if self.netns.is_empty() { self.own(ways)? } else { self.visit(ways, out) };
+        let (mut report, visits) = if self.finder.is_configured() {
+            let (report, namespaces) = Report::begin(SPEC.name, self.finder.find(), out);
+            let round = Round::new(self.asking.timeout);
+            let visits = netns::visit(&namespaces, || Ok(self.asking.ask(ways, &round, &mut None)));
+            (Some(report), visits)
+        } else {
+            (None, vec![self.own(ways)?])
+        };
         let mut used = None;
         let mut refused = BTreeMap::new();
-        let mut failed = Vec::new();
-        for Visit { namespace, result } in visits {
-            let labels: Vec<(Label, Arc<str>)> = match self.netns.as_slice() {
-                [] => Vec::new(),
-                _ => vec![(Label::Netns, Arc::clone(&namespace.label))],
-            };
-            let error = match result {
-                Ok((identity, answer)) => {
-                    let way = answer.statistics.as_ref().ok().map(|(way, _)| *way);
-                    used = used.max(way.map(std::cmp::Reverse));
-                    self.observe(identity, answer, &labels, &mut refused, out)
-                }
-                Err(error) => Some(error),
-            };
-            if !self.netns.is_empty() {
-                let mut labels = labels.clone();
-                labels.push((Label::Source, SPEC.name.into()));
-                out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, u64::from(error.is_none()));
+        let mut result = Ok(());
+        for Visit { namespace, result: visited } in visits {
+            let labels: Vec<(Label, Arc<str>)> =
+                report.iter().map(|_| (Label::Netns, Arc::clone(&namespace.label))).collect();
+            let read = visited.and_then(|(identity, answer)| {
+                let way = answer.statistics.as_ref().ok().map(|(way, _)| *way);
+                used = used.max(way.map(std::cmp::Reverse));
+                self.observe(identity, answer, &labels, &mut refused, out)
+            });
+            match &mut report {
+                Some(report) => report.record(&namespace.label, read, out),
+                None => result = read,
             }
-            failed.extend(error.map(|error| (namespace.label, error)));
         }
         self.unwrapper.forget_unseen();
         let used = used.map(|std::cmp::Reverse(way)| way);
@@ -103,51 +105,19 @@ impl Source for Conntrack {
             let via = [(Label::Via, way.word().into())];
             out.observe(metrics::CONNSCOPE_CONNTRACK_SOURCE, &via, 1);
         }
-        if self.netns.is_empty() {
-            return failed.pop().map_or(Ok(()), |(_, error)| Err(error));
-        }
-        let nothing =
-            used.is_none().then(|| nowhere(out.failed().chain(failed.iter().map(|(_, error)| error))));
-        for (label, error) in failed {
-            out.fail(label.to_string(), error);
-        }
-        nothing.map_or(Ok(()), Err)
-    }
-}
-
-/// None of the configured network namespaces could be read: one error for all, of the kind of the first.
-fn nowhere<'a>(mut errors: impl Iterator<Item = &'a SourceError>) -> SourceError {
-    let doing = "reading any of the configured network namespaces";
-    match errors.next() {
-        Some(error) => error.again(doing),
-        None => SourceError::absent(doing, "there are none"),
+        report.map_or(result, |report| report.finish(out))
     }
 }
 
 impl Conntrack {
     /// Asks in the agent's own network namespace, over the socket that stays open.
-    fn own(&mut self, ways: &[Way]) -> Result<Vec<Visit<Answer>>, SourceError> {
+    fn own(&mut self, ways: &[Way]) -> Result<Visit<Answer>, SourceError> {
         let identity = crate::sys::namespace::identity()
             .map_err(|cause| SourceError::io("telling the network namespace", cause))?;
         let round = Round::new(self.asking.timeout);
         let answer = self.asking.ask(ways, &round, &mut self.socket);
-        let namespace = netns::Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
-        Ok(vec![Visit { namespace, result: Ok((identity, answer)) }])
-    }
-
-    /// Asks in every configured network namespace.
-    fn visit(&mut self, ways: &[Way], out: &mut Readings) -> Vec<Visit<Answer>> {
-        let found = netns::find(&self.netns);
-        let source = (Label::Source, Arc::from(SPEC.name));
-        out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, std::slice::from_ref(&source), found.left_out as u64);
-        for (label, error) in found.missing {
-            let labels = [(Label::Netns, Arc::clone(&label)), source.clone()];
-            out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, 0);
-            out.fail(label.to_string(), error);
-        }
-        let asking = &self.asking;
-        let round = Round::new(asking.timeout);
-        netns::visit(&found.namespaces, || Ok(asking.ask(ways, &round, &mut None)))
+        let namespace = Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
+        Ok(Visit { namespace, result: Ok((identity, answer)) })
     }
 
     /// Observes what one namespace answered; the error says what is missing.
@@ -158,7 +128,7 @@ impl Conntrack {
         labels: &[(Label, Arc<str>)],
         refused: &mut BTreeMap<Way, SourceError>,
         out: &mut Readings,
-    ) -> Option<SourceError> {
+    ) -> Result<(), SourceError> {
         for (way, error) in answer.refused {
             refused.entry(way).or_insert(error);
         }
@@ -166,18 +136,18 @@ impl Conntrack {
         for (path, error) in std::mem::take(&mut table.unreadable) {
             out.fail(path, error);
         }
-        let error = match answer.statistics {
-            Err(error) => Some(error),
+        let result = match answer.statistics {
+            Err(error) => Err(error),
             Ok((_, mut statistics)) => {
                 table.usage = table.usage.or(statistics.entries);
                 merge(&mut statistics, answer.expectations);
                 self.unwrapper.unwrap(identity, &mut statistics.rows);
                 self.observe_counters(&statistics, labels, out);
-                None
+                Ok(())
             }
         };
         table.observe(labels, out);
-        error
+        result
     }
 
     fn observe_counters(
@@ -268,27 +238,14 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
         }),
         None => Err(SourceError::absent(
             "looking for the count of entries among the sysctls",
-            "there is none; is the module nf_conntrack loaded?",
+            module::sysctls_missing(),
         )),
     });
     checks.push(Check::new(SPEC.name, "sysctl", table));
     if !settings.netns.is_empty() {
-        checks.push(Check::new(SPEC.name, "netns", check_netns(settings, &asking)));
+        let round = Round::new(asking.timeout);
+        let read = || asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ());
+        checks.push(Check::new(SPEC.name, "netns", super::netns::check(&settings.netns, read)));
     }
     checks
-}
-
-fn check_netns(settings: &Settings, asking: &Asking) -> Result<String, SourceError> {
-    let found = netns::find(&settings.netns);
-    if let Some((_, error)) = found.missing.into_iter().next() {
-        return Err(error);
-    }
-    let count = found.namespaces.len();
-    let round = Round::new(asking.timeout);
-    for visit in netns::visit(&found.namespaces, || {
-        asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ())
-    }) {
-        visit.result?;
-    }
-    Ok(format!("{count} network namespaces"))
 }

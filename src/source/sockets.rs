@@ -6,7 +6,7 @@
 
 use super::{Source, SourceError, SourceSpec};
 use crate::config::sockets::{GroupBy, Sockets as Settings};
-use crate::host::netns::{self, reasons};
+use crate::host::netns;
 use crate::metric::label::{self, Label};
 use crate::metric::table as metrics;
 use crate::reading::Readings;
@@ -16,9 +16,9 @@ use classic::Classic;
 use dump::{Dump, OwnerLookup};
 use events::Shared;
 use group::Groups;
+use namespaces::{OpenNamespace, OpenNamespaces};
 use owners::{ByCgroup, Owners};
 use peers::Peers;
-use places::{Place, Places};
 use states::States;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,9 +39,9 @@ pub mod events;
 pub mod group;
 pub mod listen;
 pub mod mptcp;
+mod namespaces;
 pub mod owners;
 pub mod peers;
-mod places;
 pub mod sample;
 pub mod select;
 pub mod sock_diag;
@@ -67,7 +67,7 @@ pub const SPEC: SourceSpec = SourceSpec {
 pub struct Sockets {
     settings: Settings,
     shared: Arc<Shared>,
-    places: Arc<Mutex<Places>>,
+    namespaces: Arc<Mutex<OpenNamespaces>>,
     top: Top,
     classic: Option<Classic>,
     owners: Option<Owners>,
@@ -103,28 +103,27 @@ impl Sockets {
         let source = Self {
             settings: settings.clone(),
             shared,
-            places: Arc::default(),
+            namespaces: Arc::new(Mutex::new(OpenNamespaces::new(&settings.netns))),
             top: Top::new(settings.top),
             classic,
             owners,
             cgroups,
             lookup,
         };
-        if settings.close_events {
+        if settings.close_events || !settings.netns.is_empty() {
             source.start(stop).map_err(starting)?;
         }
         Ok(source)
     }
 
-    /// Starts the thread that waits for closed sockets.
+    /// Starts the thread that waits for closed sockets, and closes what is open in network namespaces that are gone.
     fn start(&self, stop: &Stop) -> std::io::Result<()> {
-        let (shared, open, stop) = (Arc::clone(&self.shared), Arc::clone(&self.places), stop.clone());
-        let foreign = !self.settings.netns.is_empty();
+        let (shared, open, stop) = (Arc::clone(&self.shared), Arc::clone(&self.namespaces), stop.clone());
         std::thread::Builder::new().name("sockets-closed".to_owned()).spawn(move || {
             shared.run(&stop, || {
-                // Nobody has collected for long: other network namespaces are not to be kept alive.
-                if foreign && let Ok(mut open) = open.try_lock() {
-                    open.close_forgotten(&shared);
+                // A cycle that is under way looks itself.
+                if let Ok(mut open) = open.try_lock() {
+                    open.close_gone(&shared);
                 }
             });
         })?;
@@ -134,21 +133,21 @@ impl Sockets {
     /// Reads one network namespace. The sockets whose processes are looked for are added to `wanted`.
     fn read_namespace(
         &mut self,
-        place: &mut Place,
+        namespace: &mut OpenNamespace,
         wanted: &mut HashSet<u64>,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
-        let Place { number, label, space } = place;
+        let OpenNamespace { number, label, sock_diag, .. } = namespace;
         let Self { settings, shared, owners, cgroups, lookup, top, classic, .. } = self;
         let filter = &settings.filter;
-        if space.name(filter) {
-            shared.rename(*number, space.names());
+        if sock_diag.name(filter) {
+            shared.rename(*number, sock_diag.names());
         }
         let mut states = States::default();
         let mut dump = Dump::begin(*number, shared, *lookup, owners.as_mut(), cgroups, wanted);
-        dump.listeners(space, filter, &mut states)?;
-        dump.connections(space, filter, label.as_ref(), &mut states, top, classic.as_mut())?;
-        dump.datagrams(space, filter, &mut states)?;
+        dump.listeners(sock_diag, filter, &mut states)?;
+        dump.connections(sock_diag, filter, label.as_ref(), &mut states, top, classic.as_mut())?;
+        dump.datagrams(sock_diag, filter, &mut states)?;
         dump.complete();
         let labels: Vec<(Label, Arc<str>)> =
             label.iter().map(|label| (Label::Netns, Arc::clone(label))).collect();
@@ -187,9 +186,9 @@ impl Sockets {
 
 impl Source for Sockets {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        let shared_places = Arc::clone(&self.places);
-        let mut open = shared_places.lock().unwrap_or_else(PoisonError::into_inner);
-        open.refresh(&self.settings, &self.shared, out)?;
+        let namespaces = Arc::clone(&self.namespaces);
+        let mut open = namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = open.refresh(&self.settings, &self.shared, out)?;
         self.shared.tracker().groups.begin_cycle();
         // A cycle that failed may have left something.
         self.top.clear();
@@ -197,18 +196,11 @@ impl Source for Sockets {
             classic.clear();
         }
         let mut wanted = HashSet::new();
-        let mut failed: Vec<(Arc<str>, SourceError)> = Vec::new();
-        let mut read = 0;
-        for place in open.in_order() {
-            let result = self.read_namespace(place, &mut wanted, out);
-            read += u32::from(result.is_ok());
-            match (&place.label, result) {
-                (Some(label), result) => {
-                    let label = Arc::clone(label);
-                    places::observe_up(&label, result.is_ok(), out);
-                    failed.extend(result.err().map(|error| (label, error)));
-                }
-                (None, result) => result?,
+        for namespace in open.in_order() {
+            let result = self.read_namespace(namespace, &mut wanted, out);
+            match (&mut report, &namespace.label) {
+                (Some(report), Some(label)) => report.record(label, result, out),
+                _ => result?,
             }
         }
         drop(open);
@@ -222,19 +214,7 @@ impl Source for Sockets {
             self.shared.tracker().select(&selected);
         }
         self.observe(out);
-        let nothing = read == 0;
-        let why = nothing.then(|| reasons(failed.iter().map(|(label, error)| (&**label, error))));
-        for (label, error) in failed {
-            out.fail(label.to_string(), error);
-        }
-        match why {
-            None => Ok(()),
-            Some(why) => {
-                let doing = "reading the sockets of any of the configured network namespaces";
-                let why = if why.is_empty() { "there are none".to_owned() } else { why };
-                Err(SourceError::absent(doing, why))
-            }
-        }
+        report.map_or(Ok(()), |report| report.finish(out))
     }
 }
 

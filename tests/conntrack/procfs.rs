@@ -179,6 +179,19 @@ fn with_anything_twice_is_refused() {
     assert_eq!(same, Err(Malformed::SameCpu(5)));
 }
 
+/// A container whose `/sys` is made up.
+#[test]
+fn loses_nothing_where_the_possible_cpus_are_not_those_of_its_kernel() {
+    let four = "entries found\n1 1\n1 2\n1 3\n1 4\n";
+    for possible in [&[][..], &[0, 2], &[1], &[0, 1, 2], &[4, 5, 6, 7, 8]] {
+        let statistics = procfs::parse(four, TODAYS_KERNEL, possible).unwrap();
+        assert_eq!(cpus(&statistics), [0, 1, 2, 3], "{possible:?}");
+        assert_eq!(column(&statistics, "found"), [1, 2, 3, 4]);
+    }
+    let statistics = procfs::parse(four, TODAYS_KERNEL, &[0, 2, 4, 6]).unwrap();
+    assert_eq!(cpus(&statistics), [0, 2, 4, 6], "as many as there are rows");
+}
+
 #[test]
 fn of_more_cpus_than_there_can_be_is_refused() {
     let rows = format!("entries found\n{}", "1 2\n".repeat(8193));

@@ -34,11 +34,11 @@ fn an_answer_that_was_not_read_to_its_end_does_not_stand_for_the_next_one() {
         let pairs: Vec<_> = (0..300).map(|_| connection(&listener, "127.0.0.1:4000")).collect();
         let filter = Filter::default();
         let mut space = SockDiag::open(&filter).unwrap();
-        let mut stop = |_: &Record<'_>| panic!("a test");
+        let mut stop = |_: &Record<'_>, _| panic!("a test");
         let stopped = catch_unwind(AssertUnwindSafe(|| space.connections(&filter, false, &mut stop)));
         assert!(stopped.is_err());
         let mut count = 0;
-        space.connections(&filter, false, &mut |_| count += 1).unwrap();
+        space.connections(&filter, false, &mut |_, _| count += 1).unwrap();
         assert_eq!(count, 600);
         drop(pairs);
     });

@@ -69,7 +69,7 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
             shared.tracker().groups.begin_cycle();
             shared.tracker().begin_dump(0);
             space
-                .connections(&Filter::default(), false, &mut |record| {
+                .connections(&Filter::default(), false, &mut |record, _| {
                     shared.tracker().update(0, record, &Attribution::default(), Instant::now());
                 })
                 .unwrap();

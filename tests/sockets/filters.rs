@@ -97,3 +97,29 @@ fn what_the_kernel_does_not_decide_the_agent_does() {
         drop((clients, accepted));
     });
 }
+
+/// Whether the kernel chose a socket's port it compares, and does not tell.
+#[test]
+fn sockets_that_listen_pass_autobound_only_if_the_kernel_chose_their_port() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let chosen = [listener("127.0.0.1:4000"), listener("[::1]:4001")];
+        let autobound = listener("127.0.0.1:0");
+        let port = autobound.local_addr().unwrap().port();
+        // The kernel gives a port, and so it is bound to it; to listen without having been bound is to leave it to it.
+        let unbound =
+            socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        rustix::net::listen(&unbound, 1).unwrap();
+        for (filter, listening) in [
+            ("autobound".to_owned(), 2.0),
+            ("not autobound".to_owned(), 2.0),
+            (format!("autobound and sport = :{port}"), 1.0),
+            ("autobound or sport = :4000".to_owned(), 3.0),
+            ("not autobound and sport = :4001".to_owned(), 1.0),
+        ] {
+            let numbers = Probe::at(&namespace, &format!("filter: '{filter}'")).read();
+            assert_eq!(numbers.state("listen", &[]), listening, "{filter}: {numbers:#?}");
+        }
+        drop((chosen, autobound, unbound));
+    });
+}

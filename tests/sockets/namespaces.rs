@@ -1,8 +1,12 @@
 //! Several network namespaces at once: by name, by path, all of them, those that come and those that go.
 
-use super::{Numbers, OUTGOING, Probe, close, connection, listener, send};
+use super::{Numbers, OUTGOING, Probe, close, connection, listener, send, settings};
 use crate::support::{Namespace, eventually, skipped};
-use connscope::source::Reason;
+use connscope::reading::{Readings, chain};
+use connscope::source::sockets::Sockets;
+use connscope::source::{Reason, Source};
+use connscope::stop::Stop;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::process::Command;
 
 /// A connection in a namespace, and the label of what is counted there.
@@ -130,4 +134,51 @@ fn all_are_found_by_their_processes_and_by_their_names() {
     assert_eq!(up(&numbers, &by_inode), None, "what is gone has no series");
     assert_eq!(numbers.series("tcp.connections", &[&by_inode]).count(), 0);
     drop(pair);
+}
+
+/// A namespace that is deleted lasts as long as the agent's sockets in it, and the next cycle may be far away.
+#[test]
+fn one_that_is_deleted_is_let_go_while_nobody_collects() {
+    let Some(stays) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for close_events in [true, false] {
+        let goes = Namespace::new().unwrap();
+        // A veth pair ends with the namespace of either end.
+        goes.run("ip", &["link", "add", "left", "type", "veth", "peer", "name", "right"]);
+        goes.run("ip", &["link", "set", "right", "netns", &stays.path()]);
+        let path = folder.path().join(format!("goes-{close_events}"));
+        std::os::unix::fs::symlink(goes.path(), &path).unwrap();
+        let path = path.display().to_string();
+        let mut probe = Probe::new(&format!("{{netns: ['{path}'], close_events: {close_events}}}"));
+        assert_eq!(up(&probe.read(), &format!("netns={path}")), Some(1.0));
+        drop(goes);
+        std::fs::remove_file(&path).unwrap();
+        eventually("the namespace is gone though the source was not asked again", || {
+            !stays.run("ip", &["-o", "link"]).contains("right")
+        });
+    }
+}
+
+#[test]
+fn without_the_privilege_to_enter_any_the_reason_is_denied() {
+    let Some(namespace) = Namespace::new() else { return };
+    let yaml = format!("netns: ['{}']", namespace.path());
+    let denied = std::thread::spawn(move || {
+        let none = CapabilitySet::empty();
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+            .unwrap();
+        let mut source = Sockets::new(&settings(&yaml), &Stop::new().unwrap()).unwrap();
+        source.read(&mut Readings::default()).unwrap_err()
+    });
+    let error = denied.join().unwrap();
+    assert_eq!(
+        (error.reason(), error.capability()),
+        (Reason::Denied, Some("CAP_SYS_ADMIN")),
+        "{}",
+        chain(&error)
+    );
+    let mut source = Sockets::new(&settings("netns: ['/nowhere/*']"), &Stop::new().unwrap()).unwrap();
+    let error = source.read(&mut Readings::default()).unwrap_err();
+    assert_eq!(error.reason(), Reason::Absent);
+    assert!(chain(&error).ends_with("none matches /nowhere/*"), "{}", chain(&error));
 }

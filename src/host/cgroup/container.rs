@@ -23,6 +23,23 @@ pub fn container(path: &str) -> Option<&str> {
     found
 }
 
+/// The UID of the Kubernetes pod in the path of a cgroup: `/kubepods/burstable/podUID/ID`, and with the systemd driver
+/// `kubepods-burstable-podUID.slice`, where `_` stands for `-`. Of pods in pods it is the innermost.
+pub fn pod(path: &str) -> Option<String> {
+    path.split('/').rev().find_map(|name| {
+        let name = name.split(':').next().unwrap_or(name);
+        let uid = match name.strip_suffix(".slice") {
+            Some(slice) => {
+                slice.starts_with("kubepods").then(|| slice.rsplit_once("-pod"))??.1.replace('_', "-")
+            }
+            None => name.strip_prefix("pod")?.to_owned(),
+        };
+        // A static pod has the hash of its file.
+        let known = uid.len() == 36 || uid.len() == 32;
+        (known && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')).then_some(uid)
+    })
+}
+
 /// An id, by the form of the cgroup's name alone.
 fn identified(name: &str) -> Option<&str> {
     // `kubepods-burstable-podUID.slice:cri-containerd:ID` is what runc makes where the kubelet has the systemd driver

@@ -65,9 +65,20 @@ fn text<'a>(
 /// When a process was started, from its `stat`: field 22, in ticks since the machine was started. The name in it can
 /// hold anything, blanks and brackets too.
 pub fn start_time(stat: &[u8]) -> Option<u64> {
+    field(stat, 22)
+}
+
+/// The pid of a process' parent: field 4 of its `stat`; 0 where that is not in this PID namespace.
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    u32::try_from(field(&stat, 4)?).ok()
+}
+
+/// A field of a `stat`, by its number in `proc_pid_stat(5)`, from 4 on.
+fn field(stat: &[u8], number: usize) -> Option<u64> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    rest.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
 /// The inode in what the link of a descriptor reads, if it is a socket: `socket:[1234]`.

@@ -4,7 +4,7 @@ use super::fields::Statistics;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
 use crate::config::{Conntrack as Settings, Via};
-use crate::host::netns;
+use crate::source::netns::reasons;
 use crate::source::{Reason, SourceError, chain};
 use crate::stop::Stop;
 use crate::timeouts;
@@ -130,7 +130,7 @@ impl Asking {
             Way::Netlink => asked(socket, netlink::Socket::statistics),
             Way::Command => {
                 let left = round.until.saturating_duration_since(Instant::now());
-                match command::ask(&self.command, left, &self.stop) {
+                match command::ask(&self.command, self.release, left, &self.stop) {
                     Err(SourceError::Timeout { doing, .. }) => {
                         round.hung.store(true, Ordering::Relaxed);
                         Err(SourceError::Timeout { doing, after: self.timeout })
@@ -181,7 +181,7 @@ fn worst(refused: &mut Vec<(Way, SourceError)>) -> SourceError {
         return error;
     }
     let doing = "reading the connection tracking statistics".to_owned();
-    let all = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+    let all = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
     let has = |reason| refused.iter().any(|(_, error)| error.reason() == reason);
     let capability = refused.iter().find_map(|(_, error)| error.capability());
     match capability {
@@ -230,7 +230,7 @@ impl Choice {
         if self.logged != Some(used) {
             self.logged = Some(used);
             let via = used.word();
-            let not = netns::reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+            let not = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
             if not.is_empty() {
                 tracing::info!(source = super::SPEC.name, via, "reading the connection tracking statistics");
             } else {

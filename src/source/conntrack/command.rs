@@ -6,9 +6,11 @@
 //! code 1 though numbers were printed.
 
 use super::fields::{Field, Malformed, Row, Statistics, cpu, cut};
+use super::procfs::leave_out_dead;
 use crate::source::SourceError;
 use crate::stop::Stop;
 use crate::sys::process::{self, RunError};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 /// Reads what `conntrack -S` printed.
@@ -57,9 +59,20 @@ fn pair(word: &str) -> Option<(&str, u64)> {
 
 /// Runs `program -S` in the calling thread's network namespace and reads what it prints. An exit code other than 0
 /// is an error with what the tool said on stderr, whatever it printed before.
-pub fn ask(program: &str, timeout: Duration, stop: &Stop) -> Result<Statistics, SourceError> {
+pub fn ask(
+    program: &str,
+    release: Option<(u32, u32)>,
+    timeout: Duration,
+    stop: &Stop,
+) -> Result<Statistics, SourceError> {
     let output = run(program, "-S", timeout, stop)?;
-    parse(&output).map_err(|cause| SourceError::parse(format!("reading what {program} -S printed"), cause))
+    let mut statistics = parse(&output)
+        .map_err(|cause| SourceError::parse(format!("reading what {program} -S printed"), cause))?;
+    if statistics.entries.is_some() {
+        // It has fallen back to procfs, whose columns are there whether the kernel counts them or not.
+        leave_out_dead(&mut statistics, release);
+    }
+    Ok(statistics)
 }
 
 /// The tool's own words on its version (`conntrack v1.4.7 (conntrack-tools)`), for `connscope check`.
@@ -86,15 +99,29 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let cause =
         if said.is_empty() { output.status.to_string() } else { format!("{}: {said}", output.status) };
-    Err(refusal(doing, &said, cause))
-}
-
-/// Sorts what the tool said: its own words for a missing capability, or the kernel's.
-fn refusal(doing: String, said: &str, cause: String) -> SourceError {
-    let denied = ["CAP_NET_ADMIN", "must be root", "ermission denied", "not permitted"];
-    if denied.iter().any(|words| said.contains(words)) {
+    // Without the privilege it reads procfs instead, and ends with 1 though it printed numbers.
+    let fell_back = parse(&output.stdout).is_ok_and(|statistics| statistics.entries.is_some());
+    Err(if lacks_privilege(&said) || fell_back {
         SourceError::denied(doing, "CAP_NET_ADMIN", cause)
+    } else if output.status.signal() == Some(libc::SIGSYS) {
+        SourceError::denied(doing, "a seccomp filter that allows it", cause)
     } else {
         SourceError::io(doing, cause)
-    }
+    })
+}
+
+/// Whether what a program said is that it lacks a privilege: in its own words, in those of the kernel's error numbers, or
+/// in those of what it was started by (sudo).
+fn lacks_privilege(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let words = [
+        "cap_net_admin",
+        "must be root",
+        "permission denied",
+        "not permitted",
+        "superuser",
+        "privilege",
+        "password is required",
+    ];
+    words.iter().any(|word| said.contains(word))
 }

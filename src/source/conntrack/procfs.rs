@@ -4,8 +4,11 @@
 //! `searched` became `clashres` (5.10) and `delete_list` became `chainlength` (5.15) in the same places. Some columns
 //! have stayed though the kernel no longer counts them and prints 0; these are left out. A row has no CPU number.
 
-use super::fields::{Field, Malformed, Row, Statistics, cpu, cut};
+use super::fields::{Field, Known, Malformed, Row, Statistics, cpu, cut};
+use super::module;
 use crate::source::SourceError;
+use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The file, in the network namespace of the calling thread: `/proc/net` and `/proc/self/net` are that of the
 /// process' first thread.
@@ -40,14 +43,9 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
         }
         rows.push(values);
     }
-    let columns: Vec<Option<Field>> = named
-        .into_iter()
-        .enumerate()
-        .map(|(column, field)| {
-            let counted = rows.iter().any(|row| row.get(column).is_some_and(|value| *value != 0));
-            (column > 0 && (counted || alive(&field, &header, release))).then_some(field)
-        })
-        .collect();
+    // A list with another number of CPUs than there are rows is not that of the kernel which wrote them (a container whose
+    // /sys is made up): the rows are numbered as they come then.
+    let possible = if possible.len() == rows.len() { possible } else { &[] };
     let mut statistics = Statistics::default();
     for (index, values) in rows.into_iter().enumerate() {
         statistics.entries = values.first().copied();
@@ -55,14 +53,31 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
             Some(number) => *number,
             None => cpu(u64::try_from(index).unwrap_or(u64::MAX))?,
         };
-        let fields = columns
-            .iter()
-            .zip(values)
-            .filter_map(|(field, value)| field.clone().map(|field| (field, value)))
-            .collect();
+        let fields = named.iter().cloned().zip(values).skip(1).collect();
         statistics.add(Row { cpu: number, fields })?;
     }
+    leave_out_dead(&mut statistics, release);
     if statistics.rows.is_empty() { Err(Malformed::Empty) } else { Ok(statistics) }
+}
+
+/// Leaves out the columns that are there though the kernel no longer counts them, and that are 0 on every CPU.
+/// The columns are believed before the release: a distributor's 4.18 with those of 5.10 has the behaviour of 5.10 too.
+pub fn leave_out_dead(statistics: &mut Statistics, release: Option<(u32, u32)>) {
+    let has = |word: &str| {
+        statistics.rows.iter().flat_map(|row| &row.fields).any(|(field, _)| field.word() == word)
+    };
+    let since_column = if has("clash_resolve") { Some((5, 10)) } else { None };
+    let release = release.max(since_column);
+    let counted: BTreeSet<Field> = statistics
+        .rows
+        .iter()
+        .flat_map(|row| &row.fields)
+        .filter(|(_, value)| *value != 0)
+        .map(|(field, _)| field.clone())
+        .collect();
+    for row in &mut statistics.rows {
+        row.fields.retain(|(field, _)| counted.contains(field) || alive(field, release));
+    }
 }
 
 fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
@@ -76,21 +91,33 @@ fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
         .collect()
 }
 
-/// Whether the kernel that wrote this header still counts the column. The header is believed before the release: a
-/// distributor's 4.18 with the columns of 5.10 has the behaviour of 5.10 too.
-fn alive(field: &Field, header: &[&str], release: Option<(u32, u32)>) -> bool {
-    let Field::Known(known) = field else { return true };
-    let since_header = if header.contains(&"clashres") { Some((5, 10)) } else { None };
-    match known.dead_since {
-        None => true,
-        Some(dead_since) => release.max(since_header).is_some_and(|release| release < dead_since),
+/// Whether a kernel of this release still counts a column.
+fn alive(field: &Field, release: Option<(u32, u32)>) -> bool {
+    match field {
+        Field::Unknown(_) | Field::Known(Known { dead_since: None, .. }) => true,
+        Field::Known(Known { dead_since: Some(dead_since), .. }) => {
+            release.is_some_and(|release| release < *dead_since)
+        }
     }
 }
 
 /// Reads the file in the calling thread's network namespace.
 pub fn ask(release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, SourceError> {
     let doing = || format!("reading {FILE}");
-    let text = crate::sys::read_limited(FILE, MOST)
-        .map_err(|cause| SourceError::from_io(doing(), "the permission to read it", cause))?;
+    let text = crate::sys::read_limited(FILE, MOST).map_err(|cause| match cause.kind() {
+        std::io::ErrorKind::NotFound => SourceError::absent(doing(), missing()),
+        _ => SourceError::from_io(doing(), "the permission to read it", cause),
+    })?;
     parse(&text, release, possible).map_err(|cause| SourceError::parse(doing(), cause))
+}
+
+/// Why the file is not there.
+fn missing() -> &'static str {
+    if !Path::new("/proc/thread-self/net/stat").is_dir() {
+        "there is no /proc/net/stat; is /proc mounted, and as a whole?"
+    } else if module::is_loaded() {
+        "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS; the ways netlink and command have the same counters"
+    } else {
+        "the module nf_conntrack is not loaded"
+    }
 }

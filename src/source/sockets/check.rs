@@ -5,7 +5,8 @@ use super::events::Listening;
 use super::sock_diag::SockDiag;
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::host::{cgroup, netns, process};
+use crate::host::{cgroup, process};
+use crate::source::netns;
 use crate::source::{Check, SourceError};
 use crate::stop::Stop;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ pub fn check(config: &Config, _stop: &Stop) -> Vec<Check> {
         check("process", process::check()),
     ];
     if !settings.netns.is_empty() {
-        checks.push(check(NETNS, namespaces(&settings.netns, &settings.filter)));
+        let read = || SockDiag::open(&settings.filter)?.listeners(&settings.filter, &mut |_, _| {});
+        checks.push(check(NETNS, netns::check(&settings.netns, read)));
     }
     checks
 }
@@ -38,20 +40,21 @@ pub fn suffices(_config: &Config, checks: &[Check]) -> bool {
 }
 
 fn dump(filter: &Filter) -> Result<String, SourceError> {
-    let mut space = SockDiag::open(filter)?;
+    let mut diag = SockDiag::open(filter)?;
     let (mut listening, mut connections, mut datagrams) = (0, 0, 0);
-    space.listeners(&mut |_| listening += 1)?;
-    space.connections(filter, false, &mut |_| connections += 1)?;
-    space.datagrams(filter, &mut |_| datagrams += 1)?;
+    diag.listeners(filter, &mut |_, _| listening += 1)?;
+    diag.connections(filter, false, &mut |_, _| connections += 1)?;
+    diag.datagrams(filter, &mut |_, _| datagrams += 1)?;
     Ok(format!("TCP: {listening} listen, {connections} connections; UDP: {datagrams}"))
 }
 
 fn destroy() -> Result<String, SourceError> {
-    let space = SockDiag::open(&Filter::default())?;
-    let listening = Listening::open(Arc::clone(space.names()))
+    let diag = SockDiag::open(&Filter::default())?;
+    let listening = Listening::open(Arc::clone(diag.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))?;
-    let room = listening.room() / 1024;
-    Ok(format!("the kernel tells of closed sockets; room for {room} KiB of it, more with CAP_NET_ADMIN"))
+    let room =
+        format!("the kernel tells of closed sockets; room for {} KiB of events", listening.room() / 1024);
+    Ok(if listening.is_limited() { format!("{room}, more with CAP_NET_ADMIN") } else { room })
 }
 
 fn marks() -> Result<String, SourceError> {
@@ -70,16 +73,4 @@ fn cgroups() -> Result<String, SourceError> {
         }
         known => Ok(format!("{known} control groups")),
     }
-}
-
-fn namespaces(configured: &[String], filter: &Filter) -> Result<String, SourceError> {
-    let found = netns::find(configured);
-    if let Some((_, error)) = found.missing.into_iter().next() {
-        return Err(error);
-    }
-    let count = found.namespaces.len();
-    for visit in netns::visit(&found.namespaces, || SockDiag::open(filter)?.listeners(&mut |_| {})) {
-        visit.result?;
-    }
-    Ok(format!("{count} network namespaces"))
 }

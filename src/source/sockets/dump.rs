@@ -57,15 +57,15 @@ impl<'a> Dump<'a> {
     /// Reads who listens. Those that the filter lets through are counted too.
     pub(super) fn listeners(
         &mut self,
-        space: &mut SockDiag,
+        sock_diag: &mut SockDiag,
         filter: &Filter,
         states: &mut States,
     ) -> Result<(), SourceError> {
         let mut listeners = Listeners::default();
-        let names = Arc::clone(space.names());
-        space.listeners(&mut |record| {
+        let names = Arc::clone(sock_diag.names());
+        sock_diag.listeners(filter, &mut |record, autobound| {
             listeners.add(record);
-            if filter.matches(&subject(record), &names) {
+            if filter.matches(&Subject { autobound, ..subject(record) }, &names) {
                 states.tcp(record.family, record.state);
                 self.take(record);
             }
@@ -73,7 +73,7 @@ impl<'a> Dump<'a> {
         self.shared.tracker().set_listeners(
             self.namespace,
             listeners,
-            space.ephemeral_ports(self.now),
+            sock_diag.ephemeral_ports(self.now),
             self.now,
         );
         Ok(())
@@ -82,20 +82,20 @@ impl<'a> Dump<'a> {
     /// Reads the connections, and hands each to whoever shows single flows.
     pub(super) fn connections(
         &mut self,
-        space: &mut SockDiag,
+        sock_diag: &mut SockDiag,
         filter: &Filter,
         label: Option<&Arc<str>>,
         states: &mut States,
         top: &mut Top,
         mut classic: Option<&mut Classic>,
     ) -> Result<(), SourceError> {
-        let names = Arc::clone(space.names());
-        let matches_again = !space.filters_all();
+        let names = Arc::clone(sock_diag.names());
+        let matches_again = !sock_diag.filters_all();
         // The kernel keeps one number for all in TIME_WAIT; which of them a filter lets through it does not.
-        let counted = if filter.is_everything() { space.time_wait() } else { None };
+        let counted = if filter.is_everything() { sock_diag.time_wait() } else { None };
         states.time_wait = counted;
-        space.connections(filter, counted.is_none(), &mut |record| {
-            if matches_again && !filter.matches(&subject(record), &names) {
+        sock_diag.connections(filter, counted.is_none(), &mut |record, autobound| {
+            if matches_again && !filter.matches(&Subject { autobound, ..subject(record) }, &names) {
                 return;
             }
             // The kernel keeps FIN_WAIT_2 without a process as it keeps TIME_WAIT, and has both in its number.
@@ -118,14 +118,14 @@ impl<'a> Dump<'a> {
     /// Reads the UDP sockets.
     pub(super) fn datagrams(
         &mut self,
-        space: &mut SockDiag,
+        sock_diag: &mut SockDiag,
         filter: &Filter,
         states: &mut States,
     ) -> Result<(), SourceError> {
-        let names = Arc::clone(space.names());
-        let matches_again = !space.filters_all();
-        space.datagrams(filter, &mut |record| {
-            if !matches_again || filter.matches(&subject(record), &names) {
+        let names = Arc::clone(sock_diag.names());
+        let matches_again = !sock_diag.filters_all();
+        sock_diag.datagrams(filter, &mut |record, autobound| {
+            if !matches_again || filter.matches(&Subject { autobound, ..subject(record) }, &names) {
                 states.udp(record.family, record.state, record.receive_queue, record.write_queue);
                 if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
                     self.take(record);

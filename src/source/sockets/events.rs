@@ -61,6 +61,11 @@ impl Listening {
     pub fn room(&self) -> usize {
         self.room
     }
+
+    /// Whether that is less than was asked for: `net.core.rmem_max` is the limit without `CAP_NET_ADMIN`.
+    pub fn is_limited(&self) -> bool {
+        self.room < ROOM
+    }
 }
 
 /// What the thread and the source share.

@@ -11,6 +11,7 @@ use crate::filter::{Compiled, Filter, KernelCan, Names};
 use crate::host::cgroup::Mount;
 use crate::source::SourceError;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -34,6 +35,9 @@ pub const DATAGRAMS: [State; 2] = [State::Established, State::Close];
 
 /// `/proc/net/sockstat` is shorter than this.
 const SOCKSTAT: usize = 4096;
+
+/// Takes a socket, and whether the kernel chose its port, where that is needed and known.
+pub type Take<'a> = &'a mut dyn FnMut(&Record<'_>, Option<bool>);
 
 /// `sock_diag` of a network namespace, ready to be asked.
 #[derive(Debug)]
@@ -123,13 +127,27 @@ impl SockDiag {
         self.compiled = filter.compile(&self.names, kernel);
     }
 
-    /// Every socket that listens, whatever the filter says: they tell which end opened a connection.
-    pub fn listeners(&mut self, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
-        let extensions = extension::MEMORY;
-        self.dumper.dump(
-            Query { protocol: diag::TCP, states: State::Listen.mask(), extensions, bytecode: &[] },
-            take,
-        )
+    /// Every socket that listens, whatever the filter says: they tell which end opened a connection. Whether one passes
+    /// the filter is for the caller to evaluate; where that asks for it, `take` is told whether the kernel chose the port.
+    pub fn listeners(&mut self, filter: &Filter, take: Take<'_>) -> Result<(), SourceError> {
+        let states = State::Listen.mask();
+        let autobound =
+            if filter.asks_for_autobound() { Some(self.autobound(diag::TCP, states)?) } else { None };
+        let query = Query { protocol: diag::TCP, states, extensions: extension::MEMORY, bytecode: &[] };
+        self.dumper.dump(query, &mut |record| {
+            take(record, autobound.as_ref().map(|autobound| autobound.contains(&record.cookie)));
+        })
+    }
+
+    /// Cookies of the sockets whose port the kernel chose. It compares that in a filter, and does not tell it.
+    fn autobound(&mut self, protocol: u16, states: u32) -> Result<HashSet<u64>, SourceError> {
+        let mut cookies = HashSet::new();
+        let bytecode = Filter::autobound();
+        let query = Query { protocol, states, extensions: 0, bytecode: &bytecode };
+        self.dumper.dump(query, &mut |record| {
+            cookies.insert(record.cookie);
+        })?;
+        Ok(cookies)
     }
 
     /// The connections that pass the part of the filter that the kernel runs; those in TIME_WAIT too, if asked for.
@@ -137,18 +155,14 @@ impl SockDiag {
         &mut self,
         filter: &Filter,
         time_wait: bool,
-        take: &mut dyn FnMut(&Record<'_>),
+        take: Take<'_>,
     ) -> Result<(), SourceError> {
         let states = State::masks(&CONNECTIONS) | if time_wait { State::TimeWait.mask() } else { 0 };
         self.filtered(filter, diag::TCP, states, extension::INFO, take)
     }
 
     /// The UDP sockets that pass the part of the filter that the kernel runs.
-    pub fn datagrams(
-        &mut self,
-        filter: &Filter,
-        take: &mut dyn FnMut(&Record<'_>),
-    ) -> Result<(), SourceError> {
+    pub fn datagrams(&mut self, filter: &Filter, take: Take<'_>) -> Result<(), SourceError> {
         self.filtered(filter, diag::UDP, State::masks(&DATAGRAMS), extension::MEMORY, take)
     }
 
@@ -167,14 +181,22 @@ impl SockDiag {
         protocol: u16,
         states: u32,
         extensions: u8,
-        take: &mut dyn FnMut(&Record<'_>),
+        take: Take<'_>,
     ) -> Result<(), SourceError> {
         let states = states & filter.states();
         if states == 0 {
             return Ok(());
         }
+        // What the kernel lets pass is evaluated again where it does not know all of the filter.
+        let autobound = if filter.asks_for_autobound() && !self.compiled.complete {
+            Some(self.autobound(protocol, states)?)
+        } else {
+            None
+        };
         let bytecode = &self.compiled.bytecode;
-        self.dumper.dump(Query { protocol, states, extensions, bytecode }, take)
+        self.dumper.dump(Query { protocol, states, extensions, bytecode }, &mut |record| {
+            take(record, autobound.as_ref().map(|autobound| autobound.contains(&record.cookie)));
+        })
     }
 
     /// The ports that the kernel gives to sockets that connect.

@@ -1,0 +1,122 @@
+//! Where network namespaces are seen: directories, mounts, and processes.
+
+use crate::reading::SourceError;
+use crate::sys::namespace;
+use rustix::thread::CapabilitySet;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// Processes of a namespace that are remembered, for its container's name and its age.
+pub(super) const PROCESSES: usize = 16;
+
+/// The names in a directory; none where it cannot be listed.
+pub(super) fn names(dir: &str) -> impl Iterator<Item = String> {
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+}
+
+/// The files that match a pattern, sorted; the directory that may not be looked at, if it is that.
+pub(super) fn matching(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+    let text = pattern.display().to_string();
+    // A directory that may not be looked at would be one without files.
+    let plain = pattern.ancestors().find(|path| !super::is_pattern(&path.display().to_string()));
+    if let Some(directory) = plain
+        && let Err(error) = std::fs::read_dir(directory)
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err((directory.to_owned(), error));
+    }
+    let paths = glob::glob(&text).map_err(|error| (pattern.to_owned(), io::Error::other(error)))?;
+    paths.map(|path| path.map_err(|error| (error.path().to_owned(), error.into()))).collect()
+}
+
+/// The mount points of network namespaces in this process' mount namespace (`proc_pid_mountinfo(5)`): the root of such a
+/// mount is `net:[INODE]`.
+pub(super) fn mounts() -> Vec<PathBuf> {
+    let text = std::fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mounts = text.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        root.starts_with("net:[").then(|| OsString::from_vec(crate::host::cgroup::unescaped(point)).into())
+    });
+    let mut mounts: Vec<PathBuf> = mounts.collect();
+    mounts.sort_unstable();
+    mounts
+}
+
+/// Whether a name or path of a namespace was made by a program: it has a UUID or a long hexadecimal number in it, as those
+/// of CNI (`cni-UUID`), CRI-O and podman have.
+pub(super) fn is_made_up(name: &str) -> bool {
+    let hexadecimal = |text: &&str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.split('-').filter(hexadecimal).count() > 0
+}
+
+/// The processes that can be seen, and those whose network namespace cannot.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    /// Pid and network namespace, by pid.
+    pub(super) namespaces: Vec<(u32, (u64, u64))>,
+    /// How many may not be looked at.
+    denied: usize,
+}
+
+impl Processes {
+    /// Those there are.
+    pub(super) fn list() -> Self {
+        let mut processes = Self::default();
+        let mut pids: Vec<u32> = names("/proc").filter_map(|name| name.parse().ok()).collect();
+        pids.sort_unstable();
+        for pid in pids {
+            let path = Path::new("/proc").join(pid.to_string()).join("ns/net");
+            match namespace::file_identity(&path) {
+                Ok(file) => processes.namespaces.push((pid, file)),
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => processes.denied += 1,
+                // It has ended.
+                Err(_) => {}
+            }
+        }
+        processes
+    }
+
+    /// Why there may be network namespaces that they do not show; where no capability would help, in words.
+    pub(super) fn incomplete(&self) -> (Option<SourceError>, Option<String>) {
+        let doing = "looking for all network namespaces";
+        if self.namespaces.is_empty() && self.denied == 0 {
+            let cause = "/proc shows no processes; is it mounted?";
+            return (Some(SourceError::absent(doing, cause)), None);
+        }
+        // Process 1 is there in every PID namespace.
+        let cause = if self.denied > 0 {
+            let all = self.denied + self.namespaces.len();
+            format!("those of {} of {all} processes cannot be seen", self.denied)
+        } else if std::fs::metadata("/proc/1").is_err() {
+            "those of other users' processes cannot be seen: /proc hides them (hidepid)".to_owned()
+        } else {
+            return (None, None);
+        };
+        let held = rustix::thread::capabilities(None)
+            .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
+        if held {
+            // In a user namespace of their own, or behind a security module.
+            (None, Some(format!("{cause}, though CAP_SYS_PTRACE is held")))
+        } else {
+            (Some(SourceError::denied(doing, "CAP_SYS_PTRACE", cause)), None)
+        }
+    }
+}
+
+/// When the oldest of these processes was started, in clock ticks since the machine was.
+pub(super) fn oldest(pids: &[u32]) -> u64 {
+    pids.iter().filter_map(|pid| started(*pid)).min().unwrap_or(u64::MAX)
+}
+
+/// Field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`).
+fn started(pid: u32) -> Option<u64> {
+    crate::host::process::start_time(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}

@@ -1,0 +1,70 @@
+//! Reading several network namespaces at the same time, each inside.
+
+use super::{Namespace, OWN};
+use crate::reading::SourceError;
+use crate::sys::namespace::{self, Identity};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Threads that read at the same time: a few namespaces in which the program hangs must not keep the others waiting.
+const THREADS: usize = 32;
+
+/// What reading one network namespace gave.
+#[derive(Debug)]
+pub struct Visit<T> {
+    /// The one that was read.
+    pub namespace: Namespace,
+    /// Who it is, and what was read in it.
+    pub result: Result<(Identity, T), SourceError>,
+}
+
+/// Reads every namespace, several at the same time, each inside. The agent's own need not be entered, which would take
+/// `CAP_SYS_ADMIN`.
+pub fn visit<T: Send>(
+    namespaces: &[Namespace],
+    read: impl Fn() -> Result<T, SourceError> + Sync,
+) -> Vec<Visit<T>> {
+    let own = namespace::file_identity(Path::new(OWN)).ok();
+    let next = AtomicUsize::new(0);
+    let visits = Mutex::new(Vec::with_capacity(namespaces.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(namespaces.len()) {
+            scope.spawn(|| {
+                let mut inside = own;
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(namespace) = namespaces.get(index) else { break };
+                    let work = || {
+                        if inside != Some(namespace.file) {
+                            inside = None;
+                            enter(namespace)?;
+                            inside = Some(namespace.file);
+                        }
+                        let identity = namespace::identity().map_err(|cause| failed(namespace, cause))?;
+                        Ok((identity, read()?))
+                    };
+                    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                        Err(SourceError::Panicked { message: format!("reading {}", namespace.label) })
+                    });
+                    let visit = Visit { namespace: namespace.clone(), result };
+                    visits.lock().unwrap_or_else(PoisonError::into_inner).push((index, visit));
+                }
+            });
+        }
+    });
+    let mut visits = visits.into_inner().unwrap_or_else(PoisonError::into_inner);
+    visits.sort_unstable_by_key(|(index, _)| *index);
+    visits.into_iter().map(|(_, visit)| visit).collect()
+}
+
+fn enter(namespace: &Namespace) -> Result<(), SourceError> {
+    let file = namespace::open(&namespace.path).map_err(|cause| failed(namespace, cause))?;
+    namespace::enter(&file).map_err(|cause| failed(namespace, cause))
+}
+
+fn failed(namespace: &Namespace, cause: std::io::Error) -> SourceError {
+    let doing = format!("entering the network namespace {}", namespace.label);
+    SourceError::from_io(doing, "CAP_SYS_ADMIN", cause)
+}

@@ -1,0 +1,112 @@
+//! What every source says of the network namespaces it reads: which could be read, how many were left out, and one error
+//! where none could.
+
+use super::{Reason, SourceError, chain};
+use crate::host::netns::{Finder, Found, Namespace, visit};
+use crate::metric::label::{Label, NAMESPACES};
+use crate::metric::table as metrics;
+use crate::reading::Readings;
+use std::sync::Arc;
+
+/// How reading the configured network namespaces goes, in one cycle of one source.
+#[derive(Debug)]
+pub struct Report {
+    source: Arc<str>,
+    read: usize,
+    failed: Vec<(Arc<str>, SourceError)>,
+    unmatched: Vec<String>,
+}
+
+impl Report {
+    /// Begins with what was found; the namespaces are for the source to read.
+    pub fn begin(source: &'static str, found: Found, out: &mut Readings) -> (Self, Vec<Namespace>) {
+        let Found { namespaces, left_out, missing, unmatched, incomplete, note: _ } = found;
+        let mut report = Self { source: source.into(), read: 0, failed: Vec::new(), unmatched };
+        let labels = [(Label::Source, Arc::clone(&report.source))];
+        out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, &labels, left_out as u64);
+        if let Some(error) = incomplete {
+            out.fail("netns: all", error);
+        }
+        for (label, error) in missing {
+            report.record(&label, Err(error), out);
+        }
+        (report, namespaces)
+    }
+
+    /// Notes how reading one of them went.
+    pub fn record(&mut self, label: &Arc<str>, result: Result<(), SourceError>, out: &mut Readings) {
+        let labels = [(Label::Netns, Arc::clone(label)), (Label::Source, Arc::clone(&self.source))];
+        out.observe(metrics::CONNSCOPE_NETNS_UP, &labels, u64::from(result.is_ok()));
+        match result {
+            Ok(()) => self.read += 1,
+            Err(error) => self.failed.push((Arc::clone(label), error)),
+        }
+    }
+
+    /// Notes what failed. If nothing could be read, that is one error, of the kind that the operator can do most about.
+    pub fn finish(self, out: &mut Readings) -> Result<(), SourceError> {
+        let result = if self.read > 0 { Ok(()) } else { Err(self.nothing()) };
+        for (label, error) in self.failed {
+            out.fail(label.to_string(), error);
+        }
+        result
+    }
+
+    fn nothing(&self) -> SourceError {
+        let doing = "reading any of the configured network namespaces";
+        let errors = || self.failed.iter().map(|(_, error)| error);
+        match errors().find(|error| error.reason() == Reason::Denied).or_else(|| errors().next()) {
+            Some(error) => error.again(doing),
+            None => SourceError::absent(doing, unmatched(&self.unmatched)),
+        }
+    }
+}
+
+fn unmatched(patterns: &[String]) -> String {
+    match patterns {
+        [] => "there are none".to_owned(),
+        patterns => format!("none matches {}", patterns.join(", ")),
+    }
+}
+
+/// The errors of several ways as one text, for the log.
+pub fn reasons<'a>(errors: impl Iterator<Item = (&'a str, &'a SourceError)>) -> String {
+    errors.map(|(way, error)| format!("{way}: {}", chain(error))).collect::<Vec<_>>().join("; ")
+}
+
+/// Tries to read every configured network namespace, for `connscope check`: how many there are, or the first error.
+pub fn check(
+    configured: &[String],
+    read: impl Fn() -> Result<(), SourceError> + Sync,
+) -> Result<String, SourceError> {
+    let found = Finder::new(configured).find();
+    if let Some((_, error)) = found.missing.into_iter().next() {
+        return Err(error);
+    }
+    let count = found.namespaces.len();
+    let mut denied = 0;
+    let mut first = None;
+    for visit in visit(&found.namespaces, read) {
+        if let Err(error) = visit.result {
+            denied += 1;
+            first.get_or_insert(error);
+        }
+    }
+    let tried = format!("reading the configured network namespaces ({denied} of {count} failed)");
+    if let Some(error) = first {
+        return Err(error.again(&tried));
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    let left_out = (found.left_out > 0)
+        .then(|| format!("{} more are left out, the limit is {NAMESPACES}", found.left_out));
+    let none = (!found.unmatched.is_empty()).then(|| unmatched(&found.unmatched));
+    let parts = [Some(format!("{count} network namespace{plural}")), left_out, none, found.note];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    match found.incomplete {
+        Some(error) => Err(error.again(&format!("reading all network namespaces ({text})"))),
+        None if count == 0 => {
+            Err(SourceError::absent("reading the configured network namespaces", unmatched(&found.unmatched)))
+        }
+        None => Ok(text),
+    }
+}

@@ -1,0 +1,165 @@
+//! The network namespaces whose sockets are read: each is opened once, and closed as soon as it is not found any more.
+
+use super::SPEC;
+use super::events::{Listening, Shared};
+use super::sock_diag::SockDiag;
+use crate::config::sockets::Sockets as Settings;
+use crate::host::netns::{self, Finder};
+use crate::reading::Readings;
+use crate::source::SourceError;
+use crate::source::netns::Report;
+use crate::sys::namespace;
+use crate::timeouts;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A network namespace that is read.
+pub(super) struct OpenNamespace {
+    /// What the tracker knows it by.
+    pub(super) number: u32,
+    /// Value of the attribute `netns`; `None` for the agent's own where no others are read.
+    pub(super) label: Option<Arc<str>>,
+    /// What its sockets are asked for over.
+    pub(super) sock_diag: SockDiag,
+    /// Where it was found.
+    path: PathBuf,
+}
+
+/// The network namespaces that are open, by device and inode of their files.
+pub(super) struct OpenNamespaces {
+    finder: Finder,
+    open: HashMap<(u64, u64), OpenNamespace>,
+    next: u32,
+    read: Option<Instant>,
+    /// The longest time between two cycles so far.
+    longest: Duration,
+}
+
+/// Stands for the agent's own network namespace.
+const OWN: (u64, u64) = (0, 0);
+
+impl OpenNamespaces {
+    /// None is open yet.
+    pub(super) fn new(configured: &[String]) -> Self {
+        Self {
+            finder: Finder::new(configured),
+            open: HashMap::new(),
+            next: 0,
+            read: None,
+            longest: Duration::ZERO,
+        }
+    }
+
+    /// Opens the network namespaces that are new and closes those that are gone. `None` where only the agent's own is read,
+    /// and nothing is to be reported of it.
+    pub(super) fn refresh(
+        &mut self,
+        settings: &Settings,
+        shared: &Shared,
+        out: &mut Readings,
+    ) -> Result<Option<Report>, SourceError> {
+        let now = Instant::now();
+        if let Some(read) = self.read.replace(now) {
+            self.longest = self.longest.max(now.saturating_duration_since(read));
+        }
+        let open = || {
+            let sock_diag = SockDiag::open(&settings.filter)?;
+            let listening = if settings.close_events { Some(listen(&sock_diag)?) } else { None };
+            Ok((sock_diag, listening))
+        };
+        if !self.finder.is_configured() {
+            if !self.open.contains_key(&OWN) {
+                self.add(OWN, PathBuf::new(), None, open()?, shared);
+            }
+            return Ok(None);
+        }
+        let (mut report, found) = Report::begin(SPEC.name, self.finder.find(), out);
+        let there: HashMap<(u64, u64), Arc<str>> =
+            found.iter().map(|namespace| (namespace.file, Arc::clone(&namespace.label))).collect();
+        // One that goes by another name now begins anew under it.
+        self.close(shared, |file, open| there.get(file) != open.label.as_ref());
+        let mut new = Vec::new();
+        for namespace in found {
+            match self.open.get_mut(&namespace.file) {
+                Some(open) => open.path = namespace.path,
+                None => new.push(namespace),
+            }
+        }
+        for netns::Visit { namespace, result } in netns::visit(&new, open) {
+            match result {
+                Ok((_, opened)) => {
+                    self.add(namespace.file, namespace.path, Some(namespace.label), opened, shared);
+                }
+                Err(error) => report.record(&namespace.label, Err(error), out),
+            }
+        }
+        Ok(Some(report))
+    }
+
+    fn add(
+        &mut self,
+        file: (u64, u64),
+        path: PathBuf,
+        label: Option<Arc<str>>,
+        (sock_diag, listening): (SockDiag, Option<Listening>),
+        shared: &Shared,
+    ) {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        if let Some(label) = &label {
+            shared.tracker().groups.name(number, Arc::clone(label));
+        }
+        if let Some(listening) = listening {
+            shared.add(number, listening);
+        }
+        self.open.insert(file, OpenNamespace { number, label, sock_diag, path });
+    }
+
+    /// Those that are open, in the order they were found in.
+    pub(super) fn in_order(&mut self) -> Vec<&mut OpenNamespace> {
+        let mut open: Vec<&mut OpenNamespace> = self.open.values_mut().collect();
+        open.sort_by_key(|namespace| namespace.number);
+        open
+    }
+
+    /// Closes those that are gone, whoever collects and how seldom, since a namespace that is deleted lasts as long as a
+    /// socket in it; and all of them if nobody has collected for long, and for longer than was usual so far.
+    pub(super) fn close_gone(&mut self, shared: &Shared) {
+        if !self.finder.is_configured() {
+            return;
+        }
+        let long = timeouts::NAMESPACE_HELD.max(self.longest * 3);
+        if self.read.is_some_and(|read| read.elapsed() >= long) {
+            self.close(shared, |_, _| true);
+        }
+        let moved = |(file, open): (&(u64, u64), &OpenNamespace)| {
+            namespace::file_identity(&open.path).ok().as_ref() != Some(file)
+        };
+        // Another process may still be in it, or another name be its own.
+        if self.open.iter().any(moved) {
+            let found = self.finder.find();
+            self.close(shared, |file, _| !found.namespaces.iter().any(|there| there.file == *file));
+        }
+    }
+
+    /// Closes network namespaces, and ends what was counted in them.
+    fn close(&mut self, shared: &Shared, gone: impl Fn(&(u64, u64), &OpenNamespace) -> bool) {
+        self.open.retain(|file, open| {
+            let gone = gone(file, open);
+            if gone {
+                tracing::debug!(netns = open.label.as_deref(), "closing the sockets in a network namespace");
+                shared.remove(open.number);
+                shared.tracker().forget(open.number, Instant::now());
+            }
+            !gone
+        });
+    }
+}
+
+/// Opens a socket for the destroy events of the calling thread's network namespace.
+fn listen(sock_diag: &SockDiag) -> Result<Listening, SourceError> {
+    Listening::open(Arc::clone(sock_diag.names()))
+        .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))
+}
