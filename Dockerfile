@@ -10,6 +10,7 @@
 #   to unless the container has the host's network; elsewhere they take root and NET_RAW, since the file does not have it;
 # - run as root (`--user 0`), it needs NET_ADMIN only, and all of this works together.
 
+# Tags, not digests, and Debian packages without a snapshot: see .env.
 ARG RUST_TAG=1.95-slim-trixie
 ARG DEBIAN_TAG=trixie-slim
 
