@@ -10,11 +10,11 @@ use connscope::cycle::Sources;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
+use connscope::metric::Label;
 use connscope::metric::naming::Profile;
-use connscope::metric::table::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
-use connscope::metric::{Label, Limits};
 use connscope::reading::Readings;
 use connscope::source::conntrack::fields::{STATISTICS, Statistics};
+use connscope::source::conntrack::metrics::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
 use connscope::source::conntrack::{Conntrack, command, netlink, procfs, table};
 use connscope::source::worker::Worker;
 use connscope::source::{Source, SourceError, chain};
@@ -249,14 +249,15 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let limits = Limits { cpus: cpus as usize, namespaces: 1, sources: 1, ..Limits::default() };
+        let mut bounds = connscope::catalog::bounds(&connscope::config::Config::default());
+        bounds.push((&connscope::source::conntrack::metrics::CPU, cpus as usize));
+        let table = connscope::agent::table(&bounds).expect("a table");
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))
             .expect("a thread can be started");
         let shared = Shared {
             resource: Resource::builder_empty().build(),
-            sources: Arc::new(Sources::of(vec![worker], limits, None, &stop())),
+            sources: Arc::new(Sources::of(vec![worker], table, None, &stop())),
             recorder: Recorder::default(),
-            limits,
         };
         let pull = Pull::new(&shared, Profile::Otel).expect("the table fits the bridge");
         if let Scrape::Exposition(text) = pull.scrape() {

@@ -1,16 +1,19 @@
 //! The life of the agent: start, run until a signal, flush, leave.
 
+use crate::catalog;
 use crate::config::{Config, Listen, Protocol, endpoint};
-use crate::cycle::{self, Sources};
+use crate::cycle::Sources;
 use crate::export::instruments::Recorder;
+use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
-use crate::export::{Reader, Shared, otlp, resource, stdout};
+use crate::export::{self, Reader, Shared, otlp, resource, stdout};
 use crate::metric::naming::Profile;
+use crate::metric::{Bounds, Part, Table};
 use crate::source::chain;
 use crate::stop::Stop;
 use crate::sys::process;
 use crate::timeouts;
-use crate::vitals::Exports;
+use crate::vitals::{self, Vital};
 use crate::web::{self, Web};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use std::io::ErrorKind;
@@ -38,17 +41,27 @@ pub enum AgentError {
     Failed(String),
 }
 
+/// The parts of the table: those of the sources, of the exporter, and of the agent itself.
+pub fn parts() -> Vec<&'static Part> {
+    catalog::parts().chain([&export::metrics::PART, &vitals::metrics::PART]).collect()
+}
+
+/// The table, with what this configuration makes of its bounds.
+pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
+    Table::of(&parts(), bounds).map(Arc::new).map_err(|error| AgentError::Failed(error.to_string()))
+}
+
 /// Everything that readers share, for this configuration.
-pub fn shared(config: &Config, exports: Option<Arc<Exports>>, stop: &Stop) -> Result<Shared, AgentError> {
+pub fn shared(config: &Config, exports: Option<Arc<dyn Vital>>, stop: &Stop) -> Result<Shared, AgentError> {
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors stays what it is");
     }
-    let sources = Sources::start(config, exports, stop).map_err(|error| AgentError::Failed(chain(&error)))?;
+    let sources = Sources::start(config, table(&catalog::bounds(config))?, exports, stop)
+        .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),
         sources: Arc::new(sources),
         recorder: Recorder::default(),
-        limits: cycle::limits(config),
     })
 }
 
@@ -121,7 +134,7 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let enabled = !config.environment.disabled;
     let pushing = enabled && config.export.otlp.protocol != Protocol::None;
-    let shared = shared(config, pushing.then(|| Arc::clone(&exports)), stop)?;
+    let shared = shared(config, pushing.then(|| exports.clone() as Arc<dyn Vital>), stop)?;
     let readers = if enabled { push(config, &shared, &exports, stop)? } else { Vec::new() };
     let pull = if enabled && (listener.is_some() || readers.is_empty()) {
         let pull = Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?;

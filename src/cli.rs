@@ -3,13 +3,14 @@
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
 use crate::agent::{self, AgentError};
+use crate::catalog::SOURCES;
 use crate::config::environment;
 use crate::config::import::{TOOLS, Tool};
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol, Via};
 use crate::export::stdout::{self, Format};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
-use crate::source::{Check, SOURCES};
+use crate::source::Check;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
@@ -231,9 +232,9 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
         }
         Some(Command::Check { source, format }) => check(&source, format),
         Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {
-            Ok(Done { text: reference::markdown(), code: 0 })
+            Ok(Done { text: reference::markdown(&agent::parts()), code: 0 })
         }
-        Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json()),
+        Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json(&agent::parts())),
         Some(Command::Config { command: Some(ConfigCommand::Import { tool, file }), .. }) => {
             Ok(Done { text: tool.read(&file)?, code: 0 })
         }

@@ -5,15 +5,15 @@
 //! twice at the same time and calls every instrument once in a collection; which is why each reader has a provider
 //! and a [`Cycle`] of its own.
 
+use crate::catalog::SOURCES;
 use crate::config::Config;
 use crate::health::Health;
-use crate::metric::table::{self as metrics, METRICS};
-use crate::metric::{Label, Limits};
+use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
 use crate::source::worker::{Answer, Worker};
-use crate::source::{Reason, Reports, SOURCES, SourceError};
+use crate::source::{Reason, Reports, SourceError, metrics};
 use crate::stop::Stop;
-use crate::vitals::{self, Exports};
+use crate::vitals::{self, Vital};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -22,9 +22,9 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Sources {
     workers: Vec<Worker>,
-    limits: Vec<usize>,
+    table: Arc<Table>,
     left_out: AtomicU64,
-    exports: Option<Arc<Exports>>,
+    exports: Option<Arc<dyn Vital>>,
     /// How they are doing.
     pub health: Health,
     stop: Stop,
@@ -32,25 +32,35 @@ pub struct Sources {
 
 impl Sources {
     /// Starts every source that the configuration has on.
-    pub fn start(config: &Config, exports: Option<Arc<Exports>>, stop: &Stop) -> Result<Self, SourceError> {
+    pub fn start(
+        config: &Config,
+        table: Arc<Table>,
+        exports: Option<Arc<dyn Vital>>,
+        stop: &Stop,
+    ) -> Result<Self, SourceError> {
         let mut workers = Vec::new();
         for spec in SOURCES.iter().filter(|spec| (spec.enabled)(config)) {
             let source = (spec.build)(config, stop)?;
             workers.push(start_worker(spec.name, (spec.deadline)(config), source)?);
         }
-        Ok(Self::of(workers, limits(config), exports, stop))
+        Ok(Self::of(workers, table, exports, stop))
     }
 
     /// The sources that are given, already at work.
-    pub fn of(workers: Vec<Worker>, limits: Limits, exports: Option<Arc<Exports>>, stop: &Stop) -> Self {
+    pub fn of(workers: Vec<Worker>, table: Arc<Table>, exports: Option<Arc<dyn Vital>>, stop: &Stop) -> Self {
         Self {
             workers,
-            limits: METRICS.iter().map(|metric| metric.cardinality(limits)).collect(),
+            table,
             left_out: AtomicU64::new(0),
             exports,
             health: Health::default(),
             stop: stop.clone(),
         }
+    }
+
+    /// The rows that may be observed, with their limits.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
     }
 
     /// What the sources can be asked for besides their readings.
@@ -61,7 +71,7 @@ impl Sources {
     /// Asks every source once, all at the same time.
     fn ask(&self) -> Snapshot {
         let pending: Vec<_> = self.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
-        let mut snapshot = Snapshot::empty();
+        let mut snapshot = Snapshot::empty(&self.table);
         for (name, pending) in pending {
             let outcome = self.keep(&mut snapshot, name, pending.wait(&self.stop));
             // What is missing because the agent leaves says nothing of the source.
@@ -93,8 +103,7 @@ impl Sources {
 
     fn take(&self, snapshot: &mut Snapshot, readings: Vec<Reading>) {
         for reading in readings {
-            let limit = self.limits.get(reading.metric.index).copied().unwrap_or_default();
-            if !snapshot.take(reading, limit) {
+            if !snapshot.take(reading) {
                 self.left_out.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -132,19 +141,6 @@ fn start_worker(
         .map_err(|cause| SourceError::io(format!("starting the thread of the source {name}"), cause))
 }
 
-/// What this machine and this configuration make of the bounds of the labels.
-pub fn limits(config: &Config) -> Limits {
-    Limits {
-        cpus: crate::sys::possible_cpus().len(),
-        namespaces: SOURCES.iter().map(|spec| (spec.namespaces)(config)).max().unwrap_or(1),
-        sources: SOURCES.len(),
-        groups: config.sources.sockets.limit + 1, // and the one for the rest
-        flows: if config.sources.sockets.classic.enabled { config.sources.sockets.classic.limit } else { 1 },
-        top: config.sources.sockets.top.count,
-        targets: config.sources.probes.most(),
-    }
-}
-
 /// The cycles of one reader.
 #[derive(Debug)]
 pub struct Cycle {
@@ -161,17 +157,24 @@ struct State {
 impl Cycle {
     /// No cycle yet: whoever asks first begins one.
     pub fn new(sources: Arc<Sources>) -> Self {
-        let asked = vec![true; METRICS.len()];
-        Self { sources, state: Mutex::new(State { asked, snapshot: Arc::new(Snapshot::empty()) }) }
+        let asked = vec![true; sources.table().rows().len()];
+        let snapshot = Arc::new(Snapshot::empty(sources.table()));
+        Self { sources, state: Mutex::new(State { asked, snapshot }) }
     }
 
-    /// The snapshot of the running cycle, for the instrument at this position of the table.
-    pub fn snapshot(&self, instrument: usize) -> Arc<Snapshot> {
+    /// The rows that there are instruments for.
+    pub fn table(&self) -> &Arc<Table> {
+        self.sources.table()
+    }
+
+    /// The snapshot of the running cycle, for the instrument of this row.
+    pub fn snapshot(&self, metric: &Metric) -> Arc<Snapshot> {
+        let instrument = self.table().index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.asked.get(instrument).copied().unwrap_or(true) {
             // Begun before it is asked: should asking panic, the other instruments are not to ask again.
             state.asked.fill(false);
-            state.snapshot = Arc::new(Snapshot::empty());
+            state.snapshot = Arc::new(Snapshot::empty(self.table()));
             state.snapshot = Arc::new(self.sources.ask());
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
@@ -183,7 +186,7 @@ impl Cycle {
     /// The snapshot of the cycle that every instrument has asked for; nothing of it is kept here.
     pub fn finish(&self) -> Arc<Snapshot> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty()))
+        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(self.table())))
     }
 
     /// How the sources are doing.

@@ -5,7 +5,6 @@
 //! with the same resource.
 
 use crate::cycle::{Cycle, Sources};
-use crate::metric::Limits;
 use crate::metric::naming::Profile;
 use instruments::Recorder;
 use opentelemetry::InstrumentationScope;
@@ -18,7 +17,9 @@ use std::sync::Arc;
 pub mod distributions;
 pub mod exposition;
 pub mod instruments;
+pub mod metrics;
 pub mod otlp;
+pub mod outcomes;
 pub mod prometheus;
 pub mod resource;
 pub mod start_time;
@@ -43,8 +44,6 @@ pub struct Shared {
     pub sources: Arc<Sources>,
     /// Where distributions go.
     pub recorder: Recorder,
-    /// How many series there may be.
-    pub limits: Limits,
 }
 
 impl Shared {
@@ -76,13 +75,13 @@ impl Reader {
         let provider = SdkMeterProvider::builder()
             .with_resource(shared.resource.clone())
             .with_reader(reader)
-            .with_view(instruments::view(shared.limits, profile, exponential_histograms))
+            .with_view(instruments::view(Arc::clone(shared.sources.table()), profile, exponential_histograms))
             .build();
         let scope =
             InstrumentationScope::builder("connscope").with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = provider.meter_with_scope(scope);
         instruments::register(&meter, &cycle, profile);
-        shared.recorder.add(&meter, profile);
+        shared.recorder.add(shared.sources.table(), &meter, profile);
         Self { provider, cycle }
     }
 }

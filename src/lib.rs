@@ -11,12 +11,13 @@
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
 //! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes and
 //!   network namespaces; asking the kernel; the filter language of `ss`.
-//! - [`metric`] holds the table that names every metric once.
+//! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.
 //! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
 //!
 //! `docs/design.md` has the plan of the house and its invariants.
 
 pub mod agent;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod cycle;

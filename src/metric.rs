@@ -7,21 +7,27 @@ use distribution::Distribution;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+pub mod buckets;
 pub mod distribution;
 pub mod label;
 pub mod labels;
 pub mod naming;
 pub mod reference;
+pub mod set;
 pub mod table;
 
-pub use label::{Bound, Label};
+pub use label::Label;
 pub use labels::Labels;
+pub use set::{Bound, Bounds, LabelSet};
+pub use table::{Part, Table, TableError};
 
 /// One row of the table: everything that is ever said about a metric, said once.
 #[derive(Debug)]
 pub struct Metric {
-    /// Position in [`table::METRICS`]; instruments and readings are kept by it.
-    pub index: usize,
+    /// The part of the table it stands in.
+    pub part: &'static Part,
+    /// Its position in that part.
+    pub row: usize,
     /// OpenTelemetry name: lowercase, dotted, without unit and without `total`.
     pub name: &'static str,
     /// Which instrument carries it.
@@ -30,8 +36,8 @@ pub struct Metric {
     pub number: Number,
     /// UCUM unit; empty for a 0/1 state.
     pub unit: &'static str,
-    /// Attributes its readings may carry, in alphabetical order of their keys.
-    pub labels: &'static [Label],
+    /// Sets of attributes that its readings may have. The series it may have are the product of their bounds.
+    pub sets: &'static [&'static LabelSet],
     /// One sentence: rustdoc, OpenTelemetry description, `# HELP` and METRICS.md.
     pub description: &'static str,
     /// Name and help in the `classic` profile; `None` leaves the metric out of it.
@@ -103,64 +109,24 @@ pub enum Value {
     Distribution(Arc<Distribution>),
 }
 
-/// What this machine and this configuration make of the bounds that are not known at build time.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    /// Possible CPUs.
-    pub cpus: usize,
-    /// Network namespaces read at once.
-    pub namespaces: usize,
-    /// Sources at work.
-    pub sources: usize,
-    /// Groups of sockets, of all network namespaces together.
-    pub groups: usize,
-    /// Flows of the `classic` profile.
-    pub flows: usize,
-    /// Flows that are shown for being the worst.
-    pub top: usize,
-    /// Targets of the probes.
-    pub targets: usize,
-}
-
-/// Series of one metric that are always allowed, however few CPUs there are: a `conntrack` that answers for
-/// another machine (a test, a replay) may name more CPUs than this one has.
-const LEAST_SERIES: usize = 1024;
-
 impl Metric {
     /// Whether it is about the agent and not about what the agent is there to read.
     pub fn is_own(&self) -> bool {
         self.name.starts_with("connscope.")
     }
 
-    /// How many series the metric may have at most: the product of its labels' bounds. Labels that are bounded together
-    /// (those of a group, those of a flow) count once, and for all network namespaces.
-    pub fn cardinality(&self, limits: Limits) -> usize {
-        let has = |bound| self.labels.iter().any(|label| label.bound() == bound);
-        let mut product = 1usize;
-        let mut together = false;
-        for (bound, limit) in [
-            (Bound::Groups, limits.groups),
-            (Bound::Flows, limits.flows),
-            (Bound::Top, limits.top),
-            (Bound::Targets, limits.targets),
-        ] {
-            if has(bound) {
-                together = true;
-                product = product.saturating_mul(limit.max(1));
-            }
-        }
-        for label in self.labels {
-            let bound = match label.bound() {
-                Bound::Cpus => limits.cpus,
-                Bound::Namespaces if together => 1,
-                Bound::Namespaces => limits.namespaces,
-                Bound::Sources => limits.sources,
-                Bound::Groups | Bound::Flows | Bound::Top | Bound::Targets => 1,
-                Bound::Values(values) => values,
-            };
-            product = product.saturating_mul(bound.max(1));
-        }
-        if has(Bound::Cpus) { product.max(LEAST_SERIES) } else { product }
+    /// Attributes its readings may have, in alphabetical order of their keys; beside them those that the configuration
+    /// knows ([`LabelSet::open`]).
+    pub fn labels(&self) -> Vec<Label> {
+        let mut labels: Vec<Label> = self.sets.iter().flat_map(|set| set.keys).copied().collect();
+        labels.sort_unstable_by_key(|label| label.key());
+        labels
+    }
+
+    /// Whether a reading may have this attribute.
+    pub fn takes(&self, label: Label) -> bool {
+        let configured = matches!(label, Label::Configured(_));
+        self.sets.iter().any(|set| set.keys.contains(&label) || (configured && set.open))
     }
 }
 
@@ -176,19 +142,19 @@ pub trait Handle: Copy {
 
 /// Handle of a counter row.
 #[derive(Debug)]
-pub struct Counter<T>(pub(crate) usize, pub(crate) PhantomData<fn(T)>);
+pub struct Counter<T>(&'static Metric, PhantomData<fn(T)>);
 /// Handle of an up-down counter row; its values are levels, never negative here.
 #[derive(Debug, Clone, Copy)]
-pub struct UpDownCounter(pub(crate) usize);
+pub struct UpDownCounter(&'static Metric);
 /// Handle of a gauge row.
 #[derive(Debug)]
-pub struct Gauge<T>(pub(crate) usize, pub(crate) PhantomData<fn(T)>);
+pub struct Gauge<T>(&'static Metric, PhantomData<fn(T)>);
 /// Handle of a histogram row that is observed as a whole.
 #[derive(Debug, Clone, Copy)]
-pub struct Histogram(pub(crate) usize);
+pub struct Histogram(&'static Metric);
 /// Handle of a histogram row that has no observable values, only recorded ones.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded(pub(crate) usize);
+pub struct Recorded(&'static Metric);
 
 impl<T> Clone for Counter<T> {
     fn clone(&self) -> Self {
@@ -203,78 +169,47 @@ impl<T> Clone for Gauge<T> {
 }
 impl<T> Copy for Gauge<T> {}
 
-/// The row at an index that a handle carries.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "the macro that writes the table makes a handle and its row together"
-)]
-fn row(index: usize) -> &'static Metric {
-    &table::METRICS[index]
+/// What [`metrics!`](crate::metrics) needs of each kind of handle.
+macro_rules! handle {
+    ($handle:ty, $kind:ident, $number:ident, |$row:ident| $make:expr) => {
+        impl $handle {
+            /// Kind and type of the values of its row.
+            pub const KIND: (Kind, Number) = (Kind::$kind, Number::$number);
+
+            /// The handle of a row of this kind; [`metrics!`](crate::metrics) makes them together.
+            pub const fn of($row: &'static Metric) -> Self {
+                $make
+            }
+        }
+    };
+    ($handle:ty, $kind:ident, $number:ident, |$row:ident| $make:expr, $type:ty, |$value:ident| $keep:expr) => {
+        handle!($handle, $kind, $number, |$row| $make);
+
+        impl Handle for $handle {
+            type Value = $type;
+            fn metric(self) -> &'static Metric {
+                self.0
+            }
+            fn value($value: $type) -> Value {
+                $keep
+            }
+        }
+    };
 }
 
-impl Handle for Counter<u64> {
-    type Value = u64;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: u64) -> Value {
-        Value::U64(value)
-    }
-}
-
-impl Handle for Counter<f64> {
-    type Value = f64;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: f64) -> Value {
-        Value::F64(value)
-    }
-}
-
-impl Handle for UpDownCounter {
-    type Value = u64;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: u64) -> Value {
-        Value::I64(i64::try_from(value).unwrap_or(i64::MAX))
-    }
-}
-
-impl Handle for Gauge<u64> {
-    type Value = u64;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: u64) -> Value {
-        Value::U64(value)
-    }
-}
-
-impl Handle for Gauge<f64> {
-    type Value = f64;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: f64) -> Value {
-        Value::F64(value)
-    }
-}
-
-impl Handle for Histogram {
-    type Value = Arc<Distribution>;
-    fn metric(self) -> &'static Metric {
-        row(self.0)
-    }
-    fn value(value: Arc<Distribution>) -> Value {
-        Value::Distribution(value)
-    }
-}
+handle!(Counter<u64>, Counter, U64, |row| Self(row, PhantomData), u64, |value| Value::U64(value));
+handle!(Counter<f64>, Counter, F64, |row| Self(row, PhantomData), f64, |value| Value::F64(value));
+handle!(Gauge<u64>, Gauge, U64, |row| Self(row, PhantomData), u64, |value| Value::U64(value));
+handle!(Gauge<f64>, Gauge, F64, |row| Self(row, PhantomData), f64, |value| Value::F64(value));
+handle!(UpDownCounter, UpDownCounter, I64, |row| Self(row), u64, |value| {
+    Value::I64(i64::try_from(value).unwrap_or(i64::MAX))
+});
+handle!(Histogram, Histogram, F64, |row| Self(row), Arc<Distribution>, |value| Value::Distribution(value));
+handle!(Recorded, Recorded, F64, |row| Self(row));
 
 impl Recorded {
     /// The row.
     pub fn metric(self) -> &'static Metric {
-        row(self.0)
+        self.0
     }
 }

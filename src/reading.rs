@@ -1,7 +1,6 @@
 //! What travels from a source to an instrument: readings, why one could not be made, and the snapshot of one cycle.
 
-use crate::metric::table::METRICS;
-use crate::metric::{Handle, Label, Labels, Metric, Value};
+use crate::metric::{Handle, Labels, Metric, Table, Value};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,11 +40,7 @@ impl Readings {
     pub fn observe<H: Handle>(&mut self, metric: H, labels: impl Into<Labels>, value: H::Value) {
         let (metric, labels) = (metric.metric(), labels.into());
         debug_assert!(
-            labels.iter().all(|(label, _)| {
-                let configured =
-                    matches!(label, Label::Configured(_)) && metric.labels.contains(&Label::ProbeName);
-                configured || metric.labels.contains(label)
-            }),
+            labels.iter().all(|(label, _)| metric.takes(*label)),
             "{} has no such label",
             metric.name
         );
@@ -96,6 +91,7 @@ pub struct Outcome {
 /// What every source gave in one cycle of one reader, kept by row of the table.
 #[derive(Debug)]
 pub struct Snapshot {
+    table: Arc<Table>,
     by_metric: Vec<Vec<Reading>>,
     /// How each source did.
     pub outcomes: Vec<Outcome>,
@@ -103,13 +99,21 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A snapshot with nothing in it.
-    pub fn empty() -> Self {
-        Self { by_metric: METRICS.iter().map(|_| Vec::new()).collect(), outcomes: Vec::new() }
+    pub fn empty(table: &Arc<Table>) -> Self {
+        let by_metric = table.rows().map(|_| Vec::new()).collect();
+        Self { table: Arc::clone(table), by_metric, outcomes: Vec::new() }
     }
 
-    /// Takes a reading unless its metric already has `limit` of them; says whether it did.
-    pub fn take(&mut self, reading: Reading, limit: usize) -> bool {
-        match self.by_metric.get_mut(reading.metric.index) {
+    /// The rows that readings are kept by.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Takes a reading unless its metric has reached its limit or is not in the table; says whether it did.
+    pub fn take(&mut self, reading: Reading) -> bool {
+        let limit = self.table.limit(reading.metric);
+        let index = self.table.index(reading.metric);
+        match index.and_then(|index| self.by_metric.get_mut(index)) {
             Some(readings) if readings.len() < limit => {
                 readings.push(reading);
                 true
@@ -120,7 +124,7 @@ impl Snapshot {
 
     /// The readings of one metric.
     pub fn of(&self, metric: &Metric) -> &[Reading] {
-        self.by_metric.get(metric.index).map_or(&[], Vec::as_slice)
+        self.table.index(metric).and_then(|index| self.by_metric.get(index)).map_or(&[], Vec::as_slice)
     }
 
     /// How many numbers there are.

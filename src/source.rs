@@ -1,10 +1,11 @@
-//! What can be asked for numbers: the trait, the list of sources, their errors.
+//! What can be asked for numbers: the contract of the sources. The list of them is in [`catalog`](crate::catalog).
 //!
 //! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. What it can
 //! tell besides its numbers is a report ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
 //! that blocks keeps nobody else waiting.
 
 use crate::config::Config;
+use crate::metric::{Bounds, Part};
 use crate::reading::Readings;
 use crate::stop::Stop;
 use serde::Serialize;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
+pub mod metrics;
 pub mod netns;
 pub mod probes;
 pub mod report;
@@ -47,8 +49,10 @@ pub struct SourceSpec {
     pub enabled: fn(&Config) -> bool,
     /// How long a cycle waits for it.
     pub deadline: fn(&Config) -> Duration,
-    /// Network namespaces it reads at once at most.
-    pub namespaces: fn(&Config) -> usize,
+    /// Its part of the table.
+    pub part: &'static Part,
+    /// What a configuration makes of the bounds of its labels.
+    pub bounds: fn(&Config) -> Bounds,
     /// Makes it. What it starts ends when told to by [`Stop`].
     pub build: Build,
     /// Tries each way to ask it, for `connscope check`.
@@ -56,9 +60,6 @@ pub struct SourceSpec {
     /// Whether what a check found is enough for this configuration.
     pub suffices: fn(&Config, &[Check]) -> bool,
 }
-
-/// Every source there is. Adding one is adding a line here.
-pub const SOURCES: &[SourceSpec] = &[conntrack::SPEC, sockets::SPEC, probes::SPEC];
 
 /// What `connscope check` found out about one way to ask a source.
 #[derive(Debug, Serialize)]

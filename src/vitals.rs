@@ -1,57 +1,35 @@
-//! What the agent says of itself: the process, its version, and how its exports end.
+//! What the agent says of itself: the process and its version, and what its other parts add.
 
-use crate::metric::label::{ErrorType, Label};
-use crate::metric::table as metrics;
+use crate::metric::{Label, LabelSet};
 use crate::reading::Readings;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-/// How the exports of the OTLP exporter ended, under the names of the semantic conventions
-/// ("Semantic conventions for OpenTelemetry SDK metrics").
-#[derive(Debug)]
-pub struct Exports {
-    labels: Vec<(Label, Arc<str>)>,
-    inflight: AtomicU64,
-    exported: Mutex<BTreeMap<Option<ErrorType>, u64>>,
+/// A part of the agent that has numbers of its own in every cycle.
+pub trait Vital: std::fmt::Debug + Send + Sync {
+    /// Observes them.
+    fn observe(&self, out: &mut Readings);
 }
 
-impl Exports {
-    /// Nothing exported yet. `labels` tell which exporter this is.
-    pub fn new(labels: Vec<(Label, Arc<str>)>) -> Self {
-        Self { labels, inflight: AtomicU64::new(0), exported: Mutex::new(BTreeMap::from([(None, 0)])) }
-    }
+/// Version of the agent.
+pub static VERSION: LabelSet = LabelSet::fixed(&[Label::Version], 1);
+/// `user` or `system`.
+pub static CPU_MODE: LabelSet = LabelSet::fixed(&[Label::CpuMode], 2);
 
-    /// Data points are handed over.
-    pub fn begin(&self, points: u64) {
-        self.inflight.fetch_add(points, Ordering::Relaxed);
-    }
+/// The rows of what the agent says of itself.
+pub mod metrics {
+    use super::{CPU_MODE, VERSION};
 
-    /// What became of data points that were handed over.
-    pub fn end(&self, points: u64, error: Option<ErrorType>) {
-        self.inflight.fetch_sub(points, Ordering::Relaxed);
-        let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);
-        *exported.entry(error).or_default() += points;
-    }
-
-    /// The labels of this exporter, with the error if there was one.
-    pub fn labels(&self, error: Option<ErrorType>) -> Vec<(Label, Arc<str>)> {
-        let mut labels = self.labels.clone();
-        labels.extend(error.map(|error| (Label::ErrorType, error.word().into())));
-        labels
-    }
-
-    fn observe(&self, out: &mut Readings) {
-        let exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (error, points) in exported {
-            out.observe(metrics::OTEL_EXPORTED, &self.labels(error), points);
-        }
-        out.observe(metrics::OTEL_INFLIGHT, &self.labels, self.inflight.load(Ordering::Relaxed));
+    crate::metrics! {
+        /// Version of the running agent; always 1.
+        CONNSCOPE_BUILD_INFO: Gauge<u64> = "connscope.build.info" in "", by [VERSION];
+        /// Physical memory used by the agent.
+        PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By";
+        /// CPU time used by the agent, without its child processes.
+        PROCESS_CPU_TIME: Counter<f64> = "process.cpu.time" in "s", by [CPU_MODE];
     }
 }
 
 /// Observes it all.
-pub fn observe(exports: Option<&Exports>, out: &mut Readings) {
+pub fn observe(exports: Option<&dyn Vital>, out: &mut Readings) {
     let version = [(Label::Version, env!("CARGO_PKG_VERSION").into())];
     out.observe(metrics::CONNSCOPE_BUILD_INFO, &version, 1);
     if let Some(usage) = crate::sys::process::usage() {

@@ -3,11 +3,12 @@
 //! Bounded in every direction: connections, scrapes at a time, how long a request may take to arrive and how long a
 //! connection may last.
 
+use crate::catalog::SOURCES;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
+use crate::source::Reason;
 use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest};
-use crate::source::{Reason, SOURCES};
 use crate::timeouts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};

@@ -1,16 +1,17 @@
 //! One collection by one reader: how often the sources are asked, and what a source that misbehaves does to the rest.
 
+use crate::support::table::table;
 use crate::support::{Script, sample};
 use connscope::config::{Config, Conntrack as Settings, Via};
 use connscope::cycle::Sources;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::export::{Reader, Shared};
+use connscope::metric::Label;
 use connscope::metric::naming::Profile;
-use connscope::metric::table as metrics;
-use connscope::metric::{Label, Limits};
 use connscope::reading::Readings;
 use connscope::source::conntrack::Conntrack;
+use connscope::source::conntrack::metrics;
 use connscope::source::worker::Worker;
 use connscope::source::{Source, SourceError};
 use connscope::stop::Stop;
@@ -42,13 +43,11 @@ fn worker(
 }
 
 fn shared(workers: Vec<Worker>) -> Shared {
-    let limits = Limits { cpus: 2, namespaces: 1, sources: workers.len(), ..Limits::default() };
-    let sources = Sources::of(workers, limits, None, &Stop::new().unwrap());
+    let sources = Sources::of(workers, table(2, 1), None, &Stop::new().unwrap());
     Shared {
         resource: Resource::builder_empty().build(),
         sources: Arc::new(sources),
         recorder: Recorder::default(),
-        limits,
     }
 }
 

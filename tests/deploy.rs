@@ -2,9 +2,9 @@
 //! them is one that the agent reports, and what belongs together is there together. Needs no network; `.ci/rules` has
 //! promtool check and run the rules.
 
+use crate::support::table::rows as table_rows;
 use connscope::metric::Kind;
 use connscope::metric::naming::{Profile, prometheus};
-use connscope::metric::table::METRICS;
 use promql_parser::label::METRIC_NAME;
 use promql_parser::parser::{self, Expr, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
@@ -122,7 +122,7 @@ fn asked(expr: &str) -> Asked {
 /// Every series the agent reports under a profile, with the name of its row.
 fn reported(profile: Profile) -> BTreeMap<String, &'static str> {
     let mut series = BTreeMap::new();
-    for metric in METRICS {
+    for metric in table_rows() {
         let Some(name) = prometheus(metric, profile) else { continue };
         if matches!(metric.kind, Kind::Histogram | Kind::Recorded) {
             for part in ["bucket", "sum", "count"] {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 mod changelog;
+mod sample;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,14 +1,15 @@
 //! The table of the metrics: the rules of its rows, and the names, kinds, labels and texts that it leads to.
 
+use crate::support::table::{rows as table_rows, table};
 use crate::words::root;
 use connscope::cycle::Sources;
+use connscope::export;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::distribution::Distribution;
 use connscope::metric::naming::{self, Profile};
-use connscope::metric::table::{self, METRICS};
-use connscope::metric::{Handle, Kind, Label, Limits, Metric, Number, Value};
+use connscope::metric::{Handle, Kind, Label, Metric, Number, Value};
 use connscope::reading::Readings;
 use connscope::source::worker::Worker;
 use connscope::source::{Source, SourceError};
@@ -26,11 +27,11 @@ const UNITS: [&str; 5] = ["", "1", "By", "By/s", "s"];
 #[test]
 fn the_reference_equals_the_table() {
     let written = std::fs::read_to_string(root().join("METRICS.md")).unwrap_or_default();
-    let reference = connscope::metric::reference::markdown();
+    let reference = connscope::metric::reference::markdown(&connscope::agent::parts());
     if written != reference {
         std::fs::write(root().join("METRICS.md"), reference).expect("METRICS.md can be written");
         panic!(
-            "METRICS.md was stale and has been rewritten from src/metric/table.rs; look at it and commit it"
+            "METRICS.md was stale and has been rewritten from the parts of the table; look at it and commit it"
         );
     }
 }
@@ -38,12 +39,12 @@ fn the_reference_equals_the_table() {
 #[test]
 fn names_are_unique_in_opentelemetry_and_in_each_prometheus_profile() {
     let mut names = BTreeSet::new();
-    for metric in METRICS {
+    for metric in table_rows() {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
     }
     for profile in PROFILES {
         let mut names = BTreeSet::new();
-        for name in METRICS.iter().filter_map(|metric| naming::prometheus(metric, profile)) {
+        for name in table_rows().filter_map(|metric| naming::prometheus(metric, profile)) {
             assert!(names.insert(name.clone()), "{name} is there twice in the profile {profile:?}");
         }
     }
@@ -51,7 +52,7 @@ fn names_are_unique_in_opentelemetry_and_in_each_prometheus_profile() {
 
 #[test]
 fn names_are_lowercase_and_dotted_and_never_say_total() {
-    for Metric { name, .. } in METRICS {
+    for Metric { name, .. } in table_rows() {
         let plain = |character: char| {
             character.is_ascii_lowercase() || character.is_ascii_digit() || matches!(character, '.' | '_')
         };
@@ -69,7 +70,7 @@ fn names_are_lowercase_and_dotted_and_never_say_total() {
 
 #[test]
 fn no_metric_of_ours_ends_in_a_suffix_that_prometheus_keeps_for_histograms() {
-    for metric in METRICS.iter().filter(|metric| metric.name != "system.network.connection.count") {
+    for metric in table_rows().filter(|metric| metric.name != "system.network.connection.count") {
         for name in PROFILES.iter().filter_map(|profile| naming::prometheus(metric, *profile)) {
             let reserved = ["_count", "_sum", "_bucket", "_info"].iter().any(|end| name.ends_with(end));
             assert!(!reserved || metric.name == "connscope.build.info", "{name}: promtool refuses it");
@@ -79,7 +80,7 @@ fn no_metric_of_ours_ends_in_a_suffix_that_prometheus_keeps_for_histograms() {
 
 #[test]
 fn every_description_is_one_sentence_on_one_line() {
-    for Metric { name, description, .. } in METRICS {
+    for Metric { name, description, .. } in table_rows() {
         assert!(description.ends_with('.'), "{name}: the description ends with a period");
         assert!(
             description.starts_with(|first: char| first.is_uppercase() || first == '1'),
@@ -93,7 +94,7 @@ fn every_description_is_one_sentence_on_one_line() {
 
 #[test]
 fn every_unit_is_known_and_a_state_has_none() {
-    for metric in METRICS {
+    for metric in table_rows() {
         let annotation = metric.unit.strip_prefix('{').and_then(|unit| unit.strip_suffix('}'));
         let known = UNITS.contains(&metric.unit)
             || (metric.only_classic && metric.unit == "ms") // as the old exporter has it
@@ -105,15 +106,11 @@ fn every_unit_is_known_and_a_state_has_none() {
 }
 
 #[test]
-fn every_row_knows_its_place_its_labels_are_sorted_and_only_histograms_have_buckets() {
-    for (position, metric) in METRICS.iter().enumerate() {
-        assert_eq!(metric.index, position, "{}", metric.name);
-        let keys: Vec<&str> = metric.labels.iter().map(|label| label.key()).collect();
-        assert!(
-            keys.is_sorted(),
-            "{}: labels in alphabetical order of their keys, not {keys:?}",
-            metric.name
-        );
+fn every_row_knows_its_place_no_label_is_there_twice_and_only_histograms_have_buckets() {
+    let table = table(4, 4);
+    for (position, metric) in table.rows().enumerate() {
+        assert_eq!(table.index(metric), Some(position), "{}", metric.name);
+        let keys: Vec<&str> = metric.labels().iter().map(|label| label.key()).collect();
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{}: a label twice", metric.name);
         let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
         assert_eq!(metric.boundaries.is_empty(), !histogram, "{}", metric.name);
@@ -123,17 +120,16 @@ fn every_row_knows_its_place_its_labels_are_sorted_and_only_histograms_have_buck
 
 #[test]
 fn the_bound_of_every_metric_stays_below_a_hundred_thousand_on_a_large_machine() {
-    let large = Limits { cpus: 256, namespaces: 16, sources: 1, ..Limits::default() };
-    for metric in METRICS {
-        let series = metric.cardinality(large);
+    let large = table(256, 16);
+    for metric in table_rows() {
+        let series = large.limit(metric);
         assert!((1..100_000).contains(&series), "{}: {series} series", metric.name);
     }
 }
 
 #[test]
 fn classic_names_are_the_kernels_words_and_their_help_is_the_old_exporters() {
-    let conntrack =
-        METRICS.iter().filter_map(|metric| Some((metric, metric.name.strip_prefix("conntrack.")?)));
+    let conntrack = table_rows().filter_map(|metric| Some((metric, metric.name.strip_prefix("conntrack.")?)));
     for (metric, word) in conntrack {
         let Some(classic) = metric.classic else { continue };
         assert_eq!(classic.name, format!("conntrack_{word}"));
@@ -168,7 +164,7 @@ struct OneOfEach;
 
 impl Source for OneOfEach {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        for metric in METRICS.iter().filter(|metric| metric.kind != Kind::Recorded) {
+        for metric in table_rows().filter(|metric| metric.kind != Kind::Recorded) {
             let value = match (metric.kind, metric.number) {
                 (Kind::Histogram, _) => {
                     let mut distribution = Distribution::new(metric.boundaries.into());
@@ -186,22 +182,20 @@ impl Source for OneOfEach {
 }
 
 fn labels(metric: &Metric) -> Vec<(Label, Arc<str>)> {
-    metric.labels.iter().map(|label| (*label, "x".into())).collect()
+    metric.labels().iter().map(|label| (*label, "x".into())).collect()
 }
 
 fn exposition_of_every_row(profile: Profile) -> String {
-    let limits = Limits { cpus: 1, namespaces: 1, sources: 1, ..Limits::default() };
     let stop = Stop::new().expect("an eventfd can be had");
     let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(OneOfEach))
         .expect("a thread can be started");
     let shared = Shared {
         resource: Resource::builder_empty().build(),
-        sources: Arc::new(Sources::of(vec![worker], limits, None, &stop)),
+        sources: Arc::new(Sources::of(vec![worker], table(1, 1), None, &stop)),
         recorder: Recorder::default(),
-        limits,
     };
     let pull = Pull::new(&shared, profile).expect("the table fits the bridge");
-    let histogram = table::OTEL_OPERATION_DURATION;
+    let histogram = export::metrics::OTEL_OPERATION_DURATION;
     shared.recorder.record(histogram, &labels(histogram.metric()), 0.2);
     match pull.scrape() {
         Scrape::Exposition(text) => text,
@@ -223,7 +217,7 @@ fn the_names_we_document_are_the_names_the_bridge_prints() {
             .filter(|(name, _)| *name != "target_info")
             .collect();
         let mut documented = BTreeSet::new();
-        for metric in METRICS {
+        for metric in table_rows() {
             let Some(name) = naming::prometheus(metric, profile) else { continue };
             let kind = match metric.kind {
                 Kind::Counter => "counter",
@@ -242,7 +236,7 @@ fn the_names_we_document_are_the_names_the_bridge_prints() {
 fn the_labels_and_helps_we_document_are_those_the_bridge_prints() {
     for profile in PROFILES {
         let text = exposition_of_every_row(profile);
-        for metric in METRICS {
+        for metric in table_rows() {
             let Some(name) = naming::prometheus(metric, profile) else { continue };
             let help = match profile {
                 Profile::Otel => metric.description,
@@ -252,7 +246,7 @@ fn the_labels_and_helps_we_document_are_those_the_bridge_prints() {
             let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
             let sample = if histogram { format!("{name}_count") } else { name };
             let mut keys: Vec<String> =
-                metric.labels.iter().map(|label| naming::label(label.key())).collect();
+                metric.labels().iter().map(|label| naming::label(label.key())).collect();
             keys.sort();
             let keys: Vec<String> = keys.iter().map(|key| format!("{key}=\"x\"")).collect();
             let labels = if keys.is_empty() { String::new() } else { format!("{{{}}}", keys.join(",")) };

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 #[path = "support/receiver.rs"]
 pub(crate) mod receiver;
+#[path = "support/table.rs"]
+pub(crate) mod table;
 
 /// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
 /// work.

@@ -1,10 +1,10 @@
 //! The words: what the pages say is what the code does. Their commands are understood, the files they speak of are there,
 //! every metric, flag and variable is explained.
 
+use crate::support::table::rows as table_rows;
 use clap::{CommandFactory, Parser};
 use connscope::cli::{self, Cli};
 use connscope::config::Config;
-use connscope::metric::table::METRICS;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -157,7 +157,7 @@ fn the_readme_says_which_opentelemetry_crates_are_used() {
 #[test]
 fn the_page_of_connection_tracking_explains_every_counter() {
     let page = read("docs/conntrack.md");
-    for metric in METRICS.iter().filter(|metric| metric.name.starts_with("conntrack.")) {
+    for metric in table_rows().filter(|metric| metric.name.starts_with("conntrack.")) {
         let word = metric.name.trim_start_matches("conntrack.");
         let named = page.contains(&format!("`{word}`"));
         assert!(named, "docs/conntrack.md does not say what {} means", metric.name);
@@ -182,7 +182,7 @@ fn the_page_of_the_configuration_names_every_command_and_every_flag() {
 fn the_page_of_the_sockets_explains_every_metric_of_the_source() {
     let page = read("docs/sockets.md");
     let roots = ["system.network.", "tcp.", "udp.", "connscope.sockets."];
-    for metric in METRICS.iter().filter(|metric| !metric.only_classic) {
+    for metric in table_rows().filter(|metric| !metric.only_classic) {
         let ours = roots.iter().any(|root| metric.name.starts_with(root));
         // `tcp.top.*` stands for the three of them.
         let named = page.contains(&format!("`{}`", metric.name)) || metric.name.starts_with("tcp.top.");

@@ -4,13 +4,13 @@ use crate::crowd::Crowd;
 use crate::{Outcome, milliseconds, report};
 use connscope::config::sockets::Sockets as Settings;
 use connscope::filter::{Filter, Names};
-use connscope::metric::table::{CONNSCOPE_SOCKETS_EVENTS, CONNSCOPE_SOCKETS_EVENTS_LOST};
-use connscope::metric::{Handle, Value};
+use connscope::metric::{Handle, Metric, Value};
 use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::group::Groups;
+use connscope::source::sockets::metrics::{CONNSCOPE_SOCKETS_EVENTS, CONNSCOPE_SOCKETS_EVENTS_LOST};
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::track::Tracker;
 use connscope::stop::Stop;
@@ -85,12 +85,12 @@ fn all_at_once(crowd: &mut Crowd) -> Outcome<()> {
 
 /// Received and lost.
 fn events(readings: &Readings) -> (u64, u64) {
-    let of = |index: usize| {
-        let found = readings.iter().find(|reading| reading.metric.index == index);
+    let of = |metric: &Metric| {
+        let found = readings.iter().find(|reading| std::ptr::eq(reading.metric, metric));
         found.map_or(0, |reading| match &reading.value {
             Value::U64(number) => *number,
             _ => 0,
         })
     };
-    (of(CONNSCOPE_SOCKETS_EVENTS.metric().index), of(CONNSCOPE_SOCKETS_EVENTS_LOST.metric().index))
+    (of(CONNSCOPE_SOCKETS_EVENTS.metric()), of(CONNSCOPE_SOCKETS_EVENTS_LOST.metric()))
 }

@@ -3,10 +3,10 @@
 use crate::agent::resident_mib;
 use crate::{Outcome, Times};
 use connscope::config::sockets::Sockets as Settings;
-use connscope::metric::label::Key;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::group::Groups;
+use connscope::source::sockets::labels::Key;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::source::sockets::track::Tracker;

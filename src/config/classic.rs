@@ -2,7 +2,7 @@
 
 use super::select::Conditions;
 use super::values;
-use crate::metric::table::CLASSIC_ROUND_TRIPS;
+use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};

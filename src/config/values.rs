@@ -1,7 +1,7 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
-use crate::host::netns::is_pattern;
-use crate::metric::label::{NAMESPACES, SYSCTL_FILES};
+use crate::host::netns::{NAMESPACES, is_pattern};
+use crate::source::conntrack::metrics::SYSCTL_FILES;
 use hyper::header::{HeaderName, HeaderValue};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::Error;

@@ -7,7 +7,6 @@
 use super::start_time;
 use crate::metric::distribution::Distribution;
 use crate::metric::naming::{self, Profile};
-use crate::metric::table::METRICS;
 use crate::metric::{Kind, Metric, Value};
 use crate::reading::{Reading, Snapshot};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -20,8 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The rows that are observed as a whole, with their readings.
 fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Metric, &[Reading])> {
-    METRICS
-        .iter()
+    snapshot
+        .table()
+        .rows()
         .filter(|metric| metric.kind == Kind::Histogram)
         .map(|metric| (metric, snapshot.of(metric)))
         .filter(|(_, readings)| !readings.is_empty())

@@ -5,8 +5,7 @@
 
 use crate::cycle::Cycle;
 use crate::metric::naming::Profile;
-use crate::metric::table::METRICS;
-use crate::metric::{Kind, Label, Limits, Metric, Number, Value};
+use crate::metric::{Kind, Label, Metric, Number, Table, Value};
 use crate::reading::Reading;
 use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 use opentelemetry::{Key, KeyValue};
@@ -25,17 +24,17 @@ fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static st
 /// The view that gives every instrument the limit of its row; the SDK's own is 2000 for all, and what is over it
 /// becomes one wrong number.
 pub fn view(
-    limits: Limits,
+    table: Arc<Table>,
     profile: Profile,
     exponential_histograms: bool,
 ) -> impl Fn(&Instrument) -> Option<Stream> + Send + Sync + 'static {
     move |instrument| {
-        let metric = METRICS
-            .iter()
+        let metric = table
+            .rows()
             .find(|metric| named(metric, profile).is_some_and(|(name, _)| name == instrument.name()))?;
         // A gauge that has vanished still takes a place in the cycle its successor comes.
         let places = if metric.kind == Kind::Gauge { 2 } else { 1 };
-        let limit = metric.cardinality(limits).saturating_mul(places).saturating_add(1);
+        let limit = table.limit(metric).saturating_mul(places).saturating_add(1);
         let mut stream = Stream::builder().with_cardinality_limit(limit);
         if exponential_histograms && instrument.kind() == InstrumentKind::Histogram {
             stream = stream.with_aggregation(Aggregation::Base2ExponentialHistogram {
@@ -66,7 +65,7 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
                 .build();
         }};
     }
-    for metric in METRICS {
+    for metric in cycle.table().rows() {
         let Some((name, description)) = named(metric, profile) else { continue };
         match (metric.kind, metric.number) {
             (Kind::Counter, Number::F64) => {
@@ -97,7 +96,7 @@ fn observe<T>(
     number: impl Fn(&Value) -> Option<T>,
 ) {
     let observed = catch_unwind(AssertUnwindSafe(|| {
-        for reading in cycle.snapshot(metric.index).of(metric) {
+        for reading in cycle.snapshot(metric).of(metric) {
             if let Some(value) = number(&reading.value) {
                 observer.observe(value, &attributes(reading));
             }
@@ -116,8 +115,8 @@ fn attribute(label: Label, value: &Arc<str>) -> KeyValue {
     KeyValue::new(Key::from_static_str(label.key()), Arc::clone(value))
 }
 
-/// The position of a row and its histogram in one provider.
-type Recorded = (usize, Histogram<f64>);
+/// A row and its histogram in one provider.
+type Recorded = (&'static Metric, Histogram<f64>);
 
 /// Where distributions are recorded when their event happens: into the histograms of every provider.
 #[derive(Debug, Clone, Default)]
@@ -127,9 +126,9 @@ pub struct Recorder {
 
 impl Recorder {
     /// Makes the histograms of one more provider.
-    pub fn add(&self, meter: &Meter, profile: Profile) {
+    pub fn add(&self, table: &Table, meter: &Meter, profile: Profile) {
         let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
-        for metric in METRICS.iter().filter(|metric| metric.kind == Kind::Recorded) {
+        for metric in table.rows().filter(|metric| metric.kind == Kind::Recorded) {
             if let Some((name, description)) = named(metric, profile) {
                 let histogram = meter
                     .f64_histogram(name)
@@ -137,7 +136,7 @@ impl Recorder {
                     .with_description(description)
                     .with_boundaries(metric.boundaries.to_vec())
                     .build();
-                histograms.push((metric.index, histogram));
+                histograms.push((metric, histogram));
             }
         }
     }
@@ -148,7 +147,7 @@ impl Recorder {
             labels.iter().map(|(label, value)| attribute(*label, value)).collect();
         attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         let histograms = self.histograms.read().unwrap_or_else(PoisonError::into_inner);
-        for (_, histogram) in histograms.iter().filter(|(index, _)| *index == metric.metric().index) {
+        for (_, histogram) in histograms.iter().filter(|(row, _)| std::ptr::eq(*row, metric.metric())) {
             histogram.record(value, &attributes);
         }
     }

@@ -14,10 +14,10 @@
 use super::{Reader, Shared, distributions};
 use crate::config::{Config, Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
-use crate::metric::label::Label;
+use crate::export::outcomes::Exports;
+use crate::metric::Label;
 use crate::metric::naming::Profile;
 use crate::stop::Stop;
-use crate::vitals::Exports;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;

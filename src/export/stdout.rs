@@ -5,7 +5,6 @@ use super::{Reader, Shared, distributions};
 use crate::cycle::Cycle;
 use crate::metric::Value;
 use crate::metric::naming::Profile;
-use crate::metric::table::METRICS;
 use crate::reading::{Reading, Snapshot};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -81,8 +80,9 @@ fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String
 
 /// A line a reading: name and labels, value, unit.
 pub fn table(snapshot: &Snapshot) -> String {
-    let lines: Vec<(String, String, &str)> = METRICS
-        .iter()
+    let lines: Vec<(String, String, &str)> = snapshot
+        .table()
+        .rows()
         .flat_map(|metric| snapshot.of(metric))
         .map(|reading| (series(reading), value(&reading.value), reading.metric.unit))
         .collect();

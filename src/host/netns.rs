@@ -14,9 +14,11 @@ pub use find::{Finder, Found};
 pub use label::ContainerNames;
 pub use visit::{Visit, visit};
 
-use crate::metric::label::NAMESPACES;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Network namespaces that are read at once; those over it are counted and left out.
+pub const NAMESPACES: usize = 512;
 
 /// Where `ip netns` keeps its names.
 const NAMES: &str = "/run/netns";

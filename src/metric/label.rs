@@ -1,9 +1,10 @@
-//! The labels there are, and how many values each can take.
+//! The keys of labels. How many values they can take is said by the sets they are in ([`LabelSet`](super::LabelSet)).
 
 pub mod closed;
 pub mod key;
 
-pub use closed::{ErrorType, Event, Key, Limited, Outcome, Phase, ProbeError, Reason};
+pub use closed::Reason;
+pub(crate) use closed::closed_set;
 pub use key::Key as ConfiguredKey;
 
 /// The attributes there are. A label that is not here cannot be observed.
@@ -47,14 +48,10 @@ pub enum Label {
     IoDirection,
     /// What became of a connection: [`Event`].
     Event,
-    /// What a connection was limited by: [`Limited`].
-    Limited,
     /// What had reached its limit: [`Key`].
     Key,
     /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`; of a group of sockets.
     Direction,
-    /// Port of the end that was connected to (semantic conventions); of a group of sockets.
-    ServicePort,
     /// Name of the configured networks a peer belongs to; of a group of sockets.
     PeerGroup,
     /// Path of a control group below its mount; of a group of sockets.
@@ -65,8 +62,6 @@ pub enum Label {
     ProcessName,
     /// Number of a user (semantic conventions); of a group of sockets.
     UserId,
-    /// `ipv4` or `ipv6` (semantic conventions); of a group of sockets.
-    Family,
     /// Address of this end of a flow (semantic conventions).
     LocalAddress,
     /// Port of this end of a flow (semantic conventions).
@@ -79,16 +74,6 @@ pub enum Label {
     Flow,
     /// Name of a target of the probes.
     ProbeName,
-    /// Name, address or path that a target is probed at (semantic conventions).
-    ProbeServer,
-    /// Port that a target is probed at (semantic conventions).
-    ProbePort,
-    /// Address that was probed, where all addresses of a name are (semantic conventions).
-    ProbePeer,
-    /// `tcp`, `udp` or `unix` (semantic conventions); of a target of the probes.
-    ProbeTransport,
-    /// Why a probe failed: [`ProbeError`] (semantic conventions).
-    ProbeError,
     /// How a probe ended: [`Outcome`].
     Outcome,
     /// Part of a probe: [`Phase`].
@@ -105,34 +90,6 @@ pub enum Label {
     Configured(ConfiguredKey),
 }
 
-/// How many values a label can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// Possible CPUs of this machine.
-    Cpus,
-    /// Network namespaces read at once.
-    Namespaces,
-    /// Sources at work.
-    Sources,
-    /// Groups of sockets; the labels that have this bound have it together.
-    Groups,
-    /// Flows of the `classic` profile.
-    Flows,
-    /// Flows that are shown for being the worst; the labels that have this bound have it together.
-    Top,
-    /// Targets of the probes; the labels that have this bound have it together.
-    Targets,
-    /// A number known when the agent was built.
-    Values(usize),
-}
-
-/// Counters that a kernel newer than the table may add before they are left out.
-pub const UNKNOWN_FIELDS: usize = 16;
-/// Sysctl files that `table.files` may name.
-pub const SYSCTL_FILES: usize = 64;
-/// Network namespaces that are read at once; what is over it is counted and left out.
-pub const NAMESPACES: usize = 512;
-
 impl Label {
     /// Attribute key, equal in OTLP and (with `.` as `_`) in Prometheus.
     pub fn key(self) -> &'static str {
@@ -142,18 +99,18 @@ impl Label {
             Self::Field => "field",
             Self::Sysctl => "sysctl",
             Self::Source => "source",
-            Self::Reason | Self::Limited => "reason",
+            Self::Reason => "reason",
             Self::Via => "via",
             Self::Version => "version",
             Self::CpuMode => "cpu.mode",
             Self::ComponentName => "otel.component.name",
             Self::ComponentType => "otel.component.type",
-            Self::ErrorType | Self::ProbeError => "error.type",
-            Self::ServerAddress | Self::ProbeServer => "server.address",
-            Self::ServerPort | Self::ServicePort | Self::ProbePort => "server.port",
+            Self::ErrorType => "error.type",
+            Self::ServerAddress => "server.address",
+            Self::ServerPort => "server.port",
             Self::ConnectionState => "network.connection.state",
-            Self::Transport | Self::ProbeTransport => "network.transport",
-            Self::NetworkType | Self::Family => "network.type",
+            Self::Transport => "network.transport",
+            Self::NetworkType => "network.type",
             Self::IoDirection => "network.io.direction",
             Self::Event => "event",
             Self::Key => "key",
@@ -165,7 +122,7 @@ impl Label {
             Self::UserId => "user.id",
             Self::LocalAddress => "network.local.address",
             Self::LocalPort => "network.local.port",
-            Self::PeerAddress | Self::ProbePeer => "network.peer.address",
+            Self::PeerAddress => "network.peer.address",
             Self::PeerPort => "network.peer.port",
             Self::Flow => "flow",
             Self::ProbeName => "probe.name",
@@ -176,54 +133,6 @@ impl Label {
             Self::ClassicPort => "port",
             Self::ClassicProtocol => "protocol",
             Self::Configured(key) => key.word(),
-        }
-    }
-
-    /// How many values it takes at most.
-    pub fn bound(self) -> Bound {
-        match self {
-            Self::Cpu => Bound::Cpus,
-            Self::Netns => Bound::Namespaces,
-            Self::Field => Bound::Values(UNKNOWN_FIELDS),
-            Self::Sysctl => Bound::Values(SYSCTL_FILES),
-            Self::Source => Bound::Sources,
-            Self::Reason => Bound::Values(Reason::ALL.len()),
-            Self::Via => Bound::Values(3),
-            Self::CpuMode | Self::Transport | Self::NetworkType | Self::IoDirection => Bound::Values(2),
-            Self::ConnectionState => Bound::Values(11),
-            Self::Event => Bound::Values(Event::ALL.len()),
-            Self::Limited => Bound::Values(Limited::ALL.len()),
-            Self::Key => Bound::Values(Key::ALL.len()),
-            Self::Direction
-            | Self::ServicePort
-            | Self::PeerGroup
-            | Self::Cgroup
-            | Self::ContainerId
-            | Self::ProcessName
-            | Self::UserId
-            | Self::Family => Bound::Groups,
-            Self::LocalAddress | Self::LocalPort | Self::PeerAddress | Self::PeerPort => Bound::Top,
-            Self::Flow => Bound::Flows,
-            Self::ProbeName
-            | Self::ProbeServer
-            | Self::ProbePort
-            | Self::ProbePeer
-            | Self::ProbeTransport
-            | Self::ClassicHost
-            | Self::ClassicName
-            | Self::ClassicPort
-            | Self::ClassicProtocol
-            | Self::Configured(_) => Bound::Targets,
-            // One more: a probe that succeeded has none.
-            Self::ProbeError => Bound::Values(ProbeError::ALL.len() + 1),
-            Self::Outcome => Bound::Values(Outcome::ALL.len()),
-            Self::Phase => Bound::Values(Phase::ALL.len()),
-            Self::ErrorType => Bound::Values(ErrorType::BOUND),
-            Self::Version
-            | Self::ComponentName
-            | Self::ComponentType
-            | Self::ServerAddress
-            | Self::ServerPort => Bound::Values(1),
         }
     }
 }

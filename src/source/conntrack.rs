@@ -9,9 +9,9 @@ use super::netns::Report;
 use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::{Config, Conntrack as Settings, Cpu, Via};
 use crate::host::netns::{self, Finder, Namespace, Visit};
-use crate::metric::label::{Label, UNKNOWN_FIELDS};
-use crate::metric::table as metrics;
+use crate::metric::Label;
 use crate::reading::Readings;
+use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
 use crate::timeouts;
@@ -23,6 +23,7 @@ use std::sync::Arc;
 pub mod ask;
 pub mod command;
 pub mod fields;
+pub mod metrics;
 mod module;
 pub mod netlink;
 pub mod procfs;
@@ -34,7 +35,11 @@ pub const SPEC: SourceSpec = SourceSpec {
     name: "conntrack",
     enabled: |config| config.sources.conntrack.enabled,
     deadline: |config| config.sources.conntrack.timeout + timeouts::GRACE,
-    namespaces: |config| netns::most(&config.sources.conntrack.netns),
+    part: &metrics::PART,
+    bounds: |config| {
+        let namespaces = netns::most(&config.sources.conntrack.netns);
+        vec![(&NETNS, namespaces), (&metrics::CPU, crate::sys::possible_cpus().len())]
+    },
     build: |config, stop| Ok(Box::new(Conntrack::new(&config.sources.conntrack, stop))),
     check,
     suffices: |config, checks| {
@@ -183,7 +188,7 @@ impl Conntrack {
         match field {
             Field::Known(known) => out.observe(known.metric, labels, total),
             Field::Unknown(word) => {
-                if self.unknown.len() < UNKNOWN_FIELDS {
+                if self.unknown.len() < metrics::UNKNOWN_FIELDS {
                     self.unknown.insert(Arc::clone(word));
                 }
                 if self.unknown.contains(word) {

@@ -1,10 +1,9 @@
 //! What every source says of the network namespaces it reads: which could be read, how many were left out, and one error
 //! where none could.
 
-use super::{Reason, SourceError, chain};
-use crate::host::netns::{Finder, Found, Namespace, visit};
-use crate::metric::label::{Label, NAMESPACES};
-use crate::metric::table as metrics;
+use super::{Reason, SourceError, chain, metrics};
+use crate::host::netns::{Finder, Found, NAMESPACES, Namespace, visit};
+use crate::metric::Label;
 use crate::reading::Readings;
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::{Check, Source, SourceError, SourceSpec};
 use crate::config::Config;
 use crate::config::Probes as Settings;
 use crate::config::probes::kind::Protocol;
-use crate::metric::{Labels, table as metrics};
+use crate::metric::Labels;
 use crate::reading::Readings;
 use crate::stop::Stop;
 use crate::timeouts;
@@ -32,6 +32,8 @@ pub mod discovery;
 pub mod entry;
 pub mod fault;
 pub mod kind;
+pub mod labels;
+pub mod metrics;
 pub mod origin;
 pub mod registry;
 pub mod reports;
@@ -50,7 +52,11 @@ pub const SPEC: SourceSpec = SourceSpec {
         let settings = &config.sources.probes;
         if settings.at_once { longest(settings) + timeouts::GRACE } else { timeouts::COPY }
     },
-    namespaces: |_| 1,
+    part: &metrics::PART,
+    bounds: |config| {
+        let targets = config.sources.probes.most();
+        vec![(&labels::TARGET, targets), (&labels::CLASSIC_TARGET, targets)]
+    },
     build: |config, stop| Ok(Box::new(Probes::start(&config.sources.probes, stop)?)),
     check,
     suffices: |_, checks| checks.iter().all(Check::works),

@@ -7,15 +7,16 @@
 use super::{Source, SourceError, SourceSpec};
 use crate::config::sockets::{GroupBy, Sockets as Settings};
 use crate::host::netns;
-use crate::metric::label::{self, Label};
-use crate::metric::table as metrics;
+use crate::metric::Label;
 use crate::reading::Readings;
+use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use attributes::Attribution;
 use classic::Classic;
 use dump::{Dump, OwnerLookup};
 use events::Shared;
 use group::Groups;
+use labels::Key;
 use namespaces::{OpenNamespace, OpenNamespaces};
 use owners::{ByCgroup, Owners};
 use peers::Peers;
@@ -37,7 +38,9 @@ pub mod dumper;
 pub mod ephemeral;
 pub mod events;
 pub mod group;
+pub mod labels;
 pub mod listen;
+pub mod metrics;
 pub mod mptcp;
 mod namespaces;
 pub mod owners;
@@ -57,7 +60,16 @@ pub const SPEC: SourceSpec = SourceSpec {
     name: "sockets",
     enabled: |config| config.sources.sockets.enabled,
     deadline: |config| config.sources.sockets.timeout,
-    namespaces: |config| netns::most(&config.sources.sockets.netns),
+    part: &metrics::PART,
+    bounds: |config| {
+        let Settings { netns, limit, top, classic, .. } = &config.sources.sockets;
+        vec![
+            (&NETNS, netns::most(netns)),
+            (&labels::GROUP, limit + 1), // and the one for the rest
+            (&labels::TOP, top.count),
+            (&labels::FLOW, if classic.enabled { classic.limit } else { 1 }),
+        ]
+    },
     build: |config, stop| Ok(Box::new(Sockets::new(&config.sources.sockets, stop)?)),
     check: check::check,
     suffices: check::suffices,
@@ -163,7 +175,7 @@ impl Sockets {
             tracker.groups.iter().map(|group| (group.labels.clone(), group.totals.clone())).collect();
         out.observe(metrics::CONNSCOPE_SOCKETS_TRACKED, &[], tracker.len() as u64);
         out.observe(metrics::CONNSCOPE_SOCKETS_GROUPS, &[], groups.len() as u64);
-        for key in label::Key::ALL {
+        for key in Key::ALL {
             let labels = [(Label::Key, key.word().into())];
             out.observe(metrics::CONNSCOPE_SOCKETS_LEFT_OUT, &labels, tracker.groups.left_out(*key));
         }

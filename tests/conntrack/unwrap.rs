@@ -3,7 +3,7 @@
 //! The property tests keep the true 64-bit counters themselves, show the unwrapper what a kernel with 32 bits would,
 //! and want the true ones back.
 
-use connscope::metric::label;
+use connscope::host::netns;
 use connscope::source::conntrack::fields::{Field, Row};
 use connscope::source::conntrack::unwrap::Unwrapper;
 use connscope::sys::namespace::Identity;
@@ -179,7 +179,7 @@ fn of_more_namespaces_than_there_can_be_the_longest_gone_are_forgotten() {
         unwrapper.unwrap(namespace, &mut one(&[("drop", 4_294_967_295)]));
         unwrapper.unwrap(namespace, &mut one(&[("drop", 0)]));
     };
-    let others = 100..100 + 2 * label::NAMESPACES as u64;
+    let others = 100..100 + 2 * netns::NAMESPACES as u64;
     wrapped(&mut unwrapper, HERE);
     unwrapper.forget_unseen();
     for namespace in others.clone() {

@@ -1,8 +1,8 @@
 //! The dashboards.
 
 use super::{asked, assert_reported, dashboards, deploy, expressions, panels, reported, text, yaml};
+use crate::support::table::rows as table_rows;
 use connscope::metric::naming::{Profile, label};
-use connscope::metric::table::METRICS;
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -56,9 +56,9 @@ fn panels_choose_by_labels_their_series_have() {
                 let mut known: BTreeSet<String> = own.iter().cloned().collect();
                 let rows = reported(Profile::Otel);
                 for metric in
-                    METRICS.iter().filter(|metric| asked.names.iter().any(|name| rows[name] == metric.name))
+                    table_rows().filter(|metric| asked.names.iter().any(|name| rows[name] == metric.name))
                 {
-                    known.extend(metric.labels.iter().map(|each| label(each.key())));
+                    known.extend(metric.labels().iter().map(|each| label(each.key())));
                 }
                 let unknown: Vec<_> = asked.labels.difference(&known).collect();
                 assert!(
@@ -157,7 +157,7 @@ fn every_metric_is_on_a_panel_or_has_a_reason_not_to_be() {
         .map(|name| rows[&name])
         .collect();
     // What only the classic profile has, Prometheus and the dashboards never have beside the rest.
-    for metric in METRICS.iter().filter(|metric| !metric.only_classic) {
+    for metric in table_rows().filter(|metric| !metric.only_classic) {
         let reason = ON_NO_PANEL.iter().find(|(name, _)| *name == metric.name);
         match (shown.contains(metric.name), reason) {
             (true, None) | (false, Some(_)) => {}
@@ -166,6 +166,6 @@ fn every_metric_is_on_a_panel_or_has_a_reason_not_to_be() {
         }
     }
     for (name, _) in ON_NO_PANEL {
-        assert!(METRICS.iter().any(|metric| metric.name == *name), "there is no {name}");
+        assert!(table_rows().any(|metric| metric.name == *name), "there is no {name}");
     }
 }

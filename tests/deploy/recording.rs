@@ -1,8 +1,8 @@
 //! The recording rules, from and to the names of other tools.
 
 use super::{asked, assert_reported, deploy, files, read, reported, rules, stem, text};
+use crate::support::table::rows as table_rows;
 use connscope::metric::naming::Profile;
-use connscope::metric::table::METRICS;
 use std::collections::BTreeSet;
 
 /// What `node_exporter`'s collectors conntrack and tcpstat print.
@@ -148,7 +148,7 @@ fn compatibility_rules_lead_from_names_that_exist_to_names_that_exist() {
 fn every_classic_name_is_led_to_and_from_or_has_a_reason_not_to_be() {
     let (mut there, mut flows, mut targets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (series, row) in reported(Profile::Classic) {
-        let metric = METRICS.iter().find(|metric| metric.name == row).unwrap();
+        let metric = table_rows().find(|metric| metric.name == row).unwrap();
         if !metric.only_classic {
             there.insert(series);
         } else if row.starts_with("probe.") {

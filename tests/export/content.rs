@@ -1,12 +1,12 @@
 //! What is sent: every kind of instrument, every compression, the resource.
 
 use super::program::{Agent, BOTH, found, protocol};
-use super::push::{FEW, Push};
+use super::push::{Push, few};
 use super::request::{EXPORTED, assert_as_in_the_table, exported, metric, numbers, resource_of, text, value};
 use crate::support::receiver::{PATIENCE, Receiver, Speaks};
 use connscope::export::otlp::split::points;
 use connscope::metric::Label;
-use connscope::metric::table::{self as metrics};
+use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[test]
 fn every_kind_of_instrument_arrives_as_what_it_is() {
     let receiver = Receiver::start(Speaks::Grpc);
-    let push = Push::start(&receiver, PATIENCE, FEW, |out| {
+    let push = Push::start(&receiver, PATIENCE, few(), |out| {
         let netns = (Label::Netns, Arc::from("blue"));
         for cpu in 0..3u64 {
             let labels = [(Label::Cpu, cpu.to_string().into()), netns.clone()];

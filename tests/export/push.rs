@@ -1,16 +1,17 @@
 //! The reader that pushes, driven from the test: a source of its own, and a cycle when the test says so.
 
 use crate::support::receiver::{PATIENCE, Receiver};
+use crate::support::table::table;
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;
 use connscope::export::instruments::Recorder;
+use connscope::export::outcomes::Exports;
 use connscope::export::{Reader, Shared, otlp, resource};
-use connscope::metric::Limits;
+use connscope::metric::Table;
 use connscope::reading::Readings;
 use connscope::source::worker::Worker;
 use connscope::source::{Source, SourceError};
 use connscope::stop::Stop;
-use connscope::vitals::Exports;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl Push {
     pub(super) fn start(
         receiver: &Receiver,
         timeout: Duration,
-        limits: Limits,
+        table: Arc<Table>,
         read: impl FnMut(&mut Readings) + Send + 'static,
     ) -> Self {
         let timeout = timeout.as_millis().to_string();
@@ -50,12 +51,11 @@ impl Push {
         let stop = Stop::new().expect("a token");
         let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
         let worker = Worker::start("fake", PATIENCE, Box::new(Fake(read))).expect("a thread");
-        let sources = Sources::of(vec![worker], limits, Some(Arc::clone(&exports)), &stop);
+        let sources = Sources::of(vec![worker], table, Some(exports.clone()), &stop);
         let shared = Shared {
             resource: resource::resource(&config),
             sources: Arc::new(sources),
             recorder: Recorder::default(),
-            limits,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -83,7 +83,9 @@ impl Drop for Push {
     }
 }
 
-pub(super) const FEW: Limits =
-    Limits { cpus: 4, namespaces: 4, sources: 1, groups: 1, flows: 1, top: 1, targets: 1 };
+/// A table for few CPUs and namespaces.
+pub(super) fn few() -> Arc<Table> {
+    table(4, 4)
+}
 
 pub(super) fn nothing(_: &mut Readings) {}

@@ -1,7 +1,7 @@
 //! What a receiver says of data points that it does not take.
 
 use super::program::{Agent, BOTH, protocol};
-use super::push::{FEW, Push, nothing};
+use super::push::{Push, few, nothing};
 use super::request::exported;
 use crate::support::receiver::{Behaviour, PATIENCE, Receiver, Speaks, Status};
 use connscope::export::otlp::split::points;
@@ -10,7 +10,7 @@ use tonic::Code;
 #[test]
 fn rejected_points_are_counted_and_warned_of_once() {
     let receiver = Receiver::start(Speaks::Grpc);
-    let push = Push::start(&receiver, PATIENCE, FEW, nothing);
+    let push = Push::start(&receiver, PATIENCE, few(), nothing);
     receiver.behave(Behaviour::Partial { rejected: 3, message: "too old" });
     push.cycle().expect_err("three are gone");
     receiver.behave(Behaviour::Accept);

@@ -1,6 +1,6 @@
 //! What a receiver got: looking things up in a request, and comparing it with the table.
 
-use connscope::metric::table::METRICS;
+use crate::support::table::rows;
 use connscope::metric::{Kind, Number};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
@@ -80,7 +80,7 @@ pub(super) fn assert_as_in_the_table(request: &ExportMetricsServiceRequest) {
     let cumulative = AggregationTemporality::Cumulative as i32;
     for metric in metrics_of(request) {
         let name = &metric.name;
-        let row = METRICS.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{name} has no row"));
+        let row = rows().find(|row| row.name == name).unwrap_or_else(|| panic!("{name} has no row"));
         assert_eq!(metric.unit, row.unit, "{name}");
         assert_eq!(metric.description, row.description, "{name}");
         let attributes = match (row.kind, metric.data.as_ref().expect("data")) {
@@ -110,7 +110,7 @@ pub(super) fn assert_as_in_the_table(request: &ExportMetricsServiceRequest) {
             assert_eq!(whole, row.number != Number::F64, "{name}: {point:?}");
             assert!(point.time_unix_nano > 0 && point.start_time_unix_nano <= point.time_unix_nano, "{name}");
         }
-        let allowed: Vec<&str> = row.labels.iter().map(|label| label.key()).collect();
+        let allowed: Vec<&str> = row.labels().iter().map(|label| label.key()).collect();
         for key in attributes.into_iter().flat_map(|attributes| text(attributes).into_keys()) {
             assert!(allowed.contains(&key.as_str()), "{name} has no label {key}");
         }

@@ -1,12 +1,12 @@
 //! A receiver that is not there, or refuses for now: what is tried again, when, and what is counted.
 
 use super::program::{Agent, BOTH, found, protocol};
-use super::push::{FEW, Push};
+use super::push::{Push, few};
 use super::request::{exported, metric, text, value};
 use crate::support::receiver::{Behaviour, PATIENCE, Received, Receiver, Speaks, Status};
 use connscope::export::otlp::split::points;
 use connscope::metric::Label;
-use connscope::metric::table::{self as metrics};
+use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ fn after_an_outage_the_counters_are_right_and_the_failed_points_are_counted() {
     let receiver = Receiver::start(Speaks::Grpc);
     let cycles = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&cycles);
-    let push = Push::start(&receiver, Duration::from_secs(1), FEW, move |out| {
+    let push = Push::start(&receiver, Duration::from_secs(1), few(), move |out| {
         let cycle = counted.fetch_add(1, Ordering::Relaxed) + 1;
         out.observe(metrics::CONNTRACK_DROP, &[(Label::Cpu, "0".into())], (1 << 40) * cycle);
     });

@@ -1,7 +1,7 @@
 //! Time-outs, and the last push when the agent ends.
 
 use super::program::{Agent, BOTH, Left, found, protocol};
-use super::push::{FEW, Push, nothing};
+use super::push::{Push, few, nothing};
 use super::request::exported;
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use connscope::export::otlp::split::points;
@@ -12,7 +12,7 @@ use tonic::Code;
 fn an_export_ends_at_its_time_out_and_the_next_cycle_tries_again() {
     let receiver = Receiver::start(Speaks::Grpc);
     let timeout = Duration::from_millis(300);
-    let push = Push::start(&receiver, timeout, FEW, nothing);
+    let push = Push::start(&receiver, timeout, few(), nothing);
     push.cycle().expect("taken");
     receiver.behave(Behaviour::Hang);
     let began = Instant::now();

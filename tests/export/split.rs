@@ -3,9 +3,10 @@
 use super::push::Push;
 use super::request::{assert_as_in_the_table, exported, metrics_of, numbers, resource_of, text};
 use crate::support::receiver::{Receiver, Speaks};
+use crate::support::table::table;
 use connscope::export::otlp::split::{MOST_BYTES, points, split};
-use connscope::metric::table::{self as metrics};
-use connscope::metric::{Label, Limits};
+use connscope::metric::Label;
+use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -27,8 +28,7 @@ fn a_collection_larger_than_a_message_arrives_in_several_and_whole() {
     let name = |netns: u64| format!("{netns}-{}", "x".repeat(280));
     let count = |cpu: u64, netns: u64| (1 << 40) + cpu * NAMESPACES + netns;
     let receiver = Receiver::start(Speaks::Grpc);
-    let limits = Limits { cpus: 200, namespaces: 100, sources: 1, ..Limits::default() };
-    let push = Push::start(&receiver, Duration::from_mins(1), limits, move |out| {
+    let push = Push::start(&receiver, Duration::from_mins(1), table(200, 100), move |out| {
         for netns in 0..NAMESPACES {
             let label = (Label::Netns, Arc::from(name(netns)));
             out.observe(metrics::CONNTRACK_TABLE_USAGE, std::slice::from_ref(&label), netns);

@@ -5,7 +5,7 @@ use super::raw::{Raw, listen};
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use connscope::export::otlp::retry::{Backoff, Throttle, share};
 use connscope::export::otlp::transport::Refusal;
-use connscope::metric::label::ErrorType;
+use connscope::export::outcomes::ErrorType;
 use std::time::{Duration, Instant};
 use tonic::Code;
 

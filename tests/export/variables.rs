@@ -245,7 +245,7 @@ fn any_attribute_is_a_label_that_prometheus_takes() {
     let tried = TestRunner::default().run(&keys, |keys| {
         let attributes = keys.iter().map(|key| KeyValue::new(key.clone(), "x"));
         let resource = opentelemetry_sdk::Resource::builder_empty().with_attributes(attributes).build();
-        for (key, _) in resource::for_prometheus(&resource).iter() {
+        for (key, _) in &resource::for_prometheus(&resource) {
             let name = key.as_str();
             prop_assert!(!name.starts_with(|one: char| one.is_ascii_digit() || one == '_'), "{}", name);
             prop_assert!(name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_'), "{}", name);

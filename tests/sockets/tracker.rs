@@ -5,14 +5,15 @@
 
 use connscope::config::network::Network;
 use connscope::config::sockets::GroupBy;
-use connscope::metric::label::{Event, Key, Label};
-use connscope::metric::{Handle, Value, table};
+use connscope::metric::{Handle, Label, Metric, Value};
 use connscope::reading::Readings;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::group::{Group, Groups, OTHER, UNKNOWN};
+use connscope::source::sockets::labels::{Event, Key};
 use connscope::source::sockets::listen::Listeners;
+use connscope::source::sockets::metrics;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::source::sockets::track::Tracker;
@@ -209,13 +210,13 @@ impl Counted {
         }
         for reading in readings.iter() {
             let Value::U64(value) = reading.value else { continue };
-            let is = |metric: usize| reading.metric.index == metric;
+            let is = |metric: &Metric| std::ptr::eq(reading.metric, metric);
             let transmit = reading.labels.iter().any(|(_, text)| &**text == "transmit");
-            if is(table::TCP_IO.metric().index) {
+            if is(metrics::TCP_IO.metric()) {
                 *(if transmit { &mut self.sent } else { &mut self.received }) += value;
-            } else if is(table::TCP_RETRANSMITS.metric().index) {
+            } else if is(metrics::TCP_RETRANSMITS.metric()) {
                 self.retransmits += value;
-            } else if is(table::TCP_SEGMENTS.metric().index) && transmit {
+            } else if is(metrics::TCP_SEGMENTS.metric()) && transmit {
                 self.segments += value;
             }
         }
@@ -605,13 +606,13 @@ fn what_was_there_before_is_counted_from_where_it_stands() {
     let mut old = Connection::new(1, 80, 50_000);
     old.now = Numbers { sent: 1000, received: 1000, retransmits: 10, segments: 10 };
     tracked.dump(&[old]);
-    let counted = tracked.group(Label::ServicePort, "80").unwrap();
+    let counted = tracked.group(Label::ServerPort, "80").unwrap();
     assert_eq!(counted, Counted { open: 1, ..Counted::default() });
     old.now.sent += 5;
     let young =
         Connection { now: Numbers { sent: 3, ..Numbers::default() }, ..Connection::new(2, 80, 50_001) };
     tracked.dump(&[old, young]);
-    let counted = tracked.group(Label::ServicePort, "80").unwrap();
+    let counted = tracked.group(Label::ServerPort, "80").unwrap();
     assert_eq!((counted.open, counted.of(Event::Opened), counted.sent), (2, 1, 8));
 }
 
@@ -685,7 +686,7 @@ fn what_is_over_a_limit_is_in_other_and_counted() {
     let connections: Vec<Connection> =
         (1..=5).map(|cookie| Connection::new(cookie, u16::try_from(cookie).unwrap(), 50_000)).collect();
     tracked.dump(&connections);
-    let other = tracked.group(Label::ServicePort, OTHER).unwrap();
+    let other = tracked.group(Label::ServerPort, OTHER).unwrap();
     assert_eq!(other.of(Event::Opened), 3);
     assert_eq!(tracked.tracker.groups.left_out(Key::ServicePort), 3);
     assert_eq!(tracked.sum().of(Event::Opened), 5);
@@ -697,14 +698,14 @@ fn a_value_whose_last_group_has_ended_makes_room() {
     let first = Connection::new(1, 1, 50_000);
     tracked.dump(&[first]);
     tracked.dump(&[first, Connection::new(2, 2, 50_000)]);
-    assert!(tracked.group(Label::ServicePort, OTHER).is_some(), "there is room for one port");
+    assert!(tracked.group(Label::ServerPort, OTHER).is_some(), "there is room for one port");
     tracked.closed(&Connection { ended: Some(End::InOrder), ..first });
     tracked.tracker.groups.observed();
     tracked.now += GROUP_IDLE;
     tracked.dump(&[Connection::new(2, 2, 50_000)]);
-    assert!(tracked.group(Label::ServicePort, "1").is_none());
+    assert!(tracked.group(Label::ServerPort, "1").is_none());
     tracked.dump(&[Connection::new(2, 2, 50_000), Connection::new(3, 3, 50_000)]);
-    assert!(tracked.group(Label::ServicePort, "3").is_some());
+    assert!(tracked.group(Label::ServerPort, "3").is_some());
 }
 
 #[test]
@@ -714,15 +715,15 @@ fn a_group_in_which_nothing_is_left_ends_after_a_while() {
     tracked.dump(&[connection]);
     tracked.now += 2 * GROUP_IDLE;
     tracked.dump(&[connection]);
-    assert!(tracked.group(Label::ServicePort, "80").is_some(), "it has a connection");
+    assert!(tracked.group(Label::ServerPort, "80").is_some(), "it has a connection");
     tracked.closed(&Connection { ended: Some(End::InOrder), ..connection });
     tracked.now += 2 * GROUP_IDLE;
     tracked.dump(&[]);
-    assert!(tracked.group(Label::ServicePort, "80").is_some(), "what happened last was not observed yet");
+    assert!(tracked.group(Label::ServerPort, "80").is_some(), "what happened last was not observed yet");
     tracked.tracker.groups.observed();
     tracked.now += GROUP_IDLE;
     tracked.dump(&[]);
-    assert!(tracked.group(Label::ServicePort, "80").is_none());
+    assert!(tracked.group(Label::ServerPort, "80").is_none());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::classic::{Classic, Family, FlowLabel};
 use crate::config::load::document;
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
-use crate::metric::table::CLASSIC_ROUND_TRIPS;
+use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
 use keys::{Compression, File, Histograms, Logic, Metrics, Switch};
 use selection::Selected;
 use std::path::Path;

@@ -7,7 +7,7 @@ use super::connect::bounded::Budget;
 use super::connect::{Connector, Driver};
 use super::transport::{Refusal, USER_AGENT, clean};
 use crate::config::{Compression, Otlp, endpoint};
-use crate::metric::label::ErrorType;
+use crate::export::outcomes::ErrorType;
 use crate::source::chain;
 use crate::timeouts;
 use hyper::body::Incoming;

@@ -5,7 +5,7 @@ use super::connect::{Connector, Driver, host_and_port};
 use super::proxy::Proxy;
 use super::transport::{Refusal, USER_AGENT, clean};
 use crate::config::{Compression, Otlp};
-use crate::metric::label::ErrorType;
+use crate::export::outcomes::ErrorType;
 use crate::source::chain;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

@@ -1,7 +1,7 @@
 //! What the log says of the receiver: one line when it fails, when the cause changes, and when it takes messages again.
 
 use super::transport::Refusal;
-use crate::metric::label::ErrorType;
+use crate::export::outcomes::ErrorType;
 use crate::timeouts;
 use std::time::Instant;
 

@@ -4,10 +4,10 @@
 //! those mounted elsewhere (`/run/docker/netns`); and those of the processes, the oldest first. Where there are more than
 //! can be read, the last are left out, so the own and those with a name never are for the sake of others.
 
+use super::NAMESPACES;
 use super::label::ContainerNames;
 use super::list::{self, Processes};
 use super::{NAMES, Namespace, OWN, is_pattern, path_of};
-use crate::metric::label::NAMESPACES;
 use crate::reading::SourceError;
 use crate::sys::namespace;
 use crate::text;

@@ -5,8 +5,8 @@
 //! `net/netfilter/nf_conntrack_standalone.c`, which `conntrack` prints too where it falls back to that file.
 
 use crate::metric::Counter;
-use crate::metric::table as metrics;
 use crate::netlink;
+use crate::source::conntrack::metrics;
 use std::sync::Arc;
 
 /// A counter the table has a row for.

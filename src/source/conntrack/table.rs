@@ -6,10 +6,11 @@
 
 use super::netlink::Global;
 use crate::config::Table as Settings;
-use crate::metric::label::{Label, SYSCTL_FILES};
-use crate::metric::table as metrics;
+use crate::metric::Label;
 use crate::reading::Readings;
 use crate::source::SourceError;
+use crate::source::conntrack::metrics;
+use crate::source::conntrack::metrics::SYSCTL_FILES;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

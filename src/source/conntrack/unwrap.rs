@@ -38,7 +38,7 @@ const ABOUT_TO_WRAP: u64 = WIDTH - (1 << 30);
 const PATIENCE: u64 = 60;
 
 /// Most namespaces that are remembered, those that are gone included.
-const MOST: usize = 2 * crate::metric::label::NAMESPACES;
+const MOST: usize = 2 * crate::host::netns::NAMESPACES;
 
 /// Everything that was unwrapped, by network namespace.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use super::resolve::Resolver;
 use super::result::ProbeResult;
 use crate::config::network::Network;
 use crate::config::probes::Family;
-use crate::metric::label::{Phase, ProbeError};
+use crate::source::probes::labels::{Phase, ProbeError};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
 

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::origin::Origin;
-use crate::metric::label::ProbeError;
+use crate::source::probes::labels::ProbeError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Socket, Type};
 use std::net::SocketAddr;

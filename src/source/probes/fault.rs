@@ -1,7 +1,7 @@
 //! Why a probe failed: from what the kernel, the TLS library or a name server said to the closed set of `error.type`
 //! (pure).
 
-use crate::metric::label::ProbeError;
+use crate::source::probes::labels::ProbeError;
 use rustls::{CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 
 use super::fault::Fault;
 use crate::host::netns;
-use crate::metric::label::ProbeError;
+use crate::source::probes::labels::ProbeError;
 use crate::sys::namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;

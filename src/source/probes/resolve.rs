@@ -7,7 +7,7 @@ use super::datagram::{Arrival, Datagrams};
 use super::fault::Fault;
 use super::origin::Origin;
 use crate::config::probes::{Family, Record};
-use crate::metric::label::ProbeError;
+use crate::source::probes::labels::ProbeError;
 use files::{Hosts, Servers};
 use message::{Answer, Question, Reply};
 use socket2::Type;

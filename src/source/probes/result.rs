@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::config::probes::Family;
-use crate::metric::label::{Outcome, Phase, ProbeError};
+use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 

@@ -4,9 +4,11 @@ use super::result::ProbeResult;
 use super::target::Target;
 use crate::config::Probes;
 use crate::config::probes::Family;
-use crate::metric::label::{Label, Outcome};
-use crate::metric::{Labels, table as metrics};
+use crate::metric::Label;
+use crate::metric::Labels;
 use crate::reading::Readings;
+use crate::source::probes::labels::Outcome;
+use crate::source::probes::metrics;
 use counts::Counts;
 use history::HistoryEntry;
 use std::collections::VecDeque;
@@ -176,7 +178,7 @@ impl State {
         let mut labels = Vec::with_capacity(target.labels.len() + 2);
         labels.extend_from_slice(&target.labels);
         labels.extend(family.map(|family| (Label::NetworkType, word(family))));
-        labels.extend(self.address.map(|address| (Label::ProbePeer, address.to_string().into())));
+        labels.extend(self.address.map(|address| (Label::PeerAddress, address.to_string().into())));
         Labels::new(labels)
     }
 }

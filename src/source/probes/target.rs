@@ -9,9 +9,11 @@ use super::result::ProbeResult;
 use crate::config::Probes;
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{ADDRESSES, Close, Family, Target as Settings};
+use crate::metric::Label;
 use crate::metric::Labels;
+use crate::metric::label::ConfiguredKey;
 use crate::metric::label::key::KEYS;
-use crate::metric::label::{ConfiguredKey, Label, ProbeError};
+use crate::source::probes::labels::ProbeError;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,9 +139,9 @@ impl Target {
 
 fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, String> {
     let mut labels: Vec<(Label, Arc<str>)> =
-        vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ProbeServer, host.into())];
-    labels.extend(port.map(|port| (Label::ProbePort, port.to_string().into())));
-    labels.extend(settings.kind.protocol().transport().map(|word| (Label::ProbeTransport, word.into())));
+        vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ServerAddress, host.into())];
+    labels.extend(port.map(|port| (Label::ServerPort, port.to_string().into())));
+    labels.extend(settings.kind.protocol().transport().map(|word| (Label::Transport, word.into())));
     for (key, value) in &settings.labels {
         let known = ConfiguredKey::of(key).ok_or_else(|| {
             format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)

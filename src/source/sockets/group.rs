@@ -7,10 +7,11 @@
 
 use super::attributes::{Attributes, PortKind};
 use super::delta::Delta;
+use super::labels::Key;
 use super::peers::Peers;
 use super::total::Totals;
 use crate::config::sockets::GroupBy;
-use crate::metric::{Label, Labels, label};
+use crate::metric::{Label, Labels};
 use crate::timeouts;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,15 +27,15 @@ pub const UNKNOWN: &str = "~unknown";
 
 /// The keys, with the attribute of each, what is left out of it is counted as, and the part of the limit that its values
 /// may take: one in so many.
-const KEYS: [(GroupBy, Label, Option<label::Key>, usize); 8] = [
+const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
     (GroupBy::Direction, Label::Direction, None, 1),
-    (GroupBy::ServicePort, Label::ServicePort, Some(label::Key::ServicePort), 4),
-    (GroupBy::PeerGroup, Label::PeerGroup, Some(label::Key::PeerGroup), 1),
-    (GroupBy::Cgroup, Label::Cgroup, Some(label::Key::Cgroup), 2),
-    (GroupBy::Container, Label::ContainerId, Some(label::Key::Container), 2),
-    (GroupBy::Process, Label::ProcessName, Some(label::Key::Process), 2),
-    (GroupBy::Uid, Label::UserId, Some(label::Key::Uid), 2),
-    (GroupBy::Family, Label::Family, None, 1),
+    (GroupBy::ServicePort, Label::ServerPort, Some(Key::ServicePort), 4),
+    (GroupBy::PeerGroup, Label::PeerGroup, Some(Key::PeerGroup), 1),
+    (GroupBy::Cgroup, Label::Cgroup, Some(Key::Cgroup), 2),
+    (GroupBy::Container, Label::ContainerId, Some(Key::Container), 2),
+    (GroupBy::Process, Label::ProcessName, Some(Key::Process), 2),
+    (GroupBy::Uid, Label::UserId, Some(Key::Uid), 2),
+    (GroupBy::Family, Label::NetworkType, None, 1),
 ];
 
 /// The group of a key: the network namespace, and a code for the value of each key.
@@ -70,7 +71,7 @@ pub struct Groups {
     all: HashMap<u32, Group>,
     numbers: HashMap<Code, u32>,
     next: u32,
-    left_out: HashMap<label::Key, u64>,
+    left_out: HashMap<Key, u64>,
 }
 
 impl Groups {
@@ -98,7 +99,7 @@ impl Groups {
     /// Puts a socket into its group; the number of the group.
     pub fn join(&mut self, attributes: &Attributes, now: Instant) -> u32 {
         if !attributes.certain {
-            self.leave_out(label::Key::Direction);
+            self.leave_out(Key::Direction);
         }
         let code = self.code(attributes);
         let number = self.numbered(code, now);
@@ -198,7 +199,7 @@ impl Groups {
         self.take(code);
         if groups >= self.limit && !self.make_room(rest) {
             self.release(code);
-            *self.left_out.entry(label::Key::Group).or_default() += 1;
+            *self.left_out.entry(Key::Group).or_default() += 1;
             return match self.numbers.get(&rest) {
                 Some(number) => *number,
                 None => self.make(rest, now),
@@ -311,12 +312,12 @@ impl Groups {
     }
 
     /// Counts a socket that is left out for want of room.
-    pub fn leave_out(&mut self, key: label::Key) {
+    pub fn leave_out(&mut self, key: Key) {
         *self.left_out.entry(key).or_default() += 1;
     }
 
     /// How many sockets were left out so far, by what was full.
-    pub fn left_out(&self, key: label::Key) -> u64 {
+    pub fn left_out(&self, key: Key) -> u64 {
         self.left_out.get(&key).copied().unwrap_or_default()
     }
 }

@@ -1,9 +1,9 @@
 //! How many sockets there are, by state: every state of TCP, also those nobody is in.
 
 use super::diag::{Family, State};
-use crate::metric::label::Label;
-use crate::metric::table as metrics;
+use crate::metric::Label;
 use crate::reading::Readings;
+use crate::source::sockets::metrics;
 use std::sync::Arc;
 
 /// The states of TCP that the semantic conventions know, in the kernel's order.

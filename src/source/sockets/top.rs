@@ -4,9 +4,9 @@ use super::delta::ConnectionDelta;
 use super::diag::Record;
 use super::tcp_info::TcpInfo;
 use crate::config::sockets::{Top as Settings, TopBy};
-use crate::metric::label::Label;
-use crate::metric::table as metrics;
+use crate::metric::Label;
 use crate::reading::Readings;
+use crate::source::sockets::metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

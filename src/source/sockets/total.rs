@@ -2,11 +2,12 @@
 
 use super::delta::{Activity, ConnectionDelta, Delta};
 use super::sample::{Measurements, Present};
+use crate::metric::Label;
 use crate::metric::distribution::Distribution;
-use crate::metric::label::{Event, Label, Limited};
-use crate::metric::table as metrics;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
+use crate::source::sockets::labels::{Event, Limited};
+use crate::source::sockets::metrics;
 use std::sync::Arc;
 
 /// The distributions of a group, made when the first value comes.
@@ -166,7 +167,7 @@ impl Totals {
             let limited =
                 [(Limited::ReceiveWindow, self.rwnd_limited), (Limited::SendBuffer, self.sndbuf_limited)];
             for (by, time) in limited {
-                out.observe(metrics::TCP_LIMITED_TIME, with(Label::Limited, by.word()), seconds(time));
+                out.observe(metrics::TCP_LIMITED_TIME, with(Label::Reason, by.word()), seconds(time));
             }
         }
         if let Some(distributions) = &self.distributions {

@@ -17,7 +17,7 @@ use super::group::Groups;
 use super::listen::Listeners;
 use super::sample::Sample;
 use super::socket::{KnownSocket, NO_GROUP, Observation};
-use crate::metric::label::Key;
+use crate::source::sockets::labels::Key;
 use last_numbers::LastNumbers;
 use namespace::NamespaceState;
 use std::collections::{HashMap, HashSet};

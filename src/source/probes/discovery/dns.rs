@@ -2,8 +2,8 @@
 
 use super::Target;
 use crate::config::probes::{Record, Target as Settings};
-use crate::metric::label::ProbeError;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::ProbeError;
 use crate::source::probes::origin::Origin;
 use crate::source::probes::registry::Change;
 use crate::source::probes::resolve::message::Answer;

@@ -8,9 +8,9 @@ use super::expectation::{Expectation, find, off_thread};
 use crate::config::probes::Step as StepSettings;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{unescape, unhex};
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use receive_buffer::ReceiveBuffer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

@@ -4,8 +4,8 @@
 //! probes; that of a long one, which may take a second, on another.
 
 use crate::config::probes::text::{Expression, regular, unhex};
-use crate::metric::label::ProbeError;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::ProbeError;
 use tokio::sync::Semaphore;
 
 /// What is expected.

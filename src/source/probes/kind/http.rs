@@ -3,10 +3,10 @@
 use super::expectation::Expectation;
 use super::tls::Tls;
 use crate::config::probes::{Http as Asked, Method, Target as Settings, TargetTls};
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use crate::url::{Scheme, Url};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

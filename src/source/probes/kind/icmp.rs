@@ -5,11 +5,11 @@
 //! time stamps of both directions; where it gives none for sending, from the moment before.
 
 use crate::config::probes::{Icmp as Asked, Target as Settings};
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::SourceError;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::Echoes;
 use packet::Echo;
 use socket2::{Domain, Protocol, Socket, Type};

@@ -3,10 +3,10 @@
 use super::conversation::{Conversation, Session};
 use super::tls::{self, Tls};
 use crate::config::probes::{Kind, Target as Settings};
-use crate::metric::label::Phase;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::Phase;
 use tokio::net::TcpStream;
 
 /// What is done over a connection.

@@ -1,9 +1,9 @@
 //! TLS: the handshake, the chain, and when its first certificate expires.
 
 use crate::config::probes::TargetTls as Settings;
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use client_certificate::ClientCertificate;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};

@@ -6,11 +6,11 @@
 use super::expectation::Expectation;
 use crate::config::probes::Target as Settings;
 use crate::config::probes::text::{unescape, unhex};
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::connect;
 use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use preset::Question;
 use socket2::Type;
 use std::os::fd::AsFd;

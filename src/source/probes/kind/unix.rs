@@ -3,9 +3,9 @@
 
 use super::conversation::Conversation;
 use crate::config::probes::{Kind, Target as Settings};
-use crate::metric::label::{Phase, ProbeError};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::fault::Fault;
+use crate::source::probes::labels::{Phase, ProbeError};
 use socket2::{Domain, SockAddr, Type};
 use std::io;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use crate::config::probes::Family;
 use crate::config::probes::kind::Protocol;
-use crate::metric::label::Phase;
+use crate::source::probes::labels::Phase;
 use crate::source::probes::result::ProbeResult;
 use crate::source::probes::target::Target;
 use crate::source::report::Gauge;

@@ -1,11 +1,12 @@
 //! What was counted of a target over one family of addresses, with the labels of every series (pure).
 
 use crate::config::probes::Family;
+use crate::metric::Label;
 use crate::metric::distribution::Distribution;
-use crate::metric::label::{Label, Outcome, Phase, ProbeError};
-use crate::metric::table as metrics;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
+use crate::source::probes::labels::{Outcome, Phase, ProbeError};
+use crate::source::probes::metrics;
 use crate::source::probes::result::ProbeResult;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -95,7 +96,7 @@ impl Counts {
 }
 
 fn by_error(labels: &Labels, error: Option<ProbeError>) -> Labels {
-    error.map_or_else(|| labels.clone(), |error| labels.with(Label::ProbeError, error.word()))
+    error.map_or_else(|| labels.clone(), |error| labels.with(Label::ErrorType, error.word()))
 }
 
 fn by_phase(labels: &Labels, phase: Phase) -> Labels {

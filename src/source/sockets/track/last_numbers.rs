@@ -6,7 +6,7 @@ use super::super::sample::Sample;
 use super::super::socket::KnownSocket;
 use super::namespace::NamespaceState;
 use super::other_end::{End, OtherEnds};
-use crate::metric::label::Event;
+use crate::source::sockets::labels::Event;
 
 /// What a destroy event says of a connection, or where it has lost its counters, what the event of its other end said.
 pub(super) struct LastNumbers<'a> {

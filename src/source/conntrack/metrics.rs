@@ -1,0 +1,99 @@
+//! The metrics of connection tracking.
+//!
+//! The kernel's words are `struct ip_conntrack_stat` in `include/linux/netfilter/nf_conntrack_common.h`; which
+//! kernel still counts which of them is in `fields`.
+
+use crate::metric::{Label, LabelSet};
+use crate::source::metrics::NETNS;
+
+/// Counters that a kernel newer than the table may add before they are left out.
+pub const UNKNOWN_FIELDS: usize = 16;
+/// Sysctl files that `table.files` may name.
+pub const SYSCTL_FILES: usize = 64;
+/// Series that are always allowed, however few CPUs there are: a `conntrack` that answers for another machine (a test, a
+/// replay) may name more CPUs than this one has.
+const LEAST_SERIES: usize = 1024;
+
+/// The CPU that counted.
+pub static CPU: LabelSet =
+    LabelSet::configured(&[Label::Cpu], "possible CPUs of the machine").least(LEAST_SERIES);
+
+/// Kernel word of a counter that has no row.
+pub static FIELD: LabelSet = LabelSet::fixed(&[Label::Field], UNKNOWN_FIELDS);
+
+/// Name of a sysctl file.
+pub static SYSCTL: LabelSet = LabelSet::fixed(&[Label::Sysctl], SYSCTL_FILES);
+
+/// How the statistics are read.
+pub static VIA: LabelSet = LabelSet::fixed(&[Label::Via], 3);
+
+crate::metrics! {
+    /// Entries in the connection tracking table, including unconfirmed ones.
+    CONNTRACK_TABLE_USAGE: UpDownCounter = "conntrack.table.usage" in "{entry}", by [NETNS];
+    /// Maximum number of entries in the table (nf_conntrack_max); 0 means no limit.
+    CONNTRACK_TABLE_LIMIT: UpDownCounter = "conntrack.table.limit" in "{entry}", by [NETNS];
+    /// Fraction of the limit that is in use; absent if there is no limit.
+    CONNTRACK_TABLE_UTILIZATION: Gauge<f64> = "conntrack.table.utilization" in "1", by [NETNS];
+    /// Buckets of the connection tracking hash table, which all network namespaces share.
+    CONNTRACK_TABLE_BUCKETS: UpDownCounter = "conntrack.table.buckets" in "{bucket}", by [NETNS];
+    /// Value of a connection tracking sysctl named in sources.conntrack.table.files.
+    CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", by [NETNS, SYSCTL];
+    /// Lookups that found the tuple in use; since Linux 4.9 only by NAT looking for a free one, a sign that ports run out.
+    CONNTRACK_FOUND: Counter<u64> = "conntrack.found" in "{lookup}", by [CPU, NETNS],
+        classic "conntrack_found" "Total of conntrack found";
+    /// Packets that could not be tracked: invalid for their protocol, or matching no entry and unable to create one.
+    CONNTRACK_INVALID: Counter<u64> = "conntrack.invalid" in "{packet}", by [CPU, NETNS],
+        classic "conntrack_invalid" "Total of conntrack invalid";
+    /// Packets that needed no lookup because they were tracked already or exempt from tracking (before Linux 5.10).
+    CONNTRACK_IGNORE: Counter<u64> = "conntrack.ignore" in "{packet}", by [CPU, NETNS],
+        classic "conntrack_ignore" "Total of conntrack ignore";
+    /// Entries inserted by user space over netlink or by BPF; since Linux 4.9 those of ordinary traffic are not counted.
+    CONNTRACK_INSERT: Counter<u64> = "conntrack.insert" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_insert" "Total of conntrack insert";
+    /// Entries that could not be inserted: an unresolved clash, a hash chain that is too long, or a dying entry.
+    CONNTRACK_INSERT_FAILED: Counter<u64> = "conntrack.insert_failed" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_insert_failed" "Total of conntrack insert_failed";
+    /// Packets dropped because no entry could be created (table full, unresolved clash) or a protocol tracker rejected them.
+    CONNTRACK_DROP: Counter<u64> = "conntrack.drop" in "{packet}", by [CPU, NETNS],
+        classic "conntrack_drop" "Total of conntrack drop";
+    /// Entries evicted early to make room in a full table.
+    CONNTRACK_EARLY_DROP: Counter<u64> = "conntrack.early_drop" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_early_drop" "Total of conntrack early_drop";
+    /// ICMP errors that match no tracked connection.
+    CONNTRACK_ERROR: Counter<u64> = "conntrack.error" in "{packet}", by [CPU, NETNS],
+        classic "conntrack_error" "Total of conntrack error";
+    /// Lookups restarted because an entry moved to another hash chain.
+    CONNTRACK_SEARCH_RESTART: Counter<u64> = "conntrack.search_restart" in "{restart}", by [CPU, NETNS],
+        classic "conntrack_search_restart" "Total of conntrack search_restart";
+    /// Clashes between two packets of one new connection that were resolved without a drop (since Linux 5.10).
+    CONNTRACK_CLASH_RESOLVE: Counter<u64> = "conntrack.clash_resolve" in "{clash}", by [CPU, NETNS],
+        classic "conntrack_clash_resolve" "Total of conntrack clash_resolve";
+    /// Packets dropped because the hash chain of their entry was too long (since Linux 5.15); not included in conntrack.drop.
+    CONNTRACK_CHAINTOOLONG: Counter<u64> = "conntrack.chaintoolong" in "{packet}", by [CPU, NETNS],
+        classic "conntrack_chaintoolong" "Total of conntrack chaintoolong";
+    /// Lookups in the table (before Linux 4.9).
+    CONNTRACK_SEARCHED: Counter<u64> = "conntrack.searched" in "{lookup}", by [CPU, NETNS],
+        classic "conntrack_searched" "Total of conntrack searched";
+    /// Entries created for new connections (before Linux 4.9).
+    CONNTRACK_NEW: Counter<u64> = "conntrack.new" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_new" "Total of conntrack new";
+    /// Entries removed from the table (before Linux 4.9).
+    CONNTRACK_DELETE: Counter<u64> = "conntrack.delete" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_delete" "Total of conntrack delete";
+    /// Entries moved to the list of dying entries (before Linux 4.9).
+    CONNTRACK_DELETE_LIST: Counter<u64> = "conntrack.delete_list" in "{entry}", by [CPU, NETNS],
+        classic "conntrack_delete_list" "Total of conntrack delete_list";
+    /// Connections that matched an expectation (FTP data, SIP media).
+    CONNTRACK_EXPECT_NEW: Counter<u64> = "conntrack.expect_new" in "{connection}", by [CPU, NETNS],
+        classic "conntrack_expect_new" "Total of conntrack expect_new";
+    /// Expectations created by connection tracking helpers.
+    CONNTRACK_EXPECT_CREATE: Counter<u64> = "conntrack.expect_create" in "{expectation}", by [CPU, NETNS],
+        classic "conntrack_expect_create" "Total of conntrack expect_create";
+    /// Expectations deleted.
+    CONNTRACK_EXPECT_DELETE: Counter<u64> = "conntrack.expect_delete" in "{expectation}", by [CPU, NETNS],
+        classic "conntrack_expect_delete" "Total of conntrack expect_delete";
+    /// Counters of a newer kernel that this version does not know, by the kernel's name.
+    CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", by [CPU, FIELD, NETNS];
+    /// How the connection tracking statistics are read; always 1.
+    CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", by [VIA];
+}
