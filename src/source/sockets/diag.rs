@@ -16,7 +16,7 @@ pub(in crate::source::sockets) mod structure;
 
 use super::tcp_info::TcpInfo;
 pub use attributes::{Bbr, Dctcp, Memory, SocketOptions, Vegas};
-pub use request::{MPTCP, Request, TCP, UDP, dump, extension};
+pub use request::{MPTCP, Request, TCP, UDP, dump, dump_both, extension};
 pub use state::State;
 
 /// `SKNLGRP_INET_TCP_DESTROY`: the multicast group that hears of the end of IPv4 sockets of TCP.
@@ -200,7 +200,7 @@ pub fn parse<'a>(
     mut take: impl FnMut(&Record<'a>),
 ) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
-        if message.kind == request::SOCK_DIAG_BY_FAMILY {
+        if matches!(message.kind, request::SOCK_DIAG_BY_FAMILY | request::TCPDIAG_GETSOCK) {
             let (header, attributes) = message.split()?;
             let mut record = record(header)?;
             for attribute in attributes {

@@ -96,7 +96,7 @@ fn attributes_nobody_has_heard_of_are_passed_over() {
     let unknown = [attribute(14, &[]), attribute(23, &[1, 2, 3]), attribute(0x3fff, b"x")].concat();
     let known = attribute(0xc000 + 21, &7u64.to_ne_bytes());
     assert_eq!(one(&[unknown, known].concat()).cgroup, Some(7), "whatever flags it has");
-    let other = netlink::request(18, 2, SEQUENCE, &[1, 2, 3]);
+    let other = netlink::request(19, 2, SEQUENCE, &[1, 2, 3]);
     assert_eq!(records(&other, SEQUENCE), Ok((vec![], Progress::More)));
 }
 

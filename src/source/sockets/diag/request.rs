@@ -8,6 +8,8 @@ use crate::netlink::{self, TooLong};
 
 /// `nlmsg_type` of requests and answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `nlmsg_type` of requests about both families of TCP, and of their answers.
+pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 const INET_DIAG_REQ_PROTOCOL: u16 = 3;
@@ -82,6 +84,27 @@ impl Request<'_> {
         }
         Ok(payload)
     }
+}
+
+/// `struct inet_diag_req` of the kernels before 3.3, which every later one understands: a request of this type is about
+/// TCP, and walks the sockets of both families at once, whatever family it names (`inet_diag_dump_compat`).
+const TCPDIAG_GETSOCK_LENGTH: usize = 60;
+
+/// The message that asks for the sockets of TCP of both families: states, extensions and filter as in a [`Request`].
+pub fn dump_both(
+    states: u32,
+    extensions: u8,
+    bytecode: &[u8],
+) -> Result<impl Fn(u32) -> Vec<u8> + use<>, TooLong> {
+    let mut payload = vec![0, 0, 0, extensions];
+    payload.resize(TCPDIAG_GETSOCK_LENGTH - 8, 0);
+    payload.extend_from_slice(&states.to_ne_bytes());
+    payload.resize(TCPDIAG_GETSOCK_LENGTH, 0);
+    if !bytecode.is_empty() {
+        netlink::push_attribute(&mut payload, INET_DIAG_REQ_BYTECODE, bytecode)?;
+    }
+    let flags = netlink::REQUEST | netlink::DUMP;
+    Ok(move |sequence| netlink::request(TCPDIAG_GETSOCK, flags, sequence, &payload))
 }
 
 /// The message that asks for a dump, with a [payload](Request::payload).
