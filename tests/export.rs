@@ -10,6 +10,7 @@ mod program;
 mod push;
 mod raw;
 mod reach;
+mod reference;
 mod rejected;
 mod request;
 mod retry;
