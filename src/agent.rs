@@ -9,6 +9,8 @@ use crate::export::prometheus::Pull;
 use crate::export::{self, Reader, Shared, otlp, resource, stdout};
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part, Table};
+use crate::runtime;
+use crate::signals::{self, Ending};
 use crate::source::chain;
 use crate::stop::Stop;
 use crate::sys::process;
@@ -16,10 +18,12 @@ use crate::timeouts;
 use crate::vitals::{self, Vital};
 use crate::web::{self, Web};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -74,106 +78,120 @@ fn choose_cryptography() {
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Result<(), AgentError> {
     choose_cryptography();
-    let stop = new_stop()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1) // an HTTP endpoint and one connection to the receiver; the cycles have threads of their own
-        .max_blocking_threads(8)
-        .thread_name("runtime")
-        .enable_all()
-        .build()
-        .map_err(|cause| AgentError::Start { doing: "starting the runtime".to_owned(), cause })?;
+    let stop = stop_on_signals(Ending::Drain)?;
+    let runtime =
+        runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
     let ended = runtime.block_on(live(config, &stop));
     // What still blocks (a source that hangs) ends with the process.
     runtime.shutdown_background();
     ended
 }
 
-/// A token to stop with.
-pub fn new_stop() -> Result<Stop, AgentError> {
-    Stop::new().map_err(|cause| AgentError::Start { doing: "making an eventfd".to_owned(), cause })
+fn start_error(doing: &str) -> impl FnOnce(io::Error) -> AgentError {
+    let doing = doing.to_owned();
+    move |cause| AgentError::Start { doing, cause }
 }
 
-/// For the commands that end by themselves: a signal kills the child that is running, which is in a process group
-/// of its own and would outlive the command; the command then ends with what it has.
-pub fn kill_on_signal(stop: &Stop) -> Result<(), AgentError> {
-    let failed = |cause| AgentError::Start { doing: "listening for signals".to_owned(), cause };
-    let stop = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
-    let listening = runtime.enter();
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    drop(listening);
-    let listen = move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        });
-        stop.kill();
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map_err(failed)?;
-    Ok(())
+/// A token that a signal stops.
+pub fn stop_on_signals(ending: Ending) -> Result<Stop, AgentError> {
+    let stop = Stop::new().map_err(start_error("making an eventfd"))?;
+    signals::listen(&stop, ending).map_err(start_error("listening for signals"))?;
+    Ok(stop)
+}
+
+/// What runs, once everything was started.
+struct Running {
+    readers: Vec<Reader>,
+    pull: Option<Arc<Pull>>,
+    sources: Arc<Sources>,
 }
 
 async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
-    let failed = |doing: &str| {
-        let doing = doing.to_owned();
-        move |cause| AgentError::Start { doing, cause }
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed("listening for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("listening for SIGINT"))?;
-    // The address first: an agent that cannot listen is not to push either.
+    // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
     let listener = match &config.export.prometheus.listen {
         Listen::Off => None,
-        Listen::At { host, port } => {
-            let bound = web::bind(host, *port).await;
-            Some(bound.map_err(|cause| cannot_listen(&config.export.prometheus.listen, cause))?)
-        }
+        Listen::At { host, port } => tokio::select! {
+            bound = web::bind(host, *port) => {
+                Some(bound.map_err(|cause| cannot_listen(&config.export.prometheus.listen, cause))?)
+            }
+            () = stop.exhausted(Duration::ZERO) => return Ok(()),
+        },
     };
+    // Making the sources ready may block (files, certificates); this thread is to hear of a stop all the same.
+    let (handle, own, token) = (Handle::current(), config.clone(), stop.clone());
+    let starting = tokio::task::spawn_blocking(move || start(&own, listener, &handle, &token));
+    let running = tokio::select! {
+        started = starting => started.map_err(|error| AgentError::Failed(format!("starting: {error}")))??,
+        () = stop.exhausted(Duration::ZERO) => return Ok(()),
+    };
+    let failed = first_cycle(&running)?;
+    tokio::select! {
+        () = stop.exhausted(Duration::ZERO) => {}
+        Ok(cause) = failed => return Err(AgentError::Failed(cause)),
+    }
+    let leave_by = Instant::now() + timeouts::EXIT;
+    let token = stop.clone();
+    let left = tokio::task::spawn_blocking(move || leave(running, &token, leave_by));
+    let _in_time_or_not = tokio::time::timeout_at((leave_by + timeouts::REAP).into(), left).await;
+    Ok(())
+}
+
+/// Starts everything: sources, readers, the endpoint.
+fn start(
+    config: &Config,
+    listener: Option<TcpListener>,
+    runtime: &Handle,
+    stop: &Stop,
+) -> Result<Running, AgentError> {
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let enabled = !config.environment.disabled;
     let pushing = enabled && config.export.otlp.protocol != Protocol::None;
     let shared = shared(config, pushing.then(|| exports.clone() as Arc<dyn Vital>), stop)?;
-    let readers = if enabled { push(config, &shared, &exports, stop)? } else { Vec::new() };
+    let readers = if enabled { push(config, &shared, &exports, runtime, stop)? } else { Vec::new() };
     let pull = if enabled && (listener.is_some() || readers.is_empty()) {
         let pull = Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?;
         Some(Arc::new(pull))
     } else {
         None
     };
-    say_start(config, listener.as_ref().map(|(_, address)| *address));
-    first_cycle(&readers, pull.as_ref());
-    let served = listener.map(|(listener, _)| {
+    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    if let Some(listener) = listener {
         let interval = pushing.then_some(config.export.otlp.interval);
         let web = Web::new(pull.clone(), Arc::clone(&shared.sources), interval);
-        tokio::spawn(Arc::new(web).serve(listener))
-    });
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM, leaving"),
-        _ = interrupt.recv() => tracing::info!("SIGINT, leaving"),
+        web.start(listener, stop).map_err(start_error("starting the HTTP endpoint"))?;
     }
-    let leave_by = Instant::now() + timeouts::EXIT;
-    stop.drain();
-    served.inspect(tokio::task::JoinHandle::abort);
+    say_start(config, address);
+    Ok(Running { readers, pull, sources: shared.sources })
+}
+
+/// One last cycle and its export, then the end of what is still running, no later than `leave_by`.
+fn leave(running: Running, stop: &Stop, leave_by: Instant) {
+    let Running { readers, pull, sources } = running;
+    let (flushed, wait) = std::sync::mpsc::channel();
     let providers: Vec<SdkMeterProvider> = readers.iter().map(|reader| reader.provider.clone()).collect();
-    let flushed = tokio::task::spawn_blocking(move || {
+    let flush = move || {
         for provider in providers {
             // The exporter has logged how its last export ended.
             let _logged = provider.shutdown();
         }
-    });
-    let _in_time_or_not = tokio::time::timeout_at(leave_by.into(), flushed).await;
+        drop((readers, pull));
+        let _nobody_waits = flushed.send(());
+    };
+    match std::thread::Builder::new().name("flush".to_owned()).spawn(flush) {
+        Ok(_) => {
+            let left = leave_by.saturating_duration_since(Instant::now());
+            let _in_time_or_not = wait.recv_timeout(left);
+        }
+        Err(error) => tracing::warn!(%error, "no last export: its thread could not be started"),
+    }
     stop.kill();
-    drop((readers, pull));
-    if let Some(sources) = Arc::into_inner(shared.sources) {
-        let until = leave_by.max(Instant::now() + timeouts::REAP);
-        let _ended = tokio::task::spawn_blocking(move || sources.finish(until)).await;
+    let until = leave_by.max(Instant::now() + timeouts::REAP);
+    if let Some(sources) = Arc::into_inner(sources) {
+        sources.finish(until);
     } else {
         // A reader is still in a cycle; its child was just killed and is being reaped.
-        tokio::time::sleep(timeouts::REAP).await;
+        std::thread::sleep(timeouts::REAP);
     }
-    Ok(())
 }
 
 /// An address that is no address of this machine's is bad input; one that is taken is not.
@@ -190,32 +208,35 @@ fn push(
     config: &Config,
     shared: &Shared,
     exports: &Arc<Exports>,
+    runtime: &Handle,
     stop: &Stop,
 ) -> Result<Vec<Reader>, AgentError> {
-    let runtime = tokio::runtime::Handle::current();
-    let otlp = otlp::start(shared, config, exports, &runtime, stop).map_err(AgentError::Input)?;
+    let otlp = otlp::start(shared, config, exports, runtime, stop).map_err(AgentError::Input)?;
     let console = config.environment.console.then(|| stdout::console(shared, config.export.otlp.interval));
     Ok(otlp.into_iter().chain(console).collect())
 }
 
 /// One cycle at once, through a reader that there is: what cannot be read is in the log within the first second, and
-/// a receiver does not wait a whole interval for the first numbers.
-fn first_cycle(readers: &[Reader], pull: Option<&Arc<Pull>>) {
-    match (readers.first(), pull) {
-        (Some(reader), _) => {
-            let provider = reader.provider.clone();
-            tokio::task::spawn_blocking(move || {
-                let _logged = provider.force_flush();
-            });
+/// a receiver does not wait a whole interval for the first numbers. What is sent to the channel ends the agent: a reader of
+/// the SDK has no thread, of which it tells only its own log.
+fn first_cycle(running: &Running) -> Result<oneshot::Receiver<String>, AgentError> {
+    let (failed, failure) = oneshot::channel();
+    let provider = running.readers.first().map(|reader| reader.provider.clone());
+    let pull = running.pull.clone();
+    let cycle = move || match (provider, pull) {
+        (Some(provider), _) => {
+            let flushed = provider.force_flush().map_err(|error| error.to_string());
+            if flushed.is_err_and(|error| error.contains("closed channel")) {
+                let _gone = failed.send("the thread that pushes could not be started".to_owned());
+            }
         }
         (None, Some(pull)) => {
-            let pull = Arc::clone(pull);
-            tokio::task::spawn_blocking(move || {
-                let _logged = pull.scrape();
-            });
+            let _logged = pull.scrape();
         }
         (None, None) => {}
-    }
+    };
+    let spawned = std::thread::Builder::new().name("first-cycle".to_owned()).spawn(cycle);
+    spawned.map(|_| failure).map_err(start_error("starting the first cycle"))
 }
 
 fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {

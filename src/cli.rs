@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Prot
 use crate::export::stdout::{self, Format};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
+use crate::signals::Ending;
 use crate::source::Check;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -245,9 +246,14 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
 
 fn run_agent(flags: &RunFlags) -> Result<Done, CliError> {
     let config = flags.load()?;
-    crate::log::start(config.log);
+    start_log(&config)?;
     agent::run(&config)?;
     Ok(Done::default())
+}
+
+fn start_log(config: &Config) -> Result<(), AgentError> {
+    let doing = || "starting the thread of the log".to_owned();
+    crate::log::start(config.log).map_err(|cause| AgentError::Start { doing: doing(), cause })
 }
 
 fn once(
@@ -258,20 +264,19 @@ fn once(
 ) -> Result<Done, CliError> {
     let mut config = source.load(Flags { naming, ..log.flags() })?;
     config.sources.probes.at_once = true;
-    crate::log::start(config.log);
-    let stop = agent::new_stop()?;
-    agent::kill_on_signal(&stop)?;
+    start_log(&config)?;
+    let stop = agent::stop_on_signals(Ending::Kill)?;
     let shared = agent::shared(&config, None, &stop)?;
     let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
         .map_err(|error| CliError::Output(error.clone()))?;
     let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());
-    Ok(Done { text, code: u8::from(failed) })
+    // What a signal cut short is not all that was asked for.
+    Ok(Done { text, code: u8::from(failed || stop.draining()) })
 }
 
 fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
     let config = source.load(Flags::default())?;
-    let stop = agent::new_stop()?;
-    agent::kill_on_signal(&stop)?;
+    let stop = agent::stop_on_signals(Ending::Kill)?;
     let mut checks: Vec<Check> = Vec::new();
     let mut code = 0;
     for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config)) {

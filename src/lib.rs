@@ -29,6 +29,8 @@ pub mod log;
 pub mod metric;
 pub mod netlink;
 pub mod reading;
+pub mod runtime;
+pub mod signals;
 pub mod source;
 pub mod stop;
 pub mod sys;

@@ -2,15 +2,29 @@
 //!
 //! What the OpenTelemetry SDK logs of a failed export it logs in every cycle, and what it says is said better where
 //! the export is made; its lines, and those of the other libraries, are there from `debug` on.
+//!
+//! Logging never blocks ([`queue`]), a panic is a line like any other, and what is said last is waited for, not long.
 
 use crate::config::{Format, Level, Log};
-use std::io::IsTerminal;
+use crate::timeouts;
+use queue::{Queue, Writer};
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts it. A second call changes nothing.
-pub fn start(log: Log) {
+pub mod queue;
+
+static QUEUE: Queue = Queue::new();
+
+/// Whether the thread that writes is there; an error is that of the system.
+static STARTED: OnceLock<Result<(), i32>> = OnceLock::new();
+
+/// Starts it. A second call changes nothing. The error is that of starting a thread.
+pub fn start(log: Log) -> std::io::Result<()> {
+    let started = STARTED.get_or_init(|| QUEUE.start().map_err(|error| error.raw_os_error().unwrap_or(0)));
+    (*started).map_err(std::io::Error::from_raw_os_error)?;
     let level = match log.level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
@@ -21,10 +35,41 @@ pub fn start(log: Log) {
     };
     let libraries = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
     let filter = Targets::new().with_target("connscope", level).with_default(libraries);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(Writer(&QUEUE)).with_target(false);
     let layer = match log.format {
         Format::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
         Format::Json => layer.json().flatten_event(true).boxed(),
     };
     let _started_before = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        let location = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(thread, location, "panicked: {message}; this is a defect of connscope");
+    }));
+    Ok(())
+}
+
+/// How many lines were dropped because stderr did not take them in time.
+pub fn dropped() -> u64 {
+    QUEUE.dropped()
+}
+
+/// Waits until what was logged is written; not long.
+pub fn flush() {
+    if matches!(STARTED.get(), Some(Ok(()))) {
+        QUEUE.flush(timeouts::LAST_WORDS);
+    }
+}
+
+/// Says on stderr why the program ends, whatever the level and the format of the log.
+pub fn say_last(line: &str) {
+    if matches!(STARTED.get(), Some(Ok(()))) {
+        QUEUE.push(format!("{line}\n").as_bytes());
+        flush();
+    } else {
+        // Where stderr is closed there is nobody to tell.
+        let _unheard = writeln!(std::io::stderr(), "{line}");
+    }
 }

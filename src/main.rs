@@ -10,8 +10,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let code = error.downcast_ref::<CliError>().map_or(1, CliError::code);
-            // Where stderr is closed there is nobody to tell.
-            let _unheard = writeln!(std::io::stderr(), "connscope: {error:#}");
+            connscope::log::say_last(&format!("connscope: {error:#}"));
             ExitCode::from(code)
         }
     }
@@ -24,5 +23,6 @@ fn run() -> anyhow::Result<u8> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         written => written.context("writing to stdout")?,
     }
+    connscope::log::flush();
     Ok(done.code)
 }

@@ -24,7 +24,13 @@ pub const DRAIN: Duration = Duration::from_millis(1500);
 pub const LAST_EXPORT: Duration = Duration::from_millis(3500);
 
 /// From the signal to the end of everything.
-pub const EXIT: Duration = Duration::from_millis(4500);
+pub const EXIT: Duration = Duration::from_millis(4200);
+
+/// From the signal to the end of the process where something did not end by itself.
+pub const FORCED_EXIT: Duration = Duration::from_millis(4800);
+
+/// How long the last lines of the log may take to be written.
+pub const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long the HTTP endpoint waits for a request on a connection. Shorter than a Prometheus waits for a scrape, so that
 /// connections that say nothing cannot keep it out.

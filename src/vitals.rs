@@ -21,6 +21,8 @@ pub mod metrics {
     crate::metrics! {
         /// Version of the running agent; always 1.
         CONNSCOPE_BUILD_INFO: Gauge<u64> = "connscope.build.info" in "", by [VERSION];
+        /// Lines of the agent's own log that were dropped because stderr did not take them in time.
+        CONNSCOPE_LOG_DROPPED: Counter<u64> = "connscope.log.dropped" in "{line}";
         /// Physical memory used by the agent.
         PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By";
         /// CPU time used by the agent, without its child processes.
@@ -32,6 +34,7 @@ pub mod metrics {
 pub fn observe(exports: Option<&dyn Vital>, out: &mut Readings) {
     let version = [(Label::Version, env!("CARGO_PKG_VERSION").into())];
     out.observe(metrics::CONNSCOPE_BUILD_INFO, &version, 1);
+    out.observe(metrics::CONNSCOPE_LOG_DROPPED, &[], crate::log::dropped());
     if let Some(usage) = crate::sys::process::usage() {
         let mode = |mode: &str| [(Label::CpuMode, mode.into())];
         out.observe(metrics::PROCESS_MEMORY_USAGE, &[], usage.resident);

@@ -9,6 +9,7 @@ use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
 use crate::source::Reason;
 use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest};
+use crate::stop::Stop;
 use crate::timeouts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -18,7 +19,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -55,8 +55,25 @@ impl Web {
         Self { pull, sources, pushing: interval.is_some(), stale_after, scrapes }
     }
 
-    /// Answers until it is dropped.
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+    /// Answers on a thread of its own until the agent stops.
+    pub fn start(self, listener: std::net::TcpListener, stop: &Stop) -> std::io::Result<()> {
+        let runtime = crate::runtime::of_one_thread("scrape", SCRAPES + 1)?;
+        let stop = stop.clone();
+        let serve = move || {
+            runtime.block_on(async {
+                let Ok(listener) = TcpListener::from_std(listener) else { return };
+                tokio::select! {
+                    () = Arc::new(self).serve(listener) => {}
+                    () = stop.exhausted(Duration::ZERO) => {}
+                }
+            });
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;
+        Ok(())
+    }
+
+    async fn serve(self: Arc<Self>, listener: TcpListener) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             // The semaphore is never closed, so a permit always comes.
@@ -276,8 +293,6 @@ fn escape(text: &str) -> String {
 }
 
 /// Binds the endpoint: name or address and port. A name may have several addresses; the first that works is used.
-pub async fn bind(host: &str, port: u16) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind((host, port)).await?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+pub async fn bind(host: &str, port: u16) -> std::io::Result<std::net::TcpListener> {
+    TcpListener::bind((host, port)).await?.into_std()
 }

@@ -10,6 +10,7 @@
 #![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
 #![allow(clippy::redundant_closure_for_method_calls, reason = "the SDK's types are long and private in part")]
 
+mod agent;
 mod cli;
 mod config;
 mod conntrack;

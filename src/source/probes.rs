@@ -79,6 +79,7 @@ fn longest(settings: &Settings) -> Duration {
 pub struct Probes {
     common: Arc<Common>,
     runner: Runner,
+    stop: Stop,
     waited: bool,
 }
 
@@ -91,7 +92,7 @@ impl Probes {
             .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
         runner.tell(common.registry.set("", targets));
         discovery::start(&common, &runner);
-        Ok(Self { common, runner, waited: !settings.at_once })
+        Ok(Self { common, runner, stop: stop.clone(), waited: !settings.at_once })
     }
 
     /// Waits until every target has been probed once, for `connscope once`.
@@ -114,7 +115,9 @@ impl Probes {
                 );
                 break;
             }
-            std::thread::sleep(timeouts::GLANCE / 5);
+            if self.stop.killed_within(timeouts::GLANCE / 5) {
+                break;
+            }
         }
         self.waited = true;
     }

@@ -49,22 +49,42 @@ impl From<io::Error> for RunError {
 }
 
 /// Runs a program to its end: C locale, no stdin, a process group of its own (a Ctrl-C on the terminal is for the
-/// agent, which then decides). After `timeout` the whole group is killed and the child is reaped.
+/// agent, which then decides). After `timeout` the whole group is killed and the child is reaped. Where the agent is killed
+/// meanwhile, the kernel kills the child.
 pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) -> Result<Output, RunError> {
     let deadline = Instant::now() + timeout;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
+        .process_group(0);
+    die_with_parent(&mut command);
+    let child = command.spawn()?;
     let mut child = Reaped { child, ended: false };
     let (stdout, stderr) = drain(&mut child.child, deadline, stop)?;
     let status = wait(&mut child.child, deadline, stop)?;
     child.ended = true;
     Ok(Output { status, stdout, stderr })
+}
+
+/// Has the kernel kill the child when the thread that starts it ends (`PR_SET_PDEATHSIG`, prctl(2)): the thread, not the
+/// process, so that thread has to wait for the child, as [`run`] does. A child that starts with more privileges than the
+/// agent has (set-user-ID, file capabilities) is let off by the kernel, and so is what a child starts.
+#[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
+fn die_with_parent(command: &mut Command) {
+    let agent = rustix::process::getpid();
+    let before_exec = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // Where the agent was killed before the line above, nobody sends the signal any more.
+        if rustix::process::getppid() == Some(agent) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: the closure makes two system calls; it neither allocates nor takes a lock that another thread may hold.
+    unsafe {
+        command.pre_exec(before_exec);
+    }
 }
 
 /// A child that did not end well is killed, with its group, and reaped when this goes out of scope.

@@ -29,32 +29,42 @@ pub fn visit<T: Send>(
     let own = namespace::file_identity(Path::new(OWN)).ok();
     let next = AtomicUsize::new(0);
     let visits = Mutex::new(Vec::with_capacity(namespaces.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(namespaces.len()) {
-            scope.spawn(|| {
-                let mut inside = own;
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(namespace) = namespaces.get(index) else { break };
-                    let work = || {
-                        if inside != Some(namespace.file) {
-                            inside = None;
-                            enter(namespace)?;
-                            inside = Some(namespace.file);
-                        }
-                        let identity = namespace::identity().map_err(|cause| failed(namespace, cause))?;
-                        Ok((identity, read()?))
-                    };
-                    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                        Err(SourceError::Panicked { message: format!("reading {}", namespace.label) })
-                    });
-                    let visit = Visit { namespace: namespace.clone(), result };
-                    visits.lock().unwrap_or_else(PoisonError::into_inner).push((index, visit));
+    let work = || {
+        let mut inside = own;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(namespace) = namespaces.get(index) else { break };
+            let work = || {
+                if inside != Some(namespace.file) {
+                    inside = None;
+                    enter(namespace)?;
+                    inside = Some(namespace.file);
                 }
+                let identity = namespace::identity().map_err(|cause| failed(namespace, cause))?;
+                Ok((identity, read()?))
+            };
+            let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                Err(SourceError::Panicked { message: format!("reading {}", namespace.label) })
             });
+            let visit = Visit { namespace: namespace.clone(), result };
+            visits.lock().unwrap_or_else(PoisonError::into_inner).push((index, visit));
         }
+    };
+    let no_thread = std::thread::scope(|scope| {
+        // Where the machine has no more threads, those that there are do it all.
+        let mut spawned = (0..THREADS.min(namespaces.len()))
+            .map(|_| std::thread::Builder::new().spawn_scoped(scope, work).map(drop));
+        spawned.find_map(Result::err)
     });
     let mut visits = visits.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cause) = no_thread.filter(|_| visits.is_empty()) {
+        let unread = |namespace: &Namespace| {
+            let doing = format!("starting a thread to enter the network namespace {}", namespace.label);
+            let cause = std::io::Error::new(cause.kind(), cause.to_string());
+            Visit { namespace: namespace.clone(), result: Err(SourceError::io(doing, cause)) }
+        };
+        return namespaces.iter().map(unread).collect();
+    }
     visits.sort_unstable_by_key(|(index, _)| *index);
     visits.into_iter().map(|(_, visit)| visit).collect()
 }

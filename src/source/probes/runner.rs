@@ -53,11 +53,8 @@ impl Runner {
     /// looked at, the tasks that do so run on it and hold one each, so that it ends with the agent alone.
     pub fn start(common: &Arc<Common>, stop: &Stop) -> std::io::Result<Self> {
         let (changes, inbox) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .thread_name("probes-files")
-            .max_blocking_threads(4) // two for files and names, two for expressions
-            .build()?;
+        // Two for files and names, two for expressions.
+        let runtime = crate::runtime::of_one_thread("probes-files", 4)?;
         let runner = Self { changes, runtime: runtime.handle().clone() };
         let (common, stop) = (Arc::clone(common), stop.clone());
         std::thread::Builder::new().name("probes".to_owned()).spawn(move || {

@@ -1,0 +1,60 @@
+//! Signals: one thread waits for them, whatever the others are doing, and sees to it that the process ends.
+
+use crate::stop::Stop;
+use crate::timeouts;
+use std::io;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How a command takes its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The agent: one last cycle and its export. SIGHUP is no reason to end.
+    Drain,
+    /// A command that ends by itself: what is running is killed, and it ends with what it has.
+    Kill,
+}
+
+/// Waits for SIGTERM and SIGINT on a thread of its own and stops what looks at `stop`. What does not end within
+/// [`timeouts::FORCED_EXIT`] ends with the process: nothing that hangs keeps the agent alive.
+pub fn listen(stop: &Stop, ending: Ending) -> io::Result<()> {
+    let stop = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let listening = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = if ending == Ending::Drain { Some(signal(SignalKind::hangup())?) } else { None };
+    drop(listening);
+    let wait = move || {
+        let name = runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return "SIGTERM",
+                    _ = interrupt.recv() => return "SIGINT",
+                    () = received(hang_up.as_mut()) => tracing::warn!(
+                        "SIGHUP is ignored: the configuration is read at the start; restart the agent to change it"
+                    ),
+                }
+            }
+        });
+        stop.drain();
+        if ending == Ending::Kill {
+            stop.kill();
+        }
+        tracing::info!("{name}, stopping");
+        std::thread::sleep(timeouts::FORCED_EXIT);
+        tracing::warn!("not everything ended in time; what was left ends with the process");
+        crate::log::flush();
+        std::process::exit(i32::from(ending == Ending::Kill));
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
+    Ok(())
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,279 @@
+//! The agent where the machine is in trouble: a log that nobody reads, no thread left, signals at any moment, an end by
+//! SIGKILL.
+
+use crate::support::{Agent, PATIENCE, Script, command, eventually, get, sample, skipped};
+use rustix::process::Signal;
+use std::io::{PipeReader, PipeWriter, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// From a signal to the end, as README promises it.
+const PROMISED: Duration = Duration::from_secs(5);
+
+/// A program that is killed when this goes out of scope.
+struct Running(Child);
+
+impl Running {
+    /// Its pid.
+    fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.0)
+    }
+
+    /// Sends SIGTERM and waits for the end: the exit code.
+    fn terminate(&mut self) -> Option<i32> {
+        let started = Instant::now();
+        rustix::process::kill_process(self.pid(), Signal::TERM).unwrap();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                assert!(started.elapsed() < PROMISED, "{:?}", started.elapsed());
+                return status.code();
+            }
+            assert!(started.elapsed() < PATIENCE, "SIGTERM does not end it");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// An address that is free, as far as that can be known.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn running(address: SocketAddr) {
+    eventually("it listens", || std::net::TcpStream::connect(address).is_ok());
+}
+
+/// A pipe that is full to the brim.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    let (reader, writer) = std::io::pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&writer, &[b'x'; 1024]).is_ok() {}
+    while rustix::io::write(&writer, b"x").is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_scrapes_nor_the_end_and_what_is_dropped_is_counted() {
+    let (mut reader, writer) = full_pipe();
+    let address = free();
+    let mut agent = command(&[
+        "--otlp-endpoint",
+        "http://127.0.0.1:1",
+        "--interval",
+        "10ms",
+        "--log-level",
+        "trace",
+        "--listen",
+    ]);
+    let mut agent = Running(agent.arg(address.to_string()).stderr(writer).spawn().unwrap());
+    running(address);
+    let dropped = || sample(&get(address, "/metrics").1, "connscope_log_dropped_total").unwrap();
+    eventually("lines are dropped", || dropped() > 0.0);
+    assert_eq!(get(address, "/-/healthy").0, 200);
+    // As soon as it is read again, the log says what is missing in it.
+    let said = std::thread::spawn(move || {
+        let (mut text, mut chunk) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&text).contains("lines of this log were dropped") {
+            let length = reader.read(&mut chunk).unwrap();
+            assert!(length > 0, "the end of the log: {}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&chunk[..length]);
+        }
+        reader
+    });
+    let _reader = said.join().unwrap();
+    assert_eq!(agent.terminate(), Some(0));
+    let (_reader, writer) = full_pipe();
+    let mut agent = command(&["--otlp-protocol", "none", "--listen"]);
+    let mut agent = Running(agent.arg(address.to_string()).stderr(writer).spawn().unwrap());
+    running(address);
+    assert_eq!(agent.terminate(), Some(0));
+}
+
+#[test]
+fn an_error_that_nobody_reads_does_not_keep_the_program() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (_reader, writer) = full_pipe();
+    let mut agent = command(&["--otlp-protocol", "none", "--listen"]);
+    let agent = agent.arg(taken.local_addr().unwrap().to_string()).stderr(writer);
+    let mut agent = Running(agent.spawn().unwrap());
+    eventually("it ends", || agent.0.try_wait().unwrap().is_some());
+    assert_eq!(agent.0.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn sighup_is_ignored_with_a_line_that_says_what_to_do() {
+    let mut agent = Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
+    let address = agent.address();
+    agent.signal(Signal::HUP);
+    agent.wait_for(
+        "SIGHUP is ignored: the configuration is read at the start; restart the agent to change it",
+    );
+    assert_eq!(get(address, "/-/healthy").0, 200);
+    agent.signal(Signal::TERM);
+    assert!(agent.wait().0.success());
+}
+
+#[test]
+fn sigkill_takes_the_conntrack_that_hangs_with_it() {
+    let script = Script::new("echo $$ > $DIR/pid; exec sleep 1000");
+    let agent = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--conntrack-source", "command"];
+    let mut agent = Agent::start(command(&[&agent[..], &["--conntrack-command", &script.path()]].concat()));
+    agent.address();
+    eventually("the child is running", || {
+        std::fs::read_to_string(script.file("pid")).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let child = std::fs::read_to_string(script.file("pid")).unwrap();
+    agent.signal(Signal::KILL);
+    agent.wait();
+    eventually("the child is gone", || {
+        std::fs::read_to_string(format!("/proc/{}/stat", child.trim()))
+            .map_or(true, |stat| stat.contains(") Z "))
+    });
+}
+
+#[test]
+fn a_signal_ends_once_while_a_probe_waits_or_nobody_reads_its_output() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let yaml = format!(
+        "sources: {{conntrack: {{enabled: false}}, sockets: {{enabled: false}}, probes: {{timeout: 5m, targets: \
+         [{{name: a, kind: tcp, host: 127.0.0.1, port: {}, expect: x}}]}}}}\n",
+        silent.local_addr().unwrap().port()
+    );
+    std::io::Write::write_all(&mut file, yaml.as_bytes()).unwrap();
+    let mut once = command(&["once", "--config", file.path().to_str().unwrap()]);
+    let mut once = Running(once.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let _probed = silent.accept().unwrap();
+    assert_eq!(once.terminate(), Some(1), "what was cut short is not all that was asked for");
+
+    let script = Script::new("echo done > $DIR/ran; echo 'cpu=0 found=1'");
+    let (_reader, writer) = full_pipe();
+    let mut once = command(&["once", "--conntrack-source", "command", "--conntrack-command", &script.path()]);
+    let mut once = Running(once.stdout(writer).stderr(Stdio::null()).spawn().unwrap());
+    eventually("it has read", || script.file("ran").exists());
+    assert_eq!(once.terminate(), Some(1));
+}
+
+/// A namespace of mounts in which the only name server is silent.
+fn without_names(program: &Command) -> Option<(Command, std::net::UdpSocket)> {
+    let silent = std::net::UdpSocket::bind("127.0.0.77:53");
+    let (Ok(silent), true) = (silent, rustix::process::geteuid().is_root()) else {
+        skipped("needs root, port 53 of 127.0.0.77 and a namespace of mounts");
+        return None;
+    };
+    let script = "printf 'nameserver 127.0.0.77\\n' > \"$0/resolv\" && printf 'hosts: files dns\\n' > \"$0/nsswitch\" && \
+                  mount --bind \"$0/resolv\" /etc/resolv.conf && mount --bind \"$0/nsswitch\" /etc/nsswitch.conf && \
+                  exec \"$@\"";
+    let folder = tempfile::tempdir().unwrap().keep();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-m", "sh", "-c", script]).arg(&folder);
+    unshare.arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => unshare.env(name, value),
+            None => unshare.env_remove(name),
+        };
+    }
+    Some((unshare, silent))
+}
+
+#[test]
+fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
+    let named = command(&["--otlp-protocol", "none", "--listen", "agent.example:9371"]);
+    let Some((mut named, silent)) = without_names(&named) else { return };
+    let mut agent = Running(named.stderr(Stdio::null()).spawn().unwrap());
+    silent.recv(&mut [0; 512]).unwrap();
+    assert_eq!(agent.terminate(), Some(0));
+    drop(silent);
+
+    let address = free().to_string();
+    let named = command(&[
+        "--otlp-protocol",
+        "grpc",
+        "--otlp-endpoint",
+        "http://receiver.example:4317",
+        "--interval",
+        "200ms",
+        "--listen",
+        &address,
+    ]);
+    let Some((mut named, silent)) = without_names(&named) else { return };
+    let mut agent =
+        Running(named.env("OTEL_METRIC_EXPORT_TIMEOUT", "100").stderr(Stdio::null()).spawn().unwrap());
+    let address: SocketAddr = address.parse().unwrap();
+    running(address);
+    // More look-ups than any pool has threads.
+    for _ in 0..12 {
+        silent.recv(&mut [0; 512]).unwrap();
+        assert_eq!(get(address, "/metrics").0, 200);
+    }
+    assert_eq!(agent.terminate(), Some(0));
+}
+
+#[test]
+fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("needs root, to run as a user that has no other process");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("connscope");
+    std::fs::copy(env!("CARGO_BIN_EXE_connscope"), &program).unwrap();
+    for path in [folder.path(), &program] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut refused = 0;
+    for threads in 1.. {
+        // A user that nothing else runs as: the limit is one of its threads altogether (RLIMIT_NPROC).
+        let address = free();
+        let mut agent = Command::new("prlimit");
+        agent.arg(format!("--nproc={threads}")).args(["setpriv", "--reuid=61871", "--clear-groups"]);
+        agent.arg(&program).args(["--otlp-endpoint", "http://127.0.0.1:1", "--listen", &address.to_string()]);
+        agent.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").process_group(0);
+        let child = agent.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut agent = Running(child);
+        let mut ended = None;
+        eventually("it runs or ends", || {
+            ended = agent.0.try_wait().unwrap();
+            ended.is_some() || get_or_refused(address) == Some(200)
+        });
+        if let Some(status) = ended {
+            let mut said = String::new();
+            agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert_eq!(status.code(), Some(1), "{threads} threads: {said}");
+            let last: Vec<&str> = said.lines().filter(|line| line.starts_with("connscope: ")).collect();
+            assert_eq!(last.len(), 1, "{threads} threads: {said}");
+            assert!(
+                last[0].contains("Resource temporarily unavailable")
+                    || last[0].contains("could not be started"),
+                "{said}"
+            );
+            assert!(!said.contains("panicked") && !said.contains("defect"), "{threads} threads: {said}");
+            refused += 1;
+            continue;
+        }
+        assert_eq!(agent.terminate(), Some(0), "{threads} threads");
+        let mut said = String::new();
+        agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(!said.contains("panicked") && !said.contains("defect"), "{threads} threads: {said}");
+        break;
+    }
+    assert!(refused >= 4, "{refused}: the limit was none");
+}
+
+fn get_or_refused(address: SocketAddr) -> Option<u16> {
+    std::net::TcpStream::connect(address).ok()?;
+    Some(get(address, "/metrics").0)
+}
