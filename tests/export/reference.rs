@@ -2,15 +2,15 @@
 //! receiver. What arrives, which refusals are retried, and what the variables mean is the same, but for the differences that
 //! are listed here, each with its reason.
 
-use super::push::FEW;
+use super::push::few;
 use super::raw::{Raw, TAKEN, listen};
 use crate::support::receiver::{Behaviour, Received, Receiver, Speaks, Status};
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;
 use connscope::export::instruments::Recorder;
+use connscope::export::outcomes::Exports;
 use connscope::export::{Shared, otlp, resource};
 use connscope::stop::Stop;
-use connscope::vitals::Exports;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter, WithExportConfig};
@@ -63,9 +63,8 @@ fn export(config: &Config, reference: impl FnOnce() -> MetricExporter) {
     let exports = Arc::new(Exports::new(otlp::labels(otlp)));
     let shared = Shared {
         resource: resource::resource(config),
-        sources: Arc::new(Sources::of(Vec::new(), FEW, None, &stop)),
+        sources: Arc::new(Sources::of(Vec::new(), few(), None, &stop)),
         recorder: Recorder::default(),
-        limits: FEW,
     };
     let ours = otlp::Exporter::new(&shared, otlp, &exports, runtime.handle(), &stop).expect("ours");
     let reference = {
