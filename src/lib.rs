@@ -11,6 +11,7 @@
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
 //! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes and
 //!   network namespaces; asking the kernel; the filter language of `ss`.
+//! - [`settings`] reads a configuration file into one tree, from which all settings are derived.
 //! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.
 //! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
 //!
@@ -30,6 +31,7 @@ pub mod metric;
 pub mod netlink;
 pub mod reading;
 pub mod runtime;
+pub mod settings;
 pub mod signals;
 pub mod source;
 pub mod stop;

@@ -46,7 +46,7 @@ fn stem(path: &Path) -> String {
 }
 
 fn yaml(path: &Path) -> Value {
-    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    connscope::settings::from_str(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// The rules of a file, of all its groups.

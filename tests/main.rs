@@ -23,6 +23,7 @@ mod import;
 mod metric;
 mod netlink;
 mod probes;
+mod settings;
 mod sockets;
 mod support;
 mod url;

@@ -38,7 +38,7 @@ mod tracker;
 
 /// Settings as the configuration file has them.
 fn settings(yaml: &str) -> Settings {
-    serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"))
+    connscope::settings::from_str(yaml).unwrap_or_else(|error| panic!("{yaml}: {error}"))
 }
 
 /// Numbers by name and labels: `tcp.io{direction=incoming,network.io.direction=receive}`. Of a distribution there are

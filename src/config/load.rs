@@ -2,6 +2,7 @@
 
 use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, endpoint, environment, values};
 use crate::metric::naming::Profile;
+use crate::settings;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::path::Path;
@@ -157,16 +158,9 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 
 /// The one document of a YAML text, `None` where it has nothing in it; `path` is for the error.
 pub(super) fn document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<Option<T>, ConfigError> {
-    let mut key = String::new();
-    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            key = error.path().to_string();
-            error.into_inner()
-        })
-    })
-    .map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-        let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
-        ConfigError::File { path: path.to_owned(), line, column, key, message }
+    settings::document(text, settings::Limits::default()).map_err(|error| {
+        let (line, column) = error.place();
+        let key = error.key().unwrap_or_else(|| "the file".to_owned());
+        ConfigError::File { path: path.to_owned(), line, column, key, message: error.message().to_owned() }
     })
 }

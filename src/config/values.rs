@@ -289,31 +289,3 @@ pub fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
         None => Ok(files),
     }
 }
-
-/// Key and message of an error of the YAML library, in our words: without the place, which stands before it anyway,
-/// and without advice to the library's users.
-pub fn explain(path: &str, message: &str, line: u64, column: u64) -> (String, String) {
-    let place = format!(" at line {line}, column {column}");
-    let message = message.strip_suffix(&place).unwrap_or(message).replace('\n', " ");
-    let parent = path.strip_suffix(".?").or_else(|| path.strip_suffix('?')).unwrap_or(path);
-    if let Some(rest) = message.strip_prefix("duplicate mapping key: ") {
-        let key = rest.split(',').next().unwrap_or(rest);
-        let key = if matches!(parent, "" | ".") { key.to_owned() } else { format!("{parent}.{key}") };
-        return (key, "is there twice".to_owned());
-    }
-    if message.starts_with("multiple YAML documents") {
-        return ("the file".to_owned(), "has more than one document".to_owned());
-    }
-    let message = match message.as_str() {
-        "invalid floating point" => "is not a number".to_owned(),
-        "invalid i64" | "invalid u64" | "invalid u32" | "invalid u16" | "invalid u8" => {
-            "is not a whole number, or is out of range".to_owned()
-        }
-        _ => message,
-    };
-    let message = message
-        .replace("expected mapping start", "is not a section with keys")
-        .replace("expected sequence start", "is not a list");
-    let key = if matches!(parent, "" | ".") { "the file".to_owned() } else { parent.to_owned() };
-    (key, message)
-}

@@ -70,7 +70,7 @@ fn the_schema_takes_what_the_program_takes_and_nothing_else() {
     let schema: serde_json::Value =
         serde_json::from_slice(&connscope(&["config", "--schema"]).stdout).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
-    let json = |yaml: &str| serde_saphyr::from_str::<serde_json::Value>(yaml).unwrap();
+    let json = |yaml: &str| connscope::settings::from_str::<serde_json::Value>(yaml).unwrap();
     for example in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = example.unwrap().path();
         let instance = json(&std::fs::read_to_string(&path).unwrap());

@@ -222,7 +222,7 @@ impl Peers {
     pub(crate) fn alerted(&self, prometheus: &Prometheus, queries: [&str; 2]) {
         let text =
             std::fs::read_to_string(repository("deploy/prometheus/rules/connscope-alerts.yml")).unwrap();
-        let rules: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let rules: serde_json::Value = connscope::settings::from_str(&text).unwrap();
         let groups = rules["groups"].as_array().unwrap();
         let mut rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
         let rule = rules.find(|rule| rule["alert"] == "ProbeDown").unwrap();

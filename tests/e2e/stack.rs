@@ -265,7 +265,7 @@ impl<'a> Prometheus<'a> {
     pub(crate) fn resource_labels(&self) -> Result<BTreeSet<String>, String> {
         let data = self.ask("/api/v1/status/config")?;
         let text = data["yaml"].as_str().ok_or("no configuration")?;
-        let config: Value = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let config: Value = connscope::settings::from_str(text).map_err(|error| error.to_string())?;
         let promoted =
             config["otlp"]["promote_resource_attributes"].as_array().ok_or("nothing is promoted")?;
         Ok(promoted.iter().map(|name| name.as_str().unwrap().replace('.', "_")).collect())

@@ -245,7 +245,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("pid-text", "1:38: logic.selection.process.pids[0]: is not a whole number, or is out of range"),
     ("ports-turned", "1:34: logic.selection.portRanges[0]: no port is between 443 and 80"),
     ("ports-above", "1:53: logic.selection.portRanges[0].upper: `70000` is not a port"),
-    ("ports-half", "1:35: logic.selection.portRanges[0]: missing field `upper`"),
+    ("ports-half", "1:34: logic.selection.portRanges[0]: missing field `upper`"),
     ("ports-number", "1:34: logic.selection.portRanges[0]: is not a section with keys"),
     ("selection-twice", "1:1: selection: is there twice, under logic and beside it"),
     ("latency-and-rtt", "1:31: logic.metrics.histograms: duplicate field `rtt`"),
@@ -256,7 +256,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "list-text",
-        "1:31: logic.selection.peering.networks: invalid type: string \"10.0.0.0/8\", expected a list",
+        "1:41: logic.selection.peering.networks: invalid type: string \"10.0.0.0/8\", expected a list",
     ),
     ("not-yaml", "1:18: logic.metrics: is not a section with keys"),
 ];

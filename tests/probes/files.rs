@@ -331,7 +331,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("", false, "1:1: is empty"),
         ("# soon\n", false, "1:1: is empty"),
         (" \n", true, "1:1: is empty"),
-        ("[{\"targets\": [\"a:1\"]", true, "1:20: [0]: EOF while parsing an object"),
+        ("[{\"targets\": [\"a:1\"]", true, "1:20: EOF while parsing an object"),
         ("[{\"targets\": [\"a:1\"]", false, "1:"),
         ("[{\"targets\": [\"a:1\"], \"labels\": {\"x\": 1}}]", true, "string"),
         ("[] []", true, "1:4: trailing characters"),

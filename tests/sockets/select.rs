@@ -273,7 +273,7 @@ fn the_schema_takes_the_conditions_that_the_program_takes() {
     let schema = jsonschema::validator_for(&Config::schema()).unwrap();
     let takes = |classic: &str| {
         let text = format!("sources: {{sockets: {{classic: {{{classic}}}}}}}");
-        schema.is_valid(&serde_saphyr::from_str::<serde_json::Value>(&text).unwrap())
+        schema.is_valid(&connscope::settings::from_str::<serde_json::Value>(&text).unwrap())
     };
     assert!(takes("limit: 5, metrics: [rtt], buckets: [0.5, 1], flow: pid_condensed"));
     assert!(takes("include: {ports: [443, 80-90], processes: {pids: [1], commands: [nginx]}}"));

@@ -8,7 +8,9 @@
 use crate::config::probes::kind::Protocol;
 use crate::config::probes::{Kind, Target};
 use crate::config::values;
+use crate::settings;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 
 /// Labels of a group that are none of its targets here: the name, and what whoever scrapes the agent sets.
@@ -25,16 +27,14 @@ struct Group {
 
 /// The targets of a file, JSON or YAML; the error begins with its place.
 pub fn read(text: &str, json: bool) -> Result<Vec<Target>, String> {
-    let groups: Result<Option<Vec<Group>>, _> = parse(text, json);
-    let groups = match groups {
+    let groups = match parse::<Vec<Group>>(text, json) {
         Ok(Some(groups)) => groups,
         // A file is empty for a moment where its writer does not put it in place at once.
         Ok(None) => return Err("1:1: is empty; a list without targets is []".to_owned()),
         // One that is no list of groups may be one of targets; which error to tell depends on what it looks like.
         Err(wrong) => {
-            let own: Result<Vec<Target>, String> = parse(text, json);
-            return match own {
-                Ok(targets) => check(targets),
+            return match parse::<Vec<Target>>(text, json) {
+                Ok(targets) => check(targets.unwrap_or_default()),
                 Err(other) if text.contains("targets") => {
                     Err(if other.contains("targets") { wrong } else { other })
                 }
@@ -65,38 +65,20 @@ fn check(targets: Vec<Target>) -> Result<Vec<Target>, String> {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, json: bool) -> Result<T, String> {
-    let mut key = String::new();
+fn parse<T: DeserializeOwned>(text: &str, json: bool) -> Result<Option<T>, String> {
     if json && !text.trim().is_empty() {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let value = serde_path_to_error::deserialize::<_, T>(&mut deserializer).map_err(|error| {
-            error.path().to_string().trim_end_matches(".?").clone_into(&mut key);
-            error.into_inner()
-        });
-        return value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| {
+        // What YAML takes and JSON does not is a mistake in a file that Prometheus would refuse.
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let message = error.to_string();
             let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-            if matches!(key.as_str(), "" | "." | "?") {
-                format!("{line}:{column}: {message}")
-            } else {
-                format!("{line}:{column}: {key}: {message}")
-            }
-        });
+            format!("{line}:{column}: {message}")
+        })?;
     }
-    // More than the targets there may be take: each is a handful of nodes, with its labels some tens.
-    let budget = serde_saphyr::budget! { max_nodes: 10_000_000, max_events: 20_000_000 };
-    let options = serde_saphyr::options! { budget: budget };
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        serde_path_to_error::deserialize::<_, T>(deserializer).map_err(|error| {
-            key = error.path().to_string();
-            error.into_inner()
-        })
-    })
-    .map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let (key, message) = values::explain(&key, &error.without_snippet().to_string(), line, column);
-        format!("{line}:{column}: {key}: {message}")
+    settings::document(text, settings::Limits { json, ..settings::Limits::default() }).map_err(|error| {
+        let (line, column) = error.place();
+        let key = error.key().map(|key| key + ": ").unwrap_or_default();
+        format!("{line}:{column}: {key}{}", error.message())
     })
 }
 

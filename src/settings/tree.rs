@@ -1,0 +1,153 @@
+//! A document as a tree of nodes, each with its place in the text (pure).
+
+use std::fmt;
+use std::rc::Rc;
+
+/// One value of a document. An alias (`*name`) shares the node of its anchor.
+#[derive(Debug)]
+pub struct Node {
+    /// What it is.
+    pub(super) value: Value,
+    /// Where it begins.
+    pub(super) at: Place,
+    /// Nodes in it and itself, those behind aliases counted at every use.
+    pub(super) size: u64,
+    /// Levels in it and itself.
+    pub(super) depth: u32,
+}
+
+/// Line and column, both from 1.
+pub(super) type Place = (u32, u32);
+
+#[derive(Debug)]
+pub(super) enum Value {
+    Scalar {
+        text: String,
+        style: Style,
+    },
+    List(Vec<Rc<Node>>),
+    /// In the order of the text; no key is there twice.
+    Map(Vec<(Rc<Node>, Rc<Node>)>),
+}
+
+/// How a scalar was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// With quotes, or as a block: a text.
+    Quoted,
+    /// Without quotes: a text, a number, a truth value or nothing, whichever it is taken for.
+    Plain,
+    /// Without quotes in JSON: a number, a truth value or nothing, and no text.
+    Literal,
+}
+
+impl Node {
+    /// A scalar at its place.
+    pub(super) fn scalar(text: String, style: Style, at: Place) -> Self {
+        Self { value: Value::Scalar { text, style }, at, size: 1, depth: 1 }
+    }
+
+    /// The text of a scalar.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Whether it stands for nothing: empty, `~` or `null` without quotes.
+    pub(super) fn is_null(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, style: Style::Plain | Style::Literal }
+            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+    }
+}
+
+/// What is wrong with a document: a message, the key it is about, and its place.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    message: String,
+    /// Steps from the inside out: it is written while the error goes up.
+    path: Vec<Step>,
+    at: Option<Place>,
+}
+
+/// One step from a node to one in it.
+#[derive(Debug)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Error {
+    pub(super) fn new(message: impl fmt::Display) -> Self {
+        Self(Box::new(Inner { message: message.to_string(), path: Vec::new(), at: None }))
+    }
+
+    /// The place, where none is known yet: the innermost is the one that helps.
+    pub(super) fn at(mut self, at: Place) -> Self {
+        self.0.at.get_or_insert(at);
+        self
+    }
+
+    /// The step that led to where it happened.
+    pub(super) fn within(mut self, step: Step) -> Self {
+        self.0.path.push(step);
+        self
+    }
+
+    /// What is wrong, in one line.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The key it is about, such as `sources.probes.targets[2].host`; `None` where it is about the whole document.
+    pub fn key(&self) -> Option<String> {
+        let mut key = String::new();
+        for step in self.0.path.iter().rev() {
+            match step {
+                Step::Key(name) => {
+                    if !key.is_empty() {
+                        key.push('.');
+                    }
+                    key.push_str(name);
+                }
+                Step::Index(index) => key.push_str(&format!("[{index}]")),
+            }
+        }
+        (!key.is_empty()).then_some(key)
+    }
+
+    /// Line and column, from 1.
+    pub fn place(&self) -> (u64, u64) {
+        let (line, column) = self.0.at.unwrap_or((1, 1));
+        (line.into(), column.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key() {
+            Some(key) => write!(formatter, "{key}: {}", self.message()),
+            None => formatter.write_str(self.message()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl serde::de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message)
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(format_args!("unknown field `{field}`, expected one of {}", expected.join(", ")))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(format_args!("unknown variant `{variant}`, expected one of {}", expected.join(", ")))
+    }
+}
