@@ -114,7 +114,11 @@ impl Error {
                     }
                     key.push_str(name);
                 }
-                Step::Index(index) => key.push_str(&format!("[{index}]")),
+                Step::Index(index) => {
+                    key.push('[');
+                    key.push_str(&index.to_string());
+                    key.push(']');
+                }
             }
         }
         (!key.is_empty()).then_some(key)
