@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 mod changelog;
+mod layers;
 mod sample;
+mod size;
+mod syntax;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -17,18 +17,17 @@ fn fault(file: &str, text: &str) -> Option<String> {
     if !named {
         return Some(format!("{file}: name it <area>-<slug>.md, for instance sockets-listen-queue.md"));
     }
-    let known = CLASSES.iter().any(|class| text.starts_with(&format!("[{class}] ")));
-    if !known {
-        return Some(format!("{file}: begin with a class, one of [{}], and a blank", CLASSES.join("], [")));
+    let known = |line: &str| CLASSES.iter().any(|class| line.starts_with(&format!("[{class}] ")));
+    if !text.lines().all(known) {
+        let classes = CLASSES.join("], [");
+        return Some(format!("{file}: each line begins with its class, one of [{classes}], and a blank"));
     }
-    let one_line =
-        text.ends_with('\n') && text.trim_end().lines().count() == 1 && text.trim_end().ends_with('.');
-    (!one_line)
-        .then(|| format!("{file}: one line, which ends with a period; a second change is a second file"))
+    let ends = text.ends_with('\n') && text.lines().all(|line| line.ends_with('.'));
+    (!ends).then(|| format!("{file}: each change is one line, however long, that ends with a period"))
 }
 
 #[test]
-fn every_fragment_of_the_changelog_is_one_line_of_a_known_class() {
+fn every_line_of_a_fragment_of_the_changelog_is_of_a_known_class() {
     // Right after a release there is none, and so git has no directory.
     let there = root().join("changelog.d").exists();
     let fragments = if there { walk("changelog.d") } else { Vec::new() };
@@ -43,9 +42,9 @@ fn what_is_wrong_with_a_fragment_is_said() {
         ("changelog.d/http3.md", "[FEATURE] Probes.\n", "name it"),
         ("changelog.d/Probes-http3.md", "[FEATURE] Probes.\n", "name it"),
         ("changelog.d/probes-http3.txt", "[FEATURE] Probes.\n", "name it"),
-        ("changelog.d/probes-http3.md", "- [FEATURE] Probes.\n", "begin with a class"),
-        ("changelog.d/probes-http3.md", "[NEWS] Probes.\n", "begin with a class"),
-        ("changelog.d/probes-http3.md", "[FIX] One.\n[FIX] Two.\n", "one line"),
+        ("changelog.d/probes-http3.md", "- [FEATURE] Probes.\n", "begins with its class"),
+        ("changelog.d/probes-http3.md", "[NEWS] Probes.\n", "begins with its class"),
+        ("changelog.d/probes-http3.md", "[FIX] One\nand a half.\n", "begins with its class"),
         ("changelog.d/probes-http3.md", "[FIX] No end\n", "one line"),
     ] {
         let fault = fault(file, text).unwrap();

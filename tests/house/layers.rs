@@ -1,0 +1,308 @@
+//! Which part of the program may know which, and what a file may use.
+
+use super::syntax::Source;
+use super::{read, walk};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The layers, the highest first; a name is the beginning of a module's path. What stands on one line is one layer.
+const LAYERS: &[&[&str]] = &[
+    &["cli", "main", "lib"],
+    &["import", "config::import", "agent", "log"],
+    &["web", "export"],
+    &["cycle", "health", "vitals"],
+    &["config"],
+    &["catalog"],
+    &["source::conntrack", "source::sockets", "source::probes"],
+    &["source"],
+    &["host", "netlink", "filter"],
+    &["settings"],
+    &["reading"],
+    &["metric"],
+    &["stop"],
+    &["sys"],
+    &["text", "url", "timeouts"],
+];
+
+/// Imports of a higher layer that are still there, by layer. This list only shrinks.
+const STILL_UPWARDS: &[&str] = &[
+    "catalog -> config",
+    "source -> config",
+    "source::conntrack -> config",
+    "source::probes -> config",
+    "source::sockets -> config",
+    "sys -> stop",
+];
+
+/// What `pub use` of another layer still passes on. This list only shrinks.
+const STILL_PASSED_ON: &[&str] = &[
+    "source.rs: metric::label::Reason",
+    "source.rs: reading::Cause",
+    "source.rs: reading::SourceError",
+    "source.rs: reading::chain",
+];
+
+/// Circles of files that are still there, each in alphabetical order. This list only shrinks.
+const STILL_CIRCLES: &[&[&str]] = &[
+    &["export/metrics.rs", "export/outcomes.rs"],
+    &["export/otlp/grpc.rs", "export/otlp/http.rs", "export/otlp/transport.rs"],
+    &["filter/address.rs", "filter/parse.rs"],
+    &["source/sockets/diag.rs", "source/sockets/tcp_info.rs"],
+    &["source/sockets/dump.rs", "source/sockets/events.rs"],
+];
+
+/// Files that say "pure" and use more than their arguments. This list only shrinks.
+const STILL_IMPURE: &[&str] = &[];
+
+fn sources() -> Vec<Source> {
+    let files = walk("src");
+    let rust = files.iter().filter_map(|file| file.strip_prefix("src/").filter(|file| file.ends_with(".rs")));
+    rust.map(|file| Source::parse(file, &read(&format!("src/{file}")))).collect()
+}
+
+/// Position and name of the layer of a module.
+fn layer(module: &[String]) -> Option<(usize, &'static str)> {
+    let path = module.join("::");
+    let inside =
+        |name: &str| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let names = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(position, names)| names.iter().map(move |name| (position, *name)));
+    names.filter(|(_, name)| inside(name)).max_by_key(|(_, name)| name.len())
+}
+
+/// The layer of what a file imports, with the path, where it may not: above its own, or another source.
+fn upwards(source: &Source) -> BTreeMap<&'static str, String> {
+    let Some((own, own_name)) = layer(&source.module) else { return BTreeMap::new() };
+    let ours = source.paths.iter().filter(|path| path[0] == "crate");
+    let imported = ours.filter_map(|path| {
+        let (position, name) = layer(&path[1..])?;
+        let another_source = name != own_name && position == own && name.starts_with("source::");
+        (position < own || another_source).then(|| (name, path.join("::")))
+    });
+    imported.collect()
+}
+
+/// The differences between what is found and what a list allows.
+fn compared(found: &BTreeSet<String>, allowed: &[&str], list: &str, rule: &str) {
+    let allowed: BTreeSet<String> = allowed.iter().map(|&entry| entry.to_owned()).collect();
+    let new: Vec<_> = found.difference(&allowed).collect();
+    assert!(new.is_empty(), "{rule}\n{new:#?}");
+    let gone: Vec<_> = allowed.difference(found).collect();
+    assert!(
+        gone.is_empty(),
+        "mended, well done: take these out of {list} in tests/house/layers.rs: {gone:#?}"
+    );
+}
+
+#[test]
+fn every_file_is_in_a_layer() {
+    let outside: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| !source.module.is_empty() && layer(&source.module).is_none())
+        .map(|source| source.file)
+        .collect();
+    assert!(
+        outside.is_empty(),
+        "{outside:?} are in no layer: add the beginning of their path to LAYERS in tests/house/layers.rs, as low as what \
+         they import allows, and to docs/design.md"
+    );
+}
+
+#[test]
+fn no_layer_imports_one_above_it() {
+    let mut found = BTreeSet::new();
+    let mut paths = String::new();
+    for source in sources() {
+        for (name, path) in upwards(&source) {
+            let own = layer(&source.module).map_or("", |layer| layer.1);
+            let entry = format!("{own} -> {name}");
+            if !STILL_UPWARDS.contains(&entry.as_str()) {
+                paths += &format!("src/{}: {path}\n", source.file);
+            }
+            found.insert(entry);
+        }
+    }
+    let order: Vec<String> = LAYERS.iter().map(|names| names.join(", ")).collect();
+    let rule = format!(
+        "A layer imports only those below it, and a source no other source, so that each can be read, tested and replaced \
+         without what is built on it. The order, the highest first: {}. Move what is shared to the lower of the two, or \
+         give it as an argument:\n{paths}",
+        order.join(" > ")
+    );
+    compared(&found, STILL_UPWARDS, "STILL_UPWARDS", &rule);
+}
+
+#[test]
+fn nothing_of_another_layer_is_passed_on() {
+    let mut found = BTreeSet::new();
+    for source in sources().iter().filter(|source| !source.module.is_empty()) {
+        for path in source.reexported.iter().filter(|path| path[0] == "crate") {
+            if layer(&path[1..]).map(|layer| layer.1) != layer(&source.module).map(|layer| layer.1) {
+                found.insert(format!("{}: {}", source.file, path[1..].join("::")));
+            }
+        }
+    }
+    let rule = "`pub use` of another layer hides on whom a file depends: import it where it is used, from where it is";
+    compared(&found, STILL_PASSED_ON, "STILL_PASSED_ON", rule);
+}
+
+/// The files that a file imports, but for those it lies in or that lie in it: a folder and its file are one thing.
+fn graph(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let files: BTreeMap<&[String], &str> =
+        sources.iter().map(|source| (source.module.as_slice(), source.file.as_str())).collect();
+    let mut graph = BTreeMap::new();
+    for source in sources.iter().filter(|source| !source.module.is_empty()) {
+        let ours = source.paths.iter().filter(|path| path[0] == "crate");
+        let imported = ours.filter_map(|path| {
+            let path = &path[1..];
+            let module =
+                (1..=path.len()).rev().map(|end| &path[..end]).find(|path| files.contains_key(path))?;
+            let related = source.module.starts_with(module) || module.starts_with(&source.module);
+            (!related).then(|| files[module])
+        });
+        graph.insert(source.file.as_str(), imported.collect::<BTreeSet<_>>());
+    }
+    graph
+}
+
+/// Everything that can be reached from a file.
+fn reach<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&str> = graph.get(from).into_iter().flatten().copied().collect();
+    while let Some(file) = open.pop() {
+        if reached.insert(file) {
+            open.extend(graph.get(file).into_iter().flatten());
+        }
+    }
+    reached
+}
+
+#[test]
+fn files_import_one_another_in_no_circle() {
+    let sources = sources();
+    let graph = graph(&sources);
+    let reached: BTreeMap<&str, BTreeSet<&str>> =
+        graph.keys().map(|&file| (file, reach(&graph, file))).collect();
+    let mut found = BTreeSet::new();
+    for (file, reach) in &reached {
+        if reach.contains(file) {
+            let circle: Vec<&str> =
+                reach.iter().filter(|other| reached[*other].contains(file)).copied().collect();
+            found.insert(circle.join(" "));
+        }
+    }
+    let allowed: Vec<String> = STILL_CIRCLES.iter().map(|circle| circle.join(" ")).collect();
+    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+    let rule = "Files that import one another in a circle can only be understood together: move what both need to a file of \
+         its own, or give it as an argument";
+    compared(&found, &allowed, "STILL_CIRCLES", rule);
+}
+
+/// What pure code does not name: the beginnings of paths.
+const OUTSIDE: &[&str] = &[
+    "crate::sys",
+    "libc",
+    "rustix",
+    "std::env",
+    "std::fs",
+    "std::net::TcpListener",
+    "std::net::TcpStream",
+    "std::net::UdpSocket",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "std::time::Instant::now",
+    "std::time::SystemTime::now",
+    "tokio",
+];
+
+/// What a file uses that is neither its arguments nor a value.
+fn impure(source: &Source) -> Vec<String> {
+    let path = |path: &Vec<String>| {
+        let path = path.join("::");
+        let outside = |name: &&&str| {
+            path.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        // The kernel's numbers are values.
+        let number = path.strip_prefix("libc::").is_some_and(|name| name == name.to_uppercase());
+        OUTSIDE.iter().find(outside).filter(|_| !number).map(|_| path.clone())
+    };
+    let elapsed = source.methods.contains("elapsed").then(|| "Instant::elapsed".to_owned());
+    source.paths.iter().filter_map(path).chain(elapsed).collect()
+}
+
+fn says_pure(source: &Source) -> bool {
+    source.about.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case("pure"))
+}
+
+#[test]
+fn what_says_pure_uses_no_clock_no_file_and_no_socket() {
+    let mut found = BTreeSet::new();
+    let mut used = String::new();
+    for source in sources().iter().filter(|source| says_pure(source)) {
+        let impure = impure(source);
+        if !impure.is_empty() {
+            found.insert(source.file.clone());
+            used += &format!("src/{}: {}\n", source.file, impure.join(", "));
+        }
+    }
+    let rule = format!(
+        "The first comment of these files says \"pure\": values in, values out, so that tests need neither a kernel nor \
+         time. Let the caller ask the clock, the file or the socket and give what came as an argument:\n{used}"
+    );
+    compared(&found, STILL_IMPURE, "STILL_IMPURE", &rule);
+}
+
+#[test]
+fn unsafe_is_in_sys_alone() {
+    let found: Vec<String> = sources()
+        .into_iter()
+        .filter(|source| source.has_unsafe && source.module.first().is_none_or(|first| first != "sys"))
+        .map(|source| source.file)
+        .collect();
+    assert!(
+        found.is_empty(),
+        "{found:?}: `unsafe` is for src/sys, where every block has its SAFETY sentence and a safe function around it; put the \
+         system call there"
+    );
+}
+
+#[test]
+fn imports_are_found_wherever_they_stand() {
+    let finds = |file: &str, text: &str, name: &str| {
+        let found = upwards(&Source::parse(file, text));
+        assert!(found.contains_key(name), "{file}: {text}: {found:?}");
+    };
+    finds("metric/label.rs", "use crate::{config::{Config as C}, stop::Stop};", "config");
+    finds("metric/label.rs", "fn f() { let x = crate::reading::X; }", "reading");
+    finds("metric/label.rs", "fn f() { println!(\"{}\", crate::reading::x()); }", "reading");
+    finds("metric/label.rs", "pub use super::super::cycle::Cycle;", "cycle");
+    finds("metric/label.rs", "mod inner { fn f(_: super::super::super::web::W) {} }", "web");
+    finds("metric/label.rs", "use super::super as all;\nfn f() { all::agent::run() }", "agent");
+    finds("source/probes/tcp.rs", "use crate::source::sockets::Sockets;", "source::sockets");
+    let below = "use crate::{stop::Stop, metric::Metric}; use super::Other; use std::fs;";
+    assert_eq!(upwards(&Source::parse("source/probes/tcp.rs", below)), BTreeMap::new());
+}
+
+#[test]
+fn impure_code_is_found_under_whatever_name() {
+    for text in [
+        "use std::time::Instant;\nfn f() { Instant::now(); }",
+        "use std::time as t;\nfn f() { t::Instant::now(); }",
+        "fn f(at: std::time::Instant) { at.elapsed(); }",
+        "use std::{fs::File, io};\nfn f() { File::open(\"x\"); }",
+        "fn f() { assert!(std::fs::exists(\"x\").is_ok()); }",
+        "use rustix::net::socket;",
+    ] {
+        assert!(!impure(&Source::parse("x.rs", text)).is_empty(), "{text}");
+    }
+    let values =
+        "use std::time::{Duration, Instant};\nuse std::net::IpAddr;\nfn f(now: Instant) -> Instant { now }";
+    assert_eq!(impure(&Source::parse("x.rs", values)), Vec::<String>::new());
+    for text in
+        ["fn f() { unsafe { g() } }", "unsafe fn f() {}", "unsafe impl Send for X {}", "m!(unsafe { g() });"]
+    {
+        assert!(Source::parse("x.rs", text).has_unsafe, "{text}");
+    }
+}
