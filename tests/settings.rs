@@ -22,6 +22,11 @@ struct Sample {
     labels: BTreeMap<String, String>,
 }
 
+#[derive(Deserialize)]
+struct Samples {
+    all: Vec<Sample>,
+}
+
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
@@ -56,12 +61,9 @@ fn scalars_are_what_the_setting_takes_them_for() {
 
 #[test]
 fn anchors_aliases_and_merge_keys_give_the_values_of_what_they_name() {
-    let text = "base: &base {name: x, port: 1}\nall:\n- *base\n- {<<: *base, port: 2}\n- {<<: [*base, {on: true}]}\n";
-    #[derive(Deserialize)]
-    struct Document {
-        all: Vec<Sample>,
-    }
-    let Document { all } = settings::from_str(text).unwrap();
+    let text =
+        "x: &base {name: x, port: 1}\nall:\n- *base\n- {<<: *base, port: 2}\n- {<<: [*base, {on: true}]}\n";
+    let Samples { all } = settings::from_str(text).unwrap();
     let found: Vec<_> = all.iter().map(|sample| (sample.name.as_str(), sample.port, sample.on)).collect();
     assert_eq!(found, [("x", 1, false), ("x", 2, false), ("x", 1, true)]);
 }
