@@ -5,7 +5,6 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
-use connscope::config::{Conntrack as Settings, Via};
 use connscope::cycle::Sources;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
@@ -13,6 +12,7 @@ use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::Label;
 use connscope::metric::naming::Profile;
 use connscope::reading::Readings;
+use connscope::source::conntrack::config::{Conntrack as Settings, Via};
 use connscope::source::conntrack::fields::{STATISTICS, Statistics};
 use connscope::source::conntrack::metrics::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
 use connscope::source::conntrack::{Conntrack, command, netlink, procfs, table};
@@ -104,7 +104,7 @@ fn parts(criterion: &mut Criterion) {
             .bench_function("part/netlink, expectations", |bencher| bencher.iter(|| socket.expectations()));
     }
     criterion.bench_function("part/identity of the namespace", |bencher| bencher.iter(namespace::identity));
-    let sysctls = table::Sysctls::new(&connscope::config::Table::default());
+    let sysctls = table::Sysctls::new(&connscope::source::conntrack::config::Table::default());
     criterion.bench_function("part/sysctls of the table", |bencher| {
         bencher.iter(|| sysctls.read(|| None));
     });
@@ -249,7 +249,7 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let mut bounds = connscope::catalog::bounds(&connscope::config::Config::default());
+        let mut bounds = connscope::catalog::bounds(&connscope::config::Config::default().sources);
         bounds.push((&connscope::source::conntrack::metrics::CPU, cpus as usize));
         let table = connscope::agent::table(&bounds).expect("a table");
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))

@@ -1,17 +1,16 @@
 //! The life of the agent: start, run until a signal, flush, leave.
 
 use crate::catalog;
-use crate::config::{Config, Listen, Protocol, endpoint};
+use crate::config::{Config, Export, Listen, Protocol, endpoint};
 use crate::cycle::Sources;
 use crate::export::instruments::Recorder;
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{self, Reader, Shared, otlp, resource, stdout};
-use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part, Table};
 use crate::runtime;
 use crate::signals::{self, Ending};
-use crate::source::chain;
+use crate::source::{Mode, chain};
 use crate::stop::Stop;
 use crate::sys::process;
 use crate::timeouts;
@@ -56,12 +55,18 @@ pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
 }
 
 /// Everything that readers share, for this configuration.
-pub fn shared(config: &Config, exports: Option<Arc<dyn Vital>>, stop: &Stop) -> Result<Shared, AgentError> {
+pub fn shared(
+    config: &Config,
+    mode: Mode,
+    exports: Option<Arc<dyn Vital>>,
+    stop: &Stop,
+) -> Result<Shared, AgentError> {
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors stays what it is");
     }
-    let sources = Sources::start(config, table(&catalog::bounds(config))?, exports, stop)
-        .map_err(|error| AgentError::Failed(chain(&error)))?;
+    let sources =
+        Sources::start(&config.sources, mode, table(&catalog::bounds(&config.sources))?, exports, stop)
+            .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),
         sources: Arc::new(sources),
@@ -77,6 +82,12 @@ fn choose_cryptography() {
 
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Result<(), AgentError> {
+    if exports_nothing(config) {
+        return Err(AgentError::Input(
+            "nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen to an address"
+                .to_owned(),
+        ));
+    }
     choose_cryptography();
     let stop = stop_on_signals(Ending::Drain)?;
     let runtime =
@@ -90,6 +101,13 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
 fn start_error(doing: &str) -> impl FnOnce(io::Error) -> AgentError {
     let doing = doing.to_owned();
     move |cause| AgentError::Start { doing, cause }
+}
+
+/// Whether metrics are collected and cannot leave the agent.
+fn exports_nothing(config: &Config) -> bool {
+    let Export { otlp, prometheus } = &config.export;
+    let exported = otlp.protocol != Protocol::None || prometheus.listen != Listen::Off;
+    !exported && !config.environment.console && !config.environment.disabled
 }
 
 /// A token that a signal stops.
@@ -146,7 +164,7 @@ fn start(
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let enabled = !config.environment.disabled;
     let pushing = enabled && config.export.otlp.protocol != Protocol::None;
-    let shared = shared(config, pushing.then(|| exports.clone() as Arc<dyn Vital>), stop)?;
+    let shared = shared(config, Mode::Run, pushing.then(|| exports.clone() as Arc<dyn Vital>), stop)?;
     let readers = if enabled { push(config, &shared, &exports, runtime, stop)? } else { Vec::new() };
     let pull = if enabled && (listener.is_some() || readers.is_empty()) {
         let pull = Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?;
@@ -245,13 +263,8 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
         return;
     }
-    if address.is_none() && config.export.otlp.protocol == Protocol::None && !config.environment.console {
-        tracing::warn!("nothing is pushed and nothing can be scraped: every way out is off");
-    }
-    if config.sources.sockets.classic.enabled && config.export.prometheus.naming != Profile::Classic {
-        tracing::warn!(
-            "sources.sockets.classic is on and is nowhere to be seen: export.prometheus.naming is not classic"
-        );
+    for warning in catalog::without_effect(&config.sources, config.export.prometheus.naming) {
+        tracing::warn!("{warning}");
     }
     let otlp = match config.export.otlp.protocol {
         Protocol::None => None,

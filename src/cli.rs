@@ -6,12 +6,13 @@ use crate::agent::{self, AgentError};
 use crate::catalog::SOURCES;
 use crate::config::environment;
 use crate::config::import::{TOOLS, Tool};
-use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol, Via};
+use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
 use crate::export::stdout::{self, Format};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
 use crate::signals::Ending;
-use crate::source::Check;
+use crate::source::conntrack::config::Via;
+use crate::source::{Check, Mode};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
@@ -262,11 +263,10 @@ fn once(
     format: Format,
     naming: Option<Profile>,
 ) -> Result<Done, CliError> {
-    let mut config = source.load(Flags { naming, ..log.flags() })?;
-    config.sources.probes.at_once = true;
+    let config = source.load(Flags { naming, ..log.flags() })?;
     start_log(&config)?;
     let stop = agent::stop_on_signals(Ending::Kill)?;
-    let shared = agent::shared(&config, None, &stop)?;
+    let shared = agent::shared(&config, Mode::Once, None, &stop)?;
     let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
         .map_err(|error| CliError::Output(error.clone()))?;
     let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());
@@ -279,9 +279,9 @@ fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
     let stop = agent::stop_on_signals(Ending::Kill)?;
     let mut checks: Vec<Check> = Vec::new();
     let mut code = 0;
-    for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config)) {
-        let ways = (spec.check)(&config, &stop);
-        if !(spec.suffices)(&config, &ways) {
+    for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config.sources)) {
+        let ways = (spec.check)(&config.sources, &stop);
+        if !(spec.suffices)(&config.sources, &ways) {
             code = 1;
         }
         checks.extend(ways);

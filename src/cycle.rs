@@ -6,12 +6,12 @@
 //! and a [`Cycle`] of its own.
 
 use crate::catalog::SOURCES;
-use crate::config::Config;
+use crate::catalog::Sources as Settings;
 use crate::health::Health;
 use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
 use crate::source::worker::{Answer, Worker};
-use crate::source::{Reason, Reports, SourceError, metrics};
+use crate::source::{Mode, Reason, Reports, SourceError, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,15 +33,16 @@ pub struct Sources {
 impl Sources {
     /// Starts every source that the configuration has on.
     pub fn start(
-        config: &Config,
+        settings: &Settings,
+        mode: Mode,
         table: Arc<Table>,
         exports: Option<Arc<dyn Vital>>,
         stop: &Stop,
     ) -> Result<Self, SourceError> {
         let mut workers = Vec::new();
-        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(config)) {
-            let source = (spec.build)(config, stop)?;
-            workers.push(start_worker(spec.name, (spec.deadline)(config), source)?);
+        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(settings)) {
+            let source = (spec.build)(settings, mode, stop)?;
+            workers.push(start_worker(spec.name, (spec.deadline)(settings, mode), source)?);
         }
         Ok(Self::of(workers, table, exports, stop))
     }

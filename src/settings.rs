@@ -1,9 +1,12 @@
-//! Reading settings: one text, parsed once into one tree with positions, from which every settings struct is derived.
+//! Reading settings: one text, parsed once into one tree with positions, from which every settings struct is derived; and
+//! the single values of settings: what they look like and what range they have.
 //!
 //! Knows no source and no key.
 
 mod de;
+pub mod network;
 pub mod tree;
+pub mod values;
 mod yaml;
 
 pub use tree::{Error, Node};

@@ -4,7 +4,7 @@
 //! tell besides its numbers is a report ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
 //! that blocks keeps nobody else waiting.
 
-use crate::config::Config;
+use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part};
 use crate::reading::Readings;
 use crate::stop::Stop;
@@ -38,27 +38,117 @@ pub trait Source: Send {
     }
 }
 
-/// Makes a source from the configuration.
-pub type Build = fn(&Config, &Stop) -> Result<Box<dyn Source>, SourceError>;
+/// How the agent runs. An argument, and no key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `connscope run`: asked again and again.
+    Run,
+    /// `connscope once`: asked once, and waited for.
+    Once,
+}
 
-/// A source as the agent knows it.
-pub struct SourceSpec {
+/// Something that a part of a source needs of the machine or of the unit that starts the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Requirement {
+    /// What it is needed for: keys of the configuration, or what they give.
+    pub purpose: &'static str,
+    /// Capabilities, as `capabilities(7)` names them.
+    pub capabilities: &'static [&'static str],
+    /// Families of the sockets that are opened, as `RestrictAddressFamilies=` names them.
+    pub address_families: &'static [&'static str],
+    /// Files that are read.
+    pub files: &'static [&'static str],
+    /// The oldest kernel that has it; empty: any that is supported.
+    pub kernel: &'static str,
+}
+
+impl Requirement {
+    /// Needs nothing so far.
+    pub const fn of(purpose: &'static str) -> Self {
+        Self { purpose, capabilities: &[], address_families: &[], files: &[], kernel: "" }
+    }
+}
+
+/// What a source says of itself, about settings of its own type: [`SourceSpec::of`] makes of it what the agent asks.
+pub trait SourceKind {
+    /// Its section of the configuration.
+    type Settings;
     /// Key in the configuration, label value, field in the log.
-    pub name: &'static str,
-    /// Whether this configuration has it on.
-    pub enabled: fn(&Config) -> bool,
-    /// How long a cycle waits for it.
-    pub deadline: fn(&Config) -> Duration,
+    const NAME: &'static str;
     /// Its part of the table.
-    pub part: &'static Part,
-    /// What a configuration makes of the bounds of its labels.
-    pub bounds: fn(&Config) -> Bounds,
+    const PART: &'static Part;
+    /// What it needs, part by part.
+    const REQUIREMENTS: &'static [Requirement];
+
+    /// Whether these settings have it on.
+    fn enabled(settings: &Self::Settings) -> bool;
+    /// How long a cycle waits for it.
+    fn deadline(settings: &Self::Settings, mode: Mode) -> Duration;
+    /// What these settings make of the bounds of its labels.
+    fn bounds(settings: &Self::Settings) -> Bounds;
     /// Makes it. What it starts ends when told to by [`Stop`].
-    pub build: Build,
+    fn build(settings: &Self::Settings, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError>;
     /// Tries each way to ask it, for `connscope check`.
-    pub check: fn(&Config, &Stop) -> Vec<Check>,
-    /// Whether what a check found is enough for this configuration.
-    pub suffices: fn(&Config, &[Check]) -> bool,
+    fn check(settings: &Self::Settings, stop: &Stop) -> Vec<Check>;
+
+    /// Whether what a check found is enough for these settings.
+    fn suffices(_settings: &Self::Settings, checks: &[Check]) -> bool {
+        checks.iter().all(Check::works)
+    }
+
+    /// Settings that have no effect where the endpoint prints these names: for each a sentence that says what to do.
+    fn without_effect(_settings: &Self::Settings, _naming: Profile) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A source that was made, or why it could not be.
+pub type Built = Result<Box<dyn Source>, SourceError>;
+
+/// A source as the agent knows it. `All` are the settings of all sources, which only the
+/// [catalog](crate::catalog) names.
+pub struct SourceSpec<All> {
+    /// [`SourceKind::NAME`]
+    pub name: &'static str,
+    /// [`SourceKind::PART`]
+    pub part: &'static Part,
+    /// [`SourceKind::REQUIREMENTS`]
+    pub requirements: &'static [Requirement],
+    /// [`SourceKind::enabled`]
+    pub enabled: fn(&All) -> bool,
+    /// [`SourceKind::deadline`]
+    pub deadline: fn(&All, Mode) -> Duration,
+    /// [`SourceKind::bounds`]
+    pub bounds: fn(&All) -> Bounds,
+    /// [`SourceKind::build`]
+    pub build: fn(&All, Mode, &Stop) -> Built,
+    /// [`SourceKind::check`]
+    pub check: fn(&All, &Stop) -> Vec<Check>,
+    /// [`SourceKind::suffices`]
+    pub suffices: fn(&All, &[Check]) -> bool,
+    /// [`SourceKind::without_effect`]
+    pub without_effect: fn(&All, Profile) -> Vec<String>,
+}
+
+impl<All> SourceSpec<All> {
+    /// What a kind of source says, asked of the settings of all.
+    pub const fn of<Kind: SourceKind>() -> Self
+    where
+        All: AsRef<Kind::Settings>,
+    {
+        Self {
+            name: Kind::NAME,
+            part: Kind::PART,
+            requirements: Kind::REQUIREMENTS,
+            enabled: |all| Kind::enabled(all.as_ref()),
+            deadline: |all, mode| Kind::deadline(all.as_ref(), mode),
+            bounds: |all| Kind::bounds(all.as_ref()),
+            build: |all, mode, stop| Kind::build(all.as_ref(), mode, stop),
+            check: |all, stop| Kind::check(all.as_ref(), stop),
+            suffices: |all, checks| Kind::suffices(all.as_ref(), checks),
+            without_effect: |all, naming| Kind::without_effect(all.as_ref(), naming),
+        }
+    }
 }
 
 /// What `connscope check` found out about one way to ask a source.

@@ -2,7 +2,7 @@
 
 use crate::support::table::table;
 use crate::support::{Script, sample};
-use connscope::config::{Config, Conntrack as Settings, Via};
+use connscope::config::Config;
 use connscope::cycle::Sources;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
@@ -11,6 +11,7 @@ use connscope::metric::Label;
 use connscope::metric::naming::Profile;
 use connscope::reading::Readings;
 use connscope::source::conntrack::Conntrack;
+use connscope::source::conntrack::config::{Conntrack as Settings, Via};
 use connscope::source::conntrack::metrics;
 use connscope::source::worker::Worker;
 use connscope::source::{Source, SourceError};

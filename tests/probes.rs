@@ -28,7 +28,7 @@ mod talk;
 mod tls;
 
 /// A configuration of the probes.
-pub(crate) fn settings(probes: &str) -> connscope::config::Probes {
+pub(crate) fn settings(probes: &str) -> connscope::source::probes::config::Probes {
     let text = format!("sources:\n  probes:\n{}", indented(probes));
     let config = Config::parse(&text, Path::new("test.yaml"));
     config.unwrap_or_else(|error| panic!("{error}\n{text}")).sources.probes
@@ -40,10 +40,9 @@ fn indented(text: &str) -> String {
 
 /// What every target said to its first probe, by a source that runs inside the namespace.
 pub(crate) fn first(namespace: &Namespace, probes: &str) -> Vec<Reading> {
-    let mut settings = settings(probes);
-    settings.at_once = true;
+    let settings = settings(probes);
     let stop = Stop::new().unwrap();
-    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let mut source = namespace.inside(|| Probes::once(&settings, &stop)).unwrap();
     read(&mut source)
 }
 

@@ -2,11 +2,11 @@
 //! what to expect.
 
 use crate::support::{Namespace, PATIENCE};
-use connscope::config::sockets::Sockets as Settings;
 use connscope::metric::Value;
 use connscope::reading::{Failure, Readings};
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
+use connscope::source::sockets::config::Sockets as Settings;
 use connscope::source::sockets::diag::{TCP_DESTROY, TCP_DESTROY_V6, parse_event};
 use connscope::stop::Stop;
 use connscope::sys::netlink::NetlinkSocket;

@@ -2,12 +2,12 @@
 
 use crate::crowd::Crowd;
 use crate::{Outcome, milliseconds, report};
-use connscope::config::sockets::Sockets as Settings;
 use connscope::filter::{Filter, Names};
 use connscope::metric::{Handle, Metric, Value};
 use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
+use connscope::source::sockets::config::Sockets as Settings;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::metrics::{CONNSCOPE_SOCKETS_EVENTS, CONNSCOPE_SOCKETS_EVENTS_LOST};

@@ -7,9 +7,9 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
-use connscope::config::sockets::{GroupBy, Sockets as Settings};
 use connscope::reading::Readings;
 use connscope::source::Source;
+use connscope::source::sockets::config::{GroupBy, Sockets as Settings};
 use connscope::source::sockets::{Sockets, diag, sample::Sample};
 use connscope::stop::Stop;
 use crowd::Crowd;

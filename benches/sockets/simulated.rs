@@ -2,8 +2,8 @@
 
 use crate::agent::resident_mib;
 use crate::{Outcome, Times};
-use connscope::config::sockets::Sockets as Settings;
 use connscope::source::sockets::attributes::Attribution;
+use connscope::source::sockets::config::Sockets as Settings;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::labels::Key;

@@ -5,6 +5,7 @@
 //! not belong to. A source that holds something of a foreign namespace (a socket, a descriptor) keeps the namespace alive
 //! after everybody else has let it go, so it lets go as soon as [`Finder::find`] does not name the namespace any more.
 
+pub mod config;
 mod find;
 mod label;
 mod list;

@@ -6,11 +6,11 @@
 //! before any sum.
 
 use super::netns::Report;
-use super::{Check, Source, SourceError, SourceSpec};
-use crate::config::{Config, Conntrack as Settings, Cpu, Via};
+use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::netns::{self, Finder, Namespace, Visit};
-use crate::metric::Label;
+use crate::metric::{Bounds, Label, Part};
 use crate::reading::Readings;
+use crate::source::conntrack::config::{Conntrack as Settings, Cpu, Via};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
@@ -19,9 +19,11 @@ use ask::{Answer, Asking, Choice, Round, Way, ways};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub mod ask;
 pub mod command;
+pub mod config;
 pub mod fields;
 pub mod metrics;
 mod module;
@@ -30,25 +32,56 @@ pub mod procfs;
 pub mod table;
 pub mod unwrap;
 
-/// The source as the agent knows it.
-pub const SPEC: SourceSpec = SourceSpec {
-    name: "conntrack",
-    enabled: |config| config.sources.conntrack.enabled,
-    deadline: |config| config.sources.conntrack.timeout + timeouts::GRACE,
-    part: &metrics::PART,
-    bounds: |config| {
-        let namespaces = netns::most(&config.sources.conntrack.netns);
-        vec![(&NETNS, namespaces), (&metrics::CPU, crate::sys::possible_cpus().len())]
-    },
-    build: |config, stop| Ok(Box::new(Conntrack::new(&config.sources.conntrack, stop))),
-    check,
-    suffices: |config, checks| {
-        let wanted = ways(config.sources.conntrack.via);
+/// Key in the configuration, label value, field in the log.
+pub const NAME: &str = "conntrack";
+
+impl SourceKind for Conntrack {
+    type Settings = Settings;
+    const NAME: &'static str = NAME;
+    const PART: &'static Part = &metrics::PART;
+    const REQUIREMENTS: &'static [Requirement] = &[
+        Requirement {
+            capabilities: &["CAP_NET_ADMIN"],
+            address_families: &["AF_NETLINK"],
+            ..Requirement::of("via: netlink")
+        },
+        Requirement {
+            capabilities: &["CAP_NET_ADMIN"],
+            address_families: &["AF_NETLINK"],
+            ..Requirement::of("via: command")
+        },
+        Requirement { files: &["/proc/net/stat/nf_conntrack"], ..Requirement::of("via: procfs") },
+        Requirement { files: &["/proc/sys/net/netfilter"], ..Requirement::of("table") },
+        super::netns::REQUIREMENT,
+    ];
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.enabled
+    }
+
+    fn deadline(settings: &Settings, _: Mode) -> Duration {
+        settings.timeout + timeouts::GRACE
+    }
+
+    fn bounds(settings: &Settings) -> Bounds {
+        vec![(&NETNS, netns::most(&settings.netns)), (&metrics::CPU, crate::sys::possible_cpus().len())]
+    }
+
+    fn build(settings: &Settings, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self::new(settings, stop)))
+    }
+
+    fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
+        check(settings, stop)
+    }
+
+    fn suffices(settings: &Settings, checks: &[Check]) -> bool {
+        let wanted = ways(settings.via);
         let readable =
             checks.iter().any(|check| check.works() && wanted.iter().any(|way| way.word() == check.via));
         readable && checks.iter().all(|check| check.via != "netns" || check.works())
-    },
-};
+    }
+}
 
 /// The source.
 pub struct Conntrack {
@@ -80,7 +113,7 @@ impl Source for Conntrack {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         let ways = self.choice.candidates();
         let (mut report, visits) = if self.finder.is_configured() {
-            let (report, namespaces) = Report::begin(SPEC.name, self.finder.find(), out);
+            let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
             let round = Round::new(self.asking.timeout);
             let visits = netns::visit(&namespaces, || Ok(self.asking.ask(ways, &round, &mut None)));
             (Some(report), visits)
@@ -215,8 +248,7 @@ fn merge(statistics: &mut Statistics, expectations: Option<Statistics>) {
 }
 
 /// Tries each way, and the sysctls, in the agent's own network namespace, then the configured ones.
-fn check(config: &Config, stop: &Stop) -> Vec<Check> {
-    let settings = &config.sources.conntrack;
+fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
     let asking = Asking::new(settings, stop);
     let cpus = |statistics: Statistics| format!("{} CPUs", statistics.rows.len());
     let mut checks: Vec<Check> = ways(Via::Auto)
@@ -230,7 +262,7 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
                     }
                     _ => cpus,
                 });
-            Check::new(SPEC.name, way.word(), result)
+            Check::new(NAME, way.word(), result)
         })
         .collect();
     let mut table = asking.sysctls.read(|| None);
@@ -246,11 +278,11 @@ fn check(config: &Config, stop: &Stop) -> Vec<Check> {
             module::sysctls_missing(),
         )),
     });
-    checks.push(Check::new(SPEC.name, "sysctl", table));
+    checks.push(Check::new(NAME, "sysctl", table));
     if !settings.netns.is_empty() {
         let round = Round::new(asking.timeout);
         let read = || asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ());
-        checks.push(Check::new(SPEC.name, "netns", super::netns::check(&settings.netns, read)));
+        checks.push(Check::new(NAME, "netns", super::netns::check(&settings.netns, read)));
     }
     checks
 }

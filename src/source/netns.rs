@@ -1,11 +1,18 @@
 //! What every source says of the network namespaces it reads: which could be read, how many were left out, and one error
 //! where none could.
 
-use super::{Reason, SourceError, chain, metrics};
+use super::{Reason, Requirement, SourceError, chain, metrics};
 use crate::host::netns::{Finder, Found, NAMESPACES, Namespace, visit};
 use crate::metric::Label;
 use crate::reading::Readings;
 use std::sync::Arc;
+
+/// What `netns:` of a source takes: entering another network namespace, and finding those of other users' processes.
+pub const REQUIREMENT: Requirement = Requirement {
+    capabilities: &["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
+    files: &["/run/netns", "/proc/PID/ns/net"],
+    ..Requirement::of("netns")
+};
 
 /// How reading the configured network namespaces goes, in one cycle of one source.
 #[derive(Debug)]

@@ -4,12 +4,11 @@
 //! never waits for the network. What is done to a target is in `kind`, a file for each; where the targets come from, other
 //! than the configuration, is in `discovery`.
 
-use super::{Check, Source, SourceError, SourceSpec};
-use crate::config::Config;
-use crate::config::Probes as Settings;
-use crate::config::probes::kind::Protocol;
-use crate::metric::Labels;
+use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
+use crate::metric::{Bounds, Labels, Part};
 use crate::reading::Readings;
+use crate::source::probes::config::Probes as Settings;
+use crate::source::probes::config::kind::Protocol;
 use crate::stop::Stop;
 use crate::timeouts;
 use discovery::Files;
@@ -26,6 +25,7 @@ use std::time::{Duration, Instant};
 use target::Target;
 
 pub mod attempt;
+pub mod config;
 pub mod connect;
 pub mod datagram;
 pub mod discovery;
@@ -44,23 +44,59 @@ pub mod schedule;
 pub mod state;
 pub mod target;
 
-/// The source as the agent knows it.
-pub const SPEC: SourceSpec = SourceSpec {
-    name: "probes",
-    enabled: |config| config.sources.probes.wanted(),
-    deadline: |config| {
-        let settings = &config.sources.probes;
-        if settings.at_once { longest(settings) + timeouts::GRACE } else { timeouts::COPY }
-    },
-    part: &metrics::PART,
-    bounds: |config| {
-        let targets = config.sources.probes.most();
+/// Key in the configuration, label value, field in the log.
+pub const NAME: &str = "probes";
+
+impl SourceKind for Probes {
+    type Settings = Settings;
+    const NAME: &'static str = NAME;
+    const PART: &'static Part = &metrics::PART;
+    const REQUIREMENTS: &'static [Requirement] = &[
+        Requirement {
+            address_families: &["AF_INET", "AF_INET6", "AF_UNIX"],
+            files: &["/etc/hosts", "/etc/resolv.conf"],
+            ..Requirement::of("targets")
+        },
+        Requirement {
+            capabilities: &["CAP_NET_RAW"],
+            address_families: &["AF_INET", "AF_INET6"],
+            files: &["/proc/sys/net/ipv4/ping_group_range"],
+            ..Requirement::of("kind: icmp, unless net.ipv4.ping_group_range includes the group of the agent")
+        },
+        Requirement {
+            capabilities: &["CAP_NET_RAW"],
+            ..Requirement::of("interface of a target, before Linux 5.7")
+        },
+        super::netns::REQUIREMENT,
+    ];
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.wanted()
+    }
+
+    fn deadline(settings: &Settings, mode: Mode) -> Duration {
+        match mode {
+            Mode::Once => longest(settings) + timeouts::GRACE,
+            Mode::Run => timeouts::COPY,
+        }
+    }
+
+    fn bounds(settings: &Settings) -> Bounds {
+        let targets = settings.most();
         vec![(&labels::TARGET, targets), (&labels::CLASSIC_TARGET, targets)]
-    },
-    build: |config, stop| Ok(Box::new(Probes::start(&config.sources.probes, stop)?)),
-    check,
-    suffices: |_, checks| checks.iter().all(Check::works),
-};
+    }
+
+    fn build(settings: &Settings, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(match mode {
+            Mode::Run => Self::start(settings, stop)?,
+            Mode::Once => Self::once(settings, stop)?,
+        }))
+    }
+
+    fn check(settings: &Settings, _: &Stop) -> Vec<Check> {
+        check(settings)
+    }
+}
 
 /// How long a first answer may take: a name that stands for targets is looked up, then the slowest target is probed.
 fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
@@ -71,7 +107,7 @@ fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Dur
 fn longest(settings: &Settings) -> Duration {
     let own = settings.targets.iter().filter_map(|target| target.timeout);
     let names = settings.dns.iter().filter_map(|names| names.target.timeout);
-    let files = settings.files.iter().map(|_| *crate::config::probes::TIMEOUT.end());
+    let files = settings.files.iter().map(|_| *crate::source::probes::config::TIMEOUT.end());
     patience(settings, own.chain(names).chain(files))
 }
 
@@ -86,13 +122,23 @@ pub struct Probes {
 impl Probes {
     /// Makes every target ready and begins to probe.
     pub fn start(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
-        let (common, targets) = ready(settings)?;
+        Self::begin(settings, Mode::Run, stop)
+    }
+
+    /// The same, with every target probed at once; the first answer waits for them (`connscope once`).
+    pub fn once(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
+        Self::begin(settings, Mode::Once, stop)
+    }
+
+    fn begin(settings: &Settings, mode: Mode, stop: &Stop) -> Result<Self, SourceError> {
+        let (mut common, targets) = ready(settings)?;
+        common.mode = mode;
         let common = Arc::new(common);
         let runner = Runner::start(&common, stop)
             .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
         runner.tell(common.registry.set("", targets));
         discovery::start(&common, &runner);
-        Ok(Self { common, runner, stop: stop.clone(), waited: !settings.at_once })
+        Ok(Self { common, runner, stop: stop.clone(), waited: mode == Mode::Run })
     }
 
     /// Waits until every target has been probed once, for `connscope once`.
@@ -137,6 +183,7 @@ fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
     }
     let common = Common {
         settings: settings.clone(),
+        mode: Mode::Run,
         resolver: Resolver::new(settings.nameservers.clone()),
         registry: Registry::new(settings.most()),
     };
@@ -194,8 +241,7 @@ impl Source for Probes {
 }
 
 /// Whether the targets can be probed as they are configured; none of them is.
-fn check(config: &Config, _: &Stop) -> Vec<Check> {
-    let settings = &config.sources.probes;
+fn check(settings: &Settings) -> Vec<Check> {
     let mut echoes = settings.dns.iter().any(|names| names.target.kind.protocol() == Protocol::Icmp);
     let targets = ready(settings).and_then(|(common, targets)| {
         let count = targets.len();
@@ -216,10 +262,10 @@ fn check(config: &Config, _: &Stop) -> Vec<Check> {
         }
         Ok(said)
     });
-    let mut checks = vec![Check::new(SPEC.name, "targets", targets)];
+    let mut checks = vec![Check::new(NAME, "targets", targets)];
     if echoes {
         let socket = kind::icmp::permitted().map(|socket| format!("over {socket}"));
-        checks.push(Check::new(SPEC.name, "echoes", socket));
+        checks.push(Check::new(NAME, "echoes", socket));
     }
     checks
 }

@@ -4,12 +4,13 @@
 //! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
 //! privilege but the look at other users' processes, marks, and other network namespaces.
 
-use super::{Source, SourceError, SourceSpec};
-use crate::config::sockets::{GroupBy, Sockets as Settings};
+use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::netns;
-use crate::metric::Label;
+use crate::metric::naming::Profile;
+use crate::metric::{Bounds, Label, Part};
 use crate::reading::Readings;
 use crate::source::metrics::NETNS;
+use crate::source::sockets::config::{GroupBy, Sockets as Settings};
 use crate::stop::Stop;
 use attributes::Attribution;
 use classic::Classic;
@@ -23,13 +24,14 @@ use peers::Peers;
 use states::States;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use top::Top;
 use track::Tracker;
 
 pub mod attributes;
 pub mod check;
 pub mod classic;
+pub mod config;
 pub mod delta;
 pub mod diag;
 pub mod direction;
@@ -55,25 +57,51 @@ pub mod top;
 pub mod total;
 pub mod track;
 
-/// The source as the agent knows it.
-pub const SPEC: SourceSpec = SourceSpec {
-    name: "sockets",
-    enabled: |config| config.sources.sockets.enabled,
-    deadline: |config| config.sources.sockets.timeout,
-    part: &metrics::PART,
-    bounds: |config| {
-        let Settings { netns, limit, top, classic, .. } = &config.sources.sockets;
+/// Key in the configuration, label value, field in the log.
+pub const NAME: &str = "sockets";
+
+impl SourceKind for Sockets {
+    type Settings = Settings;
+    const NAME: &'static str = NAME;
+    const PART: &'static Part = &metrics::PART;
+    const REQUIREMENTS: &'static [Requirement] = check::REQUIREMENTS;
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.enabled
+    }
+
+    fn deadline(settings: &Settings, _: Mode) -> Duration {
+        settings.timeout
+    }
+
+    fn bounds(settings: &Settings) -> Bounds {
+        let Settings { netns, limit, top, classic, .. } = settings;
         vec![
             (&NETNS, netns::most(netns)),
             (&labels::GROUP, limit + 1), // and the one for the rest
             (&labels::TOP, top.count),
             (&labels::FLOW, if classic.enabled { classic.limit } else { 1 }),
         ]
-    },
-    build: |config, stop| Ok(Box::new(Sockets::new(&config.sources.sockets, stop)?)),
-    check: check::check,
-    suffices: check::suffices,
-};
+    }
+
+    fn build(settings: &Settings, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self::new(settings, stop)?))
+    }
+
+    fn check(settings: &Settings, _: &Stop) -> Vec<Check> {
+        check::check(settings)
+    }
+
+    fn suffices(_: &Settings, checks: &[Check]) -> bool {
+        check::suffices(checks)
+    }
+
+    fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {
+        let unseen = settings.classic.enabled && naming != Profile::Classic;
+        let sentence = "sources.sockets.classic has no effect: set export.prometheus.naming to classic";
+        unseen.then(|| sentence.to_owned()).into_iter().collect()
+    }
+}
 
 /// The source.
 pub struct Sockets {

@@ -105,3 +105,15 @@ fn an_address_in_use_is_exit_code_1_and_one_line() {
     assert!(line.contains(&format!("listening on {address}: Address already in use")), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
 }
+
+#[test]
+fn a_run_with_every_exporter_off_is_refused_and_what_prints_or_collects_nothing_is_not() {
+    let line = refusal(&connscope(&["run", "--otlp-protocol", "none", "--listen", "off"]));
+    assert_eq!(
+        line,
+        "connscope: nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen \
+         to an address"
+    );
+    let shown = connscope(&["config", "--otlp-protocol", "none", "--listen", "off"]);
+    assert!(shown.status.success(), "{shown:?}");
+}

@@ -1,10 +1,11 @@
 //! The real kernel, in network namespaces of the tests' own: they make the traffic and know what to expect.
 
 use crate::support::{Namespace, Script, connscope, eventually, skipped};
-use connscope::config::{Config, Conntrack as Settings, Via};
+use connscope::config::Config;
 use connscope::metric::Value;
 use connscope::reading::Readings;
 use connscope::source::conntrack::Conntrack;
+use connscope::source::conntrack::config::{Conntrack as Settings, Via};
 use connscope::source::{Reason, Source};
 use connscope::stop::Stop;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket_with};

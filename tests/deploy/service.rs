@@ -2,7 +2,7 @@
 //! with the capabilities that a drop-in adds the probes can do what it says.
 
 use crate::support::{Namespace, command, skipped};
-use connscope::config::Probes;
+use connscope::source::probes::config::Probes;
 use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::Path;

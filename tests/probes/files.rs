@@ -3,11 +3,11 @@
 use super::{read, settings, value};
 use crate::support::{Namespace, eventually};
 use connscope::config::Config;
-use connscope::config::probes::Family;
 use connscope::metric::Value;
 use connscope::reading::{Reading, Readings};
 use connscope::source::Source;
 use connscope::source::probes::Probes;
+use connscope::source::probes::config::Family;
 use connscope::source::probes::discovery::file_sd;
 use connscope::source::probes::registry::Registry;
 use connscope::source::probes::resolve::files::{Hosts, Servers};
@@ -131,7 +131,8 @@ fn a_file_takes_no_longer_because_there_are_others() {
     for number in 0..50_000 {
         let name = format!("x{number}");
         let host = "h".to_owned();
-        let target = connscope::config::probes::Target { name, host, port: Some(1), ..Default::default() };
+        let target =
+            connscope::source::probes::config::Target { name, host, port: Some(1), ..Default::default() };
         let target = Target::new(&Arc::new(target), &settings).unwrap();
         assert_eq!(registry.set(&format!("{number}"), vec![target]).added.len(), 1);
     }

@@ -1,6 +1,6 @@
 //! What comes from the network is anybody's: whatever it is, it is refused and breaks nothing.
 
-use connscope::config::probes::{Preset, Record};
+use connscope::source::probes::config::{Preset, Record};
 use connscope::source::probes::kind::icmp::packet::Echo;
 use connscope::source::probes::kind::udp::preset::Question as Asked;
 use connscope::source::probes::resolve::message::{Question, Reply};

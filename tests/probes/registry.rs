@@ -2,9 +2,9 @@
 
 use super::{answer, fails, first, names, read, settings, value};
 use crate::support::Namespace;
-use connscope::config::Probes as Settings;
-use connscope::config::probes::Target as Configured;
 use connscope::source::probes::Probes;
+use connscope::source::probes::config::Probes as Settings;
+use connscope::source::probes::config::Target as Configured;
 use connscope::source::probes::registry::{PanicGuard, Registry};
 use connscope::source::probes::result::ProbeResult;
 use connscope::source::probes::target::Target;

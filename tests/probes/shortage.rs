@@ -105,10 +105,9 @@ fn an_agent_without_descriptors_says_so_and_nothing_about_its_peers() {
 
 /// One reading of every target's first turn, and what failed.
 fn turn(namespace: &Namespace, targets: &str) -> (Vec<Reading>, String) {
-    let mut settings = settings(&format!("timeout: 2s\ntargets:\n{targets}"));
-    settings.at_once = true;
+    let settings = settings(&format!("timeout: 2s\ntargets:\n{targets}"));
     let stop = Stop::new().unwrap();
-    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
+    let mut source = namespace.inside(|| Probes::once(&settings, &stop)).unwrap();
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let (readings, failures) = readings.into_parts();

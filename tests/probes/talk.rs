@@ -158,7 +158,7 @@ fn what_is_sent_is_not_printed_and_what_is_printed_in_its_place_is_not_sent() {
 dns: [{names: [x], target: {port: 1, send: tiger}}]
 ",
     );
-    let tell = |probes: &connscope::config::Probes| serde_json::to_value(probes).unwrap();
+    let tell = |probes: &connscope::source::probes::config::Probes| serde_json::to_value(probes).unwrap();
     assert!(tell(&probes).to_string().contains("tiger"));
     probes.hide();
     let told = tell(&probes);

@@ -2,11 +2,11 @@
 
 use super::{Numbers, Pair, connection, listener};
 use crate::support::{Namespace, eventually};
-use connscope::config::sockets::GroupBy;
 use connscope::filter::Filter;
 use connscope::reading::Readings;
 use connscope::source::chain;
 use connscope::source::sockets::attributes::Attribution;
+use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::events::{Listening, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::labels::Event;

@@ -2,7 +2,7 @@
 //! selection, with what its README promises as the expectation.
 
 use connscope::config::Config;
-use connscope::config::network::Network;
+use connscope::settings::network::Network;
 use connscope::source::sockets::select::{Addresses, Flow, Process, Selection};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

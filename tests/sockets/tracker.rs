@@ -3,11 +3,11 @@
 //! The property tests are a kernel: they open, use and close connections, keep the true numbers, hand over dumps and
 //! events, and want the true numbers back.
 
-use connscope::config::network::Network;
-use connscope::config::sockets::GroupBy;
 use connscope::metric::{Handle, Label, Metric, Value};
 use connscope::reading::Readings;
+use connscope::settings::network::Network;
 use connscope::source::sockets::attributes::Attribution;
+use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::group::{Group, Groups, OTHER, UNKNOWN};

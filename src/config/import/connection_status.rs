@@ -5,10 +5,10 @@
 
 use super::{Draft, Tool};
 use crate::config::load::document;
-use crate::config::probes::check::Series;
-use crate::config::probes::{Kind, Target};
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
+use crate::source::probes::config::check::Series;
+use crate::source::probes::config::{Kind, Target};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,7 +207,7 @@ fn timeout(written: Option<f64>, notes: &mut Vec<String>) -> Option<Duration> {
         notes.push("A timeout below 0 was up before anything could answer, so it was always 0; here it is the default.".to_owned());
     }
     let seconds = if seconds > 0.0 { seconds } else { TIMEOUT.as_secs_f64() };
-    let most = crate::config::probes::TIMEOUT.end();
+    let most = crate::source::probes::config::TIMEOUT.end();
     if seconds > most.as_secs_f64() {
         notes.push(format!(
             "timeout {seconds} is more than there may be; it is {}.",

@@ -5,10 +5,10 @@
 //! on and names none shows all it has.
 
 use super::{Draft, Tool};
-use crate::config::classic::{Classic, Family, FlowLabel};
 use crate::config::load::document;
 use crate::config::{ConfigError, Listen, Protocol};
 use crate::metric::naming::Profile;
+use crate::source::sockets::config::classic::{Classic, Family, FlowLabel};
 use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
 use keys::{Compression, File, Histograms, Logic, Metrics, Switch};
 use selection::Selected;

@@ -3,7 +3,7 @@
 use super::fields::Statistics;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
-use crate::config::{Conntrack as Settings, Via};
+use crate::source::conntrack::config::{Conntrack as Settings, Via};
 use crate::source::netns::reasons;
 use crate::source::{Reason, SourceError, chain};
 use crate::stop::Stop;
@@ -232,14 +232,9 @@ impl Choice {
             let via = used.word();
             let not = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
             if not.is_empty() {
-                tracing::info!(source = super::SPEC.name, via, "reading the connection tracking statistics");
+                tracing::info!(source = super::NAME, via, "reading the connection tracking statistics");
             } else {
-                tracing::info!(
-                    source = super::SPEC.name,
-                    via,
-                    not,
-                    "reading the connection tracking statistics"
-                );
+                tracing::info!(source = super::NAME, via, not, "reading the connection tracking statistics");
             }
         }
     }

@@ -5,10 +5,10 @@
 //! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
 
 use super::netlink::Global;
-use crate::config::Table as Settings;
 use crate::metric::Label;
 use crate::reading::Readings;
 use crate::source::SourceError;
+use crate::source::conntrack::config::Table as Settings;
 use crate::source::conntrack::metrics;
 use crate::source::conntrack::metrics::SYSCTL_FILES;
 use std::path::{Path, PathBuf};

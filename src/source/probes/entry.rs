@@ -6,7 +6,7 @@
 use super::result::ProbeResult;
 use super::state::State;
 use super::target::Target;
-use crate::config::Probes;
+use crate::source::probes::config::Probes;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};

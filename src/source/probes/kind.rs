@@ -2,8 +2,8 @@
 
 use super::attempt::Attempt;
 use super::fault::Fault;
-use crate::config::probes::Target as Settings;
-use crate::config::probes::kind::Protocol;
+use crate::source::probes::config::Target as Settings;
+use crate::source::probes::config::kind::Protocol;
 use std::time::Duration;
 
 pub mod conversation;

@@ -2,10 +2,10 @@
 
 use super::entry::Entry;
 use super::target::Target;
-use crate::config::probes::check::Series;
 use crate::metric::Handle;
 use crate::metric::distribution::Distribution;
 use crate::source::SourceError;
+use crate::source::probes::config::check::Series;
 use crate::source::probes::metrics;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

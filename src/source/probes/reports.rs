@@ -12,8 +12,8 @@ use super::registry::defect;
 use super::result::ProbeResult;
 use super::runner::Common;
 use super::target::Target;
-use crate::config::probes::kind::Protocol;
-use crate::config::probes::{Kind, Preset, Target as Settings};
+use crate::source::probes::config::kind::Protocol;
+use crate::source::probes::config::{Kind, Preset, Target as Settings};
 use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest, Reports};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -178,8 +178,8 @@ impl Query {
                     read.preset = Some(preset.map_err(|_| format!("`{value}` is no preset"))?);
                 }
                 "timeout" => {
-                    let range = crate::config::probes::TIMEOUT;
-                    let timeout = crate::config::values::duration(value, range);
+                    let range = crate::source::probes::config::TIMEOUT;
+                    let timeout = crate::settings::values::duration(value, range);
                     read.timeout = Some(timeout.map_err(|why| format!("timeout: `{value}` {why}"))?);
                 }
                 "debug" => read.debug = value == "true",

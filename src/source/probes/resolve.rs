@@ -6,7 +6,7 @@
 use super::datagram::{Arrival, Datagrams};
 use super::fault::Fault;
 use super::origin::Origin;
-use crate::config::probes::{Family, Record};
+use crate::source::probes::config::{Family, Record};
 use crate::source::probes::labels::ProbeError;
 use files::{Hosts, Servers};
 use message::{Answer, Question, Reply};

@@ -1,7 +1,7 @@
 //! The result of one probe (pure: the time is told, not asked).
 
 use super::fault::Fault;
-use crate::config::probes::Family;
+use crate::source::probes::config::Family;
 use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};

@@ -9,7 +9,8 @@ use super::registry::{Change, PanicGuard, Registry};
 use super::resolve::Resolver;
 use super::result::ProbeResult;
 use super::schedule::{Id, Pace, Schedule};
-use crate::config::Probes;
+use crate::source::Mode;
+use crate::source::probes::config::Probes;
 use crate::stop::Stop;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ const SPREAD: Duration = Duration::from_millis(10);
 pub struct Common {
     /// Settings.
     pub settings: Probes,
+    /// Whether every target is probed at once, and the first answer waits for them.
+    pub mode: Mode,
     /// Looks names up.
     pub resolver: Resolver,
     /// Targets.
@@ -124,7 +127,7 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 let count = u32::try_from(change.added.len()).unwrap_or(u32::MAX);
                 for entry in change.added {
                     let interval = entry.target.interval;
-                    let spread = if common.settings.at_once { Duration::ZERO } else { interval.min(SPREAD * count) };
+                    let spread = if common.mode == Mode::Once { Duration::ZERO } else { interval.min(SPREAD * count) };
                     let jitter = interval.mul_f64(common.settings.jitter);
                     let id = schedule.add(epoch.elapsed(), interval, jitter, spread);
                     schedule.set_slots(id, entry.target.settings.max_addresses());

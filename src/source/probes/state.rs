@@ -2,11 +2,11 @@
 
 use super::result::ProbeResult;
 use super::target::Target;
-use crate::config::Probes;
-use crate::config::probes::Family;
 use crate::metric::Label;
 use crate::metric::Labels;
 use crate::reading::Readings;
+use crate::source::probes::config::Family;
+use crate::source::probes::config::Probes;
 use crate::source::probes::labels::Outcome;
 use crate::source::probes::metrics;
 use counts::Counts;

@@ -1,24 +1,50 @@
 //! What `connscope check` says of the sockets: what works, and what each capability would add.
 
-use super::SPEC;
+use super::NAME;
+use super::config::Sockets as Settings;
 use super::events::Listening;
 use super::sock_diag::SockDiag;
-use crate::config::Config;
 use crate::filter::Filter;
 use crate::host::{cgroup, process};
 use crate::source::netns;
-use crate::source::{Check, SourceError};
-use crate::stop::Stop;
+use crate::source::{Check, Requirement, SourceError};
 use std::sync::Arc;
 
 /// The way that everything rests on.
 const DIAG: &str = "sock_diag";
 const NETNS: &str = "netns";
 
+/// What each part takes.
+pub const REQUIREMENTS: &[Requirement] = &[
+    Requirement {
+        address_families: &["AF_NETLINK"],
+        ..Requirement::of("sockets of the own network namespace")
+    },
+    Requirement {
+        address_families: &["AF_NETLINK"],
+        ..Requirement::of("close_events; CAP_NET_ADMIN gives a larger receive buffer")
+    },
+    Requirement {
+        capabilities: &["CAP_NET_ADMIN"],
+        address_families: &["AF_NETLINK"],
+        ..Requirement::of("conditions on fwmark in filter")
+    },
+    Requirement {
+        files: &["/sys/fs/cgroup"],
+        kernel: "5.8",
+        ..Requirement::of("group_by: [cgroup] and [container] by the cgroup id of a socket")
+    },
+    Requirement {
+        capabilities: &["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"],
+        files: &["/proc/PID/fd"],
+        ..Requirement::of("group_by: [process], flow: pid_condensed and conditions on processes")
+    },
+    netns::REQUIREMENT,
+];
+
 /// Tries each part in the agent's own network namespace, then the configured ones.
-pub fn check(config: &Config, _stop: &Stop) -> Vec<Check> {
-    let settings = &config.sources.sockets;
-    let check = |via, result| Check::new(SPEC.name, via, result);
+pub fn check(settings: &Settings) -> Vec<Check> {
+    let check = |via, result| Check::new(NAME, via, result);
     let mut checks = vec![
         check(DIAG, dump(&settings.filter)),
         check("destroy", destroy()),
@@ -34,7 +60,7 @@ pub fn check(config: &Config, _stop: &Stop) -> Vec<Check> {
 }
 
 /// Sockets are read wherever they can be dumped; everything else adds to it.
-pub fn suffices(_config: &Config, checks: &[Check]) -> bool {
+pub fn suffices(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.works() || ![DIAG, NETNS].contains(&check.via))
         && checks.iter().any(|check| check.via == DIAG)
 }

@@ -1,13 +1,13 @@
 //! The network namespaces whose sockets are read: each is opened once, and closed as soon as it is not found any more.
 
-use super::SPEC;
+use super::NAME;
 use super::events::{Listening, Shared};
 use super::sock_diag::SockDiag;
-use crate::config::sockets::Sockets as Settings;
 use crate::host::netns::{self, Finder};
 use crate::reading::Readings;
 use crate::source::SourceError;
 use crate::source::netns::Report;
+use crate::source::sockets::config::Sockets as Settings;
 use crate::sys::namespace;
 use crate::timeouts;
 use std::collections::HashMap;
@@ -75,7 +75,7 @@ impl OpenNamespaces {
             }
             return Ok(None);
         }
-        let (mut report, found) = Report::begin(SPEC.name, self.finder.find(), out);
+        let (mut report, found) = Report::begin(NAME, self.finder.find(), out);
         let there: HashMap<(u64, u64), Arc<str>> =
             found.iter().map(|namespace| (namespace.file, Arc::clone(&namespace.label))).collect();
         // One that goes by another name now begins anew under it.

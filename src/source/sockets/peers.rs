@@ -1,6 +1,6 @@
 //! Which group of configured networks a peer belongs to.
 
-use crate::config::network::Network;
+use crate::settings::network::Network;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! list of entries of which one is enough to leave a flow out, whatever the includes say. The addresses behind the names
 //! of hosts are handed in: looking them up takes the network, and time.
 
-use crate::config::classic::Classic;
-use crate::config::select::Conditions;
+use crate::source::sockets::config::classic::Classic;
+use crate::source::sockets::config::select::Conditions;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 

@@ -3,9 +3,9 @@
 use super::delta::ConnectionDelta;
 use super::diag::Record;
 use super::tcp_info::TcpInfo;
-use crate::config::sockets::{Top as Settings, TopBy};
 use crate::metric::Label;
 use crate::reading::Readings;
+use crate::source::sockets::config::{Top as Settings, TopBy};
 use crate::source::sockets::metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 //! A key that neither knows is refused, because what it was meant to do would be lost. A key that is missing stays
 //! missing here; what that means is said by `src/config/import/ss_exporter.rs`.
 
-use crate::config::classic::{BOUNDS, FlowLabel};
-use crate::config::network::{Address, Network};
-use crate::config::select::{Command, Host, Pid, Ports, entries};
+use crate::settings::network::{Address, Network};
+use crate::source::sockets::config::classic::{BOUNDS, FlowLabel};
+use crate::source::sockets::config::select::{Command, Host, Pid, Ports, entries};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};

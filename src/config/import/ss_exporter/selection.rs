@@ -2,8 +2,8 @@
 
 use super::keys::{Listing, PortRange, Selection, Stack};
 use crate::config::import::Draft;
-use crate::config::network::Address;
-use crate::config::select::{Command, Conditions, ENTRIES, HOSTS, Host, Pid};
+use crate::settings::network::Address;
+use crate::source::sockets::config::select::{Command, Conditions, ENTRIES, HOSTS, Host, Pid};
 
 /// The whole selection, as our conditions.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Names that stand for targets: services (`SRV`) and addresses.
 
 use super::Target;
-use crate::config::probes::{Record, Target as Settings};
+use crate::source::probes::config::{Record, Target as Settings};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::ProbeError;
 use crate::source::probes::origin::Origin;

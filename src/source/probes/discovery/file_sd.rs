@@ -5,10 +5,9 @@
 //! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are passed over as Prometheus does;
 //! `name` is what the target is called. Any other element is a target as `sources.probes.targets` has it.
 
-use crate::config::probes::kind::Protocol;
-use crate::config::probes::{Kind, Target};
-use crate::config::values;
-use crate::settings;
+use crate::settings::{self, values};
+use crate::source::probes::config::kind::Protocol;
+use crate::source::probes::config::{Kind, Target};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
@@ -97,13 +96,13 @@ fn target(text: &str, labels: &BTreeMap<String, String>) -> Result<Target, Strin
             .map(|text| values::duration(text, range).map_err(|why| format!("{key}: `{text}` {why}")))
             .transpose()
     };
-    target.interval = duration("__scrape_interval__", crate::config::probes::INTERVAL)?;
-    target.timeout = duration("__scrape_timeout__", crate::config::probes::TIMEOUT)?;
+    target.interval = duration("__scrape_interval__", crate::source::probes::config::INTERVAL)?;
+    target.timeout = duration("__scrape_timeout__", crate::source::probes::config::TIMEOUT)?;
     for (key, value) in labels {
         if key.starts_with("__") || OTHERS.contains(&key.as_str()) || value.is_empty() {
             continue;
         }
-        crate::config::probes::single::check_label(key)?;
+        crate::source::probes::config::single::check_label(key)?;
         target.labels.insert(key.clone(), value.clone());
     }
     target.check()?;

@@ -5,10 +5,10 @@
 //! expected anywhere in the stream.
 
 use super::expectation::{Expectation, find, off_thread};
-use crate::config::probes::Step as StepSettings;
-use crate::config::probes::Target as Settings;
-use crate::config::probes::text::{unescape, unhex};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::Step as StepSettings;
+use crate::source::probes::config::Target as Settings;
+use crate::source::probes::config::text::{unescape, unhex};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use receive_buffer::ReceiveBuffer;

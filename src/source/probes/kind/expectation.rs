@@ -3,7 +3,7 @@
 //! The time of a match grows with the compiled expression times the text. That of a short one is done on the thread of the
 //! probes; that of a long one, which may take a second, on another.
 
-use crate::config::probes::text::{Expression, regular, unhex};
+use crate::source::probes::config::text::{Expression, regular, unhex};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::ProbeError;
 use tokio::sync::Semaphore;

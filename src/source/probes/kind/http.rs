@@ -2,8 +2,8 @@
 
 use super::expectation::Expectation;
 use super::tls::Tls;
-use crate::config::probes::{Http as Asked, Method, Target as Settings, TargetTls};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::{Http as Asked, Method, Target as Settings, TargetTls};
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};

@@ -4,9 +4,9 @@
 //! a raw socket that is not connected is given every ICMP packet of the machine. Round trips are taken from the kernel's
 //! time stamps of both directions; where it gives none for sending, from the moment before.
 
-use crate::config::probes::{Icmp as Asked, Target as Settings};
 use crate::source::SourceError;
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::{Icmp as Asked, Target as Settings};
 use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};

@@ -2,8 +2,8 @@
 
 use super::conversation::{Conversation, Session};
 use super::tls::{self, Tls};
-use crate::config::probes::{Kind, Target as Settings};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::{Kind, Target as Settings};
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::Phase;

@@ -1,7 +1,7 @@
 //! TLS: the handshake, the chain, and when its first certificate expires.
 
-use crate::config::probes::TargetTls as Settings;
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::TargetTls as Settings;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use client_certificate::ClientCertificate;

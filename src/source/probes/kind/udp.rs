@@ -4,9 +4,9 @@
 //! kernel tells a closed port only). Silence: nobody knows, and it is never called up.
 
 use super::expectation::Expectation;
-use crate::config::probes::Target as Settings;
-use crate::config::probes::text::{unescape, unhex};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::Target as Settings;
+use crate::source::probes::config::text::{unescape, unhex};
 use crate::source::probes::connect;
 use crate::source::probes::datagram::{Arrival, Datagrams};
 use crate::source::probes::fault::Fault;
@@ -23,7 +23,7 @@ enum Payload {
     /// As configured; without an expectation any answer will do.
     Own(Vec<u8>, Option<Expectation>),
     /// That of a protocol.
-    Preset(crate::config::probes::Preset, String),
+    Preset(crate::source::probes::config::Preset, String),
 }
 
 /// A datagram.

@@ -2,8 +2,8 @@
 //! conversation may be held.
 
 use super::conversation::Conversation;
-use crate::config::probes::{Kind, Target as Settings};
 use crate::source::probes::attempt::Attempt;
+use crate::source::probes::config::{Kind, Target as Settings};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use socket2::{Domain, SockAddr, Type};

@@ -1,8 +1,8 @@
 //! The measurements of one probe, under the names of `blackbox_exporter` (pure): whoever has its dashboards and alerts
 //! keeps them. The reason of a failure, which it does not tell, is a metric of ours.
 
-use crate::config::probes::Family;
-use crate::config::probes::kind::Protocol;
+use crate::source::probes::config::Family;
+use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::labels::Phase;
 use crate::source::probes::result::ProbeResult;
 use crate::source::probes::target::Target;

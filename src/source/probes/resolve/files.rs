@@ -1,6 +1,6 @@
 //! `/etc/hosts` (hosts(5)) and `resolv.conf` (resolv.conf(5)), pure.
 
-use crate::config::probes::Family;
+use crate::source::probes::config::Family;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

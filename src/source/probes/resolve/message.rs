@@ -1,6 +1,6 @@
 //! Questions to a name server and its answers (RFC 1035, RFC 2782), pure.
 
-use crate::config::probes::Record;
+use crate::source::probes::config::Record;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question as Asked, RCODE, TYPE};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,10 +1,10 @@
 //! What was counted of a target over one family of addresses, with the labels of every series (pure).
 
-use crate::config::probes::Family;
 use crate::metric::Label;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
+use crate::source::probes::config::Family;
 use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use crate::source::probes::metrics;
 use crate::source::probes::result::ProbeResult;

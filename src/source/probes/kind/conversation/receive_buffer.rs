@@ -77,7 +77,7 @@ impl ReceiveBuffer {
 #[cfg(test)]
 mod tests {
     use super::{Expectation, ReceiveBuffer};
-    use crate::config::probes::text::regular;
+    use crate::source::probes::config::text::regular;
 
     fn text(regex: &str) -> Expectation {
         Expectation::Text(regular(regex).expect("it is one"))

@@ -3,7 +3,7 @@
 //! DNS (RFC 1035), NTP (RFC 5905), SNMP version 2c (RFC 3416), STUN (RFC 8489), SIP (RFC 3261). An answer is held against
 //! the question by what both carry: an answer to somebody else's question shows nothing.
 
-use crate::config::probes::Preset;
+use crate::source::probes::config::Preset;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question as Asked, RCODE, TYPE};
 use std::hash::{BuildHasher, RandomState};
 

@@ -1,7 +1,7 @@
 //! Settings of the classic profile of the sockets: what `prometheus_ss_exporter` shows, one series a flow.
 
 use super::select::Conditions;
-use super::values;
+use crate::settings::values;
 use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
 use schemars::JsonSchema;
 use serde::de::Error;
@@ -89,11 +89,7 @@ impl Family {
 
 /// `limit`
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let limit = u64::deserialize(deserializer)?;
-    match usize::try_from(limit) {
-        Ok(flows) if (1..=FLOWS).contains(&flows) => Ok(flows),
-        _ => Err(D::Error::custom(format!("`{limit}` is out of range: 1 to {FLOWS}"))),
-    }
+    values::number(deserializer, &(1..=FLOWS))
 }
 
 /// `metrics`; a key with nothing behind it says nothing, `[]` says none.

@@ -1,7 +1,7 @@
 //! The single values of a target: what they look like and what range they have.
 
-use super::super::values;
 use super::{INTERVAL, TIMEOUT};
+use crate::settings::values;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -78,8 +78,7 @@ pub fn check_label(key: &str) -> Result<(), String> {
 
 /// How many probes make a change.
 pub(super) fn threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let count = u32::deserialize(deserializer)?;
-    if (1..=1000).contains(&count) { Ok(count) } else { Err(D::Error::custom("is out of range: 1 to 1000")) }
+    values::number(deserializer, &(1..=1000))
 }
 
 pub(super) fn some_threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
@@ -87,11 +86,11 @@ pub(super) fn some_threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
 }
 
 pub(super) fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    super::ranged(deserializer, INTERVAL).map(Some)
+    values::ranged(deserializer, INTERVAL).map(Some)
 }
 
 pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    super::ranged(deserializer, TIMEOUT).map(Some)
+    values::ranged(deserializer, TIMEOUT).map(Some)
 }
 
 #[allow(clippy::ref_option, reason = "serde asks for a reference to the field")]
@@ -103,11 +102,9 @@ pub(super) fn print<S: serde::Serializer>(
 }
 
 pub(super) fn echoes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    let count = u8::deserialize(deserializer)?;
-    if (1..=20).contains(&count) { Ok(count) } else { Err(D::Error::custom("is out of range: 1 to 20")) }
+    values::number(deserializer, &(1..=20))
 }
 
 pub(super) fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
-    let size = u16::deserialize(deserializer)?;
-    if size <= 65_507 { Ok(size) } else { Err(D::Error::custom("is out of range: 0 to 65507")) }
+    values::number(deserializer, &(0..=65_507))
 }

@@ -1,11 +1,11 @@
 //! Which keys of a target go together, and why others do not (pure).
 
-use super::super::values;
 use super::kind::Protocol;
 use super::single::check_labels;
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{ADDRESSES, Family, Kind, Preset, Step, Target};
+use crate::settings::values;
 use crate::url::Url;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -174,7 +174,7 @@ impl Target {
             return Err("has a source of the other family than what it probes".to_owned());
         }
         if !self.netns.is_empty() {
-            values::check_netns(&self.netns)?;
+            crate::host::netns::config::check(&self.netns)?;
         }
         Ok(())
     }

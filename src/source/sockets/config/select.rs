@@ -1,8 +1,8 @@
 //! Conditions on flows: by the processes that hold the socket, by the peer's address, by the peer's port. They choose
 //! what the classic profile shows (`src/source/sockets/select.rs` decides, flow by flow).
 
-use super::network::{Address, Network};
-use super::values::section;
+use crate::settings::network::{Address, Network};
+use crate::settings::values::section;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -59,7 +59,7 @@ pub struct Peers {
 }
 
 /// A list, each entry checked by its own type so that an error has the place of the entry.
-pub(super) fn entries<'de, D, Entry, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn entries<'de, D, Entry, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     Entry: Deserialize<'de> + Into<T>,
@@ -73,7 +73,7 @@ where
 
 /// A process number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pid(pub(super) u32);
+pub(crate) struct Pid(pub(crate) u32);
 
 impl<'de> Deserialize<'de> for Pid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -93,7 +93,7 @@ impl From<Pid> for u32 {
 
 /// A command that a process can have.
 #[derive(Debug, Clone)]
-pub(super) struct Command(pub(super) String);
+pub(crate) struct Command(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -113,7 +113,7 @@ impl From<Command> for String {
 
 /// A name that can be looked up.
 #[derive(Debug, Clone)]
-pub(super) struct Host(pub(super) String);
+pub(crate) struct Host(pub(crate) String);
 
 impl<'de> Deserialize<'de> for Host {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,15 +1,19 @@
 //! The settings of the sockets.
 
-use super::classic::Classic;
-use super::network::Network;
-use super::values;
 use crate::filter::{Filter, Services};
+use crate::host::netns;
+use crate::settings::network::Network;
+use crate::settings::values;
+use classic::Classic;
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+pub mod classic;
+pub mod select;
 
 /// Range of `limit`.
 const GROUPS: RangeInclusive<usize> = 1..=10_000;
@@ -19,6 +23,8 @@ const TRACKED: RangeInclusive<usize> = 1..=10_000_000;
 const TOP: RangeInclusive<usize> = 0..=100;
 /// Range of `process_budget`.
 const BUDGET: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+/// As much of `/etc/services` is read.
+const SERVICES: u64 = 1024 * 1024;
 /// Groups of peers, and networks of all of them, at most.
 const PEERS: usize = 1000;
 
@@ -33,8 +39,8 @@ pub struct Sockets {
     #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,
     /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
-    #[serde(deserialize_with = "values::netns")]
-    #[schemars(schema_with = "values::netns_schema")]
+    #[serde(deserialize_with = "netns::config::deserialize")]
+    #[schemars(schema_with = "netns::config::schema")]
     pub netns: Vec<String>,
     /// Which sockets, in the language of `ss`. Empty: all.
     #[serde(deserialize_with = "filter", serialize_with = "print_filter")]
@@ -142,29 +148,19 @@ pub enum TopBy {
     Queue,
 }
 
-fn ranged<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    range: &RangeInclusive<usize>,
-) -> Result<usize, D::Error> {
-    let number = i64::deserialize(deserializer)?;
-    usize::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(|| {
-        D::Error::custom(format!("`{number}` is out of range: {} to {}", range.start(), range.end()))
-    })
-}
-
 /// `limit`
 fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    ranged(deserializer, &GROUPS)
+    values::number(deserializer, &GROUPS)
 }
 
 /// `track`
 fn track<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    ranged(deserializer, &TRACKED)
+    values::number(deserializer, &TRACKED)
 }
 
 /// `top.count`
 fn top<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    ranged(deserializer, &TOP)
+    values::number(deserializer, &TOP)
 }
 
 /// `process_budget`
@@ -178,7 +174,7 @@ fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error
     if text.trim().is_empty() {
         return Ok(Filter::default());
     }
-    let services = crate::sys::read_limited("/etc/services", values::SERVICES).unwrap_or_default();
+    let services = crate::sys::read_limited("/etc/services", SERVICES).unwrap_or_default();
     Filter::parse(&text, &Services::read(&services)).map_err(D::Error::custom)
 }
 

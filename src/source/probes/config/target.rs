@@ -1,9 +1,9 @@
 //! One target of the probes: its keys. Which of them go together is in `check`.
 
-use super::super::values;
 use super::kind::{Family, Kind};
 use super::labels_schema;
 use super::single::{echoes, host, interval, labels, payload, print, some_threshold, timeout};
+use crate::settings::values;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 //!
 //! What one target may say is in `target`; what it leaves out it takes from here.
 
-use super::network::Network;
-use super::values;
+use crate::settings::network::Network;
+use crate::settings::values;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -95,9 +95,6 @@ pub struct Probes {
     /// Probes on request, by `/probe?target=&kind=`.
     #[serde(deserialize_with = "values::section")]
     pub on_request: OnRequest,
-    /// Every target is probed at once and the first answer waits for them: `connscope once`.
-    #[serde(skip)]
-    pub at_once: bool,
 }
 
 impl Default for Probes {
@@ -121,7 +118,6 @@ impl Default for Probes {
             dns: Vec::new(),
             refresh: Duration::from_secs(30),
             on_request: OnRequest::default(),
-            at_once: false,
         }
     }
 }
@@ -170,24 +166,16 @@ pub struct OnRequest {
     pub networks: Vec<Network>,
 }
 
-fn ranged<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    values::duration(&text, range).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
-}
-
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    ranged(deserializer, INTERVAL)
+    values::ranged(deserializer, INTERVAL)
 }
 
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    ranged(deserializer, TIMEOUT)
+    values::ranged(deserializer, TIMEOUT)
 }
 
 fn refresh<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    ranged(deserializer, REFRESH)
+    values::ranged(deserializer, REFRESH)
 }
 
 fn jitter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
@@ -195,27 +183,16 @@ fn jitter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     if (0.0..=1.0).contains(&jitter) { Ok(jitter) } else { Err(D::Error::custom("is out of range: 0 to 1")) }
 }
 
-fn counted<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    range: RangeInclusive<usize>,
-) -> Result<usize, D::Error> {
-    let count = usize::deserialize(deserializer)?;
-    if range.contains(&count) {
-        return Ok(count);
-    }
-    Err(D::Error::custom(format!("is out of range: {} to {}", range.start(), range.end())))
-}
-
 fn concurrency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    counted(deserializer, 2..=CONCURRENCY)
+    values::number(deserializer, &(2..=CONCURRENCY))
 }
 
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    counted(deserializer, 1..=TARGETS)
+    values::number(deserializer, &(1..=TARGETS))
 }
 
 fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    counted(deserializer, 0..=HISTORY)
+    values::number(deserializer, &(0..=HISTORY))
 }
 
 fn nameservers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {

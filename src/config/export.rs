@@ -1,0 +1,192 @@
+//! Where the metrics go: the push over OTLP and the endpoint for Prometheus.
+
+use super::endpoint;
+use crate::metric::naming::Profile;
+use crate::settings::values;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Where the metrics go.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Export {
+    /// Push over OTLP.
+    #[serde(deserialize_with = "values::section")]
+    pub otlp: Otlp,
+    /// Pull by Prometheus.
+    #[serde(deserialize_with = "values::section")]
+    pub prometheus: Prometheus,
+}
+
+/// Push over OTLP.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// URL of the receiver: `http://localhost:4317` for grpc; for http/protobuf the base, `/v1/metrics` is added.
+    #[serde(deserialize_with = "endpoint::deserialize")]
+    pub endpoint: Option<String>,
+    /// How to speak to it.
+    pub protocol: Protocol,
+    /// How often: 10ms to 24h.
+    #[serde(deserialize_with = "values::interval", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub interval: Duration,
+    /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
+    #[serde(deserialize_with = "values::export_timeout", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub timeout: Duration,
+    /// How the messages are compressed.
+    pub compression: Compression,
+    /// Headers (grpc: metadata) of every request.
+    #[serde(deserialize_with = "values::headers")]
+    pub headers: BTreeMap<String, String>,
+    /// Certificates, for https endpoints.
+    #[serde(deserialize_with = "values::section")]
+    pub tls: Tls,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            protocol: Protocol::Grpc,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            compression: Compression::None,
+            headers: BTreeMap::new(),
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// How OTLP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+pub enum Protocol {
+    /// gRPC over HTTP/2.
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// Protobuf over HTTP/1.1.
+    #[serde(rename = "http/protobuf")]
+    #[value(name = "http/protobuf")]
+    HttpProtobuf,
+    /// Nothing is pushed.
+    #[serde(rename = "none")]
+    None,
+}
+
+/// How OTLP messages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+/// Certificates for https endpoints, all PEM.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Authority that signed the receiver's certificate; the system's are used where this is not set.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate the agent shows.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Pull by Prometheus.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prometheus {
+    /// `ADDRESS:PORT` of the HTTP endpoint, or `off`.
+    #[schemars(schema_with = "listen_schema")]
+    pub listen: Listen,
+    /// Which names it prints.
+    pub naming: Profile,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self { listen: Listen::default(), naming: Profile::Otel }
+    }
+}
+
+/// Address of the HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// There is none.
+    Off,
+    /// Name or address, and port; port 0 lets the kernel choose.
+    At {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self::At { host: "127.0.0.1".to_owned(), port: 9371 }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let wrong = || "is neither ADDRESS:PORT nor off".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or_else(wrong)?,
+            None if host.contains(':') => {
+                return Err("an IPv6 address goes in brackets: [::1]:9371".to_owned());
+            }
+            None if host.is_empty() => "0.0.0.0",
+            None => host,
+        };
+        Ok(Self::At { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => formatter.write_str("off"),
+            Self::At { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
+            Self::At { host, port } => write!(formatter, "{host}:{port}"),
+        }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+    }
+}
+
+/// JSON Schema of an address to listen on.
+fn listen_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^(off|([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5})$"})
+}

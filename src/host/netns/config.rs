@@ -1,0 +1,78 @@
+//! `netns` of a source: which network namespaces are read, as the configuration says it.
+
+use super::{NAMESPACES, is_pattern};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::Deserializer;
+use serde::de::Error;
+use std::fmt;
+
+/// JSON Schema of the network namespaces.
+pub fn schema(_: &mut SchemaGenerator) -> Schema {
+    let entry = json_schema!({"type": "string", "pattern": "^(pid:[0-9]+|[^:]+|.*/.*)$"});
+    json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": entry}, {"type": "null"}]})
+}
+
+/// `sources.*.netns`
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let entries = one_or_many(deserializer)?;
+    if entries.len() > NAMESPACES {
+        return Err(D::Error::custom(format!("at most {NAMESPACES} can be read")));
+    }
+    match entries.iter().find_map(|entry| refuse_netns(entry)) {
+        Some(message) => Err(D::Error::custom(message)),
+        None => Ok(entries),
+    }
+}
+
+/// Why a configured namespace entry cannot be one; `None` if it can.
+fn refuse_netns(entry: &str) -> Option<String> {
+    match entry.strip_prefix("pid:") {
+        Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,
+        Some(_) => Some(format!("`{entry}`: after `pid:` comes a process number")),
+        None if entry.is_empty() || entry == "." || entry == ".." => {
+            Some(format!("`{entry}` is neither a name, a path, a pattern nor pid:N"))
+        }
+        None if is_pattern(entry) && (entry.contains("**") || glob::Pattern::new(entry).is_err()) => {
+            Some(format!(
+                "`{entry}` is not a pattern: `*` and `?` stand for characters of one name, `[a-z]` for one of a range"
+            ))
+        }
+        None => None,
+    }
+}
+
+/// Whether a text can name one network namespace.
+pub fn check(entry: &str) -> Result<(), String> {
+    if entry == "all" {
+        return Err("`all` is not one network namespace".to_owned());
+    }
+    if is_pattern(entry) {
+        return Err(format!("`{entry}` is a pattern, and not one network namespace"));
+    }
+    refuse_netns(entry).map_or(Ok(()), Err)
+}
+
+/// `netns: all` and `netns: [all]` are the same.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Entries;
+    impl<'de> serde::de::Visitor<'de> for Entries {
+        type Value = Vec<String>;
+        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+            formatter.write_str("a list of network namespaces, or all")
+        }
+        fn visit_str<E: Error>(self, entry: &str) -> Result<Self::Value, E> {
+            Ok(vec![entry.to_owned()])
+        }
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_any(Entries)
+}

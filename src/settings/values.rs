@@ -1,0 +1,143 @@
+//! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
+
+use hyper::header::{HeaderName, HeaderValue};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Range of `export.otlp.interval`.
+pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+/// Range of `export.otlp.timeout`.
+pub const EXPORT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
+/// Range of the time-out of a source.
+pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
+
+/// A section, or a list, that may be there with nothing in it: whoever comments out all its keys has said nothing.
+pub fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// JSON Schema of a duration.
+pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$"})
+}
+
+/// A duration with its unit (`10s`, `1m 30s`) within a range.
+pub fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = humantime::parse_duration(text)
+        .map_err(|_| "is not a duration with a unit, such as 10s or 500ms".to_owned())?;
+    in_range(value, range)
+}
+
+/// A duration in milliseconds, as the `OTEL_*` variables have it.
+pub fn milliseconds(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let value = text.trim().parse().map_err(|_| "is not a number of milliseconds".to_owned())?;
+    in_range(Duration::from_millis(value), range)
+}
+
+/// A time-out in milliseconds, as the `OTEL_*` variables have it; 0 is no limit
+/// (`specification/configuration/common.md`, "Timeout").
+pub fn timeout_milliseconds(text: &str) -> Result<Duration, String> {
+    if text.trim().parse() == Ok(0u64) { Ok(Duration::ZERO) } else { milliseconds(text, EXPORT_TIMEOUT) }
+}
+
+fn in_range(value: Duration, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let (least, most) =
+        (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+    Err(format!("is out of range: {least} to {most}"))
+}
+
+/// A whole number within a range.
+pub fn number<'de, D: Deserializer<'de>, T: TryFrom<i64> + PartialOrd + fmt::Display>(
+    deserializer: D,
+    range: &RangeInclusive<T>,
+) -> Result<T, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let within = T::try_from(number).ok().filter(|number| range.contains(number));
+    within.ok_or_else(|| {
+        D::Error::custom(format!("`{number}` is out of range: {} to {}", range.start(), range.end()))
+    })
+}
+
+/// A duration within a range.
+pub fn ranged<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text, range).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+}
+
+/// `export.otlp.interval`
+pub fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, INTERVAL)
+}
+
+/// `export.otlp.timeout`; zero is no limit.
+pub fn export_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match humantime::parse_duration(&text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => {
+            duration(&text, EXPORT_TIMEOUT).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+        }
+    }
+}
+
+/// `sources.*.timeout`
+pub fn source_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    ranged(deserializer, SOURCE_TIMEOUT)
+}
+
+/// A duration as it was written.
+pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*value))
+}
+
+/// What `connscope config` prints in place of a header's value.
+pub const HIDDEN: &str = "(hidden)";
+
+/// Whether a header can be sent; the message does not show the value.
+pub fn check_header(name: &str, value: &str) -> Result<(), String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
+    if value == HIDDEN {
+        return Err(format!("the value of `{name}` is what connscope config prints instead of it"));
+    }
+    HeaderValue::from_str(value).map_err(|_| format!("the value of `{name}` cannot be sent in a header"))?;
+    Ok(())
+}
+
+/// `export.otlp.headers`; names are made lowercase, as HTTP/2 wants them.
+pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in section::<D, BTreeMap<String, String>>(deserializer)? {
+        check_header(&name, &value).map_err(D::Error::custom)?;
+        if headers.insert(name.to_ascii_lowercase(), value).is_some() {
+            return Err(D::Error::custom(format!("`{name}` is there twice, in capitals and not")));
+        }
+    }
+    Ok(headers)
+}
+
+/// A program that can be started.
+pub fn check_command(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("is not the name of a program".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `sources.conntrack.command`
+pub fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    check_command(&text).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+}

@@ -1,0 +1,99 @@
+//! The settings of connection tracking.
+
+use super::metrics::SYSCTL_FILES;
+use crate::host::netns;
+use crate::settings::values::{self, section};
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::time::Duration;
+
+/// Connection tracking statistics.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Conntrack {
+    /// Whether they are read.
+    pub enabled: bool,
+    /// Which way.
+    pub via: Via,
+    /// The conntrack program: a name on the PATH, or a path.
+    #[serde(deserialize_with = "values::command")]
+    pub command: String,
+    /// How long `conntrack -S` may take before it is killed: 10ms to 60s.
+    #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
+    #[schemars(schema_with = "values::duration_schema")]
+    pub timeout: Duration,
+    /// Counters of each CPU, or their sum.
+    pub cpu: Cpu,
+    /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
+    #[serde(deserialize_with = "netns::config::deserialize")]
+    #[schemars(schema_with = "netns::config::schema")]
+    pub netns: Vec<String>,
+    /// Sysctls of the table.
+    #[serde(deserialize_with = "values::section")]
+    pub table: Table,
+}
+
+impl Default for Conntrack {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            via: Via::Auto,
+            command: "conntrack".to_owned(),
+            timeout: Duration::from_secs(5),
+            cpu: Cpu::Each,
+            netns: Vec::new(),
+            table: Table::default(),
+        }
+    }
+}
+
+/// Which way the connection tracking statistics are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// The first of the others that works.
+    Auto,
+    /// `conntrack -S`.
+    Command,
+    /// Netlink, without a process.
+    Netlink,
+    /// `/proc/net/stat/nf_conntrack`.
+    Procfs,
+}
+
+/// What becomes of the CPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Cpu {
+    /// Each has its series, with the attribute `cpu`.
+    Each,
+    /// Their sum is one series.
+    Sum,
+}
+
+/// Sysctls of the table, as Telegraf's conntrack input takes them.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Table {
+    /// Directories; empty: `/proc/sys/net/ipv4/netfilter` and `/proc/sys/net/netfilter`.
+    #[serde(deserialize_with = "values::section")]
+    pub dirs: Vec<String>,
+    /// Files; empty: count, max and buckets with the prefixes `ip_conntrack_` and `nf_conntrack_`.
+    #[serde(deserialize_with = "files")]
+    pub files: Vec<String>,
+}
+
+/// `sources.conntrack.table.files`
+fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let files: Vec<String> = section(deserializer)?;
+    if files.len() > SYSCTL_FILES {
+        return Err(D::Error::custom(format!("at most {SYSCTL_FILES} can be read")));
+    }
+    match files.iter().find(|file| file.is_empty() || file.contains('/')) {
+        Some(file) => {
+            Err(D::Error::custom(format!("`{file}` is not the name of a file; directories go into dirs")))
+        }
+        None => Ok(files),
+    }
+}
