@@ -8,7 +8,7 @@ use std::fmt::Write;
 pub fn markdown(parts: &[&'static Part]) -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         Written from the parts of the table, `metrics.rs` in the folder of each source; a test keeps this page equal to it. `connscope metrics` prints the same.\n\n\
+         Written from the parts of the table in the folders of the sources; a test keeps this page equal to it. `connscope metrics` prints the same.\n\n\
          The Prometheus name is that of the `otel` profile, which is also what the OpenTelemetry Collector and\n\
          Prometheus make of the OTLP name. A metric without a classic name is left out of the `classic` profile.\n\
          The attribute `netns` is there only where `netns` is configured; `cpu` only with `cpu: each`. What has\n\
