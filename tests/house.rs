@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 mod changelog;
 mod layers;
-mod observed;
 mod sample;
 mod size;
 mod syntax;

@@ -8,7 +8,7 @@ use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
 use connscope::source::sockets::config::Sockets as Settings;
-use connscope::source::sockets::events::{Listening, Shared};
+use connscope::source::sockets::events::{DestroyEvents, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::metrics::{CONNSCOPE_SOCKETS_EVENTS, CONNSCOPE_SOCKETS_EVENTS_LOST};
 use connscope::source::sockets::peers::Peers;
@@ -34,7 +34,7 @@ fn alone(crowd: &mut Crowd) -> Outcome<()> {
     let settings = Settings::default();
     let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
     let shared = Shared::new(Tracker::new(groups, settings.track, true, false), Filter::default(), None)?;
-    shared.add(0, Listening::open(Arc::new(Names::default()))?);
+    shared.add(0, DestroyEvents::open(Arc::new(Names::default()))?);
     shared.tracker().begin_dump(0);
     shared.tracker().end_dump(0, true);
     let (mut took, mut last) = (Duration::ZERO, (0, 0));

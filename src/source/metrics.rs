@@ -18,6 +18,8 @@ crate::metrics! {
     CONNSCOPE_NETNS_UP: Gauge<u64> = "connscope.netns.up" in "", by [NETNS, SOURCE];
     /// Network namespaces not read because there are more than the limit.
     CONNSCOPE_NETNS_LEFT_OUT: Gauge<u64> = "connscope.netns.left_out" in "{namespace}", by [SOURCE];
+    /// Network namespaces that the source keeps a socket in; one that is deleted lasts until it is closed, 10 s at most.
+    CONNSCOPE_NETNS_OPEN: Gauge<u64> = "connscope.netns.open" in "{namespace}", by [SOURCE];
     /// 1 if the source answered in this cycle, 0 if it failed or was late.
     CONNSCOPE_SOURCE_UP: Gauge<u64> = "connscope.source.up" in "", by [SOURCE];
     /// Time the source took in this cycle.

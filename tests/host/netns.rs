@@ -157,3 +157,38 @@ fn a_pattern_that_cannot_be_one_is_refused() {
         assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{output:?}");
     }
 }
+
+#[test]
+fn check_says_what_a_pid_namespace_hides_and_asks_for_no_capability_that_is_there() {
+    let Some(_may) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("connscope.yaml");
+    std::fs::write(&config, "sources: {conntrack: {enabled: false}, sockets: {netns: all}}\n").unwrap();
+    let check = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(arguments).arg(env!("CARGO_BIN_EXE_connscope")).args(["check", "--config"]).arg(&config);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let text = check(&["-pf", "--mount-proc"]);
+    assert!(
+        text.contains("1 network namespace; those of processes outside the agent's PID namespace"),
+        "{text}"
+    );
+    assert!(text.contains("buffer has 16384 KiB"), "{text}");
+    // In a user namespace the capability is held, and the limit of the machine holds all the same.
+    let text = check(&["-Urn"]);
+    let line = text.lines().find(|line| line.contains(" destroy ")).unwrap();
+    assert!(!line.contains("CAP_NET_ADMIN"), "{line}");
+}
+
+/// A process of a container may be in another network namespace than its container.
+#[test]
+fn a_namespace_is_not_called_by_a_process_in_no_container() {
+    let Some(namespace) = Namespace::new() else { return };
+    let mut sleeper = namespace.inside(|| std::process::Command::new("sleep").arg("100").spawn().unwrap());
+    let label = format!("net:[{}]", namespace.inode());
+    let found = find(&["all"]);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    assert!(labels(&found).contains(&label.as_str()), "{found:?}");
+}

@@ -7,7 +7,7 @@ use connscope::reading::Readings;
 use connscope::source::chain;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
-use connscope::source::sockets::events::{Listening, Shared};
+use connscope::source::sockets::events::{DestroyEvents, Shared};
 use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::labels::Event;
 use connscope::source::sockets::peers::Peers;
@@ -43,11 +43,11 @@ fn drops() -> u64 {
 fn a_panic_of_who_waits_for_events_is_told() {
     let groups = Groups::new(&[GroupBy::Direction], 10, Peers::new(&BTreeMap::new()));
     let shared = Shared::new(Tracker::new(groups, 10, true, false), Filter::default(), None).unwrap();
-    shared.add(0, Listening::open(Arc::default()).unwrap());
+    shared.add(0, DestroyEvents::open(Arc::default()).unwrap());
     assert!(shared.trouble().is_none());
     shared.run(&Stop::new().unwrap(), || panic!("a test"));
     let error = chain(&shared.trouble().unwrap());
-    assert!(error.starts_with("waiting for the ends of sockets: ") && error.contains("panicked"), "{error}");
+    assert!(error.starts_with("receiving socket destroy events: ") && error.contains("panicked"), "{error}");
 }
 
 /// A reader that is late: nobody takes the events until the flood is over.
@@ -57,7 +57,8 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
     let groups = Groups::new(&[GroupBy::Direction], 10, Peers::new(&BTreeMap::new()));
     let tracker = Tracker::new(groups, 100_000, true, false);
     let shared = Shared::new(tracker, Filter::default(), None).unwrap();
-    let listening = namespace.inside(|| without_capabilities(|| Listening::open(Arc::default()).unwrap()));
+    let listening =
+        namespace.inside(|| without_capabilities(|| DestroyEvents::open(Arc::default()).unwrap()));
     let most: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
     assert!(listening.room() <= 2 * most);
     // Some 800 bytes an event at least, and two events a connection.

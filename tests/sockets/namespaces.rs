@@ -150,7 +150,9 @@ fn one_that_is_deleted_is_let_go_while_nobody_collects() {
         std::os::unix::fs::symlink(goes.path(), &path).unwrap();
         let path = path.display().to_string();
         let mut probe = Probe::new(&format!("{{netns: ['{path}'], close_events: {close_events}}}"));
-        assert_eq!(up(&probe.read(), &format!("netns={path}")), Some(1.0));
+        let numbers = probe.read();
+        assert_eq!(up(&numbers, &format!("netns={path}")), Some(1.0));
+        assert_eq!(numbers.sum("connscope.netns.open", &["source=sockets"]), 1.0);
         drop(goes);
         std::fs::remove_file(&path).unwrap();
         eventually("the namespace is gone though the source was not asked again", || {

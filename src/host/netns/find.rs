@@ -40,17 +40,14 @@ pub struct Found {
 pub struct Finder {
     configured: Vec<String>,
     containers: ContainerNames,
+    /// What was last said of namespaces that may be missing.
+    noted: Option<String>,
 }
 
 impl Finder {
     /// For what the configuration says.
     pub fn new(configured: &[String]) -> Self {
-        Self { configured: configured.to_vec(), containers: ContainerNames::default() }
-    }
-
-    /// For what the configuration says, on a machine whose files of containers are below another directory.
-    pub fn with_containers(configured: &[String], containers: ContainerNames) -> Self {
-        Self { configured: configured.to_vec(), containers }
+        Self { configured: configured.to_vec(), containers: ContainerNames::default(), noted: None }
     }
 
     /// Whether other namespaces than the agent's own are read.
@@ -74,7 +71,14 @@ impl Finder {
             search.mounted();
             search.processes();
         }
-        search.finish(&mut self.containers)
+        let found = search.finish(&mut self.containers);
+        if let Some(note) = &found.note
+            && self.noted != found.note
+        {
+            tracing::info!("netns: all: {note}");
+        }
+        self.noted.clone_from(&found.note);
+        found
     }
 }
 

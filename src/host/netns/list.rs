@@ -97,6 +97,10 @@ impl Processes {
             format!("those of {} of {all} processes cannot be seen", self.denied)
         } else if std::fs::metadata("/proc/1").is_err() {
             "those of other users' processes cannot be seen: /proc hides them (hidepid)".to_owned()
+        } else if own_pid_namespace() {
+            let note =
+                "those of processes outside the agent's PID namespace are not found (in Kubernetes: hostPID)";
+            return (None, Some(note.to_owned()));
         } else {
             return (None, None);
         };
@@ -109,6 +113,14 @@ impl Processes {
             (Some(SourceError::denied(doing, "CAP_SYS_PTRACE", cause)), None)
         }
     }
+}
+
+/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the PID namespace that has every process.
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Whether this process is in another PID namespace than the first, and so does not see every process.
+fn own_pid_namespace() -> bool {
+    std::fs::read_link("/proc/thread-self/ns/pid").is_ok_and(|link| link != Path::new(FIRST_PID_NAMESPACE))
 }
 
 /// When the oldest of these processes was started, in clock ticks since the machine was.

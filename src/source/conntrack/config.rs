@@ -25,7 +25,7 @@ pub struct Conntrack {
     pub timeout: Duration,
     /// Counters of each CPU, or their sum.
     pub cpu: Cpu,
-    /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
+    /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "netns::config::deserialize")]
     #[schemars(schema_with = "netns::config::schema")]
     pub netns: Vec<String>,

@@ -113,11 +113,12 @@ pub fn ask(release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, 
 
 /// Why the file is not there.
 fn missing() -> &'static str {
-    if !Path::new("/proc/thread-self/net/stat").is_dir() {
-        "there is no /proc/net/stat; is /proc mounted, and as a whole?"
-    } else if module::is_loaded() {
-        "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS; the ways netlink and command have the same counters"
+    if module::is_loaded() {
+        "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS, or /proc/net is masked; use `via: netlink` or \
+         `via: command`, which have the same counters"
+    } else if Path::new("/proc/thread-self/net/stat").is_dir() {
+        "the module nf_conntrack is not loaded, or the kernel was built without CONFIG_NF_CONNTRACK_PROCFS"
     } else {
-        "the module nf_conntrack is not loaded"
+        "there is no /proc/net/stat; is /proc mounted, and as a whole?"
     }
 }

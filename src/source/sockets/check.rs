@@ -2,7 +2,7 @@
 
 use super::NAME;
 use super::config::Sockets as Settings;
-use super::events::Listening;
+use super::events::DestroyEvents;
 use super::sock_diag::SockDiag;
 use crate::filter::Filter;
 use crate::host::{cgroup, process};
@@ -76,11 +76,17 @@ fn dump(filter: &Filter) -> Result<String, SourceError> {
 
 fn destroy() -> Result<String, SourceError> {
     let diag = SockDiag::open(&Filter::default())?;
-    let listening = Listening::open(Arc::clone(diag.names()))
+    let events = DestroyEvents::open(Arc::clone(diag.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))?;
-    let room =
-        format!("the kernel tells of closed sockets; room for {} KiB of events", listening.room() / 1024);
-    Ok(if listening.is_limited() { format!("{room}, more with CAP_NET_ADMIN") } else { room })
+    let room = format!("destroy events are received; the buffer has {} KiB", events.room() / 1024);
+    let held = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::NET_ADMIN));
+    Ok(match (events.is_limited(), held) {
+        (false, _) => room,
+        (true, false) => format!("{room}, more with CAP_NET_ADMIN or a larger net.core.rmem_max"),
+        // It is held in a user namespace, and the limit is the machine's.
+        (true, true) => format!("{room}, more with a larger net.core.rmem_max"),
+    })
 }
 
 fn marks() -> Result<String, SourceError> {
@@ -94,7 +100,7 @@ fn cgroups() -> Result<String, SourceError> {
     cgroups.look();
     match cgroups.latest().known {
         0 | 1 if cgroup::has_version_1() => {
-            let cause = "only its root; control groups are told by the processes then";
+            let cause = "only its root; the control groups of processes are used instead";
             Err(SourceError::absent("looking for control groups of version 2", cause))
         }
         known => Ok(format!("{known} control groups")),

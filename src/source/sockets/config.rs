@@ -38,7 +38,7 @@ pub struct Sockets {
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,
-    /// Network namespaces: names, paths or `pid:N`, or `all`. Empty: the agent's own.
+    /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "netns::config::deserialize")]
     #[schemars(schema_with = "netns::config::schema")]
     pub netns: Vec<String>,
@@ -61,9 +61,8 @@ pub struct Sockets {
     #[serde(deserialize_with = "track")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub track: usize,
-    /// Whether destroy events are received: the kernel reports each TCP socket that closes with its last counters, so that
-    /// connections between two cycles are counted. It costs the kernel about 9 microseconds for every TCP socket that
-    /// closes, in every network namespace of the machine.
+    /// Whether the kernel tells of each TCP socket that closes, with its last numbers; what lived between two cycles is
+    /// seen so.
     pub close_events: bool,
     /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s, and no more than half of
     /// `timeout`.

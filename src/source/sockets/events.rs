@@ -1,9 +1,9 @@
-//! The end of TCP sockets, as the kernel tells it to those who have joined its multicast groups.
+//! Socket destroy events: what the kernel sends to the multicast groups of `sock_diag` when a TCP socket is destroyed.
 //!
-//! Each message has the last `tcp_info` of a socket (`net/core/sock_diag.c`, `sock_diag_broadcast_destroy`), so that a
-//! connection counts that lived between two dumps. They come as connections end, thousands a second, and the kernel
-//! keeps few of them; so a thread waits for them, for all network namespaces, and counts each at once. Where there was
-//! no room for some, the kernel says how many it lost, and the next dump says what has gone.
+//! Each event has the last `tcp_info` of the socket (`net/core/sock_diag.c`, `sock_diag_broadcast_destroy`), so that a
+//! connection is counted that lived between two dumps. Events come by the thousand a second, and the receive buffer holds
+//! few of them; so one thread waits for them, for all network namespaces, and counts each at once. If the buffer is full
+//! the kernel says how many events it lost, and the next dump tells which sockets are gone.
 
 use super::classic::milliseconds;
 use super::diag;
@@ -28,18 +28,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Room for events in the kernel, for each network namespace: some 3,000 of them. It is memory only while it is used.
+/// Receive buffer for events, for each network namespace: some 3,000 of them. It takes memory only while it is used.
 const ROOM: usize = 8 * 1024 * 1024;
 
 /// Memory that an event takes in the kernel at least: its bytes and what the kernel has for each datagram.
 const LEAST: usize = 768;
 
-/// Datagrams that are taken from one socket before the others have their turn.
-const TURN: usize = 256;
+/// Events that are received from one network namespace before those of the next.
+const BATCH: usize = 256;
 
-/// A socket that hears of the end of others, in one network namespace.
+/// A netlink socket that receives the destroy events of one network namespace.
 #[derive(Debug)]
-pub struct Listening {
+pub struct DestroyEvents {
     socket: NetlinkSocket,
     names: Arc<Names>,
     room: usize,
@@ -47,7 +47,7 @@ pub struct Listening {
     mptcp: MptcpCounters,
 }
 
-impl Listening {
+impl DestroyEvents {
     /// Opens a socket in the calling thread's network namespace and joins the groups. This needs no privilege.
     pub fn open(names: Arc<Names>) -> io::Result<Self> {
         let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK)?;
@@ -57,7 +57,7 @@ impl Listening {
         Ok(Self { socket, names, room, lost: 0, mptcp: MptcpCounters::open() })
     }
 
-    /// Bytes of events there is room for in the kernel.
+    /// Size of the receive buffer, bytes.
     pub fn room(&self) -> usize {
         self.room
     }
@@ -73,19 +73,19 @@ impl Listening {
 pub struct Shared {
     tracker: Mutex<Tracker>,
     /// By the number of the network namespace.
-    listening: Mutex<BTreeMap<u32, Listening>>,
+    listening: Mutex<BTreeMap<u32, DestroyEvents>>,
     /// Round trips of the flows of the classic profile.
     classic: Option<Arc<Mutex<Distribution>>>,
     wake: OwnedFd,
     filter: Filter,
     received: AtomicU64,
     lost: AtomicU64,
-    /// Why the thread does not hear of all that ends.
+    /// Why not all events are received as they come.
     trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
-    /// Nothing is listened to yet.
+    /// No events are received yet.
     pub fn new(
         tracker: Tracker,
         filter: Filter,
@@ -108,23 +108,23 @@ impl Shared {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listening(&self) -> MutexGuard<'_, BTreeMap<u32, Listening>> {
+    fn listening(&self) -> MutexGuard<'_, BTreeMap<u32, DestroyEvents>> {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens to one more network namespace.
-    pub fn add(&self, namespace: u32, listening: Listening) {
+    /// Receives the events of one more network namespace.
+    pub fn add(&self, namespace: u32, listening: DestroyEvents) {
         self.listening().insert(namespace, listening);
         self.wake();
     }
 
-    /// Listens no more to a network namespace.
+    /// Receives no more events of a network namespace, and closes its socket.
     pub fn remove(&self, namespace: u32) {
         self.listening().remove(&namespace);
         self.wake();
     }
 
-    /// Has the names in the filter mean something else from now on.
+    /// Changes what the names in the filter stand for in a network namespace.
     pub fn rename(&self, namespace: u32, names: &Arc<Names>) {
         if let Some(listening) = self.listening().get_mut(&namespace) {
             listening.names = Arc::clone(names);
@@ -136,15 +136,15 @@ impl Shared {
         let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Takes what has come so far, as much as there is room for in the kernel. The source calls it after a dump, so that
-    /// what the cycle reports has in it what ended before.
+    /// Receives the events that are in the buffers now. The source calls it after a dump, so that a cycle reports the
+    /// sockets that were destroyed before it.
     pub fn drain(&self) {
         let mut listening = self.listening();
         for (namespace, one) in listening.iter_mut() {
             // Where sockets close faster than this goes, there would be no end to it.
             let waiting =
                 one.socket.waiting().map_or(one.room, |bytes| usize::try_from(bytes).unwrap_or(one.room));
-            for _ in 0..=waiting / LEAST / TURN {
+            for _ in 0..=waiting / LEAST / BATCH {
                 if !self.take(*namespace, one) {
                     break;
                 }
@@ -154,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Counts the events there was no room for; where the kernel does not say how many, so many.
-    fn note_lost(&self, namespace: u32, listening: &mut Listening, or: u32) {
+    /// Counts the events that the kernel lost; `or` of them where it does not say how many.
+    fn note_lost(&self, namespace: u32, listening: &mut DestroyEvents, or: u32) {
         let lost = listening.socket.lost().unwrap_or_else(|_| listening.lost.wrapping_add(or));
         let more = lost.wrapping_sub(listening.lost);
         if more > 0 {
@@ -165,9 +165,9 @@ impl Shared {
         }
     }
 
-    /// Takes up to a turn's worth of events of one namespace; whether there may be more.
-    fn take(&self, namespace: u32, listening: &mut Listening) -> bool {
-        for _ in 0..TURN {
+    /// Receives up to a batch of events of one network namespace; whether there may be more.
+    fn take(&self, namespace: u32, listening: &mut DestroyEvents) -> bool {
+        for _ in 0..BATCH {
             match listening.socket.receive_now() {
                 Ok(datagram) => self.count(namespace, datagram, &listening.names, &mut listening.mptcp),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
@@ -220,22 +220,21 @@ impl Shared {
         out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS_LOST, &[], self.lost.load(Ordering::Relaxed));
     }
 
-    /// Why events are not counted as they come, if they are not: those for which there is room in the kernel wait for the
-    /// next cycle then.
+    /// Why events are not counted as they come, if they are not: those in the buffer are counted with the next cycle then.
     pub fn trouble(&self) -> Option<SourceError> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.map(|cause| SourceError::io("waiting for the ends of sockets", cause))
+        trouble.map(|cause| SourceError::io("receiving socket destroy events", cause))
     }
 
     fn note(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Waits for events and counts them until the agent stops. `idle` is called every now and then. A panic is the end of
-    /// it, and is told as trouble.
+    /// Waits for events and counts them until the agent stops; `idle` is called every [`timeouts::EVENTS_IDLE`]. After a
+    /// panic no more events are received, which [`Self::trouble`] says.
     pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
         if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
-            self.note(Some("the thread has panicked; restart the agent, and please report it".to_owned()));
+            self.note(Some("the thread has panicked; restart the agent, and report it as a bug".to_owned()));
         }
     }
 
@@ -272,7 +271,7 @@ impl Shared {
         }
     }
 
-    /// The sockets that are listened to; duplicates, so that namespaces can come and go while they are waited for.
+    /// Duplicates of the sockets, so that namespaces can be added and removed while their events are waited for.
     fn sockets(&self) -> Vec<(u32, OwnedFd)> {
         let mut trouble = None;
         let mut duplicates = Vec::new();
@@ -317,7 +316,7 @@ impl Shared {
 enum Ready {
     /// The agent stops.
     Stop,
-    /// Other sockets are listened to than before.
+    /// A network namespace was added or removed.
     Changed,
     /// There are events in these network namespaces.
     Events(Vec<u32>),

@@ -1,11 +1,13 @@
 //! The network namespaces whose sockets are read: each is opened once, and closed as soon as it is not found any more.
 
 use super::NAME;
-use super::events::{Listening, Shared};
+use super::events::{DestroyEvents, Shared};
 use super::sock_diag::SockDiag;
 use crate::host::netns::{self, Finder};
+use crate::metric::Label;
 use crate::reading::Readings;
 use crate::source::SourceError;
+use crate::source::metrics;
 use crate::source::netns::Report;
 use crate::source::sockets::config::Sockets as Settings;
 use crate::sys::namespace;
@@ -95,6 +97,8 @@ impl OpenNamespaces {
                 Err(error) => report.record(&namespace.label, Err(error), out),
             }
         }
+        let labels = [(Label::Source, Arc::from(NAME))];
+        out.observe(metrics::CONNSCOPE_NETNS_OPEN, &labels, self.open.len() as u64);
         Ok(Some(report))
     }
 
@@ -103,7 +107,7 @@ impl OpenNamespaces {
         file: (u64, u64),
         path: PathBuf,
         label: Option<Arc<str>>,
-        (sock_diag, listening): (SockDiag, Option<Listening>),
+        (sock_diag, listening): (SockDiag, Option<DestroyEvents>),
         shared: &Shared,
     ) {
         let number = self.next;
@@ -159,7 +163,7 @@ impl OpenNamespaces {
 }
 
 /// Opens a socket for the destroy events of the calling thread's network namespace.
-fn listen(sock_diag: &SockDiag) -> Result<Listening, SourceError> {
-    Listening::open(Arc::clone(sock_diag.names()))
+fn listen(sock_diag: &SockDiag) -> Result<DestroyEvents, SourceError> {
+    DestroyEvents::open(Arc::clone(sock_diag.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))
 }
