@@ -1,7 +1,28 @@
 //! What a metric is: its row in [the table](crate::metric::table), the kinds, the labels and their bounds.
 //!
 //! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`Recorded`]), so the
-//! kind of a metric and the type of its values are settled where the row is written, not where it is observed.
+//! kind of a metric and the type of its values are settled where the row is written, not where it is observed: a gauge row
+//! cannot be observed as a counter, for no other handle can be made of it.
+//!
+//! ```
+//! # use connscope::metric::Gauge;
+//! connscope::metrics! {
+//!     /// Fraction of the queue that is in use.
+//!     QUEUE: Gauge<f64> = "sample.queue" in "1";
+//! }
+//! const SAME: Gauge<f64> = Gauge::<f64>::of(&PART.rows[0]);
+//! connscope::reading::Readings::default().observe(SAME, &[], 0.5);
+//! ```
+//!
+//! ```compile_fail,E0080
+//! # use connscope::metric::Counter;
+//! connscope::metrics! {
+//!     /// Fraction of the queue that is in use.
+//!     QUEUE: Gauge<f64> = "sample.queue" in "1";
+//! }
+//! const OTHER: Counter<f64> = Counter::<f64>::of(&PART.rows[0]);
+//! connscope::reading::Readings::default().observe(OTHER, &[], 0.5);
+//! ```
 
 use distribution::Distribution;
 use std::marker::PhantomData;
@@ -176,8 +197,14 @@ macro_rules! handle {
             /// Kind and type of the values of its row.
             pub const KIND: (Kind, Number) = (Kind::$kind, Number::$number);
 
-            /// The handle of a row of this kind; [`metrics!`](crate::metrics) makes them together.
+            /// The handle of a row of this kind; [`metrics!`](crate::metrics) makes them together. Of any other row it does
+            /// not compile, and panics where the row is not a constant.
             pub const fn of($row: &'static Metric) -> Self {
+                let (kind, number) = Self::KIND;
+                assert!(
+                    $row.kind as u8 == kind as u8 && $row.number as u8 == number as u8,
+                    "the row is of another kind"
+                );
                 $make
             }
         }

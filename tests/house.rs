@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 mod changelog;
 mod layers;
+mod observed;
 mod sample;
 mod size;
 mod syntax;

@@ -35,6 +35,7 @@ mod path;
 mod select;
 mod states;
 mod tracker;
+mod verdict;
 
 /// Settings as the configuration file has them.
 fn settings(yaml: &str) -> Settings {

@@ -46,7 +46,7 @@ const STILL_CIRCLES: &[&[&str]] = &[
 /// Files that say "pure" and use more than their arguments. This list only shrinks.
 const STILL_IMPURE: &[&str] = &[];
 
-fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     let files = walk("src");
     let rust = files.iter().filter_map(|file| file.strip_suffix(".rs")?.strip_prefix("src/"));
     rust.map(|file| Source::parse(&format!("{file}.rs"), &read(&format!("src/{file}.rs")))).collect()

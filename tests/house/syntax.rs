@@ -15,6 +15,8 @@ pub(super) struct Source {
     pub(super) paths: BTreeSet<Vec<String>>,
     /// Those that `pub use` passes on.
     pub(super) reexported: BTreeSet<Vec<String>>,
+    /// The handles of metrics that are made in it.
+    pub(super) handles: BTreeSet<String>,
     /// The names of methods that are called.
     pub(super) methods: BTreeSet<String>,
     /// Whether there is `unsafe` in it.
@@ -33,7 +35,7 @@ impl Source {
         let about: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
         let mut reader = Reader { module: module.clone(), ..Reader::default() };
         reader.visit_file(&tree);
-        let Reader { names, found, reexported, methods, has_unsafe, .. } = reader;
+        let Reader { names, found, reexported, handles, methods, has_unsafe, .. } = reader;
         // `fs::read` after `use std::fs` is `std::fs::read`.
         let whole = |path: Vec<String>| match names.get(&path[0]) {
             Some(full) => full.iter().chain(&path[1..]).cloned().collect(),
@@ -46,10 +48,27 @@ impl Source {
             about: about.join("\n"),
             paths,
             reexported,
+            handles,
             methods,
             has_unsafe,
         }
     }
+}
+
+/// The names of the handles in the rows of [`connscope::metrics!`].
+fn handles(rows: syn::parse::ParseStream<'_>) -> syn::Result<Vec<String>> {
+    let mut handles = Vec::new();
+    while !rows.is_empty() {
+        rows.call(syn::Attribute::parse_outer)?;
+        handles.push(rows.parse::<syn::Ident>()?.to_string());
+        rows.parse::<syn::Token![:]>()?;
+        while rows.parse::<Option<syn::Token![;]>>()?.is_none() {
+            rows.step(|cursor| {
+                Ok(((), cursor.token_tree().ok_or_else(|| cursor.error("a row ends with `;`"))?.1))
+            })?;
+        }
+    }
+    Ok(handles)
 }
 
 #[derive(Default)]
@@ -59,6 +78,7 @@ struct Reader {
     names: BTreeMap<String, Vec<String>>,
     found: BTreeSet<Vec<String>>,
     reexported: BTreeSet<Vec<String>>,
+    handles: BTreeSet<String>,
     methods: BTreeSet<String>,
     has_unsafe: bool,
 }
@@ -128,6 +148,9 @@ impl<'a> Visit<'a> for Reader {
     /// What stands in a macro is no tree, but its words are there.
     fn visit_macro(&mut self, found: &'a syn::Macro) {
         visit::visit_macro(self, found);
+        if found.path.segments.last().is_some_and(|name| name.ident == "metrics") {
+            self.handles.extend(found.parse_body_with(handles).expect("rows as `metrics!` takes them"));
+        }
         let text = found.tokens.to_string().replace(":: ", "::").replace(" ::", "::");
         let word = |c: char| !(c.is_alphanumeric() || c == '_' || c == ':');
         for word in text.split(word).filter(|word| !word.is_empty() && !word.starts_with(':')) {

@@ -332,6 +332,10 @@ fn connections_of_mptcp_that_end_in_order_are_closed_with_their_bytes() {
         for side in [INCOMING, OUTGOING] {
             assert_eq!(numbers.events(&[side]), [30.0, 30.0, 0.0, 0.0], "{side}");
         }
+        assert_eq!(ports(&numbers), ["4000", "4001", "4002"]);
+        // A FIN is one byte received.
+        assert_eq!(numbers.io(&[INCOMING]), [30_000.0, 15_030.0]);
+        assert_eq!(numbers.io(&[OUTGOING]), [15_000.0, 30_030.0]);
         // What is reset beside it is reset.
         let plain = listener("127.0.0.1:4003");
         for _ in 0..5 {

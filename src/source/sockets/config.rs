@@ -61,8 +61,9 @@ pub struct Sockets {
     #[serde(deserialize_with = "track")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub track: usize,
-    /// Whether the kernel tells of each TCP socket that closes, with its last numbers; what lived between two cycles is
-    /// seen so.
+    /// Whether destroy events are received: the kernel reports each TCP socket that closes with its last counters, so that
+    /// connections between two cycles are counted. It costs the kernel about 9 microseconds for every TCP socket that
+    /// closes, in every network namespace of the machine.
     pub close_events: bool,
     /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s, and no more than half of
     /// `timeout`.

@@ -15,14 +15,14 @@ use super::diag::{Record, State};
 use super::ephemeral::EphemeralPorts;
 use super::group::Groups;
 use super::listen::Listeners;
-use super::sample::Sample;
 use super::socket::{KnownSocket, NO_GROUP, Observation};
 use crate::source::sockets::labels::Key;
-use last_numbers::LastNumbers;
+use ended::Deferred;
 use namespace::NamespaceState;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
+mod ended;
 mod last_numbers;
 mod namespace;
 mod other_end;
@@ -50,6 +50,7 @@ pub struct Tracker {
     /// By their cookies.
     sockets: HashMap<u64, KnownSocket>,
     pending: HashMap<u64, PendingSocket>,
+    deferred: Vec<Deferred>,
     namespaces: HashMap<u32, NamespaceState>,
     limit: usize,
     /// Whether the kernel tells of closed sockets.
@@ -66,6 +67,7 @@ impl Tracker {
             groups,
             sockets: HashMap::new(),
             pending: HashMap::new(),
+            deferred: Vec::new(),
             namespaces: HashMap::new(),
             limit,
             events,
@@ -170,6 +172,7 @@ impl Tracker {
 
     /// Forgets the sockets that have gone without an event, once per cycle.
     pub fn sweep(&mut self, now: Instant) {
+        self.finish_deferred(now);
         let (namespaces, groups, events) = (&mut self.namespaces, &mut self.groups, self.events);
         let pending = &mut self.pending;
         self.sockets.retain(|cookie, known| {
@@ -212,64 +215,6 @@ impl Tracker {
     /// Whether a socket is remembered.
     pub fn knows(&self, cookie: u64) -> bool {
         self.sockets.contains_key(&cookie)
-    }
-
-    /// Takes the end of a TCP socket, as the kernel tells it. Whether it was one of those that [`Tracker::select`] named.
-    pub fn closed(&mut self, namespace: u32, record: &Record<'_>, now: Instant) -> bool {
-        let Some(state) = self.namespaces.get_mut(&namespace) else { return false };
-        state.note_ended(record.cookie);
-        let Some(tcp) = record.tcp else { return false };
-        let known = self.sockets.remove(&record.cookie);
-        if known.is_none() && !state.was_read() {
-            return false; // it was there before the agent, as far as is known
-        }
-        if known.is_none() && record.peer.ip().is_unspecified() {
-            return false; // it listened, or was never used
-        }
-        if known.is_none() && state.overflowed(now) {
-            self.groups.leave_out(Key::Track);
-            return false; // it may be one of those that there was no room for
-        }
-        let pending = self.pending.remove(&record.cookie);
-        let mut known = known.unwrap_or_else(|| KnownSocket::unseen(namespace));
-        let last = LastNumbers::of(record, Sample::of(tcp, record.state), &mut state.other_ends);
-        if known.ended {
-            if last.has_counters {
-                self.groups.add(known.group, &known.last_update(&last.sample), now);
-            }
-            return known.selected;
-        }
-        if !known.is_connection() {
-            self.groups.leave(known.group, now);
-            return false;
-        }
-        if known.group == NO_GROUP {
-            // Nobody looks for the process of what has ended.
-            if let Some(pending) = pending {
-                pending.settle(state, &mut self.groups, &mut known, now);
-            } else {
-                let attributes = state.attributes_of_ended(namespace, &last.record, last.direction);
-                known.direction = attributes.direction.filter(|_| attributes.certain);
-                known.group = self.groups.join(&attributes, now);
-            }
-        }
-        if last.has_counters {
-            self.groups.add(known.group, &known.last_update(&last.sample), now);
-        }
-        let established = known.note_established(&last.sample);
-        self.groups.add(known.group, &established, now);
-        let event = last.event(&known, state);
-        self.groups.add(known.group, &known.end(Some(event)), now);
-        self.groups.leave(known.group, now);
-        known.selected
-    }
-
-    /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
-    /// counters at its end was not reset from here for certain.
-    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64) {
-        if let Some(state) = self.namespaces.get_mut(&namespace) {
-            state.note_resets_sent(sent);
-        }
     }
 
     /// Notes which of the flows of the latest dump are selected by whoever shows single flows. One that it does not have

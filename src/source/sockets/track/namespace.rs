@@ -88,6 +88,11 @@ impl NamespaceState {
         self.resets.sent = Some(sent);
     }
 
+    /// Whether Multipath TCP was in use.
+    pub(super) fn uses_mptcp(&self) -> bool {
+        self.resets.sent.is_some()
+    }
+
     /// Whether a connection that has lost its counters was reset from here. With Multipath TCP, one that ended in order
     /// has lost them too; then there is a reset less than connections.
     pub(super) fn was_aborted(&mut self, mptcp: bool) -> bool {

@@ -34,15 +34,9 @@ pub(super) struct OtherEnds {
 }
 
 impl OtherEnds {
-    /// Whether both ends of a connection are on this machine, for certain.
-    fn is_local(record: &Record<'_>) -> bool {
-        let (local, peer) = (record.local.ip(), record.peer.ip());
-        local == peer || (local.is_loopback() && peer.is_loopback())
-    }
-
     /// Takes an end; if it is the other of one that is remembered, both are told of.
-    pub(super) fn add(&mut self, record: &Record<'_>, end: impl FnOnce() -> End) {
-        if !Self::is_local(record)
+    pub(super) fn add(&mut self, record: &Record<'_>, end: End) {
+        if !is_local(record)
             || self
                 .remove(record.peer.ip(), record.local.port(), |end| {
                     end.local == record.peer && end.peer == record.local
@@ -53,16 +47,13 @@ impl OtherEnds {
         }
         if self.count < ENDS {
             self.count += 1;
-            self.ends.entry((record.local.ip(), record.peer.port())).or_default().push(end());
+            self.ends.entry((record.local.ip(), record.peer.port())).or_default().push(end);
         }
     }
 
     /// The other end of a connection that has lost its counters.
     pub(super) fn take(&mut self, record: &Record<'_>) -> Option<End> {
-        let local = record.local.ip();
-        self.remove(record.peer.ip(), record.local.port(), |end| {
-            end.in_order && (local.is_unspecified() || local == end.peer.ip())
-        })
+        self.remove(record.peer.ip(), record.local.port(), |end| end.is_other_of(record))
     }
 
     fn remove(&mut self, address: IpAddr, port: u16, is: impl Fn(&End) -> bool) -> Option<End> {
@@ -89,6 +80,15 @@ impl OtherEnds {
 }
 
 impl End {
+    /// Whether it is the other end of a connection that has lost its peer's port, or one like it.
+    pub(super) fn is_other_of(&self, record: &Record<'_>) -> bool {
+        let local = record.local.ip();
+        self.in_order
+            && self.local.ip() == record.peer.ip()
+            && self.peer.port() == record.local.port()
+            && (local.is_unspecified() || local == self.peer.ip())
+    }
+
     /// What the socket at the other end has counted, as far as this one says: payload and segments.
     pub(super) fn mirrored(&self) -> Sample {
         let own = &self.sample.counters;
@@ -116,4 +116,10 @@ impl End {
             Direction::Unknown => None,
         }
     }
+}
+
+/// Whether both ends of a connection are on this machine, for certain.
+pub(super) fn is_local(record: &Record<'_>) -> bool {
+    let (local, peer) = (record.local.ip(), record.peer.ip());
+    local == peer || (peer.is_loopback() && (local.is_loopback() || local.is_unspecified()))
 }

@@ -1,0 +1,148 @@
+//! The ends of connections, as the kernel tells them (pure).
+
+use super::super::diag::Record;
+use super::super::direction::{Direction, ended_in_order};
+use super::super::group::Groups;
+use super::super::sample::Sample;
+use super::super::socket::{KnownSocket, NO_GROUP};
+use super::last_numbers::LastNumbers;
+use super::namespace::NamespaceState;
+use super::other_end::{End, is_local};
+use super::{PendingSocket, Tracker};
+use crate::source::sockets::labels::Key;
+use std::time::Instant;
+
+/// Connections that wait for their other end, at most.
+const DEFERRED: usize = 1024;
+
+/// A connection that has ended without its counters, and waits for its other end to be told of.
+#[derive(Debug)]
+pub(super) struct Deferred {
+    last: LastNumbers<'static>,
+    known: KnownSocket,
+    pending: Option<PendingSocket>,
+    /// The dump in which it ended.
+    dump: u32,
+}
+
+impl Tracker {
+    /// Takes the end of a TCP socket, as the kernel tells it. Whether it was one of those that [`Tracker::select`] named.
+    pub fn closed(&mut self, namespace: u32, record: &Record<'_>, now: Instant) -> bool {
+        let Some(state) = self.namespaces.get_mut(&namespace) else { return false };
+        state.note_ended(record.cookie);
+        let Some(tcp) = record.tcp else { return false };
+        let known = self.sockets.remove(&record.cookie);
+        if known.is_none() && !state.was_read() {
+            return false; // it was there before the agent, as far as is known
+        }
+        if known.is_none() && record.peer.ip().is_unspecified() {
+            return false; // it listened, or was never used
+        }
+        if known.is_none() && state.overflowed(now) {
+            self.groups.leave_out(Key::Track);
+            return false; // it may be one of those that there was no room for
+        }
+        let pending = self.pending.remove(&record.cookie);
+        let mut known = known.unwrap_or_else(|| KnownSocket::unseen(namespace));
+        let mut last = LastNumbers::of(record, Sample::of(tcp, record.state));
+        if known.ended {
+            if last.has_counters {
+                self.groups.add(known.group, &known.last_update(&last.sample), now);
+            }
+            return known.selected;
+        }
+        if !known.is_connection() {
+            self.groups.leave(known.group, now);
+            return false;
+        }
+        let selected = known.selected;
+        if last.lost() && state.uses_mptcp() {
+            if let Some(other) = state.other_ends.take(record) {
+                last.mirror(&other);
+            } else if is_local(record) && self.deferred.len() < DEFERRED {
+                let (last, dump) = (last.to_static(), state.dump);
+                self.deferred.push(Deferred { last, known, pending, dump });
+                return selected;
+            }
+        }
+        let direction = finish(&mut self.groups, state, known, pending, &last, now);
+        if last.has_counters && is_local(record) {
+            let in_order = ended_in_order(record, direction);
+            let (sample, dump) = (last.sample, state.dump);
+            let end = End { local: record.local, peer: record.peer, direction, in_order, sample, dump };
+            self.take_other_end(namespace, record, end, now);
+        }
+        selected
+    }
+
+    /// Takes the end of a connection within this machine, for one that waits for it, or may come to.
+    fn take_other_end(&mut self, namespace: u32, record: &Record<'_>, end: End, now: Instant) {
+        let Some(state) = self.namespaces.get_mut(&namespace) else { return };
+        let waits = |deferred: &Deferred| {
+            deferred.known.namespace == namespace && end.is_other_of(&deferred.last.record)
+        };
+        if let Some(place) = self.deferred.iter().position(waits) {
+            let Deferred { mut last, known, pending, .. } = self.deferred.swap_remove(place);
+            last.mirror(&end);
+            finish(&mut self.groups, state, known, pending, &last, now);
+        } else {
+            state.other_ends.add(record, end);
+        }
+    }
+
+    /// Counts the ends whose other end was not told of within a cycle.
+    pub(super) fn finish_deferred(&mut self, now: Instant) {
+        let (groups, namespaces) = (&mut self.groups, &mut self.namespaces);
+        let mut waiting = Vec::new();
+        for deferred in std::mem::take(&mut self.deferred) {
+            let Some(state) = namespaces.get_mut(&deferred.known.namespace) else {
+                groups.leave(deferred.known.group, now);
+                continue;
+            };
+            if deferred.dump >= state.dump {
+                waiting.push(deferred);
+            } else {
+                finish(groups, state, deferred.known, deferred.pending, &deferred.last, now);
+            }
+        }
+        self.deferred = waiting;
+    }
+
+    /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
+    /// counters at its end was not reset from here for certain.
+    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64) {
+        if let Some(state) = self.namespaces.get_mut(&namespace) {
+            state.note_resets_sent(sent);
+        }
+    }
+}
+
+/// Counts the end of a connection; which end opened it, if that is certain.
+fn finish(
+    groups: &mut Groups,
+    state: &mut NamespaceState,
+    mut known: KnownSocket,
+    pending: Option<PendingSocket>,
+    last: &LastNumbers<'_>,
+    now: Instant,
+) -> Option<Direction> {
+    if known.group == NO_GROUP {
+        // Nobody looks for the process of what has ended.
+        if let Some(pending) = pending {
+            pending.settle(state, groups, &mut known, now);
+        } else {
+            let attributes = state.attributes_of_ended(known.namespace, &last.record, last.direction);
+            known.direction = attributes.direction.filter(|_| attributes.certain);
+            known.group = groups.join(&attributes, now);
+        }
+    }
+    if last.has_counters {
+        groups.add(known.group, &known.last_update(&last.sample), now);
+    }
+    let established = known.note_established(&last.sample);
+    groups.add(known.group, &established, now);
+    let event = last.event(&known, state);
+    groups.add(known.group, &known.end(Some(event)), now);
+    groups.leave(known.group, now);
+    known.direction
+}
