@@ -26,6 +26,7 @@ mod schedule;
 mod shortage;
 mod talk;
 mod tls;
+mod validity;
 
 /// A configuration of the probes.
 pub(crate) fn settings(probes: &str) -> connscope::source::probes::config::Probes {

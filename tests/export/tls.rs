@@ -141,3 +141,49 @@ fn the_scheme_may_be_written_in_capitals() {
         assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
     }
 }
+
+#[test]
+fn certificates_are_read_again_when_their_files_change() {
+    for speaks in BOTH {
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let receiver = Receiver::start_tls(speaks, authority.server(Some(&clients)));
+        let directory = tempfile::tempdir().expect("a directory");
+        let [ca, certificate, key] =
+            ["ca.pem", "client.pem", "client.key"].map(|name| directory.path().join(name));
+        // In one step, as whoever renews certificates does it.
+        let renew = |from: &std::path::Path, to: &std::path::Path| {
+            let next = directory.path().join("next");
+            std::fs::copy(from, &next).expect("copying");
+            std::fs::rename(next, to).expect("renaming");
+        };
+        let (stale_authority, stale_clients) = (Authority::new(), Authority::new());
+        let (stale_certificate, stale_key) = stale_clients.sign("client");
+        renew(&stale_authority.file(), &ca);
+        renew(&stale_certificate, &certificate);
+        renew(&stale_key, &key);
+        let agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_text()),
+                ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_text()),
+                ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_text()),
+            ],
+            &["--interval", "20ms"],
+        );
+        agent.log.wait("invalid peer certificate: UnknownIssuer");
+        let (right_certificate, right_key) = clients.sign("client");
+        renew(&authority.file(), &ca);
+        renew(&right_certificate, &certificate);
+        // The certificate is there and its key is not yet: what was read before stays in use, and that is said once.
+        let line = agent.log.wait("cannot be used");
+        assert!(line.contains("cert_file and key_file do not go together"), "{line}");
+        assert_eq!(receiver.received().len(), 0, "{speaks:?}");
+        renew(&right_key, &key);
+        assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
+        agent.log.wait("were read again");
+        let left = agent.terminate();
+        assert_eq!(left.count("cannot be used"), 1, "{:#?}", left.log);
+    }
+}
