@@ -27,6 +27,12 @@ macro_rules! sources {
                     &self.$key
                 }
             }
+
+            impl AsMut<$settings> for Sources {
+                fn as_mut(&mut self) -> &mut $settings {
+                    &mut self.$key
+                }
+            }
         )*
 
         /// Every source there is.

@@ -5,9 +5,9 @@
 use crate::agent::{self, AgentError};
 use crate::catalog::SOURCES;
 use crate::config::environment;
-use crate::config::import::{TOOLS, Tool};
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
 use crate::export::stdout::{self, Format};
+use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
 use crate::signals::Ending;

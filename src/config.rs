@@ -11,7 +11,6 @@ pub mod endpoint;
 pub mod environment;
 pub mod error;
 pub mod export;
-pub mod import;
 pub mod load;
 pub mod log;
 

@@ -26,6 +26,7 @@ pub mod export;
 pub mod filter;
 pub mod health;
 pub mod host;
+pub mod import;
 pub mod log;
 pub mod metric;
 pub mod netlink;

@@ -96,6 +96,14 @@ pub trait SourceKind {
         checks.iter().all(Check::works)
     }
 
+    /// Settings that do not go together: the key, and what to do.
+    fn conflict(_settings: &Self::Settings) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Puts something else in place of what is secret more often than not.
+    fn hide(_settings: &mut Self::Settings) {}
+
     /// Settings that have no effect where the endpoint prints these names: for each a sentence that says what to do.
     fn without_effect(_settings: &Self::Settings, _naming: Profile) -> Vec<String> {
         Vec::new()
@@ -126,6 +134,10 @@ pub struct SourceSpec<All> {
     pub check: fn(&All, &Stop) -> Vec<Check>,
     /// [`SourceKind::suffices`]
     pub suffices: fn(&All, &[Check]) -> bool,
+    /// [`SourceKind::conflict`]
+    pub conflict: fn(&All) -> Option<(&'static str, String)>,
+    /// [`SourceKind::hide`]
+    pub hide: fn(&mut All),
     /// [`SourceKind::without_effect`]
     pub without_effect: fn(&All, Profile) -> Vec<String>,
 }
@@ -134,7 +146,7 @@ impl<All> SourceSpec<All> {
     /// What a kind of source says, asked of the settings of all.
     pub const fn of<Kind: SourceKind>() -> Self
     where
-        All: AsRef<Kind::Settings>,
+        All: AsRef<Kind::Settings> + AsMut<Kind::Settings>,
     {
         Self {
             name: Kind::NAME,
@@ -146,6 +158,8 @@ impl<All> SourceSpec<All> {
             build: |all, mode, stop| Kind::build(all.as_ref(), mode, stop),
             check: |all, stop| Kind::check(all.as_ref(), stop),
             suffices: |all, checks| Kind::suffices(all.as_ref(), checks),
+            conflict: |all| Kind::conflict(all.as_ref()),
+            hide: |all| Kind::hide(all.as_mut()),
             without_effect: |all, naming| Kind::without_effect(all.as_ref(), naming),
         }
     }

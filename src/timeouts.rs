@@ -1,4 +1,4 @@
-//! Every time-out of the agent, in one place. What an operator may set is in the configuration; these are the rest.
+//! The time-outs of the agent that are not configured. Those of one source are in its folder.
 
 use std::time::Duration;
 
@@ -10,9 +10,6 @@ pub const DUMP: Duration = Duration::from_secs(10);
 
 /// What is left of a cycle after `conntrack -S` was killed, for the next way to answer in.
 pub const GRACE: Duration = Duration::from_millis(500);
-
-/// How long `via: auto` stays with a way before it tries the better ones again.
-pub const SETTLED: Duration = Duration::from_mins(5);
 
 /// How often a wait looks whether the agent is stopping.
 pub const GLANCE: Duration = Duration::from_millis(50);
@@ -88,27 +85,3 @@ pub const CGROUP_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a walk over the cgroups may take.
 pub const CGROUP_WALK: Duration = Duration::from_millis(100);
-
-/// How long a group of sockets lasts in which nothing is left. Longer than any interval at which it is asked for, so that
-/// what happened last is seen.
-pub const GROUP_IDLE: Duration = Duration::from_mins(5);
-
-/// How long the sockets that are open in other network namespaces stay open while nobody collects: a namespace that is
-/// deleted lasts as long as they do.
-pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
-
-/// How often whoever waits for the ends of sockets looks whether anything else is to be done: whether nobody has collected
-/// for long, and whether what was in its way is gone.
-pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
-
-/// How long an address is remembered that nobody listens on any more: connections outlive their listener.
-pub const LISTENER_CLOSED: Duration = Duration::from_mins(5);
-
-/// How often the names of hosts that flows are selected by are looked up anew.
-pub const HOSTS: Duration = Duration::from_mins(1);
-
-/// How long a source that only copies what it knows may take.
-pub const COPY: Duration = Duration::from_secs(5);
-
-/// How long after a network namespace had more sockets than can be remembered those that are not known are taken for old.
-pub const OVERFULL: Duration = Duration::from_mins(1);

@@ -1,6 +1,7 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
 use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, endpoint, environment, values};
+use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
 use crate::settings;
 use serde::de::DeserializeOwned;
@@ -99,16 +100,10 @@ impl Config {
                 message: "cert_file and key_file are set together or not at all".to_owned(),
             });
         }
-        let sockets = &self.sources.sockets;
-        if sockets.enabled && sockets.process_budget > sockets.timeout / 2 {
-            let [budget, timeout] = [sockets.process_budget, sockets.timeout].map(humantime::format_duration);
-            return Err(ConfigError::Together {
-                key: "sources.sockets.process_budget",
-                message: format!(
-                    "{budget} is more than half of the timeout of {timeout}, and the dumps take time too; lower it, or \
-                     raise sources.sockets.timeout"
-                ),
-            });
+        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
+            if let Some((key, message)) = (spec.conflict)(&self.sources) {
+                return Err(ConfigError::Together { key, message });
+            }
         }
         let insecure = self.environment.insecure;
         let as_is = self.environment.endpoint_as_is;
@@ -127,7 +122,9 @@ impl Config {
         }
         let endpoint = shown.export.otlp.endpoint.take();
         shown.export.otlp.endpoint = endpoint.as_deref().map(endpoint::shown);
-        shown.sources.probes.hide();
+        for spec in SOURCES {
+            (spec.hide)(&mut shown.sources);
+        }
         let mut text = self.environment.comment();
         match serde_saphyr::to_string(&shown) {
             Ok(yaml) => text.push_str(&yaml),
@@ -148,7 +145,7 @@ impl Config {
 const MOST: u64 = 1024 * 1024;
 
 /// The text of a file.
-pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let text = crate::sys::read_limited(path, MOST + 1).and_then(|text| {
         let small = text.len() as u64 <= MOST;
         small.then_some(text).ok_or_else(|| std::io::Error::other("it is larger than 1 MiB"))
@@ -157,7 +154,7 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 /// The one document of a YAML text, `None` where it has nothing in it; `path` is for the error.
-pub(super) fn document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<Option<T>, ConfigError> {
+pub(crate) fn document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<Option<T>, ConfigError> {
     settings::document(text, settings::Limits::default()).map_err(|error| {
         let (line, column) = error.place();
         let key = error.key().unwrap_or_else(|| "the file".to_owned());

@@ -14,7 +14,6 @@ use crate::source::conntrack::config::{Conntrack as Settings, Cpu, Via};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
-use crate::timeouts;
 use ask::{Answer, Asking, Choice, Round, Way, ways};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
@@ -30,6 +29,7 @@ mod module;
 pub mod netlink;
 pub mod procfs;
 pub mod table;
+pub mod timeouts;
 pub mod unwrap;
 
 /// Key in the configuration, label value, field in the log.
@@ -60,7 +60,7 @@ impl SourceKind for Conntrack {
     }
 
     fn deadline(settings: &Settings, _: Mode) -> Duration {
-        settings.timeout + timeouts::GRACE
+        settings.timeout + crate::timeouts::GRACE
     }
 
     fn bounds(settings: &Settings) -> Bounds {

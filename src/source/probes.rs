@@ -10,7 +10,6 @@ use crate::reading::Readings;
 use crate::source::probes::config::Probes as Settings;
 use crate::source::probes::config::kind::Protocol;
 use crate::stop::Stop;
-use crate::timeouts;
 use discovery::Files;
 use entry::Entry;
 use registry::Registry;
@@ -43,6 +42,7 @@ pub mod runner;
 pub mod schedule;
 pub mod state;
 pub mod target;
+pub mod timeouts;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "probes";
@@ -76,7 +76,7 @@ impl SourceKind for Probes {
 
     fn deadline(settings: &Settings, mode: Mode) -> Duration {
         match mode {
-            Mode::Once => longest(settings) + timeouts::GRACE,
+            Mode::Once => longest(settings) + crate::timeouts::GRACE,
             Mode::Run => timeouts::COPY,
         }
     }
@@ -93,6 +93,10 @@ impl SourceKind for Probes {
         }))
     }
 
+    fn hide(settings: &mut Settings) {
+        settings.hide();
+    }
+
     fn check(settings: &Settings, _: &Stop) -> Vec<Check> {
         check(settings)
     }
@@ -100,7 +104,7 @@ impl SourceKind for Probes {
 
 /// How long a first answer may take: a name that stands for targets is looked up, then the slowest target is probed.
 fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
-    settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + timeouts::GRACE
+    settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + crate::timeouts::GRACE
 }
 
 /// The same before any target is known: a file may bring one that takes as long as one may at all.
@@ -161,7 +165,7 @@ impl Probes {
                 );
                 break;
             }
-            if self.stop.killed_within(timeouts::GLANCE / 5) {
+            if self.stop.killed_within(crate::timeouts::GLANCE / 5) {
                 break;
             }
         }

@@ -53,6 +53,7 @@ pub mod sock_diag;
 pub mod socket;
 pub mod states;
 pub mod tcp_info;
+pub mod timeouts;
 pub mod top;
 pub mod total;
 pub mod track;
@@ -94,6 +95,17 @@ impl SourceKind for Sockets {
 
     fn suffices(_: &Settings, checks: &[Check]) -> bool {
         check::suffices(checks)
+    }
+
+    fn conflict(settings: &Settings) -> Option<(&'static str, String)> {
+        let [budget, timeout] = [settings.process_budget, settings.timeout].map(humantime::format_duration);
+        (settings.process_budget > settings.timeout / 2).then(|| {
+            let message = format!(
+                "{budget} is more than half of the timeout of {timeout}, and the dumps take time too; lower it, or raise \
+                 sources.sockets.timeout"
+            );
+            ("sources.sockets.process_budget", message)
+        })
     }
 
     fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {

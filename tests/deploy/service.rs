@@ -2,7 +2,9 @@
 //! with the capabilities that a drop-in adds the probes can do what it says.
 
 use crate::support::{Namespace, command, skipped};
+use connscope::catalog::SOURCES;
 use connscope::source::probes::config::Probes;
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -73,6 +75,43 @@ fn complaints(further: &str) -> Option<String> {
     let said = String::from_utf8(output.stderr).unwrap();
     let about_us: Vec<&str> = said.lines().filter(|line| line.contains("connscope.service")).collect();
     Some(about_us.join("\n"))
+}
+
+#[test]
+fn the_unit_and_its_drop_ins_give_what_the_sources_say_that_they_need() {
+    let base = unit();
+    let capabilities = |lines: &mut dyn Iterator<Item = &str>| -> BTreeSet<String> {
+        let named = values(lines, "AmbientCapabilities");
+        named.into_iter().filter(|name| !name.is_empty()).collect()
+    };
+    let of_the_unit = capabilities(&mut base.lines());
+    let families: BTreeSet<String> = values(base.lines(), "RestrictAddressFamilies").into_iter().collect();
+    let of_drop_ins: Vec<(String, BTreeSet<String>)> = drop_ins()
+        .iter()
+        .map(|one| (one.name.clone(), capabilities(&mut one.lines.iter().map(String::as_str))))
+        .filter(|(_, named)| !named.is_empty())
+        .collect();
+    let mut needed = Vec::new();
+    for (spec, requirement) in
+        SOURCES.iter().flat_map(|spec| spec.requirements.iter().map(move |one| (spec, one)))
+    {
+        let what = format!("{}: {}", spec.name, requirement.purpose);
+        for family in requirement.address_families {
+            assert!(
+                families.contains(*family),
+                "{what} opens sockets of {family}, which {UNIT} does not allow"
+            );
+        }
+        let wanted: BTreeSet<String> = requirement.capabilities.iter().map(|&name| name.to_owned()).collect();
+        assert!(
+            wanted.is_subset(&of_the_unit) || of_drop_ins.iter().any(|(_, named)| *named == wanted),
+            "{what} takes {wanted:?}: neither {UNIT} nor one of its drop-ins gives exactly these"
+        );
+        needed.push(wanted);
+    }
+    for (name, named) in of_drop_ins {
+        assert!(needed.contains(&named), "{name}.conf gives {named:?}, which no source says that it needs");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The layers, the highest first; a name is the beginning of a module's path. What stands on one line is one layer.
 const LAYERS: &[&[&str]] = &[
     &["cli", "main", "lib"],
-    &["import", "config::import", "agent", "signals"],
+    &["import", "agent", "signals"],
     &["web", "export"],
     &["cycle", "health", "log", "vitals"],
     &["config"],

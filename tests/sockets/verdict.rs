@@ -7,7 +7,7 @@ use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::mptcp::{mptcp_in_use, resets_sent};
 use connscope::source::sockets::tcp_info::TcpInfo;
-use connscope::timeouts::LISTENER_CLOSED;
+use connscope::source::sockets::timeouts::LISTENER_CLOSED;
 use std::net::SocketAddr;
 use std::time::Instant;
 

@@ -242,7 +242,7 @@ impl Shared {
         let mut idled = None;
         let mut sockets = Vec::new();
         loop {
-            match self.wait(&sockets, stop, timeouts::EVENTS_IDLE) {
+            match self.wait(&sockets, stop, super::timeouts::EVENTS_IDLE) {
                 Ok(Ready::Stop) => return,
                 Ok(Ready::Changed) => sockets = self.sockets(),
                 Ok(Ready::Events(ready)) => {
@@ -261,7 +261,7 @@ impl Shared {
                     sockets = self.sockets();
                 }
             }
-            if idled.is_none_or(|idled: Instant| idled.elapsed() >= timeouts::EVENTS_IDLE) {
+            if idled.is_none_or(|idled: Instant| idled.elapsed() >= super::timeouts::EVENTS_IDLE) {
                 idled = Some(Instant::now());
                 if self.trouble().is_some() {
                     sockets = self.sockets();

@@ -12,7 +12,7 @@ use super::peers::Peers;
 use super::total::Totals;
 use crate::metric::{Label, Labels};
 use crate::source::sockets::config::GroupBy;
-use crate::timeouts;
+use crate::source::sockets::timeouts;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Who listens, and who did within the last minutes (pure).
 
 use super::diag::{Family, Record, SocketOptions};
-use crate::timeouts;
+use crate::source::sockets::timeouts;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Instant;

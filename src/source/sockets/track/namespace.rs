@@ -6,7 +6,7 @@ use super::super::direction::{Direction, Surroundings, Verdict};
 use super::super::ephemeral::EphemeralPorts;
 use super::super::listen::Listeners;
 use super::other_end::OtherEnds;
-use crate::timeouts;
+use crate::source::sockets::timeouts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;

@@ -3,7 +3,7 @@
 //! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`Draft`]; what had to be
 //! interpreted, and what has no counterpart, stands in it as a comment above the key it is about.
 
-use super::{ConfigError, load};
+use crate::config::{ConfigError, load};
 use serde::Serialize;
 use serde_saphyr::FlowSeq;
 use std::path::Path;

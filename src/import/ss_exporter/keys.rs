@@ -2,7 +2,7 @@
 //! (`bucket_bounds`), and any mix of the two, which its README has.
 //!
 //! A key that neither knows is refused, because what it was meant to do would be lost. A key that is missing stays
-//! missing here; what that means is said by `src/config/import/ss_exporter.rs`.
+//! missing here; what that means is said by `src/import/ss_exporter.rs`.
 
 use crate::settings::network::{Address, Network};
 use crate::source::sockets::config::classic::{BOUNDS, FlowLabel};

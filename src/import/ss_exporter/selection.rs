@@ -1,7 +1,7 @@
 //! What `prometheus_ss_exporter`'s `selection` selects, wherever in the file its parts are, and where ours differs.
 
 use super::keys::{Listing, PortRange, Selection, Stack};
-use crate::config::import::Draft;
+use crate::import::Draft;
 use crate::settings::network::Address;
 use crate::source::sockets::config::select::{Command, Conditions, ENTRIES, HOSTS, Host, Pid};
 
