@@ -44,7 +44,7 @@ impl<'a> LastNumbers<'a> {
     pub(super) fn to_static(&self) -> LastNumbers<'static> {
         let Record { family, local, peer, cookie, .. } = self.record;
         let tcp = Some(TcpInfo::new(&[]));
-        let record = Record { tcp, cookie, ..Record::new(family, State::Close, local, peer) };
+        let record = Record { cookie, tcp, ..Record::new(family, State::Close, local, peer) };
         LastNumbers { record, ..*self }
     }
 
