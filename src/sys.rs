@@ -1,6 +1,7 @@
 //! The operating system, one call at a time; the only place with `unsafe`.
 
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 pub mod namespace;
@@ -42,6 +43,24 @@ pub fn read_limited(path: impl AsRef<Path>, most: u64) -> std::io::Result<String
     let mut text = String::new();
     std::fs::File::open(path)?.take(most).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Reads a regular file of at most `most` bytes. Anything else is refused before it is opened for good: a FIFO would wait
+/// for whoever never writes to it, a device like `/dev/zero` has no end.
+pub fn read_regular(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8>> {
+    let regular = |file: &std::fs::Metadata| {
+        if file.is_file() { Ok(()) } else { Err(std::io::Error::other("it is not a regular file")) }
+    };
+    let path = path.as_ref();
+    regular(&std::fs::metadata(path)?)?;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    regular(&file.metadata()?)?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Release of the running kernel as (version, patch level): `(6, 18)` for `6.18.44`.

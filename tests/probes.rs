@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 mod blackbox;
 mod capture;
+mod certificates;
 mod clocks;
 mod files;
 mod foreign;
+pub(crate) mod lenient;
 pub(crate) mod names;
 mod pages;
 mod registry;

@@ -25,15 +25,15 @@ pub(crate) fn authority() -> Authority {
 }
 
 /// A chain and its key.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
+pub(super) struct Identity {
+    pub(super) certificate: CertificateDer<'static>,
+    pub(super) key: PrivateKeyDer<'static>,
     pem: (String, String),
 }
 
 /// One for a name, valid between two years, signed by an authority or by itself; what signs itself says that it is an
 /// authority, as that of `openssl req -x509` does.
-fn identity(name: &str, years: (i32, i32), by: Option<&Authority>) -> Identity {
+pub(super) fn identity(name: &str, years: (i32, i32), by: Option<&Authority>) -> Identity {
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     if by.is_none() {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -95,7 +95,7 @@ fn serve(config: &Arc<ServerConfig>, stream: TcpStream) {
 }
 
 /// A file of the test, by its path.
-fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> String {
+pub(super) fn file(dir: &tempfile::TempDir, name: &str, text: &str) -> String {
     let path = dir.path().join(name);
     std::fs::write(&path, text).unwrap();
     path.display().to_string()

@@ -6,8 +6,10 @@ use super::resolve::Resolver;
 use super::result::ProbeResult;
 use crate::settings::network::Network;
 use crate::source::probes::config::Family;
+use crate::source::probes::config::single::split_zone;
 use crate::source::probes::labels::{Phase, ProbeError};
-use std::net::{IpAddr, SocketAddr};
+use crate::text::{LONGEST_ERROR, bounded};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What an attempt has to know of its target.
@@ -118,32 +120,36 @@ impl<'a> Attempt<'a> {
     /// Adds a line to the log of the steps, where it was asked for.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.result.notes {
-            notes.push(what());
+            notes.push(bounded(&what(), LONGEST_ERROR));
         }
     }
 
     /// The address that is probed: one, whatever others the name has.
     pub async fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, Fault> {
+        let (name, zone) = split_zone(host);
         // Where a redirect leads to another host, that one's address is not known.
         let address = if let Some(address) = self.options.address.filter(|_| host == self.route.host) {
             address
         } else {
-            let first = self.resolve_all(host).await?.first().copied();
+            let first = self.resolve_all(name).await?.first().copied();
             first.ok_or_else(|| Fault::new(ProbeError::DnsNotFound, format!("`{host}` has no address")))?
         };
         // The series of a target are those of the address it is at, wherever its redirects lead.
         self.result.peer.get_or_insert(address);
-        let allowed = self
-            .options
-            .allowed
-            .is_none_or(|networks| networks.iter().any(|network| network.contains(address)));
-        if !allowed {
+        let allowed = self.options.allowed;
+        if allowed.is_some_and(|networks| !networks.iter().any(|network| network.contains(address))) {
             // Whoever asks is not told the addresses of the names in here.
             let why = format!("`{host}` is in none of sources.probes.on_request.networks");
             return Err(Fault::new(ProbeError::PermissionDenied, why));
         }
         self.note(|| format!("probing {address}"));
-        Ok(SocketAddr::new(address, port))
+        Ok(match address {
+            IpAddr::V4(address) => SocketAddr::V4(SocketAddrV4::new(address, port)),
+            IpAddr::V6(address) => {
+                let scope = self.origin().scope(address, zone).await?;
+                SocketAddr::V6(SocketAddrV6::new(address, port, 0, scope))
+            }
+        })
     }
 
     /// Every address of a name, of the first family that has any.

@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// How often one datagram is sent again because it is too big for the network path: a path has few such routers.
+pub const RESENDS: u32 = 8;
+
 /// A connected datagram socket.
 #[derive(Debug)]
 pub struct Datagrams {
@@ -26,6 +29,9 @@ pub enum Arrival {
     Packet(usize, Option<Duration>),
     /// When the kernel handed a packet of ours to the device, since 1970.
     Sent(Duration),
+    /// A router dropped a packet that is larger than the MTU of the network path; so many of its bytes were quoted, from the
+    /// header of its transport protocol on. The kernel has learned the MTU and fragments from now on: send it again.
+    TooBig(usize),
 }
 
 impl Datagrams {
@@ -37,7 +43,13 @@ impl Datagrams {
 
     /// Sends one datagram.
     pub fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
-        let sent = rustix::net::send(self.socket.get_ref(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let send =
+            || rustix::net::send(self.socket.get_ref(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        // What a router said of a packet before is reported here, once (`sock_error` in `include/net/sock.h`).
+        let sent = match send() {
+            Err(rustix::io::Errno::MSGSIZE) => send(),
+            sent => sent,
+        };
         sent.map(|_| ()).map_err(|error| Fault::io("sending", &error.into()))
     }
 
@@ -62,21 +74,34 @@ impl Datagrams {
     }
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
-        // Stamps first: what they say of a packet is to be known when its answer is looked at.
+        // The error queue first: the stamp of a packet has to be known when its answer is looked at.
+        if let Some(arrival) = self.try_error_queue(buffer)? {
+            return Ok(arrival);
+        }
+        match receive(self.socket.get_ref().as_fd(), buffer, false) {
+            Ok(packet) => Ok(Arrival::Packet(packet.length, packet.stamp)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // An ICMP error that came in between is in the queue, too, which says more of it.
+            Err(error) => self.try_error_queue(buffer)?.ok_or(error),
+        }
+    }
+
+    fn try_error_queue(&self, buffer: &mut [u8]) -> io::Result<Option<Arrival>> {
         match receive(self.socket.get_ref().as_fd(), buffer, true) {
             Ok(Received { stamp: Some(stamp), error: Some(extended), .. })
                 if extended.origin == ORIGIN_TIMESTAMPING =>
             {
-                return Ok(Arrival::Sent(stamp));
+                Ok(Some(Arrival::Sent(stamp)))
+            }
+            Ok(Received { length, error: Some(extended), .. }) if extended.errno == libc::EMSGSIZE => {
+                Ok(Some(Arrival::TooBig(length)))
             }
             Ok(Received { error: Some(extended), .. }) if extended.errno != 0 => {
-                return Err(io::Error::from_raw_os_error(extended.errno));
+                Err(io::Error::from_raw_os_error(extended.errno))
             }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
-        receive(self.socket.get_ref().as_fd(), buffer, false)
-            .map(|came| Arrival::Packet(came.length, came.stamp))
     }
 }

@@ -2,7 +2,8 @@
 //! (pure).
 
 use crate::source::probes::labels::ProbeError;
-use rustls::{CertificateError, Error as TlsError};
+use crate::text::{LONGEST_ERROR, bounded};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of a known `error.type`.
-    pub fn new(error: ProbeError, why: impl Into<String>) -> Self {
-        Self { error, why: why.into(), local: false }
+    /// A fault of a known `error.type`. Peers have a say in the text, so that its length is bounded.
+    pub fn new(error: ProbeError, why: impl AsRef<str>) -> Self {
+        Self { error, why: bounded(why.as_ref(), LONGEST_ERROR), local: false }
     }
 
     /// No name server answered in time.
@@ -31,7 +32,7 @@ impl Fault {
 
     /// The agent, or its machine, lacks something.
     pub fn local(doing: &str, error: &io::Error) -> Self {
-        Self { error: of_io(error), why: format!("{doing}: {error}"), local: true }
+        Self { local: true, ..Self::new(of_io(error), format!("{doing}: {error}")) }
     }
 
     /// From an error of the operating system. `doing` says what was being done.
@@ -39,7 +40,7 @@ impl Fault {
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
             return Self::tls(doing, tls);
         }
-        Self { error: of_io(error), why: format!("{doing}: {error}"), local: is_local(error) }
+        Self { local: is_local(error), ..Self::new(of_io(error), format!("{doing}: {error}")) }
     }
 
     /// From an error of `connect` over IP. No datagram socket finds a port where none is left
@@ -57,15 +58,46 @@ impl Fault {
             // An alert about a certificate is about ours; the peer does not like it.
             _ => ProbeError::TlsHandshake,
         };
-        let why = match error {
-            TlsError::InvalidCertificate(wrong) if is_authority(wrong) => format!(
-                "{doing}: the certificate says that it is an authority (CA:TRUE), and such a one is not taken for that of a \
-                 server, even where it is in tls.ca_file"
-            ),
-            _ => format!("{doing}: {error}"),
-        };
-        Self { error: word, why, local: false }
+        Self::new(word, format!("{doing}: {}", explain(error)))
     }
+}
+
+/// An error of TLS in words that say what to change.
+fn explain(error: &TlsError) -> String {
+    let text = match error {
+        TlsError::InvalidCertificate(wrong) if is_authority(wrong) => {
+            "the certificate says that it is an authority (CA:TRUE), and such a one is not taken for that of a server, even \
+             where it is in tls.ca_file"
+        }
+        TlsError::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => {
+            "connscope's TLS library cannot verify the certificate: it knows RSA of 2048 bits and more, P-256, P-384 and \
+             Ed25519, not P-521 and no signatures with SHA-1. tls.verify: false takes any certificate"
+        }
+        TlsError::InvalidMessage(_) => {
+            "the peer does not speak TLS on this port: write http:// instead of https://, take kind: tcp instead of tls, or \
+             name the port of TLS"
+        }
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "the peer has no protocol version, cipher suite or signature algorithm in common with connscope, which speaks \
+             TLS 1.2 and 1.3 with ECDHE and verifies RSA, P-256, P-384 and Ed25519. Its TLS library cannot verify keys on \
+             P-521; tls.verify: false takes any key"
+        }
+        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "the peer speaks neither TLS 1.2 nor TLS 1.3, and connscope nothing older"
+        }
+        TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            "the peer speaks none of the protocols that were offered (ALPN); a gRPC server speaks h2 only: probe it with kind: \
+             tls and tls.alpn: [h2]"
+        }
+        TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the peer requires a client certificate: set tls.cert_file and tls.key_file"
+        }
+        _ => return error.to_string(),
+    };
+    text.to_owned()
 }
 
 /// rustls has no word of its own for a certificate that signed itself and says that it is an authority.

@@ -9,7 +9,7 @@ use crate::source::probes::labels::ProbeError;
 use crate::sys::namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -46,6 +46,35 @@ impl Origin {
             path
         });
         own.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"))
+    }
+
+    /// Index of the interface of a link-local peer (`sin6_scope_id`), in the network namespace of the probe; 0 for others.
+    /// `zone` is its name or number.
+    pub async fn scope(&self, peer: Ipv6Addr, zone: Option<&str>) -> Result<u32, Fault> {
+        let link_local = peer.is_unicast_link_local() || peer.is_multicast();
+        let name = match zone {
+            Some(zone) => zone,
+            None if !link_local => return Ok(0),
+            None if self.interface.is_empty() => {
+                let why = format!(
+                    "{peer} is a link-local address, which every interface has its own of: write {peer}%INTERFACE, or set \
+                     interface"
+                );
+                return Err(Fault::new(ProbeError::Other, why));
+            }
+            None => self.interface.as_str(),
+        };
+        if let Ok(index) = name.parse() {
+            return Ok(index);
+        }
+        let socket = self.socket(Domain::IPV6, Type::DGRAM, None).await?;
+        rustix::net::netdevice::name_to_index(&socket, name).map_err(|error| {
+            let why = format!("the zone of {peer}%{name}: there is no interface {name}");
+            match error {
+                rustix::io::Errno::NODEV => Fault::new(ProbeError::Other, why),
+                other => Fault::io(&why, &other.into()),
+            }
+        })
     }
 
     /// A socket that does not block.

@@ -7,6 +7,7 @@ use crate::metric::distribution::Distribution;
 use crate::source::SourceError;
 use crate::source::probes::config::check::Series;
 use crate::source::probes::metrics;
+use crate::text::{LONGEST_ERROR, bounded};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -160,9 +161,10 @@ impl Registry {
         *locked(&self.left_out).entry(group.to_owned()).or_default() += count;
     }
 
-    /// A group could not be had as it is now; the targets it had stay.
-    pub fn fail(&self, group: &str, why: String) {
-        locked(&self.failed).insert(group.to_owned(), Failure::Wrong(why));
+    /// A group could not be had as it is now; the targets it had stay. A file has a say in the text, so that its length is
+    /// bounded.
+    pub fn fail(&self, group: &str, why: impl AsRef<str>) {
+        locked(&self.failed).insert(group.to_owned(), Failure::Wrong(bounded(why.as_ref(), LONGEST_ERROR)));
     }
 
     /// The same for a panic during `doing`.

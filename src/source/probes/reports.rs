@@ -93,6 +93,15 @@ impl ProbeReports {
         let mut wanted = file_sd::place(&query.target, query.kind).map_err(bad)?;
         wanted.name = std::mem::take(&mut query.target);
         wanted.preset = query.preset;
+        if let Some(hostname) = query.hostname {
+            match query.kind.protocol() {
+                Protocol::Http => {
+                    wanted.http.headers.insert("Host".to_owned(), hostname);
+                }
+                Protocol::Tls => wanted.tls.server_name = hostname,
+                _ => return Err(bad("hostname goes with kind=http and kind=tls".to_owned())),
+            }
+        }
         // Of half a second half is left.
         let left = asked.timeout.map(|timeout| timeout.saturating_sub(OFFSET).max(timeout / 2));
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
@@ -159,13 +168,21 @@ struct Query {
     kind: Kind,
     preset: Option<Preset>,
     timeout: Option<Duration>,
+    /// The header `Host` of an HTTP request, and the name of the certificate.
+    hostname: Option<String>,
     debug: bool,
 }
 
 impl Query {
     fn read(parameters: &[(String, String)]) -> Result<Self, String> {
-        let mut read =
-            Self { target: String::new(), kind: Kind::Tcp, preset: None, timeout: None, debug: false };
+        let mut read = Self {
+            target: String::new(),
+            kind: Kind::Tcp,
+            preset: None,
+            timeout: None,
+            hostname: None,
+            debug: false,
+        };
         for (key, value) in parameters {
             match key.as_str() {
                 "target" => read.target.clone_from(value),
@@ -182,8 +199,11 @@ impl Query {
                     let timeout = crate::settings::values::duration(value, range);
                     read.timeout = Some(timeout.map_err(|why| format!("timeout: `{value}` {why}"))?);
                 }
+                "hostname" => read.hostname = Some(value.clone()),
                 "debug" => read.debug = value == "true",
-                _ => return Err(format!("`{key}` is none of target, kind, preset, timeout, debug")),
+                _ => {
+                    return Err(format!("`{key}` is none of target, kind, preset, timeout, hostname, debug"));
+                }
             }
         }
         if read.target.is_empty() {

@@ -21,14 +21,43 @@ pub struct ProbeResult {
     pub fault: Option<Fault>,
     /// Address that was probed; where redirects led elsewhere, the first.
     pub peer: Option<IpAddr>,
-    /// When the first certificate of the chain expires, in seconds since 1970.
-    pub expiry: Option<i64>,
-    /// Status of the last HTTP response.
-    pub status: Option<u16>,
+    /// The last TLS handshake.
+    pub tls: Option<TlsSession>,
+    /// The last HTTP response.
+    pub http: Option<HttpResponse>,
     /// Echo requests and replies.
     pub echoes: Option<Echoes>,
     /// Log of the steps, where it was asked for (`/probe?debug=true`).
     pub notes: Option<Vec<String>>,
+}
+
+/// When the first certificate expires, in seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Of all that the peer sent.
+    pub sent: Option<i64>,
+    /// Of the chain that was verified.
+    pub verified: Option<i64>,
+}
+
+/// A TLS handshake, also one that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsSession {
+    /// Version of the protocol, `TLS 1.3`, once it is agreed upon.
+    pub version: Option<&'static str>,
+    /// When the certificate chain expires.
+    pub expiry: Expiry,
+}
+
+/// An HTTP response.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HttpResponse {
+    /// Its status.
+    pub status: u16,
+    /// Its version: 1.1, 1.0.
+    pub version: f64,
+    /// Redirects that were followed before it.
+    pub redirects: u32,
 }
 
 /// Echo requests of one probe, and the round trips of those that were answered.
@@ -50,8 +79,8 @@ impl ProbeResult {
             phases: Vec::new(),
             fault: None,
             peer: None,
-            expiry: None,
-            status: None,
+            tls: None,
+            http: None,
             echoes: None,
             notes: notes.then(Vec::new),
         }
@@ -64,6 +93,13 @@ impl ProbeResult {
             Some(ProbeError::NoAnswer) => Outcome::NoAnswer,
             Some(_) => Outcome::Failure,
         }
+    }
+
+    /// When the first certificate expires, in seconds since 1970: that of the chain that was verified, or of all that the
+    /// peer sent where none was.
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        let expiry = self.tls?.expiry;
+        expiry.verified.or(expiry.sent)
     }
 
     /// Family of the address that was probed.

@@ -91,8 +91,8 @@ impl State {
             self.last_success = Some(now);
         }
         self.decide(target, outcome == Outcome::Success, now);
-        self.expiry = result.expiry.or(self.expiry);
-        self.status = result.status;
+        self.expiry = result.certificate_expiry().or(self.expiry);
+        self.status = result.http.map(|response| response.status);
         self.loss = result.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
             1.0 - f64::from(u32::try_from(echoes.round_trips.len()).unwrap_or(0)) / f64::from(echoes.sent)
         });

@@ -14,6 +14,7 @@ use crate::source::probes::config::Probes;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{ADDRESSES, Close, Family, Target as Settings};
 use crate::source::probes::labels::ProbeError;
+use crate::text::{LONGEST_NAME, bounded_unique};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,13 +46,13 @@ impl Target {
     pub fn new(settings: &Arc<Settings>, common: &Probes) -> Result<Self, String> {
         settings.check()?;
         let (host, port) = settings.server();
-        let literal = host.parse::<IpAddr>().ok();
-        let family = settings.kind.family().or(literal.map(Family::of));
+        let source = settings.source.map(Family::of);
+        let family = settings.kind.family().or(settings.literal_family()).or(source);
         let prefer = settings.prefer.unwrap_or(common.prefer);
         let either = settings.all || settings.fallback.unwrap_or(common.fallback);
         let families = match family {
-            // The page may send its visitors to a host of the other family.
-            Some(family) if either && settings.kind.protocol() == Protocol::Http => {
+            // A redirect may lead to a host of the other family, unless the source address has but one.
+            Some(family) if either && source.is_none() && settings.kind.protocol() == Protocol::Http => {
                 vec![family, family.other()]
             }
             Some(family) => vec![family],
@@ -139,16 +140,21 @@ impl Target {
 
 fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, String> {
     let mut labels: Vec<(Label, Arc<str>)> =
-        vec![(Label::ProbeName, settings.name.as_str().into()), (Label::ServerAddress, host.into())];
+        vec![(Label::ProbeName, bounded(&settings.name)), (Label::ServerAddress, bounded(host))];
     labels.extend(port.map(|port| (Label::ServerPort, port.to_string().into())));
     labels.extend(settings.kind.protocol().transport().map(|word| (Label::Transport, word.into())));
     for (key, value) in &settings.labels {
         let known = ConfiguredKey::of(key).ok_or_else(|| {
             format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)
         })?;
-        labels.push((Label::Configured(known), value.as_str().into()));
+        labels.push((Label::Configured(known), bounded(value)));
     }
     Ok(Labels::new(labels))
+}
+
+/// The value of a label that whoever writes files of targets chooses.
+fn bounded(value: &str) -> Arc<str> {
+    bounded_unique(value, LONGEST_NAME).into()
 }
 
 /// As connection-status-exporter has them: what was configured, word for word.
@@ -159,8 +165,8 @@ fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Labels {
         _ => (host, port),
     };
     Labels::new(vec![
-        (Label::ClassicHost, host.into()),
-        (Label::ClassicName, settings.name.as_str().into()),
+        (Label::ClassicHost, bounded(host)),
+        (Label::ClassicName, bounded(&settings.name)),
         (Label::ClassicPort, port.map_or_else(String::new, |port| port.to_string()).into()),
         (Label::ClassicProtocol, settings.kind.word().into()),
     ])

@@ -1,7 +1,7 @@
 //! Which keys of a target go together, and why others do not (pure).
 
 use super::kind::Protocol;
-use super::single::check_labels;
+use super::single::{check_labels, split_zone};
 use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{ADDRESSES, Family, Kind, Preset, Step, Target};
@@ -76,7 +76,8 @@ impl Series {
 
     fn of(target: &Target) -> (String, Option<Family>) {
         let (server, port) = target.server();
-        let family = target.kind.family().or_else(|| server.parse().map(Family::of).ok());
+        let source = target.source.map(Family::of);
+        let family = target.kind.family().or_else(|| family_of(&server)).or(source);
         let Target { name, labels, kind, .. } = target;
         // Two keys that are one to Prometheus tell no series apart.
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
@@ -97,6 +98,11 @@ impl Target {
             },
             Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.host.clone(), self.port),
         }
+    }
+
+    /// The family of its address, where it is one and not a name.
+    pub fn literal_family(&self) -> Option<Family> {
+        family_of(&self.server().0)
     }
 
     /// As how many targets it counts: each address has series of its own.
@@ -162,7 +168,7 @@ impl Target {
         refuse(!self.url.is_empty() && protocol != Protocol::Http, "url")?;
         refuse(!self.host.is_empty() && protocol == Protocol::Http, "host")?;
         refuse(self.all && !internet, "all")?;
-        let literal = self.host.parse::<IpAddr>().map(Family::of).ok();
+        let literal = self.literal_family();
         if let (Some(literal), Some(fixed)) = (literal, self.kind.family())
             && literal != fixed
         {
@@ -262,6 +268,12 @@ impl Target {
             _ => self.path.clone(),
         }
     }
+}
+
+/// The family of an address, with or without a zone.
+fn family_of(host: &str) -> Option<Family> {
+    let (address, _) = split_zone(host);
+    address.parse::<IpAddr>().map(Family::of).ok()
 }
 
 impl Step {

@@ -8,6 +8,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// An address of IPv6 and its zone, the interface of a link-local one: `fe80::1%eth0` (RFC 4007, section 11). Anything else
+/// has no zone.
+pub fn split_zone(host: &str) -> (&str, Option<&str>) {
+    match host.split_once('%') {
+        Some((address, zone)) if address.contains(':') => (address, Some(zone)),
+        _ => (host, None),
+    }
+}
+
 /// `[::1]` is `::1`; what is left is a name or an address.
 pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
@@ -16,7 +25,12 @@ pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     if host.contains(|character: char| character.is_whitespace() || "[]".contains(character)) {
         return Err(D::Error::custom(format!("`{text}` is neither a name nor an address")));
     }
-    let address = host.parse::<IpAddr>().is_ok();
+    let (address, zone) = split_zone(host);
+    let address = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) => zone.is_none_or(|zone| !zone.is_empty()),
+        Ok(IpAddr::V4(_)) => zone.is_none(),
+        Err(_) => false,
+    };
     if !address && !host.starts_with('/') && host.contains(':') {
         return Err(D::Error::custom(format!("`{text}` is no address, and a port goes into port")));
     }

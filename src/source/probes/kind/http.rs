@@ -1,42 +1,53 @@
 //! HTTP/1.1: a request over a connection of its own, its redirects, status and body.
 
-use super::expectation::Expectation;
+use super::expectation::{Expectation, find};
 use super::tls::Tls;
 use crate::source::probes::attempt::Attempt;
-use crate::source::probes::config::{Http as Asked, Method, Target as Settings, TargetTls};
+use crate::source::probes::config::{Http as HttpSettings, Method, Target as Settings, TargetTls};
 use crate::source::probes::connect;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
+use crate::source::probes::result::HttpResponse;
+use crate::text::{LONGEST_NAME, bounded};
 use crate::url::{Scheme, Url};
+use cookies::Cookies;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
-use std::time::Instant;
+use percent_encoding::{AsciiSet, percent_encode};
+use std::time::{Instant, SystemTime};
+use stream::{Beginning, ResponseStream};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinHandle;
 
-/// How much of a body is looked at.
-const LOOKED_AT: usize = 64 * 1024;
+pub mod cookies;
+pub mod stream;
+
+/// Most header lines of a response; their bytes are bounded by hyper (408 KiB).
+const HEADERS: usize = 4096;
+
+/// How much of a body is matched with `expect_body`.
+const MATCHED: usize = 64 * 1024;
 
 /// How much of a body is read; what is larger is a download and not a probe.
 const READ: usize = 1024 * 1024;
 
-/// How much of a connection is listened to, heads included; from there on it reads as ended.
-const HEARD: u64 = 2 * 1024 * 1024;
+/// How much of a connection is read, heads included; from there on it reads as ended.
+const RECEIVED: u64 = 2 * 1024 * 1024;
 
 /// A request.
 #[derive(Debug)]
 pub struct Http {
     url: Url,
-    asked: Asked,
+    settings: HttpSettings,
     expect: Option<Expectation>,
     tls: Option<Tls>,
 }
 
-/// The task that moves the bytes of one connection; it ends with the probe.
+/// The task that drives one connection; it ends with the probe.
 struct ConnectionTask(JoinHandle<()>);
 
 impl Drop for ConnectionTask {
@@ -54,7 +65,11 @@ impl Http {
         }
         // A redirect may lead from http to https.
         let may_speak_tls = url.scheme() == Scheme::Https || settings.http.redirects > 0;
-        let tls = may_speak_tls.then(|| Tls::new(&settings.tls, url.host(), &["http/1.1"]));
+        let mut named = settings.tls.clone();
+        if let Some(host) = configured_host(&settings.http).filter(|_| named.server_name.is_empty()) {
+            named.server_name = host;
+        }
+        let tls = may_speak_tls.then(|| Tls::new(&named, url.host(), &["http/1.1"]));
         let tls = match tls.transpose() {
             Ok(tls) => tls,
             // Without authorities plain HTTP works all the same, where nobody said anything of TLS.
@@ -62,45 +77,47 @@ impl Http {
             Err(why) => return Err(why),
         };
         let expect = Expectation::new(settings.http.expect_body.as_ref(), None)?;
-        Ok(Self { url, asked: settings.http.clone(), expect, tls })
+        Ok(Self { url, settings: settings.http.clone(), expect, tls })
     }
 
-    /// Asks, and follows where it is sent.
+    /// Sends the request and follows redirects; then the response is checked.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let mut url = self.url.clone();
-        let mut method = self.asked.method;
-        for left in (0..=self.asked.redirects).rev() {
-            let (answer, connection_task) = self.ask(attempt, &url, method).await?;
-            let status = answer.status().as_u16();
-            attempt.result.status = Some(status);
+        let mut method = self.settings.method;
+        let mut cookies = Cookies::default();
+        for redirects in 0..=self.settings.redirects {
+            let exchange = self.exchange(attempt, &url, method, &cookies).await?;
+            let response = &exchange.response;
+            let status = response.status().as_u16();
+            attempt.result.http = Some(HttpResponse {
+                status,
+                version: if response.version() == Version::HTTP_10 { 1.0 } else { 1.1 },
+                redirects: redirects.into(),
+            });
             attempt.note(|| format!("{url} answers {status}"));
-            let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()?.parse().ok());
-            let to: Option<String> = to.filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308));
-            match to {
-                Some(to) if !self.asked.status.contains(&status) && self.asked.redirects > 0 => {
-                    if left == 0 {
-                        let why = format!("there were more than {} redirects", self.asked.redirects);
-                        return Err(Fault::new(ProbeError::UnexpectedResponse, why));
-                    }
-                    let wrong = |why: &str| {
-                        Fault::new(ProbeError::UnexpectedResponse, format!("redirected to `{to}`: {why}"))
-                    };
-                    url = url.join(&to).map_err(|why| wrong(&why))?;
-                    if status == 303 || (status != 307 && status != 308 && method == Method::Post) {
-                        method = Method::Get;
-                    }
-                    if !self.own(&url) && !self.body(method).is_empty() {
-                        return Err(wrong("http.body goes to no other scheme, host or port"));
-                    }
-                    drop(connection_task);
-                }
-                _ => return self.judge(attempt, answer).await,
+            let location = location(response).filter(|_| !self.settings.status.contains(&status));
+            let Some(location) = location.filter(|_| self.settings.redirects > 0) else {
+                return self.check(attempt, &url, exchange).await;
+            };
+            if redirects == self.settings.redirects {
+                let why = format!("there were more than {redirects} redirects");
+                return Err(Fault::new(ProbeError::UnexpectedResponse, why));
+            }
+            let wrong = |why: &str| {
+                let location = bounded(&location, LONGEST_NAME);
+                Fault::new(ProbeError::UnexpectedResponse, format!("redirected to `{location}`: {why}"))
+            };
+            cookies.store(&url, response.headers(), SystemTime::now());
+            url = url.join(&location).map_err(|why| wrong(&why))?;
+            method = redirected(method, status);
+            if !self.own(&url) && !self.body(method).is_empty() {
+                return Err(wrong("http.body goes to no other scheme, host or port"));
             }
         }
         Ok(())
     }
 
-    /// Whether it is of the scheme, host and port that were configured, and may see what was configured for these.
+    /// Whether it has the configured scheme, host and port, and may see the configured headers and body.
     fn own(&self, url: &Url) -> bool {
         url.same_origin(&self.url)
     }
@@ -109,36 +126,38 @@ impl Http {
     fn body(&self, method: Method) -> &str {
         match method {
             Method::Get | Method::Head | Method::Options => "",
-            Method::Post | Method::Put => &self.asked.body,
+            Method::Post | Method::Put => &self.settings.body,
         }
     }
 
-    /// Connects and asks; the answer's body is still to come.
-    async fn ask(
+    /// Connects and sends one request; the body of the response is still to come.
+    async fn exchange(
         &self,
         attempt: &mut Attempt<'_>,
         url: &Url,
         method: Method,
-    ) -> Result<(Response<Incoming>, ConnectionTask), Fault> {
+        cookies: &Cookies,
+    ) -> Result<Exchange, Fault> {
         let host = url.host();
         let peer = attempt.resolve(host, url.port()).await?;
         attempt.begin(Phase::Connect);
         let (stream, took) = connect::tcp(attempt.origin(), peer).await?;
         attempt.end(Phase::Connect, took);
-        let request = self.request(url, method)?;
+        let request = self.request(url, method, cookies)?;
         if url.scheme() == Scheme::Http {
-            return send(attempt, stream, request).await;
+            return send(attempt, stream, request, url).await;
         }
         let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
         let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
         let (stream, _) = tls.handshake(attempt, stream).await?;
-        send(attempt, stream, request).await
+        send(attempt, stream, request, url).await
     }
 
-    fn request(&self, url: &Url, method: Method) -> Result<Request<Full<Bytes>>, Fault> {
-        let wrong =
-            |error: hyper::http::Error| Fault::new(ProbeError::Other, format!("asking {url}: {error}"));
+    fn request(&self, url: &Url, method: Method, cookies: &Cookies) -> Result<Request<Full<Bytes>>, Fault> {
+        let wrong = |error: hyper::http::Error| {
+            Fault::new(ProbeError::Other, format!("the request for {url}: {error}"))
+        };
         let body = Bytes::copy_from_slice(self.body(method).as_bytes());
         let method = match method {
             Method::Get => hyper::Method::GET,
@@ -164,29 +183,34 @@ impl Http {
         // Which of them are credentials nobody knows (`X-Api-Key`), so that none goes on to where the peer sends its visitors:
         // another scheme, host or port.
         let own = self.own(url);
-        for (name, value) in self.asked.headers.iter().filter(|_| own) {
+        for (name, value) in self.settings.headers.iter().filter(|_| own) {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
             headers.insert(name, HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?);
+        }
+        if let Some(pairs) = cookies.header(url, headers.get(COOKIE).map(HeaderValue::as_bytes)) {
+            headers.insert(COOKIE, HeaderValue::from_bytes(&pairs).map_err(|error| wrong(error.into()))?);
         }
         Ok(request)
     }
 
-    async fn judge(&self, attempt: &mut Attempt<'_>, answer: Response<Incoming>) -> Result<(), Fault> {
-        let status = answer.status().as_u16();
-        let fine = if self.asked.status.is_empty() {
+    /// Reads the body and checks the response.
+    async fn check(&self, attempt: &mut Attempt<'_>, url: &Url, exchange: Exchange) -> Result<(), Fault> {
+        let Exchange { response, beginning, task: _task } = exchange;
+        let status = response.status().as_u16();
+        let expected = if self.settings.status.is_empty() {
             (200..300).contains(&status)
         } else {
-            self.asked.status.contains(&status)
+            self.settings.status.contains(&status)
         };
         let began = attempt.begin(Phase::Transfer);
-        let mut body = answer.into_body();
+        let mut body = response.into_body();
         let mut kept: Vec<u8> = Vec::new();
         let mut length = 0;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| broken("reading the body", &error))?;
+            let frame = frame.map_err(|error| fault("reading the body", &error, &beginning, url))?;
             let Some(data) = frame.data_ref() else { continue };
             length += data.len();
-            let room = LOOKED_AT.saturating_sub(kept.len());
+            let room = MATCHED.saturating_sub(kept.len());
             kept.extend_from_slice(data.get(..room.min(data.len())).unwrap_or(&[]));
             if length > READ {
                 break;
@@ -194,8 +218,11 @@ impl Http {
         }
         attempt.end(Phase::Transfer, began.elapsed());
         attempt.note(|| format!("{length} bytes of body"));
-        if !fine {
-            return Err(Fault::new(ProbeError::UnexpectedResponse, format!("the status is {status}")));
+        if !expected {
+            // What nginx, Go and Apache say to plain HTTP on a port of TLS.
+            let secure = status == 400 && url.scheme() == Scheme::Http && find(&kept, b"HTTPS").is_some();
+            let hint = if secure { "; the peer expects TLS: write https:// instead of http://" } else { "" };
+            return Err(Fault::new(ProbeError::UnexpectedResponse, format!("the status is {status}{hint}")));
         }
         match &self.expect {
             Some(expect) if !expect.is_met(&kept).await? => {
@@ -206,39 +233,83 @@ impl Http {
     }
 }
 
+/// One request and its response, whose body is still to come.
+struct Exchange {
+    response: Response<Incoming>,
+    beginning: Beginning,
+    task: ConnectionTask,
+}
+
+/// Host of the configured header `Host`, without its port: the name of the certificate, too, as in `blackbox_exporter`.
+fn configured_host(settings: &HttpSettings) -> Option<String> {
+    let (_, value) = settings.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"))?;
+    Url::parse(&format!("http://{value}/")).ok().map(|url| url.host().to_owned())
+}
+
+/// Where a response leads. The bytes of its `Location` that are not ASCII are encoded, whatever their character set.
+fn location(response: &Response<Incoming>) -> Option<String> {
+    const NOTHING: &AsciiSet = &AsciiSet::EMPTY;
+    let status = response.status().as_u16();
+    let location = response.headers().get(LOCATION).filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308));
+    let location = percent_encode(location?.as_bytes(), NOTHING).to_string();
+    (!location.is_empty()).then_some(location)
+}
+
+/// The method of the request after a redirect (RFC 9110, section 15.4; Fetch, section 4.4): 307 and 308 repeat the request,
+/// 303 asks for the other resource, and so do 301 and 302 after a POST. HEAD stays HEAD.
+fn redirected(method: Method, status: u16) -> Method {
+    match (status, method) {
+        (_, Method::Get | Method::Head) | (307 | 308, _) => method,
+        (303, _) | (_, Method::Post) => Method::Get,
+        _ => method,
+    }
+}
+
 async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     attempt: &mut Attempt<'_>,
     stream: S,
     request: Request<Full<Bytes>>,
-) -> Result<(Response<Incoming>, ConnectionTask), Fault> {
+    url: &Url,
+) -> Result<Exchange, Fault> {
     let began: Instant = attempt.begin(Phase::Request);
-    // A peer that answers without an end (`100 Continue` over and over) is not listened to for ever.
+    // A peer that answers without an end (`100 Continue` over and over) is cut off.
     let (from, to) = tokio::io::split(stream);
-    let stream = tokio::io::join(from.take(HEARD), to);
-    let shaken = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = shaken.map_err(|error| broken("beginning HTTP", &error))?;
-    let connection_task = ConnectionTask(tokio::spawn(async move {
-        // What breaks it is told to whoever asked.
-        let _told = connection.await;
+    let (stream, beginning) = ResponseStream::new(tokio::io::join(from.take(RECEIVED), to));
+    // As lenient as curl, Go and browsers are.
+    let client = http1::Builder::new()
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .max_headers(HEADERS)
+        .handshake(TokioIo::new(stream));
+    let failed = |doing: &str, error: &hyper::Error| fault(doing, error, &beginning, url);
+    let (mut sender, connection) = client.await.map_err(|error| failed("beginning HTTP", &error))?;
+    let task = ConnectionTask(tokio::spawn(async move {
+        // Whoever sent the request learns what breaks the connection.
+        let _reported = connection.await;
     }));
-    let answer = sender.send_request(request).await.map_err(|error| broken("asking", &error))?;
+    let response =
+        sender.send_request(request).await.map_err(|error| failed("waiting for the response", &error))?;
     attempt.end(Phase::Request, began.elapsed());
-    Ok((answer, connection_task))
+    Ok(Exchange { response, beginning, task })
 }
 
-/// A broken connection, or an answer that is no HTTP.
-fn broken(doing: &str, error: &hyper::Error) -> Fault {
+/// A broken connection, or an answer that is not HTTP.
+fn fault(doing: &str, error: &hyper::Error, beginning: &Beginning, url: &Url) -> Fault {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    let unexpected = |why: String| Fault::new(ProbeError::UnexpectedResponse, why);
     match io {
         Some(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => Fault::io(doing, io),
-        _ if error.is_parse() => {
-            Fault::new(ProbeError::UnexpectedResponse, format!("{doing}: no HTTP came back: {error}"))
+        _ if error.is_parse() && beginning.is_http() => {
+            unexpected(format!("{doing}: the response is not valid HTTP: {error}"))
+        }
+        _ if error.is_parse() || beginning.is_empty() => {
+            unexpected(format!("{doing}: {}", beginning.explain(url)))
         }
         _ if io.is_some() || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
-            Fault::new(
-                ProbeError::UnexpectedResponse,
-                format!("{doing}: the peer ended before its answer, or went on and on"),
-            )
+            unexpected(format!(
+                "{doing}: the response was incomplete when the connection ended, or had no end"
+            ))
         }
         _ => Fault::new(ProbeError::Other, format!("{doing}: {error}")),
     }

@@ -7,7 +7,7 @@
 use crate::source::SourceError;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Icmp as Asked, Target as Settings};
-use crate::source::probes::datagram::{Arrival, Datagrams};
+use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::Echoes;
@@ -35,13 +35,27 @@ pub struct Icmp {
 
 /// One request that was sent.
 struct Sent {
-    /// By this process's clock, since 1970.
+    /// When it was sent last, by this process's wall clock, since 1970.
     at: Duration,
-    /// When this process sent it.
-    since: Instant,
-    /// By the kernel's.
+    /// The same by the monotonic clock, which nobody sets.
+    monotonic: Instant,
+    /// By the kernel's stamp.
     stamp: Option<Duration>,
+    /// How often it was sent again: it was larger than the MTU of the network path.
+    resends: u32,
     answered: bool,
+}
+
+impl Sent {
+    fn now() -> Self {
+        Self { at: now(), monotonic: Instant::now(), stamp: None, resends: 0, answered: false }
+    }
+
+    /// The round trip of a reply that the kernel received then.
+    fn round_trip(&self, received: Option<Duration>) -> Duration {
+        let took = Took { monotonic: self.monotonic.elapsed(), clock: now().checked_sub(self.at) };
+        took.bound(received.unwrap_or_else(now).checked_sub(self.stamp.unwrap_or(self.at)))
+    }
 }
 
 impl Icmp {
@@ -103,6 +117,8 @@ impl Icmp {
         echoes: &mut Echoes,
     ) -> Result<(), Fault> {
         let mut next = Instant::now();
+        // Requests in the order they were sent, those that were sent again each time: stamps come in this order.
+        let mut order: Vec<usize> = Vec::new();
         let mut stamps = 0;
         let mut refused: Vec<Fault> = Vec::new();
         let mut buffer = vec![0; usize::from(self.asked.size) + 256];
@@ -114,7 +130,8 @@ impl Icmp {
             }
             if !all_sent && Instant::now() >= next {
                 let sequence = u16::try_from(sent.len()).unwrap_or(u16::MAX);
-                sent.push(Sent { at: now(), since: Instant::now(), stamp: None, answered: false });
+                order.push(sent.len());
+                sent.push(Sent::now());
                 echoes.sent += 1;
                 socket.send(&echo.request(sequence))?;
                 next += SPACING;
@@ -124,22 +141,30 @@ impl Icmp {
             match tokio::time::timeout_at(wait.into(), socket.receive(&mut buffer)).await {
                 Err(_) if Instant::now() >= until => return refused.into_iter().next().map_or(Ok(()), Err),
                 Err(_) => {}
-                // Stamps come in the order the packets went.
                 Ok(Ok(Arrival::Sent(stamp))) => {
-                    if let Some(one) = sent.get_mut(stamps) {
+                    if let Some(one) = order.get(stamps).and_then(|index| sent.get_mut(*index)) {
                         one.stamp = Some(stamp);
                     }
                     stamps += 1;
+                }
+                // A router's word about the path is no answer of the peer.
+                Ok(Ok(Arrival::TooBig(length))) => {
+                    let quoted = buffer.get(..length).and_then(packet::quoted_sequence).unwrap_or(0);
+                    let index = usize::from(quoted);
+                    if let Some(one) =
+                        sent.get_mut(index).filter(|one| !one.answered && one.resends < RESENDS)
+                    {
+                        *one = Sent { resends: one.resends + 1, ..Sent::now() };
+                        order.push(index);
+                        socket.send(&echo.request(quoted))?;
+                    }
                 }
                 Ok(Ok(Arrival::Packet(length, stamp))) => {
                     let answer = buffer.get(..length).and_then(|bytes| echo.answers(bytes));
                     let one = answer.and_then(|sequence| sent.get_mut(usize::from(sequence)));
                     if let Some(one) = one.filter(|one| !one.answered) {
                         one.answered = true;
-                        let took = Took { monotonic: one.since.elapsed(), clock: now().checked_sub(one.at) };
-                        let came = stamp.unwrap_or_else(now);
-                        let went = one.stamp.unwrap_or(one.at);
-                        echoes.round_trips.push(took.bound(came.checked_sub(went)));
+                        echoes.round_trips.push(one.round_trip(stamp));
                     }
                 }
                 Ok(Err(error)) => refused.push(Fault::io("waiting for the echo", &error)),

@@ -8,7 +8,7 @@ use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::Target as Settings;
 use crate::source::probes::config::text::{unescape, unhex};
 use crate::source::probes::connect;
-use crate::source::probes::datagram::{Arrival, Datagrams};
+use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use preset::Question;
@@ -85,10 +85,15 @@ impl Udp {
         // Room is made once something is there: thousands may be waiting.
         socket.ready().await.map_err(failed("waiting for an answer"))?;
         let mut buffer = vec![0; 64 * 1024];
+        let mut resends = 0;
         let length = loop {
             match socket.receive(&mut buffer).await.map_err(failed("waiting for an answer"))? {
                 Arrival::Packet(length, _) => break length,
-                Arrival::Sent(_) => {} // not asked for
+                Arrival::TooBig(_) if resends < RESENDS => {
+                    resends += 1;
+                    socket.send(bytes)?;
+                }
+                Arrival::Sent(_) | Arrival::TooBig(_) => {}
             }
         };
         attempt.silent = false;

@@ -22,19 +22,45 @@ pub fn gauges(target: &Target, result: &ProbeResult) -> Vec<Gauge> {
         let number = if family == Family::Ipv4 { 4.0 } else { 6.0 };
         one("probe_ip_protocol", "Whether the address that was probed is IPv4 or IPv6", number);
     }
-    if let Some(expiry) = result.expiry {
+    if let Some(tls) = &result.tls {
         #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
-        let expiry = expiry as f64;
-        one(
+        let mut at = |name, help, expiry: Option<i64>| {
+            if let Some(expiry) = expiry {
+                one(name, help, expiry as f64);
+            }
+        };
+        at(
             "probe_ssl_earliest_cert_expiry",
-            "When the first certificate expires, in seconds since 1970",
-            expiry,
+            "When the first certificate that the peer sent expires, in seconds since 1970",
+            tls.expiry.sent,
         );
+        at(
+            "probe_ssl_last_chain_expiry_timestamp_seconds",
+            "When the certificate chain that was verified expires, in seconds since 1970",
+            tls.expiry.verified,
+        );
+        if let Some(version) = tls.version {
+            gauges.push(Gauge {
+                name: "probe_tls_version_info",
+                help: "Version of TLS; always 1",
+                samples: vec![(Some(("version", version.into())), 1.0)],
+            });
+        }
     }
+    let mut one = |name, help, value| gauges.push(Gauge::single(name, help, value));
     match target.settings.kind.protocol() {
         Protocol::Http => {
-            let status = result.status.map_or(0.0, f64::from);
-            one("probe_http_status_code", "Status of the last answer, 0 where there was none", status);
+            let response = result.http;
+            let status = response.map_or(0.0, |response| response.status.into());
+            one("probe_http_status_code", "Status of the last response, 0 where there was none", status);
+            let version = response.map_or(0.0, |response| response.version);
+            one(
+                "probe_http_version",
+                "Version of HTTP of the last response, 0 where there was none",
+                version,
+            );
+            let redirects = response.map_or(0.0, |response| response.redirects.into());
+            one("probe_http_redirects", "Redirects that were followed", redirects);
             let tls = result.phases.iter().any(|(known, _)| *known == Phase::Tls);
             one("probe_http_ssl", "Whether TLS was spoken", f64::from(u8::from(tls)));
             let phases = [

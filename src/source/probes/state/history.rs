@@ -2,7 +2,6 @@
 
 use crate::source::probes::fault::Fault;
 use crate::source::probes::result::ProbeResult;
-use crate::text::{LONGEST_ERROR, bounded};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -50,10 +49,6 @@ pub fn remember(history: &mut VecDeque<HistoryEntry>, result: ProbeResult, most:
     while history.len() >= most {
         history.pop_front();
     }
-    let ProbeResult { began, took, peer, mut fault, .. } = result;
-    if let Some(fault) = &mut fault {
-        // A peer may have a say in it: where it redirects to, what it sent last.
-        fault.why = bounded(&fault.why, LONGEST_ERROR);
-    }
+    let ProbeResult { began, took, peer, fault, .. } = result;
     history.push_back(HistoryEntry { began, took, peer, fault });
 }

@@ -50,6 +50,11 @@ impl Echo {
     }
 }
 
+/// The sequence number of a request of ours that an ICMP error quotes, from its ICMP header on.
+pub fn quoted_sequence(quoted: &[u8]) -> Option<u16> {
+    quoted.get(6..8)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
 /// The Internet checksum (RFC 1071).
 fn checksum(bytes: &[u8]) -> u16 {
     let (pairs, rest) = bytes.as_chunks::<2>();

@@ -1,0 +1,169 @@
+//! The certificate chain of a peer: whether it is trusted, and when it expires.
+
+use super::validity::not_after;
+use crate::source::probes::result::Expiry;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Signature schemes of a handshake whose signature is not verified: all that a peer may have a key for, P-521, Ed448 and
+/// SHA-1 included, which the cryptography library cannot verify.
+const ANY_SCHEME: [SignatureScheme; 13] = [
+    SignatureScheme::ECDSA_NISTP256_SHA256,
+    SignatureScheme::ECDSA_NISTP384_SHA384,
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED25519,
+    SignatureScheme::ED448,
+    SignatureScheme::RSA_PSS_SHA256,
+    SignatureScheme::RSA_PSS_SHA384,
+    SignatureScheme::RSA_PSS_SHA512,
+    SignatureScheme::RSA_PKCS1_SHA256,
+    SignatureScheme::RSA_PKCS1_SHA384,
+    SignatureScheme::RSA_PKCS1_SHA512,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
+
+/// The cryptography library, as all targets share it.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+/// Certificate authorities that are trusted.
+#[derive(Debug)]
+pub struct Authorities {
+    roots: Arc<RootCertStore>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl Authorities {
+    /// These; the error completes a sentence about the target.
+    pub fn new(roots: RootCertStore) -> Result<Self, String> {
+        let roots = Arc::new(roots);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+            .build()
+            .map_err(|error| format!("has authorities that cannot be used: {error}"))?;
+        Ok(Self { roots, verifier })
+    }
+
+    /// Those of the system; read once, and shared by all targets.
+    pub fn of_system() -> Result<Arc<Self>, String> {
+        static SYSTEM: OnceLock<Result<Arc<Authorities>, String>> = OnceLock::new();
+        SYSTEM
+            .get_or_init(|| {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err("speaks TLS, and the system has no authorities: set tls.ca_file".to_owned());
+                }
+                Self::new(roots).map(Arc::new)
+            })
+            .clone()
+    }
+
+    /// When the first certificate expires of the chain that leads to an authority, whatever else the peer sent: a
+    /// cross-certificate that has expired, for instance. The authority's own expiry is not looked at, as nobody verifies it.
+    fn chain_expiry(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<i64> {
+        let certificate = webpki::EndEntityCert::try_from(end_entity).ok()?;
+        let algorithms = provider().signature_verification_algorithms.all;
+        let usage = webpki::KeyUsage::server_auth();
+        let path = certificate
+            .verify_for_usage(algorithms, &self.roots.roots, intermediates, now, usage, None, None)
+            .ok()?;
+        let others = path.intermediate_certificates().map(|certificate| not_after(&certificate.der()));
+        std::iter::once(not_after(end_entity)).chain(others).flatten().min()
+    }
+}
+
+/// Verifies the chain of one handshake, where that is configured, and keeps when it expires: rustls does not show a chain
+/// that it refuses.
+#[derive(Debug)]
+pub struct ChainVerifier {
+    /// `None`: nothing is verified, neither the chain, the name, the dates nor the signature of the handshake. Even parsing
+    /// the certificate is left out, which would refuse X.509 v1, short keys and critical extensions that are not known.
+    authorities: Option<Arc<Authorities>>,
+    expiry: Mutex<Expiry>,
+}
+
+impl ChainVerifier {
+    /// By these authorities, or not at all.
+    pub fn new(authorities: Option<Arc<Authorities>>) -> Self {
+        Self { authorities, expiry: Mutex::default() }
+    }
+
+    /// When the chain expires, once the peer has sent it.
+    pub fn expiry(&self) -> Expiry {
+        *self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_expiry(&self, expiry: Expiry) {
+        *self.expiry.lock().unwrap_or_else(PoisonError::into_inner) = expiry;
+    }
+}
+
+impl ServerCertVerifier for ChainVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let sent = std::iter::once(end_entity)
+            .chain(intermediates)
+            .filter_map(|certificate| not_after(certificate))
+            .min();
+        self.set_expiry(Expiry { sent, verified: None });
+        let Some(authorities) = &self.authorities else { return Ok(ServerCertVerified::assertion()) };
+        let verified = authorities.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )?;
+        self.set_expiry(Expiry { sent, verified: authorities.chain_expiry(end_entity, intermediates, now) });
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        if self.authorities.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        if self.authorities.is_none() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        match self.authorities {
+            None => ANY_SCHEME.to_vec(),
+            Some(_) => provider().signature_verification_algorithms.supported_schemes(),
+        }
+    }
+}
