@@ -4,7 +4,8 @@
 //! receiver's time is not the agent's. It prints what was measured beside what is aimed at, and never fails because of
 //! a number. `CONNSCOPE_BENCH_SECONDS` sets how long each way is watched.
 
-#![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -61,7 +62,7 @@ fn report(what: &str, measured: f64, unit: &str, goal: Option<f64>) {
     println!("  {what:44} {measured:9.3} {unit:4}{goal}");
 }
 
-#[allow(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1024.0 / 1024.0
 }

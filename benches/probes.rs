@@ -7,15 +7,16 @@
 //! Whether the dead delay the rest is seen from the other side, too: in the last two rounds, without jitter, every
 //! connection to one of the nine thousand that are never dead is held against the beat of its target.
 
-#![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
-#![allow(
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
+#![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "what the machine does not give ends a benchmark"
 )]
 
 #[path = "../tests/support.rs"]
-#[allow(dead_code, reason = "the tests use the rest of it")]
+#[expect(dead_code, reason = "the tests use the rest of it")]
 mod support;
 
 use std::collections::HashMap;

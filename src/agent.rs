@@ -1,5 +1,7 @@
 //! The life of the agent: start, run until a signal, flush, leave.
 
+#![expect(clippy::disallowed_methods, reason = "the parts of stopping share one deadline")]
+
 use crate::catalog;
 use crate::config::{Config, Export, Listen, Protocol, endpoint};
 use crate::cycle::Sources;

@@ -2,6 +2,11 @@
 //!
 //! A state is logged when it changes, not in every cycle.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how long ago a source answered is taken when its answer comes in"
+)]
+
 use crate::metric::label::Reason;
 use crate::reading::{Failure, Outcome, chain};
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 //! A stop has two steps. [`Stop::drain`] leaves time for one last cycle and its export; [`Stop::kill`] ends what is
 //! still running, child processes included.
 
+#![expect(clippy::disallowed_methods, reason = "every budget of stopping counts from the moment it began")]
+
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

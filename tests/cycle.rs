@@ -138,7 +138,7 @@ fn conntrack_runs_once_in_a_cycle_with_both_readers_at_work() {
     assert!(pushed.is_sorted_by(|before, after| before < after), "{pushed:?}");
     // Every run was seen by one reader alone, and none twice.
     let mut seen: Vec<u64> = pushed.iter().map(|found| found - 5).collect();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers of 33 bits")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers of 33 bits")]
     seen.extend(scraped.iter().map(|found| *found as u64));
     seen.sort_unstable();
     let every: Vec<u64> = (4_294_967_291..).take(runs).collect();

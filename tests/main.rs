@@ -1,6 +1,7 @@
 //! The integration tests: one binary, laid out as the sources are: a folder for each source, and one for each of the
 //! other parts of the agent. `support` is what they share.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -48,7 +48,7 @@ fn settings(yaml: &str) -> Settings {
 struct Numbers(BTreeMap<String, f64>);
 
 impl Numbers {
-    #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     fn of(readings: &Readings) -> Self {
         let mut numbers = BTreeMap::new();
         let mut take = |name: String, value: f64| {

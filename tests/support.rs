@@ -86,14 +86,14 @@ impl Namespace {
 }
 
 /// Says that a test could not run, where it is seen: what a test prints with `eprintln` is shown only if it fails.
-#[allow(clippy::explicit_write, reason = "eprintln is captured, this is not")]
+#[expect(clippy::explicit_write, reason = "eprintln is captured, this is not")]
 pub(crate) fn skipped(why: &str) {
     assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: {why}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     writeln!(std::io::stderr(), "SKIPPED: {name}: {why}").unwrap();
 }
 
-#[allow(unsafe_code, reason = "the tests make the namespaces they work in")]
+#[expect(unsafe_code, reason = "the tests make the namespaces they work in")]
 fn unshare() -> std::io::Result<()> {
     // SAFETY: unshare takes no pointers; with CLONE_NEWNET it changes the calling thread and nothing else.
     match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
@@ -273,7 +273,7 @@ pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// `getsockopt(TCP_INFO)`: as much of it as the kernel has.
-#[allow(unsafe_code, reason = "no safe crate has this option whole")]
+#[expect(unsafe_code, reason = "no safe crate has this option whole")]
 pub(crate) fn tcp_info(socket: &TcpStream) -> Vec<u8> {
     let mut info = vec![0u8; 512];
     let mut length = libc::socklen_t::try_from(info.len()).unwrap();

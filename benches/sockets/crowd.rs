@@ -19,7 +19,7 @@ const SERVICES: u8 = 100;
 const FIRST_PORT: u16 = 10_000;
 
 /// Moves this thread, and those it starts, into a new network namespace with loopback up. It is gone with the program.
-#[allow(unsafe_code, reason = "the benchmark makes the namespace it works in")]
+#[expect(unsafe_code, reason = "the benchmark makes the namespace it works in")]
 pub(crate) fn enter_own_namespace() -> Outcome<()> {
     // SAFETY: unshare takes no pointers; with CLONE_NEWNET it changes the calling thread and nothing else.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {

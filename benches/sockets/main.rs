@@ -5,6 +5,7 @@
 //! aimed at, and never fails because of a number. `CONNSCOPE_BENCH_SECONDS` sets how long the cycles of each size are
 //! repeated: 3 if it is not set. pip installs pyroute2 into a folder that is removed.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
 #![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
 use connscope::reading::Readings;

@@ -42,7 +42,7 @@ fn run(what: &str, settings: &Settings, track: usize) -> Outcome<()> {
     Ok(())
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "ports are 16 bits of the number")]
+#[expect(clippy::cast_possible_truncation, reason = "ports are 16 bits of the number")]
 fn port(number: u32) -> u16 {
     number as u16
 }

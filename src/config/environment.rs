@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 /// What only environment variables can say.
-#[allow(clippy::struct_excessive_bools, reason = "each is a variable that is true or false")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable that is true or false")]
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Environment {
     /// `OTEL_SDK_DISABLED`: nothing is collected and nothing sent.

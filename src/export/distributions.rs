@@ -4,6 +4,8 @@
 //! specification calls a `MetricProducer`). So whoever takes a collection out of the SDK adds the distributions of the
 //! same cycle here: to the OTLP message, or to the families of an exposition.
 
+#![expect(clippy::disallowed_methods, reason = "a point is of the time at which it is collected")]
+
 use super::start_time;
 use crate::metric::distribution::Distribution;
 use crate::metric::naming::{self, Profile};

@@ -6,6 +6,8 @@
 //! start was: start times are moved by as much as the clock was. They are moved once, and stay where they are then: a start
 //! that differs from the one before means a counter that began anew.
 
+#![expect(clippy::disallowed_methods, reason = "this is about the clock of the machine")]
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::time::{ClockId, clock_gettime};

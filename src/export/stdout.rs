@@ -110,7 +110,7 @@ fn value(value: &Value) -> String {
         Value::I64(value) => value.to_string(),
         Value::F64(value) => value.to_string(),
         // The mean says more to a person than the sum.
-        #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+        #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         Value::Distribution(distribution) => match distribution.count() {
             0 => "no value".to_owned(),
             count => format!("mean of {count}: {}", distribution.sum() / count as f64),

@@ -10,6 +10,8 @@
 //! Linux 5.15 that is so, too, for sockets made after somebody has used the v1 controllers `net_cls` or `net_prio`
 //! (`cgroup_sk_alloc_disable`).
 
+#![expect(clippy::disallowed_methods, reason = "a walk has a budget, and is not repeated for a while")]
+
 use crate::reading::SourceError;
 use crate::timeouts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};

@@ -8,6 +8,8 @@
 //! are used again some time. A socket under way in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
 //! nobody, and one in a table that a thread keeps to itself (`unshare(CLONE_FILES)`) is not seen.
 
+#![expect(clippy::disallowed_methods, reason = "a walk has a budget")]
+
 use crate::reading::SourceError;
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek, statat};
 use rustix::io::Errno;

@@ -158,7 +158,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
         return Err("has no port; the exporter does not start".to_owned());
     }
     let written = port;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is checked before")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is checked before")]
     let port = (written.fract() == 0.0 && (1.0..=65535.0).contains(&written)).then_some(written as u16);
     let mut target =
         Target { name, kind, port, timeout: timeout(socket.timeout, &mut notes), ..Target::default() };

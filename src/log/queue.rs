@@ -3,6 +3,8 @@
 //! stderr may be a pipe that nobody reads, a terminal that is stopped, a journal that hangs: a write to it can block for
 //! ever. So whoever logs only puts its line here. The queue is bounded; a line that does not fit is dropped and counted.
 
+#![expect(clippy::disallowed_methods, reason = "the last lines have a time limit of their own")]
+
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::VecDeque;

@@ -4,6 +4,8 @@
 //! things that come and go (groups of sockets) is therefore counted here and leaves the agent beside what the SDK
 //! collected (`export/distributions.rs`).
 
+#![expect(clippy::disallowed_methods, reason = "a series begins when its distribution is made")]
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

@@ -5,6 +5,8 @@
 //! answer that was given up is read before the next request. A dump is asked for again if something changed while it was
 //! made (`NLM_F_DUMP_INTR`) or if a part of it is lost (`NLMSG_OVERRUN`, `ENOBUFS` where the kernel had no memory).
 
+#![expect(clippy::disallowed_methods, reason = "an answer as a whole has a time limit")]
+
 use super::message::Progress;
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;

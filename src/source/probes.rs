@@ -4,6 +4,11 @@
 //! never waits for the network. What is done to a target is in `kind`, a file for each; where the targets come from, other
 //! than the configuration, is in `discovery`.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a cycle waits for the first results by the clock, and ages are taken as it reads"
+)]
+
 use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::metric::{Bounds, Labels, Part};
 use crate::reading::Readings;

@@ -4,6 +4,8 @@
 //! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
 //! privilege but the look at other users' processes, marks, and other network namespaces.
 
+#![expect(clippy::disallowed_methods, reason = "the tracker is told the time of the cycle")]
+
 use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::netns;
 use crate::metric::naming::Profile;

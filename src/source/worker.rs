@@ -3,6 +3,11 @@
 //! One worker serves every reader, so that what a source remembers (how often a counter has wrapped) is the same
 //! for all of them. A source that hangs keeps its own thread and nothing else: whoever asked gets a time-out.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the deadline of a source and the time it took are measured here"
+)]
+
 use super::{Reports, Source, SourceError};
 use crate::reading::Readings;
 use crate::stop::Stop;

@@ -51,7 +51,7 @@ pub fn identity() -> io::Result<Identity> {
 }
 
 /// `getsockopt(SO_NETNS_COOKIE)`, which rustix does not have.
-#[allow(unsafe_code, reason = "a socket option that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "a socket option that no safe wrapper offers")]
 fn netns_cookie(socket: &OwnedFd) -> io::Result<u64> {
     let mut cookie: u64 = 0;
     let mut length: libc::socklen_t = 8;

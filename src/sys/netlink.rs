@@ -99,7 +99,7 @@ impl AsFd for NetlinkSocket {
 }
 
 /// `setsockopt` with a number, for options that rustix does not have.
-#[allow(unsafe_code, reason = "a socket option that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "a socket option that no safe wrapper offers")]
 fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: u32) -> io::Result<()> {
     // SAFETY: the descriptor is open for the length of the call, and the kernel reads 4 bytes from `value`, which is
     // 4 bytes long and lives longer than the call.
@@ -111,7 +111,7 @@ fn set_option(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: u3
 const SK_MEMINFO_VARS: usize = 9;
 
 /// `getsockopt(SO_MEMINFO)`, which rustix does not have.
-#[allow(unsafe_code, reason = "a socket option that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "a socket option that no safe wrapper offers")]
 fn meminfo(socket: &OwnedFd) -> io::Result<[u32; SK_MEMINFO_VARS]> {
     let mut numbers = [0u32; SK_MEMINFO_VARS];
     let size = libc::socklen_t::try_from(size_of_val(&numbers)).unwrap_or(0);

@@ -4,6 +4,8 @@
 //! starts it, which here is the thread that has entered the network namespace. What is left is a poll over two
 //! pipes.
 
+#![expect(clippy::disallowed_methods, reason = "programs are run here alone, each with a deadline")]
+
 use crate::stop::Stop;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
@@ -73,7 +75,7 @@ pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) ->
 /// Has the kernel kill the child when the thread that starts it ends (`PR_SET_PDEATHSIG`, prctl(2)): the thread, not the
 /// process, so that thread has to wait for the child, as [`run`] does. A child that starts with more privileges than the
 /// agent has (set-user-ID, file capabilities) is let off by the kernel, and so is what a child starts.
-#[allow(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
+#[expect(unsafe_code, reason = "what happens between fork and exec has no safe interface")]
 fn die_with_parent(command: &mut Command) {
     let agent = rustix::process::getpid();
     let before_exec = move || {
@@ -219,7 +221,7 @@ pub fn usage() -> Option<Usage> {
 
 /// Gives memory that is free back to the system. The allocator of glibc keeps what was allocated in small pieces, which
 /// after a collection of thousands of series is most of it; others give it back by themselves.
-#[allow(unsafe_code, reason = "a function of the C library that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "a function of the C library that no safe wrapper offers")]
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function takes no pointer and may be called by any thread at any time (malloc_trim(3)).
@@ -230,7 +232,7 @@ pub fn give_memory_back() {
 
 /// CPU time of all threads of this process, in user mode and in the kernel. `/proc/self/stat` has it too, in hundredths
 /// of a second and at twenty times the price.
-#[allow(unsafe_code, reason = "a system call that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "a system call that no safe wrapper offers")]
 fn cpu_time() -> Option<(f64, f64)> {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a whole rusage that lives longer than the call, and the kernel writes no more.
@@ -239,7 +241,7 @@ fn cpu_time() -> Option<(f64, f64)> {
     }
     // SAFETY: all zeroes are a valid rusage, and the kernel has filled it in.
     let usage = unsafe { usage.assume_init() };
-    #[allow(clippy::cast_precision_loss, reason = "seconds of CPU time stay far below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "seconds of CPU time stay far below 2^53")]
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     Some((seconds(usage.ru_utime), seconds(usage.ru_stime)))
 }

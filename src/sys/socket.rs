@@ -60,7 +60,7 @@ pub fn icmp_filter(socket: BorrowedFd, passed_over: u32) -> io::Result<()> {
     set(socket, libc::SOL_RAW, ICMP_FILTER, passed_over.cast_signed())
 }
 
-#[allow(unsafe_code, reason = "socket options that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "socket options that no safe wrapper offers")]
 fn set(socket: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open for the length of the call, and the kernel reads 4 bytes of `value`, which is 4
     // bytes long and lives longer than the call.
@@ -70,7 +70,7 @@ fn set(socket: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()
 
 /// Lets the runtime watch a socket for data and for errors: the runtime's own UDP socket is not woken by an error that
 /// comes without data.
-#[allow(unsafe_code, reason = "tokio has no safe way to watch for errors")]
+#[expect(unsafe_code, reason = "tokio has no safe way to watch for errors")]
 pub fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor is open, and is the same one, until it is dropped; the watch owns it, and only ever
     // lends it out.
@@ -79,7 +79,7 @@ pub fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 /// Receives what there is, without waiting: a packet, or with `errors` an entry of the error queue.
-#[allow(unsafe_code, reason = "control messages that no safe wrapper offers")]
+#[expect(unsafe_code, reason = "control messages that no safe wrapper offers")]
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8], errors: bool) -> io::Result<Received> {
     let mut control = [0u64; 64];
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };

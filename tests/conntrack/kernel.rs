@@ -30,7 +30,7 @@ fn source(via: Via, netns: &[String]) -> Conntrack {
 /// Numbers by name and labels.
 type Numbers = BTreeMap<String, f64>;
 
-#[allow(clippy::cast_precision_loss, reason = "small numbers")]
+#[expect(clippy::cast_precision_loss, reason = "small numbers")]
 fn numbers(readings: &Readings) -> Numbers {
     readings
         .iter()

@@ -60,7 +60,7 @@ fn cpu(text: &str) -> f64 {
 }
 
 #[test]
-#[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 fn ten_thousand_connections_a_second_are_all_counted_or_counted_as_lost() {
     let Some(namespace) = Namespace::new() else { return };
     // Connection tracking would be full of them, and TIME_WAIT too.

@@ -5,6 +5,7 @@
 //! module a subject; `stack` starts the parts, `readings` says what the numbers have to be. Nothing sleeps for a fixed
 //! time: everything is asked again until it is so, or a deadline passes.
 
+#![allow(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -25,5 +26,5 @@ mod secured;
 mod stack;
 
 #[path = "../support.rs"]
-#[allow(dead_code, reason = "tests/main.rs uses the rest")]
+#[expect(dead_code, reason = "tests/main.rs uses the rest")]
 mod support;

@@ -82,7 +82,7 @@ fn with_mounts_of_its_own<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T>
     })
 }
 
-#[allow(unsafe_code, reason = "the tests make the namespaces they work in")]
+#[expect(unsafe_code, reason = "the tests make the namespaces they work in")]
 fn unshare_mounts() -> rustix::io::Result<()> {
     // SAFETY: the thread gets a working directory and mounts of its own; it shares its descriptors as before.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }

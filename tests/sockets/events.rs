@@ -103,7 +103,7 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
         known.truncate(10);
         eventually("the kernel had no room for some", || drops() > 0);
         let flood = u64::try_from(flood).unwrap();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers")]
         eventually("what is missing was lost", || {
             let (opened, ended, open, lost) = cycle();
             // Of the flood, those that were told of; of the known, all.

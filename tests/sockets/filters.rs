@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 /// A connection with a mark.
-#[allow(unsafe_code, reason = "no safe crate has this option")]
+#[expect(unsafe_code, reason = "no safe crate has this option")]
 fn marked(to: &str, mark: u32) -> TcpStream {
     let to: SocketAddr = to.parse().unwrap();
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();

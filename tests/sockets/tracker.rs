@@ -105,7 +105,7 @@ impl Connection {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "as the kernel does")]
+#[expect(clippy::cast_possible_truncation, reason = "as the kernel does")]
 fn narrow(number: u64) -> [u8; 4] {
     (number as u32).to_ne_bytes()
 }

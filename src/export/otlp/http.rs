@@ -1,5 +1,10 @@
 //! OTLP over HTTP: protobuf in requests of HTTP/1.1 (`specification/protocol/otlp.md`, "OTLP/HTTP").
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "`Retry-After` may be a date, which is compared with the clock"
+)]
+
 use super::connect::bounded::Budget;
 use super::connect::{Connector, Driver, host_and_port};
 use super::proxy::Proxy;

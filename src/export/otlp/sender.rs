@@ -1,5 +1,10 @@
 //! One collection to the receiver: its messages, their retries, and what is counted of them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the deadline of an export is shared out among its messages and their retries"
+)]
+
 use super::instruments::Recorder;
 use super::link::Link;
 use super::retry::{Backoff, Throttle, share};

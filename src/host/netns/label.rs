@@ -6,6 +6,8 @@
 //! `containers.json`, containerd and CRI-O among the annotations of the bundle's `config.json`. LXC and systemd-nspawn have
 //! the name itself in the path.
 
+#![expect(clippy::disallowed_methods, reason = "a name is kept for a while")]
+
 use crate::host::{cgroup, process};
 use serde_json::Value;
 use std::collections::HashMap;

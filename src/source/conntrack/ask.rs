@@ -1,5 +1,10 @@
 //! Asking for the connection tracking statistics: which of the three ways, and what else is asked on the occasion.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the ways to ask share the time of one round, and a better one is tried again later"
+)]
+
 use super::fields::Statistics;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};

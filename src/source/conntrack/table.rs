@@ -183,7 +183,7 @@ impl Table {
     }
 
     /// Share of the limit in use; none where there is no limit.
-    #[allow(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
     fn utilization(&self) -> Option<f64> {
         match (self.usage, self.limit) {
             (Some(usage), Some(limit)) if limit > 0 => Some(usage as f64 / limit as f64),

@@ -1,5 +1,7 @@
 //! One probe under way: its phases, its log, and what remains to be said of it when its time is up.
 
+#![expect(clippy::disallowed_methods, reason = "a probe measures times, and its result says when it began")]
+
 use super::fault::Fault;
 use super::origin::Origin;
 use super::resolve::Resolver;

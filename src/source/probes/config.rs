@@ -37,7 +37,6 @@ pub const CONCURRENCY: usize = 50_000;
 pub const HISTORY: usize = 100;
 
 /// Active checks of configured targets.
-#[allow(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Probes {

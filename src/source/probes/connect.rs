@@ -1,5 +1,7 @@
 //! A TCP connection to one address, and how long it took.
 
+#![expect(clippy::disallowed_methods, reason = "a connect is measured")]
+
 use super::fault::Fault;
 use super::origin::Origin;
 use crate::source::probes::labels::ProbeError;

@@ -5,6 +5,8 @@
 //! probes configured networks only, whatever a name or a redirect leads to, and nothing but host, kind and preset can be
 //! asked for. A few run at a time.
 
+#![expect(clippy::disallowed_methods, reason = "a page says how long ago a probe ended")]
+
 use super::attempt::Options;
 use super::discovery::file_sd;
 use super::entry::Entry;

@@ -3,6 +3,8 @@
 //! `getaddrinfo` cannot be stopped, does not tell a name that is not there from a server that is not there, and knows
 //! no network namespace; so the questions are asked here. The files are read by `files`, the messages by `message`.
 
+#![expect(clippy::disallowed_methods, reason = "the time makes the id of a question harder to guess")]
+
 use super::datagram::{Arrival, Datagrams};
 use super::fault::Fault;
 use super::origin::Origin;

@@ -3,6 +3,11 @@
 //! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
 //! of it is shared with the exports, and nobody who reads ever waits for it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the schedule counts from the start of the thread, which asks the clock for it"
+)]
+
 use super::attempt::Options;
 use super::entry::Entry;
 use super::registry::{Change, PanicGuard, Registry};

@@ -148,7 +148,7 @@ impl State {
         }
         out.observe(metrics::PROBE_AVAILABILITY, labels, self.availability(up, observed, now));
         if let Some(expiry) = self.expiry {
-            #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
+            #[expect(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
             out.observe(metrics::PROBE_TLS_CERTIFICATE_EXPIRY, labels, expiry as f64);
         }
         if let Some(status) = self.status {

@@ -1,5 +1,7 @@
 //! One dump of the sockets of one network namespace, and what is done with each record.
 
+#![expect(clippy::disallowed_methods, reason = "a dump has one time: that of its beginning")]
+
 use super::attributes::Attribution;
 use super::classic::Classic;
 use super::delta::ConnectionDelta;

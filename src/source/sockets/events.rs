@@ -5,6 +5,11 @@
 //! few of them; so one thread waits for them, for all network namespaces, and counts each at once. If the buffer is full
 //! the kernel says how many events it lost, and the next dump tells which sockets are gone.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what the kernel says has no time; the moment it is received is the time of the event"
+)]
+
 use super::classic::milliseconds;
 use super::diag;
 use super::mptcp::MptcpCounters;

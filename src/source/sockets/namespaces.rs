@@ -1,5 +1,10 @@
 //! The network namespaces whose sockets are read: each is opened once, and closed as soon as it is not found any more.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "one time for what is remembered of all namespaces, taken before they are read"
+)]
+
 use super::NAME;
 use super::events::{DestroyEvents, Shared};
 use super::sock_diag::SockDiag;

@@ -11,7 +11,10 @@ pub const NO_GROUP: u32 = u32::MAX;
 
 /// What is remembered of a socket: 88 bytes.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a byte of what there are many of, and independent")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a byte of what there are many of, and independent"
+)]
 pub struct KnownSocket {
     /// What it had counted at the last read: the next difference begins here.
     baseline: Counters,

@@ -55,7 +55,7 @@ pub struct Totals {
 }
 
 /// Microseconds to seconds.
-#[allow(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
 fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
 }
@@ -93,7 +93,7 @@ impl Totals {
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "rates stay far below 2^53 bytes a second")]
+    #[expect(clippy::cast_precision_loss, reason = "rates stay far below 2^53 bytes a second")]
     fn record(&mut self, now: &Measurements) {
         let distributions = self.distributions.get_or_insert_default();
         if let Some(rtt) = now.rtt {

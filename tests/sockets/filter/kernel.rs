@@ -44,7 +44,7 @@ fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-#[allow(unsafe_code, reason = "rustix has neither SO_MARK nor SO_BINDTODEVICE")]
+#[expect(unsafe_code, reason = "rustix has neither SO_MARK nor SO_BINDTODEVICE")]
 fn set(socket: &OwnedFd, option: libc::c_int, value: &[u8]) {
     // SAFETY: value is readable for the length that is given with it.
     let done = unsafe {

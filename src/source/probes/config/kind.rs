@@ -9,7 +9,7 @@ use std::net::IpAddr;
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "each is the word it is written as")]
+#[expect(missing_docs, reason = "each is the word it is written as")]
 pub enum Kind {
     #[default]
     Tcp,

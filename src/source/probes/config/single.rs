@@ -107,7 +107,7 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     values::ranged(deserializer, TIMEOUT).map(Some)
 }
 
-#[allow(clippy::ref_option, reason = "serde asks for a reference to the field")]
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
 pub(super) fn print<S: serde::Serializer>(
     value: &Option<Duration>,
     serializer: S,

@@ -259,7 +259,7 @@ impl Default for Http {
 /// Methods of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "each is the word it is written as")]
+#[expect(missing_docs, reason = "each is the word it is written as")]
 pub enum Method {
     Get,
     Head,
@@ -289,7 +289,7 @@ impl Default for Icmp {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_false(value: &bool) -> bool {
     !value
 }

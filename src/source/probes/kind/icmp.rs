@@ -4,6 +4,11 @@
 //! a raw socket that is not connected is given every ICMP packet of the machine. Round trips are taken from the kernel's
 //! time stamps of both directions; where it gives none for sending, from the moment before.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "round trips are measured, against the kernel's time stamps too, and requests have an interval"
+)]
+
 use crate::source::SourceError;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Icmp as Asked, Target as Settings};

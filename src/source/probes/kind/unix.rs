@@ -1,6 +1,8 @@
 //! Sockets of this machine: stream, datagram, sequenced packets; in the file system or abstract (`@name`). Over a stream a
 //! conversation may be held.
 
+#![expect(clippy::disallowed_methods, reason = "a connect is measured")]
+
 use super::conversation::Conversation;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Kind, Target as Settings};

@@ -23,7 +23,7 @@ pub fn gauges(target: &Target, result: &ProbeResult) -> Vec<Gauge> {
         one("probe_ip_protocol", "Whether the address that was probed is IPv4 or IPv6", number);
     }
     if let Some(tls) = &result.tls {
-        #[allow(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
+        #[expect(clippy::cast_precision_loss, reason = "a time stays far below 2^53 seconds")]
         let mut at = |name, help, expiry: Option<i64>| {
             if let Some(expiry) = expiry {
                 one(name, help, expiry as f64);
