@@ -1,5 +1,7 @@
 //! The configuration: the examples load, and the one with every key says what holds without it.
 
+mod example;
+
 use crate::words::{files, read, root};
 use connscope::config::{Config, Flags};
 use std::collections::BTreeSet;
@@ -19,6 +21,17 @@ fn every_example_loads() {
     assert!(examples.contains(&"examples/connscope.yaml".to_owned()), "{examples:?}");
     for example in examples {
         load(Some(&root().join(example)));
+    }
+}
+
+#[test]
+fn the_default_file_equals_the_descriptions_and_defaults_of_the_settings() {
+    let written = example::written();
+    if read("examples/connscope.yaml") != written {
+        std::fs::write(root().join("examples/connscope.yaml"), written).expect("the example can be written");
+        panic!(
+            "examples/connscope.yaml was stale and has been rewritten from the settings; look at it and commit it"
+        );
     }
 }
 
