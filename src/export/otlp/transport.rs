@@ -34,8 +34,24 @@ impl Refusal {
 
     /// A connection that could not be made, or broke.
     pub(super) fn connection(why: &str) -> Self {
-        Self { error: ErrorType::CONNECTION, message: clean(why), retryable: true, retry_after: None }
+        let message = match mismatch(why) {
+            Some(advice) => format!("{} ({advice})", clean(why)),
+            None => clean(why),
+        };
+        Self { error: ErrorType::CONNECTION, message, retryable: true, retry_after: None }
     }
+}
+
+/// What to change where a port speaks another protocol than the configuration says, by the words of hyper and rustls.
+fn mismatch(why: &str) -> Option<&'static str> {
+    let known = [
+        (
+            "invalid HTTP version parsed",
+            "no HTTP/1.1 is spoken at this port: for gRPC, port 4317, set protocol grpc",
+        ),
+        ("InvalidContentType", "no TLS is spoken at this port: is the endpoint http:// and not https://?"),
+    ];
+    known.into_iter().find(|(words, _)| why.contains(words)).map(|(_, advice)| advice)
 }
 
 /// What a receiver that took a message rejected of it.
