@@ -95,7 +95,9 @@ fn template(text: &mut String, margin: &str, property: &Value, schema: &Value) {
 fn section(text: &mut String, margin: &str, keys: &serde_json::Map<String, Value>, schema: &Value) {
     for (key, property) in keys {
         about(text, &format!("{margin}# "), property, schema);
-        text.push_str(&format!("{margin}{key}:\n"));
+        for part in [margin, key, ":\n"] {
+            text.push_str(part);
+        }
         let inner = if property["items"].is_object() { &property["items"] } else { property };
         if let Some(keys) = inner_keys(schema, inner) {
             section(text, &format!("{margin}  "), keys, schema);
@@ -116,13 +118,15 @@ fn comment(text: &mut String, margin: &str, sentence: &str) {
     let empty = line.len();
     for word in sentence.split_whitespace() {
         if line.len() > empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            text.push_str(&format!("{line}\n"));
+            text.push_str(&line);
+            text.push('\n');
             line.truncate(empty);
         }
         line.push(' ');
         line.push_str(word);
     }
     if line.len() > empty {
-        text.push_str(&format!("{line}\n"));
+        text.push_str(&line);
+        text.push('\n');
     }
 }
