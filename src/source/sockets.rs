@@ -54,6 +54,8 @@ pub mod select;
 pub mod sock_diag;
 pub mod socket;
 pub mod states;
+mod structure;
+mod subject;
 pub mod tcp_info;
 pub mod timeouts;
 pub mod top;

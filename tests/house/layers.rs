@@ -39,8 +39,6 @@ const STILL_CIRCLES: &[&[&str]] = &[
     &["export/metrics.rs", "export/outcomes.rs"],
     &["export/otlp/grpc.rs", "export/otlp/http.rs", "export/otlp/transport.rs"],
     &["filter/address.rs", "filter/parse.rs"],
-    &["source/sockets/diag.rs", "source/sockets/tcp_info.rs"],
-    &["source/sockets/dump.rs", "source/sockets/events.rs"],
 ];
 
 /// Files that say "pure" and use more than their arguments. This list only shrinks.

@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 mod attributes;
 mod request;
 mod state;
-pub(in crate::source::sockets) mod structure;
 
 use super::tcp_info::TcpInfo;
 pub use attributes::{Bbr, Dctcp, Memory, SocketOptions, Vegas};

@@ -11,6 +11,7 @@ use super::listen::Listeners;
 use super::owners::{ByCgroup, Owners};
 use super::sock_diag::SockDiag;
 use super::states::States;
+use super::subject::subject;
 use super::top::Top;
 use crate::filter::{Filter, Subject};
 use crate::source::SourceError;
@@ -171,20 +172,5 @@ impl<'a> Dump<'a> {
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
         self.shared.tracker().end_dump(self.namespace, self.complete);
-    }
-}
-
-/// What a filter looks at.
-pub(super) fn subject(record: &Record<'_>) -> Subject {
-    Subject {
-        local: record.local.ip(),
-        peer: record.peer.ip(),
-        local_port: record.local.port(),
-        peer_port: record.peer.port(),
-        state: record.state as u8,
-        interface: record.interface,
-        mark: record.mark,
-        cgroup: record.cgroup,
-        autobound: None,
     }
 }

@@ -329,5 +329,5 @@ enum Ready {
 
 /// What the filter looks at. A socket that has ended has no state but that; it is taken for what it was.
 fn subject(record: &diag::Record<'_>) -> Subject {
-    Subject { state: diag::State::Established as u8, ..super::dump::subject(record) }
+    Subject { state: diag::State::Established as u8, ..super::subject::subject(record) }
 }

@@ -8,13 +8,13 @@
 //! Left out: `tcpi_fackets` (0 since 4.15), `tcpi_last_ack_sent` (never filled), and the four bytes at 276, which
 //! 7.0 has laid out anew.
 
-use super::diag::structure::structure;
+use super::structure::structure;
 
 structure! {
 /// `struct tcp_info`, as much of it as the kernel sent. Of a listening socket only [`unacked`](Self::unacked) and
 /// [`sacked`](Self::sacked) say something, and they say something else than of a connection.
 TcpInfo {
-    /// State of the socket, by the numbers of [`State`](super::diag::State).
+    /// State of the socket, by the numbers of `diag::State`.
     state: u8 = 0,
     /// State of congestion control: 0 open, 1 disorder, 2 congestion window reduced, 3 recovery, 4 loss.
     ca_state: u8 = 1,

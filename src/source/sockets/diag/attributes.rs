@@ -2,7 +2,7 @@
 //!
 //! `include/uapi/linux/inet_diag.h`, `include/uapi/linux/sock_diag.h`.
 
-use super::structure::structure;
+use super::super::structure::structure;
 
 structure! {
 /// `INET_DIAG_SKMEMINFO`: what the socket's buffers hold and may hold, bytes (`sk_get_meminfo` in `net/core/sock.c`).

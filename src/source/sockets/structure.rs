@@ -50,4 +50,4 @@ macro_rules! structure {
     };
 }
 
-pub(in crate::source::sockets) use structure;
+pub(super) use structure;

@@ -1,0 +1,19 @@
+//! What a filter looks at of a socket (pure).
+
+use super::diag::Record;
+use crate::filter::Subject;
+
+/// What a filter looks at, of the record of a dump.
+pub(super) fn subject(record: &Record<'_>) -> Subject {
+    Subject {
+        local: record.local.ip(),
+        peer: record.peer.ip(),
+        local_port: record.local.port(),
+        peer_port: record.peer.port(),
+        state: record.state as u8,
+        interface: record.interface,
+        mark: record.mark,
+        cgroup: record.cgroup,
+        autobound: None,
+    }
+}
