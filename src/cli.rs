@@ -18,8 +18,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Tells what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
-/// whether peers can be reached.
+/// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
+/// whether peers are reachable.
 #[derive(Debug, Parser)]
 #[command(name = "connscope", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -33,30 +33,30 @@ pub struct Cli {
 enum Command {
     /// Runs the agent (the default).
     Run(RunFlags),
-    /// Runs one cycle and prints it; exit code 1 where a source failed.
+    /// Runs one cycle and prints it; exit code 1 if a source failed.
     Once {
         #[command(flatten)]
         source: SourceFlags,
         #[command(flatten)]
         log: LogFlags,
-        /// What the cycle is printed as.
+        /// Output format.
         #[arg(long, value_enum, default_value = "table")]
         format: Format,
-        /// Names that `--format prometheus` prints.
+        /// Metric names of `--format prometheus`.
         #[arg(long, value_enum, value_name = "PROFILE")]
         prometheus_naming: Option<Profile>,
     },
-    /// Tries each way to ask each source; exit code 1 where a source has none that works.
+    /// Tries each way to read each source; exit code 1 if a source has none that works.
     Check {
         #[command(flatten)]
         source: SourceFlags,
-        /// What the result is printed as.
+        /// Output format.
         #[arg(long, value_enum, default_value = "text")]
         format: CheckFormat,
     },
     /// Prints the reference of every metric.
     Metrics {
-        /// What it is printed as.
+        /// Output format.
         #[arg(long, value_enum, default_value = "markdown")]
         format: ReferenceFormat,
     },
@@ -75,12 +75,12 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Reads the configuration of another tool and prints it as ours, with a comment where the two differ.
+    /// Converts the configuration of another tool, with a comment where the two differ.
     Import {
-        /// The tool it is of.
+        /// The tool.
         #[arg(value_parser = tools())]
         tool: &'static Tool,
-        /// Its file.
+        /// Its configuration file.
         file: PathBuf,
     },
 }
@@ -113,16 +113,16 @@ struct RunFlags {
     /// Receiver of the OTLP push [default: `http://localhost:4317`].
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// How OTLP is spoken, or none [default: grpc].
+    /// OTLP protocol, or none [default: grpc].
     #[arg(long, value_enum, value_name = "PROTOCOL")]
     otlp_protocol: Option<Protocol>,
-    /// How often metrics are pushed [default: 10s].
+    /// Push interval [default: 10s].
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
-    /// Where Prometheus may scrape, or off [default: 127.0.0.1:9371].
+    /// Address and port of the HTTP endpoint, or off [default: 127.0.0.1:9371].
     #[arg(long, value_name = "ADDR:PORT|off")]
     listen: Option<String>,
-    /// Names the Prometheus endpoint prints [default: otel].
+    /// Metric names of the Prometheus endpoint [default: otel].
     #[arg(long, value_enum, value_name = "PROFILE")]
     prometheus_naming: Option<Profile>,
 }
@@ -132,7 +132,7 @@ struct SourceFlags {
     /// Configuration file (YAML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which way the connection tracking statistics are read [default: auto].
+    /// How connection tracking statistics are read [default: auto].
     #[arg(long, value_enum, value_name = "WAY")]
     conntrack_source: Option<Via>,
     /// The conntrack program [default: conntrack].
@@ -142,10 +142,10 @@ struct SourceFlags {
 
 #[derive(Debug, Clone, Args)]
 struct LogFlags {
-    /// What a line of the log looks like [default: text].
+    /// Log format [default: text].
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// What is worth a line [default: info].
+    /// Log level [default: info].
     #[arg(long, value_enum, value_name = "LEVEL")]
     log_level: Option<Level>,
 }

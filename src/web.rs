@@ -177,7 +177,7 @@ impl Web {
             return Err("nothing is collected: OTEL_SDK_DISABLED is true\n".to_owned());
         };
         let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() else {
-            return Err(format!("{SCRAPES} scrapes are under way already\n"));
+            return Err(format!("{SCRAPES} scrapes are already in progress\n"));
         };
         let scrape = tokio::task::spawn_blocking(move || {
             let scrape = pull.scrape();

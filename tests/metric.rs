@@ -40,12 +40,12 @@ fn the_reference_equals_the_table() {
 fn names_are_unique_in_opentelemetry_and_in_each_prometheus_profile() {
     let mut names = BTreeSet::new();
     for metric in table_rows() {
-        assert!(names.insert(metric.name), "{} is there twice", metric.name);
+        assert!(names.insert(metric.name), "{} is repeated", metric.name);
     }
     for profile in PROFILES {
         let mut names = BTreeSet::new();
         for name in table_rows().filter_map(|metric| naming::prometheus(metric, profile)) {
-            assert!(names.insert(name.clone()), "{name} is there twice in the profile {profile:?}");
+            assert!(names.insert(name.clone()), "{name} is repeated in the profile {profile:?}");
         }
     }
 }

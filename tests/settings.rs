@@ -78,7 +78,7 @@ fn what_is_wrong_is_said_with_its_key_and_place() {
         ("name: x\nshare: inf", "2:8: share: is not a number"),
         ("name: x\non: maybe", "2:5: on: is neither true nor false"),
         ("name: x\nkind: odd", "2:7: kind: unknown variant `odd`, expected one of plain, sized"),
-        ("name: x\nlabels: {a: b, a: c}", "2:16: labels.a: is there twice"),
+        ("name: x\nlabels: {a: b, a: c}", "2:16: labels.a: is repeated"),
         ("name: x\nlabels: [a]", "2:9: labels: is not a section with keys"),
         ("name: x\n[a]: b", "2:1: a key is a text, not a list or a section"),
         ("name: x\n<<: [1]", "2:6: `<<` takes a section with keys, or a list of them"),

@@ -53,7 +53,7 @@ impl Numbers {
         let mut numbers = BTreeMap::new();
         let mut take = |name: String, value: f64| {
             let before = numbers.insert(name.clone(), value);
-            assert_eq!(before, None, "{name} is there twice");
+            assert_eq!(before, None, "{name} is repeated");
         };
         for reading in readings.iter() {
             let labels: Vec<String> =

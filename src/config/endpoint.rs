@@ -29,9 +29,7 @@ pub fn check(text: &str) -> Result<String, String> {
         return match unix_path(text) {
             Some(path) if path.as_os_str().len() <= LONGEST_UNIX_PATH => Ok(text.to_owned()),
             Some(_) => Err(format!("has a path of more than {LONGEST_UNIX_PATH} bytes")),
-            None if path.starts_with("//") => {
-                Err("names a host before the path; unix:///PATH has none".to_owned())
-            }
+            None if path.starts_with("//") => Err("has a host before the path; use unix:///PATH".to_owned()),
             None => Err("is not unix:/PATH, with the whole path of a socket".to_owned()),
         };
     }
@@ -41,7 +39,7 @@ pub fn check(text: &str) -> Result<String, String> {
     }
     match uri.scheme_str() {
         Some("http" | "https") => {}
-        Some(scheme) => return Err(format!("has the scheme `{scheme}`; http, https and unix are known")),
+        Some(scheme) => return Err(format!("has the scheme `{scheme}`; use http, https or unix")),
         None if uri.port().is_some() => {}
         None => return Err("is neither a URL nor HOST:PORT".to_owned()),
     }

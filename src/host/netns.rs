@@ -32,7 +32,7 @@ const OWN: &str = "/proc/thread-self/ns/net";
 pub struct Namespace {
     /// Value of the attribute `netns`.
     pub label: Arc<str>,
-    /// Its file.
+    /// Its configuration file.
     pub path: PathBuf,
     /// Device and inode of the file: they are the namespace's for as long as it lasts.
     pub file: (u64, u64),

@@ -117,13 +117,13 @@ impl Taken {
         serde_json::from_value::<Target>(written).map_err(|error| error.to_string())?.check()?;
         let old = (target.name.clone(), target.host.clone(), target.port, target.kind);
         if !self.old.insert(old) {
-            return Err("it is there twice, and one series is for both".to_owned());
+            return Err("it is repeated, and one series is for both".to_owned());
         }
         if !self.series.add(&target) {
             // The exporter tells them apart by their protocol, which the family and the transport do not always.
             target.labels.insert("protocol".to_owned(), target.kind.word().to_owned());
             if !self.series.add(&target) {
-                return Err("it is there twice, and one series is for both".to_owned());
+                return Err("it is repeated, and one series is for both".to_owned());
             }
             notes.push(
                 "Another is at the same place by another protocol; the label tells them apart.".to_owned(),

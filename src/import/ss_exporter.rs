@@ -32,7 +32,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     let Logic { metrics, compression, selection: under_logic } = logic.unwrap_or_default();
     let selection = match (selection, under_logic) {
         (Some(_), Some(_)) => {
-            return Err(refuse(path, "selection", "is there twice, under logic and beside it".to_owned()));
+            return Err(refuse(path, "selection", "is repeated, under logic and beside it".to_owned()));
         }
         (one, other) => one.or(other).unwrap_or_default(),
     };

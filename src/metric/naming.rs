@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// What the Collector and Prometheus make of our OTLP.
+    /// What the Collector and Prometheus make of the OTLP names.
     Otel,
     /// What the exporters that connscope replaces print.
     Classic,

@@ -26,7 +26,7 @@ pub(super) enum Value {
         style: Style,
     },
     List(Vec<Rc<Node>>),
-    /// In the order of the text; no key is there twice.
+    /// In the order of the text; no key is repeated.
     Map(Vec<(Rc<Node>, Rc<Node>)>),
 }
 

@@ -153,7 +153,7 @@ impl Builder {
             };
             if !open.keys.insert(text.to_owned()) && text != "<<" {
                 let step = Step::Key(text.to_owned());
-                let error = Error::new("is there twice").at(node.at).within(step);
+                let error = Error::new("is repeated").at(node.at).within(step);
                 return Err(self.locate(error));
             }
         }

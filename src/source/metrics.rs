@@ -4,7 +4,7 @@ use crate::metric::label::Reason;
 use crate::metric::{Label, LabelSet};
 
 /// A source.
-pub static SOURCE: LabelSet = LabelSet::configured(&[Label::Source], "sources there are");
+pub static SOURCE: LabelSet = LabelSet::configured(&[Label::Source], "number of sources");
 
 /// A network namespace that was read. Of several sources that read namespaces, the largest bound holds.
 pub static NETNS: LabelSet =

@@ -56,7 +56,7 @@ fn bad_files_are_refused_with_line_column_and_key() {
             "export:\n  otlp:\n    interval: 5ms\n",
             "3:15: export.otlp.interval: `5ms` is out of range: 10ms to 1day",
         ),
-        ("log: {level: info, level: warn}\n", "1:20: log.level: is there twice"),
+        ("log: {level: info, level: warn}\n", "1:20: log.level: is repeated"),
         ("sources:\n  conntrack: {via: magic}\n", "2:20: sources.conntrack.via: unknown variant `magic`"),
         ("sources:\n  conntrack: {netns: [\"pid:x\"]}\n", "2:22: sources.conntrack.netns: `pid:x`"),
         ("sources:\n  conntrack: {timeout: 2h}\n", "2:24: sources.conntrack.timeout: `2h` is out of range"),
@@ -71,7 +71,7 @@ fn bad_files_are_refused_with_line_column_and_key() {
         ("export: [a]\n", "1:9: export: "),
         ("log: {}\n---\nlog: {}\n", "the file: has more than one document"),
         ("export: {otlp: {headers: {a: \"(hidden)\"}}}\n", "is what connscope config prints instead of it"),
-        ("export: {otlp: {headers: {a: b, A: b}}}\n", "is there twice"),
+        ("export: {otlp: {headers: {a: b, A: b}}}\n", "is repeated"),
     ] {
         let line = refused_file(yaml);
         assert!(line.contains(expected), "{yaml}: {line}");

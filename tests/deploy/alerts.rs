@@ -25,7 +25,7 @@ fn alerts_say_how_bad_it_is_what_it_is_and_where_to_read_on() {
         assert!(tells, "the description of {name} has no value and no label");
         assert!(!text(annotations, "summary").is_empty(), "{name}");
         assert_eq!(text(annotations, "runbook_url"), format!("docs/runbooks/{name}.md"));
-        assert!(names.insert(name.clone()), "{name} is there twice");
+        assert!(names.insert(name.clone()), "{name} is repeated");
     }
 }
 

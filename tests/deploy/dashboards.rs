@@ -86,7 +86,7 @@ fn every_panel_says_what_it_shows_what_to_do_and_in_which_unit() {
             assert!(!text(&panel["fieldConfig"]["defaults"], "unit").is_empty(), "{file}: {title}");
             assert!(!expressions(&panel).is_empty(), "{file}: {title}");
             assert_eq!(text(&panel["datasource"], "uid"), "${datasource}", "{file}: {title}");
-            assert!(titles.insert(title.clone()), "{file}: {title} is there twice");
+            assert!(titles.insert(title.clone()), "{file}: {title} is repeated");
         }
     }
 }

@@ -97,7 +97,7 @@ fn prometheus_holds_what_the_kernel_and_the_peers_say_by_both_ways_and_under_the
     assert!(loud.is_empty(), "{loud:#?}");
 }
 
-/// Every series of the agent's, not just those of connection tracking, is there twice, with the same labels.
+/// Every series of the agent's, not just those of connection tracking, is repeated, with the same labels.
 fn same_series(prometheus: &Prometheus) {
     let without = own_labels(prometheus);
     // Prometheus' own account of a scrape.

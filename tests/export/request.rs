@@ -29,7 +29,7 @@ pub(super) fn text(attributes: &[KeyValue]) -> BTreeMap<String, String> {
             other => panic!("{key} is {other:?}, not text"),
         })
         .collect();
-    assert_eq!(texts.len(), attributes.len(), "an attribute is there twice");
+    assert_eq!(texts.len(), attributes.len(), "an attribute is repeated");
     texts
 }
 

@@ -65,7 +65,7 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
         "takes timeout 0.5 for 0",
         "A timeout below 0",
         "timeout 3600 is more",
-        "`web` is left out: it is there twice",
+        "`web` is left out: it is repeated",
     ] {
         assert!(said.contains(said_of), "{said_of}: {printed}");
     }

@@ -349,7 +349,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("- targets: ['a:1']\n  labels: {__kind__: tpc}\n", "`tpc` is no kind"),
         ("- targets: ['a:1']\n  labels: {server.port: x}\n", "sets itself"),
         ("- targets: ['a:1']\n  labels: {__scrape_interval__: often}\n", "duration"),
-        ("- targets: ['a:1']\n  labels: {site.a: x, site_a: y}\n", "are one to Prometheus"),
+        ("- targets: ['a:1']\n  labels: {site.a: x, site_a: y}\n", "are the same label to Prometheus"),
         ("- target: a:1\n", "unknown field"),
         ("- {name: x, host: a}\n", "needs host and port"),
         ("targets: [a]\n", "list"),
@@ -448,7 +448,7 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, host: a, port: 1, kind: udp, query: x", "has query"),
         ("name: x, host: a, port: 1, send: x, send_hex: '00'", "one of them is enough"),
         ("name: x, host: a, port: 1, send_hex: '0'", "pairs of hex digits"),
-        ("name: x, host: a, port: 1, send: '\\q'", "after `\\` comes"),
+        ("name: x, host: a, port: 1, send: '\\q'", "`\\` must be followed by"),
         ("name: x, host: a, port: 1, expect: '('", "not a regular expression"),
         ("name: x, host: a, port: 1, conversation: [{expect: '*'}]", "not a regular expression"),
         ("name: x, host: a, port: 1, conversation: [{}]", "says nothing"),
@@ -475,7 +475,7 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("name: x, host: a, port: 1, labels: {server_port: x}", "sets itself"),
         ("name: x, host: a, port: 1, labels: {1x: y}", "cannot be a label"),
         ("name: x, host: a, port: 1, labels: {__x: y}", "cannot be a label"),
-        ("name: x, host: a, port: 1, labels: {site.a: x, site_a: y}", "are one to Prometheus"),
+        ("name: x, host: a, port: 1, labels: {site.a: x, site_a: y}", "are the same label to Prometheus"),
         ("name: x, host: a, port: 1, labels: {site: [x]}", "string"),
         ("name: x, host: a, port: 1, failures_before_down: 0", "1 to 1000"),
     ] {
@@ -499,24 +499,21 @@ fn what_does_not_go_together_is_refused_with_its_place() {
         ("files: [/x/*/y.yaml]", "only the last part"),
         ("files: [/x/y.txt]", "ends in neither"),
         ("on_request: {networks: [10.0.0.0/33]}", "10.0.0.0/33"),
-        (
-            "targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, timeout: 1s}]",
-            "is there twice",
-        ),
+        ("targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, timeout: 1s}]", "is repeated"),
         // Which would be two values for one series.
         (
             "targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, labels: {q: ''}}]",
-            "is there twice",
+            "is repeated",
         ),
         (
             "targets: [{name: x, host: a, port: 1, labels: {q.r: y}}, {name: x, host: a, port: 1, labels: {q_r: y}}]",
-            "is there twice",
+            "is repeated",
         ),
-        ("targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, kind: tls}]", "is there twice"),
-        ("targets: [{name: x, host: a, port: 1, kind: tcp4}, {name: x, host: a, port: 1}]", "is there twice"),
+        ("targets: [{name: x, host: a, port: 1}, {name: x, host: a, port: 1, kind: tls}]", "is repeated"),
+        ("targets: [{name: x, host: a, port: 1, kind: tcp4}, {name: x, host: a, port: 1}]", "is repeated"),
         (
             "targets: [{name: x, kind: http, url: 'http://a/1'}, {name: x, kind: http, url: 'http://a/2'}]",
-            "is there twice",
+            "is repeated",
         ),
     ] {
         let error = refused(probes);

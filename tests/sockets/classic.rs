@@ -83,7 +83,7 @@ fn several_flows_of_a_process_to_one_service_are_one_series() {
         }
         let yaml =
             "{classic: {enabled: true, flow: pid_condensed, include: {ports: [4000]}}, process_budget: 10s}";
-        // That no series is there twice is looked at in every cycle.
+        // That no series is repeated is looked at in every cycle.
         let numbers = Probe::new(yaml).read();
         let label = format!("({})(DST#127.0.0.1|4000)", std::process::id());
         assert_eq!(flows(&numbers, "tcp.flow.rtt"), [label]);

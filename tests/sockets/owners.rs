@@ -167,7 +167,7 @@ fn a_process_cannot_pass_for_what_is_left_out() {
         probe.until("it is over", |numbers| numbers.became("closed", &[]) == 2.0);
         let (client, server) = connection(&listener, "127.0.0.1:4000");
         let pretender = Holder::new("~unknown", client);
-        // That no series is there twice is looked at in every cycle.
+        // That no series is repeated is looked at in every cycle.
         let numbers = probe.read();
         assert_eq!(numbers.became("opened", &["process.executable.name=~unknown"]), 2.0);
         drop((pretender, server));

@@ -159,7 +159,7 @@ pub enum Malformed {
         /// Line, from 1.
         line: usize,
     },
-    /// A counter that is there twice in one row.
+    /// A counter that is repeated in one row.
     #[error("line {line} has {word} twice")]
     Twice {
         /// Line, from 1.
@@ -178,7 +178,7 @@ pub enum Malformed {
         expected: usize,
     },
     /// Two rows for one CPU.
-    #[error("CPU {0} is there twice")]
+    #[error("CPU {0} is repeated")]
     SameCpu(u32),
     /// A CPU no kernel has.
     #[error("there is no CPU {0}")]
@@ -189,8 +189,8 @@ pub enum Malformed {
     /// A netlink message that ends before it should.
     #[error("message cut off at byte {0}")]
     CutOff(usize),
-    /// An attribute that is there twice in one message.
-    #[error("attribute {0} is there twice")]
+    /// An attribute that is repeated in one message.
+    #[error("attribute {0} is repeated")]
     Repeated(u16),
     /// A known counter that is not a number.
     #[error("attribute {number} is {length} bytes long")]

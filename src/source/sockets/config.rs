@@ -32,7 +32,7 @@ const PEERS: usize = 1000;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sockets {
-    /// Whether they are read.
+    /// Whether the source is enabled.
     pub enabled: bool,
     /// How long reading them may take: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
@@ -188,7 +188,7 @@ fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, 
     let keys: Vec<GroupBy> = values::section(deserializer)?;
     for (place, key) in keys.iter().enumerate() {
         if keys.iter().take(place).any(|before| before == key) {
-            return Err(D::Error::custom("a key is there twice"));
+            return Err(D::Error::custom("a key is repeated"));
         }
     }
     Ok(keys)

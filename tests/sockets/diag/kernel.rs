@@ -284,7 +284,7 @@ fn what_udp_had_no_room_for_is_counted() {
 }
 
 /// A dump of TCP has each subflow of a connection of MPTCP as one more connection, which says what it is, and not the
-/// connection itself: nothing is there twice unless MPTCP is asked for as well.
+/// connection itself: nothing is repeated unless MPTCP is asked for as well.
 #[test]
 fn mptcp_is_seen_by_tcp_as_subflows_that_share_the_inode_of_the_connection() {
     let Some(namespace) = Namespace::new() else { return };

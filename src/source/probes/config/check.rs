@@ -36,7 +36,7 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     let mut series = Series::default();
     if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !series.add(target)) {
         return Err(D::Error::custom(format!(
-            "`{}` is there twice, with the same address and labels: another name tells them apart",
+            "`{}` is repeated with the same address and labels; give them different names",
             twice.name
         )));
     }
@@ -235,14 +235,14 @@ impl Target {
             return Err("has tls.cert_file or tls.key_file; they are set together or not at all".to_owned());
         }
         if let Some(status) = self.http.status.iter().find(|status| !(100..600).contains(*status)) {
-            return Err(format!("expects the status {status}; there are 100 to 599"));
+            return Err(format!("expects the status {status}, which is out of range: 100 to 599"));
         }
         let begins = self.conversation.iter().filter(|step| step.starttls).count();
         if begins > 0 && protocol == Protocol::Unix {
             return Err(format!("has starttls, which kind {kind} does not take"));
         }
         if begins > 1 || (begins == 1 && matches!(protocol, Protocol::Tls)) {
-            return Err("has starttls where TLS has begun already".to_owned());
+            return Err("has starttls after TLS has already started".to_owned());
         }
         let takes_tls = matches!(protocol, Protocol::Tls | Protocol::Http)
             || self.conversation.iter().any(|step| step.starttls);
@@ -253,7 +253,7 @@ impl Target {
             return Err(format!("has http, which kind {kind} does not take"));
         }
         if self.icmp.ttl == Some(0) {
-            return Err("has icmp.ttl 0, which leads nowhere; there are 1 to 255".to_owned());
+            return Err("has icmp.ttl 0, which is out of range: 1 to 255".to_owned());
         }
         if protocol != Protocol::Icmp && !is_default(&self.icmp) {
             return Err(format!("has icmp, which kind {kind} does not take"));
@@ -287,7 +287,7 @@ impl Step {
             unescape(text)?;
         }
         if *self == Self::default() {
-            return Err("has a step of its conversation that says nothing".to_owned());
+            return Err("has an empty step in its conversation".to_owned());
         }
         Ok(())
     }

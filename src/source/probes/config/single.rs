@@ -32,7 +32,7 @@ pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
         Err(_) => false,
     };
     if !address && !host.starts_with('/') && host.contains(':') {
-        return Err(D::Error::custom(format!("`{text}` is no address, and a port goes into port")));
+        return Err(D::Error::custom(format!("`{text}` is not an address; a port goes into port")));
     }
     Ok(host.to_owned())
 }
@@ -54,7 +54,9 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
     let mut known = BTreeMap::new();
     for key in labels.keys() {
         if let Some(other) = known.insert(key.replace('.', "_"), key) {
-            return Err(format!("has the labels `{other}` and `{key}`, which are one to Prometheus"));
+            return Err(format!(
+                "has the labels `{other}` and `{key}`, which are the same label to Prometheus"
+            ));
         }
     }
     Ok(())

@@ -56,7 +56,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
 
 /// Bytes of a text with escapes.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    let wrong = || "sends something else: after `\\` comes r, n, t, 0, \\ or xNN".to_owned();
+    let wrong = || "has an invalid escape in send: `\\` must be followed by r, n, t, 0, \\ or xNN".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

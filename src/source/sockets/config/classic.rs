@@ -109,12 +109,14 @@ fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Er
 /// Why these cannot be the bounds of a histogram; `None` if they can.
 fn refuse_bounds(bounds: &[f64]) -> Option<String> {
     if bounds.is_empty() || bounds.len() > BOUNDS {
-        return Some(format!("has {} bounds; 1 to {BOUNDS} can be", bounds.len()));
+        return Some(format!("has {} bounds; 1 to {BOUNDS} are allowed", bounds.len()));
     }
     if let Some(bound) = bounds.iter().find(|bound| !bound.is_finite() || **bound <= 0.0) {
-        return Some(format!("`{bound}` is not a bound; they are above 0, and that of +Inf is always there"));
+        return Some(format!(
+            "`{bound}` is not a valid bound: bounds are above 0, and +Inf is always included"
+        ));
     }
     let mut pairs = bounds.iter().zip(bounds.iter().skip(1));
     let (low, high) = pairs.find(|(low, high)| low >= high)?;
-    Some(format!("`{high}` comes after `{low}`; bounds rise"))
+    Some(format!("`{high}` follows `{low}`: bounds must be in ascending order"))
 }

@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Pid {
         let number = i64::deserialize(deserializer)?;
         match u32::try_from(number) {
             Ok(pid) if pid > 0 => Ok(Self(pid)),
-            _ => Err(D::Error::custom(format!("`{number}` is not a process number"))),
+            _ => Err(D::Error::custom(format!("`{number}` is not a PID"))),
         }
     }
 }
