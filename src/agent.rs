@@ -137,7 +137,7 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
             () = stop.exhausted(Duration::ZERO) => return Ok(()),
         },
     };
-    // Making the sources ready may block (files, certificates); this thread is to hear of a stop all the same.
+    // Making the sources ready may block (files, certificates); this thread must notice a stop all the same.
     let (handle, own, token) = (Handle::current(), config.clone(), stop.clone());
     let starting = tokio::task::spawn_blocking(move || start(&own, listener, &handle, &token));
     let running = tokio::select! {

@@ -33,7 +33,7 @@ pub const LAST_WORDS: Duration = Duration::from_millis(200);
 /// connections that say nothing cannot keep it out.
 pub const HTTP_HEADER: Duration = Duration::from_secs(3);
 
-/// How long a connection that has lasted too long may take over the answer under way.
+/// How long a connection that has lasted too long may take to finish the response in progress.
 pub const HTTP: Duration = Duration::from_secs(10);
 
 /// A last success older than this many intervals makes the agent not ready, but never before [`STALE_LEAST`].
@@ -74,7 +74,7 @@ pub const HTTP2_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long the answer to a ping may take.
 pub const HTTP2_KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
-/// How long one HTTP connection may last before it is closed after the request under way.
+/// How long one HTTP connection may last before it is closed after the request in progress.
 pub const CONNECTION: Duration = Duration::from_mins(5);
 
 /// How long a killed child may take to be gone.

@@ -1,4 +1,4 @@
-//! The distributions that sources keep, on their way out beside what the SDK collected.
+//! Exports the distributions that sources keep, beside what the SDK collected.
 //!
 //! The SDK has no histogram that is observed, and no way for a reader to take metrics from elsewhere (what the
 //! specification calls a `MetricProducer`). So whoever takes a collection out of the SDK adds the distributions of the

@@ -21,7 +21,7 @@ fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static st
     }
 }
 
-/// The view that gives every instrument the limit of its row; the SDK's own is 2000 for all, and what is over it
+/// The view that gives every instrument the limit of its row; the SDK's own is 2000 for all, and series over it
 /// becomes one wrong number.
 pub fn view(
     table: Arc<Table>,

@@ -81,7 +81,7 @@ pub fn start(
     if let Some(preference) = &config.environment.temporality {
         tracing::warn!(
             "{preference} temporality was asked for; connscope stays cumulative: kernel counters are totals, and a \
-             difference that is lost on the way is lost for good"
+             difference that is lost in transit is lost for good"
         );
     }
     let exporter = Exporter::new(shared, otlp, exports, runtime, stop)?;

@@ -5,7 +5,7 @@
 //! much as the kernel's list of the sockets itself, so a walk has a budget, and the next one goes on where it ended.
 //!
 //! Inodes of sockets are unique over all network namespaces, and 32 bits wide (`get_next_ino` in `fs/inode.c`), so they
-//! are used again some time. A socket under way in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
+//! are used again some time. A socket in transit in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
 //! nobody, and one in a table that a thread keeps to itself (`unshare(CLONE_FILES)`) is not seen.
 
 #![expect(clippy::disallowed_methods, reason = "a walk has a budget")]

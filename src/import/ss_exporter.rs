@@ -56,7 +56,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
     draft.put("sources.sockets.enabled", &true);
     draft.put("sources.sockets.classic.enabled", &true);
     put_folding(&mut draft, compression);
-    draft.note("The exporter has no limit. What is over it is counted, not shown.");
+    draft.note("The exporter has no limit. Flows over the limit are counted, not shown.");
     draft.put("sources.sockets.classic.limit", &Classic::default().limit);
     put_metrics(&mut draft, metrics);
     selected.put(&mut draft);

@@ -50,7 +50,7 @@ pub trait Answer {
     /// Takes one datagram; messages with another sequence number do not count.
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Self::Malformed>;
 
-    /// The request is sent again: a new answer follows, from its beginning.
+    /// The request is repeated: a new answer follows, from its beginning.
     fn restart(&mut self);
 }
 

@@ -177,7 +177,7 @@ impl Sockets {
         let (shared, open, stop) = (Arc::clone(&self.shared), Arc::clone(&self.namespaces), stop.clone());
         std::thread::Builder::new().name("sockets-closed".to_owned()).spawn(move || {
             shared.run(&stop, || {
-                // A cycle that is under way looks itself.
+                // A cycle in progress looks itself.
                 if let Ok(mut open) = open.try_lock() {
                     open.close_gone(&shared);
                 }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Questions that may wait for a source. There are two readers and few scrapes at a time; what is over it is
+/// Requests that may wait for a source. There are two readers and few scrapes at a time; requests over it are
 /// answered with a time-out at once.
 const QUEUE: usize = 16;
 
@@ -66,7 +66,7 @@ pub struct Answer {
     pub took: Duration,
 }
 
-/// A question that is under way.
+/// A request in progress.
 pub struct Pending {
     asked_at: Instant,
     give_up_at: Instant,

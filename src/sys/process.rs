@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Most a program may print. `conntrack -S` prints 200 bytes for a CPU, and there are never more than 8192.
 const MOST_OUTPUT: usize = 4 * 1024 * 1024;
-/// Most that is kept of what a program prints on stderr; the rest is read and thrown away.
+/// Most that is kept of what a program prints on stderr; the rest is read and discarded.
 const MOST_STDERR: usize = 4 * 1024;
 
 /// What a program that ended in time left behind.

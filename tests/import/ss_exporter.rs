@@ -31,7 +31,7 @@ fn comments(text: &str) -> String {
 const ALWAYS: &str = "The port is a flag of the exporter and not in its file; this is where it listens without the \
     flag. The exporter does not push. Without this line connscope does, to http://localhost:4317. The exporter has \
     nothing of it. Without this line its classic names are printed beside the others.";
-const LIMIT: &str = "The exporter has no limit. What is over it is counted, not shown.";
+const LIMIT: &str = "The exporter has no limit. Flows over the limit are counted, not shown.";
 const FOLDING: &str = "There is no logic.compression.labelFolding; both ends of a flow are shown.";
 const COMMANDS: &str = "No flow ever matched `cmds`: both versions compare a name with a list of arguments. Here a \
     process has its name, the file name of its program and its command line, and each of them matches.";

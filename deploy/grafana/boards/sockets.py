@@ -363,7 +363,7 @@ def sockets():
                 "suffix: events/s",
                 target(
                     f"sum {BY_AGENT} (rate(connscope_sockets_events_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
-                    "told of " + WHO,
+                    "received " + WHO,
                 ),
                 target(
                     f"sum {BY_AGENT} (rate(connscope_sockets_events_lost_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",

@@ -1,4 +1,4 @@
-//! When a message is sent again, and when nothing is sent (pure; `specification/protocol/otlp.md`, "OTLP/gRPC Throttling",
+//! When a message is retried, and when nothing is sent (pure; `specification/protocol/otlp.md`, "OTLP/gRPC Throttling",
 //! "OTLP/HTTP Throttling").
 
 use super::transport::Refusal;

@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Conntrack {
-    /// Whether they are read.
+    /// Whether the source is enabled.
     pub enabled: bool,
     /// Which way.
     pub via: Via,

@@ -1,4 +1,4 @@
-//! One probe under way: its phases, its log, and what remains to be said of it when its time is up.
+//! One probe in flight: its phases, its log, and its outcome when its deadline has passed.
 
 #![expect(clippy::disallowed_methods, reason = "a probe measures times, and its result says when it began")]
 
@@ -40,7 +40,7 @@ pub struct Options<'a> {
     pub notes: bool,
 }
 
-/// A probe under way.
+/// A probe in flight.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     /// Where it leads.

@@ -50,7 +50,7 @@ pub struct Probes {
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[schemars(schema_with = "values::duration_schema")]
     pub timeout: Duration,
-    /// Share of the interval by which a probe may begin later than its turn: 0 to 1.
+    /// Share of the interval by which a probe may start later than scheduled: 0 to 1.
     #[serde(deserialize_with = "jitter")]
     pub jitter: f64,
     /// Probes at the same time, at most.

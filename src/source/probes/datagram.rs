@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// How often one datagram is sent again because it is too big for the network path: a path has few such routers.
+/// How often one datagram is repeated because it is too big for the network path: a path has few such routers.
 pub const RESENDS: u32 = 8;
 
 /// A connected datagram socket.

@@ -80,7 +80,7 @@ pub struct Registry {
     next: AtomicU64,
     /// Groups not read so far: the files, as one, and each name that stands for targets.
     unseen: AtomicUsize,
-    /// Probes under way.
+    /// Probes in flight.
     pub running: AtomicUsize,
     delay: Mutex<Arc<Distribution>>,
 }

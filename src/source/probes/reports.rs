@@ -55,7 +55,7 @@ impl ProbeReports {
         Box::pin(async move {
             let Wanted { target, debug } = ready?;
             let Ok(permit) = permit else {
-                let why = format!("{AT_ONCE} probes on request are under way already");
+                let why = format!("{AT_ONCE} probes on request are already in progress");
                 return Err(ReportError::Unavailable(why));
             };
             let probed = runtime.spawn(async move {

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Flows that are kept until their processes are known, at most; what is over it is left out.
+/// Flows that are kept until their processes are known, at most; those over the limit are left out.
 const CANDIDATES: usize = 100_000;
 
 /// A flow of this cycle that may be shown.

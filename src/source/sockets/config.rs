@@ -141,7 +141,7 @@ impl Default for Top {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TopBy {
-    /// Segments sent again since the last cycle.
+    /// Segments retransmitted since the last cycle.
     Retransmits,
     /// Smoothed round trip.
     Rtt,

@@ -2,7 +2,7 @@
 //!
 //! `net/ipv4/inet_diag.c`, `include/uapi/linux/inet_diag.h`: `struct inet_diag_msg` (72 bytes: family, state, timer,
 //! retransmissions, the socket's identity, and its queues, owner and inode) and attributes. Addresses and ports are in
-//! network order, the rest in that of the machine. The same message, with little but the identity in it, tells of a
+//! network order, the rest in that of the machine. The same message, with little but the identity in it, reports a
 //! socket's end to who has joined [`TCP_DESTROY`] or [`TCP_DESTROY_V6`]. A record borrows the bytes it was read from,
 //! and what is in its attributes is read when asked for.
 
@@ -211,10 +211,10 @@ pub fn parse<'a>(
     })
 }
 
-/// Reads one datagram that tells of the end of sockets. Its records have the family, the addresses, the cookie, the
+/// Reads one datagram of destroy events. Its records have the family, the addresses, the cookie, the
 /// protocol and what TCP last knew of the connection; the state is [`State::Close`], and owner, inode and cgroup are
 /// gone. A connection that was never made or was reset from here has lost its numbers too, and its peer's port is 0.
-/// One that ends in `TIME_WAIT` is told of when that begins, and keeps its cookie in it.
+/// One that ends in `TIME_WAIT` has its event when that begins, and keeps its cookie in it.
 pub fn parse_event<'a>(datagram: &'a [u8], take: impl FnMut(&Record<'a>)) -> Result<Progress, Malformed> {
     // Nobody asked, so there is no number to answer to.
     parse(datagram, 0, take)

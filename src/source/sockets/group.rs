@@ -2,7 +2,7 @@
 //!
 //! A group is what sockets have in common by the configured keys. There are never more groups than the limit, and one
 //! key never has more values than its share of it, so that ports or containers that come and go cannot push the rest
-//! out; what is over goes to `~other` and is counted. A group in which nothing is left ends after a while, and with it
+//! out; a value over a limit becomes `~other` and is counted. A group in which nothing is left ends after a while, and with it
 //! its series; its values make room for others.
 
 use super::attributes::{Attributes, PortKind};
@@ -20,7 +20,7 @@ use values::{ABSENT, IS_OTHER, IS_UNKNOWN, Values};
 
 mod values;
 
-/// What is over a limit.
+/// The value of what exceeds a limit.
 pub const OTHER: &str = "~other";
 /// What could not be found out.
 pub const UNKNOWN: &str = "~unknown";

@@ -162,7 +162,7 @@ pub const MICROSECOND_TIMESTAMPS: u8 = 0x40;
 pub const FAST_OPEN_CHILD: u8 = 0x80;
 
 impl TcpInfo<'_> {
-    /// Payload sent so far, each byte once however often it was sent again, bytes; 4.19.
+    /// Payload sent so far, each byte once however often it was retransmitted, bytes; 4.19.
     pub fn payload_sent(self) -> Option<u64> {
         Some(self.bytes_sent()?.saturating_sub(self.bytes_retrans()?))
     }

@@ -53,14 +53,14 @@ pub struct Tracker {
     deferred: Vec<Deferred>,
     namespaces: HashMap<u32, NamespaceState>,
     limit: usize,
-    /// Whether the kernel tells of closed sockets.
+    /// Whether the kernel sends destroy events.
     events: bool,
     /// Whether a socket has no group before its process was looked for.
     by_process: bool,
 }
 
 impl Tracker {
-    /// Nothing remembered yet; at most `limit` sockets will be. `events` says that the kernel tells of closed ones,
+    /// Nothing remembered yet; at most `limit` sockets will be. `events` says that the kernel sends destroy events,
     /// `by_process` that a socket has no group before [`Tracker::attribute`] gave it an owner.
     pub fn new(groups: Groups, limit: usize, events: bool, by_process: bool) -> Self {
         Self {

@@ -56,7 +56,7 @@ impl Watched {
         });
         let (change, answers) = match made.await {
             Ok(made) => made,
-            // Whoever waits for this one tells of it.
+            // Whoever waits for this one reports it.
             Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
         };
         let change = change?;

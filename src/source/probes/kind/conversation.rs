@@ -92,7 +92,7 @@ impl Step {
     }
 }
 
-/// A conversation under way.
+/// A conversation in progress.
 pub struct Session<'a> {
     steps: std::slice::Iter<'a, Step>,
     received: ReceiveBuffer,

@@ -46,7 +46,7 @@ struct Sent {
     monotonic: Instant,
     /// By the kernel's stamp.
     stamp: Option<Duration>,
-    /// How often it was sent again: it was larger than the MTU of the network path.
+    /// How often it was repeated: it was larger than the MTU of the network path.
     resends: u32,
     answered: bool,
 }
@@ -122,7 +122,7 @@ impl Icmp {
         echoes: &mut Echoes,
     ) -> Result<(), Fault> {
         let mut next = Instant::now();
-        // Requests in the order they were sent, those that were sent again each time: stamps come in this order.
+        // Requests in the order they were sent, those that were repeated each time: stamps come in this order.
         let mut order: Vec<usize> = Vec::new();
         let mut stamps = 0;
         let mut refused: Vec<Fault> = Vec::new();

@@ -21,7 +21,7 @@ pub struct Classic {
     pub enabled: bool,
     /// What the label `flow` says.
     pub flow: FlowLabel,
-    /// Flows shown at most, 1 to 100000; what is over it is counted.
+    /// Flows shown at most, 1 to 100000; flows over the limit are counted.
     #[serde(deserialize_with = "limit")]
     #[schemars(range(min = 1, max = 100_000))]
     pub limit: usize,

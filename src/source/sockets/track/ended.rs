@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Connections that wait for their other end, at most.
 const DEFERRED: usize = 1024;
 
-/// A connection that has ended without its counters, and waits for its other end to be told of.
+/// A connection that has ended without its counters, and waits for the event of its other end.
 #[derive(Debug)]
 pub(super) struct Deferred {
     last: LastNumbers<'static>,
@@ -90,7 +90,7 @@ impl Tracker {
         }
     }
 
-    /// Counts the ends whose other end was not told of within a cycle.
+    /// Counts the ends whose other end had no event within a cycle.
     pub(super) fn finish_deferred(&mut self, now: Instant) {
         let (groups, namespaces) = (&mut self.groups, &mut self.namespaces);
         let mut waiting = Vec::new();

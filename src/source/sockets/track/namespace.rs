@@ -33,7 +33,7 @@ pub(super) struct NamespaceState {
     ended: HashSet<u64>,
     /// When a dump last had more than could be remembered: what is not remembered may have been there before.
     pub(super) overfull: Option<Instant>,
-    /// Ends that were told of, where the other end is on this machine too.
+    /// Destroy events of sockets whose other end is on this machine too.
     pub(super) other_ends: OtherEnds,
     resets: Resets,
     /// Destroy events were lost since the last complete dump: what the next does not have has ended.
@@ -45,9 +45,9 @@ pub(super) struct NamespaceState {
 struct Resets {
     /// How many there were so far; `None` where MPTCP was not in use yet.
     sent: Option<u64>,
-    /// How many there were so far at the cycle before: their connections were told of.
+    /// How many there were so far at the cycle before: their connections had their events.
     before: u64,
-    /// How many belong to connections that were told of.
+    /// How many belong to connections that had their events.
     told: u64,
 }
 
@@ -103,7 +103,7 @@ impl NamespaceState {
         aborted
     }
 
-    /// A connection was told of that sent a reset.
+    /// A destroy event of a connection that sent a reset.
     pub(super) fn note_reset_told(&mut self) {
         self.resets.told += 1;
     }

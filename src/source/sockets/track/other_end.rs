@@ -1,6 +1,6 @@
 //! The other ends of connections within this machine (pure).
 //!
-//! Both ends of a connection over loopback are told of. Where one of them has lost its counters and its peer's port (see
+//! Both ends of a connection over loopback have a destroy event. Where one of them has lost its counters and its peer's port (see
 //! [`mptcp`](super::super::mptcp)), the other says what it was: what one end has sent the other has received.
 
 use super::super::diag::Record;
@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Ends that are remembered until that of the other socket is told, at most.
 const ENDS: usize = 8192;
 
-/// An end that was told of with its counters.
+/// A socket whose destroy event had its counters.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
     pub(super) local: SocketAddr,
@@ -25,7 +25,7 @@ pub(super) struct End {
     pub(super) dump: u32,
 }
 
-/// The ends whose other end was not told of yet, by what a socket that has lost its peer's port still knows of them: their
+/// The sockets whose other end had no destroy event yet, by what a socket that has lost its peer's port still knows of them: their
 /// address, and its own port.
 #[derive(Debug, Default)]
 pub(super) struct OtherEnds {
@@ -34,7 +34,7 @@ pub(super) struct OtherEnds {
 }
 
 impl OtherEnds {
-    /// Takes an end; if it is the other of one that is remembered, both are told of.
+    /// Takes an event; if it is the other end of one that is remembered, both are complete.
     pub(super) fn add(&mut self, record: &Record<'_>, end: End) {
         if !is_local(record)
             || self
@@ -67,7 +67,7 @@ impl OtherEnds {
         Some(end)
     }
 
-    /// Forgets those that were told of before this dump.
+    /// Forgets those whose events came before this dump.
     pub(super) fn forget_before(&mut self, dump: u32) {
         if self.count > 0 {
             self.ends.retain(|_, ends| {
