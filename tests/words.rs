@@ -344,8 +344,8 @@ fn plain(text: &str) -> String {
 /// Whether a phrase is in a text as whole words.
 fn says(text: &str, phrase: &str) -> bool {
     text.match_indices(phrase).any(|(start, found)| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + found.len()..].chars().next();
+        let before = text.get(..start).and_then(|text| text.chars().next_back());
+        let after = text.get(start + found.len()..).and_then(|text| text.chars().next());
         ![before, after].iter().flatten().any(|neighbour| neighbour.is_alphanumeric())
     })
 }
