@@ -19,7 +19,6 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 mod agent;
-mod attribution;
 mod classic;
 mod connections;
 mod diag;

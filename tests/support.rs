@@ -11,6 +11,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+#[path = "support/authority.rs"]
+pub(crate) mod authority;
 #[path = "support/receiver.rs"]
 pub(crate) mod receiver;
 #[path = "support/table.rs"]

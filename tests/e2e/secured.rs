@@ -4,7 +4,7 @@
 use crate::parity::equal_to_kernel;
 use crate::readings::{exported, scrape_at, sum, traffic};
 use crate::stack::{Collector, Prometheus, agent, end, quiet_namespace, repository, until};
-use crate::support::receiver::Authority;
+use crate::support::authority::Authority;
 use crate::support::{Agent, Namespace};
 use std::path::Path;
 

@@ -2,7 +2,8 @@
 
 use super::program::{Agent, AsText, found};
 use super::raw::{Raw, TAKEN, listen};
-use crate::support::receiver::{Authority, Receiver, Speaks};
+use crate::support::authority::Authority;
+use crate::support::receiver::{Receiver, Speaks};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 

@@ -1,7 +1,8 @@
 //! TLS: whom the agent believes, and what it shows of itself.
 
 use super::program::{Agent, AsText, BOTH, found, protocol};
-use crate::support::receiver::{Authority, Receiver};
+use crate::support::authority::Authority;
+use crate::support::receiver::Receiver;
 
 #[test]
 fn an_https_receiver_is_verified_by_the_system_or_by_the_file() {
