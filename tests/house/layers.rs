@@ -101,6 +101,15 @@ fn every_file_is_in_a_layer() {
 }
 
 #[test]
+fn the_design_has_the_same_order() {
+    let order: String = LAYERS.iter().map(|names| names.join(", ") + "\n").collect();
+    assert!(
+        read("docs/design.md").contains(&format!("```\n{order}```\n")),
+        "docs/design.md has another order of the layers than LAYERS in tests/house/layers.rs; it is:\n{order}"
+    );
+}
+
+#[test]
 fn no_layer_imports_one_above_it() {
     let mut found = BTreeSet::new();
     let mut paths = Vec::new();
