@@ -18,6 +18,7 @@ mod blackbox;
 mod capture;
 mod certificates;
 mod clocks;
+mod discovery;
 mod files;
 mod foreign;
 pub(crate) mod lenient;
