@@ -177,8 +177,9 @@ fn start(
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     if let Some(listener) = listener {
         let interval = pushing.then_some(config.export.otlp.interval);
-        let web = Web::new(pull.clone(), Arc::clone(&shared.sources), interval);
-        web.start(listener, stop).map_err(start_error("starting the HTTP endpoint"))?;
+        let web = Web::new(pull.clone(), Arc::clone(&shared.sources), interval, &config.export.prometheus);
+        let started = web.and_then(|web| web.start(listener, stop));
+        started.map_err(start_error("starting the HTTP endpoint"))?;
     }
     say_start(config, address);
     Ok(Running { readers, pull, sources: shared.sources })

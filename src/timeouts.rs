@@ -85,3 +85,12 @@ pub const CGROUP_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a walk over the cgroups may take.
 pub const CGROUP_WALK: Duration = Duration::from_millis(100);
+
+/// How long a client may take nothing of an answer before its connection is closed.
+pub const STALLED: Duration = Duration::from_secs(5);
+
+/// How long clients have at least to fetch an answer before it goes in favour of a new one.
+pub const FETCHED: Duration = Duration::from_secs(2);
+
+/// How long a new connection waits where every other has an answer being made.
+pub const ANSWERS_MADE: Duration = Duration::from_millis(500);

@@ -1,34 +1,41 @@
-//! The HTTP endpoint: `/metrics`, `/-/healthy`, `/-/ready` and a page at `/`.
+//! The HTTP endpoint: `/metrics`, `/-/healthy`, `/-/ready`, the reports of the sources and a page at `/`.
 //!
-//! Bounded in every direction: connections, scrapes at a time, how long a request may take to arrive and how long a
-//! connection may last.
+//! It has a thread of its own, which makes no text ([`texts`]): health is answered whatever else goes on. Bounded in every
+//! direction: connections ([`connections`]), bytes that wait to be fetched, how long a request may take to arrive, how long
+//! a client may take nothing, how long a connection may last; and to whom it answers ([`hosts`]).
 
 use crate::catalog::SOURCES;
+use crate::config::Prometheus;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
 use crate::source::Reason;
-use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest};
+use crate::source::report::{Making, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use crate::timeouts;
+use connections::{Connections, Ticket, Watched};
+use hosts::Hosts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::io;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
+use texts::{Kept, Maker, Text};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
-/// Scrapes at a time; each costs a cycle.
-const SCRAPES: usize = 3;
+pub mod connections;
+pub mod hosts;
+pub mod texts;
 
-/// Connections at a time; a Prometheus keeps one.
-const CONNECTIONS: usize = 128;
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: i32 = 4096;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = exposition::CONTENT_TYPE;
@@ -40,24 +47,44 @@ pub struct Web {
     sources: Arc<Sources>,
     pushing: bool,
     stale_after: Duration,
-    scrapes: Arc<Semaphore>,
+    hosts: Hosts,
+    connections: Arc<Connections>,
+    scrapes: Maker<()>,
+    reports: Maker<ReportRequest>,
 }
 
 type Answer = Response<Full<Bytes>>;
+type Rendered = (StatusCode, &'static str, String);
 
 impl Web {
-    /// `pull` is `None` where nothing is collected at all; `interval` is set where a push keeps the state fresh.
-    pub fn new(pull: Option<Arc<Pull>>, sources: Arc<Sources>, interval: Option<Duration>) -> Self {
+    /// `pull` is `None` where nothing is collected at all; `interval` is set where a push keeps the state fresh. The error
+    /// is that of starting a thread.
+    pub fn new(
+        pull: Option<Arc<Pull>>,
+        sources: Arc<Sources>,
+        interval: Option<Duration>,
+        settings: &Prometheus,
+    ) -> io::Result<Self> {
         let stale_after = interval
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
             .max(timeouts::STALE_LEAST);
-        let scrapes = Arc::new(Semaphore::new(SCRAPES));
-        Self { pull, sources, pushing: interval.is_some(), stale_after, scrapes }
+        let connections = Arc::new(Connections::default());
+        let kept = Arc::new(Kept::new(Arc::clone(&connections)));
+        Ok(Self {
+            pull,
+            sources,
+            pushing: interval.is_some(),
+            stale_after,
+            hosts: Hosts::new(&settings.hosts, &settings.listen),
+            connections,
+            scrapes: Maker::start("scrape", &kept)?,
+            reports: Maker::start("reports", &kept)?,
+        })
     }
 
     /// Answers on a thread of its own until the agent stops.
-    pub fn start(self, listener: std::net::TcpListener, stop: &Stop) -> std::io::Result<()> {
-        let runtime = crate::runtime::of_one_thread("scrape", SCRAPES + 1)?;
+    pub fn start(self, listener: std::net::TcpListener, stop: &Stop) -> io::Result<()> {
+        let runtime = crate::runtime::of_one_thread("", 0)?;
         let stop = stop.clone();
         let serve = move || {
             runtime.block_on(async {
@@ -74,36 +101,42 @@ impl Web {
     }
 
     async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
-            // The semaphore is never closed, so a permit always comes.
-            let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let web = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        web.connection(stream).await;
-                        drop(permit);
-                    });
+                    self.connections.room().await;
+                    let ticket = Arc::new(self.connections.add());
+                    let id = ticket.id();
+                    let task = tokio::spawn(Arc::clone(&self).connection(stream, ticket));
+                    self.connections.served_by(id, task.abort_handle());
+                    // Its request, which may be here already, is read before the next connection can take its place.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    // Out of descriptors, as a rule; the next try may do better, but not at once.
+                    // Out of descriptors, as a rule.
                     tracing::debug!(%error, "accepting a connection");
+                    self.connections.close_idle();
                     tokio::time::sleep(timeouts::GLANCE).await;
                 }
             }
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, ticket: Arc<Ticket>) {
+        let stream = Watched::new(stream, Arc::clone(&ticket));
         let service = service_fn(move |request| {
-            let web = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(web.answer(&request).await) }
+            let (web, ticket) = (Arc::clone(&self), Arc::clone(&ticket));
+            async move {
+                let _answering = ticket.answering();
+                Ok::<_, Infallible>(web.answer(&request, &ticket).await)
+            }
         });
         let mut connection = std::pin::pin!(
             hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(timeouts::HTTP_HEADER)
+                .half_close(true)
+                .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service)
         );
         // Whoever reads slowly or keeps asking is asked to come again.
@@ -114,36 +147,27 @@ impl Web {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+    async fn answer(&self, request: &Request<Incoming>, ticket: &Ticket) -> Answer {
+        if let Some(why) = self.hosts.refusal(request) {
+            return respond(StatusCode::FORBIDDEN, TEXT, why + "\n");
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD are answered\n".to_owned());
         }
         match request.uri().path() {
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(takes_gzip(request), ticket).await,
             "/-/healthy" => respond(StatusCode::OK, TEXT, "healthy\n".to_owned()),
             "/-/ready" => self.ready().await,
             "/" => respond(StatusCode::OK, HTML, self.page()),
-            _ => match self.report(request) {
-                Some(report) => match report.await {
-                    Ok(Report::Text(text)) => respond(StatusCode::OK, TEXT, text),
-                    Ok(Report::Gauges { gauges, notes: None }) => {
-                        respond(StatusCode::OK, EXPOSITION, exposition::gauges(&gauges))
-                    }
-                    Ok(Report::Gauges { gauges, notes: Some(notes) }) => {
-                        let mut text = notes.into_iter().map(|note| note + "\n").collect::<String>();
-                        text.push_str("\nMetrics:\n");
-                        text.push_str(&exposition::gauges(&gauges));
-                        respond(StatusCode::OK, TEXT, text)
-                    }
-                    Err(error) => respond(status(&error), TEXT, format!("{error}\n")),
-                },
+            _ => match self.report(request, ticket).await {
+                Some(answer) => answer,
                 None => respond(StatusCode::NOT_FOUND, TEXT, self.what_there_is()),
             },
         }
     }
 
     /// The report of a source at `/NAME`.
-    fn report(&self, request: &Request<Incoming>) -> Option<ReportFuture> {
+    async fn report(&self, request: &Request<Incoming>, ticket: &Ticket) -> Option<Answer> {
         let name = request.uri().path().strip_prefix('/')?;
         let timeout = request.headers().get("x-prometheus-scrape-timeout-seconds");
         let timeout = timeout.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
@@ -152,7 +176,16 @@ impl Web {
             parameters: parameters(request.uri().query().unwrap_or("")),
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
-        self.sources.reports().find_map(|reports| reports.report(&wanted))
+        Some(match self.sources.reports().find_map(|reports| reports.report(&wanted))? {
+            Making::Wait(report) => {
+                let (status, content_type, text) = rendered(report.await);
+                respond(status, content_type, text)
+            }
+            Making::Work(work) => match self.reports.text(wanted, false, move || rendered(work())).await {
+                Some(text) => send(&text, false, ticket),
+                None => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, TOO_MANY.to_owned()),
+            },
+        })
     }
 
     fn what_there_is(&self) -> String {
@@ -163,32 +196,26 @@ impl Web {
         paths + " and /\n"
     }
 
-    async fn metrics(&self) -> Answer {
-        match self.scrape().await {
-            Ok(text) => respond(StatusCode::OK, EXPOSITION, text),
-            Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
+    async fn metrics(&self, gzip: bool, ticket: &Ticket) -> Answer {
+        match self.scrape(gzip).await {
+            Ok(text) => send(&text, gzip, ticket),
+            Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why.to_owned()),
         }
     }
 
-    /// One cycle of the pull reader, off the runtime's threads. The permit goes with it: a client that has gone does
-    /// not make room for the next before its cycle is over.
-    async fn scrape(&self) -> Result<String, String> {
+    /// One cycle of the pull reader, or the one that is in progress.
+    async fn scrape(&self, gzip: bool) -> Result<Arc<Text>, &'static str> {
         let Some(pull) = self.pull.clone() else {
-            return Err("nothing is collected: OTEL_SDK_DISABLED is true\n".to_owned());
+            return Err("nothing is collected: OTEL_SDK_DISABLED is true\n");
         };
-        let Ok(permit) = Arc::clone(&self.scrapes).try_acquire_owned() else {
-            return Err(format!("{SCRAPES} scrapes are already in progress\n"));
+        let make = move || match pull.scrape() {
+            Scrape::Exposition(text) => (StatusCode::OK, EXPOSITION, text),
+            Scrape::Nothing(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, why),
         };
-        let scrape = tokio::task::spawn_blocking(move || {
-            let scrape = pull.scrape();
-            drop(permit);
-            scrape
-        });
-        match scrape.await {
-            Ok(Scrape::Exposition(text)) => Ok(text),
-            Ok(Scrape::Nothing(why)) => Err(why),
-            Err(error) => Err(format!("the scrape broke: {error}\n")),
-        }
+        self.scrapes
+            .text((), gzip, make)
+            .await
+            .ok_or("the scrape broke, or too many wait; the log says more\n")
     }
 
     async fn ready(&self) -> Answer {
@@ -202,7 +229,7 @@ impl Web {
         let fresh = || self.sources.health.last_success().is_some_and(|age| age <= self.stale_after);
         if !fresh() && !self.pushing {
             // Nobody pushes, so cycles come from scrapes; and nobody may scrape what is not ready.
-            let _told_by_health = self.scrape().await;
+            let _told_by_health = self.scrape(false).await;
         }
         if fresh() {
             return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
@@ -292,7 +319,78 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Binds the endpoint: name or address and port. A name may have several addresses; the first that works is used.
-pub async fn bind(host: &str, port: u16) -> std::io::Result<std::net::TcpListener> {
-    TcpListener::bind((host, port)).await?.into_std()
+const TOO_MANY: &str = "too many reports wait to be made\n";
+
+fn rendered(report: Result<Report, ReportError>) -> Rendered {
+    match report {
+        Ok(Report::Text(text)) => (StatusCode::OK, TEXT, text),
+        Ok(Report::Gauges { gauges, notes: None }) => {
+            (StatusCode::OK, EXPOSITION, exposition::gauges(&gauges))
+        }
+        Ok(Report::Gauges { gauges, notes: Some(notes) }) => {
+            let mut text = notes.into_iter().map(|note| note + "\n").collect::<String>();
+            text.push_str("\nMetrics:\n");
+            text.push_str(&exposition::gauges(&gauges));
+            (StatusCode::OK, TEXT, text)
+        }
+        Err(error) => (status(&error), TEXT, format!("{error}\n")),
+    }
+}
+
+/// Whether a client takes gzip (RFC 9110, 12.5.3).
+fn takes_gzip(request: &Request<Incoming>) -> bool {
+    let codings = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let weights = codings.flat_map(|value| value.split(',')).map(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight =
+            parameters.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
+        (name.trim().to_ascii_lowercase(), weight.unwrap_or(0.0f32))
+    });
+    let weights: Vec<_> = weights.collect();
+    let of = |name: &str| weights.iter().find(|(known, _)| known == name).map(|(_, weight)| *weight);
+    of("gzip").or_else(|| of("*")).is_some_and(|weight| weight > 0.0)
+}
+
+/// The answer with a text that others may be sent as well.
+fn send(text: &Arc<Text>, gzip: bool, ticket: &Ticket) -> Answer {
+    ticket.given(text.id);
+    let compressed = if gzip { text.gzip() } else { None };
+    let encoded = compressed.is_some();
+    let mut answer = Response::new(Full::new(compressed.unwrap_or_else(|| text.plain())));
+    *answer.status_mut() = text.status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(text.content_type));
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    if encoded {
+        answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
+}
+
+/// Binds the endpoint: name or address and port. A name may have several addresses; the first that works is used. No host
+/// is every address of both families, or of IPv4 where the machine has no IPv6.
+pub async fn bind(host: &str, port: u16) -> io::Result<std::net::TcpListener> {
+    if host.is_empty() {
+        return listen((Ipv6Addr::UNSPECIFIED, port).into())
+            .or_else(|_| listen((std::net::Ipv4Addr::UNSPECIFIED, port).into()));
+    }
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    if address.ip().is_unspecified() && address.is_ipv6() {
+        socket.set_only_v6(false)?; // whatever net.ipv6.bindv6only says
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }

@@ -28,4 +28,5 @@ mod settings;
 mod sockets;
 mod support;
 mod url;
+mod web;
 mod words;

@@ -111,13 +111,18 @@ pub struct Prometheus {
     /// `ADDRESS:PORT` of the HTTP endpoint, or `off`.
     #[schemars(schema_with = "listen_schema")]
     pub listen: Listen,
+    /// Names in the `Host` of requests that are answered, besides addresses, names without a dot and those of this machine:
+    /// a list of names or `*.DOMAIN`, or `any`. Others are refused: a web page may let its own name lead here.
+    #[serde(deserialize_with = "hosts")]
+    #[schemars(schema_with = "hosts_schema")]
+    pub hosts: Vec<String>,
     /// Which names it prints.
     pub naming: Profile,
 }
 
 impl Default for Prometheus {
     fn default() -> Self {
-        Self { listen: Listen::default(), naming: Profile::Otel }
+        Self { listen: Listen::default(), hosts: Vec::new(), naming: Profile::Otel }
     }
 }
 
@@ -128,7 +133,7 @@ pub enum Listen {
     Off,
     /// Name or address, and port; port 0 lets the kernel choose.
     At {
-        /// Name or address, without brackets.
+        /// Name or address, without brackets; empty: every address of both families.
         host: String,
         /// Port.
         port: u16,
@@ -156,7 +161,6 @@ impl FromStr for Listen {
             None if host.contains(':') => {
                 return Err("an IPv6 address goes in brackets: [::1]:9371".to_owned());
             }
-            None if host.is_empty() => "0.0.0.0",
             None => host,
         };
         Ok(Self::At { host: host.to_owned(), port })
@@ -184,6 +188,27 @@ impl<'de> Deserialize<'de> for Listen {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
     }
+}
+
+/// `export.prometheus.hosts`
+fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let hosts = values::one_or_many(deserializer, "a list of names, or any")?;
+    let wrong = |host: &&String| {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    match hosts.iter().find(wrong) {
+        Some(host) => {
+            Err(D::Error::custom(format!("`{host}` is neither a name without a port, *.DOMAIN nor any")))
+        }
+        None => Ok(hosts),
+    }
+}
+
+/// JSON Schema of the names that are answered.
+fn hosts_schema(_: &mut SchemaGenerator) -> Schema {
+    let entry = json_schema!({"type": "string", "pattern": "^(\\*\\.)?[-A-Za-z0-9_.]+$"});
+    json_schema!({"anyOf": [{"const": "any"}, {"type": "array", "items": entry}, {"type": "null"}]})
 }
 
 /// JSON Schema of an address to listen on.

@@ -23,6 +23,34 @@ pub fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A list of words, or one alone: `netns: all` and `netns: [all]` are the same. `expected` is for the error.
+pub fn one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<Vec<String>, D::Error> {
+    struct Entries(&'static str);
+    impl<'de> serde::de::Visitor<'de> for Entries {
+        type Value = Vec<String>;
+        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+            formatter.write_str(self.0)
+        }
+        fn visit_str<E: Error>(self, entry: &str) -> Result<Self::Value, E> {
+            Ok(vec![entry.to_owned()])
+        }
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = list.next_element()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_any(Entries(expected))
+}
+
 /// JSON Schema of a duration.
 pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$"})

@@ -12,12 +12,19 @@ pub trait Reports: Debug + Send + Sync {
     /// Names of those that are switched on: lowercase words.
     fn names(&self) -> &'static [&'static str];
 
-    /// Makes the report of that name. May take as long as it takes to write the text; what has to be waited for (a peer)
-    /// is left to the future. `None` where the name is none of this source's.
-    fn report(&self, request: &ReportRequest) -> Option<ReportFuture>;
+    /// The report of that name, to be made; `None` where the name is none of this source's.
+    fn report(&self, request: &ReportRequest) -> Option<Making>;
 }
 
-/// A report that is being made. Does not depend on the runtime that polls it.
+/// A report that is to be made.
+pub enum Making {
+    /// By work, which may take a while.
+    Work(Box<dyn FnOnce() -> Result<Report, ReportError> + Send>),
+    /// By waiting. Does not depend on the runtime that polls it.
+    Wait(ReportFuture),
+}
+
+/// See [`Making::Wait`].
 pub type ReportFuture = Pin<Box<dyn Future<Output = Result<Report, ReportError>> + Send>>;
 
 /// What is asked of [`Reports`].

@@ -1,10 +1,10 @@
 //! `netns` of a source: which network namespaces are read, as the configuration says it.
 
 use super::{NAMESPACES, is_pattern};
+use crate::settings::values;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserializer;
 use serde::de::Error;
-use std::fmt;
 
 /// JSON Schema of the network namespaces.
 pub fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -14,7 +14,7 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
 
 /// `sources.*.netns`
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let entries = one_or_many(deserializer)?;
+    let entries = values::one_or_many(deserializer, "a list of network namespaces, or all")?;
     if entries.len() > NAMESPACES {
         return Err(D::Error::custom(format!("at most {NAMESPACES} can be read")));
     }
@@ -50,29 +50,4 @@ pub fn check(entry: &str) -> Result<(), String> {
         return Err(format!("`{entry}` is a pattern, and not one network namespace"));
     }
     refuse_netns(entry).map_or(Ok(()), Err)
-}
-
-/// `netns: all` and `netns: [all]` are the same.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    struct Entries;
-    impl<'de> serde::de::Visitor<'de> for Entries {
-        type Value = Vec<String>;
-        fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-            formatter.write_str("a list of network namespaces, or all")
-        }
-        fn visit_str<E: Error>(self, entry: &str) -> Result<Self::Value, E> {
-            Ok(vec![entry.to_owned()])
-        }
-        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
-        }
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = list.next_element()? {
-                entries.push(entry);
-            }
-            Ok(entries)
-        }
-    }
-    deserializer.deserialize_any(Entries)
 }

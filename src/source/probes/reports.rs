@@ -16,7 +16,7 @@ use super::runner::Common;
 use super::target::Target;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
-use crate::source::report::{Report, ReportError, ReportFuture, ReportRequest, Reports};
+use crate::source::report::{Making, Report, ReportError, ReportFuture, ReportRequest, Reports};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -111,38 +111,6 @@ impl ProbeReports {
         let target = Target::new(&Arc::new(wanted), settings).map_err(bad)?;
         Ok(Wanted { target, debug: query.debug })
     }
-
-    fn known(&self, parameters: &[(String, String)]) -> Result<Report, ReportError> {
-        let name = parameters.iter().find(|(key, _)| key == "target").map(|(_, value)| value);
-        let entries = self.common.registry.entries();
-        let now = SystemTime::now();
-        let mut page = String::new();
-        if let Some(name) = name {
-            for entry in entries.iter().filter(|entry| entry.target.settings.name == *name) {
-                history(&mut page, entry, now);
-            }
-            return if page.is_empty() {
-                Err(ReportError::Missing(format!("there is no target `{}`", one_line(name))))
-            } else {
-                Ok(Report::Text(page))
-            };
-        }
-        let mut lines: Vec<(u8, String)> = entries.iter().map(|entry| line(entry, now)).collect();
-        lines.sort();
-        let down = lines.iter().filter(|(order, _)| *order == 0).count();
-        let _infallible = writeln!(
-            page,
-            "{} targets, {down} of them down; /probes?target=NAME has the last probes of one\n",
-            lines.len()
-        );
-        for (_, line) in lines.iter().take(SHOWN) {
-            page.push_str(line);
-        }
-        if lines.len() > SHOWN {
-            let _infallible = writeln!(page, "and {} more", lines.len() - SHOWN);
-        }
-        Ok(Report::Text(page))
-    }
 }
 
 impl Reports for ProbeReports {
@@ -150,13 +118,48 @@ impl Reports for ProbeReports {
         if self.common.settings.on_request.enabled { &["probes", "probe"] } else { &["probes"] }
     }
 
-    fn report(&self, request: &ReportRequest) -> Option<ReportFuture> {
+    fn report(&self, request: &ReportRequest) -> Option<Making> {
         match request.name.as_str() {
-            "probe" => Some(self.on_request(request)),
-            "probes" => Some(Box::pin(std::future::ready(self.known(&request.parameters)))),
+            "probe" => Some(Making::Wait(self.on_request(request))),
+            "probes" => {
+                let (common, parameters) = (Arc::clone(&self.common), request.parameters.clone());
+                Some(Making::Work(Box::new(move || known(&common, &parameters))))
+            }
             _ => None,
         }
     }
+}
+
+fn known(common: &Common, parameters: &[(String, String)]) -> Result<Report, ReportError> {
+    let name = parameters.iter().find(|(key, _)| key == "target").map(|(_, value)| value);
+    let entries = common.registry.entries();
+    let now = SystemTime::now();
+    let mut page = String::new();
+    if let Some(name) = name {
+        for entry in entries.iter().filter(|entry| entry.target.settings.name == *name) {
+            history(&mut page, entry, now);
+        }
+        return if page.is_empty() {
+            Err(ReportError::Missing(format!("there is no target `{}`", one_line(name))))
+        } else {
+            Ok(Report::Text(page))
+        };
+    }
+    let mut lines: Vec<(u8, String)> = entries.iter().map(|entry| line(entry, now)).collect();
+    lines.sort();
+    let down = lines.iter().filter(|(order, _)| *order == 0).count();
+    let _infallible = writeln!(
+        page,
+        "{} targets, {down} of them down; /probes?target=NAME has the last probes of one\n",
+        lines.len()
+    );
+    for (_, line) in lines.iter().take(SHOWN) {
+        page.push_str(line);
+    }
+    if lines.len() > SHOWN {
+        let _infallible = writeln!(page, "and {} more", lines.len() - SHOWN);
+    }
+    Ok(Report::Text(page))
 }
 
 struct Wanted {

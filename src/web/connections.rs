@@ -1,0 +1,252 @@
+//! The connections there are: how many, which of them goes when there is no room, and when one makes no progress.
+
+use crate::timeouts;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+
+/// Connections at a time; a Prometheus keeps one.
+pub const MOST: usize = 128;
+
+/// Unsent bytes that the kernel keeps of an answer besides those in progress (`TCP_NOTSENT_LOWAT`): what a client does not
+/// fetch stays in the agent, where it is shared.
+const UNSENT: u32 = 32 * 1024;
+
+/// The connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    table: Mutex<Table>,
+    /// A connection has ended, or has no request in progress any more.
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    entries: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// When bytes were last received or sent.
+    progress: Instant,
+    /// A request was received whose answer is not made yet.
+    answering: bool,
+    /// Which answer it was given last.
+    answer: Option<u64>,
+    task: Option<AbortHandle>,
+}
+
+/// A connection in the table; leaves it when it goes out of scope.
+#[derive(Debug)]
+pub struct Ticket {
+    id: u64,
+    connections: Arc<Connections>,
+}
+
+impl Connections {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for room for one more: the connection that is idle longest goes. Those whose answers are being made stay for a
+    /// while, then the one that has waited longest goes.
+    pub async fn room(&self) {
+        let until = tokio::time::Instant::now() + timeouts::ANSWERS_MADE;
+        loop {
+            let freed = self.freed.notified();
+            if self.lock().evict(false) {
+                return;
+            }
+            if tokio::time::timeout_at(until, freed).await.is_err() {
+                self.lock().evict(true);
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection that is idle longest, if there is one.
+    pub fn close_idle(&self) {
+        self.lock().close_longest(false);
+    }
+
+    /// Adds a connection.
+    pub fn add(self: &Arc<Self>) -> Ticket {
+        let mut table = self.lock();
+        let id = table.next;
+        table.next += 1;
+        let entry = Entry { progress: Instant::now(), answering: false, answer: None, task: None };
+        table.entries.insert(id, entry);
+        Ticket { id, connections: Arc::clone(self) }
+    }
+
+    /// Says which task serves a connection.
+    pub fn served_by(&self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.lock().entries.get_mut(&id) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// Closes every connection that was given this answer last.
+    pub fn close_with(&self, answer: u64) {
+        let mut table = self.lock();
+        let given: Vec<u64> = table
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.answer == Some(answer))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in given {
+            table.close(id);
+        }
+    }
+}
+
+impl Table {
+    /// Whether there is room now.
+    fn evict(&mut self, answering: bool) -> bool {
+        self.entries.len() < MOST || self.close_longest(answering)
+    }
+
+    fn close_longest(&mut self, answering: bool) -> bool {
+        let candidates = self.entries.iter().filter(|(_, entry)| answering || !entry.answering);
+        let longest = candidates.min_by_key(|(_, entry)| entry.progress).map(|(id, _)| *id);
+        longest.is_some_and(|id| {
+            self.close(id);
+            true
+        })
+    }
+
+    fn close(&mut self, id: u64) {
+        if let Some(Entry { task: Some(task), .. }) = self.entries.remove(&id) {
+            task.abort();
+        }
+    }
+}
+
+impl Ticket {
+    /// Its number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.connections.lock().entries.get_mut(&self.id) {
+            change(entry);
+        }
+    }
+
+    /// A request was received, and its answer is being made for as long as what this gives lasts.
+    pub fn answering(self: &Arc<Self>) -> Answering {
+        self.change(|entry| entry.answering = true);
+        Answering(Arc::clone(self))
+    }
+
+    /// It was given this answer.
+    pub fn given(&self, answer: u64) {
+        self.change(|entry| entry.answer = Some(answer));
+    }
+
+    fn progress(&self) {
+        self.change(|entry| entry.progress = Instant::now());
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.connections.lock().entries.remove(&self.id);
+        self.connections.freed.notify_waiters();
+    }
+}
+
+/// See [`Ticket::answering`].
+pub struct Answering(Arc<Ticket>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.change(|entry| entry.answering = false);
+        self.0.connections.freed.notify_waiters();
+    }
+}
+
+/// A stream that breaks when the peer takes nothing of an answer for [`timeouts::STALLED`].
+pub struct Watched {
+    stream: TcpStream,
+    ticket: Arc<Ticket>,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    /// Watches a stream for the sake of a ticket.
+    pub fn new(stream: TcpStream, ticket: Arc<Ticket>) -> Self {
+        // Without it there is only more in the kernel.
+        let _best_effort = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+        Self { stream, ticket, stalled: None }
+    }
+
+    fn wrote(
+        &mut self,
+        context: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if wrote.is_ready() {
+            self.stalled = None;
+            self.ticket.progress();
+            return wrote;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeouts::STALLED)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.ticket.progress();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(context, wrote)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(context, wrote)
+    }
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,153 @@
+//! Whether a request is meant for this endpoint: its `Host`.
+//!
+//! A web page may let its own name lead to an address of this machine (DNS rebinding) and then read the endpoint from the
+//! browser of somebody who is here. Its `Host` gives it away: it is a name in the public DNS. An address, `localhost`, a
+//! name without a dot (which nobody has in the public DNS) and the names of this machine are no such names.
+
+use crate::config::Listen;
+use hyper::Request;
+use hyper::header::HOST;
+use std::net::IpAddr;
+
+/// Stands for every name in `export.prometheus.hosts`.
+pub const ANY: &str = "any";
+
+/// Which names are answered.
+#[derive(Debug)]
+pub struct Hosts {
+    /// In lower case; `*.` stands for every name below.
+    names: Vec<String>,
+    any: bool,
+}
+
+impl Hosts {
+    /// What the configuration says; the names of this machine come by themselves.
+    pub fn new(configured: &[String], listen: &Listen) -> Self {
+        let mut names: Vec<String> = configured.iter().map(|name| plain(name)).collect();
+        if let Listen::At { host, .. } = listen {
+            names.push(plain(host));
+        }
+        names.extend(own_names());
+        Self { names, any: configured.iter().any(|name| name == ANY) }
+    }
+
+    /// Why a request is not answered; `None` where it is.
+    pub fn refusal<B>(&self, request: &Request<B>) -> Option<String> {
+        if self.any {
+            return None;
+        }
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let host = match (request.uri().authority(), hosts.next(), hosts.next()) {
+            (_, _, Some(_)) => return Some("more than one Host header".to_owned()),
+            (Some(authority), _, _) => authority.as_str(),
+            (None, Some(host), None) => host.to_str().unwrap_or("?"),
+            // HTTP/1.0 has none, and no browser speaks it.
+            (None, None, None) => return None,
+        };
+        if self.knows(host) {
+            return None;
+        }
+        let host = crate::text::bounded(host, crate::text::LONGEST_NAME);
+        Some(format!("the host `{host}` is not answered; export.prometheus.hosts can allow it"))
+    }
+
+    fn knows(&self, host: &str) -> bool {
+        let host = plain(without_port(host));
+        if host.parse::<IpAddr>().is_ok() || !host.contains('.') {
+            return true;
+        }
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => {
+                host.strip_suffix(domain).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            }
+            None => *name == host,
+        })
+    }
+}
+
+fn plain(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The host of `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`.
+fn without_port(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match host.rsplit_once(':') {
+        Some((name, _)) if !name.contains(':') => name,
+        _ => host,
+    }
+}
+
+/// The names of this machine that need no name server: its host name, that below each search domain, and what
+/// `/etc/hosts` says beside it.
+fn own_names() -> Vec<String> {
+    let node = plain(&rustix::system::uname().nodename().to_string_lossy());
+    let mut names = vec![node.clone()];
+    for line in read("/etc/resolv.conf").lines() {
+        let mut words = line.split_ascii_whitespace();
+        if matches!(words.next(), Some("search" | "domain")) {
+            names.extend(words.map(|domain| plain(&format!("{node}.{domain}"))));
+        }
+    }
+    for line in read("/etc/hosts").lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        let beside: Vec<String> = line.split_ascii_whitespace().skip(1).map(plain).collect();
+        if beside.contains(&node) {
+            names.extend(beside);
+        }
+    }
+    names
+}
+
+fn read(path: &str) -> String {
+    crate::sys::read_limited(path, 64 * 1024).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+    use crate::config::Listen;
+    use hyper::Request;
+
+    fn allowed(configured: &[&str], host: &str) -> bool {
+        let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
+        let listen = Listen::At { host: "agent.example".to_owned(), port: 1 };
+        let request = Request::builder().uri("/metrics").header("host", host).body(()).unwrap();
+        Hosts::new(&configured, &listen).refusal(&request).is_none()
+    }
+
+    #[test]
+    fn a_name_of_somebody_else_is_refused_and_an_address_is_not() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:9371",
+            "[::1]:9371",
+            "localhost:9371",
+            "LOCALHOST",
+            "node",
+            "agent.example",
+        ] {
+            assert!(allowed(&[], host), "{host}");
+        }
+        for host in [
+            "rebound.evil.example",
+            "evil.example:9371",
+            "127.0.0.1.evil.example",
+            "agent.example.evil",
+            "",
+            "?.?",
+        ] {
+            assert_eq!(allowed(&[], host), host.is_empty(), "{host}");
+        }
+        assert!(allowed(&["any"], "evil.example"));
+        assert!(
+            allowed(&["prom.example."], "PROM.example:9371") && !allowed(&["prom.example"], "a.prom.example")
+        );
+        assert!(
+            allowed(&["*.example.org"], "a.b.example.org") && !allowed(&["*.example.org"], "example.org")
+        );
+        assert!(!allowed(&["*.example.org"], "evilexample.org"));
+    }
+}
