@@ -3,7 +3,7 @@
 
 use crate::support::{Agent, PATIENCE, Script, command, eventually, get, sample, skipped};
 use rustix::process::Signal;
-use std::io::{PipeReader, PipeWriter, Read};
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -274,6 +274,10 @@ fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
 }
 
 fn get_or_refused(address: SocketAddr) -> Option<u16> {
-    std::net::TcpStream::connect(address).ok()?;
-    Some(get(address, "/metrics").0)
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
 }

@@ -150,7 +150,7 @@ pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<St
     for (name, value) in section::<D, BTreeMap<String, String>>(deserializer)? {
         check_header(&name, &value).map_err(D::Error::custom)?;
         if headers.insert(name.to_ascii_lowercase(), value).is_some() {
-            return Err(D::Error::custom(format!("`{name}` is there twice, in capitals and not")));
+            return Err(D::Error::custom(format!("`{name}` is repeated; capitals make no other header")));
         }
     }
     Ok(headers)

@@ -15,6 +15,7 @@ const ON_NO_PANEL: &[(&str, &str)] = &[
     ("conntrack.delete_list", "not counted since Linux 4.9"),
     ("conntrack.unknown", "only on kernels newer than the table"),
     ("conntrack.table.sysctl", "only where table.files names further sysctls, and of any unit"),
+    ("connscope.netns.open", "a limit of the agent, seen when sources.*.netns is set up"),
     ("connscope.log.dropped", "counts only while nobody reads the log, which then says so itself"),
 ];
 

@@ -88,8 +88,12 @@ fn what_is_printed_is_taken_and_what_is_left_out_is_said() {
         .iter()
         .map(|target| (target.name.as_str(), target.kind.word(), target.labels.len()))
         .collect();
-    assert_eq!(found, [("x", "tcp", 0), ("x", "tcp4", 1), ("another", "tcp", 0)], "{printed}");
-    for name in ["b c", "b:90", "::1%lo", "http://x", "other family", "x"] {
+    assert_eq!(
+        found,
+        [("::1%lo", "tcp", 0), ("x", "tcp", 0), ("x", "tcp4", 1), ("another", "tcp", 0)],
+        "{printed}"
+    );
+    for name in ["b c", "b:90", "http://x", "other family", "x"] {
         assert!(printed.contains(&format!("`{name}` is left out: ")), "{name}: {printed}");
     }
 }

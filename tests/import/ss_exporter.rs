@@ -258,7 +258,7 @@ const REFUSED: &[(&str, &str)] = &[
         "list-text",
         "1:41: logic.selection.peering.networks: invalid type: string \"10.0.0.0/8\", expected a list",
     ),
-    ("not-yaml", "1:18: logic.metrics: is not a section with keys"),
+    ("not-yaml", "1:18: the file: unclosed bracket '['"),
 ];
 
 /// The tables and the folders have the same files.
@@ -298,7 +298,7 @@ fn what_import_prints_is_a_configuration_that_stands_in_for_the_exporter() {
         let config = Config::load(Some(file.path()), &no_variable, &Flags::default()).unwrap();
         assert_eq!(config.print(), text(&output.stdout), "{name}");
         let effective = config.print();
-        for line in ["    listen: 0.0.0.0:8020\n    naming: classic\n", "    protocol: none\n"] {
+        for line in ["    listen: 0.0.0.0:8020\n", "    naming: classic\n", "    protocol: none\n"] {
             assert!(effective.contains(line), "{name}: {effective}");
         }
         assert!(!config.sources.conntrack.enabled && config.sources.sockets.enabled, "{name}");

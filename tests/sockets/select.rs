@@ -252,11 +252,11 @@ fn bad_conditions_are_refused_with_their_place() {
         ("limit: 0", "limit: `0` is out of range: 1 to 100000"),
         ("limit: 100001", "limit: `100001` is out of range"),
         ("metrics: [rtt, retransmits]", "metrics[1]: unknown variant `retransmits`"),
-        ("buckets: []", "buckets: has 0 bounds; 1 to 100 can be"),
-        ("buckets: [1, 1]", "buckets: `1` comes after `1`; bounds rise"),
-        ("buckets: [0.5, 0.1]", "buckets: `0.1` comes after `0.5`; bounds rise"),
-        ("buckets: [0, 1]", "buckets: `0` is not a bound"),
-        ("buckets: [1, .inf]", "buckets: `inf` is not a bound"),
+        ("buckets: []", "buckets: has 0 bounds; 1 to 100 are allowed"),
+        ("buckets: [1, 1]", "buckets: `1` follows `1`: bounds must be in ascending order"),
+        ("buckets: [0.5, 0.1]", "buckets: `0.1` follows `0.5`: bounds must be in ascending order"),
+        ("buckets: [0, 1]", "buckets: `0` is not a valid bound"),
+        ("buckets: [1, .inf]", "buckets: `inf` is not a valid bound"),
     ] {
         let error = refused(classic);
         assert!(error.contains(expected), "{classic}: {error}");

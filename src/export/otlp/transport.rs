@@ -49,6 +49,11 @@ fn mismatch(why: &str) -> Option<&'static str> {
             "invalid HTTP version parsed",
             "no HTTP/1.1 is spoken at this port: for gRPC, port 4317, set protocol grpc",
         ),
+        // Said where the frame that HTTP/2 begins with comes before the request is written.
+        (
+            "received unexpected message from connection",
+            "the receiver spoke first, which is no HTTP/1.1: for gRPC, port 4317, set protocol grpc",
+        ),
         ("InvalidContentType", "no TLS is spoken at this port: is the endpoint http:// and not https://?"),
     ];
     known.into_iter().find(|(words, _)| why.contains(words)).map(|(_, advice)| advice)
