@@ -46,9 +46,9 @@ pub enum Label {
     NetworkType,
     /// `transmit` or `receive` (semantic conventions).
     IoDirection,
-    /// What became of a connection: [`Event`].
+    /// What became of a connection.
     Event,
-    /// What had reached its limit: [`Key`].
+    /// What had reached its limit.
     Key,
     /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`; of a group of sockets.
     Direction,
@@ -74,9 +74,9 @@ pub enum Label {
     Flow,
     /// Name of a target of the probes.
     ProbeName,
-    /// How a probe ended: [`Outcome`].
+    /// How a probe ended.
     Outcome,
-    /// Part of a probe: [`Phase`].
+    /// Part of a probe.
     Phase,
     /// Host of a target, as connection-status-exporter prints it.
     ClassicHost,

@@ -1,5 +1,7 @@
 //! The connections there are: how many, which of them goes when there is no room, and when one makes no progress.
 
+#![expect(clippy::disallowed_methods, reason = "a client is let go after a time without progress")]
+
 use crate::timeouts;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};

@@ -1,6 +1,8 @@
 //! Texts of answers: made on a thread of their own, each once for everybody who waits for it, and bounded in bytes for as
 //! long as anybody has not fetched them.
 
+#![expect(clippy::disallowed_methods, reason = "a text has an age, and whoever waits for one a deadline")]
+
 use super::connections::Connections;
 use crate::timeouts;
 use flate2::Compression;

@@ -235,7 +235,7 @@ impl Shared {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    /// Waits for events and counts them until the agent stops; `idle` is called every [`timeouts::EVENTS_IDLE`]. After a
+    /// Waits for events and counts them until the agent stops; `idle` is called every [`EVENTS_IDLE`](super::timeouts::EVENTS_IDLE). After a
     /// panic no more events are received, which [`Self::trouble`] says.
     pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
         if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
