@@ -109,8 +109,11 @@ impl Web {
                     let id = ticket.id();
                     let task = tokio::spawn(Arc::clone(&self).connection(stream, ticket));
                     self.connections.served_by(id, task.abort_handle());
-                    // Its request, which may be here already, is read before the next connection can take its place.
-                    tokio::task::yield_now().await;
+                    // Its request, which may be here already, is read before the next connection can take its place: the
+                    // first time the driver learns of the bytes, the second time the task reads them.
+                    for _ in 0..2 {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Err(error) => {
                     // Out of descriptors, as a rule.
@@ -292,7 +295,7 @@ fn status(error: &ReportError) -> StatusCode {
     }
 }
 
-/// The parameters of a query, decoded as a form's (`application/x-www-form-urlencoded`).
+/// The first parameters of a query, decoded as a form's (`application/x-www-form-urlencoded`); no report has more than 32.
 fn parameters(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
@@ -300,6 +303,7 @@ fn parameters(query: &str) -> Vec<(String, String)> {
     };
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
+        .take(32)
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(key, value)| (decode(key), decode(value)))
         .collect()

@@ -63,6 +63,10 @@ fn scalars_are_what_the_setting_takes_them_for() {
 fn anchors_aliases_and_merge_keys_give_the_values_of_what_they_name() {
     let text =
         "x: &base {name: x, port: 1}\nall:\n- *base\n- {<<: *base, port: 2}\n- {<<: [*base, {on: true}]}\n";
+    let merged = "- &a {k: 1, l: 2}\n- &b {l: 3, m: 4}\n- {k: 0, <<: [*a, *b]}\n";
+    let merged: Vec<BTreeMap<String, u8>> = settings::from_str(merged).unwrap();
+    let values = [("k", 0), ("l", 2), ("m", 4)].map(|(key, value)| (key.to_owned(), value));
+    assert_eq!(merged[2], values.into(), "its own first, then the first of the list");
     let Samples { all } = settings::from_str(text).unwrap();
     let found: Vec<_> = all.iter().map(|sample| (sample.name.as_str(), sample.port, sample.on)).collect();
     assert_eq!(found, [("x", 1, false), ("x", 2, false), ("x", 1, true)]);

@@ -134,9 +134,10 @@ fn write(mut line: &[u8]) -> rustix::io::Result<()> {
             Ok(written) => line = line.get(written..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             // Whoever shares it has made it non-blocking.
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None)?;
-            }
+            Err(Errno::AGAIN) => match poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         }
     }

@@ -127,8 +127,8 @@ impl Builder {
 
     fn end(&mut self) -> Result<(), Error> {
         let Some(open) = self.open.pop() else { return Ok(()) };
-        let Open { at, anchor, is_map, nodes, size, depth, .. } = open;
-        let value = if is_map { Value::Map(merged(nodes)?) } else { Value::List(nodes) };
+        let Open { at, anchor, is_map, nodes, size, depth, mut keys } = open;
+        let value = if is_map { Value::Map(merged(nodes, &mut keys)?) } else { Value::List(nodes) };
         self.add(Rc::new(Node { value, at, size, depth }), anchor)
     }
 
@@ -196,8 +196,9 @@ impl Builder {
 
 type Entries = Vec<(Rc<Node>, Rc<Node>)>;
 
-/// The entries of a section, those of its merge keys (`<<: *defaults`) after its own where it has none of that name.
-fn merged(nodes: Vec<Rc<Node>>) -> Result<Entries, Error> {
+/// The entries of a section, those of its merge keys (`<<: *defaults`) after its own where it has none of that name; `keys`
+/// are the names of its own.
+fn merged(nodes: Vec<Rc<Node>>, keys: &mut HashSet<String>) -> Result<Entries, Error> {
     let mut entries: Entries = Vec::with_capacity(nodes.len() / 2);
     let mut merges = Vec::new();
     let mut nodes = nodes.into_iter();
@@ -209,11 +210,11 @@ fn merged(nodes: Vec<Rc<Node>>) -> Result<Entries, Error> {
     }
     for merge in merges {
         match &merge.value {
-            Value::Map(more) => add_missing(&mut entries, more),
+            Value::Map(more) => add_missing(&mut entries, keys, more),
             Value::List(sections) => {
                 for section in sections {
                     let Value::Map(more) = &section.value else { return Err(no_section(section)) };
-                    add_missing(&mut entries, more);
+                    add_missing(&mut entries, keys, more);
                 }
             }
             Value::Scalar { .. } if merge.is_null() => {}
@@ -227,9 +228,9 @@ fn no_section(node: &Node) -> Error {
     Error::new("`<<` takes a section with keys, or a list of them").at(node.at)
 }
 
-fn add_missing(entries: &mut Entries, more: &Entries) {
+fn add_missing(entries: &mut Entries, keys: &mut HashSet<String>, more: &Entries) {
     for (key, value) in more {
-        if !entries.iter().any(|(known, _)| known.text() == key.text()) {
+        if keys.insert(key.text().unwrap_or_default().to_owned()) {
             entries.push((Rc::clone(key), Rc::clone(value)));
         }
     }

@@ -148,7 +148,8 @@ impl Ticket {
 
     /// A request was received, and its answer is being made for as long as what this gives lasts.
     pub fn answering(self: &Arc<Self>) -> Answering {
-        self.change(|entry| entry.answering = true);
+        // The next request is read once the last answer has been sent.
+        self.change(|entry| (entry.answering, entry.answer) = (true, None));
         Answering(Arc::clone(self))
     }
 

@@ -86,6 +86,8 @@ pub struct Maker<K> {
     jobs: SyncSender<Job>,
     waiting: Waiting<K>,
     kept: Arc<Kept>,
+    /// Held from asking whether there is room until the text is among those kept.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The texts that somebody has not fetched whole yet, the oldest first.
@@ -139,7 +141,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
                 let _panicked = catch_unwind(AssertUnwindSafe(job));
             }
         })?;
-        Ok(Self { jobs, waiting: Arc::default(), kept: Arc::clone(kept) })
+        Ok(Self { jobs, waiting: Arc::default(), kept: Arc::clone(kept), turn: Arc::default() })
     }
 
     /// The text of this key: the one that is being made, or else a new one. `gzip` has it compressed as well. `None` where
@@ -178,12 +180,16 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
             return coming.clone();
         }
         let (made, coming) = watch::channel(None);
+        if waiting.len() >= QUEUE {
+            return coming;
+        }
         waiting.insert(key.clone(), coming.clone());
         drop(waiting);
         let place = Place { key, waiting: Arc::clone(&self.waiting) };
-        let (jobs, kept) = (self.jobs.clone(), Arc::clone(&self.kept));
+        let (jobs, kept, turn) = (self.jobs.clone(), Arc::clone(&self.kept), Arc::clone(&self.turn));
         // A task of its own: whoever asked first may go, and others wait.
         tokio::spawn(async move {
+            let turn = turn.lock_owned().await;
             kept.room().await;
             let job = Box::new(move || {
                 let (status, content_type, text) = make();
@@ -199,6 +205,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
                     text.compress();
                 }
                 kept.keep(&text);
+                drop(turn);
                 // Whoever asks from here on gets a new one.
                 drop(place);
                 let _nobody_waits = made.send(Some(text));
