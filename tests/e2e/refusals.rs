@@ -33,10 +33,10 @@ fn refusals(speaks: Speaks) -> [Refusal; 4] {
     };
     [
         Refusal {
-            name: "throws data points away",
+            name: "rejects data points",
             behaviour: Behaviour::Partial { rejected: 3, message: "too old" },
             error: "rejected",
-            said: "throws data points away: rejected 3 of",
+            said: "rejects data points: rejected 3 of",
         },
         Refusal {
             name: "is exhausted",

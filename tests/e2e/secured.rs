@@ -170,8 +170,12 @@ fn who_has_the_certificates_and_the_token_is_let_in_and_nobody_else() {
         match pusher.refused {
             None => assert!(warnings.is_empty(), "{}: {warnings:#?}", pusher.name),
             Some((_, said)) => {
-                let [warning] = warnings.as_slice() else { panic!("{}: {warnings:#?}", pusher.name) };
+                // A receiver hangs up at one moment or another, and each is a cause of its own.
+                let one = warnings.len() == 1 || (warnings.len() > 1 && said == HANGS_UP);
+                assert!(one, "{}: {warnings:#?}", pusher.name);
+                let warning = warnings[0];
                 assert!(warning.contains("cannot push over OTLP") && warning.contains(said), "{warning}");
+                assert!(warnings.iter().all(|warning| warning.contains("push over OTLP")), "{warnings:#?}");
                 assert!(!log.concat().contains(TOKEN) && !log.concat().contains("another"), "{log:#?}");
                 println!("{}: {warning}", pusher.name);
             }
