@@ -46,7 +46,7 @@ pub fn read_limited(path: impl AsRef<Path>, most: u64) -> std::io::Result<String
 }
 
 /// Reads a regular file of at most `most` bytes. Anything else is refused before it is opened for good: a FIFO would wait
-/// for whoever never writes to it, a device like `/dev/zero` has no end.
+/// for whoever never writes to it, a device like `/dev/zero` has no end. A longer one is `ErrorKind::FileTooLarge`.
 pub fn read_regular(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8>> {
     let regular = |file: &std::fs::Metadata| {
         if file.is_file() { Ok(()) } else { Err(std::io::Error::other("it is not a regular file")) }
@@ -58,7 +58,8 @@ pub fn read_regular(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(std::io::Error::other(format!("it has more than {most} bytes")));
+        let why = format!("it has more than {most} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
 }

@@ -153,7 +153,7 @@ fn a_fifo_is_no_list_of_targets_and_holds_nothing_up() {
     eventually("it is told, and the file beside it is read", || {
         let (readings, why) = told(&mut source);
         why.len() == 1
-            && why[0].contains("a.yaml: cannot be read: it is no regular file")
+            && why[0].contains("a.yaml: cannot be read: it is not a regular file")
             && value(&readings, "probe.up", "127.0.0.1:1", &[]).is_some()
     });
 }

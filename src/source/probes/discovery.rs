@@ -8,9 +8,7 @@ use super::runner::{Common, Runner};
 use super::target::Target;
 use crate::metric::label::key::{KEYS, Key};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -153,21 +151,15 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
     found.map(|path| path.map_err(std::io::Error::from)).collect()
 }
 
-/// The text of a regular file. Opening anything else, a FIFO above all, may wait for somebody who never comes.
+/// The text of a file of targets. What is cut off in the middle may well be a list, of fewer targets: a longer one is refused.
 fn text(path: &Path) -> std::io::Result<String> {
-    let regular = |file: &std::fs::Metadata| {
-        if file.is_file() { Ok(()) } else { Err(std::io::Error::other("it is no regular file")) }
-    };
-    regular(&std::fs::metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    regular(&file.metadata()?)?;
-    let mut bytes = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut bytes)?;
-    // What is cut off in the middle may well be a list, of fewer targets.
-    if bytes.len() as u64 > MOST {
-        let why = format!("it has more than {} MiB, which no list of targets has", MOST >> 20);
-        return Err(std::io::Error::other(why));
-    }
+    let bytes = crate::sys::read_regular(path, MOST).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => std::io::Error::other(format!(
+            "it has more than {} MiB, which no list of targets has",
+            MOST >> 20
+        )),
+        _ => error,
+    })?;
     String::from_utf8(bytes).map_err(std::io::Error::other)
 }
 
