@@ -3,7 +3,8 @@
 //! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`Draft`]; what had to be
 //! interpreted, and what has no counterpart, stands in it as a comment above the key it is about.
 
-use crate::config::{ConfigError, load};
+use crate::config::{ConfigError, Listen, Protocol, load};
+use crate::metric::naming::Profile;
 use serde::Serialize;
 use serde_saphyr::FlowSeq;
 use std::path::Path;
@@ -46,6 +47,19 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What every exporter with classic names becomes: it is pulled at its own port, and does not push.
+    fn pulled_at(port: u16) -> Self {
+        let mut draft = Self::default();
+        draft.note(
+            "The port is a flag of the exporter and not in its file; this is where it listens without the flag.",
+        );
+        draft.put("export.prometheus.listen", &Listen::At { host: "0.0.0.0".to_owned(), port });
+        draft.put("export.prometheus.naming", &Profile::Classic);
+        draft.note("The exporter does not push. Without this line connscope does, to http://localhost:4317.");
+        draft.put("export.otlp.protocol", &Protocol::None);
+        draft
+    }
+
     /// A comment above the key that is put next.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());

@@ -4,9 +4,8 @@
 //! takes can never work; each such thing is said above the target it is about.
 
 use super::{Draft, Tool};
+use crate::config::ConfigError;
 use crate::config::load::document;
-use crate::config::{ConfigError, Listen, Protocol};
-use crate::metric::naming::Profile;
 use crate::source::probes::config::check::Series;
 use crate::source::probes::config::{Kind, Target};
 use serde::Deserialize;
@@ -59,14 +58,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
         key: format!("sockets[{number}]"),
         message,
     };
-    let mut draft = Draft::default();
-    draft.note(
-        "The port is a flag of the exporter and not in its file; this is where it listens without the flag.",
-    );
-    draft.put("export.prometheus.listen", &Listen::At { host: "0.0.0.0".to_owned(), port: PORT });
-    draft.put("export.prometheus.naming", &Profile::Classic);
-    draft.note("The exporter does not push. Without this line connscope does, to http://localhost:4317.");
-    draft.put("export.otlp.protocol", &Protocol::None);
+    let mut draft = Draft::pulled_at(PORT);
     draft.note("The exporter has nothing of these.");
     draft.put("sources.conntrack.enabled", &false);
     draft.put("sources.sockets.enabled", &false);

@@ -5,9 +5,8 @@
 //! on and names none shows all it has.
 
 use super::{Draft, Tool};
+use crate::config::ConfigError;
 use crate::config::load::document;
-use crate::config::{ConfigError, Listen, Protocol};
-use crate::metric::naming::Profile;
 use crate::source::sockets::config::classic::{Classic, Family, FlowLabel};
 use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
 use keys::{Compression, File, Histograms, Logic, Metrics, Switch};
@@ -41,14 +40,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
         return Err(refuse(path, key, message));
     }
 
-    let mut draft = Draft::default();
-    draft.note(
-        "The port is a flag of the exporter and not in its file; this is where it listens without the flag.",
-    );
-    draft.put("export.prometheus.listen", &Listen::At { host: "0.0.0.0".to_owned(), port: PORT });
-    draft.put("export.prometheus.naming", &Profile::Classic);
-    draft.note("The exporter does not push. Without this line connscope does, to http://localhost:4317.");
-    draft.put("export.otlp.protocol", &Protocol::None);
+    let mut draft = Draft::pulled_at(PORT);
     draft.note(
         "The exporter has nothing of it. Without this line its classic names are printed beside the others.",
     );
