@@ -99,6 +99,11 @@ impl Numbers {
         ["opened", "closed", "reset", "failed"].map(|event| self.became(event, labels))
     }
 
+    /// How many ended: closed, reset or failed.
+    fn ended(&self) -> f64 {
+        self.events(&[])[1..].iter().sum()
+    }
+
     /// Payload sent and received.
     fn io(&self, labels: &[&str]) -> [f64; 2] {
         ["network.io.direction=transmit", "network.io.direction=receive"]

@@ -323,8 +323,8 @@ fn what_has_ended_and_is_not_closed_is_counted_once() {
         for _ in 0..5 {
             consistent(&probe.read());
         }
-        let numbers = probe.read();
-        assert_eq!(numbers.sum("tcp.open_connections", &[]), 0.0);
+        let numbers =
+            probe.until("it is not open", |numbers| numbers.sum("tcp.open_connections", &[]) == 0.0);
         let [opened, closed, reset, _] = numbers.events(&[INCOMING]);
         assert_eq!((opened, closed + reset), (1.0, 1.0));
         let told = |numbers: &Numbers| numbers.sum("connscope.sockets.events", &[]);

@@ -198,7 +198,7 @@ impl Shared {
                 if record.peer.port() == 0
                     && let Some(sent) = mptcp.resets_sent(now)
                 {
-                    tracker.note_resets_sent(namespace, sent);
+                    tracker.note_resets_sent(namespace, sent, now);
                 }
                 let selected = tracker.closed(namespace, record, now);
                 drop(tracker);

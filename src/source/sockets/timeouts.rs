@@ -22,3 +22,7 @@ pub const HOSTS: Duration = Duration::from_mins(1);
 
 /// How long after a network namespace had more sockets than can be remembered those that are not known are taken for old.
 pub const OVERFULL: Duration = Duration::from_mins(1);
+
+/// How late a destroy event may come: a worker of the kernel sends them, on a busy machine some hundred milliseconds after
+/// the socket has left the dumps.
+pub const EVENT_LATE: Duration = Duration::from_secs(2);

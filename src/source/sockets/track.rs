@@ -175,6 +175,7 @@ impl Tracker {
         self.finish_deferred(now);
         let (namespaces, groups, events) = (&mut self.namespaces, &mut self.groups, self.events);
         let pending = &mut self.pending;
+        namespaces.values_mut().for_each(|state| state.settle(now));
         self.sockets.retain(|cookie, known| {
             let Some(state) = namespaces.get_mut(&known.namespace) else {
                 groups.add(known.group, &known.end(None), now);
@@ -188,7 +189,12 @@ impl Tracker {
             // The event of a connection may still be on its way. Of the others nobody tells, but a dump may pass one over
             // where its neighbour ends.
             let told = events && !state.events_lost && known.is_connection();
-            let there = known.dump >= if told || !known.is_connection() { before } else { latest };
+            let there = known.dump
+                >= match (told, known.is_connection()) {
+                    (true, _) => before.min(state.settled),
+                    (false, false) => before,
+                    (false, true) => latest,
+                };
             if !there {
                 // The queue of who does not listen any more is nobody's.
                 let connection = |pending: &PendingSocket| pending.observation.is_connection();

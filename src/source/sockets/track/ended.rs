@@ -110,9 +110,9 @@ impl Tracker {
 
     /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
     /// counters at its end was not reset from here for certain.
-    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64) {
+    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64, now: Instant) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
-            state.note_resets_sent(sent);
+            state.note_resets_sent(sent, now);
         }
     }
 }

@@ -27,6 +27,10 @@ pub(super) struct NamespaceState {
     pub(super) dump: u32,
     /// Number of the latest that was complete, and of the one that was so before it; 0 for none.
     pub(super) complete: [u32; 2],
+    /// The latest complete dump since which there was time for every destroy event to come; 0 for none.
+    pub(super) settled: u32,
+    /// The complete dump that will be that next, and since when it waits.
+    settling: Option<(Instant, u32)>,
     /// A dump is being read.
     reading: bool,
     /// Cookies that ended while it is.
@@ -45,8 +49,8 @@ pub(super) struct NamespaceState {
 struct Resets {
     /// How many there were so far; `None` where MPTCP was not in use yet.
     sent: Option<u64>,
-    /// How many there were so far at the cycle before: their connections had their events.
-    before: u64,
+    /// How many there were at some time of the past, and when that was.
+    earlier: Option<(Instant, u64)>,
     /// How many belong to connections that had their events.
     told: u64,
 }
@@ -78,14 +82,28 @@ impl NamespaceState {
             self.complete = [self.dump, latest];
             self.other_ends.forget_before(before);
         }
-        // Of resets that answered segments of no connection nobody tells.
-        self.resets.told = self.resets.told.max(self.resets.before);
-        self.resets.before = self.resets.sent.unwrap_or(self.resets.told);
+    }
+
+    /// Notes that there was time for the destroy events of what a dump does not have any more, once per cycle.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let [latest, _] = self.complete;
+        let (since, dump) = *self.settling.get_or_insert((now, latest));
+        if now.saturating_duration_since(since) >= timeouts::EVENT_LATE {
+            self.settled = dump;
+            self.settling = Some((now, latest));
+        }
     }
 
     /// Takes how many resets were sent so far, where Multipath TCP is in use.
-    pub(super) fn note_resets_sent(&mut self, sent: u64) {
-        self.resets.sent = Some(sent);
+    pub(super) fn note_resets_sent(&mut self, sent: u64, now: Instant) {
+        let resets = &mut self.resets;
+        resets.sent = Some(sent);
+        let (at, earlier) = *resets.earlier.get_or_insert((now, resets.told));
+        if now.saturating_duration_since(at) >= timeouts::EVENT_LATE {
+            // Those without an event by now answered segments of no connection: nobody tells of them.
+            resets.told = resets.told.max(earlier);
+            resets.earlier = Some((now, sent));
+        }
     }
 
     /// Whether Multipath TCP was in use.
