@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the parts of stopping share one deadline")]
 
-use crate::catalog;
+use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen, Protocol, endpoint};
 use crate::cycle::Sources;
 use crate::export::instruments::Recorder;
@@ -12,7 +12,7 @@ use crate::export::{self, Reader, Shared, otlp, resource, stdout};
 use crate::metric::{Bounds, Part, Table};
 use crate::runtime;
 use crate::signals::{self, Ending};
-use crate::source::{Mode, chain};
+use crate::source::{Mode, chain, list};
 use crate::stop::Stop;
 use crate::sys::process;
 use crate::timeouts;
@@ -48,7 +48,7 @@ pub enum AgentError {
 
 /// The parts of the table: those of the sources, of the exporter, and of the agent itself.
 pub fn parts() -> Vec<&'static Part> {
-    catalog::parts().chain([&export::metrics::PART, &vitals::metrics::PART]).collect()
+    list::parts(SOURCES).chain([&export::metrics::PART, &vitals::metrics::PART]).collect()
 }
 
 /// The table, with what this configuration makes of its bounds.
@@ -66,9 +66,9 @@ pub fn shared(
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors stays what it is");
     }
-    let sources =
-        Sources::start(&config.sources, mode, table(&catalog::bounds(&config.sources))?, exports, stop)
-            .map_err(|error| AgentError::Failed(chain(&error)))?;
+    let table = table(&list::bounds(SOURCES, &config.sources))?;
+    let sources = Sources::start(SOURCES, &config.sources, mode, table, exports, stop)
+        .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),
         sources: Arc::new(sources),
@@ -266,7 +266,7 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
         return;
     }
-    for warning in catalog::without_effect(&config.sources, config.export.prometheus.naming) {
+    for warning in list::without_effect(SOURCES, &config.sources, config.export.prometheus.naming) {
         tracing::warn!("{warning}");
     }
     let otlp = match config.export.otlp.protocol {

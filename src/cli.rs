@@ -11,12 +11,14 @@ use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
 use crate::signals::Ending;
-use crate::source::conntrack::config::Via;
 use crate::source::{Check, Mode};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use flags::OfSources;
 use std::fmt::Write;
 use std::path::PathBuf;
+
+mod flags;
 
 /// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
 /// whether peers are reachable.
@@ -132,12 +134,8 @@ struct SourceFlags {
     /// Configuration file (YAML).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How connection tracking statistics are read [default: auto].
-    #[arg(long, value_enum, value_name = "WAY")]
-    conntrack_source: Option<Via>,
-    /// The conntrack program [default: conntrack].
-    #[arg(long, value_name = "PATH")]
-    conntrack_command: Option<String>,
+    #[command(flatten)]
+    of_sources: OfSources,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -152,8 +150,7 @@ struct LogFlags {
 
 impl SourceFlags {
     fn load(&self, mut flags: Flags) -> Result<Config, CliError> {
-        flags.via = self.conntrack_source;
-        flags.command.clone_from(&self.conntrack_command);
+        flags.sources.clone_from(&self.of_sources.given);
         let process = environment::Process::default();
         let config = Config::load(self.config.as_deref(), &|name| process.get(name), &flags);
         process.check()?;

@@ -16,7 +16,6 @@ pub mod log;
 
 use crate::catalog::Sources;
 use crate::settings::values;
-use crate::source::conntrack::config::Via;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use export::{Compression, Export, Listen, Otlp, Prometheus, Protocol, Tls};

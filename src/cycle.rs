@@ -5,13 +5,11 @@
 //! twice at the same time and calls every instrument once in a collection; which is why each reader has a provider
 //! and a [`Cycle`] of its own.
 
-use crate::catalog::SOURCES;
-use crate::catalog::Sources as Settings;
 use crate::health::Health;
 use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
 use crate::source::worker::{Answer, Worker};
-use crate::source::{Mode, Reason, Reports, SourceError, metrics};
+use crate::source::{Mode, Reason, Reports, SourceError, SourceSpec, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,16 +29,17 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Starts every source that the configuration has on.
-    pub fn start(
-        settings: &Settings,
+    /// Starts every source of a list that is on by the settings of all.
+    pub fn start<All>(
+        specs: &[SourceSpec<All>],
+        settings: &All,
         mode: Mode,
         table: Arc<Table>,
         exports: Option<Arc<dyn Vital>>,
         stop: &Stop,
     ) -> Result<Self, SourceError> {
         let mut workers = Vec::new();
-        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(settings)) {
+        for spec in specs.iter().filter(|spec| (spec.enabled)(settings)) {
             let source = (spec.build)(settings, mode, stop)?;
             workers.push(start_worker(spec.name, (spec.deadline)(settings, mode), source)?);
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
+pub mod list;
 pub mod metrics;
 pub mod netns;
 pub mod probes;
@@ -69,6 +70,19 @@ impl Requirement {
     }
 }
 
+/// A flag of the command line that sets a key of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flag {
+    /// With its dashes: `--conntrack-source`.
+    pub name: &'static str,
+    /// What `--help` calls its value: `WAY`.
+    pub value: &'static str,
+    /// What `--help` says it sets, with the default.
+    pub help: &'static str,
+    /// The words it takes, each with its meaning; none: any text.
+    pub words: &'static [(&'static str, &'static str)],
+}
+
 /// What a source says of itself, about settings of its own type: [`SourceSpec::of`] makes of it what the agent asks.
 pub trait SourceKind {
     /// Its section of the configuration.
@@ -79,6 +93,8 @@ pub trait SourceKind {
     const PART: &'static Part;
     /// What it needs, part by part.
     const REQUIREMENTS: &'static [Requirement];
+    /// Its flags on the command line.
+    const FLAGS: &'static [Flag] = &[];
 
     /// Whether these settings have it on.
     fn enabled(settings: &Self::Settings) -> bool;
@@ -99,6 +115,11 @@ pub trait SourceKind {
     /// Settings that do not go together: the key, and what to do.
     fn conflict(_settings: &Self::Settings) -> Option<(&'static str, String)> {
         None
+    }
+
+    /// Sets the key that a flag is for, by the flag's name with the dashes. The error says what is wrong with the value.
+    fn set_flag(_settings: &mut Self::Settings, name: &str, _value: &str) -> Result<(), String> {
+        Err(format!("the source {} has no flag {name}", Self::NAME))
     }
 
     /// Puts something else in place of what is secret more often than not.
@@ -122,6 +143,8 @@ pub struct SourceSpec<All> {
     pub part: &'static Part,
     /// [`SourceKind::REQUIREMENTS`]
     pub requirements: &'static [Requirement],
+    /// [`SourceKind::FLAGS`]
+    pub flags: &'static [Flag],
     /// [`SourceKind::enabled`]
     pub enabled: fn(&All) -> bool,
     /// [`SourceKind::deadline`]
@@ -136,6 +159,8 @@ pub struct SourceSpec<All> {
     pub suffices: fn(&All, &[Check]) -> bool,
     /// [`SourceKind::conflict`]
     pub conflict: fn(&All) -> Option<(&'static str, String)>,
+    /// [`SourceKind::set_flag`]
+    pub set_flag: fn(&mut All, &str, &str) -> Result<(), String>,
     /// [`SourceKind::hide`]
     pub hide: fn(&mut All),
     /// [`SourceKind::without_effect`]
@@ -152,6 +177,7 @@ impl<All> SourceSpec<All> {
             name: Kind::NAME,
             part: Kind::PART,
             requirements: Kind::REQUIREMENTS,
+            flags: Kind::FLAGS,
             enabled: |all| Kind::enabled(all.as_ref()),
             deadline: |all, mode| Kind::deadline(all.as_ref(), mode),
             bounds: |all| Kind::bounds(all.as_ref()),
@@ -159,6 +185,7 @@ impl<All> SourceSpec<All> {
             check: |all, stop| Kind::check(all.as_ref(), stop),
             suffices: |all, checks| Kind::suffices(all.as_ref(), checks),
             conflict: |all| Kind::conflict(all.as_ref()),
+            set_flag: |all, name, value| Kind::set_flag(all.as_mut(), name, value),
             hide: |all| Kind::hide(all.as_mut()),
             without_effect: |all, naming| Kind::without_effect(all.as_ref(), naming),
         }

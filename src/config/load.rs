@@ -1,9 +1,10 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
-use super::{Config, ConfigError, Export, Format, Level, Protocol, Via, endpoint, environment, values};
+use super::{Config, ConfigError, Export, Format, Level, Protocol, endpoint, environment, values};
 use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
 use crate::settings;
+use crate::source::list;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::path::Path;
@@ -21,10 +22,8 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--prometheus-naming`
     pub naming: Option<Profile>,
-    /// `--conntrack-source`
-    pub via: Option<Via>,
-    /// `--conntrack-command`
-    pub command: Option<String>,
+    /// Those of the sources, by their names with the dashes.
+    pub sources: Vec<(&'static str, String)>,
     /// `--log-format`
     pub format: Option<Format>,
     /// `--log-level`
@@ -77,14 +76,12 @@ impl Config {
         if let Some(value) = &flags.listen {
             prometheus.listen = value.parse().map_err(|message| bad("--listen", value, message))?;
         }
-        if let Some(value) = &flags.command {
-            let command = values::check_command(value);
-            self.sources.conntrack.command =
-                command.map_err(|message| bad("--conntrack-command", value, message))?;
+        for (name, value) in &flags.sources {
+            list::set_flag(SOURCES, &mut self.sources, name, value)
+                .map_err(|message| bad(name, value, message))?;
         }
         otlp.protocol = flags.otlp_protocol.unwrap_or(otlp.protocol);
         prometheus.naming = flags.naming.unwrap_or(prometheus.naming);
-        self.sources.conntrack.via = flags.via.unwrap_or(self.sources.conntrack.via);
         self.log.format = flags.format.unwrap_or(self.log.format);
         self.log.level = flags.level.unwrap_or(self.log.level);
         Ok(())

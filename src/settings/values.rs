@@ -155,17 +155,3 @@ pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<St
     }
     Ok(headers)
 }
-
-/// A program that can be started.
-pub fn check_command(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains('\0') {
-        return Err("is not the name of a program".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// `sources.conntrack.command`
-pub fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    check_command(&text).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
-}

@@ -6,7 +6,7 @@
 //! before any sum.
 
 use super::netns::Report;
-use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
+use super::{Check, Flag, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::netns::{self, Finder, Namespace, Visit};
 use crate::metric::{Bounds, Label, Part};
 use crate::reading::Readings;
@@ -54,6 +54,7 @@ impl SourceKind for Conntrack {
         Requirement { files: &["/proc/sys/net/netfilter"], ..Requirement::of("table") },
         super::netns::REQUIREMENT,
     ];
+    const FLAGS: &'static [Flag] = config::FLAGS;
 
     fn enabled(settings: &Settings) -> bool {
         settings.enabled
@@ -65,6 +66,10 @@ impl SourceKind for Conntrack {
 
     fn bounds(settings: &Settings) -> Bounds {
         vec![(&NETNS, netns::most(&settings.netns)), (&metrics::CPU, crate::sys::possible_cpus().len())]
+    }
+
+    fn set_flag(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
+        settings.set_flag(name, value)
     }
 
     fn build(settings: &Settings, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {

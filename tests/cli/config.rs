@@ -1,7 +1,9 @@
 //! `connscope config`: what wins over what, what is printed, and the schema.
 
-use super::{config_file, text};
+use super::{config_file, refusal, text};
 use crate::support::{command, connscope};
+use connscope::catalog::SOURCES;
+use connscope::config::Config;
 
 #[test]
 fn the_flag_wins_over_the_variable_and_the_variable_over_the_file() {
@@ -89,6 +91,27 @@ fn the_schema_takes_what_the_program_takes_and_nothing_else() {
     ] {
         assert!(!schema.is_valid(&json(bad)), "{bad}");
     }
+}
+
+#[test]
+fn every_word_of_the_flags_of_the_sources_is_taken_and_no_other() {
+    for flag in SOURCES.iter().flat_map(|spec| spec.flags) {
+        for (word, _) in flag.words {
+            let output = connscope(&["config", flag.name, word]);
+            assert!(text(&output.stdout).contains(&format!(": {word}\n")), "{}: {output:?}", flag.name);
+        }
+        if !flag.words.is_empty() {
+            let line = refusal(&connscope(&["config", flag.name, "magic"]));
+            assert!(line.contains(flag.name) && line.contains("magic"), "{line}");
+        }
+    }
+    let schema = Config::schema();
+    let ways = schema["$defs"]["Via"]["oneOf"].as_array().unwrap().iter();
+    let ways: Vec<&str> = ways.map(|way| way["const"].as_str().unwrap()).collect();
+    let flags: Vec<&str> = SOURCES[0].flags[0].words.iter().map(|(word, _)| *word).collect();
+    assert_eq!(flags, ways, "the flag and the key take the same words");
+    let line = refusal(&connscope(&["config", "--conntrack-command", ""]));
+    assert_eq!(line, "connscope: --conntrack-command : is not the name of a program");
 }
 
 #[test]

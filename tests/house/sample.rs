@@ -1,16 +1,16 @@
-//! A source of a dozen lines, written against the public interface: what adding one takes. Its table, its labels and
-//! their bound stand with it; nothing else names it.
+//! A source of a dozen lines, written against the public interface: what adding one takes. Its settings, its flag, its
+//! table, its labels and their bound stand with it; a list of sources of its own names it, as `src/catalog.rs` names ours.
 
+use connscope::cycle::Sources as Working;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::naming::Profile;
-use connscope::metric::{Label, LabelSet, Table, TableError};
+use connscope::metric::{Bounds, Label, LabelSet, Part, Table, TableError};
 use connscope::reading::Readings;
-use connscope::source::worker::Worker;
-use connscope::source::{self, Source, SourceError};
+use connscope::source::{self, Check, Flag, Mode, Requirement, Source, SourceError, SourceKind, list};
 use connscope::stop::Stop;
-use connscope::{cycle::Sources, vitals};
+use connscope::{settings, vitals};
 use opentelemetry_sdk::Resource;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,37 +22,108 @@ connscope::metrics! {
     SAMPLE_PACKETS: Counter<u64> = "sample.packets" in "{packet}", by [DIRECTION];
 }
 
-struct Sample;
+/// The settings of the sample.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    enabled: bool,
+    first: u64,
+}
+
+struct Sample(u64);
 
 impl Source for Sample {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        out.observe(SAMPLE_PACKETS, &[(Label::Direction, "incoming".into())], 7);
-        out.observe(SAMPLE_PACKETS, &[(Label::Direction, "outgoing".into())], 8);
-        out.observe(SAMPLE_PACKETS, &[(Label::Direction, "neither".into())], 9);
+        for (count, direction) in (self.0..).zip(["incoming", "outgoing", "neither"]) {
+            out.observe(SAMPLE_PACKETS, &[(Label::Direction, direction.into())], count);
+        }
         Ok(())
     }
 }
 
-#[test]
-fn a_source_brings_its_metrics_its_labels_and_their_bound() {
-    let parts = [&PART, &source::metrics::PART, &vitals::metrics::PART];
-    let bounds = vec![(&DIRECTION, 2), (&source::metrics::SOURCE, 1), (&source::metrics::NETNS, 1)];
+impl SourceKind for Sample {
+    type Settings = Settings;
+    const NAME: &'static str = "sample";
+    const PART: &'static Part = &PART;
+    const REQUIREMENTS: &'static [Requirement] = &[];
+    const FLAGS: &'static [Flag] =
+        &[Flag { name: "--sample-first", value: "NUMBER", help: "The first count", words: &[] }];
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.enabled
+    }
+
+    fn deadline(_: &Settings, _: Mode) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn bounds(_: &Settings) -> Bounds {
+        vec![(&DIRECTION, 2)]
+    }
+
+    fn build(settings: &Settings, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Sample(settings.first)))
+    }
+
+    fn check(_: &Settings, _: &Stop) -> Vec<Check> {
+        vec![Check::new(Self::NAME, "always", Ok("it counts".to_owned()))]
+    }
+
+    fn set_flag(settings: &mut Settings, _: &str, value: &str) -> Result<(), String> {
+        settings.first = value.parse().map_err(|_| "is not a number".to_owned())?;
+        Ok(())
+    }
+}
+
+connscope::sources! {
+    /// The sample.
+    sample: Sample = Settings;
+}
+
+/// One scrape of the sources of the list above, by these settings.
+fn scraped(settings: &Sources) -> String {
+    let parts: Vec<&Part> = list::parts(SOURCES).chain([&vitals::metrics::PART]).collect();
+    let mut bounds = list::bounds(SOURCES, settings);
+    bounds.push((&source::metrics::NETNS, 1));
     let table = Arc::new(Table::of(&parts, &bounds).unwrap());
     let stop = Stop::new().unwrap();
-    let worker = Worker::start("sample", Duration::from_secs(5), Box::new(Sample)).unwrap();
     let shared = Shared {
         resource: Resource::builder_empty().build(),
-        sources: Arc::new(Sources::of(vec![worker], table, None, &stop)),
+        sources: Arc::new(Working::start(SOURCES, settings, Mode::Run, table, None, &stop).unwrap()),
         recorder: Recorder::default(),
     };
-    let Scrape::Exposition(text) = Pull::new(&shared, Profile::Otel).unwrap().scrape() else {
-        panic!("nothing was scraped")
-    };
+    match Pull::new(&shared, Profile::Otel).unwrap().scrape() {
+        Scrape::Exposition(text) => text,
+        Scrape::Nothing(why) => why,
+    }
+}
+
+#[test]
+fn a_source_brings_its_settings_its_metrics_its_labels_and_their_bound() {
+    let settings: Sources = settings::from_str("{sample: {enabled: true, first: 7}}").unwrap();
+    let text = scraped(&settings);
     assert!(text.contains("# HELP sample_packets_total Packets that a sample source has seen.\n"), "{text}");
     assert!(text.contains("\nsample_packets_total{direction=\"incoming\"} 7\n"), "{text}");
     assert!(text.contains("\nsample_packets_total{direction=\"outgoing\"} 8\n"), "{text}");
     assert!(!text.contains("neither"), "more series than its bound allows:\n{text}");
     assert!(text.contains("\nconnscope_source_up{source=\"sample\"} 1\n"), "{text}");
+    let off: Sources = settings::from_str("{sample: }").unwrap();
+    assert!(scraped(&off).contains("every source is switched off"), "it is off by default");
+}
+
+#[test]
+fn a_source_brings_its_flags_and_its_check() {
+    let mut settings = Sources::default();
+    list::set_flag(SOURCES, &mut settings, "--sample-first", "20").unwrap();
+    assert_eq!(settings.sample.first, 20);
+    let refused = list::set_flag(SOURCES, &mut settings, "--sample-first", "x").unwrap_err();
+    assert_eq!(refused, "is not a number");
+    assert!(list::set_flag(SOURCES, &mut settings, "--other", "x").is_err());
+    let stop = Stop::new().unwrap();
+    for spec in SOURCES {
+        let checks = (spec.check)(&settings, &stop);
+        assert!((spec.suffices)(&settings, &checks), "{checks:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The table as the tests need it.
 
 use connscope::metric::{Metric, Table};
-use connscope::{agent, catalog, config::Config, source};
+use connscope::{agent, catalog::SOURCES, config::Config, source};
 use std::sync::Arc;
 
 /// Every row of the table.
@@ -11,7 +11,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Metric> {
 
 /// The table with the bounds of the default configuration, but for the CPUs and the network namespaces.
 pub(crate) fn table(cpus: usize, namespaces: usize) -> Arc<Table> {
-    let mut bounds = catalog::bounds(&Config::default().sources);
+    let mut bounds = source::list::bounds(SOURCES, &Config::default().sources);
     bounds.retain(|(set, _)| !set.is(&source::conntrack::metrics::CPU) && !set.is(&source::metrics::NETNS));
     bounds.push((&source::conntrack::metrics::CPU, cpus));
     bounds.push((&source::metrics::NETNS, namespaces));

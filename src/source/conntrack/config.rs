@@ -3,8 +3,9 @@
 use super::metrics::SYSCTL_FILES;
 use crate::host::netns;
 use crate::settings::values::{self, section};
+use crate::source::Flag;
 use schemars::JsonSchema;
-use serde::de::Error;
+use serde::de::{Error, IntoDeserializer, value};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub struct Conntrack {
     /// Which way.
     pub via: Via,
     /// The conntrack program: a name on the PATH, or a path.
-    #[serde(deserialize_with = "values::command")]
+    #[serde(deserialize_with = "command")]
     pub command: String,
     /// How long `conntrack -S` may take before it is killed: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
@@ -49,7 +50,7 @@ impl Default for Conntrack {
 }
 
 /// Which way the connection tracking statistics are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
     /// The first of the others that works.
@@ -82,6 +83,59 @@ pub struct Table {
     /// Files; empty: count, max and buckets with the prefixes `ip_conntrack_` and `nf_conntrack_`.
     #[serde(deserialize_with = "files")]
     pub files: Vec<String>,
+}
+
+const SOURCE_FLAG: &str = "--conntrack-source";
+const COMMAND_FLAG: &str = "--conntrack-command";
+
+/// The flags of the command line, with the words of [`Via`].
+pub const FLAGS: &[Flag] = &[
+    Flag {
+        name: SOURCE_FLAG,
+        value: "WAY",
+        help: "How connection tracking statistics are read [default: auto]",
+        words: &[
+            ("auto", "The first of the others that works"),
+            ("command", "`conntrack -S`"),
+            ("netlink", "Netlink, without a process"),
+            ("procfs", "`/proc/net/stat/nf_conntrack`"),
+        ],
+    },
+    Flag {
+        name: COMMAND_FLAG,
+        value: "PATH",
+        help: "The conntrack program [default: conntrack]",
+        words: &[],
+    },
+];
+
+impl Conntrack {
+    /// Sets the key that a flag of [`FLAGS`] is for; the error says what is wrong with the value.
+    pub fn set_flag(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            SOURCE_FLAG => {
+                let via = Via::deserialize(value.into_deserializer());
+                self.via = via.map_err(|error: value::Error| error.to_string())?;
+            }
+            COMMAND_FLAG => self.command = check_command(value)?,
+            _ => return Err("is no flag of conntrack".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+/// A program that can be started.
+fn check_command(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("is not the name of a program".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// `sources.conntrack.command`
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    check_command(&text).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
 }
 
 /// `sources.conntrack.table.files`

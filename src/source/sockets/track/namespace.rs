@@ -100,7 +100,7 @@ impl NamespaceState {
         resets.sent = Some(sent);
         let (at, earlier) = *resets.earlier.get_or_insert((now, resets.told));
         if now.saturating_duration_since(at) >= timeouts::EVENT_LATE {
-            // Those without an event by now answered segments of no connection: nobody tells of them.
+            // Those without an event by now answered segments of no connection: the kernel sends no event for them.
             resets.told = resets.told.max(earlier);
             resets.earlier = Some((now, sent));
         }

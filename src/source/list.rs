@@ -1,0 +1,80 @@
+//! Several sources as one list: the macro that makes the list and the settings of all, and what is asked of all of them.
+
+use super::{SourceSpec, metrics};
+use crate::metric::naming::Profile;
+use crate::metric::{Bounds, Part};
+
+/// Makes the settings `Sources` and the list `SOURCES`. Each line is a source: its key in the configuration, its type,
+/// and the type of its settings.
+///
+/// The agent's own list is in [`catalog`](crate::catalog); `tests/house/sample.rs` makes one with a single source.
+#[macro_export]
+macro_rules! sources {
+    ($(#[doc = $doc:literal] $key:ident: $kind:ty = $settings:ty;)*) => {
+        use $crate::settings::values::section as section_or_default;
+
+        /// Where the metrics come from.
+        #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Sources {
+            $(
+                #[doc = $doc]
+                #[serde(deserialize_with = "section_or_default")]
+                pub $key: $settings,
+            )*
+        }
+
+        $(
+            impl AsRef<$settings> for Sources {
+                fn as_ref(&self) -> &$settings {
+                    &self.$key
+                }
+            }
+
+            impl AsMut<$settings> for Sources {
+                fn as_mut(&mut self) -> &mut $settings {
+                    &mut self.$key
+                }
+            }
+        )*
+
+        /// Every source there is.
+        pub const SOURCES: &[$crate::source::SourceSpec<Sources>] =
+            &[$($crate::source::SourceSpec::of::<$kind>()),*];
+    };
+}
+
+/// The parts of the table that these sources have, and what is said of each of them.
+pub fn parts<All>(sources: &[SourceSpec<All>]) -> impl Iterator<Item = &'static Part> {
+    sources.iter().map(|spec| spec.part).chain([&metrics::PART])
+}
+
+/// What these settings make of the bounds of the sources' labels.
+pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All) -> Bounds {
+    let mut bounds: Bounds = sources.iter().flat_map(|spec| (spec.bounds)(settings)).collect();
+    bounds.push((&metrics::SOURCE, sources.len()));
+    bounds
+}
+
+/// Settings that have no effect where the endpoint prints these names, each as a sentence that says what to do.
+pub fn without_effect<All>(sources: &[SourceSpec<All>], settings: &All, naming: Profile) -> Vec<String> {
+    sources
+        .iter()
+        .filter(|spec| (spec.enabled)(settings))
+        .flat_map(|spec| (spec.without_effect)(settings, naming))
+        .collect()
+}
+
+/// Sets what a flag of the command line is for, by its name with the dashes; the error says what is wrong with the value.
+pub fn set_flag<All>(
+    sources: &[SourceSpec<All>],
+    settings: &mut All,
+    name: &str,
+    value: &str,
+) -> Result<(), String> {
+    let spec = sources.iter().find(|spec| spec.flags.iter().any(|flag| flag.name == name));
+    spec.map_or_else(
+        || Err("no source has this flag".to_owned()),
+        |spec| (spec.set_flag)(settings, name, value),
+    )
+}
