@@ -76,12 +76,6 @@ pub fn shared(
     })
 }
 
-/// Makes the TLS library's choice of cryptography once for the process.
-fn choose_cryptography() {
-    // Chosen already: by an earlier call of ours.
-    let _chosen_before = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(config: &Config) -> Result<(), AgentError> {
     if exports_nothing(config) {
@@ -90,7 +84,6 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
                 .to_owned(),
         ));
     }
-    choose_cryptography();
     let stop = stop_on_signals(Ending::Drain)?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;

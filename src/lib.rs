@@ -11,6 +11,7 @@
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
 //! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes and
 //!   network namespaces; asking the kernel; the filter language of `ss`.
+//! - [`tls`] is what everything that speaks TLS shares.
 //! - [`settings`] reads a configuration file into one tree, from which all settings are derived.
 //! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.
 //! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
@@ -39,6 +40,7 @@ pub mod stop;
 pub mod sys;
 pub mod text;
 pub mod timeouts;
+pub mod tls;
 pub mod url;
 pub mod vitals;
 pub mod web;

@@ -2,7 +2,7 @@
 
 use super::program::{Agent, AsText, BOTH, found, protocol};
 use crate::support::authority::Authority;
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Receiver, Speaks};
 
 #[test]
 fn an_https_receiver_is_verified_by_the_system_or_by_the_file() {
@@ -186,5 +186,32 @@ fn certificates_are_read_again_when_their_files_change() {
         agent.log.wait("were read again");
         let left = agent.terminate();
         assert_eq!(left.count("cannot be used"), 1, "{:#?}", left.log);
+    }
+}
+
+#[test]
+fn authorities_of_the_system_are_read_again_when_they_change() {
+    for variable in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let authority = Authority::new();
+        let receiver = Receiver::start_tls(Speaks::Grpc, authority.server(None));
+        let system = tempfile::tempdir().expect("a directory");
+        // OpenSSL's name of a certificate in a directory: eight digits and a number.
+        let file = system.path().join("0123abcd.0");
+        std::fs::copy(Authority::new().file(), &file).expect("copying");
+        let named = if variable == "SSL_CERT_DIR" { system.path() } else { &file };
+        let agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+                (variable, named.to_str().expect("text")),
+            ],
+            &["--interval", "20ms"],
+        );
+        agent.log.wait("invalid peer certificate: UnknownIssuer");
+        let next = system.path().join("next");
+        std::fs::copy(authority.file(), &next).expect("copying");
+        std::fs::rename(next, &file).expect("renaming");
+        assert_eq!(found(&receiver.nth(0).request), Some(1), "{variable}");
+        agent.log.wait("the certificate authorities of the system");
     }
 }

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["settings"],
     &["reading"],
     &["metric"],
-    &["stop"],
+    &["stop", "tls"],
     &["sys"],
     &["runtime", "text", "url", "timeouts"],
 ];

@@ -5,7 +5,8 @@ use crate::source::probes::config::TargetTls as Settings;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::TlsSession;
-use chain::{Authorities, ChainVerifier, provider};
+use crate::tls;
+use chain::{Authorities, ChainVerifier};
 use client_certificate::ClientCertificate;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -22,7 +23,6 @@ use tokio_rustls::client::TlsStream;
 
 pub mod chain;
 pub mod client_certificate;
-pub mod pem;
 pub mod validity;
 
 /// How long a peer is given to refuse a certificate: a round trip across the world and back.
@@ -46,27 +46,32 @@ impl Tls {
     pub fn new(settings: &Settings, host: &str, alpn: &[&str]) -> Result<Self, String> {
         let named = !settings.server_name.is_empty();
         let name = if named { &settings.server_name } else { host };
+        let certificates = |error| format!("has the certificates {error}");
         let authorities = match (settings.verify, &settings.ca_file) {
             (false, _) => None,
             (true, None) => Some(Authorities::of_system()?),
-            (true, Some(file)) => Some(Arc::new(Authorities::new(pem::authorities(file)?)?)),
+            (true, Some(file)) => {
+                Some(Arc::new(Authorities::new(tls::authorities(file).map_err(certificates)?)?))
+            }
         };
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+        let builder = tls::client()
             .map_err(|error| format!("cannot speak TLS: {error}"))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities.clone())));
-        let mut config = match (&settings.cert_file, &settings.key_file) {
-            (Some(cert), Some(key)) => builder
-                .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
-                .map_err(|error| format!("has the certificate {}: {error}", cert.display()))?,
-            _ => builder.with_no_client_auth(),
+        let identity = match (&settings.cert_file, &settings.key_file) {
+            (Some(cert), Some(key)) => Some((
+                tls::certificates(cert).map_err(certificates)?,
+                tls::private_key(key).map_err(|error| format!("has the key {error}"))?,
+            )),
+            _ => None,
         };
-        // Every probe is to see the whole handshake.
-        config.resumption = Resumption::disabled();
         let configured: Vec<&str> = settings.alpn.iter().map(String::as_str).collect();
         let offered = if configured.is_empty() { alpn } else { &configured };
-        config.alpn_protocols = offered.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let offered: Vec<&[u8]> = offered.iter().map(|protocol| protocol.as_bytes()).collect();
+        let mut config = tls::complete(builder, identity, &offered)
+            .map_err(|error| format!("has a certificate and a key that do not go together: {error}"))?;
+        // Every probe is to see the whole handshake.
+        config.resumption = Resumption::disabled();
         let demands_alpn = !configured.is_empty();
         Ok(Self {
             config: Arc::new(config),

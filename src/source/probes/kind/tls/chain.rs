@@ -2,9 +2,10 @@
 
 use super::validity::not_after;
 use crate::source::probes::result::Expiry;
+use crate::tls::{provider, system_authorities};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -26,12 +27,6 @@ const ANY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::ECDSA_SHA1_Legacy,
     SignatureScheme::RSA_PKCS1_SHA1,
 ];
-
-/// The cryptography library, as all targets share it.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
-}
 
 /// Certificate authorities that are trusted.
 #[derive(Debug)]
@@ -55,8 +50,7 @@ impl Authorities {
         static SYSTEM: OnceLock<Result<Arc<Authorities>, String>> = OnceLock::new();
         SYSTEM
             .get_or_init(|| {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                let roots = system_authorities();
                 if roots.is_empty() {
                     return Err("speaks TLS, and the system has no authorities: set tls.ca_file".to_owned());
                 }

@@ -1,0 +1,142 @@
+//! TLS, as the exporter and the probes share it: the cryptography library, certificates and keys of PEM files, the
+//! authorities of the system, and whether any of these is another than before.
+
+use crate::sys::read_regular;
+use rustls::client::WantsClientCert;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use std::fmt::Display;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The cryptography library; there is one for the process.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(ring::default_provider())))
+}
+
+/// The beginning of a client's configuration: TLS 1.2 and 1.3 with the cipher suites of rustls.
+pub fn client() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
+}
+
+/// The bytes of a PEM file. Errors here and below begin with the path.
+fn pem(path: &Path) -> Result<Vec<u8>, String> {
+    let text = read_regular(path, MOST_BYTES).map_err(|error| unusable(path, &error))?;
+    if has(&text, "-----BEGIN ") { Ok(text) } else { Err(unusable(path, &"not a PEM file")) }
+}
+
+fn unusable(path: &Path, why: &dyn Display) -> String {
+    format!("{}: {why}", path.display())
+}
+
+fn has(text: &[u8], words: &str) -> bool {
+    text.windows(words.len()).any(|part| part == words.as_bytes())
+}
+
+/// The certificates of a PEM file, one at least.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let text = pem(path)?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let read = read.map_err(|error| unusable(path, &error))?;
+    if read.is_empty() { Err(unusable(path, &"there is no certificate in it")) } else { Ok(read) }
+}
+
+/// The certificates of a PEM file as authorities to trust.
+pub fn authorities(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| {
+            unusable(path, &format!("a certificate in it cannot be an authority: {error}"))
+        })?;
+    }
+    Ok(roots)
+}
+
+/// The private key of a PEM file.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let text = pem(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        // PKCS #8 says so in its label, older formats in a header of the PEM block (RFC 1421).
+        let encrypted = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
+        if encrypted.iter().any(|mark| has(&text, mark)) {
+            let why = "it is encrypted, and the agent has no passphrase: write it without one, `openssl pkey -in KEY -out NEW`";
+            return unusable(path, &why);
+        }
+        unusable(path, &error)
+    })
+}
+
+/// The authorities of the system, as OpenSSL finds them: by `SSL_CERT_FILE` and `SSL_CERT_DIR`, else where distributions
+/// have them. None may be there.
+pub fn system_authorities() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Where [`system_authorities`] reads: a bundle, and directories.
+fn system_paths() -> Vec<PathBuf> {
+    let (file, directories) = (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"));
+    if file.is_none() && directories.is_none() {
+        let found = openssl_probe::probe();
+        return found.cert_file.into_iter().chain(found.cert_dir).collect();
+    }
+    let directories = directories.iter().flat_map(std::env::split_paths);
+    file.iter().map(PathBuf::from).chain(directories).collect()
+}
+
+/// The files by which TLS is spoken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Authorities to trust; those of the system where there is none.
+    pub authorities: Option<PathBuf>,
+    /// The certificate to show, and those between it and its authority.
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+/// A certificate to show, and its key.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// What tells files from those that were there before: device, inode, size and time of modification of each, `None` where
+/// there is no such file. Of a directory it tells that a name in it was added, removed or replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamps(Vec<Option<Stamp>>);
+
+type Stamp = (u64, u64, u64, i64, i64);
+
+impl Files {
+    /// The files as they are now. Waits as long as a file system does.
+    pub fn stamps(&self) -> Stamps {
+        let trusted = self.authorities.clone().map_or_else(system_paths, |path| vec![path]);
+        let own = [&self.certificate, &self.key].into_iter().flatten().cloned();
+        let stamp = |path: PathBuf| {
+            let file = std::fs::metadata(path).ok()?;
+            Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+        };
+        Stamps(trusted.into_iter().chain(own).map(stamp).collect())
+    }
+}
+
+/// The rest of a client's configuration: what it shows, and the protocols that it offers (ALPN).
+pub fn complete(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<Identity>,
+    protocols: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = match identity {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
