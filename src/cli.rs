@@ -5,6 +5,7 @@
 use crate::agent::{self, AgentError};
 use crate::catalog::SOURCES;
 use crate::config::environment;
+use crate::config::schema::SCHEMA;
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
 use crate::export::stdout::{self, Format};
 use crate::import::{TOOLS, Tool};
@@ -237,7 +238,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
         Some(Command::Config { command: Some(ConfigCommand::Import { tool, file }), .. }) => {
             Ok(Done { text: tool.read(&file)?, code: 0 })
         }
-        Some(Command::Config { schema: true, .. }) => json(&Config::schema()),
+        Some(Command::Config { schema: true, .. }) => Ok(Done { text: SCHEMA.to_owned(), code: 0 }),
         Some(Command::Config { run, .. }) => Ok(Done { text: run.load()?.print(), code: 0 }),
     }
 }

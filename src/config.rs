@@ -4,7 +4,6 @@
 //! `load` merges the file, the environment and the flags; `values` checks every value where it is read, so that an
 //! error can name its place.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod endpoint;
@@ -13,6 +12,7 @@ pub mod error;
 pub mod export;
 pub mod load;
 pub mod log;
+pub mod schema;
 
 use crate::catalog::Sources;
 use crate::settings::values;
@@ -23,7 +23,8 @@ pub use load::Flags;
 pub use log::{Format, Level, Log};
 
 /// Everything the agent is told.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the metrics go.

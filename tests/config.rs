@@ -2,6 +2,7 @@
 
 mod example;
 
+use crate::support::schema;
 use crate::words::{files, read, root};
 use connscope::config::{Config, Flags};
 use std::collections::BTreeSet;
@@ -49,7 +50,7 @@ fn the_default_file_says_what_holds_without_it() {
 
 #[test]
 fn the_default_file_has_every_key_there_is() {
-    let schema = Config::schema();
+    let schema = schema();
     let text = read("examples/connscope.yaml");
     let mut keys = BTreeSet::new();
     properties(&schema, &mut keys);

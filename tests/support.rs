@@ -151,6 +151,11 @@ pub(crate) fn connscope(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
+/// The JSON Schema of the configuration file.
+pub(crate) fn schema() -> serde_json::Value {
+    serde_json::from_str(connscope::config::schema::SCHEMA).unwrap()
+}
+
 /// The program, ready to be started.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connscope"));

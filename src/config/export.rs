@@ -3,7 +3,6 @@
 use super::endpoint;
 use crate::metric::naming::Profile;
 use crate::settings::values;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -13,7 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// Where the metrics go.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Export {
     /// Push over OTLP.
@@ -25,7 +25,8 @@ pub struct Export {
 }
 
 /// Push over OTLP.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// URL of the receiver: `http://localhost:4317` for grpc; for http/protobuf the base, `/v1/metrics` is added.
@@ -35,11 +36,11 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// How often: 10ms to 24h.
     #[serde(deserialize_with = "values::interval", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
     /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
     #[serde(deserialize_with = "values::export_timeout", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
     /// How the messages are compressed.
     pub compression: Compression,
@@ -66,7 +67,8 @@ impl Default for Otlp {
 }
 
 /// How OTLP is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Protocol {
     /// gRPC over HTTP/2.
     #[serde(rename = "grpc")]
@@ -81,7 +83,8 @@ pub enum Protocol {
 }
 
 /// How OTLP messages are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.
@@ -93,7 +96,8 @@ pub enum Compression {
 }
 
 /// Certificates for https endpoints, all PEM.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// Authority that signed the receiver's certificate; the system's are used where this is not set.
@@ -105,16 +109,17 @@ pub struct Tls {
 }
 
 /// Pull by Prometheus.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
     /// `ADDRESS:PORT` of the HTTP endpoint, or `off`.
-    #[schemars(schema_with = "listen_schema")]
+    #[cfg_attr(test, schemars(schema_with = "listen_schema"))]
     pub listen: Listen,
     /// Names in the `Host` of requests that are answered, besides addresses, names without a dot and those of this machine:
     /// a list of names or `*.DOMAIN`, or `any`. Others are refused: a web page may let its own name lead here.
     #[serde(deserialize_with = "hosts")]
-    #[schemars(schema_with = "hosts_schema")]
+    #[cfg_attr(test, schemars(schema_with = "hosts_schema"))]
     pub hosts: Vec<String>,
     /// Which names it prints.
     pub naming: Profile,
@@ -206,12 +211,14 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 /// JSON Schema of the names that are answered.
-fn hosts_schema(_: &mut SchemaGenerator) -> Schema {
-    let entry = json_schema!({"type": "string", "pattern": "^(\\*\\.)?[-A-Za-z0-9_.]+$"});
-    json_schema!({"anyOf": [{"const": "any"}, {"type": "array", "items": entry}, {"type": "null"}]})
+#[cfg(test)]
+fn hosts_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let entry = schemars::json_schema!({"type": "string", "pattern": "^(\\*\\.)?[-A-Za-z0-9_.]+$"});
+    schemars::json_schema!({"anyOf": [{"const": "any"}, {"type": "array", "items": entry}, {"type": "null"}]})
 }
 
 /// JSON Schema of an address to listen on.
-fn listen_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^(off|([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5})$"})
+#[cfg(test)]
+fn listen_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "pattern": "^(off|([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5})$"})
 }

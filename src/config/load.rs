@@ -131,11 +131,6 @@ impl Config {
         }
         text
     }
-
-    /// The JSON Schema of the file.
-    pub fn schema() -> serde_json::Value {
-        schemars::schema_for!(Self).to_value()
-    }
 }
 
 /// More than any configuration; what is larger is another file.

@@ -8,9 +8,8 @@ use super::{Kind, Metric};
 use serde::{Deserialize, Serialize};
 
 /// Which names the Prometheus endpoint prints.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// What the Collector and Prometheus make of the OTLP names.

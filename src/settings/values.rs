@@ -1,7 +1,6 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
 use hyper::header::{HeaderName, HeaderValue};
-use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::collections::BTreeMap;
@@ -52,8 +51,9 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
 }
 
 /// JSON Schema of a duration.
-pub fn duration_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$"})
+#[cfg(test)]
+pub fn duration_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "pattern": "^([0-9]+ *[a-z]+ *)+$"})
 }
 
 /// A duration with its unit (`10s`, `1m 30s`) within a range.

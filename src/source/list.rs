@@ -14,7 +14,8 @@ macro_rules! sources {
         use $crate::settings::values::section as section_or_default;
 
         /// Where the metrics come from.
-        #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields, default)]
         pub struct Sources {
             $(

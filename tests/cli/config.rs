@@ -1,9 +1,8 @@
 //! `connscope config`: what wins over what, what is printed, and the schema.
 
 use super::{config_file, refusal, text};
-use crate::support::{command, connscope};
+use crate::support::{command, connscope, schema};
 use connscope::catalog::SOURCES;
-use connscope::config::Config;
 
 #[test]
 fn the_flag_wins_over_the_variable_and_the_variable_over_the_file() {
@@ -69,8 +68,8 @@ fn sections_with_nothing_in_them_say_nothing() {
 
 #[test]
 fn the_schema_takes_what_the_program_takes_and_nothing_else() {
-    let schema: serde_json::Value =
-        serde_json::from_slice(&connscope(&["config", "--schema"]).stdout).unwrap();
+    let printed = connscope(&["config", "--schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     let schema = jsonschema::validator_for(&schema).unwrap();
     let json = |yaml: &str| connscope::settings::from_str::<serde_json::Value>(yaml).unwrap();
     for example in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
@@ -105,7 +104,7 @@ fn every_word_of_the_flags_of_the_sources_is_taken_and_no_other() {
             assert!(line.contains(flag.name) && line.contains("magic"), "{line}");
         }
     }
-    let schema = Config::schema();
+    let schema = schema();
     let ways = schema["$defs"]["Via"]["oneOf"].as_array().unwrap().iter();
     let ways: Vec<&str> = ways.map(|way| way["const"].as_str().unwrap()).collect();
     let flags: Vec<&str> = SOURCES[0].flags[0].words.iter().map(|(word, _)| *word).collect();

@@ -1,5 +1,6 @@
 //! `examples/connscope.yaml`, written from the schema: every key with its description, its words and its default.
 
+use crate::support::schema;
 use connscope::config::Config;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ const HEAD: &str = "\
 
 /// The file, whole.
 pub(super) fn written() -> String {
-    let schema = Config::schema();
+    let schema = schema();
     let mut text = HEAD.to_owned();
     let mut path: Vec<(usize, String)> = Vec::new();
     for line in lines(&Config::default().print()) {

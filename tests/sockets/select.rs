@@ -1,6 +1,7 @@
 //! Which flows the classic profile shows. The first tests have the cases of `prometheus_ss_exporter`'s own test of its
 //! selection, with what its README promises as the expectation.
 
+use crate::support::schema;
 use connscope::config::Config;
 use connscope::settings::network::Network;
 use connscope::source::sockets::select::{Addresses, Flow, Process, Selection};
@@ -270,7 +271,7 @@ fn bad_conditions_are_refused_with_their_place() {
 
 #[test]
 fn the_schema_takes_the_conditions_that_the_program_takes() {
-    let schema = jsonschema::validator_for(&Config::schema()).unwrap();
+    let schema = jsonschema::validator_for(&schema()).unwrap();
     let takes = |classic: &str| {
         let text = format!("sources: {{sockets: {{classic: {{{classic}}}}}}}");
         schema.is_valid(&connscope::settings::from_str::<serde_json::Value>(&text).unwrap())

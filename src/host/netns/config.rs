@@ -2,14 +2,14 @@
 
 use super::{NAMESPACES, is_pattern};
 use crate::settings::values;
-use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserializer;
 use serde::de::Error;
 
 /// JSON Schema of the network namespaces.
-pub fn schema(_: &mut SchemaGenerator) -> Schema {
-    let entry = json_schema!({"type": "string", "pattern": "^(pid:[0-9]+|[^:]+|.*/.*)$"});
-    json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": entry}, {"type": "null"}]})
+#[cfg(test)]
+pub fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let entry = schemars::json_schema!({"type": "string", "pattern": "^(pid:[0-9]+|[^:]+|.*/.*)$"});
+    schemars::json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": entry}, {"type": "null"}]})
 }
 
 /// `sources.*.netns`

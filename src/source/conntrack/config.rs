@@ -4,13 +4,13 @@ use super::metrics::SYSCTL_FILES;
 use crate::host::netns;
 use crate::settings::values::{self, section};
 use crate::source::Flag;
-use schemars::JsonSchema;
 use serde::de::{Error, IntoDeserializer, value};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
 /// Connection tracking statistics.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Conntrack {
     /// Whether the source is enabled.
@@ -22,13 +22,13 @@ pub struct Conntrack {
     pub command: String,
     /// How long `conntrack -S` may take before it is killed: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
     /// Counters of each CPU, or their sum.
     pub cpu: Cpu,
     /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "netns::config::deserialize")]
-    #[schemars(schema_with = "netns::config::schema")]
+    #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
     /// Sysctls of the table.
     #[serde(deserialize_with = "values::section")]
@@ -50,7 +50,8 @@ impl Default for Conntrack {
 }
 
 /// Which way the connection tracking statistics are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
     /// The first of the others that works.
@@ -64,7 +65,8 @@ pub enum Via {
 }
 
 /// What becomes of the CPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Cpu {
     /// Each has its series, with the attribute `cpu`.
@@ -74,7 +76,8 @@ pub enum Cpu {
 }
 
 /// Sysctls of the table, as Telegraf's conntrack input takes them.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
     /// Directories; empty: `/proc/sys/net/ipv4/netfilter` and `/proc/sys/net/netfilter`.

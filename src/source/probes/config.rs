@@ -4,7 +4,6 @@
 
 use crate::settings::network::Network;
 use crate::settings::values;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -37,18 +36,19 @@ pub const CONCURRENCY: usize = 50_000;
 pub const HISTORY: usize = 100;
 
 /// Active checks of configured targets.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Probes {
     /// Whether they are made; without a target nothing is.
     pub enabled: bool,
     /// How often each target is probed: 100ms to 24h.
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
     /// How long one probe may take, name look-up included: 1ms to 10m.
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
     /// Share of the interval by which a probe may start later than scheduled: 0 to 1.
     #[serde(deserialize_with = "jitter")]
@@ -71,7 +71,7 @@ pub struct Probes {
     pub fallback: bool,
     /// Name servers, `ADDRESS` or `ADDRESS:PORT`; empty: those of /etc/resolv.conf.
     #[serde(deserialize_with = "nameservers")]
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub nameservers: Vec<SocketAddr>,
     /// Results of each target that are remembered, for `/probes`.
     #[serde(deserialize_with = "history")]
@@ -89,7 +89,7 @@ pub struct Probes {
     pub dns: Vec<Names>,
     /// How often files and names of targets are looked at: 1s to 24h.
     #[serde(deserialize_with = "refresh", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub refresh: Duration,
     /// Probes on request, by `/probe?target=&kind=`.
     #[serde(deserialize_with = "values::section")]
@@ -143,7 +143,8 @@ impl Probes {
 }
 
 /// Names of the DNS that stand for targets.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Names {
     /// Names that are looked up.
@@ -155,7 +156,8 @@ pub struct Names {
 }
 
 /// Probes on request.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct OnRequest {
     /// Whether `/probe` answers.
@@ -223,8 +225,9 @@ fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 }
 
 /// JSON Schema of labels.
-pub(super) fn labels_schema(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+#[cfg(test)]
+pub(super) fn labels_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
         "type": "object",
         "propertyNames": {"pattern": "^[a-zA-Z_][a-zA-Z0-9_.]*$"},
         "additionalProperties": {"type": ["string", "number", "boolean"]},

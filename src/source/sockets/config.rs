@@ -5,7 +5,6 @@ use crate::host::netns;
 use crate::settings::network::Network;
 use crate::settings::values;
 use classic::Classic;
-use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -29,22 +28,23 @@ const SERVICES: u64 = 1024 * 1024;
 const PEERS: usize = 1000;
 
 /// What the kernel knows of every socket.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Sockets {
     /// Whether the source is enabled.
     pub enabled: bool,
     /// How long reading them may take: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
     /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "netns::config::deserialize")]
-    #[schemars(schema_with = "netns::config::schema")]
+    #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
     /// Which sockets, in the language of `ss`. Empty: all.
     #[serde(deserialize_with = "filter", serialize_with = "print_filter")]
-    #[schemars(with = "Option<String>")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub filter: Filter,
     /// What sockets are grouped by.
     #[serde(deserialize_with = "group_by")]
@@ -55,11 +55,11 @@ pub struct Sockets {
     pub peer_groups: BTreeMap<String, Vec<Network>>,
     /// Groups at most, 1 to 10000; the rest is `~other`.
     #[serde(deserialize_with = "groups")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub limit: usize,
     /// Sockets whose counters are remembered between two cycles, 1 to 10000000; those over it are counted by state only.
     #[serde(deserialize_with = "track")]
-    #[schemars(range(min = 1, max = 10_000_000))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 10_000_000)))]
     pub track: usize,
     /// Whether destroy events are received: the kernel reports each TCP socket that closes with its last counters, so that
     /// connections between two cycles are counted. It costs the kernel about 9 microseconds for every TCP socket that
@@ -68,7 +68,7 @@ pub struct Sockets {
     /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s, and no more than half of
     /// `timeout`.
     #[serde(deserialize_with = "process_budget", serialize_with = "values::print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub process_budget: Duration,
     /// The worst flows, each with its addresses.
     #[serde(deserialize_with = "values::section")]
@@ -98,7 +98,8 @@ impl Default for Sockets {
 }
 
 /// What sockets can be grouped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GroupBy {
     /// Which end opened the connection: attribute `direction`.
@@ -120,14 +121,15 @@ pub enum GroupBy {
 }
 
 /// The worst flows.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Top {
     /// By what they are the worst.
     pub by: TopBy,
     /// How many, 0 to 100; 0 is none.
     #[serde(deserialize_with = "top")]
-    #[schemars(range(max = 100))]
+    #[cfg_attr(test, schemars(range(max = 100)))]
     pub count: usize,
 }
 
@@ -138,7 +140,8 @@ impl Default for Top {
 }
 
 /// By what flows are the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TopBy {
     /// Segments retransmitted since the last cycle.

@@ -1,10 +1,8 @@
 //! One target of the probes: its keys. Which of them go together is in `check`.
 
 use super::kind::{Family, Kind};
-use super::labels_schema;
 use super::single::{echoes, host, interval, labels, payload, print, some_threshold, timeout};
 use crate::settings::values;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A target.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Target {
     /// What it is called: the attribute `probe.name`.
@@ -34,7 +33,7 @@ pub struct Target {
     pub url: String,
     /// Attributes of its series.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
-    #[schemars(schema_with = "labels_schema")]
+    #[cfg_attr(test, schemars(schema_with = "super::labels_schema"))]
     pub labels: BTreeMap<String, String>,
     /// As in `sources.probes`.
     #[serde(
@@ -42,11 +41,11 @@ pub struct Target {
         deserialize_with = "interval",
         serialize_with = "print"
     )]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Option<Duration>,
     /// As in `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout", serialize_with = "print")]
-    #[schemars(schema_with = "values::duration_schema")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Option<Duration>,
     /// As in `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
@@ -126,7 +125,8 @@ impl Target {
 }
 
 /// How a TCP connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Close {
     /// In order.
@@ -136,7 +136,8 @@ pub enum Close {
 }
 
 /// What is sent over UDP, and expected, without writing it down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// A question for `query`, by default the name servers of the root; any answer without an error is right.
@@ -152,7 +153,8 @@ pub enum Preset {
 }
 
 /// What is looked up in the DNS for targets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Record {
     /// Services: host and port.
@@ -165,7 +167,8 @@ pub enum Record {
 }
 
 /// A step of a conversation: wait for what is expected, then send, then begin with TLS.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Step {
     /// Regular expression that a line has to match; lines before it are passed over.
@@ -186,7 +189,8 @@ pub struct Step {
 }
 
 /// How TLS is spoken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetTls {
     /// Authority that signed the certificate, PEM; the system's are used where this is not set.
@@ -222,7 +226,8 @@ impl Default for TargetTls {
 }
 
 /// What is asked over HTTP, and what the answer has to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// What is done with the resource.
@@ -257,7 +262,8 @@ impl Default for Http {
 }
 
 /// Methods of HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[expect(missing_docs, reason = "each is the word it is written as")]
 pub enum Method {
@@ -269,7 +275,8 @@ pub enum Method {
 }
 
 /// What is sent over ICMP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Icmp {
     /// Echo requests of one probe, sent 200 ms apart; one answer is enough to be up: 1 to 20.

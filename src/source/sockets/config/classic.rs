@@ -3,7 +3,6 @@
 use super::select::Conditions;
 use crate::settings::values;
 use crate::source::sockets::metrics::CLASSIC_ROUND_TRIPS;
-use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
@@ -14,7 +13,8 @@ pub const FLOWS: usize = 100_000;
 pub const BOUNDS: usize = 100;
 
 /// One series a flow, under the names of `prometheus_ss_exporter`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Classic {
     /// Whether they are shown.
@@ -23,7 +23,7 @@ pub struct Classic {
     pub flow: FlowLabel,
     /// Flows shown at most, 1 to 100000; flows over the limit are counted.
     #[serde(deserialize_with = "limit")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub limit: usize,
     /// Which of the families are shown; `tcp_flows_total` always is.
     #[serde(deserialize_with = "metrics")]
@@ -54,7 +54,8 @@ impl Default for Classic {
 }
 
 /// What the label `flow` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FlowLabel {
     /// Both ends: `(SRC#ip|port)(DST#ip|port)`.
@@ -64,7 +65,8 @@ pub enum FlowLabel {
 }
 
 /// A family that can be left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// `tcp_rtt`, milliseconds.

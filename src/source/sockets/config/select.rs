@@ -3,7 +3,6 @@
 
 use crate::settings::network::{Address, Network};
 use crate::settings::values::section;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -16,7 +15,8 @@ pub const ENTRIES: usize = 1000;
 pub const HOSTS: usize = 100;
 
 /// Conditions on a flow. An empty list is no condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Conditions {
     /// The processes that hold the socket.
@@ -31,7 +31,8 @@ pub struct Conditions {
 }
 
 /// Processes, by number or by command; either is enough.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Processes {
     /// Process numbers.
@@ -44,7 +45,8 @@ pub struct Processes {
 }
 
 /// Peers, by address, by network or by name; any of them is enough.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Peers {
     /// IPv4 and IPv6 addresses.
@@ -212,13 +214,14 @@ impl<'de> Deserialize<'de> for Ports {
     }
 }
 
-impl JsonSchema for Ports {
+#[cfg(test)]
+impl schemars::JsonSchema for Ports {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Ports".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
             {"type": "integer", "minimum": 0, "maximum": 65535},
             {"type": "string", "pattern": "^ *[0-9]{1,5} *(- *[0-9]{1,5} *)?$"},
         ]})
