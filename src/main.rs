@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    connscope::sys::memory::keep_little();
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub mod memory;
 pub mod namespace;
 pub mod netlink;
 pub mod process;
