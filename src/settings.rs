@@ -4,10 +4,12 @@
 //! Knows no source and no key.
 
 mod de;
+mod located;
 pub mod network;
 pub mod tree;
 pub mod values;
 mod yaml;
 
+pub use located::Located;
 pub use tree::{Error, Node};
 pub use yaml::{Limits, document, from_str};

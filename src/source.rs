@@ -48,6 +48,17 @@ pub enum Mode {
     Once,
 }
 
+/// Settings that do not go together, or that name something which the machine does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The key, with the keys it is under.
+    pub key: &'static str,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// Line and column of the value, from 1, where one value is wrong and is from a file.
+    pub place: Option<(u64, u64)>,
+}
+
 /// Something that a part of a source needs of the machine or of the unit that starts the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requirement {
@@ -112,8 +123,8 @@ pub trait SourceKind {
         checks.iter().all(Check::works)
     }
 
-    /// Settings that do not go together: the key, and what to do.
-    fn conflict(_settings: &Self::Settings) -> Option<(&'static str, String)> {
+    /// What is wrong with the settings as a whole, once each value is right.
+    fn conflict(_settings: &Self::Settings) -> Option<Conflict> {
         None
     }
 
@@ -158,7 +169,7 @@ pub struct SourceSpec<All> {
     /// [`SourceKind::suffices`]
     pub suffices: fn(&All, &[Check]) -> bool,
     /// [`SourceKind::conflict`]
-    pub conflict: fn(&All) -> Option<(&'static str, String)>,
+    pub conflict: fn(&All) -> Option<Conflict>,
     /// [`SourceKind::set_flag`]
     pub set_flag: fn(&mut All, &str, &str) -> Result<(), String>,
     /// [`SourceKind::hide`]

@@ -4,7 +4,7 @@ use super::{Config, ConfigError, Export, Format, Level, Protocol, endpoint, envi
 use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
 use crate::settings;
-use crate::source::list;
+use crate::source::{Conflict, list};
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Config {
         };
         environment::apply(&mut config, variable)?;
         config.apply(flags)?;
-        config.settle()?;
+        config.settle(file)?;
         Ok(config)
     }
 
@@ -88,7 +88,7 @@ impl Config {
     }
 
     /// Fills in what follows from the rest, and refuses what does not go together.
-    fn settle(&mut self) -> Result<(), ConfigError> {
+    fn settle(&mut self, file: Option<&Path>) -> Result<(), ConfigError> {
         let otlp = &mut self.export.otlp;
         let tls = &otlp.tls;
         if tls.cert_file.is_some() != tls.key_file.is_some() {
@@ -98,8 +98,13 @@ impl Config {
             });
         }
         for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
-            if let Some((key, message)) = (spec.conflict)(&self.sources) {
-                return Err(ConfigError::Together { key, message });
+            if let Some(Conflict { key, message, place }) = (spec.conflict)(&self.sources) {
+                return Err(match (place, file) {
+                    (Some((line, column)), Some(path)) => {
+                        ConfigError::File { path: path.to_owned(), line, column, key: key.to_owned(), message }
+                    }
+                    _ => ConfigError::Together { key, message },
+                });
             }
         }
         let insecure = self.environment.insecure;

@@ -6,9 +6,15 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Services {
     ports: BTreeMap<String, Option<u16>>,
+    any: bool,
 }
 
 impl Services {
+    /// Takes every name for a port: for a text of which everything else is to be checked.
+    pub fn any() -> Self {
+        Self { ports: BTreeMap::new(), any: true }
+    }
+
     /// Reads the text of /etc/services, names and aliases; a line that is not understood is passed over, as the C
     /// library does. A name counts for TCP and UDP; if these have different ports it stands for neither.
     pub fn read(text: &str) -> Self {
@@ -26,7 +32,7 @@ impl Services {
                 }
             }
         }
-        Self { ports }
+        Self { ports, any: false }
     }
 
     /// The port of a service. `Err` says why there is none.
@@ -34,6 +40,7 @@ impl Services {
         match self.ports.get(name) {
             Some(Some(port)) => Ok(*port),
             Some(None) => Err("has one port with TCP and another with UDP; write the number"),
+            None if self.any => Ok(1),
             None => Err("is not a port from 0 to 65535, and no service of that name is known"),
         }
     }

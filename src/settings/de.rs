@@ -1,5 +1,6 @@
 //! A node as a deserializer of serde's: the one over which every settings struct is derived (pure).
 
+use super::located::{self, WithPlace};
 use super::tree::{Error, Node, Step, Style, Value};
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -165,9 +166,12 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _name: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == located::NAME {
+            return visitor.visit_seq(WithPlace::of(self));
+        }
         visitor.visit_newtype_struct(self)
     }
 

@@ -6,7 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tracker is told the time of the cycle")]
 
-use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
+use super::{Check, Conflict, Mode, Requirement, Source, SourceError, SourceKind};
+use crate::filter::Filter;
 use crate::host::netns;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Part};
@@ -53,6 +54,7 @@ pub mod sample;
 pub mod select;
 pub mod sock_diag;
 pub mod socket;
+pub mod selected;
 pub mod states;
 mod structure;
 mod subject;
@@ -101,14 +103,18 @@ impl SourceKind for Sockets {
         check::suffices(checks)
     }
 
-    fn conflict(settings: &Settings) -> Option<(&'static str, String)> {
+    fn conflict(settings: &Settings) -> Option<Conflict> {
+        if let Err(error) = selected::filter(settings) {
+            let place = settings.filter.place;
+            return Some(Conflict { key: "sources.sockets.filter", message: error.to_string(), place });
+        }
         let [budget, timeout] = [settings.process_budget, settings.timeout].map(humantime::format_duration);
         (settings.process_budget > settings.timeout / 2).then(|| {
             let message = format!(
                 "{budget} is more than half of the timeout of {timeout}, and the dumps take time too; lower it, or raise \
                  sources.sockets.timeout"
             );
-            ("sources.sockets.process_budget", message)
+            Conflict { key: "sources.sockets.process_budget", message, place: None }
         })
     }
 
@@ -122,6 +128,7 @@ impl SourceKind for Sockets {
 /// The source.
 pub struct Sockets {
     settings: Settings,
+    filter: Filter,
     shared: Arc<Shared>,
     namespaces: Arc<Mutex<OpenNamespaces>>,
     top: Top,
@@ -135,6 +142,8 @@ impl Sockets {
     /// The source with its settings, and the thread that waits for closed sockets. No network namespace is entered
     /// before it is read.
     pub fn new(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
+        let filter = selected::filter(settings)
+            .map_err(|cause| SourceError::parse("reading sources.sockets.filter", cause))?;
         let starting = |cause| SourceError::io("starting a thread of the source sockets", cause);
         let classic = Classic::new(&settings.classic, stop).map_err(starting)?;
         let by = |key| settings.group_by.contains(&key);
@@ -154,10 +163,11 @@ impl Sockets {
         };
         let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
         let tracker = Tracker::new(groups, settings.track, settings.close_events, by_process);
-        let shared = Shared::new(tracker, settings.filter.clone(), classic.as_ref().map(Classic::rtt))
+        let shared = Shared::new(tracker, filter.clone(), classic.as_ref().map(Classic::rtt))
             .map_err(|cause| SourceError::io("making an eventfd", cause))?;
         let source = Self {
             settings: settings.clone(),
+            filter,
             shared,
             namespaces: Arc::new(Mutex::new(OpenNamespaces::new(&settings.netns))),
             top: Top::new(settings.top),
@@ -194,8 +204,8 @@ impl Sockets {
         out: &mut Readings,
     ) -> Result<(), SourceError> {
         let OpenNamespace { number, label, sock_diag, .. } = namespace;
-        let Self { settings, shared, owners, cgroups, lookup, top, classic, .. } = self;
-        let filter = &settings.filter;
+        let Self { filter, shared, owners, cgroups, lookup, top, classic, .. } = self;
+        let filter = &*filter;
         if sock_diag.name(filter) {
             shared.rename(*number, sock_diag.names());
         }
@@ -244,7 +254,7 @@ impl Source for Sockets {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         let namespaces = Arc::clone(&self.namespaces);
         let mut open = namespaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut report = open.refresh(&self.settings, &self.shared, out)?;
+        let mut report = open.refresh(&self.settings, &self.filter, &self.shared, out)?;
         self.shared.tracker().groups.begin_cycle();
         // A cycle that failed may have left something.
         self.top.clear();

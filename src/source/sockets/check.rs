@@ -3,6 +3,7 @@
 use super::NAME;
 use super::config::Sockets as Settings;
 use super::events::DestroyEvents;
+use super::selected;
 use super::sock_diag::SockDiag;
 use crate::filter::Filter;
 use crate::host::{cgroup, process};
@@ -45,15 +46,21 @@ pub const REQUIREMENTS: &[Requirement] = &[
 /// Tries each part in the agent's own network namespace, then the configured ones.
 pub fn check(settings: &Settings) -> Vec<Check> {
     let check = |via, result| Check::new(NAME, via, result);
+    let filter = match selected::filter(settings) {
+        Ok(filter) => filter,
+        Err(cause) => {
+            return vec![check(DIAG, Err(SourceError::parse("reading sources.sockets.filter", cause)))];
+        }
+    };
     let mut checks = vec![
-        check(DIAG, dump(&settings.filter)),
+        check(DIAG, dump(&filter)),
         check("destroy", destroy()),
         check("fwmark", marks()),
         check("cgroup", cgroups()),
         check("process", process::check()),
     ];
     if !settings.netns.is_empty() {
-        let read = || SockDiag::open(&settings.filter)?.listeners(&settings.filter, &mut |_, _| {});
+        let read = || SockDiag::open(&filter)?.listeners(&filter, &mut |_, _| {});
         checks.push(check(NETNS, netns::check(&settings.netns, read)));
     }
     checks

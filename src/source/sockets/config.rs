@@ -2,11 +2,12 @@
 
 use crate::filter::{Filter, Services};
 use crate::host::netns;
+use crate::settings::Located;
 use crate::settings::network::Network;
 use crate::settings::values;
 use classic::Classic;
 use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -22,8 +23,6 @@ const TRACKED: RangeInclusive<usize> = 1..=10_000_000;
 const TOP: RangeInclusive<usize> = 0..=100;
 /// Range of `process_budget`.
 const BUDGET: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
-/// As much of `/etc/services` is read.
-const SERVICES: u64 = 1024 * 1024;
 /// Groups of peers, and networks of all of them, at most.
 const PEERS: usize = 1000;
 
@@ -43,9 +42,9 @@ pub struct Sockets {
     #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
     /// Which sockets, in the language of `ss`. Empty: all.
-    #[serde(deserialize_with = "filter", serialize_with = "print_filter")]
+    #[serde(deserialize_with = "filter")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
-    pub filter: Filter,
+    pub filter: Located<String>,
     /// What sockets are grouped by.
     #[serde(deserialize_with = "group_by")]
     pub group_by: Vec<GroupBy>,
@@ -84,7 +83,7 @@ impl Default for Sockets {
             enabled: true,
             timeout: Duration::from_secs(5),
             netns: Vec::new(),
-            filter: Filter::default(),
+            filter: Located::default(),
             group_by: vec![GroupBy::Direction, GroupBy::ServicePort, GroupBy::PeerGroup],
             peer_groups: BTreeMap::new(),
             limit: 500,
@@ -172,18 +171,14 @@ fn process_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
     values::ranged(deserializer, BUDGET)
 }
 
-/// `filter`; names of ports are those of this machine.
-fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
-    let text: String = values::section(deserializer)?;
-    if text.trim().is_empty() {
-        return Ok(Filter::default());
+/// `filter`: everything about it but the names of ports, which are those of the machine (`src/source/sockets/selected.rs`).
+fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Located<String>, D::Error> {
+    let Located { value, place } = Located::<Option<String>>::deserialize(deserializer)?;
+    let value = value.unwrap_or_default().trim().to_owned();
+    if !value.is_empty() {
+        Filter::parse(&value, &Services::any()).map_err(D::Error::custom)?;
     }
-    let services = crate::sys::read_limited("/etc/services", SERVICES).unwrap_or_default();
-    Filter::parse(&text, &Services::read(&services)).map_err(D::Error::custom)
-}
-
-fn print_filter<S: Serializer>(filter: &Filter, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(filter)
+    Ok(Located { value, place })
 }
 
 /// `group_by`

@@ -8,6 +8,7 @@
 use super::NAME;
 use super::events::{DestroyEvents, Shared};
 use super::sock_diag::SockDiag;
+use crate::filter::Filter;
 use crate::host::netns::{self, Finder};
 use crate::metric::Label;
 use crate::reading::Readings;
@@ -64,6 +65,7 @@ impl OpenNamespaces {
     pub(super) fn refresh(
         &mut self,
         settings: &Settings,
+        filter: &Filter,
         shared: &Shared,
         out: &mut Readings,
     ) -> Result<Option<Report>, SourceError> {
@@ -72,7 +74,7 @@ impl OpenNamespaces {
             self.longest = self.longest.max(now.saturating_duration_since(read));
         }
         let open = || {
-            let sock_diag = SockDiag::open(&settings.filter)?;
+            let sock_diag = SockDiag::open(filter)?;
             let listening = if settings.close_events { Some(listen(&sock_diag)?) } else { None };
             Ok((sock_diag, listening))
         };
