@@ -24,6 +24,7 @@ pub mod prometheus;
 pub mod resource;
 pub mod start_time;
 pub mod stdout;
+pub mod timeouts;
 
 /// Numbers of one cycle from which on it is worth the while to give back what they took: some 4 MiB.
 const MANY: usize = 2000;

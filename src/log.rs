@@ -6,15 +6,18 @@
 //! Logging never blocks ([`queue`]), a panic is a line like any other, and what is said last is waited for, not long.
 
 use crate::config::{Format, Level, Log};
-use crate::timeouts;
 use queue::{Queue, Writer};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 pub mod queue;
+
+/// How long the last lines of the log may take to be written.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 static QUEUE: Queue = Queue::new();
 
@@ -59,7 +62,7 @@ pub fn dropped() -> u64 {
 /// Waits until what was logged is written; not long.
 pub fn flush() {
     if matches!(STARTED.get(), Some(Ok(()))) {
-        QUEUE.flush(timeouts::LAST_WORDS);
+        QUEUE.flush(LAST_WORDS);
     }
 }
 

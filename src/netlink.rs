@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod message;
+pub mod timeouts;
 
 pub use client::{Answer, Client, RequestError, Transport};
 pub use message::{

@@ -4,6 +4,7 @@
 //! Knows no source and no key.
 
 mod de;
+pub mod headers;
 mod located;
 pub mod network;
 pub mod tree;

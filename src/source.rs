@@ -19,6 +19,7 @@ pub mod netns;
 pub mod probes;
 pub mod report;
 pub mod sockets;
+pub mod timeouts;
 pub mod worker;
 
 pub use crate::metric::label::Reason;

@@ -12,7 +12,6 @@ use crate::export::prometheus::{Pull, Scrape};
 use crate::source::Reason;
 use crate::source::report::{Making, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
-use crate::timeouts;
 use connections::{Connections, Ticket, Watched};
 use hosts::Hosts;
 use http_body_util::Full;
@@ -33,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub mod connections;
 pub mod hosts;
 pub mod texts;
+pub mod timeouts;
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -119,7 +119,7 @@ impl Web {
                     // Out of descriptors, as a rule.
                     tracing::debug!(%error, "accepting a connection");
                     self.connections.close_idle();
-                    tokio::time::sleep(timeouts::GLANCE).await;
+                    tokio::time::sleep(crate::timeouts::GLANCE).await;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The endpoint of the OTLP receiver: what is taken, what is filled in, and what of it may be shown (pure).
 
 use super::Protocol;
-use super::values::HIDDEN;
+use crate::settings::values::HIDDEN;
 use hyper::Uri;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};

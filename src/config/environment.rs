@@ -4,8 +4,8 @@
 //! A variable that is set to nothing is not set. A value that the specification does not know is refused, not
 //! ignored: an agent that pushes to the wrong place with the wrong protocol is found out too late.
 
-use super::values::{self, INTERVAL};
-use super::{Compression, Config, ConfigError, Level, Listen, Protocol, endpoint};
+use super::{Compression, Config, ConfigError, Level, Listen, Protocol, endpoint, export};
+use crate::settings::{headers, values};
 use crate::text;
 use percent_encoding::percent_decode_str;
 use std::cell::RefCell;
@@ -197,7 +197,7 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     if let Some(headers) = variables.otlp("HEADERS", headers)? {
         otlp.headers = headers.into_iter().collect();
     }
-    if let Some(timeout) = variables.otlp("TIMEOUT", values::timeout_milliseconds)? {
+    if let Some(timeout) = variables.otlp("TIMEOUT", export::timeout_milliseconds)? {
         otlp.timeout = timeout;
     }
     if let Some(compression) = variables.otlp("COMPRESSION", compression)? {
@@ -210,11 +210,11 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     tls.cert_file = variables.otlp("CLIENT_CERTIFICATE", path)?.or(tls.cert_file.take());
     tls.key_file = variables.otlp("CLIENT_KEY", path)?.or(tls.key_file.take());
     if let Some(interval) =
-        variables.get("OTEL_METRIC_EXPORT_INTERVAL", |value| values::milliseconds(value, INTERVAL))?
+        variables.get("OTEL_METRIC_EXPORT_INTERVAL", |value| values::milliseconds(value, export::INTERVAL))?
     {
         otlp.interval = interval;
     }
-    if let Some(timeout) = variables.get("OTEL_METRIC_EXPORT_TIMEOUT", values::timeout_milliseconds)? {
+    if let Some(timeout) = variables.get("OTEL_METRIC_EXPORT_TIMEOUT", export::timeout_milliseconds)? {
         // Zero is no limit.
         let limits = [otlp.timeout, timeout].into_iter().filter(|limit| !limit.is_zero());
         otlp.timeout = limits.min().unwrap_or_default();
@@ -321,7 +321,7 @@ fn headers(value: &str) -> Result<Vec<(String, String)>, String> {
     let mut headers = pairs(value)?;
     for (name, value) in &mut headers {
         name.make_ascii_lowercase();
-        values::check_header(name, value)?;
+        headers::check(name, value)?;
     }
     Ok(headers)
 }

@@ -2,14 +2,20 @@
 
 use super::endpoint;
 use crate::metric::naming::Profile;
-use crate::settings::values;
+use crate::settings::{headers, values};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// Range of `export.otlp.interval`.
+pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+/// Range of `export.otlp.timeout`.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 
 /// Where the metrics go.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -35,17 +41,17 @@ pub struct Otlp {
     /// How to speak to it.
     pub protocol: Protocol,
     /// How often: 10ms to 24h.
-    #[serde(deserialize_with = "values::interval", serialize_with = "values::print")]
+    #[serde(deserialize_with = "interval", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
     /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
-    #[serde(deserialize_with = "values::export_timeout", serialize_with = "values::print")]
+    #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
     /// How the messages are compressed.
     pub compression: Compression,
     /// Headers (grpc: metadata) of every request.
-    #[serde(deserialize_with = "values::headers")]
+    #[serde(deserialize_with = "headers::deserialize")]
     pub headers: BTreeMap<String, String>,
     /// Certificates, for https endpoints.
     #[serde(deserialize_with = "values::section")]
@@ -193,6 +199,27 @@ impl<'de> Deserialize<'de> for Listen {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
     }
+}
+
+/// `export.otlp.interval`
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    values::ranged(deserializer, INTERVAL)
+}
+
+/// `export.otlp.timeout`; zero is no limit.
+fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match humantime::parse_duration(&text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => values::duration(&text, TIMEOUT)
+            .map_err(|message| D::Error::custom(format!("`{text}` {message}"))),
+    }
+}
+
+/// A time-out in milliseconds, as the `OTEL_*` variables have it; 0 is no limit
+/// (`specification/configuration/common.md`, "Timeout").
+pub(super) fn timeout_milliseconds(text: &str) -> Result<Duration, String> {
+    if text.trim().parse() == Ok(0u64) { Ok(Duration::ZERO) } else { values::milliseconds(text, TIMEOUT) }
 }
 
 /// `export.prometheus.hosts`

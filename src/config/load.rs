@@ -1,9 +1,9 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
-use super::{Config, ConfigError, Export, Format, Level, Protocol, endpoint, environment, values};
+use super::{Config, ConfigError, Export, Format, Level, Protocol, endpoint, environment, export};
 use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
-use crate::settings;
+use crate::settings::{self, values};
 use crate::source::{Conflict, list};
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
@@ -70,7 +70,7 @@ impl Config {
             self.environment.endpoint_as_is = false;
         }
         if let Some(value) = &flags.interval {
-            let interval = values::duration(value, values::INTERVAL);
+            let interval = values::duration(value, export::INTERVAL);
             otlp.interval = interval.map_err(|message| bad("--interval", value, message))?;
         }
         if let Some(value) = &flags.listen {
@@ -100,9 +100,13 @@ impl Config {
         for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
             if let Some(Conflict { key, message, place }) = (spec.conflict)(&self.sources) {
                 return Err(match (place, file) {
-                    (Some((line, column)), Some(path)) => {
-                        ConfigError::File { path: path.to_owned(), line, column, key: key.to_owned(), message }
-                    }
+                    (Some((line, column)), Some(path)) => ConfigError::File {
+                        path: path.to_owned(),
+                        line,
+                        column,
+                        key: key.to_owned(),
+                        message,
+                    },
                     _ => ConfigError::Together { key, message },
                 });
             }

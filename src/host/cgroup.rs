@@ -13,7 +13,6 @@
 #![expect(clippy::disallowed_methods, reason = "a walk has a budget, and is not repeated for a while")]
 
 use crate::reading::SourceError;
-use crate::timeouts;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
@@ -30,6 +29,12 @@ pub use container::{container, pod, unit};
 
 /// Ids that are remembered not to be found. A socket can outlive its cgroup, so there are always some.
 const REMEMBERED: usize = 4096;
+
+/// How long after a walk over the cgroups an unknown id may cause the next one.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How long a walk over the cgroups may take.
+const WALK: Duration = Duration::from_millis(100);
 
 /// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
@@ -52,7 +57,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { directories: 10_000, depth: 16, budget: timeouts::CGROUP_WALK, pause: timeouts::CGROUP_PAUSE }
+        Self { directories: 10_000, depth: 16, budget: WALK, pause: PAUSE }
     }
 }
 

@@ -8,9 +8,9 @@
 #![expect(clippy::disallowed_methods, reason = "an answer as a whole has a time limit")]
 
 use super::message::Progress;
+use crate::netlink::timeouts;
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
-use crate::timeouts;
 use rustix::net::Protocol;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ pub struct Client<T = NetlinkSocket> {
 impl Client {
     /// Opens a socket in the calling thread's network namespace. This needs no privilege; some requests do.
     pub fn open(protocol: Protocol, name: &str) -> Result<Self, SourceError> {
-        let socket = NetlinkSocket::open(protocol, timeouts::NETLINK).map_err(|cause| {
+        let socket = NetlinkSocket::open(protocol, timeouts::DATAGRAM).map_err(|cause| {
             let doing = format!("opening a {name} netlink socket");
             match cause.raw_os_error() {
                 // The kernel was built without it, or the address family is not allowed (RestrictAddressFamilies).
@@ -209,7 +209,7 @@ fn lost(error: &io::Error) -> bool {
 
 fn timed_out(error: io::Error) -> RequestError {
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => RequestError::Timeout(timeouts::NETLINK),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => RequestError::Timeout(timeouts::DATAGRAM),
         _ => RequestError::Io(error),
     }
 }

@@ -1,17 +1,11 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
-use hyper::header::{HeaderName, HeaderValue};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Range of `export.otlp.interval`.
-pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
-/// Range of `export.otlp.timeout`.
-pub const EXPORT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 /// Range of the time-out of a source.
 pub const SOURCE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 
@@ -69,12 +63,6 @@ pub fn milliseconds(text: &str, range: RangeInclusive<Duration>) -> Result<Durat
     in_range(Duration::from_millis(value), range)
 }
 
-/// A time-out in milliseconds, as the `OTEL_*` variables have it; 0 is no limit
-/// (`specification/configuration/common.md`, "Timeout").
-pub fn timeout_milliseconds(text: &str) -> Result<Duration, String> {
-    if text.trim().parse() == Ok(0u64) { Ok(Duration::ZERO) } else { milliseconds(text, EXPORT_TIMEOUT) }
-}
-
 fn in_range(value: Duration, range: RangeInclusive<Duration>) -> Result<Duration, String> {
     if range.contains(&value) {
         return Ok(value);
@@ -105,22 +93,6 @@ pub fn ranged<'de, D: Deserializer<'de>>(
     duration(&text, range).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
 }
 
-/// `export.otlp.interval`
-pub fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    ranged(deserializer, INTERVAL)
-}
-
-/// `export.otlp.timeout`; zero is no limit.
-pub fn export_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match humantime::parse_duration(&text) {
-        Ok(Duration::ZERO) => Ok(Duration::ZERO),
-        _ => {
-            duration(&text, EXPORT_TIMEOUT).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
-        }
-    }
-}
-
 /// `sources.*.timeout`
 pub fn source_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     ranged(deserializer, SOURCE_TIMEOUT)
@@ -131,27 +103,5 @@ pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(&humantime::format_duration(*value))
 }
 
-/// What `connscope config` prints in place of a header's value.
+/// What `connscope config` prints in place of what may be secret.
 pub const HIDDEN: &str = "(hidden)";
-
-/// Whether a header can be sent; the message does not show the value.
-pub fn check_header(name: &str, value: &str) -> Result<(), String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
-    if value == HIDDEN {
-        return Err(format!("the value of `{name}` is what connscope config prints instead of it"));
-    }
-    HeaderValue::from_str(value).map_err(|_| format!("the value of `{name}` cannot be sent in a header"))?;
-    Ok(())
-}
-
-/// `export.otlp.headers`; names are made lowercase, as HTTP/2 wants them.
-pub fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let mut headers = BTreeMap::new();
-    for (name, value) in section::<D, BTreeMap<String, String>>(deserializer)? {
-        check_header(&name, &value).map_err(D::Error::custom)?;
-        if headers.insert(name.to_ascii_lowercase(), value).is_some() {
-            return Err(D::Error::custom(format!("`{name}` is repeated; capitals make no other header")));
-        }
-    }
-    Ok(headers)
-}

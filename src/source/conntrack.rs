@@ -61,7 +61,7 @@ impl SourceKind for Conntrack {
     }
 
     fn deadline(settings: &Settings, _: Mode) -> Duration {
-        settings.timeout + crate::timeouts::GRACE
+        settings.timeout + super::timeouts::GRACE
     }
 
     fn bounds(settings: &Settings) -> Bounds {

@@ -81,7 +81,7 @@ impl SourceKind for Probes {
 
     fn deadline(settings: &Settings, mode: Mode) -> Duration {
         match mode {
-            Mode::Once => longest(settings) + crate::timeouts::GRACE,
+            Mode::Once => longest(settings) + super::timeouts::GRACE,
             Mode::Run => timeouts::COPY,
         }
     }
@@ -109,7 +109,7 @@ impl SourceKind for Probes {
 
 /// How long a first answer may take: a name that stands for targets is looked up, then the slowest target is probed.
 fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
-    settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + crate::timeouts::GRACE
+    settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + super::timeouts::GRACE
 }
 
 /// The same before any target is known: a file may bring one that takes as long as one may at all.

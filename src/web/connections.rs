@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client is let go after a time without progress")]
 
-use crate::timeouts;
+use crate::web::timeouts;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -5,6 +5,7 @@
 
 use super::connections::Connections;
 use crate::timeouts;
+use crate::web::timeouts::FETCHED;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::StatusCode;
@@ -116,7 +117,7 @@ impl Kept {
             let Some(oldest) = alive.first().filter(|_| alive.len() >= MOST || bytes > MOST_BYTES) else {
                 return;
             };
-            let (id, due) = (oldest.id, oldest.made_at + timeouts::FETCHED);
+            let (id, due) = (oldest.id, oldest.made_at + FETCHED);
             drop(alive);
             if Instant::now() >= due {
                 self.connections.close_with(id);

@@ -3,7 +3,7 @@
 use super::proxy::Proxy;
 use super::tls::Tls;
 use crate::config::Tls as Files;
-use crate::timeouts;
+use crate::export::timeouts;
 use bounded::{Bounded, Budget};
 use hyper::Uri;
 use lookup::Lookup;

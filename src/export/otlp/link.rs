@@ -2,7 +2,7 @@
 
 use super::transport::Refusal;
 use crate::export::outcomes::ErrorType;
-use crate::timeouts;
+use crate::export::timeouts;
 use std::time::Instant;
 
 /// Causes of one outage that are logged as soon as they appear; further ones as seldom as those that are known.

@@ -2,7 +2,7 @@
 //! "OTLP/HTTP Throttling").
 
 use super::transport::Refusal;
-use crate::timeouts;
+use crate::export::timeouts;
 use std::time::{Duration, Instant};
 
 /// Pauses between the tries of one message where the receiver names none: doubled each time, and jittered between half and

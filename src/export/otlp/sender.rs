@@ -14,6 +14,7 @@ use crate::config::{Otlp, endpoint};
 use crate::export::metrics;
 use crate::export::outcomes::ErrorType;
 use crate::export::outcomes::Exports;
+use crate::export::timeouts::UNLIMITED;
 use crate::stop::Stop;
 use crate::timeouts;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -47,7 +48,7 @@ impl Sender {
         Ok(Self {
             transport: Transport::new(otlp, &|name| std::env::var_os(name))?,
             endpoint: endpoint::shown(otlp.endpoint.as_deref().unwrap_or_default()),
-            timeout: if otlp.timeout.is_zero() { timeouts::UNLIMITED } else { otlp.timeout },
+            timeout: if otlp.timeout.is_zero() { UNLIMITED } else { otlp.timeout },
             exports: Arc::clone(exports),
             recorder: recorder.clone(),
             link: Mutex::default(),

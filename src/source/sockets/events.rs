@@ -17,13 +17,14 @@ use super::tcp_info::TcpInfo;
 use super::track::Tracker;
 use crate::filter::{Filter, Names, Subject};
 use crate::metric::distribution::Distribution;
+use crate::netlink::timeouts::DATAGRAM;
 use crate::reading::Readings;
 use crate::source::SourceError;
 use crate::source::sockets::labels::Key;
 use crate::source::sockets::metrics;
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
-use crate::timeouts;
+use crate::timeouts::GLANCE;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::BTreeMap;
 use std::io;
@@ -55,7 +56,7 @@ pub struct DestroyEvents {
 impl DestroyEvents {
     /// Opens a socket in the calling thread's network namespace and joins the groups. This needs no privilege.
     pub fn open(names: Arc<Names>) -> io::Result<Self> {
-        let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, timeouts::NETLINK)?;
+        let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, DATAGRAM)?;
         let room = socket.make_room(ROOM)?;
         socket.join(diag::TCP_DESTROY)?;
         socket.join(diag::TCP_DESTROY_V6)?;
@@ -260,7 +261,7 @@ impl Shared {
                 }
                 Err(error) => {
                     self.note(Some(error.to_string()));
-                    if stop.killed_within(timeouts::GLANCE) {
+                    if stop.killed_within(GLANCE) {
                         return;
                     }
                     sockets = self.sockets();

@@ -2,7 +2,7 @@
 
 use super::bounded::{Bounded, Budget};
 use super::{Connection, Driver, Stream};
-use crate::timeouts;
+use crate::export::timeouts;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;

@@ -2,7 +2,7 @@
 
 use super::kind::{Family, Kind};
 use super::single::{echoes, host, interval, labels, payload, print, some_threshold, timeout};
-use crate::settings::values;
+use crate::settings::{headers, values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -233,7 +233,7 @@ pub struct Http {
     /// What is done with the resource.
     pub method: Method,
     /// Headers of the request.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "values::headers")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers::deserialize")]
     pub headers: BTreeMap<String, String>,
     /// What is sent along.
     #[serde(skip_serializing_if = "String::is_empty")]
