@@ -250,8 +250,10 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let settings = connscope::config::Config::default().sources;
-        let mut bounds = connscope::source::list::bounds(connscope::catalog::SOURCES, &settings);
+        let config = connscope::config::Config::default();
+        let host = connscope::host::Host::new(&config.inventory);
+        let specs = connscope::catalog::SOURCES;
+        let mut bounds = connscope::source::list::bounds(specs, &config.sources, &host);
         bounds.push((&connscope::source::conntrack::metrics::CPU, cpus as usize));
         let table = connscope::agent::table(&bounds).expect("a table");
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))

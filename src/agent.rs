@@ -9,6 +9,7 @@ use crate::export::instruments::Recorder;
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{self, Reader, Shared, otlp, resource, stdout};
+use crate::host::Host;
 use crate::metric::{Bounds, Part, Table};
 use crate::runtime;
 use crate::signals::{self, Ending};
@@ -66,8 +67,9 @@ pub fn shared(
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors stays what it is");
     }
-    let table = table(&list::bounds(SOURCES, &config.sources))?;
-    let sources = Sources::start(SOURCES, &config.sources, mode, table, exports, stop)
+    let host = Host::new(&config.inventory);
+    let table = table(&list::bounds(SOURCES, &config.sources, &host))?;
+    let sources = Sources::start(SOURCES, &config.sources, &host, mode, table, exports, stop)
         .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),

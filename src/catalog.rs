@@ -1,6 +1,6 @@
 //! The one file that names the sources. Adding a source is adding its folder and a line here.
 
-use crate::source::{conntrack, probes, sockets};
+use crate::source::{conntrack, containers, probes, sockets};
 
 crate::sources! {
     /// Connection tracking statistics.
@@ -9,4 +9,6 @@ crate::sources! {
     sockets: sockets::Sockets = sockets::config::Sockets;
     /// Active checks of configured targets.
     probes: probes::Probes = probes::config::Probes;
+    /// Containers and systemd services.
+    containers: containers::Containers = containers::config::Containers;
 }

@@ -8,6 +8,7 @@ use crate::config::environment;
 use crate::config::schema::SCHEMA;
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
 use crate::export::stdout::{self, Format};
+use crate::host::Host;
 use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
@@ -275,10 +276,11 @@ fn once(
 fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
     let config = source.load(Flags::default())?;
     let stop = agent::stop_on_signals(Ending::Kill)?;
+    let host = Host::new(&config.inventory);
     let mut checks: Vec<Check> = Vec::new();
     let mut code = 0;
     for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config.sources)) {
-        let ways = (spec.check)(&config.sources, &stop);
+        let ways = (spec.check)(&config.sources, &host, &stop);
         if !(spec.suffices)(&config.sources, &ways) {
             code = 1;
         }

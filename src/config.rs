@@ -15,6 +15,7 @@ pub mod log;
 pub mod schema;
 
 use crate::catalog::Sources;
+use crate::host::inventory::config::Inventory;
 use crate::settings::values;
 pub use environment::Environment;
 pub use error::ConfigError;
@@ -33,6 +34,9 @@ pub struct Config {
     /// Where they come from.
     #[serde(deserialize_with = "values::section")]
     pub sources: Sources,
+    /// Which containers and systemd services there are; every source that asks has the same.
+    #[serde(deserialize_with = "values::section")]
+    pub inventory: Inventory,
     /// The agent's own log, on stderr.
     #[serde(deserialize_with = "values::section")]
     pub log: Log,

@@ -6,6 +6,7 @@
 //! and a [`Cycle`] of its own.
 
 use crate::health::Health;
+use crate::host::Host;
 use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
 use crate::source::worker::{Answer, Worker};
@@ -33,6 +34,7 @@ impl Sources {
     pub fn start<All>(
         specs: &[SourceSpec<All>],
         settings: &All,
+        host: &Host,
         mode: Mode,
         table: Arc<Table>,
         exports: Option<Arc<dyn Vital>>,
@@ -40,7 +42,7 @@ impl Sources {
     ) -> Result<Self, SourceError> {
         let mut workers = Vec::new();
         for spec in specs.iter().filter(|spec| (spec.enabled)(settings)) {
-            let source = (spec.build)(settings, mode, stop)?;
+            let source = (spec.build)(settings, host, mode, stop)?;
             workers.push(start_worker(spec.name, (spec.deadline)(settings, mode), source)?);
         }
         Ok(Self::of(workers, table, exports, stop))

@@ -9,8 +9,8 @@
 //! - [`source`] asks the kernel and names the answers; it knows nothing of OpenTelemetry.
 //! - [`cycle`] is one collection by one reader; it alone knows both ends.
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
-//! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes and
-//!   network namespaces; asking the kernel; the filter language of `ss`.
+//! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes,
+//!   network namespaces and containers; asking the kernel; the filter language of `ss`.
 //! - [`tls`] is what everything that speaks TLS shares.
 //! - [`settings`] reads a configuration file into one tree, from which all settings are derived.
 //! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.

@@ -4,6 +4,7 @@
 //! tell besides its numbers is a report ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
 //! that blocks keeps nobody else waiting.
 
+use crate::host::Host;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part};
 use crate::reading::Readings;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod conntrack;
+pub mod containers;
 pub mod list;
 pub mod metrics;
 pub mod netns;
@@ -113,11 +115,16 @@ pub trait SourceKind {
     /// How long a cycle waits for it.
     fn deadline(settings: &Self::Settings, mode: Mode) -> Duration;
     /// What these settings make of the bounds of its labels.
-    fn bounds(settings: &Self::Settings) -> Bounds;
+    fn bounds(settings: &Self::Settings, host: &Host) -> Bounds;
     /// Makes it. What it starts ends when told to by [`Stop`].
-    fn build(settings: &Self::Settings, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError>;
+    fn build(
+        settings: &Self::Settings,
+        host: &Host,
+        mode: Mode,
+        stop: &Stop,
+    ) -> Result<Box<dyn Source>, SourceError>;
     /// Tries each way to ask it, for `connscope check`.
-    fn check(settings: &Self::Settings, stop: &Stop) -> Vec<Check>;
+    fn check(settings: &Self::Settings, host: &Host, stop: &Stop) -> Vec<Check>;
 
     /// Whether what a check found is enough for these settings.
     fn suffices(_settings: &Self::Settings, checks: &[Check]) -> bool {
@@ -162,11 +169,11 @@ pub struct SourceSpec<All> {
     /// [`SourceKind::deadline`]
     pub deadline: fn(&All, Mode) -> Duration,
     /// [`SourceKind::bounds`]
-    pub bounds: fn(&All) -> Bounds,
+    pub bounds: fn(&All, &Host) -> Bounds,
     /// [`SourceKind::build`]
-    pub build: fn(&All, Mode, &Stop) -> Built,
+    pub build: fn(&All, &Host, Mode, &Stop) -> Built,
     /// [`SourceKind::check`]
-    pub check: fn(&All, &Stop) -> Vec<Check>,
+    pub check: fn(&All, &Host, &Stop) -> Vec<Check>,
     /// [`SourceKind::suffices`]
     pub suffices: fn(&All, &[Check]) -> bool,
     /// [`SourceKind::conflict`]
@@ -192,9 +199,9 @@ impl<All> SourceSpec<All> {
             flags: Kind::FLAGS,
             enabled: |all| Kind::enabled(all.as_ref()),
             deadline: |all, mode| Kind::deadline(all.as_ref(), mode),
-            bounds: |all| Kind::bounds(all.as_ref()),
-            build: |all, mode, stop| Kind::build(all.as_ref(), mode, stop),
-            check: |all, stop| Kind::check(all.as_ref(), stop),
+            bounds: |all, host| Kind::bounds(all.as_ref(), host),
+            build: |all, host, mode, stop| Kind::build(all.as_ref(), host, mode, stop),
+            check: |all, host, stop| Kind::check(all.as_ref(), host, stop),
             suffices: |all, checks| Kind::suffices(all.as_ref(), checks),
             conflict: |all| Kind::conflict(all.as_ref()),
             set_flag: |all, name, value| Kind::set_flag(all.as_mut(), name, value),

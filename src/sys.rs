@@ -1,8 +1,9 @@
 //! The operating system, one call at a time; the only place with `unsafe`.
 
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, statat};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Component, Path};
 
 pub mod memory;
 pub mod namespace;
@@ -56,6 +57,10 @@ pub fn read_regular(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8
     regular(&std::fs::metadata(path)?)?;
     let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     regular(&file.metadata()?)?;
+    whole(file, most)
+}
+
+fn whole(file: std::fs::File, most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
@@ -63,6 +68,31 @@ pub fn read_regular(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why));
     }
     Ok(bytes)
+}
+
+/// Reads a regular file of at most `most` bytes that is below a directory. A link on the path below the directory is refused,
+/// so that whoever may write there cannot have another file read; what else is refused is as in [`read_regular`].
+pub fn read_below(directory: &Path, file: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let wrong = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let name = file.file_name().ok_or_else(wrong)?;
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut below = open(directory, folder, Mode::empty())?;
+    for component in file.parent().unwrap_or(Path::new("")).components() {
+        let Component::Normal(component) = component else { return Err(wrong()) };
+        below = openat(&below, component, folder | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let not_regular = || std::io::Error::other("it is not a regular file");
+    // Opening a device may already do something.
+    let kind = |mode| FileType::from_raw_mode(mode);
+    if kind(statat(&below, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) != FileType::RegularFile {
+        return Err(not_regular());
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = std::fs::File::from(openat(&below, name, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(not_regular());
+    }
+    whole(file, most)
 }
 
 /// Release of the running kernel as (version, patch level): `(6, 18)` for `6.18.44`.

@@ -15,17 +15,20 @@
 use crate::reading::SourceError;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsString;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod container;
+mod hierarchies;
+mod mount;
 
 pub use container::{container, pod, unit};
+pub use hierarchies::{Hierarchy, hierarchies, numbers};
+pub(super) use mount::unescaped;
+pub use mount::{Mount, mounts, mounts_of_version_1};
 
 /// Ids that are remembered not to be found. A socket can outlive its cgroup, so there are always some.
 const REMEMBERED: usize = 4096;
@@ -35,9 +38,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a walk over the cgroups may take.
 const WALK: Duration = Duration::from_millis(100);
-
-/// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
-const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
 /// The kernel names at most 4096 characters of a path in `/proc/PID/cgroup`, and knows about 16 hierarchies.
 const MOST: u64 = 128 * 1024;
@@ -97,9 +97,13 @@ pub struct Cgroups {
 impl Cgroups {
     /// Those of the cgroup v2 mount with the widest view; absent where only cgroup v1 is mounted.
     pub fn new() -> Result<Self, SourceError> {
-        let mount = Mount::widest()?;
+        Self::of(&Mount::widest()?)
+    }
+
+    /// Those of one mount, of either version.
+    pub fn of(mount: &Mount) -> Result<Self, SourceError> {
         let mut cgroups = Self::at(&mount.point, Limits::default())?;
-        cgroups.above = mount.above;
+        cgroups.above.clone_from(&mount.above);
         Ok(cgroups)
     }
 
@@ -145,6 +149,11 @@ impl Cgroups {
     /// Whether the walk that looks for an id is still to come: nobody can say yet whose path it is.
     pub fn waits(&self, id: u64) -> bool {
         id != 0 && !self.paths.contains_key(&id) && !self.unknown.contains(&id) && !self.missed.contains(&id)
+    }
+
+    /// The id and the path of each that the latest walk knows.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        self.paths.iter().map(|(id, path)| (*id, path))
     }
 
     /// How the latest walk went.
@@ -273,87 +282,6 @@ fn below(stat: &rustix::fs::Stat) -> usize {
 
 fn path_or_dot(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
-}
-
-/// A mount of the cgroup v2 hierarchy.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// Where it is.
-    pub point: PathBuf,
-    /// The path in the hierarchy of what is mounted; empty for its root and for what is above this process' own root.
-    pub above: String,
-}
-
-impl Mount {
-    /// The one with the widest view; absent where only cgroup v1 is mounted.
-    pub fn widest() -> Result<Self, SourceError> {
-        let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
-        let text = std::fs::read("/proc/thread-self/mountinfo")
-            .map_err(|cause| SourceError::from_io(doing, "the permission to read it", cause))?;
-        let mounts = mounts(&String::from_utf8_lossy(&text));
-        // Another file system may be mounted over it.
-        let visible = mounts.into_iter().find(|mount| {
-            rustix::fs::statfs(&mount.point).is_ok_and(|answer| answer.f_type == CGROUP2_SUPER_MAGIC)
-        });
-        visible.ok_or_else(|| {
-            let cause = "there is none; with cgroup v1 alone the kernel's cgroup id of every socket is that of the root";
-            SourceError::absent(doing, cause)
-        })
-    }
-
-    /// The id of a control group, by its path in the hierarchy or in full; `None` where there is no such group.
-    pub fn id(&self, path: &str) -> Option<u64> {
-        let full = if Path::new(path).starts_with(&self.point) {
-            PathBuf::from(path)
-        } else {
-            let below = Path::new(path).strip_prefix(&self.above).unwrap_or(Path::new(path));
-            self.point.join(below.strip_prefix("/").unwrap_or(below))
-        };
-        rustix::fs::stat(&full).ok().map(|stat| stat.st_ino)
-    }
-}
-
-/// The mounts of cgroup v2 in `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), the one with the widest view first.
-///
-/// In a cgroup namespace of its own a container sees its own cgroup as `/`; the host's tree, mounted into it, has a
-/// root like `/../..` then.
-pub fn mounts(text: &str) -> Vec<Mount> {
-    let mut found: Vec<(usize, Mount)> = text.lines().filter_map(mount).collect();
-    found.sort_by_key(|(rank, _)| *rank);
-    found.into_iter().map(|(_, mount)| mount).collect()
-}
-
-fn mount(line: &str) -> Option<(usize, Mount)> {
-    let (fields, kind) = line.split_once(" - ")?;
-    if kind.split(' ').next() != Some("cgroup2") {
-        return None;
-    }
-    let mut fields = fields.split(' ').skip(3);
-    let (root, point) = (fields.next()?, fields.next()?);
-    let outside = root.split('/').filter(|name| *name == "..").count();
-    let (rank, above) = match (outside, root) {
-        (0, "/") => (1000, String::new()),
-        (0, root) => (2000, String::from_utf8_lossy(&unescaped(root)).into_owned()),
-        (levels, _) => (1000_usize.saturating_sub(levels), String::new()),
-    };
-    Some((rank, Mount { point: PathBuf::from(OsString::from_vec(unescaped(point))), above }))
-}
-
-/// Undoes what the kernel does to blanks and backslashes in a path: `\040`.
-pub(super) fn unescaped(field: &str) -> Vec<u8> {
-    let mut parts = field.split('\\');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                bytes.extend(part.bytes().skip(3));
-            }
-            None => bytes.extend(std::iter::once(b'\\').chain(part.bytes())),
-        }
-    }
-    bytes
 }
 
 /// The cgroup of a process, by the hierarchy that says most; `None` if the process is gone or in the root of all.

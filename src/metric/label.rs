@@ -58,6 +58,26 @@ pub enum Label {
     Cgroup,
     /// Container (semantic conventions); of a group of sockets.
     ContainerId,
+    /// Name of a container (semantic conventions).
+    ContainerName,
+    /// Image of a container (semantic conventions).
+    ContainerImageName,
+    /// What runs a container (semantic conventions).
+    ContainerRuntimeName,
+    /// Namespace of a pod (semantic conventions).
+    K8sNamespaceName,
+    /// Name of a pod (semantic conventions).
+    K8sPodName,
+    /// Name of a container in its pod (semantic conventions).
+    K8sContainerName,
+    /// Name of a systemd unit.
+    SystemdUnit,
+    /// A part of a source that is read in one way or another.
+    SourcePart,
+    /// Identity of a container, as coroot-node-agent prints it.
+    ClassicContainerId,
+    /// Id of the machine, as coroot-node-agent prints it.
+    ClassicMachineId,
     /// Name of a process, as `/proc/PID/comm` has it (semantic conventions); of a group of sockets.
     ProcessName,
     /// Number of a user (semantic conventions); of a group of sockets.
@@ -118,6 +138,16 @@ impl Label {
             Self::PeerGroup => "peer_group",
             Self::Cgroup => "cgroup",
             Self::ContainerId => "container.id",
+            Self::ContainerName => "container.name",
+            Self::ContainerImageName => "container.image.name",
+            Self::ContainerRuntimeName => "container.runtime.name",
+            Self::K8sNamespaceName => "k8s.namespace.name",
+            Self::K8sPodName => "k8s.pod.name",
+            Self::K8sContainerName => "k8s.container.name",
+            Self::SystemdUnit => "systemd.unit",
+            Self::SourcePart => "part",
+            Self::ClassicContainerId => "container_id",
+            Self::ClassicMachineId => "machine_id",
             Self::ProcessName => "process.executable.name",
             Self::UserId => "user.id",
             Self::LocalAddress => "network.local.address",

@@ -7,6 +7,7 @@
 
 use super::netns::Report;
 use super::{Check, Flag, Mode, Requirement, Source, SourceError, SourceKind};
+use crate::host::Host;
 use crate::host::netns::{self, Finder, Namespace, Visit};
 use crate::metric::{Bounds, Label, Part};
 use crate::reading::Readings;
@@ -64,7 +65,7 @@ impl SourceKind for Conntrack {
         settings.timeout + super::timeouts::GRACE
     }
 
-    fn bounds(settings: &Settings) -> Bounds {
+    fn bounds(settings: &Settings, _: &Host) -> Bounds {
         vec![(&NETNS, netns::most(&settings.netns)), (&metrics::CPU, crate::sys::possible_cpus().len())]
     }
 
@@ -72,11 +73,11 @@ impl SourceKind for Conntrack {
         settings.set_flag(name, value)
     }
 
-    fn build(settings: &Settings, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+    fn build(settings: &Settings, _: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
         Ok(Box::new(Self::new(settings, stop)))
     }
 
-    fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
+    fn check(settings: &Settings, _: &Host, stop: &Stop) -> Vec<Check> {
         check(settings, stop)
     }
 

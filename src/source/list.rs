@@ -1,6 +1,7 @@
 //! Several sources as one list: the macro that makes the list and the settings of all, and what is asked of all of them.
 
 use super::{SourceSpec, metrics};
+use crate::host::Host;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part};
 
@@ -51,8 +52,8 @@ pub fn parts<All>(sources: &[SourceSpec<All>]) -> impl Iterator<Item = &'static 
 }
 
 /// What these settings make of the bounds of the sources' labels.
-pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All) -> Bounds {
-    let mut bounds: Bounds = sources.iter().flat_map(|spec| (spec.bounds)(settings)).collect();
+pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All, host: &Host) -> Bounds {
+    let mut bounds: Bounds = sources.iter().flat_map(|spec| (spec.bounds)(settings, host)).collect();
     bounds.push((&metrics::SOURCE, sources.len()));
     bounds
 }

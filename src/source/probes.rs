@@ -10,6 +10,7 @@
 )]
 
 use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
+use crate::host::Host;
 use crate::metric::{Bounds, Labels, Part};
 use crate::reading::Readings;
 use crate::source::probes::config::Probes as Settings;
@@ -86,12 +87,12 @@ impl SourceKind for Probes {
         }
     }
 
-    fn bounds(settings: &Settings) -> Bounds {
+    fn bounds(settings: &Settings, _: &Host) -> Bounds {
         let targets = settings.most();
         vec![(&labels::TARGET, targets), (&labels::CLASSIC_TARGET, targets)]
     }
 
-    fn build(settings: &Settings, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+    fn build(settings: &Settings, _: &Host, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
         Ok(Box::new(match mode {
             Mode::Run => Self::start(settings, stop)?,
             Mode::Once => Self::once(settings, stop)?,
@@ -102,7 +103,7 @@ impl SourceKind for Probes {
         settings.hide();
     }
 
-    fn check(settings: &Settings, _: &Stop) -> Vec<Check> {
+    fn check(settings: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
         check(settings)
     }
 }

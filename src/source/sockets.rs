@@ -8,6 +8,7 @@
 
 use super::{Check, Conflict, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::filter::Filter;
+use crate::host::Host;
 use crate::host::netns;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Part};
@@ -81,7 +82,7 @@ impl SourceKind for Sockets {
         settings.timeout
     }
 
-    fn bounds(settings: &Settings) -> Bounds {
+    fn bounds(settings: &Settings, _: &Host) -> Bounds {
         let Settings { netns, limit, top, classic, .. } = settings;
         vec![
             (&NETNS, netns::most(netns)),
@@ -91,11 +92,11 @@ impl SourceKind for Sockets {
         ]
     }
 
-    fn build(settings: &Settings, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+    fn build(settings: &Settings, _: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
         Ok(Box::new(Self::new(settings, stop)?))
     }
 
-    fn check(settings: &Settings, _: &Stop) -> Vec<Check> {
+    fn check(settings: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
         check::check(settings)
     }
 

@@ -127,7 +127,10 @@ fn systemd_understands_the_unit_and_every_drop_in() {
 #[test]
 fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_it() {
     let names: Vec<String> = drop_ins().into_iter().map(|one| one.name).collect();
-    assert_eq!(names, ["credentials", "icmp", "many-targets", "netns", "processes", "sockets-only"]);
+    assert_eq!(
+        names,
+        ["containers", "credentials", "icmp", "many-targets", "netns", "processes", "sockets-only"]
+    );
     let page = super::read(&super::deploy("docs/install.md"));
     for one in drop_ins() {
         let needed =

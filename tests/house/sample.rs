@@ -5,6 +5,8 @@ use connscope::cycle::Sources as Working;
 use connscope::export::Shared;
 use connscope::export::instruments::Recorder;
 use connscope::export::prometheus::{Pull, Scrape};
+use connscope::host::Host;
+use connscope::host::inventory::config::Inventory;
 use connscope::metric::naming::Profile;
 use connscope::metric::{Bounds, Label, LabelSet, Part, Table, TableError};
 use connscope::reading::Readings;
@@ -57,15 +59,15 @@ impl SourceKind for Sample {
         Duration::from_secs(5)
     }
 
-    fn bounds(_: &Settings) -> Bounds {
+    fn bounds(_: &Settings, _: &Host) -> Bounds {
         vec![(&DIRECTION, 2)]
     }
 
-    fn build(settings: &Settings, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {
+    fn build(settings: &Settings, _: &Host, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {
         Ok(Box::new(Sample(settings.first)))
     }
 
-    fn check(_: &Settings, _: &Stop) -> Vec<Check> {
+    fn check(_: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
         vec![Check::new(Self::NAME, "always", Ok("it counts".to_owned()))]
     }
 
@@ -83,13 +85,14 @@ connscope::sources! {
 /// One scrape of the sources of the list above, by these settings.
 fn scraped(settings: &Sources) -> String {
     let parts: Vec<&Part> = list::parts(SOURCES).chain([&vitals::metrics::PART]).collect();
-    let mut bounds = list::bounds(SOURCES, settings);
+    let host = Host::new(&Inventory::default());
+    let mut bounds = list::bounds(SOURCES, settings, &host);
     bounds.push((&source::metrics::NETNS, 1));
     let table = Arc::new(Table::of(&parts, &bounds).unwrap());
     let stop = Stop::new().unwrap();
     let shared = Shared {
         resource: Resource::builder_empty().build(),
-        sources: Arc::new(Working::start(SOURCES, settings, Mode::Run, table, None, &stop).unwrap()),
+        sources: Arc::new(Working::start(SOURCES, settings, &host, Mode::Run, table, None, &stop).unwrap()),
         recorder: Recorder::default(),
     };
     match Pull::new(&shared, Profile::Otel).unwrap().scrape() {
@@ -119,9 +122,9 @@ fn a_source_brings_its_flags_and_its_check() {
     let refused = list::set_flag(SOURCES, &mut settings, "--sample-first", "x").unwrap_err();
     assert_eq!(refused, "is not a number");
     assert!(list::set_flag(SOURCES, &mut settings, "--other", "x").is_err());
-    let stop = Stop::new().unwrap();
+    let (host, stop) = (Host::new(&Inventory::default()), Stop::new().unwrap());
     for spec in SOURCES {
-        let checks = (spec.check)(&settings, &stop);
+        let checks = (spec.check)(&settings, &host, &stop);
         assert!((spec.suffices)(&settings, &checks), "{checks:?}");
     }
 }

@@ -1,0 +1,120 @@
+//! Where the hierarchies of control groups are mounted.
+
+use crate::reading::SourceError;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
+const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
+/// `CGROUP_SUPER_MAGIC`, of version 1.
+const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
+
+/// A mount of a hierarchy.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it is.
+    pub point: PathBuf,
+    /// The path in the hierarchy of what is mounted; empty for its root and for what is above this process' own root.
+    pub above: String,
+}
+
+impl Mount {
+    /// The one with the widest view; absent where only cgroup v1 is mounted.
+    pub fn widest() -> Result<Self, SourceError> {
+        let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
+        let text = own_mounts(doing)?;
+        visible(mounts(&text), CGROUP2_SUPER_MAGIC).ok_or_else(|| {
+            let cause = "there is none; with cgroup v1 alone the kernel's cgroup id of every socket is that of the root";
+            SourceError::absent(doing, cause)
+        })
+    }
+
+    /// The one of version 1 with the widest view that has a controller (`memory`), or a name (`name=systemd`).
+    pub fn version_1(controller: &str) -> Result<Option<Self>, SourceError> {
+        let text = own_mounts("looking for mounts of cgroup v1 in /proc/thread-self/mountinfo")?;
+        Ok(visible(mounts_of_version_1(&text, controller), CGROUP_SUPER_MAGIC))
+    }
+
+    /// The id of a control group, by its path in the hierarchy or in full; `None` where there is no such group.
+    pub fn id(&self, path: &str) -> Option<u64> {
+        let full =
+            if Path::new(path).starts_with(&self.point) { PathBuf::from(path) } else { self.directory(path) };
+        rustix::fs::stat(&full).ok().map(|stat| stat.st_ino)
+    }
+
+    /// The directory of a control group, by its path in the hierarchy.
+    pub fn directory(&self, path: &str) -> PathBuf {
+        let below = Path::new(path).strip_prefix(&self.above).unwrap_or(Path::new(path));
+        self.point.join(below.strip_prefix("/").unwrap_or(below))
+    }
+}
+
+/// The mountinfo of this process.
+fn own_mounts(doing: &str) -> Result<String, SourceError> {
+    let text = std::fs::read("/proc/thread-self/mountinfo")
+        .map_err(|cause| SourceError::from_io(doing, "the permission to read it", cause))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The first that no other file system is mounted over.
+fn visible(mounts: Vec<Mount>, magic: rustix::fs::FsWord) -> Option<Mount> {
+    mounts
+        .into_iter()
+        .find(|mount| rustix::fs::statfs(&mount.point).is_ok_and(|answer| answer.f_type == magic))
+}
+
+/// The mounts of cgroup v2 in `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), the one with the widest view first.
+///
+/// In a cgroup namespace of its own a container sees its own cgroup as `/`; the host's tree, mounted into it, has a
+/// root like `/../..` then.
+pub fn mounts(text: &str) -> Vec<Mount> {
+    by_view(text, |kind, _| kind == "cgroup2")
+}
+
+/// The mounts of the hierarchy of cgroup v1 with this controller or this name, in the same order.
+pub fn mounts_of_version_1(text: &str, controller: &str) -> Vec<Mount> {
+    by_view(text, |kind, options| kind == "cgroup" && options.split(',').any(|option| option == controller))
+}
+
+fn by_view(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Vec<Mount> {
+    let mut found: Vec<(usize, Mount)> = text.lines().filter_map(|line| mount(line, &wanted)).collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    found.into_iter().map(|(_, mount)| mount).collect()
+}
+
+fn mount(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(usize, Mount)> {
+    let (fields, kind) = line.split_once(" - ")?;
+    // Type, source, options of the file system.
+    let mut kind = kind.split(' ');
+    if !wanted(kind.next()?, kind.nth(1).unwrap_or_default()) {
+        return None;
+    }
+    let mut fields = fields.split(' ').skip(3);
+    let (root, point) = (fields.next()?, fields.next()?);
+    let outside = root.split('/').filter(|name| *name == "..").count();
+    let (rank, above) = match (outside, root) {
+        (0, "/") => (1000, String::new()),
+        (0, root) => (2000, String::from_utf8_lossy(&unescaped(root)).into_owned()),
+        (levels, _) => (1000_usize.saturating_sub(levels), String::new()),
+    };
+    Some((rank, Mount { point: PathBuf::from(OsString::from_vec(unescaped(point))), above }))
+}
+
+/// Undoes what the kernel does to blanks and backslashes in a path: `\040`.
+pub(in crate::host) fn unescaped(field: &str) -> Vec<u8> {
+    let mut parts = field.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                bytes.extend(part.bytes().skip(3));
+            }
+            None => bytes.extend(std::iter::once(b'\\').chain(part.bytes())),
+        }
+    }
+    bytes
+}

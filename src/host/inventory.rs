@@ -1,0 +1,281 @@
+//! Which containers and systemd services there are, and who they are: one inventory for every source that asks.
+//!
+//! A container is a control group whose path says so, with the groups below it. In every cycle the hierarchies are walked
+//! over ([`Inventory::refresh`]); what lives between two cycles is told to the inventory by whoever sees its group
+//! ([`Inventory::who`]). Its name comes from the files of its engine, at once and, where nobody knows it, again every 10
+//! seconds for a minute. An entry is known by its identity, so that a container that is started anew, or made anew under
+//! its name, is the same one with one restart more.
+//!
+//! # Use by a source
+//!
+//! 1. Once a cycle, first: [`Inventory::refresh`].
+//! 2. For a control group that the kernel named, with hierarchy, id and path, also when it is gone by now:
+//!    [`Inventory::who`]. Keep the [`Who::number`] with what is counted; it survives restarts.
+//! 3. Before observing: [`Inventory::current`] of each number kept. `None`: it has ended and its retention is over, so
+//!    what was counted goes. Another number than the one asked for: its name was found late and it is that container, so
+//!    what was counted is added to that one's. Its labels are those of the series.
+//! 4. [`Inventory::containers`]: every one that is there or ended less than `retention` ago, with its restarts.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what ended and what is asked again is told by the clock, here alone"
+)]
+
+use crate::host::cgroup::{self, Hierarchy};
+use crate::reading::SourceError;
+use entries::{Entries, World};
+use entry::{Entry, Top};
+use identity::{Found, Name};
+use names::Names;
+use names::socket::Socket;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub mod config;
+pub mod entries;
+pub mod entry;
+pub mod expiry;
+pub mod identity;
+pub mod names;
+mod processes;
+
+pub use entry::Group;
+pub use identity::Who;
+
+/// Sources that ask in the same cycle share one walk.
+const SHARED: Duration = Duration::from_millis(100);
+
+/// The containers and services of this machine.
+#[derive(Debug)]
+pub struct Inventory {
+    settings: config::Inventory,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    entries: Entries,
+    outside: Outside,
+    refreshed: Option<Instant>,
+}
+
+/// What is outside of this process: the hierarchies, and the engines.
+#[derive(Debug)]
+struct Outside {
+    settings: config::Inventory,
+    hierarchies: Vec<Hierarchy>,
+    names: Names,
+    socket: Option<Socket>,
+}
+
+/// One container or service.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Name and attributes.
+    pub who: Arc<Who>,
+    /// Its id; `None` of what has none.
+    pub id: Option<Arc<str>>,
+    /// Its image as the engine writes it, at most 256 bytes; empty where that is not known.
+    pub image: Arc<str>,
+    /// What runs it (`docker`, `containerd`, `cri-o`, `podman`, `lxc`); empty where that is not known.
+    pub runtime: &'static str,
+    /// Path of its control group.
+    pub cgroup: Arc<str>,
+    /// How often it was started anew since the agent knows it.
+    pub restarts: u64,
+    /// For how long its first process has been running, in seconds; `None` where there is none, or it cannot be seen.
+    pub uptime: Option<f64>,
+    /// Whether it has ended, less than the retention ago.
+    pub ended: bool,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Containers that are there.
+    pub containers: u64,
+    /// Systemd services that are there.
+    pub units: u64,
+    /// Of the containers, those that nobody knows a name of.
+    pub unnamed: u64,
+    /// Containers and services that found no room, so far.
+    pub left_out: u64,
+    /// Control groups that the latest walks knew of and did not look at.
+    pub groups_left_out: u64,
+    /// Where containers are looked for: `v2`, `memory`, `name=systemd`.
+    pub hierarchies: Vec<&'static str>,
+}
+
+impl Inventory {
+    /// Nothing is looked at before the first [`Inventory::refresh`].
+    pub fn new(settings: &config::Inventory) -> Self {
+        let outside = Outside {
+            settings: settings.clone(),
+            hierarchies: Vec::new(),
+            names: Names::below(&settings.root, &settings.names),
+            socket: None,
+        };
+        let entries = Entries::new(settings.limit, settings.retention);
+        let inner = Inner { entries, outside, refreshed: None };
+        Self { settings: settings.clone(), inner: Mutex::new(inner) }
+    }
+
+    /// What it is told.
+    pub fn settings(&self) -> &config::Inventory {
+        &self.settings
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Walks over the control groups, unless that was done less than 100 ms ago. Takes some milliseconds for thousands of
+    /// groups, and no more than 100 ms a hierarchy. The error says that no hierarchy is mounted.
+    pub fn refresh(&self) -> Result<(), SourceError> {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let Inner { entries, outside, refreshed } = &mut *inner;
+        if refreshed.is_some_and(|at| now.saturating_duration_since(at) < SHARED) {
+            return Ok(());
+        }
+        if outside.hierarchies.is_empty() {
+            outside.hierarchies = cgroup::hierarchies()?;
+        }
+        if outside.socket.is_none()
+            && let Some(path) = outside.names.socket()
+        {
+            let started = Socket::new(path.to_owned());
+            outside.socket =
+                Some(started.map_err(|cause| {
+                    SourceError::io("starting the thread that asks Docker's socket", cause)
+                })?);
+        }
+        outside.names.denied = false;
+        for hierarchy in &mut outside.hierarchies {
+            hierarchy.groups.look();
+        }
+        let mut groups: Vec<(u32, u64, Arc<str>)> = Vec::new();
+        for hierarchy in &outside.hierarchies {
+            groups.extend(hierarchy.groups.iter().map(|(id, path)| (hierarchy.number, id, Arc::clone(path))));
+        }
+        // What was there first is kept where there is no room for all.
+        groups.sort_unstable_by_key(|(hierarchy, id, _)| (*hierarchy, *id));
+        for (hierarchy, id, path) in &groups {
+            entries.meet(Group { hierarchy: *hierarchy, id: *id, path }, now, outside);
+        }
+        outside.hear(entries);
+        entries.sweep(now, outside);
+        processes::look(entries, &outside.hierarchies);
+        *refreshed = Some(now);
+        Ok(())
+    }
+
+    /// Who a control group belongs to; `None`: nobody that is wanted, or there was no room. The group may be gone by now;
+    /// its id tells a container that was started anew from the one before, and its path is that from the root of its
+    /// hierarchy. One that is not known yet is asked for its name, which reads up to a dozen small files.
+    pub fn who(&self, group: Group<'_>) -> Option<Arc<Who>> {
+        let mut inner = self.inner();
+        let Inner { entries, outside, .. } = &mut *inner;
+        outside.hear(entries);
+        let number = entries.meet(group, Instant::now(), outside)?;
+        entries.get(number).map(|entry| Arc::clone(&entry.who))
+    }
+
+    /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
+    pub fn current(&self, number: u64) -> Option<Arc<Who>> {
+        self.inner().entries.get(number).map(|entry| Arc::clone(&entry.who))
+    }
+
+    /// Every container and service that is there, and those that ended less than the retention ago.
+    pub fn containers(&self) -> Vec<Container> {
+        let uptime = processes::since_boot();
+        self.inner().entries.iter().map(|entry| container(entry, uptime)).collect()
+    }
+
+    /// How much there is.
+    pub fn tally(&self) -> Tally {
+        let inner = self.inner();
+        let mut tally = Tally { left_out: inner.entries.left_out, ..Tally::default() };
+        for entry in inner.entries.iter().filter(|entry| entry.ended.is_none()) {
+            let unit = entry.container.is_none() && entry.runtime.is_empty();
+            *(if unit { &mut tally.units } else { &mut tally.containers }) += 1;
+            tally.unnamed += u64::from(!entry.named);
+        }
+        for hierarchy in &inner.outside.hierarchies {
+            tally.hierarchies.push(hierarchy.word);
+            tally.groups_left_out += hierarchy.groups.latest().left_out as u64;
+        }
+        tally
+    }
+
+    /// Whether a file with the name of a container was there and closed to this process in the latest cycle; the error says
+    /// what it takes.
+    pub fn denied(&self) -> Option<SourceError> {
+        let inner = self.inner();
+        inner.outside.names.denied.then(|| names::denied("the files of the engine"))
+    }
+
+    /// The places that have names, in words; the error names those that are closed.
+    pub fn check_names(&self) -> Result<Vec<String>, SourceError> {
+        self.inner().outside.names.check()
+    }
+}
+
+fn container(entry: &Entry, now: u64) -> Container {
+    let ticks = entry.first.map(|first| now.saturating_sub(first.started));
+    Container {
+        who: Arc::clone(&entry.who),
+        id: entry.container.clone(),
+        image: Arc::clone(&entry.image),
+        runtime: entry.runtime,
+        cgroup: Arc::clone(&entry.cgroup),
+        restarts: entry.restarts,
+        uptime: ticks.map(processes::seconds),
+        ended: entry.ended.is_some(),
+    }
+}
+
+impl Outside {
+    /// Takes the answers of Docker's socket.
+    fn hear(&mut self, entries: &mut Entries) {
+        let answers: Vec<(String, Found)> = self.socket.iter().flat_map(Socket::answers).collect();
+        for (id, found) in answers {
+            entries.found(&id, &found, self);
+        }
+    }
+
+    fn hierarchy(&self, top: &Top) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)
+    }
+}
+
+impl World for Outside {
+    fn name(&mut self, id: &str, top: &str) -> Option<Found> {
+        let found = self.names.of(id);
+        if found.is_none() {
+            if let Some(socket) = &self.socket {
+                socket.ask(id);
+            }
+            // The kubelet has no link for a sandbox, and the other files may be closed.
+            let tops = self.hierarchies.iter().map(|hierarchy| hierarchy.mount.directory(top));
+            if cgroup::pod(top).is_some() && tops.into_iter().any(|directory| processes::is_pause(&directory))
+            {
+                return Some(Found { name: Name::Sandbox(None), runtime: "", image: String::new() });
+            }
+        }
+        found
+    }
+
+    fn is_there(&self, top: &Top) -> bool {
+        let id = self.hierarchy(top).and_then(|hierarchy| hierarchy.mount.id(&top.path));
+        id == Some(top.id)
+    }
+
+    fn wants(&self, identity: &str) -> bool {
+        let config::Inventory { include, exclude, units, .. } = &self.settings;
+        let unit = identity.split('/').nth(1).is_some_and(|first| first.ends_with(".slice"));
+        (*units || !unit)
+            && (include.is_empty() || include.iter().any(|expression| expression.matches(identity)))
+            && !exclude.iter().any(|expression| expression.matches(identity))
+    }
+}

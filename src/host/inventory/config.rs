@@ -1,0 +1,196 @@
+//! The settings of the inventory.
+
+use crate::settings::values;
+use regex_lite::{Regex, RegexBuilder};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Range of `limit`.
+const LIMIT: RangeInclusive<usize> = 1..=10_000;
+/// Range of `retention`.
+const RETENTION: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
+/// Expressions in one list, and places of one engine, at most.
+const MOST: usize = 100;
+/// How large one compiled expression may be, in bytes: some 2,000 characters.
+const EXPRESSION: usize = 64 * 1024;
+
+/// Which containers and systemd services there are; every source that asks has the same.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Inventory {
+    /// Regular expressions on the whole identity (`/docker/web`, `/k8s/prod/.*`, `/system\.slice/nginx\.service`). Empty:
+    /// all.
+    #[serde(deserialize_with = "expressions")]
+    pub include: Vec<Expression>,
+    /// The same for those that are left out. Empty: none.
+    #[serde(deserialize_with = "expressions")]
+    pub exclude: Vec<Expression>,
+    /// Whether systemd services are in it as well.
+    pub units: bool,
+    /// Containers and services at most, 1 to 10000; those over it are left out.
+    #[serde(deserialize_with = "limit")]
+    #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
+    pub limit: usize,
+    /// How long one that ended keeps its series: 10s to 1h.
+    #[serde(deserialize_with = "retention", serialize_with = "values::print")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
+    pub retention: Duration,
+    /// Where the files of the host are: `/`, or where they are mounted into the agent's container.
+    #[serde(deserialize_with = "root")]
+    pub root: PathBuf,
+    /// Where the names of containers are found.
+    #[serde(deserialize_with = "values::section")]
+    pub names: Names,
+}
+
+impl Default for Inventory {
+    fn default() -> Self {
+        let exclude = regular(r"/system\.slice/(systemd-|dbus|getty).*");
+        Self {
+            include: Vec::new(),
+            exclude: exclude.into_iter().collect(),
+            units: true,
+            limit: 500,
+            retention: Duration::from_mins(5),
+            root: PathBuf::from("/"),
+            names: Names::default(),
+        }
+    }
+}
+
+/// Where the names of containers are found, below `inventory.root`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Names {
+    /// Directories of Docker (`data-root`).
+    #[serde(deserialize_with = "places")]
+    pub docker: Vec<PathBuf>,
+    /// Directories of the state of containerd (`state`).
+    #[serde(deserialize_with = "places")]
+    pub containerd: Vec<PathBuf>,
+    /// Directories of CRI-O and podman (`runroot`, `graphroot`).
+    #[serde(deserialize_with = "places")]
+    pub crio: Vec<PathBuf>,
+    /// The directory with the kubelet's links to the logs of containers; not set: not looked at.
+    #[serde(deserialize_with = "place")]
+    pub kubelet: Option<PathBuf>,
+    /// Unix socket of Docker, asked for what no file has; not set: not asked.
+    #[serde(deserialize_with = "place")]
+    pub docker_socket: Option<PathBuf>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+        Self {
+            docker: paths(&["/var/lib/docker"]),
+            containerd: paths(&[
+                "/run/containerd",
+                "/run/k3s/containerd",
+                "/var/snap/microk8s/common/run/containerd",
+            ]),
+            crio: paths(&["/run/containers/storage", "/var/lib/containers/storage"]),
+            kubelet: Some("/var/log/containers".into()),
+            docker_socket: None,
+        }
+    }
+}
+
+/// A regular expression that the whole of a text has to match.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    text: String,
+    regex: Regex,
+}
+
+impl Expression {
+    /// Whether a text matches as a whole.
+    pub fn matches(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+fn regular(text: &str) -> Result<Expression, String> {
+    // Alone first: a `)` too many would end the group.
+    let compile = |text: &str| RegexBuilder::new(text).size_limit(EXPRESSION).build();
+    let compiled = compile(text).and_then(|_| compile(&format!("^(?:{text})$")));
+    let regex = compiled.map_err(|error| {
+        let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("`{text}` is not a regular expression: {why}")
+    })?;
+    Ok(Expression { text: text.to_owned(), regex })
+}
+
+impl Serialize for Expression {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Expression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        regular(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Expression {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Expression".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "format": "regex"})
+    }
+}
+
+/// `include`, `exclude`
+fn expressions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Expression>, D::Error> {
+    let expressions: Vec<Expression> = values::section(deserializer)?;
+    if expressions.len() > MOST {
+        return Err(D::Error::custom(format!("at most {MOST} expressions are taken; join them with `|`")));
+    }
+    Ok(expressions)
+}
+
+/// `limit`
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    values::number(deserializer, &LIMIT)
+}
+
+/// `retention`
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    values::ranged(deserializer, RETENTION)
+}
+
+/// A path from the root.
+fn absolute<E: Error>(path: PathBuf) -> Result<PathBuf, E> {
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(E::custom(format!("`{}` does not begin with /", path.display())))
+}
+
+/// `root`
+fn root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    absolute(PathBuf::deserialize(deserializer)?)
+}
+
+/// `names.kubelet`, `names.docker_socket`
+fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    Option::<PathBuf>::deserialize(deserializer)?.map(absolute).transpose()
+}
+
+/// `names.docker`, `names.containerd`, `names.crio`
+fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let places: Vec<PathBuf> = values::section(deserializer)?;
+    if places.len() > MOST {
+        return Err(D::Error::custom(format!("at most {MOST} directories are looked at")));
+    }
+    places.into_iter().map(absolute).collect()
+}

@@ -1,0 +1,318 @@
+//! The entries of the inventory: who is there, who ended, and who is started anew (pure: the names and whether a group is
+//! still there are asked of whoever calls).
+//!
+//! What runs is a [`Subject`], known by its id or the name of its unit; who it is, an [`Entry`], known by its identity. A
+//! container that is started anew is another subject, or the same with other groups, and the same entry with one restart
+//! more.
+
+use super::entry::{Entry, Group, Top};
+use super::expiry::{self, Asking};
+use super::identity::{Found, Name, Place, What, Who};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the entries cannot know by themselves.
+pub trait World {
+    /// What a container with an id is called.
+    fn name(&mut self, id: &str, top: &str) -> Option<Found>;
+    /// Whether a group is still there.
+    fn is_there(&self, top: &Top) -> bool;
+    /// Whether an identity is wanted.
+    fn wants(&self, identity: &str) -> bool;
+}
+
+/// Something that runs.
+#[derive(Debug)]
+struct Subject {
+    tops: Vec<Top>,
+    /// Its entry; `None` where it has none: it is a sandbox, is not wanted, or found no room.
+    number: Option<u64>,
+    left_out: bool,
+    asking: Option<Asking>,
+    /// Whether it was met since the latest sweep.
+    met: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Entries {
+    limit: usize,
+    retention: Duration,
+    subjects: HashMap<Arc<str>, Subject>,
+    entries: BTreeMap<u64, Entry>,
+    by_identity: HashMap<Arc<str>, u64>,
+    /// Entries that turned out to be another, once their name was known.
+    same_as: HashMap<u64, u64>,
+    next: u64,
+    /// Containers and services that found no room, so far.
+    pub left_out: u64,
+}
+
+impl Entries {
+    /// None yet.
+    pub fn new(limit: usize, retention: Duration) -> Self {
+        Self {
+            limit,
+            retention,
+            subjects: HashMap::new(),
+            entries: BTreeMap::new(),
+            by_identity: HashMap::new(),
+            same_as: HashMap::new(),
+            next: 1,
+            left_out: 0,
+        }
+    }
+
+    /// Takes note of a group; the number of the entry it belongs to.
+    pub fn meet(&mut self, group: Group<'_>, now: Instant, world: &mut dyn World) -> Option<u64> {
+        let place = Place::of(group.path)?;
+        let key = place.key();
+        let top = (place.top.len() == group.path.len()).then(|| Top {
+            hierarchy: group.hierarchy,
+            id: group.id,
+            path: group.path.into(),
+        });
+        let Some(subject) = self.subjects.get_mut(key.as_str()) else {
+            return self.begin(&place, key.into(), top, now, world);
+        };
+        subject.met = true;
+        let number = subject.number;
+        if let Some(top) = top {
+            match subject.tops.iter_mut().find(|known| known.hierarchy == top.hierarchy) {
+                None => subject.tops.push(top),
+                // An older one is what somebody had seen before.
+                Some(known) if known.id >= top.id => {}
+                Some(_) => {
+                    // Those of the other hierarchies were made anew as well.
+                    subject.tops = vec![top];
+                    if let Some(entry) = number.and_then(|number| self.entries.get_mut(&number)) {
+                        entry.restarted();
+                    }
+                }
+            }
+        }
+        number
+    }
+
+    /// Takes note of something that was not there before.
+    fn begin(
+        &mut self,
+        place: &Place<'_>,
+        key: Arc<str>,
+        top: Option<Top>,
+        now: Instant,
+        world: &mut dyn World,
+    ) -> Option<u64> {
+        let found = match place.what {
+            What::Container(id) => world.name(id, place.top),
+            What::Named(..) | What::Unit(..) => None,
+        };
+        let asking = matches!(place.what, What::Container(_)) && found.is_none();
+        let mut subject = Subject {
+            tops: top.into_iter().collect(),
+            number: None,
+            left_out: false,
+            asking: asking.then(|| Asking::begun(now)),
+            met: true,
+        };
+        if !found.as_ref().is_some_and(|found| matches!(found.name, Name::Sandbox(_))) {
+            match self.admit(place, &key, found.as_ref(), world) {
+                Admitted::Entry(number) => subject.number = Some(number),
+                Admitted::NotWanted => {}
+                Admitted::NoRoom => {
+                    subject.left_out = true;
+                    self.left_out += 1;
+                }
+            }
+        }
+        let number = subject.number;
+        self.subjects.insert(key, subject);
+        number
+    }
+
+    /// The entry of something that runs: the one with its identity, or a new one.
+    fn admit(
+        &mut self,
+        place: &Place<'_>,
+        key: &Arc<str>,
+        found: Option<&Found>,
+        world: &dyn World,
+    ) -> Admitted {
+        let mut who = Who::new(self.next, *place, found, false);
+        if !world.wants(&who.identity) {
+            return Admitted::NotWanted;
+        }
+        if self.runs_elsewhere(&who.identity, key, world) {
+            who = Who::new(self.next, *place, found, true);
+        }
+        if let Some(number) = self.by_identity.get(&who.identity).copied() {
+            if let Some(entry) = self.entries.get_mut(&number) {
+                entry.restarted();
+                entry.runs(key, place, found);
+            }
+            return Admitted::Entry(number);
+        }
+        if self.entries.len() >= self.limit {
+            let ended = self.entries.iter().map(|(number, entry)| (*number, entry.ended));
+            match expiry::first_to_go(ended) {
+                Some(number) => self.remove(number),
+                None => return Admitted::NoRoom,
+            }
+        }
+        let number = self.next;
+        self.next += 1;
+        self.by_identity.insert(Arc::clone(&who.identity), number);
+        self.entries.insert(number, Entry::new(who, key, place, found));
+        Admitted::Entry(number)
+    }
+
+    /// Whether something else with this identity is running. One whose groups are gone is not, though no walk has missed
+    /// it yet.
+    fn runs_elsewhere(&mut self, identity: &str, key: &Arc<str>, world: &dyn World) -> bool {
+        let Some(entry) = self.by_identity.get(identity).and_then(|number| self.entries.get(number)) else {
+            return false;
+        };
+        if entry.ended.is_some() || entry.key == *key {
+            return false;
+        }
+        let other = Arc::clone(&entry.key);
+        let there = self
+            .subjects
+            .get(&other)
+            .is_some_and(|subject| subject.tops.iter().any(|top| world.is_there(top)));
+        if !there {
+            self.subjects.remove(&other);
+        }
+        there
+    }
+
+    /// After a walk over all groups: what was not met and is not there has ended, names that are due are asked for, what
+    /// was left out gets the room there is, and what ended long ago goes.
+    pub fn sweep(&mut self, now: Instant, world: &mut dyn World) {
+        let mut ended = Vec::new();
+        self.subjects.retain(|key, subject| {
+            let there =
+                std::mem::take(&mut subject.met) || subject.tops.iter().any(|top| world.is_there(top));
+            if !there {
+                ended.extend(subject.number.map(|number| (number, Arc::clone(key))));
+            }
+            there
+        });
+        for (number, key) in ended {
+            if let Some(entry) = self.entries.get_mut(&number).filter(|entry| entry.key == key) {
+                entry.ended = Some(now);
+                entry.first = None;
+            }
+        }
+        let over: Vec<u64> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| expiry::is_over(entry.ended, self.retention, now))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in over {
+            self.remove(number);
+        }
+        self.admit_left_out(world);
+        let mut due: Vec<Arc<str>> = Vec::new();
+        for (key, subject) in &mut self.subjects {
+            if subject.asking.as_mut().is_some_and(|asking| asking.is_due(now)) {
+                due.push(Arc::clone(key));
+            }
+        }
+        for key in due {
+            let top = self.subjects.get(&key).and_then(|subject| subject.tops.first()).cloned();
+            let top = top.map_or_else(|| Arc::clone(&key), |top| top.path);
+            if let Some(found) = world.name(&key, &top) {
+                self.found(&key, &found, world);
+            }
+        }
+    }
+
+    fn admit_left_out(&mut self, world: &dyn World) {
+        if self.entries.len() >= self.limit && self.entries.values().all(|entry| entry.ended.is_none()) {
+            return;
+        }
+        let waiting: Vec<(Arc<str>, Arc<str>)> = self
+            .subjects
+            .iter()
+            .filter(|(_, subject)| subject.left_out)
+            .filter_map(|(key, subject)| Some((Arc::clone(key), Arc::clone(&subject.tops.first()?.path))))
+            .collect();
+        for (key, path) in waiting {
+            let Some(place) = Place::of(&path) else { continue };
+            let Admitted::Entry(number) = self.admit(&place, &key, None, world) else { continue };
+            if let Some(subject) = self.subjects.get_mut(&key) {
+                subject.number = Some(number);
+                subject.left_out = false;
+            }
+        }
+    }
+
+    /// A name was found of something that runs already.
+    pub fn found(&mut self, key: &str, found: &Found, world: &dyn World) {
+        let Some(subject) = self.subjects.get_mut(key) else { return };
+        subject.asking = None;
+        let (number, path) = (subject.number.take(), subject.tops.first().map(|top| Arc::clone(&top.path)));
+        if subject.left_out {
+            return;
+        }
+        let key: Arc<str> = key.into();
+        let path = path.unwrap_or_else(|| Arc::clone(&key));
+        let Some(place) = Place::of(&path) else { return };
+        // It leaves the entry without a name, and takes with it what was counted there.
+        let before = number.and_then(|number| self.entries.get(&number));
+        let before = before.map(|entry| (entry.restarts, entry.first, entry.seen));
+        if let Some(number) = number {
+            self.remove(number);
+        }
+        if matches!(found.name, Name::Sandbox(_)) {
+            return;
+        }
+        let Admitted::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
+        if let (Some(entry), Some((restarts, first, seen))) = (self.entries.get_mut(&new), before) {
+            entry.restarts += restarts;
+            (entry.first, entry.seen) = (first, seen);
+        }
+        if let Some(number) = number {
+            self.same_as.insert(number, new);
+        }
+        if let Some(subject) = self.subjects.get_mut(&key) {
+            subject.number = Some(new);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(entry) = self.entries.remove(&number) {
+            self.by_identity.remove(&entry.who.identity);
+        }
+        self.same_as.retain(|_, new| *new != number);
+    }
+
+    /// The entry with a number, or the one that it turned out to be.
+    pub fn get(&self, number: u64) -> Option<&Entry> {
+        self.entries.get(self.same_as.get(&number).unwrap_or(&number))
+    }
+
+    /// Every entry.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// Every entry that is there, with its groups, one for each hierarchy.
+    pub fn running(&mut self) -> impl Iterator<Item = (&mut Entry, &[Top])> {
+        let subjects = &self.subjects;
+        self.entries.values_mut().filter(|entry| entry.ended.is_none()).map(|entry| {
+            let tops = subjects.get(&entry.key).map_or(&[][..], |subject| subject.tops.as_slice());
+            (entry, tops)
+        })
+    }
+}
+
+/// What became of something new.
+enum Admitted {
+    Entry(u64),
+    NotWanted,
+    NoRoom,
+}

@@ -1,0 +1,107 @@
+//! One entry of the inventory, and what it is known by (pure).
+
+use super::identity::{self, Found, Place, What, Who};
+use crate::text::{LONGEST_NAME, bounded_unique};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A control group, as whoever found it knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// Number of its hierarchy (`cgroup_root.hierarchy_id`); 0 is version 2.
+    pub hierarchy: u32,
+    /// Its id (`kernfs_node.id`), the inode of its directory. In one hierarchy a newer group has a larger one.
+    pub id: u64,
+    /// Its path from the root of the hierarchy.
+    pub path: &'a str,
+}
+
+/// A group that belongs to a container or service itself and not to what is below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Top {
+    /// Number of its hierarchy.
+    pub hierarchy: u32,
+    /// Its id.
+    pub id: u64,
+    /// Its path.
+    pub path: Arc<str>,
+}
+
+/// The first process of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct First {
+    /// Its number, in the agent's pid namespace.
+    pub pid: u32,
+    /// When it was started, in ticks since the machine was.
+    pub started: u64,
+}
+
+/// Who is or was there.
+#[derive(Debug)]
+pub struct Entry {
+    /// Name and attributes.
+    pub who: Arc<Who>,
+    /// Its image; empty where that is not known.
+    pub image: Arc<str>,
+    /// What runs it; empty where that is not known.
+    pub runtime: &'static str,
+    /// How often it was started anew.
+    pub restarts: u64,
+    /// When it ended; `None` while it is there.
+    pub ended: Option<Instant>,
+    /// Its first process, as far as that was looked for.
+    pub first: Option<First>,
+    /// When the first process was last seen, in ticks since the machine was started; `None` where none was seen since the
+    /// container was started anew.
+    pub seen: Option<u64>,
+    /// The id of the container that runs, or ran last; `None` of what has no id.
+    pub container: Option<Arc<str>>,
+    /// The path of its control group.
+    pub cgroup: Arc<str>,
+    /// Whether anybody knows a name for it.
+    pub named: bool,
+    /// What runs, or ran last.
+    pub(super) key: Arc<str>,
+}
+
+impl Entry {
+    /// One that is there now for the first time.
+    pub(super) fn new(who: Who, key: &Arc<str>, place: &Place<'_>, found: Option<&Found>) -> Self {
+        let mut entry = Self {
+            who: Arc::new(who),
+            image: "".into(),
+            runtime: "",
+            restarts: 0,
+            ended: None,
+            first: None,
+            seen: None,
+            container: None,
+            cgroup: "".into(),
+            named: found.is_some() || !matches!(place.what, What::Container(_)),
+            key: Arc::clone(key),
+        };
+        entry.runs(key, place, found);
+        entry
+    }
+
+    /// It was started anew.
+    pub(super) fn restarted(&mut self) {
+        self.restarts += 1;
+        self.ended = None;
+        (self.first, self.seen) = (None, None);
+    }
+
+    /// What runs, and what was found of it.
+    pub(super) fn runs(&mut self, key: &Arc<str>, place: &Place<'_>, found: Option<&Found>) {
+        self.key = Arc::clone(key);
+        self.container = matches!(place.what, What::Container(_)).then(|| Arc::clone(key));
+        self.cgroup = bounded_unique(place.top, LONGEST_NAME).into();
+        if let Some(found) = found {
+            self.image = bounded_unique(&found.image, LONGEST_NAME).into();
+            self.runtime = found.runtime;
+        }
+        if self.runtime.is_empty() {
+            self.runtime = identity::runtime(place.top);
+        }
+    }
+}

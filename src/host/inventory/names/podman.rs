@@ -1,0 +1,36 @@
+//! podman's `overlay-containers/containers.json` (pure).
+//!
+//! The format is `Container` of `github.com/containers/storage`, `containers.go`; the metadata are a text with JSON in it.
+//! CRI-O keeps its containers there too, under names (`k8s_…`) that nobody uses.
+
+use crate::host::inventory::identity::{Found, Name};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    names: Option<Vec<String>>,
+    #[serde(default)]
+    metadata: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "image-name", default)]
+    image: String,
+}
+
+/// Who the container with an id is; `None` where the text is not JSON or does not have it.
+pub fn parse(text: &[u8], id: &str) -> Option<Found> {
+    let containers: Vec<Container> = serde_json::from_slice(text).ok()?;
+    let container = containers.into_iter().find(|container| container.id == id)?;
+    let name = container.names?.into_iter().next()?;
+    if name.is_empty() || name.starts_with("k8s_") {
+        return None;
+    }
+    let metadata = container.metadata.and_then(|text| serde_json::from_str(&text).ok());
+    let image = metadata.map(|Metadata { image }| image).unwrap_or_default();
+    Some(Found { name: Name::Engine("podman", name), runtime: "podman", image })
+}

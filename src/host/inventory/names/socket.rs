@@ -1,0 +1,81 @@
+//! Docker's socket, `GET /containers/ID/json`: asked on a thread of its own, so that a daemon that hangs keeps nobody
+//! waiting.
+
+use super::{MOST, docker};
+use crate::host::inventory::identity::Found;
+use crate::runtime;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+/// Questions that wait at the same time; one more is asked the next time a name is due.
+const WAITING: usize = 256;
+
+/// How long the daemon may take for one answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The way to the thread. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Socket {
+    questions: SyncSender<String>,
+    answers: Receiver<(String, Found)>,
+}
+
+impl Socket {
+    /// Starts the thread; nothing is asked yet.
+    pub fn new(path: PathBuf) -> std::io::Result<Self> {
+        let (questions, asked) = sync_channel(WAITING);
+        let (answer, answers) = channel();
+        let runtime = runtime::of_one_thread("", 0)?;
+        std::thread::Builder::new()
+            .name("docker-names".to_owned())
+            .spawn(move || serve(&runtime, &path, &asked, &answer))?;
+        Ok(Self { questions, answers })
+    }
+
+    /// Asks who has an id; the answer comes with one of the next [`Socket::answers`], if there is one.
+    pub fn ask(&self, id: &str) {
+        let _asked_later_where_full = self.questions.try_send(id.to_owned());
+    }
+
+    /// The answers that came since the last call.
+    pub fn answers(&self) -> impl Iterator<Item = (String, Found)> {
+        self.answers.try_iter()
+    }
+}
+
+fn serve(runtime: &Runtime, path: &Path, asked: &Receiver<String>, answers: &Sender<(String, Found)>) {
+    while let Ok(id) = asked.recv() {
+        let answer = runtime.block_on(async { tokio::time::timeout(ANSWER, get(path, &id)).await });
+        if let Ok(Some(found)) = answer
+            && answers.send((id, found)).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// One question over a connection of its own; `None` where nobody answers, or not with a container.
+async fn get(path: &Path, id: &str) -> Option<Found> {
+    let stream = UnixStream::connect(path).await.ok()?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let driven = tokio::spawn(connection);
+    let request = Request::get(format!("/containers/{id}/json")).header("Host", "docker");
+    let response = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
+    let found = if response.status() == StatusCode::OK {
+        let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+        let body = Limited::new(response.into_body(), most).collect().await;
+        body.ok().and_then(|body| docker::parse(&body.to_bytes()))
+    } else {
+        None
+    };
+    driven.abort();
+    found
+}

@@ -1,0 +1,96 @@
+//! The first process of each container: since when it runs, and whether it is another one than before.
+//!
+//! The first is the one that was started first of those in the group. One that took over from it (a daemon that puts itself
+//! into the background, a master process that was replaced without a gap) was there before the first had ended; one that was
+//! started after that is a restart.
+
+use super::entries::Entries;
+use super::entry::{First, Top};
+use crate::host::cgroup::Hierarchy;
+use crate::host::process;
+use rustix::time::{ClockId, clock_gettime};
+use std::path::Path;
+
+/// Most that is read of a `cgroup.procs`: some 10,000 processes.
+const LIST: u64 = 64 * 1024;
+
+/// Processes of one group that are looked at to find the first; they are listed as they came, as a rule.
+const PROCESSES: usize = 1024;
+
+/// Groups below that are looked into for processes, at most: a group of version 2 with controllers for those below has none
+/// of its own.
+const BELOW: usize = 64;
+
+/// Most that is read of `stat` and `comm`.
+const SHORT: u64 = 2048;
+
+/// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, 100 on every architecture that is supported.
+const TICKS: u64 = 100;
+
+/// Time since the machine was started, in ticks.
+pub(super) fn since_boot() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let ticks = time.tv_sec.saturating_mul(100).saturating_add(time.tv_nsec / 10_000_000);
+    u64::try_from(ticks).unwrap_or_default()
+}
+
+/// Ticks as seconds.
+#[expect(clippy::cast_precision_loss, reason = "a hundred thousand years fit")]
+pub(super) fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / TICKS as f64
+}
+
+/// Looks at the first process of everything that is there.
+pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
+    let now = since_boot();
+    for (entry, tops) in entries.running() {
+        let known = entry.first;
+        if known.is_some_and(|first| started(first.pid) == Some(first.started)) {
+            entry.seen = Some(now);
+            continue;
+        }
+        entry.first = tops.iter().find_map(|top| first(top, hierarchies));
+        if let Some(first) = entry.first {
+            entry.restarts += u64::from(entry.seen.is_some_and(|seen| first.started > seen));
+            entry.seen = Some(now);
+        }
+    }
+}
+
+/// The process of a group that was started first.
+fn first(top: &Top, hierarchies: &[Hierarchy]) -> Option<First> {
+    let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)?;
+    let own = first_of(&hierarchy.mount.directory(&top.path));
+    own.or_else(|| {
+        let inside = |path: &str| path.strip_prefix(&*top.path).is_some_and(|rest| rest.starts_with('/'));
+        let below = hierarchy.groups.iter().filter(|(_, path)| inside(path)).take(BELOW);
+        below
+            .filter_map(|(_, path)| first_of(&hierarchy.mount.directory(path)))
+            .min_by_key(|first| first.started)
+    })
+}
+
+fn first_of(directory: &Path) -> Option<First> {
+    pids(directory)
+        .into_iter()
+        .filter_map(|pid| started(pid).map(|started| First { pid, started }))
+        .min_by_key(|first| first.started)
+}
+
+/// The processes of a group; those of another pid namespace are not in it (they read 0).
+fn pids(directory: &Path) -> Vec<u32> {
+    let list = crate::sys::read_limited(directory.join("cgroup.procs"), LIST).unwrap_or_default();
+    list.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).take(PROCESSES).collect()
+}
+
+fn started(pid: u32) -> Option<u64> {
+    let stat = crate::sys::read_regular(format!("/proc/{pid}/stat"), SHORT).ok()?;
+    process::start_time(&stat)
+}
+
+/// Whether what runs in a group is what holds the namespaces of a pod.
+pub(super) fn is_pause(directory: &Path) -> bool {
+    let first = pids(directory).into_iter().next();
+    let name = first.and_then(|pid| crate::sys::read_limited(format!("/proc/{pid}/comm"), SHORT).ok());
+    name.is_some_and(|name| name.trim_end() == "pause")
+}

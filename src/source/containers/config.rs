@@ -1,0 +1,36 @@
+//! The settings of the containers. Which there are say those of the [inventory](crate::host::inventory::config).
+
+use crate::settings::values;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Containers and systemd services.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Containers {
+    /// Whether the source is enabled.
+    pub enabled: bool,
+    /// How long a cycle waits for it: 10ms to 60s.
+    #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
+    #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
+    pub timeout: Duration,
+    /// The names and labels of coroot-node-agent; in the `classic` profile only.
+    #[serde(deserialize_with = "values::section")]
+    pub classic: Classic,
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        Self { enabled: false, timeout: Duration::from_secs(5), classic: Classic::default() }
+    }
+}
+
+/// The names and labels of coroot-node-agent.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Classic {
+    /// Whether they are printed.
+    pub enabled: bool,
+}
