@@ -7,10 +7,11 @@
 
 use crate::health::Health;
 use crate::host::Host;
+use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table};
-use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot};
+use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot, SourceError};
 use crate::source::worker::{Answer, Worker};
-use crate::source::{Mode, Reason, Reports, SourceError, SourceSpec, metrics};
+use crate::source::{Mode, Reports, SourceSpec, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,6 +17,7 @@ mod address;
 mod bytecode;
 mod evaluate;
 mod expression;
+mod number;
 mod parse;
 mod services;
 mod state;

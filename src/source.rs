@@ -7,7 +7,7 @@
 use crate::host::Host;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part};
-use crate::reading::Readings;
+use crate::reading::{Readings, SourceError, chain};
 use crate::stop::Stop;
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,8 +24,6 @@ pub mod sockets;
 pub mod timeouts;
 pub mod worker;
 
-pub use crate::metric::label::Reason;
-pub use crate::reading::{Cause, SourceError, chain};
 pub use report::Reports;
 
 /// Something that can be asked for numbers.

@@ -9,7 +9,7 @@ use crate::config::Prometheus;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
-use crate::source::Reason;
+use crate::metric::label::Reason;
 use crate::source::report::{Making, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use connections::{Connections, Ticket, Watched};

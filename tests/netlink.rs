@@ -1,13 +1,14 @@
 //! The netlink client, without the kernel's help: interrupted dumps, lost parts, refusals, short answers and silence, for
 //! both sources that ask over it.
 
+use connscope::metric::label::Reason;
 use connscope::netlink::client::ATTEMPTS;
 use connscope::netlink::{self, Client, Transport, push_attribute};
+use connscope::reading::{SourceError, chain};
 use connscope::source::conntrack::fields::{Field, Row, Statistics};
 use connscope::source::conntrack::netlink::Socket;
 use connscope::source::sockets::diag::{State, TCP};
 use connscope::source::sockets::dumper::{Dumper, Query};
-use connscope::source::{Reason, SourceError, chain};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;

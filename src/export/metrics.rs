@@ -1,7 +1,7 @@
 //! The metrics of the OTLP exporter, under the names of the semantic conventions
 //! ("Semantic conventions for OpenTelemetry SDK metrics").
 
-use super::outcomes::ErrorType;
+use super::error_type::ErrorType;
 use crate::metric::{Label, LabelSet};
 
 /// Bucket bounds of durations in seconds, as the semantic conventions advise for requests.

@@ -1,5 +1,6 @@
 //! How the exports of the OTLP exporter ended.
 
+use super::error_type::ErrorType;
 use super::metrics;
 use crate::metric::Label;
 use crate::reading::Readings;
@@ -50,80 +51,5 @@ impl Vital for Exports {
             out.observe(metrics::OTEL_EXPORTED, &self.labels(error), points);
         }
         out.observe(metrics::OTEL_INFLIGHT, &self.labels, self.inflight.load(Ordering::Relaxed));
-    }
-}
-
-/// Why an export failed: the closed set of values of `error.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ErrorType(&'static str);
-
-/// The names of the gRPC status codes, by number.
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-/// The HTTP status codes an OTLP receiver or a proxy before it is known to give.
-const HTTP: [(u16, &str); 14] = [
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (408, "408"),
-    (413, "413"),
-    (415, "415"),
-    (429, "429"),
-    (500, "500"),
-    (501, "501"),
-    (502, "502"),
-    (503, "503"),
-    (504, "504"),
-];
-
-impl ErrorType {
-    /// How many there are, success included.
-    pub const BOUND: usize = GRPC.len() + HTTP.len() + 5;
-
-    /// No answer in time.
-    pub const TIMEOUT: Self = Self("timeout");
-    /// The connection could not be made or broke.
-    pub const CONNECTION: Self = Self("connection");
-    /// The receiver took the message and threw data points of it away.
-    pub const REJECTED: Self = Self("rejected");
-    /// None of the others.
-    pub const OTHER: Self = Self("_OTHER");
-
-    /// That of a gRPC status.
-    pub fn grpc(code: tonic::Code) -> Self {
-        usize::try_from(code as i32)
-            .ok()
-            .and_then(|code| GRPC.get(code))
-            .map_or(Self::OTHER, |name| Self(name))
-    }
-
-    /// That of an HTTP status.
-    pub fn http(status: u16) -> Self {
-        HTTP.iter().find(|(code, _)| *code == status).map_or(Self::OTHER, |(_, name)| Self(name))
-    }
-
-    /// The label value.
-    pub fn word(self) -> &'static str {
-        self.0
     }
 }

@@ -3,8 +3,7 @@
 use super::distributions::{self, Later};
 use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
-use crate::reading::Snapshot;
-use crate::source::chain;
+use crate::reading::{Snapshot, chain};
 use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;

@@ -1,7 +1,7 @@
 //! `[FAMILY:]ADDR[/PREFIX][:PORT]` and `[FAMILY:][:]PORT`, as `parse_hostcond` in iproute2's `misc/ss.c` takes them.
 
 use super::expression::{Family, Network};
-use super::parse::number;
+use super::number::number;
 use super::services::Services;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! A filter evaluated in the agent.
 
 use super::expression::{Compare, Expression, Family, Link, Network, Side};
-use super::parse::number;
+use super::number::number;
 use super::{Names, Subject};
 use std::net::IpAddr;
 

@@ -9,6 +9,7 @@
 
 use super::address;
 use super::expression::{Compare, Expression, Link, Side};
+use super::number::number;
 use super::services::Services;
 use super::{FilterError, state};
 use std::iter::Peekable;
@@ -19,18 +20,6 @@ pub const TEXT: usize = 128 * 1024;
 
 /// How many parentheses and `not`s may be inside each other. It bounds the stack of everything that walks a filter.
 pub const DEPTH: usize = 64;
-
-/// A number as C writes it: decimal, 0x before hexadecimal, 0 before octal.
-pub(super) fn number(text: &str) -> Option<u32> {
-    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, radix) = match (hexadecimal, text.strip_prefix('0')) {
-        (Some(digits), _) => (digits, 16),
-        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
-        _ => (text, 10),
-    };
-    // from_str_radix takes a sign.
-    if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
-}
 
 /// The states and the expression of a filter; none if every socket of these states passes.
 pub(super) fn filter(text: &str, services: &Services) -> Result<(u32, Option<Expression>), FilterError> {

@@ -6,11 +6,11 @@
 //! before any sum.
 
 use super::netns::Report;
-use super::{Check, Flag, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::Host;
+use super::{Check, Flag, Mode, Requirement, Source, SourceKind};
 use crate::host::netns::{self, Finder, Namespace, Visit};
 use crate::metric::{Bounds, Label, Part};
-use crate::reading::Readings;
+use crate::reading::{Readings, SourceError};
 use crate::source::conntrack::config::{Conntrack as Settings, Cpu, Via};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;

@@ -1,10 +1,11 @@
 //! What every source says of the network namespaces it reads: which could be read, how many were left out, and one error
 //! where none could.
 
-use super::{Reason, Requirement, SourceError, chain, metrics};
+use super::{Requirement, metrics};
 use crate::host::netns::{Finder, Found, NAMESPACES, Namespace, visit};
 use crate::metric::Label;
-use crate::reading::Readings;
+use crate::metric::label::Reason;
+use crate::reading::{Readings, SourceError, chain};
 use std::sync::Arc;
 
 /// What `netns:` of a source takes: entering another network namespace, and finding those of other users' processes.

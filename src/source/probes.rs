@@ -9,10 +9,10 @@
     reason = "a cycle waits for the first results by the clock, and ages are taken as it reads"
 )]
 
-use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
 use crate::host::Host;
+use super::{Check, Mode, Requirement, Source, SourceKind};
 use crate::metric::{Bounds, Labels, Part};
-use crate::reading::Readings;
+use crate::reading::{Readings, SourceError};
 use crate::source::probes::config::Probes as Settings;
 use crate::source::probes::config::kind::Protocol;
 use crate::stop::Stop;

@@ -6,13 +6,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "the tracker is told the time of the cycle")]
 
-use super::{Check, Conflict, Mode, Requirement, Source, SourceError, SourceKind};
+use super::{Check, Conflict, Mode, Requirement, Source, SourceKind};
 use crate::filter::Filter;
 use crate::host::Host;
 use crate::host::netns;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Part};
-use crate::reading::Readings;
+use crate::reading::{Readings, SourceError};
 use crate::source::metrics::NETNS;
 use crate::source::sockets::config::{GroupBy, Sockets as Settings};
 use crate::stop::Stop;

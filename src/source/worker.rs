@@ -8,8 +8,8 @@
     reason = "the deadline of a source and the time it took are measured here"
 )]
 
-use super::{Reports, Source, SourceError};
-use crate::reading::Readings;
+use super::{Reports, Source};
+use crate::reading::{Readings, SourceError};
 use crate::stop::Stop;
 use crate::timeouts;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,11 +6,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "programs are run here alone, each with a deadline")]
 
-use crate::stop::Stop;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -52,8 +51,14 @@ impl From<io::Error> for RunError {
 
 /// Runs a program to its end: C locale, no stdin, a process group of its own (a Ctrl-C on the terminal is for the
 /// agent, which then decides). After `timeout` the whole group is killed and the child is reaped. Where the agent is killed
-/// meanwhile, the kernel kills the child.
-pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) -> Result<Output, RunError> {
+/// meanwhile, the kernel kills the child. `killed` is readable once running it is to end at once
+/// ([`Stop::killed`](crate::stop::Stop::killed)).
+pub fn run(
+    program: &str,
+    arguments: &[&str],
+    timeout: Duration,
+    killed: BorrowedFd<'_>,
+) -> Result<Output, RunError> {
     let deadline = Instant::now() + timeout;
     let mut command = Command::new(program);
     command
@@ -66,8 +71,8 @@ pub fn run(program: &str, arguments: &[&str], timeout: Duration, stop: &Stop) ->
     die_with_parent(&mut command);
     let child = command.spawn()?;
     let mut child = Reaped { child, ended: false };
-    let (stdout, stderr) = drain(&mut child.child, deadline, stop)?;
-    let status = wait(&mut child.child, deadline, stop)?;
+    let (stdout, stderr) = drain(&mut child.child, deadline, killed)?;
+    let status = wait(&mut child.child, deadline, killed)?;
     child.ended = true;
     Ok(Output { status, stdout, stderr })
 }
@@ -111,13 +116,17 @@ impl Drop for Reaped {
 }
 
 /// Reads both pipes to their ends.
-fn drain(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<(Vec<u8>, Vec<u8>), RunError> {
+fn drain(
+    child: &mut Child,
+    deadline: Instant,
+    killed: BorrowedFd<'_>,
+) -> Result<(Vec<u8>, Vec<u8>), RunError> {
     let mut stdout = child.stdout.take();
     let mut stderr = child.stderr.take();
     let (mut printed, mut complained) = (Vec::new(), Vec::new());
     let mut chunk = [0; 16 * 1024];
     while stdout.is_some() || stderr.is_some() {
-        let (out_ready, err_ready) = ready(stdout.as_ref(), stderr.as_ref(), deadline, stop)?;
+        let (out_ready, err_ready) = ready(stdout.as_ref(), stderr.as_ref(), deadline, killed)?;
         if out_ready && let Some(pipe) = &mut stdout {
             let length = pipe.read(&mut chunk)?;
             printed.extend_from_slice(chunk.get(..length).unwrap_or_default());
@@ -145,9 +154,9 @@ fn ready(
     stdout: Option<&impl AsFd>,
     stderr: Option<&impl AsFd>,
     deadline: Instant,
-    stop: &Stop,
+    killed: BorrowedFd<'_>,
 ) -> Result<(bool, bool), RunError> {
-    let mut watched = vec![PollFd::from_borrowed_fd(stop.killed(), PollFlags::IN)];
+    let mut watched = vec![PollFd::from_borrowed_fd(killed, PollFlags::IN)];
     watched.extend(stdout.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     watched.extend(stderr.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     let left = deadline.saturating_duration_since(Instant::now());
@@ -167,7 +176,7 @@ fn ready(
 }
 
 /// Waits for the end of a child that has closed its pipes, which as a rule is now.
-fn wait(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<ExitStatus, RunError> {
+fn wait(child: &mut Child, deadline: Instant, killed: BorrowedFd<'_>) -> Result<ExitStatus, RunError> {
     let mut nap = Duration::from_micros(50);
     loop {
         if let Some(status) = child.try_wait()? {
@@ -178,7 +187,7 @@ fn wait(child: &mut Child, deadline: Instant, stop: &Stop) -> Result<ExitStatus,
             return Err(RunError::Timeout);
         }
         let patience = rustix::event::Timespec::try_from(left.min(nap)).map_err(|_| RunError::Timeout)?;
-        let mut watched = [PollFd::from_borrowed_fd(stop.killed(), PollFlags::IN)];
+        let mut watched = [PollFd::from_borrowed_fd(killed, PollFlags::IN)];
         match poll(&mut watched, Some(&patience)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Err(RunError::Stopped),

@@ -3,10 +3,11 @@
 use crate::support::{Namespace, Script, connscope, eventually, skipped};
 use connscope::config::Config;
 use connscope::metric::Value;
+use connscope::metric::label::Reason;
 use connscope::reading::Readings;
+use connscope::source::Source;
 use connscope::source::conntrack::Conntrack;
 use connscope::source::conntrack::config::{Conntrack as Settings, Via};
-use connscope::source::{Reason, Source};
 use connscope::stop::Stop;
 use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, socket_with};
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! What becomes of what a `conntrack` prints that is not the usual.
 
 use crate::support::Script;
-use connscope::source::Reason;
+use connscope::metric::label::Reason;
 use connscope::source::conntrack::command;
 use connscope::stop::Stop;
 use std::time::Duration;

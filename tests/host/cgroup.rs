@@ -5,7 +5,7 @@ use super::{A, Sleeper, every_beginning, mount, with_mounts_of_its_own};
 use crate::support::{Namespace, eventually, skipped};
 use connscope::host::cgroup::{Cgroups, Limits, Mount, container, mounts, of_process};
 use connscope::host::process::Processes;
-use connscope::source::Reason;
+use connscope::metric::label::Reason;
 use connscope::sys::netlink::NetlinkSocket;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -201,7 +201,7 @@ fn with_cgroup_v1_alone_it_is_said_that_ids_say_nothing() {
     for found in found.into_iter().flatten() {
         let error = found.unwrap_err();
         assert_eq!(error.reason(), Reason::Absent);
-        let said = connscope::source::chain(&error);
+        let said = connscope::reading::chain(&error);
         assert!(said.contains("cgroup v1 alone"), "{said}");
     }
 }

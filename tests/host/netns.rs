@@ -2,8 +2,8 @@
 
 use crate::support::{Namespace, connscope, skipped};
 use connscope::host::netns::{Finder, Found, is_pattern, most};
+use connscope::metric::label::Reason;
 use connscope::reading::chain;
-use connscope::source::Reason;
 use connscope::sys::namespace;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::os::fd::AsRawFd;

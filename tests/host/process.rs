@@ -3,7 +3,7 @@
 use super::{Sleeper, mount, with_mounts_of_its_own, without};
 use crate::support::{Namespace, eventually, skipped};
 use connscope::host::process::{Ask, Outcome, Processes, check, socket_inode, start_time};
-use connscope::source::Reason;
+use connscope::metric::label::Reason;
 use rustix::process::Gid;
 use rustix::thread::{CapabilitySet, set_thread_groups, set_thread_res_gid};
 use std::collections::BTreeSet;

@@ -56,7 +56,7 @@ fn targets_come_and_go_with_their_file_and_keep_what_is_known_of_them() {
         source.read(&mut readings).unwrap();
         let (readings, failures) = readings.into_parts();
         assert!(runs(&readings, "127.0.0.1:3", "south").is_some());
-        failures.iter().map(|failure| connscope::source::chain(failure.error.as_ref())).collect::<Vec<_>>()
+        failures.iter().map(|failure| connscope::reading::chain(failure.error.as_ref())).collect::<Vec<_>>()
     };
     eventually("it is told", || {
         failed().iter().any(|why| why.contains("a.yaml:2:3: ") && why.contains("lables"))
@@ -299,7 +299,7 @@ fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let (readings, failures) = readings.into_parts();
-    let why = failures.iter().map(|failure| connscope::source::chain(failure.error.as_ref())).collect();
+    let why = failures.iter().map(|failure| connscope::reading::chain(failure.error.as_ref())).collect();
     (readings, why)
 }
 

@@ -111,7 +111,7 @@ fn turn(namespace: &Namespace, targets: &str) -> (Vec<Reading>, String) {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let (readings, failures) = readings.into_parts();
-    let why = failures.iter().map(|failure| connscope::source::chain(failure.error.as_ref()));
+    let why = failures.iter().map(|failure| connscope::reading::chain(failure.error.as_ref()));
     (readings, why.collect())
 }
 

@@ -203,7 +203,7 @@ fn a_target_whose_files_are_not_there_is_named_before_anything_starts() {
         ("cert_file: /none.pem, key_file: /none", "/none.pem"),
     ] {
         let error = Probes::start(&targets(tls), &Stop::new().unwrap()).err().unwrap();
-        let error = connscope::source::chain(&error);
+        let error = connscope::reading::chain(&error);
         assert!(error.contains(why) && error.lines().count() == 1, "{error}");
     }
 }
@@ -213,7 +213,7 @@ fn a_target_that_cannot_be_probed_in_its_time_is_named_before_anything_starts() 
     let start = |more: &str| {
         let target = format!("{{name: x, kind: icmp, host: y, icmp: {{count: 20}}, {more}}}");
         let settings = super::settings(&format!("timeout: 4s\ntargets: [{target}]"));
-        Probes::start(&settings, &Stop::new().unwrap()).err().map(|error| connscope::source::chain(&error))
+        Probes::start(&settings, &Stop::new().unwrap()).err().map(|error| connscope::reading::chain(&error))
     };
     let told = start("timeout: 3s").unwrap_or_default();
     assert!(told.contains("`x` sends 20 echo requests in 3s 800ms, and has a timeout of 3s"), "{told}");

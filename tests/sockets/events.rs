@@ -3,8 +3,7 @@
 use super::{Numbers, Pair, connection, listener};
 use crate::support::{Namespace, eventually};
 use connscope::filter::Filter;
-use connscope::reading::Readings;
-use connscope::source::chain;
+use connscope::reading::{Readings, chain};
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::events::{DestroyEvents, Shared};

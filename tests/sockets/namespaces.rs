@@ -2,9 +2,10 @@
 
 use super::{Numbers, OUTGOING, Probe, close, connection, listener, send, settings};
 use crate::support::{Namespace, eventually, skipped};
+use connscope::metric::label::Reason;
 use connscope::reading::{Readings, chain};
+use connscope::source::Source;
 use connscope::source::sockets::Sockets;
-use connscope::source::{Reason, Source};
 use connscope::stop::Stop;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! What the log says of the receiver: one line when it fails, when the cause changes, and when it takes messages again.
 
 use super::transport::Refusal;
-use crate::export::outcomes::ErrorType;
+use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
 use std::time::Instant;
 

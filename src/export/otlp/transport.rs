@@ -3,7 +3,7 @@
 use super::grpc::Grpc;
 use super::http::Http;
 use crate::config::{Otlp, Protocol};
-use crate::export::outcomes::ErrorType;
+use crate::export::error_type::ErrorType;
 use crate::text;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use std::ffi::OsString;

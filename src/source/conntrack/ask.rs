@@ -8,10 +8,11 @@
 use super::fields::Statistics;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
+use crate::metric::label::Reason;
+use crate::reading::{SourceError, chain};
 use crate::source::conntrack::config::{Conntrack as Settings, Via};
 use crate::source::conntrack::timeouts;
 use crate::source::netns::reasons;
-use crate::source::{Reason, SourceError, chain};
 use crate::stop::Stop;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,7 +7,7 @@
 
 use super::fields::{Field, Malformed, Row, Statistics, cpu, cut};
 use super::procfs::leave_out_dead;
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::stop::Stop;
 use crate::sys::process::{self, RunError};
 use std::os::unix::process::ExitStatusExt;
@@ -83,7 +83,7 @@ pub fn version(program: &str, timeout: Duration, stop: &Stop) -> Result<String, 
 
 fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<Vec<u8>, SourceError> {
     let doing = format!("running {program} {argument}");
-    let output = match process::run(program, &[argument], timeout, stop) {
+    let output = match process::run(program, &[argument], timeout, stop.killed()) {
         Ok(output) => output,
         Err(RunError::Io(cause)) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
             return Err(SourceError::denied(doing, "the permission to execute it", cause));

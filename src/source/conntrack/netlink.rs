@@ -9,7 +9,7 @@
 
 use super::fields::{EXPECTATIONS, Field, Known, Malformed, Row, STATISTICS, Statistics, cpu};
 use crate::netlink::{self, Answer, Attribute, Attributes, Client, Progress, Transport};
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 
 /// Subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.

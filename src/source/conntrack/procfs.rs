@@ -6,7 +6,7 @@
 
 use super::fields::{Field, Known, Malformed, Row, Statistics, cpu, cut};
 use super::module;
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use std::collections::BTreeSet;
 use std::path::Path;
 

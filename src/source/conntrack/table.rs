@@ -6,8 +6,7 @@
 
 use super::netlink::Global;
 use crate::metric::Label;
-use crate::reading::Readings;
-use crate::source::SourceError;
+use crate::reading::{Readings, SourceError};
 use crate::source::conntrack::config::Table as Settings;
 use crate::source::conntrack::metrics;
 use crate::source::conntrack::metrics::SYSCTL_FILES;

@@ -4,7 +4,7 @@ use super::entry::Entry;
 use super::target::Target;
 use crate::metric::Handle;
 use crate::metric::distribution::Distribution;
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::source::probes::config::check::Series;
 use crate::source::probes::metrics;
 use crate::text::{LONGEST_ERROR, bounded};

@@ -7,8 +7,9 @@ use super::selected;
 use super::sock_diag::SockDiag;
 use crate::filter::Filter;
 use crate::host::{cgroup, process};
+use crate::reading::SourceError;
 use crate::source::netns;
-use crate::source::{Check, Requirement, SourceError};
+use crate::source::{Check, Requirement};
 use std::sync::Arc;
 
 /// The way that everything rests on.

@@ -14,7 +14,7 @@ use super::states::States;
 use super::subject::subject;
 use super::top::Top;
 use crate::filter::{Filter, Subject};
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;

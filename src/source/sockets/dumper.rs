@@ -2,7 +2,7 @@
 
 use super::diag::{self, Family, Malformed, Record, Request, State};
 use crate::netlink::{Answer, Client, Progress, RequestError, Transport};
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 use std::collections::HashSet;
 

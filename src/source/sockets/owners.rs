@@ -3,7 +3,7 @@
 use super::diag::{Record, State};
 use crate::host::cgroup::{self, Cgroups};
 use crate::host::process::{Ask, Process, Processes};
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use super::ephemeral::{EphemeralPorts, EphemeralPortsFile};
 use super::states;
 use crate::filter::{Compiled, Filter, KernelCan, Names};
 use crate::host::cgroup::Mount;
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::collections::HashSet;
 use std::fs::File;

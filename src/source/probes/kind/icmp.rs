@@ -9,7 +9,7 @@
     reason = "round trips are measured, against the kernel's time stamps too, and requests have an interval"
 )]
 
-use crate::source::SourceError;
+use crate::reading::SourceError;
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Icmp as Asked, Target as Settings};
 use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
