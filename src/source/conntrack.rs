@@ -6,8 +6,8 @@
 //! before any sum.
 
 use super::netns::Report;
-use crate::host::Host;
 use super::{Check, Flag, Mode, Requirement, Source, SourceKind};
+use crate::host::Host;
 use crate::host::netns::{self, Finder, Namespace, Visit};
 use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};

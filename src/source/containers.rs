@@ -4,12 +4,12 @@
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
 //! each container its readings; what ended keeps its counters for the retention.
 
-use super::{Check, Mode, Requirement, Source, SourceError, SourceKind};
+use super::{Check, Mode, Requirement, Source, SourceKind};
 use crate::host::Host;
 use crate::host::inventory::{Container, Inventory};
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Labels, Part};
-use crate::reading::Readings;
+use crate::reading::{Readings, SourceError};
 use crate::source::containers::config::Containers as Settings;
 use crate::stop::Stop;
 use classic::Classic;

@@ -9,8 +9,8 @@
     reason = "a cycle waits for the first results by the clock, and ages are taken as it reads"
 )]
 
-use crate::host::Host;
 use super::{Check, Mode, Requirement, Source, SourceKind};
+use crate::host::Host;
 use crate::metric::{Bounds, Labels, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::probes::config::Probes as Settings;

@@ -2,7 +2,8 @@
 
 use super::NAME;
 use crate::host::inventory::Inventory;
-use crate::source::{Check, Requirement, SourceError};
+use crate::reading::SourceError;
+use crate::source::{Check, Requirement};
 
 /// The way that everything rests on.
 const CGROUP: &str = "cgroup";
