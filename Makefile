@@ -16,7 +16,7 @@ build: compiler ## builds target/release/connscope
 	$(CARGO) build --release --locked
 
 test: compiler ## installs what the tests need, where it may, and runs all of them; ARGS="-- columns" runs some
-	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux systemd-analyze=systemd
+	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux systemd-analyze=systemd dockerd=docker.io ctr=containerd busybox=busybox-static
 	.ci/test $(ARGS)
 
 lint: compiler ## formatting, clippy and the documentation's links, every warning an error

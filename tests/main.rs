@@ -15,6 +15,7 @@ mod agent;
 mod cli;
 mod config;
 mod conntrack;
+mod containers;
 mod cycle;
 mod deploy;
 mod export;

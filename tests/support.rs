@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 #[path = "support/authority.rs"]
 pub(crate) mod authority;
+#[path = "support/engine.rs"]
+pub(crate) mod engine;
 #[path = "support/receiver.rs"]
 pub(crate) mod receiver;
 #[path = "support/table.rs"]

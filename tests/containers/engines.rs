@@ -1,0 +1,125 @@
+//! Containers of a real Docker and a real containerd: their names, their restarts, and how they end.
+
+use super::{configuration, once, value};
+use crate::support::engine::{Containerd, Docker};
+use crate::support::{Agent, Namespace, command, eventually, get};
+
+fn names_of(docker: &Docker) -> String {
+    format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display())
+}
+
+/// The running agent, with the containers alone.
+struct Running {
+    _agent: Agent,
+    address: std::net::SocketAddr,
+    _file: tempfile::NamedTempFile,
+}
+
+impl Running {
+    fn new(inventory: &str) -> Self {
+        let file = configuration(inventory);
+        let arguments =
+            ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", file.path().to_str().unwrap()];
+        let mut agent = Agent::start(command(&arguments));
+        let address = agent.address();
+        Self { _agent: agent, address, _file: file }
+    }
+
+    fn scrape(&self) -> String {
+        get(self.address, "/metrics").1
+    }
+
+    /// Waits until a number is so in one of the next cycles.
+    fn sees(&self, metric: &str, labels: &[&str], number: f64) {
+        let mut latest = None;
+        eventually(&format!("{metric} {labels:?} is {number}"), || {
+            latest = value(&self.scrape(), metric, labels);
+            latest == Some(number)
+        });
+    }
+}
+
+#[test]
+fn a_container_has_the_name_image_and_id_that_docker_knows() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let id = docker.run("web", &[], &["sleep", "600"]);
+    let text = once(&names_of(&docker));
+    let info = [
+        format!("cgroup=\"{}/{id}\"", docker.group()),
+        format!("container_id=\"{id}\""),
+        "container_image_name=\"busybox\"".to_owned(),
+        "container_name=\"web\"".to_owned(),
+    ];
+    let info: Vec<&str> = info.iter().map(String::as_str).collect();
+    assert_eq!(value(&text, "container_info", &info), Some(1.0), "{text}");
+    assert_eq!(value(&text, "container_restarts_total", &["container_name=\"web\""]), Some(0.0), "{text}");
+    let uptime = value(&text, "container_uptime_seconds", &["container_name=\"web\""]).unwrap();
+    assert!((0.0..600.0).contains(&uptime), "{uptime}");
+    // Without the file it is known by its id, and by the socket it has its name after all.
+    let unnamed = once("{names: {docker: [], kubelet: , containerd: [], crio: []}}");
+    assert_eq!(value(&unnamed, "container_restarts_total", &[&format!("container_id=\"{id}\"")]), Some(0.0));
+    let by_socket = format!(
+        "{{names: {{docker: [], kubelet: , containerd: [], crio: [], docker_socket: {}}}}}",
+        docker.socket().display()
+    );
+    let agent = Running::new(&by_socket);
+    agent.sees("container_restarts_total", &["container_name=\"web\""], 0.0);
+}
+
+#[test]
+fn a_restart_by_policy_by_hand_and_by_a_new_container_with_the_name_is_one_each_and_the_counter_goes_on() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let agent = Running::new(&names_of(&docker));
+    let web = ["container_name=\"web\""];
+    docker.run("web", &["--restart", "always"], &["sleep", "600"]);
+    agent.sees("container_restarts_total", &web, 0.0);
+    // The policy starts what ends by itself.
+    let pid = docker.docker(&["inspect", "--format", "{{.State.Pid}}", "web"]);
+    std::process::Command::new("kill").args(["-9", &pid]).status().unwrap();
+    agent.sees("container_restarts_total", &web, 1.0);
+    docker.docker(&["restart", "--time", "0", "web"]);
+    agent.sees("container_restarts_total", &web, 2.0);
+    docker.docker(&["rm", "--force", "web"]);
+    docker.run("web", &[], &["sleep", "600"]);
+    agent.sees("container_restarts_total", &web, 3.0);
+    // One that ended keeps its counter, has no uptime, and nothing counts on.
+    docker.docker(&["kill", "web"]);
+    eventually("it has ended", || value(&agent.scrape(), "container_uptime_seconds", &web).is_none());
+    assert_eq!(value(&agent.scrape(), "container_restarts_total", &web), Some(3.0));
+}
+
+#[test]
+fn a_container_of_a_pod_has_the_names_that_containerd_was_told_and_a_sandbox_is_none() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(containerd) = Containerd::start(&namespace) else { return };
+    let (pod, app, pause) = ("0f5e7d3c-1a2b-4c3d-8e9f-0123456789ab", "a1".repeat(32), "b2".repeat(32));
+    let of_pod =
+        [("io.kubernetes.cri.sandbox-namespace", "prod"), ("io.kubernetes.cri.sandbox-name", "web-0")];
+    let kind = |kind| [("io.kubernetes.cri.container-type", kind)];
+    let name = [
+        ("io.kubernetes.cri.container-name", "app"),
+        ("io.kubernetes.cri.image-name", "docker.io/library/busybox:latest"),
+    ];
+    containerd.run(pod, &pause, &[&of_pod[..], &kind("sandbox")].concat(), &["sleep", "600"]);
+    containerd.run(pod, &app, &[&of_pod[..], &kind("container"), &name].concat(), &["sleep", "600"]);
+    let places = format!(
+        "{{names: {{docker: [], kubelet: , containerd: [{}], crio: []}}}}",
+        containerd.state().display()
+    );
+    let agent = Running::new(&places);
+    let who = ["k8s_namespace_name=\"prod\"", "k8s_pod_name=\"web-0\"", "k8s_container_name=\"app\""];
+    agent.sees("container_restarts_total", &who, 0.0);
+    let text = agent.scrape();
+    let runtime = [&who[..], &["container_runtime_name=\"containerd\"", &format!("container_id=\"{app}\"")]];
+    assert_eq!(value(&text, "container_info", &runtime.concat()), Some(1.0), "{text}");
+    assert!(!text.contains(&pause), "the sandbox is there: {text}");
+    // The kubelet starts a container anew as another one, with another id.
+    let again = "c3".repeat(32);
+    containerd.end(&app);
+    containerd.run(pod, &again, &[&of_pod[..], &kind("container"), &name].concat(), &["sleep", "600"]);
+    agent.sees("container_restarts_total", &who, 1.0);
+    let image = value(&agent.scrape(), "container_info", &[&format!("container_id=\"{again}\"")]);
+    assert_eq!(image, Some(1.0));
+}
