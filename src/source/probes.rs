@@ -186,7 +186,7 @@ fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
     let targets = targets.collect::<Result<Vec<Target>, String>>().map_err(wrong)?;
     for names in &settings.dns {
         // The template stands the test with a host and a port that it would be given.
-        let service = resolve::message::Answer::Service { host: "host.invalid".to_owned(), port: 1 };
+        let service = resolve::message::RecordData::Service { host: "host.invalid".to_owned(), port: 1 };
         let example = discovery::dns::target(&names.target, names.record, "name", service);
         Target::new(&Arc::new(example), settings)
             .map_err(|why| wrong(format!("sources.probes.dns: {why}")))?;

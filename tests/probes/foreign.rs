@@ -3,7 +3,7 @@
 use connscope::source::probes::config::{Preset, Record};
 use connscope::source::probes::kind::icmp::packet::Echo;
 use connscope::source::probes::kind::udp::preset::Question as Asked;
-use connscope::source::probes::resolve::message::{Question, Reply};
+use connscope::source::probes::resolve::message::{Question, Response};
 use proptest::prelude::*;
 
 const PRESETS: [Preset; 5] = [Preset::Dns, Preset::Ntp, Preset::Snmp, Preset::Stun, Preset::Sip];
@@ -23,19 +23,19 @@ fn answer(question: &[u8]) -> Vec<u8> {
 fn every_part_of_an_answer_is_refused_and_every_other_byte_survived() {
     let question = Question::new(77, "example.com", Record::A).unwrap();
     let whole = answer(question.bytes());
-    assert!(matches!(question.reply(&whole), Some(Reply::Answers(answers)) if answers.len() == 2));
+    assert!(matches!(question.response(&whole), Some(Response::Records(records)) if records.len() == 2));
     for length in 0..whole.len() {
-        assert_eq!(question.reply(&whole[..length]), None, "{length} bytes");
+        assert_eq!(question.response(&whole[..length]), None, "{length} bytes");
     }
     for place in 0..whole.len() {
         for flip in [1, 0x80, 0xff] {
             let mut other = whole.clone();
             other[place] ^= flip;
-            let _no_panic = question.reply(&other);
+            let _no_panic = question.response(&other);
         }
     }
     let other = Question::new(78, "example.com", Record::A).unwrap();
-    assert_eq!(other.reply(&whole), None, "an answer to another question");
+    assert_eq!(other.response(&whole), None, "an answer to another question");
     for (name, record) in [
         ("example.org", Record::A),
         ("example.com.org", Record::A),
@@ -43,27 +43,27 @@ fn every_part_of_an_answer_is_refused_and_every_other_byte_survived() {
         ("example.com", Record::Aaaa),
     ] {
         let other = Question::new(77, name, record).unwrap();
-        assert_eq!(other.reply(&whole), None, "an answer to another question: {name}");
+        assert_eq!(other.response(&whole), None, "an answer to another question: {name}");
     }
     let capitals = Question::new(77, "EXAMPLE.com", Record::A).unwrap();
-    assert!(capitals.reply(&whole).is_some(), "the same name in other letters");
+    assert!(capitals.response(&whole).is_some(), "the same name in other letters");
     // Behind the name: type and class. The class of the second has the bit of mDNS.
     let end = question.bytes().len();
     for (place, byte) in [(end - 1, 3), (end - 2, 0x80), (end - 3, 28), (5, 0)] {
         let mut other = whole.clone();
         other[place] = byte;
-        assert_eq!(question.reply(&other), None, "byte {place}");
+        assert_eq!(question.response(&other), None, "byte {place}");
     }
     let mut none = whole[..12].to_vec();
     (none[5], none[7]) = (0, 0);
-    assert_eq!(question.reply(&none), None, "no question at all");
+    assert_eq!(question.response(&none), None, "no question at all");
 }
 
 proptest! {
     #[test]
     fn nonsense_is_no_answer(bytes in proptest::collection::vec(any::<u8>(), 0..512), chance in any::<u64>()) {
         let question = Question::new(77, "example.com", Record::Srv).unwrap();
-        let _no_panic = question.reply(&bytes);
+        let _no_panic = question.response(&bytes);
         for preset in PRESETS {
             let question = Asked::new(preset, "", "192.0.2.1").unwrap();
             prop_assert!(question.judge(&bytes).is_err(), "{preset:?} takes {bytes:?}");

@@ -18,6 +18,7 @@ pub(crate) fn reply(question: &[u8]) -> Option<Vec<u8>> {
     let asked = packet.questions.first()?;
     let name = asked.qname.to_string();
     let mut reply = Packet::new_reply(packet.id());
+    reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
     reply.questions.push(asked.clone());
     let QTYPE::TYPE(kind) = asked.qtype else { return None };
     let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);

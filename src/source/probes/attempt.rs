@@ -11,6 +11,7 @@ use crate::source::probes::config::Family;
 use crate::source::probes::config::single::split_zone;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::text::{LONGEST_ERROR, bounded};
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,12 +20,25 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Route {
     /// Name or address that is probed; of a Unix socket its path.
     pub host: String,
+    /// Whether it is a full name, which no search list is for.
+    pub absolute: bool,
     /// Address families to probe it over, the preferred one first.
     pub families: Vec<Family>,
     /// Source address, interface and network namespace of its sockets.
     pub origin: Origin,
     /// How long one probe may take.
     pub timeout: Duration,
+}
+
+impl Route {
+    /// A name as it is looked up. Where a redirect leads to another host, that one's may be short.
+    pub fn full<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        if self.absolute && name == self.host && name.parse::<IpAddr>().is_err() {
+            Cow::Owned(format!("{name}."))
+        } else {
+            Cow::Borrowed(name)
+        }
+    }
 }
 
 /// How a probe differs from the usual one of its target.
@@ -133,7 +147,7 @@ impl<'a> Attempt<'a> {
         let address = if let Some(address) = self.options.address.filter(|_| host == self.route.host) {
             address
         } else {
-            let first = self.resolve_all(name).await?.first().copied();
+            let first = self.resolve_all(&self.route.full(name)).await?.first().copied();
             first.ok_or_else(|| Fault::new(ProbeError::DnsNotFound, format!("`{host}` has no address")))?
         };
         // The series of a target are those of the address it is at, wherever its redirects lead.

@@ -6,18 +6,19 @@ use crate::settings::network::Network;
 use crate::settings::values;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod check;
 pub mod kind;
+pub mod nameserver;
 pub mod single;
 pub mod target;
 pub mod text;
 
 pub use kind::{Family, Kind};
+pub use nameserver::NameServer;
 pub use target::{Close, Http, Icmp, Method, Preset, Record, Step, Target, TargetTls};
 
 /// Range of the interval of a target.
@@ -69,10 +70,11 @@ pub struct Probes {
     pub prefer: Family,
     /// Whether the other family is probed where a name does not have the preferred one.
     pub fallback: bool,
-    /// Name servers, `ADDRESS` or `ADDRESS:PORT`; empty: those of /etc/resolv.conf.
-    #[serde(deserialize_with = "nameservers")]
+    /// Name servers, `ADDRESS` or `ADDRESS:PORT`, asked for names as they are written; empty: those of /etc/resolv.conf, with
+    /// its search list.
+    #[serde(deserialize_with = "values::section")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
-    pub nameservers: Vec<SocketAddr>,
+    pub nameservers: Vec<NameServer>,
     /// Results of each target that are remembered, for `/probes`.
     #[serde(deserialize_with = "history")]
     pub history: usize,
@@ -194,16 +196,6 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> 
 
 fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &(0..=HISTORY))
-}
-
-fn nameservers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let written: Vec<String> = values::section(deserializer)?;
-    written.iter().map(|text| nameserver(text).map_err(D::Error::custom)).collect()
-}
-
-fn nameserver(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
-    address.or_else(|_| text.parse()).map_err(|_| format!("`{text}` is neither ADDRESS nor ADDRESS:PORT"))
 }
 
 /// Patterns of files: only the last part of a path may have `*`, as Prometheus has it.

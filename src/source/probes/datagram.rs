@@ -61,6 +61,9 @@ impl Datagrams {
     /// Waits for the next packet, time stamp or error.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
         loop {
+            // Where packets come faster than they are looked at, this never waits: once in a while it gives everything else on this
+            // thread time to run.
+            tokio::task::coop::consume_budget().await;
             match self.try_receive(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 came => return came,

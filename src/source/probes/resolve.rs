@@ -1,25 +1,34 @@
 //! From a name to addresses: `/etc/hosts`, then the name servers, within the time of the probe.
 //!
 //! `getaddrinfo` cannot be stopped, does not tell a name that is not there from a server that is not there, and knows
-//! no network namespace; so the questions are asked here. The files are read by `files`, the messages by `message`.
+//! no network namespace; so the questions are asked here. The files are read by `files`, the messages by `message`, and
+//! `exchange` asks one server.
+//!
+//! The search list is walked as Go does (`goLookupIPCNAMEOrder` in `net/dnsclient_unix.go`): of each full name that a name
+//! may stand for both families are asked for before the next one's turn comes, and whatever a server says of one, the next
+//! is asked for. The C library (`__res_context_search` in `resolv/res_query.c`) ends the list where a domain is refused or
+//! nobody answers, and then tries the name as it is written.
 
-#![expect(clippy::disallowed_methods, reason = "the time makes the id of a question harder to guess")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the time makes the id of a question harder to guess; an end of time"
+)]
 
-use super::datagram::{Arrival, Datagrams};
 use super::fault::Fault;
 use super::origin::Origin;
-use crate::source::probes::config::{Family, Record};
+use crate::source::probes::config::{Family, NameServer, Record};
 use crate::source::probes::labels::ProbeError;
-use files::{Hosts, Servers};
-use message::{Answer, Question, Reply};
-use socket2::Type;
+use crate::url::ascii_host;
+use exchange::exchange;
+use files::{Hosts, ResolvConf};
+use message::{Question, RecordData, Response};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::{Duration, Instant, SystemTime};
 
+mod exchange;
 pub mod files;
 pub mod message;
 
@@ -27,23 +36,63 @@ pub mod message;
 /// waits five seconds, which is the whole time of most probes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often all servers are asked where each refuses at once; where they are silent, the time of the probe is the end.
-const ROUNDS: usize = 2;
-
-/// Answers to one question; more is cut off.
-const DATAGRAM: usize = 4096;
+/// What became of one family.
+pub type FamilyResult = (Family, Result<Vec<IpAddr>, Fault>);
 
 /// Looks names up.
 #[derive(Debug)]
 pub struct Resolver {
-    servers: Vec<SocketAddr>,
+    servers: Vec<NameServer>,
     hosts: Mutex<(Option<SystemTime>, Arc<Hosts>)>,
     chance: RandomState,
 }
 
+/// Why a full name gave nothing.
+enum Miss {
+    /// No server knows it, or it has other records only.
+    Absent,
+    /// The servers answered with errors, or are not there.
+    Failed(Fault),
+    /// A server was silent; it may have been a lost packet.
+    Silent(Fault),
+    /// The agent, or its machine, lacks something.
+    Local(Fault),
+}
+
+/// What the full names that were tried gave, where none gave anything.
+#[derive(Default)]
+struct Missed {
+    /// What says more than that there is no such name.
+    fault: Option<Fault>,
+    silent: bool,
+}
+
+impl Missed {
+    /// Takes one; the error ends the look-up.
+    fn take(&mut self, miss: Miss) -> Result<(), Fault> {
+        match miss {
+            Miss::Absent => return Ok(()),
+            Miss::Local(fault) => return Err(fault),
+            Miss::Failed(fault) => self.fault = self.fault.take().or(Some(fault)),
+            Miss::Silent(fault) => {
+                self.silent = true;
+                self.fault = self.fault.take().or(Some(fault));
+            }
+        }
+        Ok(())
+    }
+
+    fn into_fault(self, name: &str) -> Fault {
+        self.fault.unwrap_or_else(|| {
+            let why = format!("`{name}` does not exist, or has no address of the family that is asked for");
+            Fault::new(ProbeError::DnsNotFound, why)
+        })
+    }
+}
+
 impl Resolver {
     /// With these name servers, or those of `resolv.conf` where there are none.
-    pub fn new(servers: Vec<SocketAddr>) -> Self {
+    pub fn new(servers: Vec<NameServer>) -> Self {
         Self { servers, hosts: Mutex::new((None, Arc::new(Hosts::default()))), chance: RandomState::new() }
     }
 
@@ -54,52 +103,129 @@ impl Resolver {
         families: &[Family],
         origin: &Origin,
     ) -> Result<Vec<IpAddr>, Fault> {
-        if let Ok(address) = name.parse::<IpAddr>() {
-            let wanted = families.contains(&Family::of(address));
-            let why = || format!("{address} is of the family that is not asked for");
-            return if wanted { Ok(vec![address]) } else { Err(Fault::new(ProbeError::DnsNotFound, why())) };
-        }
+        let name = &as_asked(name)?;
         for family in families {
             let known = self.known(name, *family)?;
             if !known.is_empty() {
                 return Ok(known);
             }
         }
-        let mut missing = None;
-        for family in families {
-            let record = if *family == Family::Ipv4 { Record::A } else { Record::Aaaa };
-            match self.ask(name, record, origin).await {
-                Ok(answers) => {
-                    let addresses: Vec<IpAddr> = answers
-                        .into_iter()
-                        .filter_map(|answer| match answer {
-                            Answer::Address(address) => Some(address),
-                            Answer::Service { .. } => None,
-                        })
-                        .collect();
-                    if !addresses.is_empty() {
-                        return Ok(addresses);
+        if name.parse::<IpAddr>().is_ok() {
+            return Err(other_family(name));
+        }
+        let conf = self.conf(origin)?;
+        loop {
+            let mut missed = Missed::default();
+            for candidate in conf.candidates(name) {
+                for family in families {
+                    match self.ask(&candidate, record_of(*family), &conf, origin).await {
+                        Ok(records) => return Ok(records.into_iter().filter_map(address).collect()),
+                        Err(miss) => missed.take(miss)?,
                     }
                 }
-                Err(fault) if fault.local => return Err(fault),
-                // The next family may be had all the same. Of two faults the one that says more is told.
-                Err(fault) => {
-                    missing = missing
-                        .filter(|fault: &Fault| fault.error != ProbeError::DnsNotFound)
-                        .or(Some(fault));
-                }
+            }
+            // Where somebody was silent, the time of the probe is the end.
+            if !missed.silent {
+                return Err(missed.into_fault(name));
             }
         }
-        Err(missing.unwrap_or_else(|| {
-            Fault::new(
-                ProbeError::DnsNotFound,
-                format!("`{name}` has no address of the family that is asked for"),
-            )
-        }))
     }
 
-    /// What `/etc/hosts` says, and that `localhost` is this machine (RFC 6761, section 6.3).
+    /// The addresses of a name by family, all of one full name: both are asked for at once, and what is not answered
+    /// `within` that time is a fault of its family.
+    pub async fn by_family(
+        &self,
+        name: &str,
+        families: &[Family],
+        origin: &Origin,
+        within: Duration,
+    ) -> Result<Vec<FamilyResult>, Fault> {
+        let name = &as_asked(name)?;
+        let known: Vec<FamilyResult> = families
+            .iter()
+            .map(|family| self.known(name, *family).map(|known| (*family, Ok(known))))
+            .collect::<Result<_, Fault>>()?;
+        if known.iter().any(|(_, found)| found.as_ref().is_ok_and(|found| !found.is_empty())) {
+            return Ok(known);
+        }
+        if name.parse::<IpAddr>().is_ok() {
+            return Err(other_family(name));
+        }
+        let conf = self.conf(origin)?;
+        let until = Instant::now() + within;
+        let look = async |candidate: &str, family: Option<&Family>| {
+            let family = *family?;
+            let asked = self.ask(candidate, record_of(family), &conf, origin);
+            let unanswered = |_| Err(Miss::Silent(Fault::unanswered(within)));
+            let found = tokio::time::timeout_at(until.into(), asked).await.unwrap_or_else(unanswered);
+            Some((family, found))
+        };
+        loop {
+            let mut missed: Vec<(Family, Missed)> =
+                families.iter().map(|family| (*family, Missed::default())).collect();
+            for candidate in conf.candidates(name) {
+                let (first, second) =
+                    tokio::join!(look(&candidate, families.first()), look(&candidate, families.get(1)));
+                let mut all = Vec::new();
+                for (family, found) in first.into_iter().chain(second) {
+                    match found {
+                        Ok(records) => {
+                            all.push((family, Ok(records.into_iter().filter_map(address).collect())));
+                        }
+                        Err(miss) => {
+                            let mut own = Missed::default();
+                            let kept = missed.iter_mut().find(|(known, _)| *known == family);
+                            let kept = kept.map_or(&mut own, |(_, missed)| missed);
+                            kept.take(miss)?;
+                        }
+                    }
+                }
+                if !all.is_empty() {
+                    for (family, missed) in missed {
+                        if all.iter().all(|(found, _)| *found != family) {
+                            all.push((family, Err(missed.into_fault(name))));
+                        }
+                    }
+                    return Ok(all);
+                }
+            }
+            let silent = missed.iter().any(|(_, missed)| missed.silent);
+            if !silent || Instant::now() >= until {
+                let faults =
+                    missed.into_iter().map(|(family, missed)| (family, Err(missed.into_fault(name))));
+                return Ok(faults.collect());
+            }
+        }
+    }
+
+    /// The records of a name, through the search list; none where it has none.
+    pub async fn records(
+        &self,
+        name: &str,
+        record: Record,
+        origin: &Origin,
+    ) -> Result<Vec<RecordData>, Fault> {
+        let name = &as_asked(name)?;
+        let conf = self.conf(origin)?;
+        loop {
+            let mut missed = Missed::default();
+            for candidate in conf.candidates(name) {
+                match self.ask(&candidate, record, &conf, origin).await {
+                    Ok(records) => return Ok(records),
+                    Err(miss) => missed.take(miss)?,
+                }
+            }
+            if !missed.silent {
+                return missed.fault.map_or(Ok(Vec::new()), Err);
+            }
+        }
+    }
+
+    /// What `/etc/hosts` says, and that `localhost` is this machine (RFC 6761, section 6.3). An address is its own.
     fn known(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, Fault> {
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(if Family::of(address) == family { vec![address] } else { Vec::new() });
+        }
         let plain = name.trim_end_matches('.').to_ascii_lowercase();
         let known = self.hosts()?.of(&plain, family);
         if known.is_empty() && (plain == "localhost" || plain.ends_with(".localhost")) {
@@ -121,71 +247,96 @@ impl Resolver {
         Ok(Arc::clone(&kept.1))
     }
 
-    /// The records of a name, through the search list.
-    pub async fn ask(&self, name: &str, record: Record, origin: &Origin) -> Result<Vec<Answer>, Fault> {
-        let conf = if self.servers.is_empty() {
-            Servers::read(&text(&origin.resolv_conf())?)
-        } else {
-            Servers { servers: self.servers.clone(), ..Servers::default() }
-        };
-        let mut missing = None;
-        for candidate in conf.candidates(name) {
-            match self.ask_for(&candidate, record, &conf, &origin.elsewhere()).await {
-                Ok(answers) if answers.is_empty() => {}
-                Err(fault) if fault.error == ProbeError::DnsNotFound => missing = missing.or(Some(fault)),
-                ended => return ended,
-            }
+    fn conf(&self, origin: &Origin) -> Result<ResolvConf, Fault> {
+        if !self.servers.is_empty() {
+            return Ok(ResolvConf::of(self.servers.clone()));
         }
-        missing.map_or(Ok(Vec::new()), Err)
+        let machine = rustix::system::uname();
+        let machine = machine.nodename().to_str().unwrap_or_default();
+        Ok(ResolvConf::read(&text(&origin.resolv_conf())?, machine))
     }
 
-    /// Asks server after server, over and over, until one answers; the deadline of the probe is the end of it.
-    async fn ask_for(
+    /// The records of a full name, at least one: server after server is asked until one knows, each as often as
+    /// `resolv.conf` says.
+    async fn ask(
         &self,
         name: &str,
         record: Record,
-        conf: &Servers,
+        conf: &ResolvConf,
         origin: &Origin,
-    ) -> Result<Vec<Answer>, Fault> {
-        let patience = conf.timeout.unwrap_or(PATIENCE);
-        let mut refused: Option<Fault> = None;
-        let mut rounds = 0;
-        loop {
-            let mut silent = false;
-            for server in &conf.servers {
-                let id = u16::try_from(self.chance.hash_one((name, SystemTime::now())) & 0xffff).unwrap_or(0);
-                let question = Question::new(id, name, record).map_err(|why| {
-                    Fault::new(ProbeError::DnsNotFound, format!("`{name}` cannot be looked up: {why}"))
-                })?;
-                match tokio::time::timeout(patience, exchange(&question, *server, origin)).await {
-                    Err(_) => silent = true,
-                    Ok(Ok(Reply::Answers(answers))) => return Ok(answers),
-                    Ok(Ok(Reply::NoSuchName)) => {
-                        return Err(Fault::new(ProbeError::DnsNotFound, format!("`{name}` does not exist")));
-                    }
-                    Ok(Ok(Reply::Failed(word))) => {
-                        let why = format!("the name server {server} answers {word} for `{name}`");
-                        refused = Some(Fault::new(ProbeError::Other, why));
-                    }
-                    Ok(Ok(Reply::Truncated)) => {
-                        let why = format!("the name server {server} has too long an answer for `{name}`");
-                        refused = Some(Fault::new(ProbeError::Other, why));
-                    }
-                    Ok(Err(fault)) if fault.local => return Err(fault),
-                    Ok(Err(fault)) => {
-                        let why = format!("asking the name server {server}: {}", fault.why);
-                        refused = refused.or(Some(Fault::new(ProbeError::DnsTimeout, why)));
-                    }
-                }
-            }
-            rounds += 1;
-            if conf.servers.is_empty() {
-                return Err(Fault::new(ProbeError::DnsTimeout, "there is no name server to ask"));
-            }
-            if let Some(fault) = refused.take().filter(|_| !silent && rounds >= ROUNDS) {
-                return Err(fault);
-            }
+    ) -> Result<Vec<RecordData>, Miss> {
+        if conf.no_aaaa && record == Record::Aaaa {
+            return Err(Miss::Absent);
         }
+        let patience = conf.timeout.unwrap_or(PATIENCE);
+        let origin = origin.elsewhere();
+        let mut failed: Option<Fault> = None;
+        let mut silent = false;
+        for server in std::iter::repeat_n(&conf.servers, conf.attempts).flatten() {
+            let id = u16::try_from(self.chance.hash_one((name, SystemTime::now())) & 0xffff).unwrap_or(0);
+            // What cannot be a name in the DNS is none that it has.
+            let Ok(question) = Question::new(id, name, record) else { return Err(Miss::Absent) };
+            let said = tokio::time::timeout(patience, exchange(&question, server, conf.tcp, &origin)).await;
+            let (error, why) = match said {
+                Err(_) => {
+                    silent = true;
+                    continue;
+                }
+                Ok(Ok(Response::Records(records))) if records.is_empty() => return Err(Miss::Absent),
+                Ok(Ok(Response::Records(records))) => return Ok(records),
+                Ok(Ok(Response::NoSuchName)) => return Err(Miss::Absent),
+                Ok(Ok(Response::Failed(word))) => {
+                    (ProbeError::Other, format!("the name server {server} answers {word} for `{name}`"))
+                }
+                Ok(Ok(Response::Referral)) => (
+                    ProbeError::Other,
+                    format!("the name server {server} knows nothing of `{name}` and asks nobody"),
+                ),
+                Ok(Ok(Response::Truncated)) => (
+                    ProbeError::Other,
+                    format!("the name server {server} has too long an answer for `{name}`"),
+                ),
+                Ok(Err(fault)) if fault.local => return Err(Miss::Local(fault)),
+                Ok(Err(fault)) => {
+                    (ProbeError::DnsTimeout, format!("asking the name server {server}: {}", fault.why))
+                }
+            };
+            // What a server says of the name says more than that another is not there.
+            failed = failed.filter(|known| known.error == error || error == ProbeError::DnsTimeout);
+            failed = failed.or_else(|| Some(Fault::new(error, why)));
+        }
+        let nobody = || Fault::new(ProbeError::DnsTimeout, format!("no name server answered for `{name}`"));
+        Err(match (silent, failed) {
+            (true, failed) => Miss::Silent(failed.unwrap_or_else(nobody)),
+            (false, failed) => Miss::Failed(failed.unwrap_or_else(nobody)),
+        })
+    }
+}
+
+/// A name as the DNS and `/etc/hosts` have it.
+fn as_asked(name: &str) -> Result<String, Fault> {
+    if name.is_ascii() {
+        return Ok(name.to_owned());
+    }
+    ascii_host(name).map_err(|why| Fault::new(ProbeError::DnsNotFound, format!("`{name}` {why}")))
+}
+
+fn other_family(address: &str) -> Fault {
+    let why = format!("{address} is of the family that is not asked for");
+    Fault::new(ProbeError::DnsNotFound, why)
+}
+
+fn record_of(family: Family) -> Record {
+    match family {
+        Family::Ipv4 => Record::A,
+        Family::Ipv6 => Record::Aaaa,
+    }
+}
+
+fn address(record: RecordData) -> Option<IpAddr> {
+    match record {
+        RecordData::Address(address) => Some(address),
+        RecordData::Service { .. } => None,
     }
 }
 
@@ -196,32 +347,4 @@ fn text(path: &Path) -> Result<String, Fault> {
         let fault = Fault::io(&format!("reading {}", path.display()), &error);
         if fault.local { Err(fault) } else { Ok(String::new()) }
     })
-}
-
-/// One question to one server, over UDP, and over TCP where the answer is too long.
-async fn exchange(question: &Question, server: SocketAddr, origin: &Origin) -> Result<Reply, Fault> {
-    let failed = |error: std::io::Error| Fault::io("asking", &error);
-    let socket = origin.socket_to(server, Type::DGRAM, None).await?;
-    socket
-        .connect(&server.into())
-        .map_err(|error| Fault::connecting(&format!("asking the name server {server}"), &error))?;
-    let socket = Datagrams::new(socket)?;
-    socket.send(question.bytes())?;
-    let mut buffer = [0; DATAGRAM];
-    loop {
-        let Arrival::Packet(length, _) = socket.receive(&mut buffer).await.map_err(failed)? else { continue };
-        // What is no answer to this question is passed over: anybody may send datagrams.
-        match buffer.get(..length).and_then(|bytes| question.reply(bytes)) {
-            Some(Reply::Truncated) => break,
-            Some(reply) => return Ok(reply),
-            None => {}
-        }
-    }
-    let (mut stream, _) = super::connect::tcp(origin, server).await?;
-    let length = u16::try_from(question.bytes().len()).unwrap_or(0).to_be_bytes();
-    stream.write_all(&[&length, question.bytes()].concat()).await.map_err(failed)?;
-    let length = stream.read_u16().await.map_err(failed)?;
-    let mut bytes = vec![0; usize::from(length)];
-    stream.read_exact(&mut bytes).await.map_err(failed)?;
-    Ok(question.reply(&bytes).unwrap_or(Reply::Failed("nonsense")))
 }

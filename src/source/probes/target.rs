@@ -12,6 +12,7 @@ use crate::metric::label::ConfiguredKey;
 use crate::metric::label::key::KEYS;
 use crate::source::probes::config::Probes;
 use crate::source::probes::config::kind::Protocol;
+use crate::source::probes::config::single::split_zone;
 use crate::source::probes::config::{ADDRESSES, Close, Family, Target as Settings};
 use crate::source::probes::labels::ProbeError;
 use crate::text::{LONGEST_NAME, bounded_unique};
@@ -74,7 +75,7 @@ impl Target {
             failures_before_down: settings.failures_before_down.unwrap_or(common.failures_before_down),
             successes_before_up: settings.successes_before_up.unwrap_or(common.successes_before_up),
             family: family.filter(|_| settings.kind.protocol() != Protocol::Unix),
-            route: Route { host, families, origin, timeout },
+            route: Route { host, absolute: settings.absolute, families, origin, timeout },
             prober,
             settings: Arc::clone(settings),
         })
@@ -90,21 +91,13 @@ impl Target {
         let mut addresses = Vec::new();
         let mut untold = Vec::new();
         let mut failed = None;
-        // Both families at once: where a server answers for one only, the silence about the other takes half of the time,
-        // and the rest is there for the probes.
+        // Where a server answers for one family only, the silence about the other takes half of the time, and the rest is there
+        // for the probes.
         let within = self.route.timeout / 2;
-        let look = async |family: Option<Family>| {
-            let family = family?;
-            let one = [family];
-            let asked = resolver.addresses(&self.route.host, &one, &self.route.origin);
-            let found =
-                tokio::time::timeout(within, asked).await.unwrap_or_else(|_| Err(Fault::unanswered(within)));
-            Some((family, found))
-        };
-        let mut families = self.route.families.iter().copied();
-        let (first, second) = (families.next(), families.next());
-        let (first, second) = tokio::join!(look(first), look(second));
-        for (family, found) in first.into_iter().chain(second) {
+        let Route { families, origin, .. } = &self.route;
+        let (host, _) = split_zone(&self.route.host);
+        let name = self.route.full(host);
+        for (family, found) in resolver.by_family(&name, families, origin, within).await? {
             match found {
                 Ok(found) => addresses.extend(found),
                 Err(fault) => {

@@ -6,7 +6,7 @@ use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{ADDRESSES, Family, Kind, Preset, Step, Target};
 use crate::settings::values;
-use crate::url::Url;
+use crate::url::{self, Url};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
@@ -91,13 +91,19 @@ impl Target {
     pub fn server(&self) -> (String, Option<u16>) {
         match self.kind.protocol() {
             Protocol::Unix => (self.unix_path(), None),
-            Protocol::Icmp => (self.host.clone(), None),
+            Protocol::Icmp => (self.ascii_host(), None),
             Protocol::Http => match Url::parse(&self.url) {
                 Ok(url) => (url.host().to_owned(), Some(url.port())),
                 Err(_) => (String::new(), None), // refused by the check
             },
-            Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.host.clone(), self.port),
+            Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.ascii_host(), self.port),
         }
+    }
+
+    /// The host as the DNS has it; one in ASCII as it is written.
+    fn ascii_host(&self) -> String {
+        let ascii = if self.host.is_ascii() { None } else { url::ascii_host(&self.host).ok() };
+        ascii.unwrap_or_else(|| self.host.clone()) // one that is no name is refused by the check
     }
 
     /// The family of its address, where it is one and not a name.
@@ -163,6 +169,9 @@ impl Target {
                     return Err("has a user name in its url; credentials go into http.headers".to_owned());
                 }
             }
+        }
+        if internet && !self.host.is_ascii() {
+            url::ascii_host(&self.host).map_err(|why| format!("has `{}`, which {why}", self.host))?;
         }
         refuse(!self.path.is_empty() && internet, "path")?;
         refuse(!self.url.is_empty() && protocol != Protocol::Http, "url")?;

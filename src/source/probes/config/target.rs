@@ -22,6 +22,10 @@ pub struct Target {
     /// Name or address.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "host")]
     pub host: String,
+    /// Whether `host` is a full name, to be looked up as it is: that of a service the DNS names (RFC 2782).
+    #[serde(skip)]
+    #[cfg_attr(test, schemars(skip))]
+    pub absolute: bool,
     /// Port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,

@@ -3,10 +3,9 @@
 use super::Target;
 use crate::source::probes::config::{Record, Target as Settings};
 use crate::source::probes::fault::Fault;
-use crate::source::probes::labels::ProbeError;
 use crate::source::probes::origin::Origin;
 use crate::source::probes::registry::Change;
-use crate::source::probes::resolve::message::Answer;
+use crate::source::probes::resolve::message::RecordData;
 use crate::source::probes::runner::Common;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ pub struct Watched {
     index: usize,
     name: String,
     /// What it stood for when its targets were last made, in order; nothing where not all of them were taken.
-    made: Option<Vec<Answer>>,
+    made: Option<Vec<RecordData>>,
 }
 
 impl Watched {
@@ -33,17 +32,17 @@ impl Watched {
     /// Looks it up; `None` where nothing has changed, or nobody answered: then the targets it stood for stay.
     pub async fn look(&mut self, common: &Arc<Common>) -> Option<Change> {
         let group = self.group();
-        let mut answers = match self.ask(common).await {
-            Ok(answers) => answers,
+        let mut records = match self.ask(common).await {
+            Ok(records) => records,
             Err(why) => {
                 common.registry.fail(&group, why);
                 return None;
             }
         };
         // Servers give them in another order each time.
-        answers.sort_unstable();
-        answers.dedup();
-        if self.made.as_ref() == Some(&answers) {
+        records.sort_unstable();
+        records.dedup();
+        if self.made.as_ref() == Some(&records) {
             common.registry.heal(&group);
             return None;
         }
@@ -51,54 +50,54 @@ impl Watched {
         let (shared, index, name) = (Arc::clone(common), self.index, self.name.clone());
         let made = tokio::task::spawn_blocking(move || {
             let change =
-                make(&shared, index, &name, &answers).map(|targets| shared.registry.set(&group, targets));
-            (change.map_err(|why| shared.registry.fail(&group, why)).ok(), answers)
+                make(&shared, index, &name, &records).map(|targets| shared.registry.set(&group, targets));
+            (change.map_err(|why| shared.registry.fail(&group, why)).ok(), records)
         });
-        let (change, answers) = match made.await {
+        let (change, records) = match made.await {
             Ok(made) => made,
             // Whoever waits for this one reports it.
             Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
         };
         let change = change?;
-        self.made = (!change.short).then_some(answers);
+        self.made = (!change.short).then_some(records);
         Some(change)
     }
 
-    async fn ask(&self, common: &Common) -> Result<Vec<Answer>, String> {
+    async fn ask(&self, common: &Common) -> Result<Vec<RecordData>, String> {
         let Some(names) = common.settings.dns.get(self.index) else { return Ok(Vec::new()) };
         let here = Origin::default();
-        let asked = common.resolver.ask(&self.name, names.record, &here);
+        let asked = common.resolver.records(&self.name, names.record, &here);
         let within = common.settings.timeout;
         match tokio::time::timeout(within, asked).await {
-            Ok(Ok(answers)) => Ok(answers),
             // A name that is gone stands for nothing any more.
-            Ok(Err(fault)) if fault.error == ProbeError::DnsNotFound => Ok(Vec::new()),
+            Ok(Ok(records)) => Ok(records),
             Ok(Err(fault)) => Err(fault.why),
             Err(_) => Err(Fault::unanswered(within).why),
         }
     }
 }
 
-/// The targets that the answers stand for, ready to be probed.
-fn make(common: &Common, index: usize, name: &str, answers: &[Answer]) -> Result<Vec<Target>, String> {
+/// The targets that the records stand for, ready to be probed.
+fn make(common: &Common, index: usize, name: &str, records: &[RecordData]) -> Result<Vec<Target>, String> {
     let Some(names) = common.settings.dns.get(index) else { return Ok(Vec::new()) };
-    let one = |answer: &Answer| target(&names.target, names.record, name, answer.clone());
-    let mut settings: Vec<Settings> = answers.iter().map(one).collect();
+    let one = |data: &RecordData| target(&names.target, names.record, name, data.clone());
+    let mut settings: Vec<Settings> = records.iter().map(one).collect();
     settings.sort_by_key(Settings::identity);
     settings.dedup_by_key(|target| target.identity());
     settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect()
 }
 
 /// The target that one record stands for (pure).
-pub fn target(template: &Settings, record: Record, name: &str, answer: Answer) -> Settings {
+pub fn target(template: &Settings, record: Record, name: &str, data: RecordData) -> Settings {
     let mut target = template.clone();
     if target.name.is_empty() {
         name.clone_into(&mut target.name);
     }
-    match answer {
-        Answer::Address(address) => target.host = address.to_string(),
-        Answer::Service { host, port } => {
+    match data {
+        RecordData::Address(address) => target.host = address.to_string(),
+        RecordData::Service { host, port } => {
             target.host = host;
+            target.absolute = true;
             if record == Record::Srv {
                 target.port = Some(port);
             }

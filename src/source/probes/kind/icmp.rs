@@ -75,7 +75,7 @@ impl Icmp {
                 asked.count
             ));
         }
-        Ok(Self { host: settings.host.clone(), asked })
+        Ok(Self { host: settings.server().0, asked })
     }
 
     /// Sends the requests and waits for their answers; one is enough.

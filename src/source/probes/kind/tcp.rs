@@ -28,7 +28,7 @@ impl Tcp {
         let tls =
             (at_once || conversation.starts_tls()).then(|| Tls::new(&settings.tls, &settings.host, &[]));
         Ok(Self {
-            host: settings.host.clone(),
+            host: settings.server().0,
             port: settings.port.unwrap_or(0),
             tls: tls.transpose()?,
             at_once,

@@ -6,6 +6,7 @@ use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::TlsSession;
 use crate::tls;
+use crate::url::ascii_host;
 use chain::{Authorities, ChainVerifier};
 use client_certificate::ClientCertificate;
 use rustls::client::danger::ServerCertVerifier;
@@ -175,6 +176,9 @@ fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     let name = name.trim_matches(['[', ']']);
     // The zone of an address is local to this machine.
     let name = name.split('%').next().unwrap_or(name);
-    ServerName::try_from(name.to_owned())
-        .map_err(|_| format!("has `{name}`, for which there are no certificates"))
+    // Certificates are for names as the DNS has them, without the dot of a full one.
+    let plain = name.strip_suffix('.').unwrap_or(name);
+    let ascii = if plain.is_ascii() { Ok(plain.to_owned()) } else { ascii_host(plain) };
+    let named = ascii.ok().and_then(|name| ServerName::try_from(name).ok());
+    named.ok_or_else(|| format!("has `{name}`, for which there are no certificates"))
 }

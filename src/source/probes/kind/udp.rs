@@ -49,7 +49,7 @@ impl Udp {
             let expect = Expectation::new(settings.expect.as_ref(), settings.expect_hex.as_ref())?;
             Payload::Own(bytes, expect)
         };
-        Ok(Self { host: settings.host.clone(), port: settings.port.unwrap_or(0), payload })
+        Ok(Self { host: settings.server().0, port: settings.port.unwrap_or(0), payload })
     }
 
     /// Sends and waits.

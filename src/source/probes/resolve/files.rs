@@ -1,8 +1,9 @@
 //! `/etc/hosts` (hosts(5)) and `resolv.conf` (resolv.conf(5)), pure.
 
-use crate::source::probes::config::Family;
+use crate::source::probes::config::{Family, NameServer};
+use crate::url::ascii_host;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// How much of either file is read.
@@ -11,8 +12,11 @@ pub const MOST: u64 = 4 * 1024 * 1024;
 /// Name servers that are asked, as the C library has it (`MAXNS`).
 const SERVERS: usize = 3;
 
-/// Domains of the search list.
-const DOMAINS: usize = 6;
+/// How often all servers are asked for one name, where nothing else is said (`RES_DFLRETRY`).
+const ATTEMPTS: usize = 2;
+
+/// Longest name of a host in a question, without the dot at its end.
+const LONGEST_NAME: usize = 253;
 
 /// The addresses of a machine's own file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,7 +32,9 @@ impl Hosts {
             let mut words = line.split('#').next().unwrap_or("").split_ascii_whitespace();
             let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
             for name in words {
-                let addresses = hosts.addresses.entry(name.to_ascii_lowercase().into()).or_default();
+                // A name in another script is asked for as the DNS has it.
+                let name = ascii_host(name).unwrap_or_else(|_| name.to_ascii_lowercase());
+                let addresses = hosts.addresses.entry(name.into()).or_default();
                 if !addresses.contains(&address) {
                     addresses.push(address);
                 }
@@ -46,68 +52,113 @@ impl Hosts {
 
 /// Whom to ask, and what a short name may stand for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Servers {
+pub struct ResolvConf {
     /// Name servers, in the order they are asked in.
-    pub servers: Vec<SocketAddr>,
-    /// Domains that are tried behind a name.
+    pub servers: Vec<NameServer>,
+    /// Domains that are tried behind a name; an empty one is the root.
     pub search: Vec<String>,
     /// Dots that make a name be tried as it is first.
     pub ndots: usize,
     /// How long one server is waited for.
     pub timeout: Option<Duration>,
+    /// How often all servers are asked for one name.
+    pub attempts: usize,
+    /// Questions go over TCP only (`use-vc`).
+    pub tcp: bool,
+    /// A name without a dot is tried behind the domains only (`no-tld-query`).
+    pub no_tld_query: bool,
+    /// IPv6 addresses are not asked for (`no-aaaa`).
+    pub no_aaaa: bool,
 }
 
-impl Default for Servers {
-    fn default() -> Self {
-        Self { servers: Vec::new(), search: Vec::new(), ndots: 1, timeout: None }
+impl ResolvConf {
+    /// These servers alone: every name is taken as it is written.
+    pub fn of(servers: Vec<NameServer>) -> Self {
+        Self {
+            servers,
+            search: Vec::new(),
+            ndots: 1,
+            timeout: None,
+            attempts: ATTEMPTS,
+            tcp: false,
+            no_tld_query: false,
+            no_aaaa: false,
+        }
     }
-}
 
-impl Servers {
-    /// Reads the file; a line that is not understood is passed over. Without a server this machine is asked.
-    pub fn read(text: &str) -> Self {
-        let mut read = Self::default();
+    /// Reads the file; a line that is not understood is passed over. Without a server this machine is asked; without a
+    /// domain it is that of `machine`, the name of this one.
+    pub fn read(text: &str, machine: &str) -> Self {
+        let mut read = Self::of(Vec::new());
+        let mut search = None;
         for line in text.lines() {
             let mut words = line.split(['#', ';']).next().unwrap_or("").split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    // A zone (`fe80::1%eth0`) needs an interface's number, which is the kernel's to know.
-                    let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+                    let server = words.next().and_then(|word| NameServer::address(word).ok());
                     let room = read.servers.len() < SERVERS;
-                    read.servers.extend(address.filter(|_| room).map(|address| SocketAddr::new(address, 53)));
+                    read.servers.extend(server.filter(|_| room));
                 }
                 // The last of the two that is there counts.
-                Some("search" | "domain") => {
-                    read.search =
-                        words.take(DOMAINS).map(|word| word.trim_end_matches('.').to_owned()).collect();
-                }
-                Some("options") => {
-                    for (option, value) in words.filter_map(|word| word.split_once(':')) {
-                        let Ok(value) = value.parse::<u8>() else { continue };
-                        match option {
-                            "ndots" => read.ndots = usize::from(value.min(15)),
-                            "timeout" => read.timeout = Some(Duration::from_secs(value.clamp(1, 30).into())),
-                            _ => {}
-                        }
-                    }
-                }
+                Some("search") => search = domains(words).or(search),
+                Some("domain") => search = domains(words.take(1)).or(search),
+                Some("options") => words.for_each(|word| read.option(word)),
                 _ => {}
             }
         }
+        let own = || machine.split_once('.').map(|(_, domain)| domain).filter(|domain| !domain.is_empty());
+        read.search = search.or_else(|| domains(own().into_iter())).unwrap_or_default();
         if read.servers.is_empty() {
-            read.servers.push((Ipv4Addr::LOCALHOST, 53).into());
+            read.servers.push(NameServer::new(Ipv4Addr::LOCALHOST.into()));
         }
         read
     }
 
-    /// The full names that a name may stand for, in the order they are tried in.
+    fn option(&mut self, word: &str) {
+        let (option, value) = word.split_once(':').unwrap_or((word, ""));
+        // As `atoi` has it: what follows the digits is passed over.
+        let end = value.find(|character: char| !character.is_ascii_digit()).unwrap_or(value.len());
+        let number = value.get(..end).filter(|digits| !digits.is_empty());
+        let number = number.map(|digits| digits.parse::<usize>().unwrap_or(usize::MAX));
+        match (option, number) {
+            ("ndots", Some(number)) => self.ndots = number.min(15),
+            ("timeout", Some(number)) => {
+                let seconds = u64::try_from(number.clamp(1, 30)).unwrap_or(1);
+                self.timeout = Some(Duration::from_secs(seconds));
+            }
+            ("attempts", Some(number)) => self.attempts = number.clamp(1, 5),
+            ("use-vc" | "usevc" | "tcp", _) => self.tcp = true,
+            ("no-tld-query", _) => self.no_tld_query = true,
+            ("no-aaaa", _) => self.no_aaaa = true,
+            _ => {}
+        }
+    }
+
+    /// The full names that a name may stand for, each once, in the order they are tried in.
     pub fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(full) = name.strip_suffix('.') {
             return vec![full.to_owned()];
         }
-        let mut all: Vec<String> = self.search.iter().map(|domain| format!("{name}.{domain}")).collect();
         let dots = name.bytes().filter(|byte| *byte == b'.').count();
-        all.insert(if dots >= self.ndots { 0 } else { all.len() }, name.to_owned());
-        all
+        let first = (dots >= self.ndots).then(|| name.to_owned());
+        let behind = self.search.iter().map(|domain| match domain.as_str() {
+            "" => name.to_owned(),
+            domain => format!("{name}.{domain}"),
+        });
+        let last = (dots > 0 || self.search.is_empty() || !self.no_tld_query).then(|| name.to_owned());
+        let mut candidates: Vec<String> = Vec::with_capacity(self.search.len() + 1);
+        for candidate in first.into_iter().chain(behind).chain(last) {
+            if candidate.len() <= LONGEST_NAME && !candidates.contains(&candidate) {
+                candidates.push(candidate);
+            }
+        }
+        candidates
     }
+}
+
+/// Domains of a search list, each without the dot at its end; `None` where there is none, which leaves the list before as it
+/// is.
+fn domains<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
+    let domains: Vec<String> = words.map(|word| word.trim_matches('.').to_owned()).collect();
+    (!domains.is_empty()).then_some(domains)
 }

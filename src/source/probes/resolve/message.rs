@@ -1,37 +1,62 @@
-//! Questions to a name server and its answers (RFC 1035, RFC 2782), pure.
+//! Questions to a name server and its responses (RFC 1035, RFC 2782, RFC 3596), pure.
+//!
+//! A response is anybody's datagram until its id and its question are those that were sent, so these are compared before
+//! anything else is looked at. Of the records each stands for itself: one that is not what its type says is passed over, and
+//! the other sections are not read at all. A reader of whole messages refuses all of it for one odd record.
 
 use crate::source::probes::config::Record;
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, Question as Asked, RCODE, TYPE};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Bytes of the header of a message.
+const HEADER: usize = 12;
+
+/// Bytes behind the name of a question: type and class.
+const BEHIND_NAME: usize = 4;
+
+/// Longest name in a message, lengths of labels included (RFC 1035, section 2.3.4).
+const LONGEST_NAME: usize = 255;
+
+/// Longest label.
+const LONGEST_LABEL: usize = 63;
+
+/// The class of the Internet.
+const IN: u16 = 1;
+
+/// Types of records.
+const A: u16 = 1;
+const NS: u16 = 2;
+const AAAA: u16 = 28;
+const SRV: u16 = 33;
+
 /// A question.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     bytes: Vec<u8>,
 }
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum Response {
     /// The records that were asked for; none where the name has others.
-    Answers(Vec<Answer>),
+    Records(Vec<RecordData>),
     /// The name does not exist.
     NoSuchName,
     /// More than a datagram holds.
     Truncated,
-    /// Something else; the server's word for it.
+    /// The server does not know the zone, and asks nobody.
+    Referral,
+    /// An error; the server's word for it.
     Failed(&'static str),
 }
 
-/// One record.
+/// What one record says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Answer {
+pub enum RecordData {
     /// `A` or `AAAA`.
     Address(IpAddr),
     /// `SRV`.
     Service {
-        /// Host.
+        /// Host, a full name without the dot at its end.
         host: String,
         /// Port.
         port: u16,
@@ -39,18 +64,39 @@ pub enum Answer {
 }
 
 impl Question {
-    /// A question for the records of a name, to be answered by whatever it takes.
+    /// A question for the records of a full name, to be answered by whatever it takes.
     pub fn new(id: u16, name: &str, record: Record) -> Result<Self, String> {
         let kind = match record {
-            Record::A => TYPE::A,
-            Record::Aaaa => TYPE::AAAA,
-            Record::Srv => TYPE::SRV,
+            Record::A => A,
+            Record::Aaaa => AAAA,
+            Record::Srv => SRV,
         };
-        let mut packet = Packet::new_query(id);
-        packet.set_flags(PacketFlag::RECURSION_DESIRED);
-        let name = Name::new(name).map_err(|error| error.to_string())?;
-        packet.questions.push(Asked::new(name, kind.into(), CLASS::IN.into(), false));
-        let bytes = packet.build_bytes_vec().map_err(|error| error.to_string())?;
+        Self::of(id, name.split('.'), kind)
+    }
+
+    /// A question for the name servers of the root.
+    pub fn root(id: u16) -> Self {
+        Self { bytes: [header(id).as_slice(), &[0], &behind(NS)].concat() }
+    }
+
+    fn of<'a>(id: u16, labels: impl Iterator<Item = &'a str>, kind: u16) -> Result<Self, String> {
+        let mut bytes = header(id).to_vec();
+        for label in labels {
+            let length = u8::try_from(label.len()).unwrap_or(u8::MAX);
+            if length == 0 {
+                return Err("has two dots with nothing between them".to_owned());
+            }
+            if usize::from(length) > LONGEST_LABEL {
+                return Err(format!("has a part with more than {LONGEST_LABEL} bytes"));
+            }
+            bytes.push(length);
+            bytes.extend_from_slice(label.as_bytes());
+        }
+        bytes.push(0);
+        if bytes.len() - HEADER > LONGEST_NAME {
+            return Err(format!("has more than {} bytes", LONGEST_NAME - 2));
+        }
+        bytes.extend(behind(kind));
         Ok(Self { bytes })
     }
 
@@ -59,49 +105,169 @@ impl Question {
         &self.bytes
     }
 
-    /// What a message says to it; `None` where it is no answer to this question: sixteen bits of an id are soon guessed, and
-    /// a late answer may have the id of another question by chance.
-    pub fn reply(&self, bytes: &[u8]) -> Option<Reply> {
-        let (packet, own) = (Packet::parse(bytes).ok()?, Packet::parse(&self.bytes).ok()?);
-        let answered = match (packet.questions.as_slice(), own.questions.as_slice()) {
-            ([told], [asked]) => same(told, asked),
-            _ => false,
-        };
-        if packet.id() != own.id() || !packet.has_flags(PacketFlag::RESPONSE) || !answered {
+    /// What a message says to it; `None` where it is no response to this question, or is cut off: sixteen bits of an id are
+    /// soon guessed, and a late response may have the id of another question by chance.
+    pub fn response(&self, bytes: &[u8]) -> Option<Response> {
+        if bytes.get(..2) != self.bytes.get(..2) {
             return None;
         }
-        if packet.has_flags(PacketFlag::TRUNCATION) {
-            return Some(Reply::Truncated);
+        let mut message = Reader { bytes, at: 2 };
+        let [flags, code] = message.u16()?.to_be_bytes();
+        let (questions, answers, _, others) =
+            (message.u16()?, message.u16()?, message.u16()?, message.u16()?);
+        let asked = self.bytes.get(HEADER..)?;
+        let repeated = message.take(asked.len())?;
+        // QR; the opcode of a query is 0.
+        if flags & 0xf8 != 0x80 || questions != 1 || !same(asked, repeated) {
+            return None;
         }
-        match packet.rcode() {
-            RCODE::NoError => {}
-            RCODE::NameError => return Some(Reply::NoSuchName),
-            RCODE::ServerFailure => return Some(Reply::Failed("SERVFAIL")),
-            RCODE::Refused => return Some(Reply::Failed("REFUSED")),
-            RCODE::FormatError => return Some(Reply::Failed("FORMERR")),
-            RCODE::NotImplemented => return Some(Reply::Failed("NOTIMP")),
-            _ => return Some(Reply::Failed("an error")),
+        if flags & 0x02 != 0 {
+            return Some(Response::Truncated);
         }
-        let answers = packet.answers.iter().filter_map(|record| match &record.rdata {
-            RData::A(a) => Some(Answer::Address(Ipv4Addr::from_bits(a.address).into())),
-            RData::AAAA(aaaa) => Some(Answer::Address(Ipv6Addr::from_bits(aaaa.address).into())),
-            // The root: the service is decidedly not there (RFC 2782).
-            RData::SRV(service) if service.port == 0 || service.target.to_string().is_empty() => None,
-            RData::SRV(service) => {
-                Some(Answer::Service { host: service.target.to_string(), port: service.port })
+        match code & 0x0f {
+            0 => {}
+            1 => return Some(Response::Failed("FORMERR")),
+            2 => return Some(Response::Failed("SERVFAIL")),
+            3 => return Some(Response::NoSuchName),
+            4 => return Some(Response::Failed("NOTIMP")),
+            5 => return Some(Response::Failed("REFUSED")),
+            _ => return Some(Response::Failed("an error")),
+        }
+        // Neither an authority (AA) nor willing to ask others (RA), and nothing said: the server does not know the zone.
+        if answers == 0 && others == 0 && flags & 0x04 == 0 && code & 0x80 == 0 {
+            return Some(Response::Referral);
+        }
+        let wanted = asked.get(asked.len() - BEHIND_NAME..).and_then(|kind| kind.first_chunk());
+        let wanted = u16::from_be_bytes(*wanted?);
+        let mut records = Vec::new();
+        for _ in 0..answers {
+            message.skip_name()?;
+            let (kind, class) = (message.u16()?, message.u16()?);
+            let _time_to_live = message.take(4)?;
+            let length = usize::from(message.u16()?);
+            let begin = message.at;
+            let data = message.take(length)?;
+            if (kind, class) == (wanted, IN) {
+                records.extend(record(kind, data, Reader { bytes, at: begin }));
             }
-            _ => None,
-        });
-        Some(Reply::Answers(answers.collect()))
+        }
+        Some(Response::Records(records))
     }
 }
 
+fn header(id: u16) -> [u8; HEADER] {
+    let [high, low] = id.to_be_bytes();
+    // Recursion desired; one question.
+    [high, low, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+}
+
+fn behind(kind: u16) -> [u8; BEHIND_NAME] {
+    let ([kind_high, kind_low], [high, low]) = (kind.to_be_bytes(), IN.to_be_bytes());
+    [kind_high, kind_low, high, low]
+}
+
 /// Whether two questions ask for the same. Servers may write a name in other letters (RFC 4343).
-fn same(one: &Asked<'_>, other: &Asked<'_>) -> bool {
-    let kind = |asked: &Asked<'_>| (asked.qtype, asked.qclass, asked.unicast_response);
-    let (labels, others) = (one.qname.as_bytes(), other.qname.as_bytes());
-    let count = |asked: &Asked<'_>| asked.qname.as_bytes().count();
-    kind(one) == kind(other)
-        && count(one) == count(other)
-        && labels.zip(others).all(|(label, other)| label.eq_ignore_ascii_case(other))
+fn same(asked: &[u8], repeated: &[u8]) -> bool {
+    let split = asked.len().saturating_sub(BEHIND_NAME);
+    match (asked.split_at_checked(split), repeated.split_at_checked(split)) {
+        (Some((name, kind)), Some((other_name, other_kind))) => {
+            name.eq_ignore_ascii_case(other_name) && kind == other_kind
+        }
+        _ => false,
+    }
+}
+
+/// What a record says; `None` where it is not what its type promises. `reader` stands at its data within the message.
+fn record(kind: u16, data: &[u8], mut reader: Reader<'_>) -> Option<RecordData> {
+    match kind {
+        A => Some(RecordData::Address(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into())),
+        AAAA => Some(RecordData::Address(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into())),
+        SRV => {
+            let end = reader.at + data.len();
+            let _priority_and_weight = reader.take(4)?;
+            let port = reader.u16()?;
+            let host = reader.host()?;
+            // The root: the service is decidedly not there (RFC 2782).
+            (reader.at == end && port != 0 && !host.is_empty()).then_some(RecordData::Service { host, port })
+        }
+        _ => None,
+    }
+}
+
+/// A place in a message.
+#[derive(Debug, Clone, Copy)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let taken = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        self.at += length;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+    }
+
+    /// Passes a name over, wherever its pointer leads.
+    fn skip_name(&mut self) -> Option<()> {
+        loop {
+            match self.u8()? {
+                0 => return Some(()),
+                length @ 1..=0x3f => drop(self.take(length.into())?),
+                0xc0.. => return self.u8().map(drop),
+                _ => return None,
+            }
+        }
+    }
+
+    /// A name that can be a host's, without a dot at its end; the place is behind it. A pointer leads back only, so that
+    /// there is an end.
+    fn host(&mut self) -> Option<String> {
+        let mut host = String::new();
+        let mut reader = *self;
+        let mut begin = self.at;
+        let mut jumped = false;
+        loop {
+            match reader.u8()? {
+                0 => break,
+                length @ 1..=0x3f => {
+                    let label = std::str::from_utf8(reader.take(length.into())?).ok()?;
+                    if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                    {
+                        return None;
+                    }
+                    if !host.is_empty() {
+                        host.push('.');
+                    }
+                    host.push_str(label);
+                    if host.len() > LONGEST_NAME - 2 {
+                        return None;
+                    }
+                }
+                high @ 0xc0.. => {
+                    let to = usize::from(u16::from_be_bytes([high & 0x3f, reader.u8()?]));
+                    if to >= begin {
+                        return None;
+                    }
+                    if !jumped {
+                        self.at = reader.at;
+                    }
+                    (reader.at, begin, jumped) = (to, to, true);
+                }
+                _ => return None,
+            }
+        }
+        if !jumped {
+            self.at = reader.at;
+        }
+        Some(host)
+    }
 }

@@ -3,8 +3,9 @@
 //! DNS (RFC 1035), NTP (RFC 5905), SNMP version 2c (RFC 3416), STUN (RFC 8489), SIP (RFC 3261). An answer is held against
 //! the question by what both carry: an answer to somebody else's question shows nothing.
 
-use crate::source::probes::config::Preset;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, Question as Asked, RCODE, TYPE};
+use crate::source::probes::config::{Preset, Record};
+use crate::source::probes::resolve::message::{self, Response};
+use crate::url::ascii_host;
 use std::hash::{BuildHasher, RandomState};
 
 /// A question, and what its answer has to carry.
@@ -13,6 +14,8 @@ pub struct Question {
     preset: Preset,
     bytes: Vec<u8>,
     token: Vec<u8>,
+    /// That of the preset `dns`.
+    dns: Option<message::Question>,
 }
 
 /// STUN's magic cookie.
@@ -24,8 +27,14 @@ impl Question {
         let chance = RandomState::new();
         let chance: Vec<u8> = (0..2).flat_map(|part| chance.hash_one(part).to_be_bytes()).collect();
         let token = |length: usize| chance.iter().copied().take(length).collect::<Vec<u8>>();
+        let mut name_server = None;
         let (bytes, token) = match preset {
-            Preset::Dns => dns(query, &token(2))?,
+            Preset::Dns => {
+                let question = dns(query, &token(2))?;
+                let bytes = question.bytes().to_vec();
+                name_server = Some(question);
+                (bytes, Vec::new())
+            }
             Preset::Ntp => ntp(&token(8)),
             // A positive number, so that its four bytes are its encoding.
             Preset::Snmp => {
@@ -34,7 +43,7 @@ impl Question {
             Preset::Stun => stun(&token(12)),
             Preset::Sip => sip(query, host, &token(8)),
         };
-        Ok(Self { preset, bytes, token })
+        Ok(Self { preset, bytes, token, dns: name_server })
     }
 
     /// The datagram.
@@ -48,13 +57,13 @@ impl Question {
         let token = self.token.as_slice();
         let (theirs, fine) = match self.preset {
             Preset::Dns => {
-                let packet =
-                    Packet::parse(answer).map_err(|error| format!("no DNS message came back: {error}"))?;
-                let fine = match packet.rcode() {
-                    RCODE::NoError => Ok(()),
-                    code => Err(format!("the name server answers {code:?}")),
+                let response = self.dns.as_ref().and_then(|question| question.response(answer));
+                let fine = match response {
+                    Some(Response::NoSuchName) => Err("the name server answers NXDOMAIN".to_owned()),
+                    Some(Response::Failed(word)) => Err(format!("the name server answers {word}")),
+                    _ => Ok(()),
                 };
-                (at(0, 2) == Some(token) && packet.has_flags(PacketFlag::RESPONSE), fine)
+                (response.is_some(), fine)
             }
             Preset::Ntp => {
                 let server = answer.first().is_some_and(|flags| flags & 7 == 4);
@@ -90,20 +99,15 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn dns(query: &str, id: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+fn dns(query: &str, id: &[u8]) -> Result<message::Question, String> {
     let id = u16::from_be_bytes(id.first_chunk().copied().unwrap_or_default());
-    let mut packet = Packet::new_query(id);
-    packet.set_flags(PacketFlag::RECURSION_DESIRED);
     let name = query.trim_end_matches('.');
-    let kind = if name.is_empty() { TYPE::NS } else { TYPE::A };
-    let name = if name.is_empty() {
-        Name::new_unchecked("")
-    } else {
-        Name::new(name).map_err(|error| error.to_string())?
-    };
-    packet.questions.push(Asked::new(name, kind.into(), CLASS::IN.into(), false));
-    let bytes = packet.build_bytes_vec().map_err(|error| error.to_string())?;
-    Ok((bytes, id.to_be_bytes().to_vec()))
+    if name.is_empty() {
+        return Ok(message::Question::root(id));
+    }
+    let name = if name.is_ascii() { Ok(name.to_owned()) } else { ascii_host(name) };
+    let asked = name.and_then(|name| message::Question::new(id, &name, Record::A));
+    asked.map_err(|why| format!("has a query that {why}"))
 }
 
 /// Version 4, mode client; the time stamp of sending comes back as that of the origin.
