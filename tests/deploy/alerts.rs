@@ -51,7 +51,7 @@ fn alert_words(text: &str) -> BTreeSet<&str> {
     text.split(|each: char| !each.is_ascii_alphanumeric())
         .filter(|word| {
             let named = |rest: &str| rest.starts_with(|first: char| first.is_ascii_uppercase());
-            ["Conntrack", "Connscope", "Probe", "Sockets"]
+            ["Conntrack", "Connscope", "Container", "Probe", "Sockets"]
                 .iter()
                 .any(|root| word.strip_prefix(root).is_some_and(named))
         })
@@ -99,11 +99,10 @@ fn the_page_of_the_probes_has_their_dashboard_and_every_alert_about_them() {
 
 #[test]
 fn every_alert_is_tested_firing_and_not_firing() {
-    let tests = yaml(&deploy("deploy/prometheus/tests/alerts_test.yml"));
-    let cases: Vec<Value> = tests["tests"]
-        .as_array()
-        .unwrap()
+    let cases: Vec<Value> = files("deploy/prometheus/tests", "yml")
         .iter()
+        .filter(|path| stem(path).ends_with("alerts_test"))
+        .flat_map(|path| yaml(path)["tests"].as_array().unwrap().clone())
         .flat_map(|test| test["alert_rule_test"].as_array().unwrap().clone())
         .collect();
     for alert in alerts() {
