@@ -1,6 +1,8 @@
 //! The source of the containers, against real engines and what they have written.
 
 mod engines;
+mod entries;
+mod names;
 
 use crate::support::{connscope, sample};
 use std::io::Write;

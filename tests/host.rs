@@ -68,7 +68,7 @@ fn mount(arguments: &[&str], directory: &Path) -> bool {
 }
 
 /// Does something on a thread without some capabilities.
-fn without<T: Send>(dropped: CapabilitySet, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn without<T: Send>(dropped: CapabilitySet, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let work = || {
             let mut sets = capabilities(None).unwrap();
