@@ -1,47 +1,24 @@
 //! The agent where the machine is in trouble: a log that nobody reads, no thread left, signals at any moment, an end by
 //! SIGKILL.
 
+use crate::support::agent::{Public, behind};
 use crate::support::{Agent, PATIENCE, Script, command, eventually, get, sample, skipped};
 use rustix::process::Signal;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// From a signal to the end, as README promises it.
 const PROMISED: Duration = Duration::from_secs(5);
 
-/// A program that is killed when this goes out of scope.
-struct Running(Child);
-
-impl Running {
-    /// Its pid.
-    fn pid(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_child(&self.0)
-    }
-
-    /// Sends SIGTERM and waits for the end: the exit code.
-    fn terminate(&mut self) -> Option<i32> {
-        let started = Instant::now();
-        rustix::process::kill_process(self.pid(), Signal::TERM).unwrap();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                assert!(started.elapsed() < PROMISED, "{:?}", started.elapsed());
-                return status.code();
-            }
-            assert!(started.elapsed() < PATIENCE, "SIGTERM does not end it");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _reaped = self.0.wait();
-    }
+/// Sends SIGTERM and waits for the end, which comes in time: the exit code.
+fn terminated(agent: &mut Agent) -> Option<i32> {
+    agent.signal(Signal::TERM);
+    let (status, took) = agent.wait();
+    assert!(took < PROMISED, "{took:?}");
+    status.code()
 }
 
 /// An address that is free, as far as that can be known.
@@ -78,7 +55,8 @@ fn a_log_that_nobody_reads_stops_neither_scrapes_nor_the_end_and_what_is_dropped
         "trace",
         "--listen",
     ]);
-    let mut agent = Running(agent.arg(address.to_string()).stderr(writer).spawn().unwrap());
+    agent.arg(address.to_string()).stderr(writer);
+    let mut agent = Agent::spawn(agent);
     running(address);
     let dropped = || sample(&get(address, "/metrics").1, "connscope_log_dropped_total").unwrap();
     eventually("lines are dropped", || dropped() > 0.0);
@@ -94,12 +72,13 @@ fn a_log_that_nobody_reads_stops_neither_scrapes_nor_the_end_and_what_is_dropped
         reader
     });
     let _reader = said.join().unwrap();
-    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(terminated(&mut agent), Some(0));
     let (_reader, writer) = full_pipe();
     let mut agent = command(&["--otlp-protocol", "none", "--listen"]);
-    let mut agent = Running(agent.arg(address.to_string()).stderr(writer).spawn().unwrap());
+    agent.arg(address.to_string()).stderr(writer);
+    let mut agent = Agent::spawn(agent);
     running(address);
-    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(terminated(&mut agent), Some(0));
 }
 
 #[test]
@@ -107,10 +86,8 @@ fn an_error_that_nobody_reads_does_not_keep_the_program() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (_reader, writer) = full_pipe();
     let mut agent = command(&["--otlp-protocol", "none", "--listen"]);
-    let agent = agent.arg(taken.local_addr().unwrap().to_string()).stderr(writer);
-    let mut agent = Running(agent.spawn().unwrap());
-    eventually("it ends", || agent.0.try_wait().unwrap().is_some());
-    assert_eq!(agent.0.wait().unwrap().code(), Some(1));
+    agent.arg(taken.local_addr().unwrap().to_string()).stderr(writer);
+    assert_eq!(Agent::spawn(agent).wait().0.code(), Some(1));
 }
 
 #[test]
@@ -155,16 +132,18 @@ fn a_signal_ends_once_while_a_probe_waits_or_nobody_reads_its_output() {
     );
     std::io::Write::write_all(&mut file, yaml.as_bytes()).unwrap();
     let mut once = command(&["once", "--config", file.path().to_str().unwrap()]);
-    let mut once = Running(once.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    once.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut once = Agent::spawn(once);
     let _probed = silent.accept().unwrap();
-    assert_eq!(once.terminate(), Some(1), "what was cut short is not all that was asked for");
+    assert_eq!(terminated(&mut once), Some(1), "what was cut short is not all that was asked for");
 
     let script = Script::new("echo done > $DIR/ran; echo 'cpu=0 found=1'");
     let (_reader, writer) = full_pipe();
     let mut once = command(&["once", "--conntrack-source", "command", "--conntrack-command", &script.path()]);
-    let mut once = Running(once.stdout(writer).stderr(Stdio::null()).spawn().unwrap());
+    once.stdout(writer).stderr(Stdio::null());
+    let mut once = Agent::spawn(once);
     eventually("it has read", || script.file("ran").exists());
-    assert_eq!(once.terminate(), Some(1));
+    assert_eq!(terminated(&mut once), Some(1));
 }
 
 /// A namespace of mounts in which the only name server is silent.
@@ -178,25 +157,19 @@ fn without_names(program: &Command) -> Option<(Command, std::net::UdpSocket)> {
                   mount --bind \"$0/resolv\" /etc/resolv.conf && mount --bind \"$0/nsswitch\" /etc/nsswitch.conf && \
                   exec \"$@\"";
     let folder = tempfile::tempdir().unwrap().keep();
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-m", "sh", "-c", script]).arg(&folder);
-    unshare.arg(program.get_program()).args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => unshare.env(name, value),
-            None => unshare.env_remove(name),
-        };
-    }
+    let folder = folder.display().to_string();
+    let mut unshare = behind(&["unshare", "-m", "sh", "-c", script, &folder], program);
+    unshare.stderr(Stdio::null());
     Some((unshare, silent))
 }
 
 #[test]
 fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
     let named = command(&["--otlp-protocol", "none", "--listen", "agent.example:9371"]);
-    let Some((mut named, silent)) = without_names(&named) else { return };
-    let mut agent = Running(named.stderr(Stdio::null()).spawn().unwrap());
+    let Some((named, silent)) = without_names(&named) else { return };
+    let mut agent = Agent::spawn(named);
     silent.recv(&mut [0; 512]).unwrap();
-    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(terminated(&mut agent), Some(0));
     drop(silent);
 
     let address = free().to_string();
@@ -211,8 +184,8 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         &address,
     ]);
     let Some((mut named, silent)) = without_names(&named) else { return };
-    let mut agent =
-        Running(named.env("OTEL_METRIC_EXPORT_TIMEOUT", "100").stderr(Stdio::null()).spawn().unwrap());
+    named.env("OTEL_METRIC_EXPORT_TIMEOUT", "100");
+    let mut agent = Agent::spawn(named);
     let address: SocketAddr = address.parse().unwrap();
     running(address);
     // More look-ups than any pool has threads.
@@ -220,7 +193,7 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         silent.recv(&mut [0; 512]).unwrap();
         assert_eq!(get(address, "/metrics").0, 200);
     }
-    assert_eq!(agent.terminate(), Some(0));
+    assert_eq!(terminated(&mut agent), Some(0));
 }
 
 #[test]
@@ -228,30 +201,24 @@ fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
     if !rustix::process::geteuid().is_root() {
         return skipped("needs root, to run as a user that has no other process");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("connscope");
-    std::fs::copy(env!("CARGO_BIN_EXE_connscope"), &program).unwrap();
-    for path in [folder.path(), &program] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let public = Public::new("{}");
     let mut refused = 0;
     for threads in 1.. {
         // A user that nothing else runs as: the limit is one of its threads altogether (RLIMIT_NPROC).
         let address = free();
-        let mut agent = Command::new("prlimit");
-        agent.arg(format!("--nproc={threads}")).args(["setpriv", "--reuid=61871", "--clear-groups"]);
-        agent.arg(&program).args(["--otlp-endpoint", "http://127.0.0.1:1", "--listen", &address.to_string()]);
-        agent.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").process_group(0);
-        let child = agent.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut agent = Running(child);
+        let limit = format!("--nproc={threads}");
+        let program =
+            public.command(&["--otlp-endpoint", "http://127.0.0.1:1", "--listen", &address.to_string()]);
+        let mut agent = behind(&["prlimit", &limit, "setpriv", "--reuid=61871", "--clear-groups"], &program);
+        agent.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut agent = Agent::spawn(agent);
         let mut ended = None;
         eventually("it runs or ends", || {
-            ended = agent.0.try_wait().unwrap();
+            ended = agent.ended();
             ended.is_some() || get_or_refused(address) == Some(200)
         });
         if let Some(status) = ended {
-            let mut said = String::new();
-            agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            let said = agent.said();
             assert_eq!(status.code(), Some(1), "{threads} threads: {said}");
             let last: Vec<&str> = said.lines().filter(|line| line.starts_with("connscope: ")).collect();
             assert_eq!(last.len(), 1, "{threads} threads: {said}");
@@ -264,9 +231,8 @@ fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
             refused += 1;
             continue;
         }
-        assert_eq!(agent.terminate(), Some(0), "{threads} threads");
-        let mut said = String::new();
-        agent.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(terminated(&mut agent), Some(0), "{threads} threads");
+        let said = agent.said();
         assert!(!said.contains("panicked") && !said.contains("defect"), "{threads} threads: {said}");
         break;
     }

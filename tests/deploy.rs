@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 mod alerts;
 mod dashboards;
 mod recording;
+mod requirements;
 mod service;
 
 /// What Prometheus itself makes of a scrape.

@@ -1,16 +1,17 @@
-//! What the tests share: network namespaces of their own, the agent as a process, a `conntrack` that says what it is
+//! What the tests share: network namespaces of their own, the agent as a process (`agent`), a `conntrack` that says what it is
 //! told to, and a minimal HTTP client.
 
 use connscope::sys::namespace;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+#[path = "support/agent.rs"]
+pub(crate) mod agent;
 #[path = "support/authority.rs"]
 pub(crate) mod authority;
 #[path = "support/engine.rs"]
@@ -19,6 +20,8 @@ pub(crate) mod engine;
 pub(crate) mod receiver;
 #[path = "support/table.rs"]
 pub(crate) mod table;
+
+pub(crate) use agent::{Agent, command, connscope};
 
 /// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
 /// work.
@@ -148,105 +151,9 @@ cpu=2   \tfound=16 invalid=17439 ignore=102 insert=11 insert_failed=12 drop=13 e
 cpu=3   \tfound=15 invalid=12065 ignore=103 insert=0 insert_failed=0 drop=0 early_drop=0 error=0 search_restart=66740 
 ";
 
-/// Runs the program to its end, without variables of the caller's that would change what it does.
-pub(crate) fn connscope(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
-}
-
 /// The JSON Schema of the configuration file.
 pub(crate) fn schema() -> serde_json::Value {
     serde_json::from_str(connscope::config::schema::SCHEMA).unwrap()
-}
-
-/// The program, ready to be started.
-pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_connscope"));
-    command.args(arguments);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// The running agent; killed when it goes out of scope.
-pub(crate) struct Agent {
-    child: Child,
-    lines: Receiver<String>,
-    /// What it logged so far, as far as it was looked at.
-    pub(crate) log: Vec<String>,
-}
-
-impl Agent {
-    /// Starts it with JSON logs.
-    pub(crate) fn start(mut command: Command) -> Self {
-        command.args(["--log-format", "json"]);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = channel();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { child, lines, log: Vec::new() }
-    }
-
-    /// Waits for a line of the log that contains a text.
-    pub(crate) fn wait_for(&mut self, text: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("`{text}` was never logged, but: {:#?}", self.log)
-            };
-            self.log.push(line.clone());
-            if line.contains(text) {
-                return line;
-            }
-        }
-    }
-
-    /// Where it listens, once it does.
-    pub(crate) fn address(&mut self) -> SocketAddr {
-        let line = self.wait_for("connscope is running");
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let url = line["metrics"].as_str().unwrap();
-        url.trim_start_matches("http://").trim_end_matches("/metrics").parse().unwrap()
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// Waits for its end; how long that took.
-    pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                self.log.extend(self.lines.iter());
-                return (status, started.elapsed());
-            }
-            assert!(started.elapsed() < PATIENCE, "the agent does not end: {:#?}", self.log);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ended_already = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }
 
 /// `GET path`: status and body.

@@ -52,7 +52,10 @@ impl SourceKind for Conntrack {
             ..Requirement::of("via: command")
         },
         Requirement { files: &["/proc/net/stat/nf_conntrack"], ..Requirement::of("via: procfs") },
-        Requirement { files: &["/proc/sys/net/netfilter"], ..Requirement::of("table") },
+        Requirement {
+            files: &["/proc/sys/net/netfilter"],
+            ..Requirement::of("entries and sizes of the table")
+        },
         super::netns::REQUIREMENT,
     ];
     const FLAGS: &'static [Flag] = config::FLAGS;

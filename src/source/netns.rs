@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub const REQUIREMENT: Requirement = Requirement {
     capabilities: &["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"],
     files: &["/run/netns", "/proc/PID/ns/net"],
-    ..Requirement::of("netns")
+    ..Requirement::of("other network namespaces (netns)")
 };
 
 /// How reading the configured network namespaces goes, in one cycle of one source.

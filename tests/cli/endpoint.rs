@@ -1,9 +1,9 @@
 //! The HTTP endpoint.
 
 use super::{config_file, scraped};
+use crate::support::agent::Public;
 use crate::support::{Agent, FOUR_CPUS, Script, get, request, sample};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 #[test]
@@ -32,18 +32,11 @@ fn the_endpoint_answers_what_it_should() {
 
 #[test]
 fn a_scrape_without_anything_is_a_503_that_says_why() {
-    let file = config_file(
+    let public = Public::new(
         "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}}\n",
     );
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("connscope");
-    std::fs::copy(env!("CARGO_BIN_EXE_connscope"), &program).unwrap();
-    for path in [folder.path(), &program, file.path()] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let mut nobody = std::process::Command::new(&program);
-    nobody.args(["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]);
-    nobody.args(["--conntrack-command", "/no/such/conntrack", "--config"]).arg(file.path());
+    let listen = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+    let mut nobody = public.command(&[&listen[..], &["--conntrack-command", "/no/such/conntrack"]].concat());
     if rustix::process::geteuid().is_root() {
         nobody.uid(65534).gid(65534); // root could still ask netlink for the table
     }

@@ -183,6 +183,6 @@ fn auto_says_once_which_way_it_reads_and_why_not_the_others() {
     assert_eq!(via, 1, "{exposition}");
     agent.signal(Signal::TERM);
     agent.wait();
-    let said = agent.log.iter().filter(|line| line.contains("reading the connection tracking")).count();
-    assert_eq!(said, 1, "{:#?}", agent.log);
+    let said = agent.log.all().iter().filter(|line| line.contains("reading the connection tracking")).count();
+    assert_eq!(said, 1, "{:#?}", agent.log.all());
 }

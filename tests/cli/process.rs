@@ -1,6 +1,7 @@
 //! The agent as a process: its descriptors, its signals, its children.
 
 use super::{config_file, scraped, text};
+use crate::support::agent::behind;
 use crate::support::{Agent, Script, command, connscope, eventually};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
@@ -8,13 +9,8 @@ use std::time::{Duration, Instant};
 /// What a shell or a service manager hands down is for programs that use `select`.
 #[test]
 fn the_agent_may_open_as_many_descriptors_as_the_administrator_lets_it() {
-    let mut limited = std::process::Command::new("sh");
-    limited.args([
-        "-c",
-        "ulimit -Sn 64 && ulimit -Hn 512 && exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_connscope"),
-    ]);
-    limited.args(["run", "--listen", "127.0.0.1:0", "--otlp-protocol", "none"]);
+    let limited = ["sh", "-c", "ulimit -Sn 64 && ulimit -Hn 512 && exec \"$0\" \"$@\""];
+    let limited = behind(&limited, &command(&["run", "--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
     let mut agent = Agent::start(limited);
     agent.address();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();

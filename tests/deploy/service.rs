@@ -1,6 +1,7 @@
 //! The systemd unit and its drop-ins: systemd understands them, the limits are enough for what the agent does by default, and
 //! with the capabilities that a drop-in adds the probes can do what it says.
 
+use crate::support::agent::behind;
 use crate::support::{Namespace, command, skipped};
 use connscope::catalog::SOURCES;
 use connscope::source::probes::config::Probes;
@@ -207,11 +208,10 @@ fn said(namespace: &Namespace, arguments: &[&str], target: &str, further: Option
     )
     .unwrap();
     // A root that is root by its capabilities alone, so that this works in a user namespace, which has no other users.
-    let mut setpriv = Command::new("setpriv");
-    setpriv.args(["--securebits", "+noroot", "--bounding-set", &capabilities]);
-    setpriv.args(["--inh-caps", &capabilities, "--ambient-caps", &capabilities]);
+    let noroot = ["setpriv", "--securebits", "+noroot", "--bounding-set", &capabilities];
+    let sets = ["--inh-caps", &capabilities, "--ambient-caps", &capabilities];
     let agent = command(&[arguments, &["--config", file.path().to_str().unwrap()]].concat());
-    setpriv.arg(agent.get_program()).args(agent.get_args());
+    let mut setpriv = behind(&[&noroot[..], &sets].concat(), &agent);
     namespace.inside(move || setpriv.output()).unwrap()
 }
 

@@ -287,10 +287,6 @@ pub(crate) fn agent_with(
     let mut command = crate::support::command(&["run", "--config", config.to_str().unwrap()]);
     command.args(arguments);
     command.envs(variables.iter().copied());
-    // A proxy of the caller's is not in this namespace.
-    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
-        command.env_remove(name);
-    }
     namespace.inside(move || Agent::start(command))
 }
 
@@ -298,9 +294,10 @@ pub(crate) fn agent_with(
 pub(crate) fn end(mut agent: Agent) -> Vec<String> {
     agent.signal(rustix::process::Signal::TERM);
     let (status, took) = agent.wait();
-    assert!(status.success(), "{status} after {took:?}: {:#?}", agent.log);
+    assert!(status.success(), "{status} after {took:?}: {:#?}", agent.log.all());
     agent
         .log
+        .all()
         .iter()
         .map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();

@@ -1,8 +1,9 @@
 //! Where it is sent, by flag, variable and file, and by which exporters.
 
 use super::program::{Agent, AsText, found};
+use crate::support::PATIENCE;
 use crate::support::authority::Authority;
-use crate::support::receiver::{PATIENCE, Receiver, Speaks};
+use crate::support::receiver::{Receiver, Speaks};
 use connscope::config::{Config, Flags};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use std::io::{Read, Write};

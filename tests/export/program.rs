@@ -1,58 +1,23 @@
 //! The program itself as it pushes, with a `conntrack` that prints what the test wants.
 
 use super::request::value;
-use crate::support::receiver::{PATIENCE, Speaks};
+use crate::support::agent::{Agent as Started, Lines, command};
+use crate::support::receiver::Speaks;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Lines of a stream, as they come.
-#[derive(Default)]
-pub(super) struct Lines {
-    pub(super) lines: Mutex<Vec<String>>,
-    pub(super) more: Condvar,
-}
-
-impl Lines {
-    pub(super) fn read(stream: impl Read + Send + 'static) -> (Arc<Self>, JoinHandle<()>) {
-        let lines = Arc::new(Self::default());
-        let writer = Arc::clone(&lines);
-        let thread = std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                writer.lines.lock().expect("no panic").push(line);
-                writer.more.notify_all();
-            }
-        });
-        (lines, thread)
-    }
-
-    pub(super) fn wait(&self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.lines.lock().expect("no panic");
-        loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(words)) {
-                return line.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited in vain for a line with `{words}`: {lines:#?}");
-            lines = self.more.wait_timeout(lines, left).expect("no panic").0;
-        }
-    }
-}
-
-/// The program with a `conntrack` that prints what the test wants; killed when dropped.
+/// The program with a `conntrack` that prints what the test wants.
 pub(super) struct Agent {
-    pub(super) child: Child,
+    agent: Started,
     pub(super) log: Arc<Lines>,
     pub(super) out: Arc<Lines>,
-    pub(super) readers: Vec<JoinHandle<()>>,
-    pub(super) directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// How the program left.
@@ -89,21 +54,11 @@ impl Agent {
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
             .expect("making it executable");
         print_numbers(directory.path(), 1);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_connscope"))
-            .args(["--conntrack-source", "command", "--conntrack-command"])
-            .arg(&script)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program");
-        let (log, log_reader) = Lines::read(child.stderr.take().expect("a pipe"));
-        let (out, out_reader) = Lines::read(child.stdout.take().expect("a pipe"));
-        Self { child, log, out, readers: vec![log_reader, out_reader], directory }
+        let mut command = command(arguments);
+        command.args(["--conntrack-source", "command", "--conntrack-command"]).arg(&script);
+        command.envs(variables.iter().copied());
+        let agent = Started::logging(command);
+        Self { log: Arc::clone(&agent.log), out: Arc::clone(&agent.out), agent, directory }
     }
 
     /// `conntrack.found` of CPU 0 from now on.
@@ -118,37 +73,21 @@ impl Agent {
 
     /// Ends it the way an operator does.
     pub(super) fn terminate(mut self) -> Left {
-        let asked = Instant::now();
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("SIGTERM");
-        let status = self.exit();
-        let took = asked.elapsed();
-        for reader in self.readers.drain(..) {
-            reader.join().expect("no panic");
-        }
-        let log = self.log.lines.lock().expect("no panic").clone();
+        self.agent.signal(rustix::process::Signal::TERM);
+        let (status, took) = self.agent.wait();
+        let log = self.log.all();
         assert!(log.iter().all(|line| !line.contains("panicked")), "{log:#?}");
         Left { took, status, log }
     }
 
+    /// Where it listens, once it does.
+    pub(super) fn address(&mut self) -> SocketAddr {
+        self.agent.address()
+    }
+
     /// Waits for its end.
     pub(super) fn exit(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
+        self.agent.wait().0
     }
 }
 

@@ -1,6 +1,7 @@
 //! The reader that pushes, driven from the test: a source of its own, and a cycle when the test says so.
 
-use crate::support::receiver::{PATIENCE, Receiver};
+use crate::support::PATIENCE;
+use crate::support::receiver::Receiver;
 use crate::support::table::table;
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;

@@ -1,6 +1,6 @@
 //! A peer that reads requests of HTTP/1.1 and answers with the bytes it is told to, whatever they are.
 
-use crate::support::receiver::PATIENCE;
+use crate::support::PATIENCE;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};

@@ -3,7 +3,8 @@
 use super::program::{Agent, BOTH, protocol};
 use super::push::{Push, few, nothing};
 use super::request::exported;
-use crate::support::receiver::{Behaviour, PATIENCE, Receiver, Speaks, Status};
+use crate::support::PATIENCE;
+use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use connscope::export::otlp::split::points;
 use tonic::Code;
 

@@ -3,7 +3,8 @@
 use super::program::{Agent, BOTH, found, protocol};
 use super::push::{Push, few};
 use super::request::{exported, metric, text, value};
-use crate::support::receiver::{Behaviour, PATIENCE, Received, Receiver, Speaks, Status};
+use crate::support::PATIENCE;
+use crate::support::receiver::{Behaviour, Received, Receiver, Speaks, Status};
 use connscope::export::otlp::split::points;
 use connscope::metric::Label;
 use connscope::source::conntrack::metrics;

@@ -1,16 +1,14 @@
 //! The variables of the specification, their secrets, and the names they bring into an exposition.
 
 use super::program::Agent;
-use crate::support::receiver::PATIENCE;
+use crate::support::{command, get};
 use connscope::config::{Compression, Config, Flags, Protocol};
 use connscope::export::{otlp, resource};
 use connscope::metric::Label;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 fn try_load(variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -119,14 +117,7 @@ fn headers_and_attributes_are_decoded_once() {
 }
 
 fn run(arguments: &[&OsStr], variables: &[(&str, &OsStr)]) -> Output {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    Command::new(env!("CARGO_BIN_EXE_connscope"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", path)
-        .envs(variables.iter().copied())
-        .output()
-        .expect("the program")
+    command(&[]).args(arguments).envs(variables.iter().copied()).output().expect("the program")
 }
 
 #[test]
@@ -205,19 +196,12 @@ fn secrets_of_an_endpoint_are_never_printed() {
 fn resource_attributes_are_labels_that_prometheus_takes() {
     let attributes =
         "aws:cloudformation:stack-name=s,1st=a,__name__=b,_c=c,b%C3%BCr%C3%B6=d,a.b=1,a%2Db=2,%22%7D=q\"\\";
-    let agent = Agent::start_with(
+    let mut agent = Agent::start_with(
         &[("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_METRICS_EXPORTER", "prometheus")],
         &["--listen", "127.0.0.1:0"],
     );
-    let started = agent.log.wait("connscope is running");
-    let address =
-        started.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address");
-    let mut stream = TcpStream::connect(address).expect("connecting");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("asking");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (status, answer) = get(agent.address(), "/metrics");
+    assert_eq!(status, 200, "{answer}");
     let info = answer.lines().find(|line| line.starts_with("target_info{")).expect("target_info");
     for label in [
         "aws_cloudformation_stack_name=\"s\"",

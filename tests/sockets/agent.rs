@@ -1,12 +1,10 @@
 //! The agent as a process with its sockets: what it prints, and what it can do without privileges.
 
 use super::{Pair, close, connection, listener, send};
+use crate::support::agent::Public;
 use crate::support::{Agent, Namespace, eventually, get, sample};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
 /// Panics where a text is not what the format of Prometheus asks for.
 pub(super) fn valid(text: &str) {
@@ -65,58 +63,16 @@ pub(super) fn valid(text: &str) {
     }
 }
 
-/// The agent where another user can run it.
-struct Shared {
-    folder: tempfile::TempDir,
-}
-
-impl Shared {
-    fn new(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let shared = Self { folder };
-        std::fs::copy(env!("CARGO_BIN_EXE_connscope"), shared.program()).unwrap();
-        let mut file = std::fs::File::create(shared.config()).unwrap();
-        file.write_all(yaml.as_bytes()).unwrap();
-        for path in [shared.folder.path().to_owned(), shared.program(), shared.config()] {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        shared
-    }
-
-    fn program(&self) -> PathBuf {
-        self.folder.path().join("connscope")
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("connscope.yaml")
-    }
-
-    /// The agent as nobody, with these capabilities and no other.
-    fn nobody(&self, capabilities: &[&str], arguments: &[&str]) -> Command {
-        let mut nobody = Command::new("setpriv");
-        nobody.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]);
-        let list: Vec<String> = capabilities.iter().map(|name| format!("+{name}")).collect();
-        let list = format!("-all,{}", list.join(","));
-        let list = list.trim_end_matches(',');
-        nobody.args(["--bounding-set", list, "--inh-caps", list, "--ambient-caps", list]);
-        nobody.arg(self.program()).args(arguments).arg("--config").arg(self.config());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")) {
-            nobody.env_remove(name);
-        }
-        nobody
-    }
-}
-
 const SOCKETS: &str = "sources: {conntrack: {enabled: false}, sockets: {}}\n";
 
 #[test]
 fn without_any_privilege_sockets_are_read_and_their_ends_seen() {
     let Some(namespace) = Namespace::new() else { return };
-    let shared = Shared::new(SOCKETS);
+    let public = Public::new(SOCKETS);
     namespace.inside(|| {
         let listener = listener("127.0.0.1:4000");
         let mut agent =
-            Agent::start(shared.nobody(&[], &["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
+            Agent::start(public.nobody(&[], &["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
         let address = agent.address();
         let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
         assert!(status.contains("CapEff:\t0000000000000000") && status.contains("Uid:\t65534"), "{status}");
@@ -146,7 +102,8 @@ fn without_any_privilege_sockets_are_read_and_their_ends_seen() {
         }
         agent.signal(rustix::process::Signal::TERM);
         assert!(agent.wait().0.success());
-        let loud: Vec<_> = agent.log.iter().filter(|line| !line.contains("\"INFO\"")).collect();
+        let log = agent.log.all();
+        let loud: Vec<_> = log.iter().filter(|line| !line.contains("\"INFO\"")).collect();
         assert!(loud.is_empty(), "{loud:#?}");
     });
 }
@@ -169,10 +126,10 @@ fn checked(output: &Output) -> BTreeMap<String, (String, String)> {
 #[test]
 fn check_says_what_each_capability_would_add() {
     let Some(namespace) = Namespace::new() else { return };
-    let shared = Shared::new(SOCKETS);
+    let public = Public::new(SOCKETS);
     let check = |capabilities: &[&str]| {
         let output = namespace
-            .inside(|| shared.nobody(capabilities, &["check", "--format", "json"]).output().unwrap());
+            .inside(|| public.nobody(capabilities, &["check", "--format", "json"]).output().unwrap());
         assert_eq!(output.status.code(), Some(0), "what is asked for works: {output:?}");
         checked(&output)
     };

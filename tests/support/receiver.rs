@@ -4,6 +4,7 @@
 //! A receiver keeps its port from the first moment to the last, also while nobody listens on it, so that no other
 //! test can be in its place when the agent tries again.
 
+use super::PATIENCE;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, Response};
@@ -29,9 +30,6 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tonic::codec::CompressionEncoding;
 use tonic_types::{ErrorDetails, StatusExt};
-
-/// Longest that anything is waited for; far more than anything takes, so that a test fails and does not hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a receiver speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,7 +20,7 @@ const NETNS: &str = "netns";
 pub const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         address_families: &["AF_NETLINK"],
-        ..Requirement::of("sockets of the own network namespace")
+        ..Requirement::of("sockets of the agent's network namespace")
     },
     Requirement {
         address_families: &["AF_NETLINK"],
