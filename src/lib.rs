@@ -31,6 +31,7 @@ pub mod import;
 pub mod log;
 pub mod metric;
 pub mod netlink;
+pub mod peer;
 pub mod reading;
 pub mod runtime;
 pub mod settings;

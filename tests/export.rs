@@ -4,6 +4,7 @@
 //! variables, flags, certificates, signals and the log is asked of the program itself. HTTP is always spoken by the
 //! program, in an environment of the test's making: a proxy that is set where the tests run would get it otherwise.
 
+mod broken;
 mod content;
 mod endpoint;
 mod program;

@@ -31,13 +31,19 @@ use super::instruments;
 mod connect;
 pub mod grpc;
 pub mod http;
+mod kept;
 mod link;
 mod proxy;
+pub mod refusal;
 pub mod retry;
 mod sender;
 pub mod split;
 mod tls;
 pub mod transport;
+
+/// How the agent introduces itself (`specification/protocol/exporter.md`, "User Agent").
+const USER_AGENT: &str =
+    concat!("connscope/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
 /// Sends what the periodic reader collects.
 pub struct Exporter {
@@ -112,7 +118,8 @@ impl PushMetricExporter for Exporter {
         drop(snapshot);
         let sender = Arc::clone(&self.sender);
         sender.refresh();
-        // The reader's thread is outside the runtime that the connection lives in.
+        // The reader's thread is outside the runtime that the connection lives in. On the one thread of that runtime: a message
+        // that another thread hands over while a connection ends may stay in hyper's queue, and is never answered.
         let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
         super::give_memory_back(readings);
         match sent {

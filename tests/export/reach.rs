@@ -167,26 +167,3 @@ fn a_receiver_that_answers_without_end_is_not_listened_to() {
         assert!(agent.terminate().status.success());
     }
 }
-
-#[test]
-fn a_port_that_speaks_another_protocol_is_told() {
-    for (speaks, scheme, protocol, advice) in [
-        (Speaks::Grpc, "http", "http/protobuf", "set protocol grpc"),
-        (Speaks::Http, "https", "http/protobuf", "is the endpoint http://"),
-        (Speaks::Grpc, "https", "grpc", "is the endpoint http://"),
-    ] {
-        let receiver = Receiver::start(speaks);
-        let authority = Authority::new();
-        let file = authority.file();
-        let agent = Agent::start(
-            &[
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("{scheme}://{}", receiver.address())),
-                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-                ("OTEL_EXPORTER_OTLP_CERTIFICATE", file.as_text()),
-            ],
-            &["--interval", "1h"],
-        );
-        let line = agent.log.wait("cannot push over OTLP");
-        assert!(line.contains(advice), "{speaks:?} {scheme} {protocol}: {line}");
-    }
-}

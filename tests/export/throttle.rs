@@ -4,8 +4,8 @@ use super::program::{Agent, BOTH, protocol};
 use super::raw::{Raw, listen};
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use connscope::export::error_type::ErrorType;
+use connscope::export::otlp::refusal::Refusal;
 use connscope::export::otlp::retry::{Backoff, Throttle, share};
-use connscope::export::otlp::transport::Refusal;
 use std::time::{Duration, Instant};
 use tonic::Code;
 

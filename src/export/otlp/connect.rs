@@ -7,6 +7,9 @@ use crate::export::timeouts;
 use bounded::{Bounded, Budget};
 use hyper::Uri;
 use lookup::Lookup;
+pub(super) use observed::Observation;
+use observed::Observed;
+pub(super) use peer::Peer;
 use route::{Route, Tunnel};
 use rustls::pki_types::ServerName;
 use std::io::{Error, ErrorKind};
@@ -21,6 +24,8 @@ use tokio_rustls::TlsConnector;
 
 pub(super) mod bounded;
 mod lookup;
+mod observed;
+mod peer;
 mod route;
 
 /// Addresses of one name that are tried.
@@ -37,7 +42,9 @@ type Named = (Tls, ServerName<'static>);
 /// Makes connections to one receiver.
 pub(super) struct Connector {
     place: Place,
+    peer: Peer,
     proxy: Option<Proxy>,
+    proxy_peer: Option<Peer>,
     proxy_tls: Option<Named>,
     tls: Option<Named>,
     /// Addresses at which the last message failed; they are tried after the others.
@@ -59,6 +66,7 @@ pub(super) struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) budget: Budget,
     pub(super) address: Option<SocketAddr>,
+    pub(super) observation: Observation,
 }
 
 /// The task that moves the bytes of one connection; it ends with this.
@@ -100,20 +108,39 @@ impl Connector {
         let proxy_tls = proxied.filter(secure).map(|uri| named(uri, b"http/1.1")).transpose()?;
         let (host, port) = host_and_port(uri);
         let receiver = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let place_of = |uri| format!("port {}", host_and_port(uri).1);
+        let peer = Peer::receiver(protocol == b"h2", tls.is_some(), place_of(uri));
+        let proxy_peer = proxy
+            .as_ref()
+            .map(|proxy| Peer::proxy(proxy.variable, proxy_tls.is_some(), place_of(&proxy.uri)));
         let (host, port) = host_and_port(proxied.unwrap_or(uri));
         let place = Place::Host { lookup: Lookup::new(host, port), receiver };
-        Ok(Self { place, proxy, proxy_tls, tls, failing: Mutex::default() })
+        Ok(Self { place, peer, proxy, proxy_peer, proxy_tls, tls, failing: Mutex::default() })
     }
 
     /// For a receiver on this machine that listens at a path.
     pub(super) fn unix(path: PathBuf) -> Self {
+        let peer = Peer::receiver(true, false, path.display().to_string());
         let place = Place::Unix(path);
-        Self { place, proxy: None, proxy_tls: None, tls: None, failing: Mutex::default() }
+        Self {
+            place,
+            peer,
+            proxy: None,
+            proxy_peer: None,
+            proxy_tls: None,
+            tls: None,
+            failing: Mutex::default(),
+        }
     }
 
     /// The proxy, where messages themselves go to it: requests of plain HTTP.
     pub(super) fn forwarding_proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| self.tls.is_none())
+    }
+
+    /// Whom messages are spoken to: the receiver, or a proxy that passes them on.
+    pub(super) fn peer(&self) -> &Peer {
+        self.proxy_peer.as_ref().filter(|_| self.tls.is_none()).unwrap_or(&self.peer)
     }
 
     /// Reads certificates again whose files have changed; whether connections are to be made anew.
@@ -134,6 +161,7 @@ impl Connector {
 
     /// A message was answered at this address.
     pub(super) fn answered_at(&self, address: Option<SocketAddr>) {
+        self.peer().has_answered();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.retain(|failed| Some(*failed) != address);
     }
@@ -147,7 +175,8 @@ impl Connector {
                     Error::new(error.kind(), format!("connecting to {}: {error}", path.display()))
                 })?;
                 let budget = Budget::new();
-                Ok(Connection { stream: Box::new(Bounded::new(stream, &budget)), budget, address: None })
+                let (stream, observation) = Observed::new(Bounded::new(stream, &budget));
+                Ok(Connection { stream: Box::new(stream), budget, address: None, observation })
             }
             Place::Host { lookup, receiver } => {
                 let addresses = self.in_order(lookup.addresses().await?);
@@ -158,9 +187,13 @@ impl Connector {
                     receiver: receiver.clone(),
                     authorization: proxy.authorization.clone(),
                 });
-                let proxy = self.proxy.as_ref().map(|proxy| format!("the proxy of {}", proxy.variable));
-                let route =
-                    Route { proxy, proxy_tls: connector(&self.proxy_tls), tunnel, tls: connector(&self.tls) };
+                let route = Route {
+                    peer: self.peer.clone(),
+                    proxy: self.proxy_peer.clone(),
+                    proxy_tls: connector(&self.proxy_tls),
+                    tunnel,
+                    tls: connector(&self.tls),
+                };
                 race(addresses, &Arc::new(route), within).await
             }
         }
@@ -222,7 +255,7 @@ pub(super) fn host_and_port(uri: &Uri) -> (String, u16) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, race};
+    use super::{Peer, Route, race};
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
@@ -244,7 +277,8 @@ mod tests {
 
     fn connected(addresses: Vec<SocketAddr>, within: Duration) -> Result<Option<SocketAddr>, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let route = Arc::new(Route { proxy: None, proxy_tls: None, tunnel: None, tls: None });
+        let peer = Peer::receiver(true, false, "port 4317".to_owned());
+        let route = Arc::new(Route { peer, proxy: None, proxy_tls: None, tunnel: None, tls: None });
         let ended =
             runtime.block_on(async { tokio::time::timeout(within, race(addresses, &route, within)).await });
         match ended {

@@ -3,9 +3,10 @@
 //! The messages go through tonic, over a connection of hyper's that is made here: tonic's own channel takes one address, has
 //! no bound on what is read, cannot be given other certificates, and brings a balancer and its packages.
 
-use super::connect::bounded::Budget;
+use super::USER_AGENT;
 use super::connect::{Connector, Driver};
-use super::transport::{Refusal, USER_AGENT, clean};
+use super::kept::{Connected, Kept};
+use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp, endpoint};
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
@@ -14,14 +15,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::body::Body;
@@ -39,20 +38,28 @@ const ON_THIS_MACHINE: &str = "http://localhost";
 
 /// A receiver that is spoken to over gRPC.
 pub struct Grpc {
-    connector: Connector,
+    connections: Kept<Sender>,
     origin: Uri,
     metadata: MetadataMap,
     compression: Option<CompressionEncoding>,
-    keepalive: Duration,
-    /// The connection of the last message.
-    kept: Mutex<Option<Connected>>,
+    keepalive: Keepalive,
 }
 
-struct Connected {
-    sender: Sender,
-    budget: Budget,
-    address: Option<SocketAddr>,
-    _driver: Driver,
+/// When a connection that carries nothing is pinged, and how long the answer may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Keepalive {
+    /// How long it carries nothing before.
+    pub idle: Duration,
+    /// How long the answer may take before the connection is given up.
+    pub answer: Duration,
+}
+
+impl Keepalive {
+    /// For messages in this interval: at most two pings between two of them.
+    pub fn between(interval: Duration) -> Self {
+        let idle = timeouts::HTTP2_KEEPALIVE.max(interval * 2 / 5);
+        Self { idle, answer: timeouts::HTTP2_KEEPALIVE_ANSWER }
+    }
 }
 
 /// A connection as tonic wants it.
@@ -75,7 +82,7 @@ impl GrpcService<Body> for Sender {
 
 impl Grpc {
     /// As configured; the error names what in the configuration is wrong.
-    pub(super) fn new(otlp: &Otlp) -> Result<Self, String> {
+    pub(super) fn new(otlp: &Otlp, keepalive: Keepalive) -> Result<Self, String> {
         let url = otlp.endpoint.as_deref().unwrap_or_default();
         let (origin, connector) = if let Some(path) = endpoint::unix_path(url) {
             (Uri::from_static(ON_THIS_MACHINE), Connector::unix(path.to_owned()))
@@ -96,18 +103,11 @@ impl Grpc {
             Compression::Gzip => Some(CompressionEncoding::Gzip),
             Compression::Zstd => Some(CompressionEncoding::Zstd),
         };
-        let keepalive = timeouts::HTTP2_KEEPALIVE.max(otlp.interval * 2 / 5);
-        Ok(Self { connector, origin, metadata, compression, keepalive, kept: Mutex::default() })
+        Ok(Self { connections: Kept::new(connector), origin, metadata, compression, keepalive })
     }
 
     pub(super) fn refresh(&self) {
-        if self.connector.refresh() {
-            self.keep(None);
-        }
-    }
-
-    fn keep(&self, connected: Option<Connected>) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+        self.connections.refresh();
     }
 
     pub(super) async fn send(
@@ -115,50 +115,67 @@ impl Grpc {
         message: &ExportMetricsServiceRequest,
         within: Duration,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let connected = match kept.filter(|connected| !connected.sender.0.is_closed()) {
-            Some(connected) => {
-                connected.budget.renew();
-                connected
-            }
+        let connected = match self.connections.take(|sender| sender.0.is_closed()) {
+            Some(connected) => connected,
             None => self.connect(within).await?,
         };
-        // Until there is an answer; the caller may give up at any time.
-        self.connector.failed_at(connected.address);
         let mut client = tonic::client::Grpc::with_origin(connected.sender.clone(), self.origin.clone());
         if let Some(compression) = self.compression {
             client = client.send_compressed(compression).accept_compressed(compression);
         }
-        client.ready().await.map_err(|error| Refusal::connection(&chain(&error)))?;
+        let ready = client.ready().await;
+        ready.map_err(|error| self.connections.unanswered(&connected, &chain(&error)))?;
         let mut request = tonic::Request::new(message.clone());
         *request.metadata_mut() = self.metadata.clone();
         let codec = ProstCodec::<ExportMetricsServiceRequest, ExportMetricsServiceResponse>::default();
         let answer = client.unary(request, PathAndQuery::from_static(EXPORT), codec).await;
-        let answer = answer.map(tonic::Response::into_inner).map_err(|status| refusal(&status));
-        if !matches!(&answer, Err(refusal) if refusal.error == ErrorType::CONNECTION) {
-            self.connector.answered_at(connected.address);
-            self.keep(Some(connected));
+        match answer {
+            // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
+            // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.
+            Err(status) if std::error::Error::source(&status).is_some() => {
+                Err(self.connections.unanswered(&connected, &causes(&status)))
+            }
+            answer => {
+                self.connections.answered(connected, true);
+                answer.map(tonic::Response::into_inner).map_err(|status| self.refusal(&status))
+            }
         }
-        answer
     }
 
-    async fn connect(&self, within: Duration) -> Result<Connected, Refusal> {
-        let connection = self.connector.connect(within).await;
-        let connection = connection.map_err(|error| Refusal::connection(&chain(&error)))?;
+    async fn connect(&self, within: Duration) -> Result<Connected<Sender>, Refusal> {
+        let (stream, opened) = self.connections.open(within).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
-            .keep_alive_interval(self.keepalive)
-            .keep_alive_timeout(timeouts::HTTP2_KEEPALIVE_ANSWER)
+            .keep_alive_interval(self.keepalive.idle)
+            .keep_alive_timeout(self.keepalive.answer)
             .keep_alive_while_idle(true);
-        let shaken = builder.handshake(TokioIo::new(connection.stream)).await;
-        let (sender, driven) = shaken.map_err(|error| Refusal::connection(&chain(&error)))?;
-        Ok(Connected {
-            sender: Sender(sender),
-            budget: connection.budget,
-            address: connection.address,
-            _driver: Driver::spawn(driven),
-        })
+        let shaken = builder.handshake(stream).await;
+        let shaken = shaken.map(|(sender, connection)| (Sender(sender), Driver::spawn(connection)));
+        self.connections.connected(opened, shaken)
+    }
+
+    /// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
+    fn refusal(&self, status: &tonic::Status) -> Refusal {
+        use tonic::Code;
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        let retryable = match status.code() {
+            Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unavailable
+            | Code::DataLoss => true,
+            Code::ResourceExhausted => retry_after.is_some(),
+            _ => false,
+        };
+        let error = ErrorType::grpc(status.code());
+        let mut message = format!("{}: {}", error.word(), clean(status.message()));
+        // tonic's words for an answer of HTTP/2 that is none of gRPC.
+        if status.message().starts_with("grpc-status header missing") {
+            message = format!("{message}; {}", self.connections.peer().without_grpc());
+        }
+        Refusal { error, message, retryable, retry_after }
     }
 }
 
@@ -175,28 +192,4 @@ fn causes(status: &tonic::Status) -> String {
         cause = error.source();
     }
     text
-}
-
-/// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
-fn refusal(status: &tonic::Status) -> Refusal {
-    use tonic::Code;
-    // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
-    // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.
-    if std::error::Error::source(status).is_some() {
-        return Refusal::connection(&causes(status));
-    }
-    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    let retryable = match status.code() {
-        Code::Cancelled
-        | Code::DeadlineExceeded
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unavailable
-        | Code::DataLoss => true,
-        Code::ResourceExhausted => retry_after.is_some(),
-        _ => false,
-    };
-    let error = ErrorType::grpc(status.code());
-    let message = format!("{}: {}", error.word(), clean(status.message()));
-    Refusal { error, message, retryable, retry_after }
 }

@@ -5,10 +5,11 @@
     reason = "`Retry-After` may be a date, which is compared with the clock"
 )]
 
-use super::connect::bounded::Budget;
+use super::USER_AGENT;
 use super::connect::{Connector, Driver, host_and_port};
+use super::kept::{Connected, Kept};
 use super::proxy::Proxy;
-use super::transport::{Refusal, USER_AGENT, clean};
+use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp};
 use crate::export::error_type::ErrorType;
 use crate::reading::chain;
@@ -20,16 +21,13 @@ use hyper::header::{
     USER_AGENT as USER_AGENT_HEADER,
 };
 use hyper::{HeaderMap, Request, Response, Uri};
-use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsServiceRequest, ExportMetricsServiceResponse,
 };
 use prost::Message;
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// Most of an answer's body that is read.
@@ -37,20 +35,11 @@ const MOST_BODY: usize = 64 * 1024;
 
 /// A receiver that is spoken to over HTTP.
 pub struct Http {
-    connector: Connector,
+    connections: Kept<SendRequest<Full<Bytes>>>,
     /// What is asked for: a path, or the whole URL where a proxy is asked.
     target: Uri,
     headers: HeaderMap,
     compression: Compression,
-    /// The connection of the last message, if it can take another.
-    kept: Mutex<Option<Connected>>,
-}
-
-struct Connected {
-    sender: SendRequest<Full<Bytes>>,
-    budget: Budget,
-    address: Option<SocketAddr>,
-    _driver: Driver,
 }
 
 impl Http {
@@ -89,17 +78,11 @@ impl Http {
                 .parse()
                 .map_err(|error| format!("export.otlp.endpoint: {error}"))?,
         };
-        Ok(Self { connector, target, headers, compression: otlp.compression, kept: Mutex::default() })
+        Ok(Self { connections: Kept::new(connector), target, headers, compression: otlp.compression })
     }
 
     pub(super) fn refresh(&self) {
-        if self.connector.refresh() {
-            self.keep(None);
-        }
-    }
-
-    fn keep(&self, connected: Option<Connected>) {
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+        self.connections.refresh();
     }
 
     pub(super) async fn send(
@@ -113,45 +96,36 @@ impl Http {
             .body(Full::from(body))
             .map_err(|error| Refusal::new(ErrorType::OTHER, error.to_string()))?;
         request.headers_mut().clone_from(&self.headers);
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut connected = match kept.filter(|connected| !connected.sender.is_closed()) {
-            Some(connected) => {
-                connected.budget.renew();
-                connected
-            }
+        let mut connected = match self.connections.take(SendRequest::is_closed) {
+            Some(connected) => connected,
             None => self.connect(within).await?,
         };
-        // Until there is an answer; the caller may give up at any time.
-        self.connector.failed_at(connected.address);
         let response = match connected.sender.try_send_request(request).await {
-            Ok(response) => response,
-            Err(mut error) => {
+            Ok(response) => Ok(response),
+            Err(mut error) => match error.take_message() {
                 // The receiver had closed the connection that was kept, and has seen nothing of the message.
-                let Some(request) = error.take_message() else { return Err(broken(&error.into_error())) };
-                connected = self.connect(within).await?;
-                self.connector.failed_at(connected.address);
-                connected.sender.send_request(request).await.map_err(|error| broken(&error))?
-            }
+                Some(request) => {
+                    connected = self.connect(within).await?;
+                    connected.sender.send_request(request).await
+                }
+                None => Err(error.into_error()),
+            },
         };
-        let (answer, whole) = Answer::read(response).await.map_err(|error| broken(&error))?;
-        self.connector.answered_at(connected.address);
-        if whole {
-            self.keep(Some(connected));
-        }
+        let read = match response {
+            Ok(response) => Answer::read(response).await,
+            Err(error) => Err(error),
+        };
+        let (answer, whole) =
+            read.map_err(|error| self.connections.unanswered(&connected, &chain(&error)))?;
+        self.connections.answered(connected, whole);
         answer.outcome()
     }
 
-    async fn connect(&self, within: Duration) -> Result<Connected, Refusal> {
-        let connection = self.connector.connect(within).await;
-        let connection = connection.map_err(|error| Refusal::connection(&chain(&error)))?;
-        let shaken = http1::handshake(TokioIo::new(connection.stream)).await;
-        let (sender, driven) = shaken.map_err(|error| broken(&error))?;
-        Ok(Connected {
-            sender,
-            budget: connection.budget,
-            address: connection.address,
-            _driver: Driver::spawn(driven),
-        })
+    async fn connect(&self, within: Duration) -> Result<Connected<SendRequest<Full<Bytes>>>, Refusal> {
+        let (stream, opened) = self.connections.open(within).await?;
+        let shaken = http1::handshake(stream).await;
+        let shaken = shaken.map(|(sender, connection)| (sender, Driver::spawn(connection)));
+        self.connections.connected(opened, shaken)
     }
 }
 
@@ -162,10 +136,6 @@ fn authority(uri: &Uri) -> Result<HeaderValue, String> {
     let own = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let authority = if port == own { host } else { format!("{host}:{port}") };
     HeaderValue::from_str(&authority).map_err(|error| format!("export.otlp.endpoint: {error}"))
-}
-
-fn broken(error: &hyper::Error) -> Refusal {
-    Refusal::connection(&chain(error))
 }
 
 fn compressed(body: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {

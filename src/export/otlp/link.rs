@@ -1,6 +1,6 @@
 //! What the log says of the receiver: one line when it fails, when the cause changes, and when it takes messages again.
 
-use super::transport::Refusal;
+use super::refusal::Refusal;
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
 use std::time::Instant;

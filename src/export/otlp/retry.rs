@@ -1,7 +1,7 @@
 //! When a message is retried, and when nothing is sent (pure; `specification/protocol/otlp.md`, "OTLP/gRPC Throttling",
 //! "OTLP/HTTP Throttling").
 
-use super::transport::Refusal;
+use super::refusal::Refusal;
 use crate::export::timeouts;
 use std::time::{Duration, Instant};
 

@@ -7,9 +7,10 @@
 
 use super::instruments::Recorder;
 use super::link::Link;
+use super::refusal::Refusal;
 use super::retry::{Backoff, Throttle, share};
 use super::split::{self, MOST_BYTES};
-use super::transport::{Refusal, Rejected, Transport};
+use super::transport::{Rejected, Transport};
 use crate::config::{Otlp, endpoint};
 use crate::export::error_type::ErrorType;
 use crate::export::metrics;

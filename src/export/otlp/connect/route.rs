@@ -1,8 +1,11 @@
 //! From an address to a connection on which OTLP can be spoken: TCP, the proxy, TLS.
 
 use super::bounded::{Bounded, Budget};
+use super::observed::Observed;
+use super::peer::Peer;
 use super::{Connection, Driver, Stream};
 use crate::export::timeouts;
+use crate::reading::chain;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -20,8 +23,9 @@ type Secured = (TlsConnector, ServerName<'static>);
 
 /// What is between this machine and the receiver.
 pub(super) struct Route {
-    /// What the peer at the address is called where it is not the receiver.
-    pub(super) proxy: Option<String>,
+    pub(super) peer: Peer,
+    /// The peer at the address where it is not the receiver.
+    pub(super) proxy: Option<Peer>,
     pub(super) proxy_tls: Option<Secured>,
     pub(super) tunnel: Option<Tunnel>,
     pub(super) tls: Option<Secured>,
@@ -38,7 +42,7 @@ impl Route {
     /// Connects by one address.
     pub(super) async fn connect(&self, address: SocketAddr) -> Result<Connection, Error> {
         let proxied = |error: Error| match &self.proxy {
-            Some(proxy) => Error::new(error.kind(), format!("{proxy}: {error}")),
+            Some(proxy) => Error::new(error.kind(), format!("{}: {error}", proxy.name())),
             None => error,
         };
         let stream = TcpStream::connect(address).await.map_err(proxied)?;
@@ -51,28 +55,35 @@ impl Route {
         let _unnoticed = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let budget = Budget::new();
         let mut stream: Box<dyn Stream> = Box::new(Bounded::new(stream, &budget));
-        if let Some(tls) = &self.proxy_tls {
-            stream = secure(tls, stream).await.map_err(proxied)?;
+        if let Some((proxy, tls)) = self.proxy.as_ref().zip(self.proxy_tls.as_ref()) {
+            stream = secure(tls, stream, proxy).await.map_err(proxied)?;
         }
-        if let Some(tunnel) = &self.tunnel {
-            stream = tunnel.open(stream).await.map_err(proxied)?;
+        if let Some((proxy, tunnel)) = self.proxy.as_ref().zip(self.tunnel.as_ref()) {
+            stream = tunnel.open(stream, proxy).await.map_err(proxied)?;
         }
         if let Some(tls) = &self.tls {
-            stream = secure(tls, stream).await?;
+            stream = secure(tls, stream, &self.peer).await?;
         }
         budget.renew();
-        Ok(Connection { stream, budget, address: Some(address) })
+        let (stream, observation) = Observed::new(stream);
+        Ok(Connection { stream: Box::new(stream), budget, address: Some(address), observation })
     }
 }
 
-async fn secure((connector, name): &Secured, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Error> {
-    let stream = connector.connect(name.clone(), stream).await?;
-    Ok(Box::new(stream))
+async fn secure(
+    (connector, name): &Secured,
+    stream: Box<dyn Stream>,
+    peer: &Peer,
+) -> Result<Box<dyn Stream>, Error> {
+    let stream = connector.connect(name.clone(), stream).await;
+    Ok(Box::new(stream.map_err(|error| Error::new(error.kind(), peer.handshake(&error)))?))
 }
 
 impl Tunnel {
-    async fn open(&self, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>, Error> {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::other)?;
+    async fn open(&self, stream: Box<dyn Stream>, proxy: &Peer) -> Result<Box<dyn Stream>, Error> {
+        let (stream, observation) = Observed::new(stream);
+        let broken = |error: hyper::Error| Error::other(proxy.broken(&observation, &chain(&error)));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut request = Request::builder().method(Method::CONNECT).uri(&self.receiver);
         request = request.header(HOST, &self.receiver);
         if let Some(authorization) = &self.authorization {
@@ -80,7 +91,7 @@ impl Tunnel {
         }
         let request = request.body(Empty::<Bytes>::new()).map_err(Error::other)?;
         let _driver = Driver::spawn(connection.with_upgrades());
-        let answer = sender.send_request(request).await.map_err(Error::other)?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
         if !answer.status().is_success() {
             return Err(Error::other(format!("it answers {} to CONNECT {}", answer.status(), self.receiver)));
         }

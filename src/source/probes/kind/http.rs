@@ -2,6 +2,7 @@
 
 use super::expectation::{Expectation, find};
 use super::tls::Tls;
+use crate::peer::{Beginning, Protocol};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Http as HttpSettings, Method, Target as Settings, TargetTls};
 use crate::source::probes::connect;
@@ -19,7 +20,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, percent_encode};
 use std::time::{Instant, SystemTime};
-use stream::{Beginning, ResponseStream};
+use stream::{ResponseStream, explain};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinHandle;
 
@@ -300,11 +301,11 @@ fn fault(doing: &str, error: &hyper::Error, beginning: &Beginning, url: &Url) ->
     let unexpected = |why: String| Fault::new(ProbeError::UnexpectedResponse, why);
     match io {
         Some(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => Fault::io(doing, io),
-        _ if error.is_parse() && beginning.is_http() => {
+        _ if error.is_parse() && beginning.protocol() == Some(Protocol::Http1) => {
             unexpected(format!("{doing}: the response is not valid HTTP: {error}"))
         }
-        _ if error.is_parse() || beginning.is_empty() => {
-            unexpected(format!("{doing}: {}", beginning.explain(url)))
+        _ if error.is_parse() || beginning.bytes().is_empty() => {
+            unexpected(format!("{doing}: {}", explain(beginning.bytes(), url)))
         }
         _ if io.is_some() || error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
             unexpected(format!(

@@ -1,18 +1,11 @@
 //! The stream below HTTP: what a response began with, and an end of TLS without `close_notify`.
 
+use crate::peer::{Beginning, Protocol, protocol};
 use crate::url::{Scheme, Url};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Bytes at the beginning of a response that tell which protocol it is.
-const BEGINNING: usize = 64;
-
-/// The first bytes of a response, once some have come.
-#[derive(Debug, Clone, Default)]
-pub struct Beginning(Arc<OnceLock<Vec<u8>>>);
 
 /// A stream whose first bytes are kept. An end without `close_notify` reads as an end: hyper knows by `Content-Length` and
 /// chunks whether a response is complete, and one without either ends where the connection does, as in browsers and curl.
@@ -41,9 +34,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ResponseStream<S> {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
             Poll::Ready(Ok(())) => {
                 let new = buffer.filled().get(before..).unwrap_or_default();
-                if !new.is_empty() {
-                    self.beginning.0.get_or_init(|| new.get(..BEGINNING).unwrap_or(new).to_vec());
-                }
+                self.beginning.read(new);
                 Poll::Ready(Ok(()))
             }
             other => other,
@@ -69,37 +60,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ResponseStream<S> {
     }
 }
 
-impl Beginning {
-    /// Whether nothing has come.
-    pub fn is_empty(&self) -> bool {
-        self.0.get().is_none()
-    }
-
-    /// Whether it is that of a response of HTTP/1.
-    pub fn is_http(&self) -> bool {
-        self.0.get().is_some_and(|beginning| beginning.starts_with(b"HTTP/1."))
-    }
-
-    /// What the peer speaks instead of HTTP/1.1, and what to change.
-    pub fn explain(&self, url: &Url) -> String {
-        explain(self.0.get().map_or(&[], Vec::as_slice), url)
-    }
-}
-
-fn explain(beginning: &[u8], url: &Url) -> String {
+/// What a peer speaks instead of HTTP/1.1, by the first bytes of its answer, and what to change.
+pub fn explain(beginning: &[u8], url: &Url) -> String {
     let (scheme, port) = (url.scheme().word(), url.port());
-    match beginning {
-        [] => format!("the peer closed the connection without a response to {scheme} on port {port}"),
-        // A record of TLS: a handshake or an alert (RFC 8446, section 5.1).
-        [0x15 | 0x16, 3, ..] if url.scheme() == Scheme::Http => {
+    match (beginning, protocol(beginning)) {
+        ([], _) => format!("the peer closed the connection without a response to {scheme} on port {port}"),
+        (_, Some(Protocol::Tls)) if url.scheme() == Scheme::Http => {
             format!("the peer speaks TLS on port {port}: write https:// instead of http://")
         }
-        // A frame of SETTINGS or GOAWAY (RFC 9113, section 4.1) on stream 0.
-        [_, _, _, 4 | 7, _, 0, 0, 0, 0, ..] => format!(
+        (_, Some(Protocol::Http2)) => format!(
             "the peer speaks HTTP/2 only on port {port}, as gRPC servers do, and connscope HTTP/1.1: probe it with kind: tcp{}",
             if url.scheme() == Scheme::Https { " or tls" } else { "" }
         ),
-        other => {
+        (other, _) => {
             let said = crate::text::bounded_bytes(other, 40);
             format!("the peer does not speak HTTP on port {port}; its answer begins with {said:?}")
         }

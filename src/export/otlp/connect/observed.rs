@@ -1,0 +1,135 @@
+//! What is seen of a connection below its protocol: how the peer begins, and how it ends.
+//!
+//! Whoever speaks HTTP over it learns of an end by one of several errors, whichever of reading and writing comes upon it
+//! first. Here it is one cause.
+
+use crate::peer::Beginning;
+use std::io::{Error, ErrorKind, Result};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer closed it, in order or not.
+    Closed,
+    /// Something else: an alert of TLS, a bound.
+    Failed(String),
+}
+
+/// What was seen of one connection. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observation {
+    pub(crate) beginning: Beginning,
+    end: Arc<OnceLock<End>>,
+}
+
+impl Observation {
+    /// How it ended, if it has.
+    pub(crate) fn end(&self) -> Option<&End> {
+        self.end.get()
+    }
+
+    fn failed(&self, error: &Error) {
+        let end = if is_closed(error) { End::Closed } else { End::Failed(error.to_string()) };
+        self.end.get_or_init(|| end);
+    }
+}
+
+/// Whether an error is that the peer has closed the connection.
+pub(super) fn is_closed(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+    )
+}
+
+/// A stream that is observed.
+pub(super) struct Observed<S> {
+    stream: S,
+    observation: Observation,
+    /// Why nothing can be written any more.
+    unwritten: Option<Error>,
+}
+
+impl<S> Observed<S> {
+    pub(super) fn new(stream: S) -> (Self, Observation) {
+        let observation = Observation::default();
+        (Self { stream, observation: observation.clone(), unwritten: None }, observation)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Observed<S> {
+    /// Nothing can be written; what came before is read first. A peer that refuses a certificate says why and closes the
+    /// connection, and the next write fails before that has been read. The socket of a connection that is closed can be
+    /// read, sooner or later, so that this is not waited for in vain.
+    fn unwritten<T>(&mut self, context: &mut Context<'_>, error: Error) -> Poll<Result<T>> {
+        let mut bytes = [0; 512];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let error = match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => {
+                self.unwritten = Some(error);
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(said)) if !is_closed(&said) => said,
+            Poll::Ready(_) => error,
+        };
+        self.observation.beginning.read(buffer.filled());
+        self.observation.failed(&error);
+        Poll::Ready(Err(error))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &read {
+            Poll::Ready(Ok(())) if buffer.filled().len() == before && room > 0 => {
+                self.observation.end.get_or_init(|| End::Closed);
+            }
+            Poll::Ready(Ok(())) => {
+                self.observation.beginning.read(buffer.filled().get(before..).unwrap_or_default());
+            }
+            Poll::Ready(Err(error)) => self.observation.failed(error),
+            Poll::Pending => {}
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        if let Some(error) = self.unwritten.take() {
+            return self.unwritten(context, error);
+        }
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Ready(Err(error)) => self.unwritten(context, error),
+            written => written,
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Some(error) = self.unwritten.take() {
+            return self.unwritten(context, error);
+        }
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(Err(error)) => self.unwritten(context, error),
+            flushed => flushed,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,99 @@
+//! The connection of the last message, kept for the next.
+
+use super::connect::bounded::Budget;
+use super::connect::{Connection, Connector, Driver, Observation, Peer, Stream};
+use super::refusal::Refusal;
+use crate::reading::chain;
+use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Connections to one receiver, of which one is kept. `S` is what sends over it.
+pub(super) struct Kept<S> {
+    connector: Connector,
+    /// What is returned to this place can take another message, unless the receiver has closed it since.
+    kept: Mutex<Option<Connected<S>>>,
+}
+
+/// A connection on which the protocol is spoken.
+pub(super) struct Connected<S> {
+    pub(super) sender: S,
+    opened: Opened,
+    _driver: Driver,
+}
+
+/// A connection on which nothing has been spoken yet, beside its stream.
+pub(super) struct Opened {
+    budget: Budget,
+    address: Option<SocketAddr>,
+    observation: Observation,
+}
+
+impl<S> Kept<S> {
+    pub(super) fn new(connector: Connector) -> Self {
+        Self { connector, kept: Mutex::default() }
+    }
+
+    /// Reads certificates again whose files have changed, and then gives up the connection that is kept.
+    pub(super) fn refresh(&self) {
+        if self.connector.refresh() {
+            self.keep(None);
+        }
+    }
+
+    fn keep(&self, connected: Option<Connected<S>>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
+    }
+
+    /// The connection that is kept, if it can take another message. Until [`Self::answered`], its address counts as one that
+    /// fails: the caller may give up at any time.
+    pub(super) fn take(&self, is_closed: impl Fn(&S) -> bool) -> Option<Connected<S>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let connected = kept.filter(|connected| !is_closed(&connected.sender))?;
+        connected.opened.budget.renew();
+        self.connector.failed_at(connected.opened.address);
+        Some(connected)
+    }
+
+    /// A new connection, within a time; its address counts as that of one that is taken.
+    pub(super) async fn open(&self, within: Duration) -> Result<(TokioIo<Box<dyn Stream>>, Opened), Refusal> {
+        let connection = self.connector.connect(within).await;
+        let Connection { stream, budget, address, observation } =
+            connection.map_err(|error| Refusal::connection(&chain(&error)))?;
+        self.connector.failed_at(address);
+        Ok((TokioIo::new(stream), Opened { budget, address, observation }))
+    }
+
+    /// What became of the handshake of the protocol on a new connection.
+    pub(super) fn connected(
+        &self,
+        opened: Opened,
+        shaken: hyper::Result<(S, Driver)>,
+    ) -> Result<Connected<S>, Refusal> {
+        match shaken {
+            Ok((sender, driver)) => Ok(Connected { sender, opened, _driver: driver }),
+            Err(error) => Err(self.broken(&opened, &chain(&error))),
+        }
+    }
+
+    /// A message was answered on this connection; it is kept if it `can` take another.
+    pub(super) fn answered(&self, connected: Connected<S>, can: bool) {
+        self.connector.answered_at(connected.opened.address);
+        self.keep(Some(connected).filter(|_| can));
+    }
+
+    /// A message was not answered on this connection; `error` is what the library for the protocol says.
+    pub(super) fn unanswered(&self, connected: &Connected<S>, error: &str) -> Refusal {
+        self.broken(&connected.opened, error)
+    }
+
+    /// Whom messages are spoken to.
+    pub(super) fn peer(&self) -> &Peer {
+        self.connector.peer()
+    }
+
+    fn broken(&self, opened: &Opened, error: &str) -> Refusal {
+        Refusal::connection(&self.connector.peer().broken(&opened.observation, error))
+    }
+}
