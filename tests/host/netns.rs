@@ -1,6 +1,7 @@
 //! Which network namespaces are found, and which are left out.
 
-use crate::support::{Namespace, connscope, skipped};
+use crate::support::agent::behind;
+use crate::support::{Namespace, command, connscope, skipped};
 use connscope::host::netns::{Finder, Found, is_pattern, most};
 use connscope::metric::label::Reason;
 use connscope::reading::chain;
@@ -113,13 +114,10 @@ fn all_are_found_by_their_mounts_too() {
     let config = folder.path().join("connscope.yaml");
     let yaml = "sources: {conntrack: {enabled: false}, sockets: {netns: all, close_events: false}}\n";
     std::fs::write(&config, yaml).unwrap();
-    let script = format!(
-        "unshare -n mount --bind /proc/self/ns/net '{}' && exec {} once --format prometheus --config {}",
-        mount.display(),
-        env!("CARGO_BIN_EXE_connscope"),
-        config.display()
-    );
-    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let once = command(&["once", "--format", "prometheus", "--config", config.to_str().unwrap()]);
+    let script = "unshare -n mount --bind /proc/self/ns/net \"$0\" && exec \"$@\"";
+    let starter = ["unshare", "-m", "sh", "-c", script, mount.to_str().unwrap()];
+    let output = behind(&starter, &once).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let series = format!("connscope_netns_up{{netns=\"{}\",source=\"sockets\"}} 1", mount.display());
     assert!(text.contains(&series), "{series}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -131,12 +129,9 @@ fn where_no_process_is_seen_proc_is_blamed() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("connscope.yaml");
     std::fs::write(&config, "sources: {conntrack: {enabled: false}, sockets: {netns: all}}\n").unwrap();
-    let script = format!(
-        "mount -t tmpfs none /proc && exec {} check --config {}",
-        env!("CARGO_BIN_EXE_connscope"),
-        config.display()
-    );
-    let output = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let check = command(&["check", "--config", config.to_str().unwrap()]);
+    let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    let output = behind(&["unshare", "-m", "sh", "-c", script], &check).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let line = |via: &str| text.lines().find(|line| line.contains(via)).unwrap_or_default().to_owned();
     for via in [" process ", " netns "] {
@@ -165,9 +160,9 @@ fn check_says_what_a_pid_namespace_hides_and_asks_for_no_capability_that_is_ther
     let config = folder.path().join("connscope.yaml");
     std::fs::write(&config, "sources: {conntrack: {enabled: false}, sockets: {netns: all}}\n").unwrap();
     let check = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("unshare");
-        command.args(arguments).arg(env!("CARGO_BIN_EXE_connscope")).args(["check", "--config"]).arg(&config);
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        let check = command(&["check", "--config", config.to_str().unwrap()]);
+        let output = behind(&[&["unshare"], arguments].concat(), &check).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     };
     let text = check(&["-pf", "--mount-proc"]);
     assert!(
