@@ -2,8 +2,9 @@
 
 use super::program::{Agent, AsText, BOTH, protocol};
 use super::raw::{Raw, listen};
+use crate::support::PATIENCE;
 use crate::support::authority::Authority;
-use crate::support::receiver::{PATIENCE, Receiver, Speaks};
+use crate::support::receiver::{Receiver, Speaks};
 use connscope::config::{Config, Flags, Otlp};
 use connscope::export::otlp::grpc::Keepalive;
 use connscope::export::otlp::transport::Transport;
