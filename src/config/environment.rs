@@ -100,14 +100,30 @@ impl Variables<'_> {
     }
 }
 
+/// The ends of the names of variables whose values are words, numbers or addresses, and may be shown.
+const SHOWN: [&str; 12] = [
+    "AGGREGATION",
+    "COMPRESSION",
+    "DISABLED",
+    "EXPORTER",
+    "HOST",
+    "INSECURE",
+    "INTERVAL",
+    "LEVEL",
+    "PORT",
+    "PREFERENCE",
+    "PROTOCOL",
+    "TIMEOUT",
+];
+
 /// A variable with a value that cannot be used; what may be secret of it is not shown.
 fn wrong(name: &str, value: &str, message: String) -> ConfigError {
-    let value = if name.ends_with("HEADERS") {
-        values::HIDDEN.to_owned()
-    } else if name.ends_with("ENDPOINT") {
+    let value = if name.ends_with("ENDPOINT") {
         endpoint::shown(value)
-    } else {
+    } else if SHOWN.iter().any(|end| name.ends_with(end)) {
         value.to_owned()
+    } else {
+        values::HIDDEN.to_owned()
     };
     ConfigError::Variable { name: name.to_owned(), value: text::bounded(&value, text::LONGEST_NAME), message }
 }

@@ -156,6 +156,24 @@ fn a_variable_that_is_not_utf_8_is_refused_by_name() {
 }
 
 #[test]
+fn of_a_variable_that_may_hold_a_secret_only_the_name_is_printed() {
+    for name in
+        ["OTEL_RESOURCE_ATTRIBUTES", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"]
+    {
+        for wrong in ["hunter2", "a=b,hunter2", "=hunter2", "a=hunter2%FF", "a=hunter2%0A\u{1}, b"] {
+            let why = try_load(&[(name, wrong)]).expect_err(wrong);
+            assert!(why.starts_with(&format!("{name}=")) && !why.contains("hunter2"), "{why}");
+        }
+    }
+    let wrong = OsString::from(OsStr::from_bytes(b"hunter2\xff"));
+    for name in ["OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_CLIENT_KEY"] {
+        let said = run(&["config".as_ref()], &[(name, &wrong)]).stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(name) && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn secrets_of_an_endpoint_are_never_printed() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("connscope.yaml");
