@@ -2,7 +2,7 @@
 //!
 //! `http::Uri`, which is linked anyway, parses what goes on a request line; it neither resolves the reference of a redirect
 //! nor takes a host name that is not ASCII. The crate `url` does both and brings ICU's tables for it: 26 packages and
-//! some 500 KiB of the program.
+//! 190 KiB of the program.
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::push::Push;
 use super::request::{assert_as_in_the_table, exported, metrics_of, numbers, resource_of, text};
-use crate::support::receiver::{Receiver, Speaks};
+use crate::support::receiver::{Behaviour, Receiver, Speaks};
 use crate::support::table::table;
 use connscope::export::otlp::split::{MOST_BYTES, points, split};
 use connscope::metric::Label;
@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_collection_larger_than_a_message_arrives_in_several_and_whole() {
@@ -74,6 +74,38 @@ fn a_collection_larger_than_a_message_arrives_in_several_and_whole() {
     let after: Vec<_> = receiver.received().into_iter().skip(received.len()).collect();
     let told: u64 = after.iter().map(|received| exported(&received.request, None)).sum();
     assert_eq!(told, sent, "all of them are counted as sent");
+}
+
+#[test]
+fn a_message_that_is_not_answered_leaves_the_others_their_time() {
+    const SERIES: u64 = 12_000;
+    let receiver = Receiver::start(Speaks::Grpc);
+    let timeout = Duration::from_secs(12);
+    let push = Push::start(&receiver, timeout, table(200, 100), move |out| {
+        for series in 0..SERIES {
+            let netns = format!("{}-{}", series % 100, "x".repeat(480));
+            let labels = [(Label::Cpu, (series / 100).to_string().into()), (Label::Netns, netns.into())];
+            out.observe(metrics::CONNTRACK_DROP, &labels, series);
+        }
+    });
+    receiver.behave(Behaviour::Hang);
+    std::thread::scope(|scope| {
+        let began = Instant::now();
+        let cycle = scope.spawn(|| push.cycle());
+        let silent = receiver.nth(0);
+        receiver.behave(Behaviour::Accept);
+        cycle.join().expect("no panic").expect_err("one message was not answered");
+        assert!(began.elapsed() >= timeout / 4, "the first message had its share of the time");
+        let received = receiver.received();
+        assert!(received.len() > 1, "the messages after it were sent");
+        push.cycle().expect("taken");
+        let later = receiver.received();
+        let told = |error| -> u64 {
+            later[received.len()..].iter().map(|received| exported(&received.request, error)).sum()
+        };
+        assert_eq!(told(Some("timeout")), points(&silent.request));
+        assert_eq!(told(None), received[1..].iter().map(|received| points(&received.request)).sum::<u64>());
+    });
 }
 
 fn attribute(text: &str) -> Vec<KeyValue> {
