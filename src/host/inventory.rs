@@ -28,6 +28,7 @@ use entry::{Entry, Top};
 use identity::{Found, Name};
 use names::Names;
 use names::socket::Socket;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,21 @@ pub struct Container {
     pub uptime: Option<f64>,
     /// Whether it has ended, less than the retention ago.
     pub ended: bool,
+    /// Whether it was there before the agent, and was not started anew since.
+    pub before: bool,
+    /// The directories of its own control groups, one for each hierarchy that is looked at; empty once it has ended.
+    pub groups: Vec<Directory>,
+}
+
+/// The directory of a control group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Number of its hierarchy; 0 is version 2.
+    pub hierarchy: u32,
+    /// The id of the group.
+    pub id: u64,
+    /// Where it is mounted.
+    pub path: PathBuf,
 }
 
 /// How much there is.
@@ -165,6 +181,9 @@ impl Inventory {
         }
         outside.hear(entries);
         entries.sweep(now, outside);
+        if refreshed.is_none() {
+            entries.all_were_there_before();
+        }
         processes::look(entries, &outside.hierarchies);
         *refreshed = Some(now);
         Ok(())
@@ -189,7 +208,16 @@ impl Inventory {
     /// Every container and service that is there, and those that ended less than the retention ago.
     pub fn containers(&self) -> Vec<Container> {
         let uptime = processes::since_boot();
-        self.inner().entries.iter().map(|entry| container(entry, uptime)).collect()
+        let inner = self.inner();
+        let groups = |entry| {
+            let tops = inner.entries.tops(entry).iter();
+            let directory = |top: &Top| {
+                let path = inner.outside.hierarchy(top)?.mount.directory(&top.path);
+                Some(Directory { hierarchy: top.hierarchy, id: top.id, path })
+            };
+            tops.filter_map(directory).collect()
+        };
+        inner.entries.iter().map(|entry| container(entry, uptime, groups(entry))).collect()
     }
 
     /// How much there is.
@@ -221,7 +249,7 @@ impl Inventory {
     }
 }
 
-fn container(entry: &Entry, now: u64) -> Container {
+fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
     let ticks = entry.first.map(|first| now.saturating_sub(first.started));
     Container {
         who: Arc::clone(&entry.who),
@@ -232,6 +260,8 @@ fn container(entry: &Entry, now: u64) -> Container {
         restarts: entry.restarts,
         uptime: ticks.map(processes::seconds),
         ended: entry.ended.is_some(),
+        before: entry.before,
+        groups,
     }
 }
 

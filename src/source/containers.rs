@@ -10,10 +10,11 @@ use crate::host::inventory::{Container, Inventory};
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Labels, Part};
 use crate::reading::{Readings, SourceError};
-use crate::source::containers::config::Containers as Settings;
+use crate::source::containers::config::{Containers as Settings, Oom};
 use crate::stop::Stop;
 use classic::Classic;
 use labels::{LeftOut, SourcePart, Via};
+use oom::Kills;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ mod classic;
 pub mod config;
 pub mod labels;
 pub mod metrics;
+mod oom;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "containers";
@@ -50,8 +52,8 @@ impl SourceKind for Containers {
         Ok(Box::new(Self::new(settings, host.inventory())))
     }
 
-    fn check(_: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
-        check::check(&host.inventory())
+    fn check(settings: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
+        check::check(settings, &host.inventory())
     }
 
     fn suffices(_: &Settings, checks: &[Check]) -> bool {
@@ -71,6 +73,8 @@ pub struct Containers {
     /// The numbers of those whose counters began with a point of 0: of what happened before the first point, `increase()`
     /// would see nothing.
     begun: HashSet<u64>,
+    /// `None` where they are not wanted.
+    kills: Option<Kills>,
     classic: Option<Classic>,
 }
 
@@ -78,20 +82,27 @@ impl Containers {
     /// The source with its settings; nothing is looked at before it is read.
     pub fn new(settings: &Settings, inventory: Arc<Inventory>) -> Self {
         let classic = settings.classic.enabled.then(|| Classic::new(&inventory.settings().root));
-        Self { inventory, begun: HashSet::new(), classic }
+        let kills = (settings.oom != Oom::Off).then(Kills::default);
+        Self { inventory, begun: HashSet::new(), kills, classic }
     }
 
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
         for container in containers {
             let who = &container.who;
-            let restarts = if self.begun.contains(&who.number) { container.restarts } else { 0 };
+            let begun = self.begun.contains(&who.number);
+            let begins = |count: u64| if begun { count } else { 0 };
+            let restarts = begins(container.restarts);
+            let kills = self.kills.as_ref().and_then(|kills| kills.of(container)).map(begins);
             out.observe(metrics::CONTAINER_INFO, info(container), 1);
             out.observe(metrics::CONTAINER_RESTARTS, &who.labels, restarts);
             if let Some(uptime) = container.uptime {
                 out.observe(metrics::CONTAINER_UPTIME, &who.labels, uptime);
             }
+            if let Some(kills) = kills {
+                out.observe(metrics::CONTAINER_OOM_KILLS, &who.labels, kills);
+            }
             if let Some(classic) = &self.classic {
-                classic.observe(container, restarts, out);
+                classic.observe(container, restarts, kills, out);
             }
         }
         self.begun = containers.iter().map(|container| container.who.number).collect();
@@ -107,9 +118,14 @@ impl Containers {
         let left_out = [(Label::Key, LeftOut::Container.word().into())];
         out.observe(metrics::CONNSCOPE_CONTAINERS_LEFT_OUT, &left_out, tally.left_out);
         let socket = self.inventory.settings().names.docker_socket.is_some();
-        for via in [Some(Via::File), socket.then_some(Via::Socket)].into_iter().flatten() {
-            let labels =
-                [(Label::SourcePart, SourcePart::Names.word().into()), (Label::Via, via.word().into())];
+        let counted = self.kills.as_ref().is_some_and(|kills| kills.counted() > 0);
+        let ways = [
+            Some((SourcePart::Names, Via::File)),
+            socket.then_some((SourcePart::Names, Via::Socket)),
+            counted.then_some((SourcePart::Oom, Via::Cgroup)),
+        ];
+        for (part, via) in ways.into_iter().flatten() {
+            let labels = [(Label::SourcePart, part.word().into()), (Label::Via, via.word().into())];
             out.observe(metrics::CONNSCOPE_CONTAINERS_SOURCE, &labels, 1);
         }
     }
@@ -119,6 +135,9 @@ impl Source for Containers {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         self.inventory.refresh()?;
         let containers = self.inventory.containers();
+        if let Some(kills) = &mut self.kills {
+            kills.look(&containers, &self.inventory);
+        }
         self.observe(&containers, out);
         self.observe_own(out);
         if let Some(error) = self.inventory.denied() {

@@ -123,3 +123,25 @@ fn a_container_of_a_pod_has_the_names_that_containerd_was_told_and_a_sandbox_is_
     let image = value(&agent.scrape(), "container_info", &[&format!("container_id=\"{again}\"")]);
     assert_eq!(image, Some(1.0));
 }
+
+#[test]
+fn a_child_that_the_kernel_kills_for_memory_is_counted_and_one_that_a_person_kills_is_not() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    // `tail` keeps the last line, which has no end.
+    let loop_ = "while :; do if [ -e /tmp/go ]; then rm /tmp/go; tail /dev/zero; fi; usleep 100000; done";
+    docker.run("hungry", &["--memory", "20m", "--memory-swap", "20m"], &["sh", "-c", loop_]);
+    let agent = Running::new(&names_of(&docker));
+    let hungry = ["container_name=\"hungry\""];
+    agent.sees("container_oom_kills_total", &hungry, 0.0);
+    docker.docker(&["exec", "hungry", "sh", "-c", "sleep 100 & kill -9 $!"]);
+    docker.docker(&["exec", "hungry", "touch", "/tmp/go"]);
+    agent.sees("container_oom_kills_total", &hungry, 1.0);
+    assert_eq!(value(&agent.scrape(), "container_restarts_total", &hungry), Some(0.0), "it lived on");
+    // What was there before the agent begins at 0, and goes on from there.
+    let later = Running::new(&names_of(&docker));
+    later.sees("container_oom_kills_total", &hungry, 0.0);
+    docker.docker(&["exec", "hungry", "touch", "/tmp/go"]);
+    later.sees("container_oom_kills_total", &hungry, 1.0);
+    agent.sees("container_oom_kills_total", &hungry, 2.0);
+}

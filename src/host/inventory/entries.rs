@@ -263,7 +263,7 @@ impl Entries {
         let Some(place) = Place::of(&path) else { return };
         // It leaves the entry without a name, and takes with it what was counted there.
         let before = number.and_then(|number| self.entries.get(&number));
-        let before = before.map(|entry| (entry.restarts, entry.first, entry.seen));
+        let before = before.map(|entry| (entry.restarts, entry.first, entry.seen, entry.before));
         if let Some(number) = number {
             self.remove(number);
         }
@@ -271,9 +271,9 @@ impl Entries {
             return;
         }
         let Admitted::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
-        if let (Some(entry), Some((restarts, first, seen))) = (self.entries.get_mut(&new), before) {
+        if let (Some(entry), Some((restarts, first, seen, before))) = (self.entries.get_mut(&new), before) {
             entry.restarts += restarts;
-            (entry.first, entry.seen) = (first, seen);
+            (entry.first, entry.seen, entry.before) = (first, seen, before);
         }
         if let Some(number) = number {
             self.same_as.insert(number, new);
@@ -298,6 +298,19 @@ impl Entries {
     /// Every entry.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
+    }
+
+    /// Notes that everything so far was there before the agent.
+    pub fn all_were_there_before(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.before = true;
+        }
+    }
+
+    /// The groups of an entry, one for each hierarchy; none once it has ended.
+    pub fn tops(&self, entry: &Entry) -> &[Top] {
+        let subject = self.subjects.get(&entry.key).filter(|_| entry.ended.is_none());
+        subject.map_or(&[], |subject| subject.tops.as_slice())
     }
 
     /// Every entry that is there, with its groups, one for each hierarchy.

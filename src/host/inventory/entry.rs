@@ -47,6 +47,8 @@ pub struct Entry {
     pub runtime: &'static str,
     /// How often it was started anew.
     pub restarts: u64,
+    /// Whether it was there before the agent, and was not started anew since.
+    pub before: bool,
     /// When it ended; `None` while it is there.
     pub ended: Option<Instant>,
     /// Its first process, as far as that was looked for.
@@ -72,6 +74,7 @@ impl Entry {
             image: "".into(),
             runtime: "",
             restarts: 0,
+            before: false,
             ended: None,
             first: None,
             seen: None,
@@ -88,6 +91,7 @@ impl Entry {
     pub(super) fn restarted(&mut self) {
         self.restarts += 1;
         self.ended = None;
+        self.before = false;
         (self.first, self.seen) = (None, None);
     }
 

@@ -1,6 +1,8 @@
 //! What `connscope check` says of the containers: which there are, and where their names can be read.
 
 use super::NAME;
+use super::config::{Containers as Settings, Oom};
+use super::oom::Kills;
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
@@ -22,7 +24,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 /// Looks at the control groups, and at the places that have names.
-pub(super) fn check(inventory: &Inventory) -> Vec<Check> {
+pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
     let cgroups = inventory.refresh().map(|()| {
         let tally = inventory.tally();
         let beside = tally.hierarchies.join(" and ");
@@ -32,7 +34,11 @@ pub(super) fn check(inventory: &Inventory) -> Vec<Check> {
         };
         format!("{beside}; {} containers, {} units{left_out}", tally.containers, tally.units)
     });
-    vec![Check::new(NAME, CGROUP, cgroups), Check::new(NAME, "names", names(inventory))]
+    let mut checks = vec![Check::new(NAME, CGROUP, cgroups), Check::new(NAME, "names", names(inventory))];
+    if settings.oom != Oom::Off {
+        checks.push(Check::new(NAME, "oom", oom(inventory)));
+    }
+    checks
 }
 
 fn names(inventory: &Inventory) -> Result<String, SourceError> {
@@ -41,6 +47,19 @@ fn names(inventory: &Inventory) -> Result<String, SourceError> {
     let named = tally.containers.saturating_sub(tally.unnamed);
     let places = if places.is_empty() { "no engine has files here".to_owned() } else { places.join("; ") };
     Ok(format!("{named} of {} containers have one; {places}", tally.containers))
+}
+
+fn oom(inventory: &Inventory) -> Result<String, SourceError> {
+    let containers = inventory.containers();
+    let mut kills = Kills::default();
+    kills.look(&containers, inventory);
+    match (kills.counted(), containers.len()) {
+        (0, all) if all > 0 => {
+            let why = "no control group of theirs has the memory controller";
+            Err(SourceError::absent("looking for the counters of processes that were killed", why))
+        }
+        (counted, all) => Ok(format!("counted by the control groups of {counted} of {all}")),
+    }
 }
 
 /// It works wherever control groups can be seen; everything else adds to it.

@@ -32,8 +32,17 @@ impl Classic {
     }
 
     /// The readings of a container.
-    pub(super) fn observe(&self, container: &Container, restarts: u64, out: &mut Readings) {
+    pub(super) fn observe(
+        &self,
+        container: &Container,
+        restarts: u64,
+        kills: Option<u64>,
+        out: &mut Readings,
+    ) {
         out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, self.labels(container), restarts);
+        if let Some(kills) = kills {
+            out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, self.labels(container), kills);
+        }
     }
 
     /// Those of the agent itself.

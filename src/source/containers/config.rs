@@ -15,6 +15,8 @@ pub struct Containers {
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
+    /// How processes that the kernel killed because memory was exhausted are counted.
+    pub oom: Oom,
     /// The names and labels of coroot-node-agent; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
@@ -22,8 +24,21 @@ pub struct Containers {
 
 impl Default for Containers {
     fn default() -> Self {
-        Self { enabled: false, timeout: Duration::from_secs(5), classic: Classic::default() }
+        Self { enabled: false, timeout: Duration::from_secs(5), oom: Oom::Auto, classic: Classic::default() }
     }
+}
+
+/// How processes that the kernel killed because memory was exhausted are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Oom {
+    /// The best way that works.
+    Auto,
+    /// By the counters of control groups (`memory.events`, `memory.oom_control`).
+    Cgroup,
+    /// Not at all.
+    Off,
 }
 
 /// The names and labels of coroot-node-agent.

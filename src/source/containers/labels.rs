@@ -16,12 +16,16 @@ closed_set! {
     SourcePart {
         /// What containers are called.
         Names = "names",
+        /// Processes that were killed because memory was exhausted.
+        Oom = "oom",
     }
 }
 
 closed_set! {
     /// The closed set of values of the label `via`: the way it is read.
     Via {
+        /// Files of the control groups.
+        Cgroup = "cgroup",
         /// Files of the engine.
         File = "file",
         /// Docker's socket.

@@ -9,9 +9,14 @@ crate::metrics! {
     CONTAINER_UPTIME: Gauge<f64> = "container.uptime" in "s", by [WHO];
     /// Starts after the first: a new control group under the same identity, or another first process in the same group.
     CONTAINER_RESTARTS: Counter<u64> = "container.restarts" in "{restart}", by [WHO];
+    /// Processes of a container that the kernel killed because its memory limit or the machine's memory was exhausted.
+    CONTAINER_OOM_KILLS: Counter<u64> = "container.oom_kills" in "{process}", by [WHO];
     /// Starts after the first, by the identity of the container.
     CONTAINER_CLASSIC_RESTARTS: Counter<u64> = "container.classic.restarts" in "{restart}", by [CLASSIC],
         only classic "container_restarts_total" "Number of times the container was restarted";
+    /// Processes that the kernel killed because memory was exhausted, by the identity of the container.
+    CONTAINER_CLASSIC_OOM_KILLS: Counter<u64> = "container.classic.oom_kills" in "{process}", by [CLASSIC],
+        only classic "container_oom_kills_total" "Total number of times the container was terminated by the OOM killer";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";

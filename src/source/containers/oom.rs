@@ -1,0 +1,112 @@
+//! Processes that the kernel killed because memory ran out, by the counters of control groups.
+//!
+//! Version 2 has them in `memory.events`, those of the groups below included (`Documentation/admin-guide/cgroup-v2.rst`);
+//! version 1 in `memory.oom_control`, of each group by itself (`mem_cgroup_oom_control_read` in `mm/memcontrol-v1.c`, since
+//! Linux 4.13). A group that is made, in which a process is killed, and that is gone, all between two cycles, is missed.
+
+use crate::host::inventory::{Container, Directory, Inventory};
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+/// Most that is read of such a file: a dozen lines.
+const MOST: u64 = 4096;
+
+/// Groups below one of version 1 that are looked into.
+const BELOW: usize = 64;
+
+/// The kills of each container, so far.
+#[derive(Debug, Default)]
+pub(super) struct Kills {
+    /// What the file of a group said last, by the number of its hierarchy and its id.
+    groups: HashMap<(u32, u64), u64>,
+    /// By the number of the entry. One is not in it while no file is known to count for it.
+    counts: HashMap<u64, u64>,
+}
+
+impl Kills {
+    /// Counts what was killed since the last look.
+    pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory) {
+        let mut there = HashSet::new();
+        for container in containers {
+            for group in &container.groups {
+                let Some(kills) = kills(group) else { continue };
+                let key = (group.hierarchy, group.id);
+                there.insert(key);
+                // What was there before the agent begins at 0; a group that is new has counted from its beginning.
+                let unseen = if container.before { kills } else { 0 };
+                let before = self.groups.insert(key, kills).unwrap_or(unseen);
+                *self.counts.entry(container.who.number).or_default() += kills.saturating_sub(before);
+                break;
+            }
+        }
+        self.groups.retain(|group, _| there.contains(group));
+        self.carry(containers, inventory);
+    }
+
+    /// What was counted of one whose name was found late goes to the entry that it has now; what is over is forgotten.
+    fn carry(&mut self, containers: &[Container], inventory: &Inventory) {
+        let known: HashSet<u64> = containers.iter().map(|container| container.who.number).collect();
+        let gone: Vec<u64> = self.counts.keys().filter(|number| !known.contains(number)).copied().collect();
+        for number in gone {
+            let count = self.counts.remove(&number).unwrap_or_default();
+            if let Some(who) = inventory.current(number) {
+                *self.counts.entry(who.number).or_default() += count;
+            }
+        }
+    }
+
+    /// How many processes of a container were killed; `None` where nothing counts them.
+    pub(super) fn of(&self, container: &Container) -> Option<u64> {
+        self.counts.get(&container.who.number).copied()
+    }
+
+    /// How many containers are counted.
+    pub(super) fn counted(&self) -> usize {
+        self.counts.len()
+    }
+}
+
+/// What the file of a group says; `None` where the group has none: its hierarchy has no memory controller.
+fn kills(group: &Directory) -> Option<u64> {
+    let read = |path: &Path| count(&crate::sys::read_limited(path, MOST).ok()?);
+    if group.hierarchy == 0 {
+        return read(&group.path.join("memory.events"));
+    }
+    let mut kills = read(&group.path.join("memory.oom_control"))?;
+    let mut open = vec![group.path.clone()];
+    let mut looked_into = 0;
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if looked_into < BELOW && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                looked_into += 1;
+                kills += read(&entry.path().join("memory.oom_control")).unwrap_or_default();
+                open.push(entry.path());
+            }
+        }
+    }
+    Some(kills)
+}
+
+/// The count in the text of either file.
+fn count(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn both_versions_have_the_count_in_a_line_of_its_own() {
+        let version_1 = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        let version_2 = "low 0\nhigh 0\nmax 31\noom 5\noom_kill 4\noom_group_kill 1\n";
+        assert_eq!((count(version_1), count(version_2)), (Some(3), Some(4)));
+        for text in [version_1, version_2] {
+            for (end, _) in text.char_indices() {
+                let part = count(&text[..end]);
+                assert!(part.is_none() || part == count(text), "{:?}", &text[..end]);
+            }
+        }
+        assert_eq!(count("oom_kill_disable 1\nunder_oom 0\n"), None, "before Linux 4.13");
+    }
+}
