@@ -16,7 +16,7 @@
 )]
 
 #[path = "../tests/support.rs"]
-#[expect(dead_code, reason = "the tests use the rest of it")]
+#[expect(dead_code, unused_imports, reason = "the tests use the rest of it")]
 mod support;
 
 use std::collections::HashMap;
