@@ -87,9 +87,15 @@ fn the_commands_in_the_pages_are_understood_and_the_cheap_ones_run() {
 
 #[test]
 fn the_yaml_in_the_pages_is_a_configuration() {
-    for page in
-        ["README.md", "docs/configuration.md", "docs/migration.md", "docs/filter.md", "docs/probes.md"]
-    {
+    for page in [
+        "README.md",
+        "docs/configuration.md",
+        "docs/migration.md",
+        "docs/filter.md",
+        "docs/probes.md",
+        "docs/containers.md",
+        "docs/migrate-coroot-node-agent.md",
+    ] {
         let blocks = blocks(&read(page));
         let yaml: Vec<&String> =
             blocks.iter().filter(|(language, _)| language == "yaml").map(|(_, text)| text).collect();
@@ -179,14 +185,17 @@ fn the_page_of_the_configuration_names_every_command_and_every_flag() {
 }
 
 #[test]
-fn the_page_of_the_sockets_explains_every_metric_of_the_source() {
-    let page = read("docs/sockets.md");
-    let roots = ["system.network.", "tcp.", "udp.", "connscope.sockets."];
-    for metric in table_rows().filter(|metric| !metric.only_classic) {
-        let ours = roots.iter().any(|root| metric.name.starts_with(root));
-        // `tcp.top.*` stands for the three of them.
-        let named = page.contains(&format!("`{}`", metric.name)) || metric.name.starts_with("tcp.top.");
-        assert!(!ours || named, "docs/sockets.md does not say what {} means", metric.name);
+fn the_pages_of_the_sockets_and_of_the_containers_explain_every_metric_of_their_source() {
+    let sockets = ["system.network.", "tcp.", "udp.", "connscope.sockets."];
+    let containers = ["container.", "connscope.containers."];
+    for (file, roots) in [("docs/sockets.md", &sockets[..]), ("docs/containers.md", &containers[..])] {
+        let page = read(file);
+        for metric in table_rows().filter(|metric| !metric.only_classic) {
+            let ours = roots.iter().any(|root| metric.name.starts_with(root));
+            // `tcp.top.*` stands for the three of them.
+            let named = page.contains(&format!("`{}`", metric.name)) || metric.name.starts_with("tcp.top.");
+            assert!(!ours || named, "{file} does not say what {} means", metric.name);
+        }
     }
 }
 
