@@ -13,4 +13,4 @@ mod yaml;
 
 pub use located::Located;
 pub use tree::{Error, Node};
-pub use yaml::{Limits, document, from_str};
+pub use yaml::{Limits, document, from_str, parse};

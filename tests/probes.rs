@@ -32,6 +32,7 @@ mod search;
 mod shortage;
 mod talk;
 mod tls;
+mod trust;
 mod validity;
 mod written;
 

@@ -115,7 +115,7 @@ fn aliases_of_aliases_and_depth_are_refused_before_anything_is_made_of_them() {
     let refused = settings::from_str::<serde_json::Value>(&stairs).unwrap_err();
     assert!(refused.message().contains("has more than 100 levels"), "{refused}");
 
-    let limits = Limits { nodes: 3, depth: 2, json: false };
+    let limits = Limits { nodes: 3, bytes: 1000, items: 9, depth: 2, json: false };
     assert!(settings::document::<Vec<u8>>("[1, 2]", limits).is_ok());
     assert!(settings::document::<Vec<u8>>("[1, 2, 3]", limits).is_err());
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `connection-status-exporter`.
@@ -113,7 +114,8 @@ impl Taken {
         }
         if !self.series.add(&target) {
             // The exporter tells them apart by their protocol, which the family and the transport do not always.
-            target.labels.insert("protocol".to_owned(), target.kind.word().to_owned());
+            let kind = target.kind.word();
+            Arc::make_mut(&mut target.labels).insert("protocol".to_owned(), kind.into());
             if !self.series.add(&target) {
                 return Err("it is repeated, and one series is for both".to_owned());
             }

@@ -95,7 +95,7 @@ impl Node {
                 Err(Error::new("is a number or a truth value; it takes a string"))
             }
             Value::Scalar { text, .. } => Ok(text),
-            Value::List(_) => Err(Error::new("is a list; it takes a string")),
+            Value::List { .. } => Err(Error::new("is a list; it takes a string")),
             Value::Map(_) => Err(Error::new("is a section with keys; it takes a string")),
         }
     }
@@ -114,7 +114,7 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
-            Value::List(_) => return self.deserialize_seq(visitor),
+            Value::List { .. } => return self.deserialize_seq(visitor),
             Value::Map(_) => return self.deserialize_map(visitor),
             Value::Scalar { text, style: Style::Quoted } => visitor.visit_borrowed_str(text),
             Value::Scalar { text, .. } => match plain(text) {
@@ -176,7 +176,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let Value::List(list) = &self.value else { return Err(Error::new("is not a list").at(self.at)) };
+        let (list, _) = self.items()?;
         visitor.visit_seq(Items { list, next: 0 }).map_err(|error| error.at(self.at))
     }
 
@@ -212,7 +212,7 @@ impl<'de> Deserializer<'de> for &'de Node {
                 [(variant, value)] => visitor.visit_enum(Variant { variant, value }),
                 _ => Err(Error::new("is not one key with its value")),
             },
-            Value::List(_) => Err(Error::new("is a list; it takes one of its words")),
+            Value::List { .. } => Err(Error::new("is a list; it takes one of its words")),
         };
         result.map_err(|error| error.at(self.at))
     }
@@ -269,7 +269,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 }
 
 fn step(key: &Node) -> Step {
-    Step::Key(key.text().unwrap_or_default().to_owned())
+    Step::key(key.text().unwrap_or_default())
 }
 
 /// A variant that carries a value: `{variant: value}`.

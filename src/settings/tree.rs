@@ -1,5 +1,6 @@
 //! A document as a tree of nodes, each with its place in the text (pure).
 
+use crate::text::{LONGEST_NAME, bounded};
 use std::fmt;
 use std::rc::Rc;
 
@@ -11,7 +12,9 @@ pub struct Node {
     /// Where it begins.
     pub(super) at: Place,
     /// Nodes in it and itself, those behind aliases counted at every use.
-    pub(super) size: u64,
+    pub(super) size: u32,
+    /// Bytes of the texts in it, those behind aliases counted at every use.
+    pub(super) bytes: u32,
     /// Levels in it and itself.
     pub(super) depth: u32,
 }
@@ -22,10 +25,14 @@ pub(super) type Place = (u32, u32);
 #[derive(Debug)]
 pub(super) enum Value {
     Scalar {
-        text: String,
+        text: Box<str>,
         style: Style,
     },
-    List(Vec<Rc<Node>>),
+    List {
+        items: Box<[Rc<Node>]>,
+        /// Further ones, which were not kept.
+        more: u32,
+    },
     /// In the order of the text; no key is repeated.
     Map(Vec<(Rc<Node>, Rc<Node>)>),
 }
@@ -44,21 +51,36 @@ pub(super) enum Style {
 impl Node {
     /// A scalar at its place.
     pub(super) fn scalar(text: String, style: Style, at: Place) -> Self {
-        Self { value: Value::Scalar { text, style }, at, size: 1, depth: 1 }
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        Self { value: Value::Scalar { text: text.into_boxed_str(), style }, at, size: 1, bytes, depth: 1 }
     }
 
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),
-            Value::List(_) | Value::Map(_) => None,
+            Value::List { .. } | Value::Map(_) => None,
         }
     }
 
+    /// The items of a list, and how many more there are that were not kept.
+    pub fn items(&self) -> Result<(&[Rc<Self>], u32), Error> {
+        match &self.value {
+            Value::List { items, more } => Ok((items, *more)),
+            Value::Scalar { .. } | Value::Map(_) => Err(Error::new("is not a list").at(self.at)),
+        }
+    }
+
+    /// The value of a key of a section.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|(known, _)| known.text() == Some(key)).map(|(_, value)| &**value)
+    }
+
     /// Whether it stands for nothing: empty, `~` or `null` without quotes.
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, style: Style::Plain | Style::Literal }
-            if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
+            if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
     }
 }
 
@@ -81,9 +103,32 @@ pub(super) enum Step {
     Index(usize),
 }
 
+impl Step {
+    /// A key, which whoever writes the document chooses.
+    pub(super) fn key(name: &str) -> Self {
+        Self::Key(bounded(name, LONGEST_NAME))
+    }
+}
+
+/// Longest message: room for the keys of the longest section.
+const LONGEST_MESSAGE: usize = 4096;
+
 impl Error {
     pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self(Box::new(Inner { message: message.to_string(), path: Vec::new(), at: None }))
+        let message = bounded(&message.to_string(), LONGEST_MESSAGE);
+        Self(Box::new(Inner { message, path: Vec::new(), at: None }))
+    }
+
+    /// The same, of an item of a list.
+    #[must_use]
+    pub fn in_item(self, index: usize) -> Self {
+        self.within(Step::Index(index))
+    }
+
+    /// The same, of the value of a key.
+    #[must_use]
+    pub fn in_key(self, key: &str) -> Self {
+        self.within(Step::key(key))
     }
 
     /// The place, where none is known yet: the innermost is the one that helps.
@@ -148,10 +193,12 @@ impl serde::de::Error for Error {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let field = bounded(field, LONGEST_NAME);
         Self::new(format_args!("unknown field `{field}`, expected one of {}", expected.join(", ")))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        let variant = bounded(variant, LONGEST_NAME);
         Self::new(format_args!("unknown variant `{variant}`, expected one of {}", expected.join(", ")))
     }
 }

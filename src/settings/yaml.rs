@@ -15,6 +15,10 @@ use std::rc::Rc;
 pub struct Limits {
     /// Nodes, those behind an alias counted at every use.
     pub nodes: u64,
+    /// Bytes of all texts, those behind an alias counted at every use.
+    pub bytes: u64,
+    /// Items that are kept of the document, where it is a list, and of each list `targets` in its items; the rest is counted.
+    pub items: usize,
     /// Levels of lists and sections.
     pub depth: u32,
     /// Whether it is JSON: what stands without quotes is no text.
@@ -23,7 +27,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nodes: 1_000_000, depth: 100, json: false }
+        Self { nodes: 1_000_000, bytes: 16 * 1024 * 1024, items: usize::MAX, depth: 100, json: false }
     }
 }
 
@@ -43,8 +47,9 @@ pub fn from_str<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, Error> {
     }
 }
 
-/// The one document of a text as a tree, `None` where there is none.
-fn parse(text: &str, limits: Limits) -> Result<Option<Rc<Node>>, Error> {
+/// The one document of a text as a tree, `None` where there is none; what is derived from a part of it is
+/// [`Deserialize`] of the part.
+pub fn parse(text: &str, limits: Limits) -> Result<Option<Rc<Node>>, Error> {
     let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder { limits, open: Vec::new(), anchors: BTreeMap::new(), root: None };
     for event in Parser::new_from_str_with_options(text, options) {
@@ -78,7 +83,9 @@ struct Open {
     is_map: bool,
     nodes: Vec<Rc<Node>>,
     size: u64,
+    bytes: u64,
     depth: u32,
+    more: u32,
     keys: HashSet<String>,
 }
 
@@ -119,7 +126,9 @@ impl Builder {
             is_map,
             nodes: Vec::new(),
             size: 1,
+            bytes: 0,
             depth: 1,
+            more: 0,
             keys: HashSet::new(),
         });
         Ok(())
@@ -127,9 +136,15 @@ impl Builder {
 
     fn end(&mut self) -> Result<(), Error> {
         let Some(open) = self.open.pop() else { return Ok(()) };
-        let Open { at, anchor, is_map, nodes, size, depth, mut keys } = open;
-        let value = if is_map { Value::Map(merged(nodes, &mut keys)?) } else { Value::List(nodes) };
-        self.add(Rc::new(Node { value, at, size, depth }), anchor)
+        let Open { at, anchor, is_map, nodes, size, bytes, depth, more, mut keys } = open;
+        let value = if is_map {
+            Value::Map(merged(nodes, &mut keys)?)
+        } else {
+            Value::List { items: nodes.into(), more }
+        };
+        let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let (size, bytes) = (narrow(size), narrow(bytes));
+        self.add(Rc::new(Node { value, at, size, bytes, depth }), anchor)
     }
 
     /// Puts a whole node where it belongs.
@@ -137,22 +152,28 @@ impl Builder {
         if anchor != 0 {
             self.anchors.insert(anchor, Rc::clone(&node));
         }
-        let Limits { nodes: most, depth: deepest, .. } = self.limits;
+        let Limits { nodes: most, bytes: most_bytes, depth: deepest, .. } = self.limits;
         let level = self.open.len();
+        let counted = self.is_counted();
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
         let key = open.is_map && open.nodes.len().is_multiple_of(2);
-        open.size = open.size.saturating_add(node.size);
+        if counted && open.nodes.len() >= self.limits.items {
+            open.more = open.more.saturating_add(1);
+            return Ok(());
+        }
+        open.size = open.size.saturating_add(node.size.into());
         open.depth = open.depth.max(node.depth.saturating_add(1));
-        let (size, depth) = (open.size, open.depth);
+        open.bytes = open.bytes.saturating_add(node.bytes.into());
+        let (size, bytes, depth) = (open.size, open.bytes, open.depth);
         if key {
             let Some(text) = node.text() else {
                 return Err(self.fail("a key is a text, not a list or a section", node.at));
             };
             if !open.keys.insert(text.to_owned()) && text != "<<" {
-                let step = Step::Key(text.to_owned());
+                let step = Step::key(text);
                 let error = Error::new("is repeated").at(node.at).within(step);
                 return Err(self.locate(error));
             }
@@ -162,10 +183,24 @@ impl Builder {
         if size > most {
             return Err(self.fail(&format!("holds more than {most} values, aliases followed"), at));
         }
+        if bytes > most_bytes {
+            return Err(self.fail(&format!("holds more than {most_bytes} bytes, aliases followed"), at));
+        }
         if u32::try_from(level).unwrap_or(u32::MAX).saturating_add(depth) > deepest.saturating_add(1) {
             return Err(self.too_deep(at));
         }
         Ok(())
+    }
+
+    /// Whether what is being added is an item of a list of which only some are kept.
+    fn is_counted(&self) -> bool {
+        match self.open.as_slice() {
+            [list] => !list.is_map,
+            [_, section, list] => {
+                !list.is_map && section.nodes.last().and_then(|key| key.text()) == Some("targets")
+            }
+            _ => false,
+        }
     }
 
     fn too_deep(&self, at: Place) -> Error {
@@ -184,7 +219,7 @@ impl Builder {
                 // The innermost section stands at the key itself, which the error names where it matters.
                 let last = open.nodes.len().checked_sub(1).and_then(|last| open.nodes.get(last - last % 2));
                 if let (false, Some(key)) = (innermost, last.and_then(|key| key.text())) {
-                    error = error.within(Step::Key(key.to_owned()));
+                    error = error.within(Step::key(key));
                 }
             } else if !innermost {
                 error = error.within(Step::Index(open.nodes.len()));
@@ -204,14 +239,14 @@ fn merged(nodes: Vec<Rc<Node>>, keys: &mut HashSet<String>) -> Result<Entries, E
     let mut nodes = nodes.into_iter();
     while let (Some(key), Some(value)) = (nodes.next(), nodes.next()) {
         match &key.value {
-            Value::Scalar { text, style: Style::Plain } if text == "<<" => merges.push(value),
+            Value::Scalar { text, style: Style::Plain } if &**text == "<<" => merges.push(value),
             _ => entries.push((key, value)),
         }
     }
     for merge in merges {
         match &merge.value {
             Value::Map(more) => add_missing(&mut entries, keys, more),
-            Value::List(sections) => {
+            Value::List { items: sections, .. } => {
                 for section in sections {
                     let Value::Map(more) = &section.value else { return Err(no_section(section)) };
                     add_missing(&mut entries, keys, more);

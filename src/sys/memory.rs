@@ -23,3 +23,17 @@ pub fn keep_little() {
         unsafe { libc::mallopt(parameter, value) };
     }
 }
+
+/// Gives the pages back that nothing is in, also those between others, which takes as long as looking at all of them.
+/// Does nothing with another C library than glibc.
+#[cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "a call of the allocator that no safe wrapper offers")
+)]
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number, and may be called by any thread at any time (`malloc_trim(3)`: MT-Safe).
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}

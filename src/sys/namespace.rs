@@ -16,9 +16,18 @@ pub enum Identity {
     Inode(u64),
 }
 
-/// Opens a namespace file (`/run/netns/NAME`, `/proc/PID/ns/net`).
+/// Opens a namespace file (`/run/netns/NAME`, `/proc/PID/ns/net`). Anything else is refused, if possible before it is opened:
+/// a FIFO would wait for whoever never writes to it, and opening a device may do something.
 pub fn open(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    let namespace = |status: rustix::fs::StatFs| {
+        let is_one = status.f_type == NSFS_MAGIC;
+        if is_one { Ok(()) } else { Err(io::Error::new(io::ErrorKind::NotFound, "not a network namespace")) }
+    };
+    namespace(rustix::fs::statfs(path)?)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    namespace(rustix::fs::fstatfs(&file)?)?;
+    Ok(file)
 }
 
 /// `NSFS_MAGIC` of `include/uapi/linux/magic.h`: the file system of namespace files.

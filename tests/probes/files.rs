@@ -74,7 +74,7 @@ fn a_label_says_what_was_written() {
         settings.targets[0].labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(labels, ["country=no", "on=true", "version=1.10", "zone=007"]);
     let text = "- targets: ['a:1']\n  labels: {country: no, version: 1.10, zone: 007, q: ''}\n";
-    let labels = &file_sd::read(text, false).unwrap()[0].labels;
+    let labels = &file_sd::read(text, false, usize::MAX).map(|listed| listed.targets).unwrap()[0].labels;
     assert_eq!(format!("{labels:?}"), r#"{"country": "no", "version": "1.10", "zone": "007"}"#);
 }
 
@@ -290,7 +290,7 @@ fn a_file_that_is_refused_takes_nothing_from_the_next() {
 }
 
 /// One reading, and what failed.
-fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
+pub(super) fn told(source: &mut Probes) -> (Vec<Reading>, Vec<String>) {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let (readings, failures) = readings.into_parts();

@@ -8,7 +8,9 @@ use std::path::Path;
 #[test]
 fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
     let names = |text: &str| -> Vec<String> {
-        let targets = file_sd::read(text, false).unwrap_or_else(|error| panic!("{error}"));
+        let targets = file_sd::read(text, false, usize::MAX)
+            .map(|listed| listed.targets)
+            .unwrap_or_else(|error| panic!("{error}"));
         targets
             .iter()
             .map(|target| format!("{} {} {:?}", target.name, target.kind.word(), target.port))
@@ -28,8 +30,12 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
     assert!(names("[]").is_empty());
     let many = r#"{"targets": ["a:1"], "labels": {"a": "1", "b": "2"}},"#.repeat(30_000);
     let many = format!("[{}]", many.trim_end_matches(','));
-    assert_eq!(file_sd::read(&many, true).unwrap().len(), 30_000);
-    assert_eq!(file_sd::read(&many, false).unwrap().len(), 30_000, "as YAML, which it is, too");
+    assert_eq!(file_sd::read(&many, true, usize::MAX).map(|listed| listed.targets).unwrap().len(), 30_000);
+    assert_eq!(
+        file_sd::read(&many, false, usize::MAX).map(|listed| listed.targets).unwrap().len(),
+        30_000,
+        "as YAML, which it is, too"
+    );
     for (text, json, why) in [
         ("", false, "1:1: is empty"),
         ("# soon\n", false, "1:1: is empty"),
@@ -39,7 +45,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("[{\"targets\": [\"a:1\"], \"labels\": {\"x\": 1}}]", true, "string"),
         ("[] []", true, "1:4: trailing characters"),
     ] {
-        let error = file_sd::read(text, json).expect_err(text);
+        let error = file_sd::read(text, json, usize::MAX).expect_err(text);
         assert!(error.contains(why), "{text}: {error}");
     }
     for (text, why) in [
@@ -56,7 +62,7 @@ fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
         ("- {name: x, host: a}\n", "needs host and port"),
         ("targets: [a]\n", "list"),
     ] {
-        let error = file_sd::read(text, false).expect_err(text);
+        let error = file_sd::read(text, false, usize::MAX).map(|listed| listed.targets).expect_err(text);
         assert!(error.contains(why), "{text}: {error}");
         assert!(error.split(':').next().is_some_and(|line| line.parse::<u32>().is_ok()), "no place: {error}");
     }

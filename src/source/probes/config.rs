@@ -86,6 +86,9 @@ pub struct Probes {
     /// Files with targets, in the format of Prometheus' `file_sd`; the last part may have `*`.
     #[serde(deserialize_with = "files")]
     pub files: Vec<String>,
+    /// Whether targets of `files` may speak to sockets of this machine (`unix`, `unixgram`, `unixpacket`), have a client
+    /// certificate or be in another network namespace, also where others than root and the agent's user can write the file.
+    pub trust_files: bool,
     /// Names of the DNS that stand for targets.
     #[serde(deserialize_with = "values::section")]
     pub dns: Vec<Names>,
@@ -116,6 +119,7 @@ impl Default for Probes {
             phases: true,
             targets: Vec::new(),
             files: Vec::new(),
+            trust_files: false,
             dns: Vec::new(),
             refresh: Duration::from_secs(30),
             on_request: OnRequest::default(),

@@ -7,6 +7,8 @@ use super::registry::{Change, PanicGuard};
 use super::runner::{Common, Runner};
 use super::target::Target;
 use crate::metric::label::key::{KEYS, Key};
+use crate::source::probes::config::Target as Settings;
+use crate::text::{LONGEST_NAME, bounded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,9 +16,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub mod dns;
 pub mod file_sd;
+pub mod trust;
 
 /// More bytes than any list of targets has.
 const MOST: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a file from which on the memory that its reading took is given back at once.
+const LARGE: usize = 1024 * 1024;
 
 /// Length and sum of what was in a file when it was last read; none where it could not be.
 type Seen = Option<(usize, u64)>;
@@ -105,13 +111,24 @@ impl Files {
             return None;
         }
         let json = path.extension().is_some_and(|end| end == "json");
-        let listed = match file_sd::read(&text, json) {
+        let most = common.registry.limit;
+        let listed = file_sd::read(&text, json, most);
+        let large = text.len() > LARGE;
+        drop(text);
+        if large {
+            crate::sys::memory::give_back();
+        }
+        let file_sd::Listed { targets: listed, beyond } = match listed {
             Ok(listed) => listed,
             Err(why) => {
                 common.registry.fail(&group, format!("{group}:{why}"));
                 return None;
             }
         };
+        if let Some(why) = refused(&listed, path).filter(|_| !common.settings.trust_files) {
+            common.registry.fail(&group, format!("{group}: {why}"));
+            return None;
+        }
         let keys = listed.iter().flat_map(|target| target.labels.keys().map(String::as_str));
         if let Some(key) = Key::too_many(keys) {
             common
@@ -119,11 +136,7 @@ impl Files {
                 .fail(&group, format!("{group}: the label `{key}` is one more than the {KEYS} there may be"));
             return None;
         }
-        // What there is no room for in any case is not made ready.
-        let most = common.registry.limit;
-        let beyond = listed.len().saturating_sub(most);
-        let listed = listed.into_iter().take(most);
-        let made = listed.map(|target| Target::new(&Arc::new(target), &common.settings));
+        let made = listed.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
         let change = match made.collect::<Result<Vec<Target>, String>>() {
             Ok(targets) => {
                 let change = common.registry.set(&group, targets);
@@ -140,6 +153,20 @@ impl Files {
         }
         change
     }
+}
+
+/// Why targets are not taken from this file; `None` where they are.
+fn refused(targets: &[Settings], path: &Path) -> Option<String> {
+    let (target, what) = targets.iter().find_map(|target| Some((target, trust::privileged(target)?)))?;
+    let name = bounded(&target.name, LONGEST_NAME);
+    let whose = match trust::writable_by_others(path) {
+        Ok(None) => return None,
+        Ok(Some(part)) => {
+            format!("{} can be changed by others than root and the agent's user", part.display())
+        }
+        Err(error) => format!("who may write the file cannot be found out: {error}"),
+    };
+    Some(format!("`{name}` {what}, and {whose}: take that right away, or set sources.probes.trust_files"))
 }
 
 /// The files of a pattern, of which only the last part may have `*`.

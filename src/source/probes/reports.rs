@@ -17,6 +17,7 @@ use super::target::Target;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
 use crate::source::report::{Making, Report, ReportError, ReportFuture, ReportRequest, Reports};
+use crate::text::{LONGEST_ERROR, LONGEST_NAME, bounded};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -30,6 +31,9 @@ const AT_ONCE: usize = 16;
 
 /// Targets in one report; those that are down come first.
 const SHOWN: usize = 1000;
+
+/// Longest text of a line: when a probe ended, and why, or where a target is.
+const LINE: usize = LONGEST_ERROR + LONGEST_NAME;
 
 /// What a Prometheus needs besides the probe: `blackbox_exporter` leaves it as much.
 const OFFSET: Duration = Duration::from_millis(500);
@@ -140,7 +144,7 @@ fn known(common: &Common, parameters: &[(String, String)]) -> Result<Report, Rep
             history(&mut page, entry, now);
         }
         return if page.is_empty() {
-            Err(ReportError::Missing(format!("there is no target `{}`", one_line(name))))
+            Err(ReportError::Missing(format!("there is no target `{}`", bounded(name, LONGEST_NAME))))
         } else {
             Ok(Report::Text(page))
         };
@@ -245,7 +249,7 @@ fn line(entry: &Entry, now: SystemTime) -> (u8, String) {
     };
     let last = states.iter().filter_map(|state| state.history.back()).max_by_key(|past| past.began);
     let last = last.map(|past| past.describe(now)).unwrap_or_default();
-    (order, format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), one_line(&last)))
+    (order, format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), bounded(&last, LINE)))
 }
 
 fn history(page: &mut String, entry: &Entry, now: SystemTime) {
@@ -258,7 +262,7 @@ fn history(page: &mut String, entry: &Entry, now: SystemTime) {
         let address = state.address.map(|address| format!(" {address}")).unwrap_or_default();
         let _infallible = writeln!(page, "{} {}{address}: {word}", settings.kind.word(), called(settings));
         for past in state.history.iter().rev() {
-            let _infallible = writeln!(page, "  {}", one_line(&past.describe(now)));
+            let _infallible = writeln!(page, "  {}", bounded(&past.describe(now), LINE));
         }
     }
 }
@@ -271,11 +275,5 @@ fn called(settings: &Settings) -> String {
         (_, (host, Some(port))) => format!("{host}:{port}"),
         (_, (host, None)) => host,
     };
-    one_line(&format!("{} {place}", settings.name))
-}
-
-/// A text that leaves the line, and the terminal of whoever reads it, as they are.
-fn one_line(text: &str) -> String {
-    let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.replace(|character: char| character.is_control() || turns(character), " ")
+    format!("{} {}", bounded(&settings.name, LONGEST_NAME), bounded(&place, LINE))
 }

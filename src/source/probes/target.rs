@@ -136,11 +136,11 @@ fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, 
         vec![(Label::ProbeName, bounded(&settings.name)), (Label::ServerAddress, bounded(host))];
     labels.extend(port.map(|port| (Label::ServerPort, port.to_string().into())));
     labels.extend(settings.kind.protocol().transport().map(|word| (Label::Transport, word.into())));
-    for (key, value) in &settings.labels {
+    for (key, value) in &*settings.labels {
         let known = ConfiguredKey::of(key).ok_or_else(|| {
             format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)
         })?;
-        labels.push((Label::Configured(known), bounded(value)));
+        labels.push((Label::Configured(known), Arc::clone(value)));
     }
     Ok(Labels::new(labels))
 }

@@ -6,12 +6,14 @@ use super::target::is_default;
 use super::text::{regular, unescape, unhex};
 use super::{ADDRESSES, Family, Kind, Preset, Step, Target};
 use crate::settings::values;
+use crate::text::{LONGEST_NAME, bounded};
 use crate::url::{self, Url};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A target whose keys go together.
 struct Checked(Target);
@@ -81,8 +83,8 @@ impl Series {
         let Target { name, labels, kind, .. } = target;
         // Two keys that are one to Prometheus tell no series apart.
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
-        let series = format!("{name}\n{:?}\n{server}\n{port:?}\n{labels:?}", kind.protocol().transport());
-        (series, family)
+        let series = format!("{:?}\n{server}\n{port:?}\n{labels:?}", kind.protocol().transport());
+        (digest(name, &series), family)
     }
 }
 
@@ -120,7 +122,7 @@ impl Target {
     pub fn identity(&self) -> String {
         let Self { name, kind, host, port, path, url, labels, all, .. } = self;
         // What is known of each address is nothing that goes on where one of them is probed, and the other way round.
-        format!("{name}\n{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}\n{all}", kind.word())
+        digest(name, &format!("{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}\n{all}", kind.word()))
     }
 
     /// Why its keys do not go together, in words.
@@ -277,6 +279,13 @@ impl Target {
             _ => self.path.clone(),
         }
     }
+}
+
+/// What is told apart by a name and a text, as its beginning and a sum: the labels of ten thousand targets would take more
+/// memory than the targets.
+fn digest(name: &str, rest: &str) -> String {
+    let sum = Uuid::new_v5(&Uuid::nil(), format!("{name}\n{rest}").as_bytes()).simple();
+    format!("{}\n{sum}", bounded(name, LONGEST_NAME))
 }
 
 /// The family of an address, with or without a zone.

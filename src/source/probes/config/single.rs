@@ -2,10 +2,12 @@
 
 use super::{INTERVAL, TIMEOUT};
 use crate::settings::values;
+use crate::text::{LONGEST_NAME, bounded, bounded_unique};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An address of IPv6 and its zone, the interface of a link-local one: `fe80::1%eth0` (RFC 4007, section 11). Anything else
@@ -37,21 +39,37 @@ pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     Ok(host.to_owned())
 }
 
+/// Labels of a target. Those of a group of a file are the same ones for all of its targets.
+pub type TargetLabels = Arc<BTreeMap<String, Arc<str>>>;
+
+/// Most bytes of all labels of one target, keys and values: they stand in each of its series.
+const LABELS: usize = 4096;
+
 /// Keys of attributes, and their values as they are written; one without a value is none, as Prometheus has it.
-pub(super) fn labels<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, String>, D::Error> {
-    let mut labels: BTreeMap<String, String> = values::section(deserializer)?;
-    for key in labels.keys() {
-        check_label(key).map_err(D::Error::custom)?;
-    }
-    labels.retain(|_, value| !value.is_empty());
-    Ok(labels)
+pub(super) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TargetLabels, D::Error> {
+    let labels: BTreeMap<String, String> = values::section(deserializer)?;
+    shared(labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))).map_err(D::Error::custom)
 }
 
-/// Labels that are one to Prometheus, which writes `.` as `_`.
-pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+/// Labels that can be shared, each of at most as many bytes as a series shows.
+pub fn shared<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<TargetLabels, String> {
+    let mut shared = BTreeMap::new();
+    for (key, value) in labels {
+        check_label(key)?;
+        if !value.is_empty() {
+            shared.insert(key.to_owned(), Arc::from(bounded_unique(value, LONGEST_NAME)));
+        }
+    }
+    Ok(Arc::new(shared))
+}
+
+/// Labels that are one to Prometheus, which writes `.` as `_`, or are too long altogether.
+pub(super) fn check_labels(labels: &TargetLabels) -> Result<(), String> {
     let mut known = BTreeMap::new();
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > LABELS {
+        return Err(format!("has labels of {bytes} bytes altogether; {LABELS} are taken"));
+    }
     for key in labels.keys() {
         if let Some(other) = known.insert(key.replace('.', "_"), key) {
             return Err(format!(
@@ -84,6 +102,7 @@ pub fn check_label(key: &str) -> Result<(), String> {
     let first = key.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
     let rest = key.chars().all(|rest| rest.is_ascii_alphanumeric() || rest == '_' || rest == '.');
     if !first || !rest || key.starts_with("__") || key.len() > 100 {
+        let key = bounded(key, LONGEST_NAME);
         return Err(format!("`{key}` cannot be a label: letters, digits, `_` and `.`, a letter first"));
     }
     if TAKEN.contains(&key.replace('.', "_").as_str()) {

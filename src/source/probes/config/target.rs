@@ -1,7 +1,7 @@
 //! One target of the probes: its keys. Which of them go together is in `check`.
 
 use super::kind::{Family, Kind};
-use super::single::{echoes, host, interval, labels, payload, print, some_threshold, timeout};
+use super::single::{TargetLabels, echoes, host, interval, labels, payload, print, some_threshold, timeout};
 use crate::settings::{headers, values};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,9 +36,9 @@ pub struct Target {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub url: String,
     /// Attributes of its series.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labels")]
+    #[serde(skip_serializing_if = "is_default", deserialize_with = "labels")]
     #[cfg_attr(test, schemars(schema_with = "super::labels_schema"))]
-    pub labels: BTreeMap<String, String>,
+    pub labels: TargetLabels,
     /// As in `sources.probes`.
     #[serde(
         skip_serializing_if = "Option::is_none",

@@ -5,66 +5,41 @@
 //! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are passed over as Prometheus does;
 //! `name` is what the target is called. Any other element is a target as `sources.probes.targets` has it.
 
-use crate::settings::{self, values};
+use crate::settings::{self, Limits, Node, values};
 use crate::source::probes::config::kind::Protocol;
-use crate::source::probes::config::{Kind, Target};
+use crate::source::probes::config::{Kind, Target, single};
+use crate::text::{LONGEST_NAME, bounded, bounded_unique};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 /// Labels of a group that are none of its targets here: the name, and what whoever scrapes the agent sets.
 const OTHERS: [&str; 3] = ["name", "job", "instance"];
 
-/// A group of Prometheus'.
+/// Values of a file for each target there may be, at most.
+const VALUES: u64 = 40;
+
+/// A group of Prometheus'; its targets are read one by one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
-    targets: Vec<String>,
+    #[serde(rename = "targets")]
+    _targets: IgnoredAny,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
 
-/// The targets of a file, JSON or YAML; the error begins with its place.
-pub fn read(text: &str, json: bool) -> Result<Vec<Target>, String> {
-    let groups = match parse::<Vec<Group>>(text, json) {
-        Ok(Some(groups)) => groups,
-        // A file is empty for a moment where its writer does not put it in place at once.
-        Ok(None) => return Err("1:1: is empty; a list without targets is []".to_owned()),
-        // One that is no list of groups may be one of targets; which error to tell depends on what it looks like.
-        Err(wrong) => {
-            return match parse::<Vec<Target>>(text, json) {
-                Ok(targets) => check(targets.unwrap_or_default()),
-                Err(other) if text.contains("targets") => {
-                    Err(if other.contains("targets") { wrong } else { other })
-                }
-                Err(other) => Err(other),
-            };
-        }
-    };
-    let targets: Result<Vec<Vec<Target>>, String> = groups
-        .iter()
-        .enumerate()
-        .map(|(index, group)| {
-            group
-                .targets
-                .iter()
-                .map(|text| {
-                    target(text, &group.labels).map_err(|why| format!("1:1: group {}: {why}", index + 1))
-                })
-                .collect()
-        })
-        .collect();
-    targets.map(|targets| targets.into_iter().flatten().collect())
+/// The targets of a file.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// Those there is room for.
+    pub targets: Vec<Target>,
+    /// How many more there are; of these nothing was made.
+    pub beyond: usize,
 }
 
-fn check(targets: Vec<Target>) -> Result<Vec<Target>, String> {
-    match targets.iter().find_map(|target| target.check().err()) {
-        Some(why) => Err(format!("1:1: {why}")),
-        None => Ok(targets),
-    }
-}
-
-fn parse<T: DeserializeOwned>(text: &str, json: bool) -> Result<Option<T>, String> {
+/// The targets of a file, JSON or YAML, `most` of them at most; the error begins with its place.
+pub fn read(text: &str, json: bool, most: usize) -> Result<Listed, String> {
     if json && !text.trim().is_empty() {
         // What YAML takes and JSON does not is a mistake in a file that Prometheus would refuse.
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
@@ -74,36 +49,98 @@ fn parse<T: DeserializeOwned>(text: &str, json: bool) -> Result<Option<T>, Strin
             format!("{line}:{column}: {message}")
         })?;
     }
-    settings::document(text, settings::Limits { json, ..settings::Limits::default() }).map_err(|error| {
-        let (line, column) = error.place();
-        let key = error.key().map(|key| key + ": ").unwrap_or_default();
-        format!("{line}:{column}: {key}{}", error.message())
-    })
+    // A target of our own has some ten values, and seldom forty.
+    let nodes = VALUES.saturating_mul(u64::try_from(most.max(1000)).unwrap_or(u64::MAX));
+    let limits = Limits { json, nodes, items: most, ..Limits::default() };
+    let tree = settings::parse(text, limits).map_err(|error| placed(&error))?;
+    // A file is empty for a moment where its writer does not put it in place at once.
+    let tree = tree.filter(|tree| !tree.is_null());
+    let tree = tree.ok_or_else(|| "1:1: is empty; a list without targets is []".to_owned())?;
+    let mut listed = Listed::default();
+    let (elements, more) = tree.items().map_err(|error| placed(&error))?;
+    listed.beyond = usize::try_from(more).unwrap_or(usize::MAX);
+    for (index, element) in elements.iter().enumerate() {
+        let within = |error: settings::Error| placed(&error.in_item(index));
+        if element.get("targets").is_some() {
+            group(element, most, &mut listed).map_err(|wrong| match wrong {
+                Wrong::Text(error) => within(error),
+                Wrong::Target(why) => format!("1:1: group {}: {why}", index + 1),
+            })?;
+        } else if listed.targets.len() < most {
+            let target = Target::deserialize(&**element).map_err(within)?;
+            target.check().map_err(|why| format!("1:1: {why}"))?;
+            listed.targets.push(target);
+        } else {
+            listed.beyond += 1;
+        }
+    }
+    Ok(listed)
 }
 
-fn target(text: &str, labels: &BTreeMap<String, String>) -> Result<Target, String> {
+fn placed(error: &settings::Error) -> String {
+    let (line, column) = error.place();
+    let key = error.key().map(|key| key + ": ").unwrap_or_default();
+    format!("{line}:{column}: {key}{}", error.message())
+}
+
+/// Why a group cannot be read.
+enum Wrong {
+    Text(settings::Error),
+    Target(String),
+}
+
+/// Adds the targets of a group.
+fn group(element: &Node, most: usize, listed: &mut Listed) -> Result<(), Wrong> {
+    let Group { labels, .. } = Group::deserialize(element).map_err(Wrong::Text)?;
+    let targets = element.get("targets").map_or(Ok((&[][..], 0)), Node::items);
+    let (targets, more) = targets.map_err(|error| Wrong::Text(error.in_key("targets")))?;
+    let (taken, beyond) = targets.split_at(targets.len().min(most.saturating_sub(listed.targets.len())));
+    listed.beyond += beyond.len() + usize::try_from(more).unwrap_or(usize::MAX);
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let template = template(&labels).map_err(Wrong::Target)?;
+    for (index, text) in taken.iter().enumerate() {
+        let within = |error: settings::Error| Wrong::Text(error.in_item(index).in_key("targets"));
+        let text = String::deserialize(&**text).map_err(within)?;
+        listed.targets.push(target(&text, &template).map_err(Wrong::Target)?);
+    }
+    Ok(())
+}
+
+/// What the targets of a group have in common; the labels are shared by all of them.
+fn template(labels: &BTreeMap<String, String>) -> Result<Target, String> {
     let label = |key: &str| labels.get(key).map(String::as_str);
+    let shown = |word: &str| bounded(word, LONGEST_NAME);
     let word = label("__kind__").unwrap_or("tcp");
-    let kind = Kind::of(word).ok_or_else(|| format!("`{word}` is no kind of probe"))?;
-    let mut target = place(text, kind)?;
-    label("name").unwrap_or(text).clone_into(&mut target.name);
+    let kind = Kind::of(word).ok_or_else(|| format!("`{}` is no kind of probe", shown(word)))?;
+    let mut template = Target { kind, ..Target::default() };
+    template.name = label("name").map(|name| bounded_unique(name, LONGEST_NAME)).unwrap_or_default();
     if let Some(word) = label("__preset__") {
         let preset = serde_json::from_value(word.into());
-        target.preset = Some(preset.map_err(|_| format!("`{word}` is no preset"))?);
+        template.preset = Some(preset.map_err(|_| format!("`{}` is no preset", shown(word)))?);
     }
     let duration = |key: &str, range| {
         label(key)
-            .map(|text| values::duration(text, range).map_err(|why| format!("{key}: `{text}` {why}")))
+            .map(|text| {
+                values::duration(text, range).map_err(|why| format!("{key}: `{}` {why}", shown(text)))
+            })
             .transpose()
     };
-    target.interval = duration("__scrape_interval__", crate::source::probes::config::INTERVAL)?;
-    target.timeout = duration("__scrape_timeout__", crate::source::probes::config::TIMEOUT)?;
-    for (key, value) in labels {
-        if key.starts_with("__") || OTHERS.contains(&key.as_str()) || value.is_empty() {
-            continue;
-        }
-        crate::source::probes::config::single::check_label(key)?;
-        target.labels.insert(key.clone(), value.clone());
+    template.interval = duration("__scrape_interval__", crate::source::probes::config::INTERVAL)?;
+    template.timeout = duration("__scrape_timeout__", crate::source::probes::config::TIMEOUT)?;
+    let own = labels.iter().filter(|(key, value)| {
+        !key.starts_with("__") && !OTHERS.contains(&key.as_str()) && !value.is_empty()
+    });
+    template.labels = single::shared(own.map(|(key, value)| (key.as_str(), value.as_str())))?;
+    Ok(template)
+}
+
+fn target(text: &str, template: &Target) -> Result<Target, String> {
+    let Target { host, port, path, url, .. } = place(text, template.kind)?;
+    let mut target = Target { host, port, path, url, ..template.clone() };
+    if target.name.is_empty() {
+        text.clone_into(&mut target.name);
     }
     target.check()?;
     Ok(target)
@@ -122,7 +159,10 @@ pub fn place(text: &str, kind: Kind) -> Result<Target, String> {
         Protocol::Http if text.contains("://") => text.clone_into(&mut target.url),
         Protocol::Http => target.url = format!("http://{text}"),
         Protocol::Tcp | Protocol::Udp | Protocol::Tls => {
-            let wrong = || format!("`{text}` is not HOST:PORT; IPv6 goes in brackets: [::1]:443");
+            let wrong = || {
+                let text = bounded(text, LONGEST_NAME);
+                format!("`{text}` is not HOST:PORT; IPv6 goes in brackets: [::1]:443")
+            };
             let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
             if host.contains(':') && !host.starts_with('[') {
                 return Err(wrong());

@@ -1,0 +1,86 @@
+//! Who may write a file of targets. The agent opens sockets, keys and network namespaces with privileges that whoever
+//! writes the file may not have.
+
+use crate::source::probes::config::Target;
+use crate::source::probes::config::kind::Protocol;
+use rustix::process::geteuid;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+/// Links that one path may lead through, as the kernel has it (`MAXSYMLINKS`).
+const LINKS: usize = 40;
+
+/// Why a target is one that only the agent's user and root may write down; `None` where it is one that anybody may.
+pub fn privileged(target: &Target) -> Option<&'static str> {
+    let tls = &target.tls;
+    if target.kind.protocol() == Protocol::Unix {
+        return Some("is of a kind that speaks to sockets of this machine");
+    }
+    if tls.cert_file.is_some() || tls.key_file.is_some() {
+        return Some("has a client certificate");
+    }
+    (!target.netns.is_empty()).then_some("is in another network namespace")
+}
+
+/// The first part of a path, links followed, by which others than root and the agent's user may change what is read there.
+pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut place = PathBuf::from("/");
+    let mut left: VecDeque<OsString> = names(&std::path::absolute(path)?).collect();
+    let mut links = 0;
+    if by_others(&std::fs::metadata(&place)?) {
+        return Ok(Some(place));
+    }
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            place.pop();
+            continue;
+        }
+        let next = place.join(name);
+        let found = std::fs::symlink_metadata(&next)?;
+        if by_others(&found) {
+            return Ok(Some(next));
+        }
+        if !found.is_symlink() {
+            place = next;
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(io::Error::other("too many links"));
+        }
+        let to = std::fs::read_link(&next)?;
+        if to.is_absolute() {
+            place = PathBuf::from("/");
+        }
+        for name in names(&to).rev() {
+            left.push_front(name);
+        }
+    }
+    Ok(None)
+}
+
+/// The names of a path.
+fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().filter_map(name)
+}
+
+/// Whether others than root and the agent's user may write a file, or put another in its place. In a directory with the
+/// sticky bit they may not touch what is not theirs; the mode of a link says nothing.
+fn by_others(found: &Metadata) -> bool {
+    let (owner, group, mode) = (found.uid(), found.gid(), found.mode());
+    if owner != 0 && owner != geteuid().as_raw() {
+        return true;
+    }
+    let kept = found.is_symlink() || (found.is_dir() && mode & 0o1000 != 0);
+    let by_group = mode & 0o020 != 0 && group != 0;
+    !kept && (by_group || mode & 0o002 != 0)
+}

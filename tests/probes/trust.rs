@@ -1,0 +1,166 @@
+//! Files of targets that others may write, that are larger than they look, and that name what is no file.
+
+use super::files::told;
+use super::{read, settings, value};
+use crate::support::{Namespace, eventually};
+use connscope::source::probes::Probes;
+use connscope::source::probes::discovery::{file_sd, trust};
+use connscope::stop::Stop;
+use connscope::sys::namespace;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn who_may_write_a_file_is_whoever_may_write_a_part_of_its_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (inner, file, link) = (root.join("a"), root.join("a/list.json"), root.join("link"));
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(&file, "[]").unwrap();
+    symlink("a/../a", &link).unwrap();
+    let by = |path: &Path| trust::writable_by_others(path).unwrap();
+    if by(&root).is_some() {
+        crate::support::skipped("the directory for temporary files is somebody else's: run it as root");
+        return;
+    }
+    mode(&inner, 0o755);
+    mode(&file, 0o600);
+    assert_eq!(by(&file), None, "its own, in its own");
+    assert_eq!(by(&link.join("list.json")), None, "through a link");
+    for (part, bits) in [(&file, 0o602), (&inner, 0o757)] {
+        let before = std::fs::metadata(part).unwrap().permissions();
+        mode(part, bits);
+        assert_eq!(by(&file).as_ref(), Some(part), "{bits:o}");
+        assert_eq!(by(&link.join("list.json")).as_ref(), Some(part), "{bits:o}, through a link");
+        std::fs::set_permissions(part, before).unwrap();
+    }
+    // Where nobody may touch what is not theirs, only the file itself counts.
+    mode(&inner, 0o1777);
+    assert_eq!(by(&file), None);
+    if chown(&file, Some(65534), None).is_ok() {
+        assert_eq!(by(&file).as_ref(), Some(&file), "somebody else's");
+        chown(&file, Some(0), Some(65534)).unwrap();
+        mode(&file, 0o660);
+        assert_eq!(by(&file).as_ref(), Some(&file), "a group's");
+    }
+    symlink("loop", root.join("loop")).unwrap();
+    assert!(trust::writable_by_others(&root.join("loop")).is_err());
+    assert!(trust::writable_by_others(&root.join("nothing")).is_err());
+}
+
+#[test]
+fn a_file_that_others_may_write_takes_no_privilege_of_the_agent() {
+    let Some(namespace) = Namespace::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("targets");
+    std::fs::create_dir(&place).unwrap();
+    mode(&place, 0o757);
+    let file = place.join("a.yaml");
+    let certificate = "kind: tls, host: 127.0.0.1, port: 1, tls: {cert_file: /c.pem, key_file: /k.pem}";
+    for (target, why) in [
+        ("kind: unix, path: /run/docker.sock", "sockets of this machine"),
+        ("kind: unixgram, path: '@x'", "sockets of this machine"),
+        ("host: 127.0.0.1, port: 1, netns: other", "another network namespace"),
+        (certificate, "client certificate"),
+    ] {
+        std::fs::write(&file, format!("- {{name: x, {target}}}\n")).unwrap();
+        for trusted in [false, true] {
+            let text = format!("trust_files: {trusted}\nfiles: ['{}/*.yaml']\n", place.display());
+            let stop = Stop::new().unwrap();
+            let mut source = namespace.inside(|| Probes::start(&settings(&text), &stop)).unwrap();
+            let mut failures = Vec::new();
+            let mut targets = None;
+            eventually("the file is read", || {
+                let (readings, failed) = told(&mut source);
+                failures = failed;
+                let count = readings.iter().find(|one| one.metric.name == "connscope.probes.targets");
+                targets = count.map(|one| one.value.clone());
+                !failures.is_empty() || targets == Some(connscope::metric::Value::I64(1))
+            });
+            let refused =
+                failures.iter().any(|failed| failed.contains(why) && failed.contains("trust_files"));
+            assert_eq!(refused, !trusted, "{target}: {failures:?}, {targets:?}");
+        }
+    }
+    // What takes no privilege is anybody's.
+    std::fs::write(&file, "- {name: x, host: 127.0.0.1, port: 1}\n").unwrap();
+    let text = format!("files: ['{}/*.yaml']\n", place.display());
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings(&text), &stop)).unwrap();
+    eventually("it is probed", || value(&read(&mut source), "probe.up", "x", &[]) == Some(0.0));
+}
+
+#[test]
+fn labels_of_a_group_are_shared_and_what_is_over_the_limit_is_counted_only() {
+    let ports: Vec<String> = (1..=50_000).map(|port| format!("'a:{port}'")).collect();
+    let label = "y".repeat(100_000);
+    let text = format!("- targets: [{}]\n  labels: {{x: {label}}}\n", ports.join(","));
+    let listed = file_sd::read(&text, false, 1000).unwrap();
+    assert_eq!((listed.targets.len(), listed.beyond), (1000, 49_000));
+    let first = &listed.targets[0].labels;
+    assert!(listed.targets.iter().all(|target| Arc::ptr_eq(&target.labels, first)), "one for all of them");
+    let value = &first["x"];
+    assert_eq!(value.len(), 256, "as long as a series shows it: {value}");
+    assert!(value.contains('…'), "cut visibly: {value}");
+    // What is over the limit is not looked at either; a list of our own, too.
+    let text = "- {name: a, host: a, port: 1}\n".repeat(5) + "- {host: b}\n- targets: [nonsense]\n";
+    let listed = file_sd::read(&text, false, 5).unwrap();
+    assert_eq!((listed.targets.len(), listed.beyond), (5, 2));
+    assert!(file_sd::read(&text, false, 6).is_err());
+}
+
+#[test]
+fn a_file_is_no_larger_than_it_looks() {
+    let most = 10_000;
+    let many: String = (0..60).map(|n| format!("l{n}: {}, ", "v".repeat(100))).collect();
+    let error =
+        file_sd::read(&format!("- targets: ['a:1']\n  labels: {{{many}}}\n"), false, most).unwrap_err();
+    assert!(error.contains("4096 are taken"), "{error}");
+    let body = "b".repeat(100_000);
+    let first = format!("- {{name: a, kind: http, url: 'http://a/', http: &h {{body: {body}}}}}\n");
+    let text = first + &"- {name: a, kind: http, url: 'http://a/', http: *h}\n".repeat(200);
+    let error = file_sd::read(&text, false, most).unwrap_err();
+    assert!(error.contains("aliases followed"), "{}", &error[..200]);
+    let billion: String =
+        ('a'..='h').zip('b'..='i').fold("- &a [x,x,x,x,x,x,x,x,x]\n".to_owned(), |all, (one, next)| {
+            all + &format!("- &{next} [{}]\n", vec![format!("*{one}"); 9].join(","))
+        });
+    assert!(file_sd::read(&billion, false, most).unwrap_err().contains("aliases followed"));
+    for (deep, json) in
+        [("[".repeat(100_000), true), ("[".repeat(100_000), false), ("- ".repeat(100_000), false)]
+    {
+        assert!(file_sd::read(&deep, json, most).is_err());
+    }
+    // Whatever is wrong, what is said of it is short.
+    let long = "k".repeat(1 << 20);
+    for text in [
+        format!("- {long}: 1\n"),
+        format!("- {{targets: ['{long}']}}\n"),
+        format!("- {{targets: ['a:1'], labels: {{__kind__: '{long}'}}}}\n"),
+        format!("- {{targets: ['a:1'], labels: {{? '{long}-' : x}}}}\n"),
+        format!("- {{name: a, kind: '{long}'}}\n"),
+        format!("- {{name: a, interval: '{long}'}}\n"),
+    ] {
+        let error = file_sd::read(&text, false, most).unwrap_err();
+        assert!(error.len() < 6000, "{} bytes: {}", error.len(), &error[..300]);
+    }
+}
+
+#[test]
+fn a_network_namespace_is_no_other_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    // Opening it for good would wait for ever.
+    for path in [fifo.as_path(), Path::new("/dev/zero"), dir.path(), Path::new("/proc/self/status")] {
+        let error = namespace::open(path).unwrap_err();
+        assert!(error.to_string().contains("not a network namespace"), "{}: {error}", path.display());
+    }
+    assert!(namespace::open(Path::new("/proc/self/ns/net")).is_ok());
+}
