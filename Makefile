@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny fuzz bench metrics changelog rules e2e demo demo-check
+.PHONY: help run build test lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ rules: compiler ## checks metric names, alerts and recording rules with promtool
 
 e2e: compiler ## the whole pipeline: agent, real Collector, real Prometheus; needs Go; ARGS="outage" runs some
 	.ci/e2e $(ARGS)
+
+kernels: compiler ## boots Debian's kernels in qemu and holds the agent against their tools; ARGS="6.1" does one
+	.ci/kernels $(ARGS)
 
 demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with docker compose
 	docker compose up --build --detach --wait

@@ -1,0 +1,13 @@
+# Retransmits and connections that nobody answers are those of `nstat`.
+agent "conntrack: {enabled: false}"
+nft add table inet t
+nft add chain inet t c '{ type filter hook output priority 0; }'
+nft add rule inet t c tcp dport 8005 drop
+before=$(counted TcpRetransSegs)
+peers unanswered 8005 4
+kill $peers
+of() { scrape "$1" 'server_port="8005"' 'direction="outgoing"'; }
+least "nstat: retransmitted" 2 "$(($(counted TcpRetransSegs) - before))"
+until_same "retransmitted" "$(($(counted TcpRetransSegs) - before))" of tcp_retransmits_total
+failed() { scrape tcp_connections_total 'server_port="8005"' 'event="failed"'; }
+until_same "failed" 1 failed
