@@ -57,3 +57,20 @@ fn a_refusal_for_want_of_a_privilege_is_denied_whoever_says_it() {
     let broken = Script::new("echo 'Segmentation fault' >&2; exit 139");
     assert_eq!(ask(&broken, (6, 18)).unwrap_err().reason(), Reason::Io);
 }
+
+#[test]
+fn a_kernel_without_the_module_is_absent_and_not_broken() {
+    // Linux 6.1 and 5.10 without nfnetlink, conntrack-tools 1.4.7: it crashes after it has said so.
+    let said =
+        "mnl_socket_open: Protocol not supported\nconntrack v1.4.7 (conntrack-tools): Can't open handler";
+    let crashed = ask(&Script::new(&format!("echo \"{said}\" >&2; kill -SEGV $$")), (6, 1)).unwrap_err();
+    assert_eq!(crashed.reason(), Reason::Absent);
+    // Linux 7.2 without nf_conntrack_netlink. Without the privilege the same words may mean that it lacks that.
+    let neither = "conntrack v1.4.7 (conntrack-tools): Can't open /proc interface";
+    let error = ask(&Script::new(&format!("echo \"{neither}\" >&2; exit 1")), (7, 2)).unwrap_err();
+    let root = rustix::thread::capabilities(None)
+        .unwrap()
+        .effective
+        .contains(rustix::thread::CapabilitySet::NET_ADMIN);
+    assert_eq!(error.reason(), if root { Reason::Absent } else { Reason::Denied });
+}

@@ -10,6 +10,7 @@ use super::procfs::leave_out_dead;
 use crate::reading::SourceError;
 use crate::stop::Stop;
 use crate::sys::process::{self, RunError};
+use rustix::thread::CapabilitySet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -105,9 +106,24 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
         SourceError::denied(doing, "CAP_NET_ADMIN", cause)
     } else if output.status.signal() == Some(libc::SIGSYS) {
         SourceError::denied(doing, "a seccomp filter that allows it", cause)
+    } else if said.contains(NEITHER_WAY) && !privileged() {
+        SourceError::denied(doing, "CAP_NET_ADMIN", cause)
+    } else if said.contains(NO_NETFILTER) || said.contains(NEITHER_WAY) {
+        SourceError::absent(doing, format!("is the module nf_conntrack_netlink loaded? {cause}"))
     } else {
         SourceError::io(doing, cause)
     })
+}
+
+/// What the tool says where the kernel has no netfilter netlink, which is a module. 1.4.7 crashes after it.
+const NO_NETFILTER: &str = "mnl_socket_open: Protocol not supported";
+
+/// What it says where netlink did not answer and there is no file of statistics to fall back to. Without the privilege
+/// netlink may have refused.
+const NEITHER_WAY: &str = "Can't open /proc interface";
+
+fn privileged() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
 /// Whether what a program said is that it lacks a privilege: in its own words, in those of the kernel's error numbers, or
