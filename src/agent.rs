@@ -127,7 +127,7 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
     let listener = match &config.export.prometheus.listen {
         Listen::Off => None,
         Listen::At { host, port } => tokio::select! {
-            bound = web::bind(host, *port) => {
+            bound = web::listener::bind(host, *port) => {
                 Some(bound.map_err(|cause| cannot_listen(&config.export.prometheus.listen, cause))?)
             }
             () = stop.exhausted(Duration::ZERO) => return Ok(()),

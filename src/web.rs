@@ -1,7 +1,7 @@
 //! The HTTP endpoint: `/metrics`, `/-/healthy`, `/-/ready`, the reports of the sources and a page at `/`.
 //!
 //! It has a thread of its own, which makes no text ([`texts`]): health is answered whatever else goes on. Bounded in every
-//! direction: connections ([`connections`]), bytes that wait to be fetched, how long a request may take to arrive, how long
+//! direction: connections ([`arrivals`], [`connections`]), bytes that wait to be fetched, how long a request may take to arrive, how long
 //! a client may take nothing, how long a connection may last; and to whom it answers ([`hosts`]).
 
 use crate::catalog::SOURCES;
@@ -12,6 +12,7 @@ use crate::export::prometheus::{Pull, Scrape};
 use crate::metric::label::Reason;
 use crate::source::report::{Making, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
+use arrivals::{Arrival, Arrivals};
 use connections::{Connections, Ticket, Watched};
 use hosts::Hosts;
 use http_body_util::Full;
@@ -23,19 +24,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
-use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 use texts::{Kept, Maker, Text};
 use tokio::net::{TcpListener, TcpStream};
 
+pub mod arrivals;
 pub mod connections;
 pub mod hosts;
+pub mod listener;
 pub mod texts;
 pub mod timeouts;
-
-/// Connections that the kernel keeps until they are accepted.
-const BACKLOG: i32 = 4096;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = exposition::CONTENT_TYPE;
@@ -48,6 +47,7 @@ pub struct Web {
     pushing: bool,
     stale_after: Duration,
     hosts: Hosts,
+    arrivals: Arc<Arrivals>,
     connections: Arc<Connections>,
     scrapes: Maker<()>,
     reports: Maker<ReportRequest>,
@@ -76,6 +76,7 @@ impl Web {
             pushing: interval.is_some(),
             stale_after,
             hosts: Hosts::new(&settings.hosts, &settings.listen),
+            arrivals: Arc::default(),
             connections,
             scrapes: Maker::start("scrape", &kept)?,
             reports: Maker::start("reports", &kept)?,
@@ -103,21 +104,16 @@ impl Web {
     async fn serve(self: Arc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
-                    self.connections.room().await;
-                    let ticket = Arc::new(self.connections.add());
-                    let id = ticket.id();
-                    let task = tokio::spawn(Arc::clone(&self).connection(stream, ticket));
-                    self.connections.served_by(id, task.abort_handle());
-                    // Its request, which may be here already, is read before the next connection can take its place: the
-                    // first time the driver learns of the bytes, the second time the task reads them.
-                    for _ in 0..2 {
-                        tokio::task::yield_now().await;
-                    }
+                Ok((stream, from)) => {
+                    let arrival = self.arrivals.add(&stream, from.ip());
+                    let id = arrival.id();
+                    let task = tokio::spawn(Arc::clone(&self).arrived(stream, arrival));
+                    self.arrivals.served_by(id, task.abort_handle());
                 }
                 Err(error) => {
                     // Out of descriptors, as a rule.
                     tracing::debug!(%error, "accepting a connection");
+                    self.arrivals.close_one();
                     self.connections.close_idle();
                     tokio::time::sleep(crate::timeouts::GLANCE).await;
                 }
@@ -125,8 +121,27 @@ impl Web {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, ticket: Arc<Ticket>) {
-        let stream = Watched::new(stream, Arc::clone(&ticket));
+    async fn arrived(self: Arc<Self>, mut stream: TcpStream, arrival: Arrival) {
+        let Ok(first) = arrival.first(&mut stream).await else { return };
+        let ticket = if arrivals::asks_for_health(&first) {
+            self.connections.add_if_room()
+        } else {
+            Some(self.connections.add().await)
+        };
+        let Some(ticket) = ticket else {
+            // One answer, here and now, and without a place.
+            let ticket = Arc::new(self.connections.outside());
+            return self.connection(Watched::new(stream, first, ticket), false).await;
+        };
+        // From here to the reading of the request nothing else runs, so that nobody takes its place before.
+        if let Some(task) = arrival.leave() {
+            self.connections.served_by(ticket.id(), task);
+        }
+        self.connection(Watched::new(stream, first, Arc::new(ticket)), true).await;
+    }
+
+    async fn connection(self: Arc<Self>, stream: Watched, keep: bool) {
+        let ticket = stream.ticket();
         let service = service_fn(move |request| {
             let (web, ticket) = (Arc::clone(&self), Arc::clone(&ticket));
             async move {
@@ -139,6 +154,7 @@ impl Web {
                 .timer(TokioTimer::new())
                 .header_read_timeout(timeouts::HTTP_HEADER)
                 .half_close(true)
+                .keep_alive(keep)
                 .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service)
         );
@@ -346,8 +362,9 @@ fn takes_gzip(request: &Request<Incoming>) -> bool {
     let codings = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let weights = codings.flat_map(|value| value.split(',')).map(|coding| {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight =
-            parameters.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
+        // Both names are the same in any case.
+        let (key, weight) = parameters.split_once('=').unwrap_or(("q", "1"));
+        let weight = if key.trim().eq_ignore_ascii_case("q") { weight.trim().parse().ok() } else { None };
         (name.trim().to_ascii_lowercase(), weight.unwrap_or(0.0f32))
     });
     let weights: Vec<_> = weights.collect();
@@ -368,33 +385,4 @@ fn send(text: &Arc<Text>, gzip: bool, ticket: &Ticket) -> Answer {
         answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     answer
-}
-
-/// Binds the endpoint: name or address and port. A name may have several addresses; the first that works is used. No host
-/// is every address of both families, or of IPv4 where the machine has no IPv6.
-pub async fn bind(host: &str, port: u16) -> io::Result<std::net::TcpListener> {
-    if host.is_empty() {
-        return listen((Ipv6Addr::UNSPECIFIED, port).into())
-            .or_else(|_| listen((std::net::Ipv4Addr::UNSPECIFIED, port).into()));
-    }
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match listen(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn listen(address: std::net::SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    if address.ip().is_unspecified() && address.is_ipv6() {
-        socket.set_only_v6(false)?; // whatever net.ipv6.bindv6only says
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

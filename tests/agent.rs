@@ -247,3 +247,15 @@ fn get_or_refused(address: SocketAddr) -> Option<u16> {
     stream.read_to_string(&mut answer).ok()?;
     answer.split(' ').nth(1)?.parse().ok()
 }
+
+#[test]
+fn a_line_that_is_too_long_is_cut_before_a_character() {
+    use connscope::log::queue::{LONGEST, cut};
+    for filler in 0..4 {
+        let line = "a".repeat(filler) + &"😀é€".repeat(LONGEST / 8);
+        let short = String::from_utf8(cut(line.as_bytes()).into_vec()).unwrap();
+        let whole = short.strip_suffix("…\n").unwrap();
+        assert!(line.starts_with(whole) && (LONGEST - 3..=LONGEST).contains(&whole.len()), "{}", whole.len());
+    }
+    assert_eq!(&*cut("é".repeat(LONGEST / 2).as_bytes()), "é".repeat(LONGEST / 2).as_bytes());
+}

@@ -1,8 +1,11 @@
 //! The endpoint against clients that want it to fall: who is answered all the same, and what it holds meanwhile.
 
-use crate::support::{Agent, PATIENCE, command, eventually, get};
+use crate::support::{Agent, PATIENCE, Script, command, eventually, get};
+use connscope::web::texts::{Kept, Maker};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// An agent with so many targets to talk about, and its address.
@@ -89,16 +92,26 @@ fn clients_that_fetch_nothing_keep_nobody_out_and_hold_little() {
     assert!(rest.len() < length / 2, "{} of {length} bytes", rest.len());
 }
 
+/// Set when this goes out of scope, also where an assertion fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn connections_without_number_keep_neither_health_nor_a_scrape_out() {
     let (_agent, address, _file) = agent(0, "[]", "127.0.0.1:0");
     let silent: Vec<TcpStream> = (0..600).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _at_the_end = Ends(&stop);
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut open = std::collections::VecDeque::new();
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) {
                     open.push_back(TcpStream::connect(address));
                     if open.len() > 200 {
                         open.pop_front();
@@ -112,7 +125,6 @@ fn connections_without_number_keep_neither_health_nor_a_scrape_out() {
             assert_eq!(get(address, "/metrics").0, 200);
             assert!(asked.elapsed() < PATIENCE / 2);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     // Of those that are silent the oldest went first.
     let mut oldest = &silent[0];
@@ -142,6 +154,8 @@ fn gzip_is_sent_where_it_is_asked_for_and_says_the_same() {
         "",
         "Accept-Encoding: identity\r\n",
         "Accept-Encoding: gzip;q=0, br\r\n",
+        "Accept-Encoding: gzip;Q=0\r\n",
+        "Accept-Encoding: gzip ; Q = 0.000, *\r\n",
         "Accept-Encoding: *;q=0\r\n",
     ] {
         let (head, body) = scrape(accept);
@@ -205,4 +219,99 @@ fn without_an_address_it_listens_on_both_families() {
             }
         }
     }
+}
+
+#[test]
+fn a_port_that_ipv6_has_in_use_is_not_shared_in_silence() {
+    if !std::fs::exists("/proc/net/if_inet6").unwrap() {
+        return;
+    }
+    let taken = std::net::TcpListener::bind("[::1]:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(connscope::web::listener::bind("", port)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn health_is_answered_where_every_place_has_an_answer_being_made() {
+    let script = Script::new("while [ ! -e $DIR/go ]; do sleep 0.1; done; echo 'cpu=0 found=1'");
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let program = script.path();
+    write!(
+        file,
+        "export: {{otlp: {{protocol: none}}, prometheus: {{listen: '127.0.0.1:0'}}}}\n\
+         sources: {{conntrack: {{via: command, command: {program}, timeout: 60s}}, sockets: {{enabled: false}}}}\n"
+    )
+    .unwrap();
+    let mut agent = Agent::start(command(&["--config", file.path().to_str().unwrap()]));
+    let address = agent.address();
+    let waiting: Vec<TcpStream> =
+        (0..400).map(|_| ask(address, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    for _ in 0..20 {
+        assert_eq!(get(address, "/-/healthy").0, 200);
+    }
+    // None of those has its answer yet, so health did not wait for one.
+    waiting[0].set_nonblocking(true).unwrap();
+    assert!(waiting[0].peek(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
+    std::fs::write(script.file("go"), "").unwrap();
+    assert_eq!(get(address, "/metrics").0, 200);
+}
+
+#[test]
+fn clients_elsewhere_without_number_keep_nobody_out() {
+    let (_agent, address, _file) = agent(0, "[]", "127.0.0.1:0");
+    let stop = AtomicBool::new(false);
+    // From an address of their own: silent ones, and such as ask and go.
+    let connect = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.connect(&address.into()).map(|()| TcpStream::from(socket))
+    };
+    let silent: Vec<TcpStream> = (0..1000).map(|_| connect().unwrap()).collect();
+    std::thread::scope(|scope| {
+        let _at_the_end = Ends(&stop);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut open = std::collections::VecDeque::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = connect() else { continue };
+                    let _closed_already = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+                    open.push_back(stream);
+                    if open.len() > 300 {
+                        open.pop_front();
+                    }
+                }
+            });
+        }
+        for _ in 0..20 {
+            assert_eq!(get(address, "/-/healthy").0, 200);
+            assert_eq!(get(address, "/metrics").0, 200);
+        }
+    });
+    drop(silent);
+}
+
+#[test]
+fn who_comes_late_and_takes_gzip_has_it_when_the_others_have_theirs() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let maker = Maker::start("texts", &Arc::new(Kept::new(Arc::default()))).unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let made = || (hyper::StatusCode::OK, "text/plain", "text".repeat(99));
+    runtime.block_on(async {
+        let first = maker.text(1, false, move || {
+            let _go = wait.recv();
+            made()
+        });
+        let late = async {
+            tokio::task::yield_now().await;
+            let late = maker.text(1, true, made);
+            go.send(()).unwrap();
+            late.await
+        };
+        let (first, late) = tokio::join!(first, late);
+        let (first, late) = (first.unwrap(), late.unwrap());
+        assert!(Arc::ptr_eq(&first, &late), "they share one text");
+        assert!(late.gzip().is_some());
+    });
 }

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const MOST: usize = 128 * 1024;
 
 /// Longest line in bytes; the rest of it is cut off.
-const LONGEST: usize = 16 * 1024;
+pub const LONGEST: usize = 16 * 1024;
 
 /// Stack of the thread: it writes, and at most formats one line of its own.
 const STACK: usize = 256 * 1024;
@@ -55,10 +55,7 @@ impl Queue {
 
     /// Adds a line; never blocks. One that finds no room is dropped.
     pub fn push(&self, line: &[u8]) {
-        let line: Box<[u8]> = match line.get(..LONGEST) {
-            Some(head) if line.len() > LONGEST => [head, "…\n".as_bytes()].concat().into(),
-            _ => line.into(),
-        };
+        let line = cut(line);
         let mut lines = self.lock();
         if lines.bytes + line.len() > MOST {
             lines.unsaid += 1;
@@ -124,6 +121,17 @@ impl Queue {
             lines = self.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// A line of [`LONGEST`] bytes at most, cut before a character rather than in it.
+pub fn cut(line: &[u8]) -> Box<[u8]> {
+    if line.len() <= LONGEST {
+        return line.into();
+    }
+    let begins = |at: &usize| line.get(*at).is_some_and(|byte| byte & 0xC0 != 0x80);
+    // A character has four bytes at most.
+    let end = (LONGEST - 3..=LONGEST).rev().find(begins).unwrap_or(LONGEST);
+    [line.get(..end).unwrap_or(line), "…\n".as_bytes()].concat().into()
 }
 
 /// Writes a line to stderr, however long that takes. Not over [`io::stderr`]: whoever holds its lock may be blocked.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a client is let go after a time without progress")]
 
+use crate::web::arrivals::FIRST;
 use crate::web::timeouts;
+use hyper::body::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -28,6 +30,8 @@ pub struct Connections {
     table: Mutex<Table>,
     /// A connection has ended, or has no request in progress any more.
     freed: Notify,
+    /// Whoever is next to get a place.
+    turn: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -59,20 +63,33 @@ impl Connections {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room for one more: the connection that is idle longest goes. Those whose answers are being made stay for a
-    /// while, then the one that has waited longest goes.
-    pub async fn room(&self) {
+    /// Adds a connection once there is room for it, in the order in which they ask: the connection that is idle longest
+    /// goes. Those whose answers are being made stay for a while, then the one that has waited longest goes.
+    pub async fn add(self: &Arc<Self>) -> Ticket {
+        let _turn = self.turn.lock().await;
         let until = tokio::time::Instant::now() + timeouts::ANSWERS_MADE;
         loop {
             let freed = self.freed.notified();
-            if self.lock().evict(false) {
-                return;
+            if let Some(ticket) = self.add_if_room() {
+                return ticket;
             }
             if tokio::time::timeout_at(until, freed).await.is_err() {
-                self.lock().evict(true);
-                return;
+                let mut table = self.lock();
+                table.evict(true);
+                return self.insert(&mut table);
             }
         }
+    }
+
+    /// Adds a connection if there is room for it now.
+    pub fn add_if_room(self: &Arc<Self>) -> Option<Ticket> {
+        let mut table = self.lock();
+        table.evict(false).then(|| self.insert(&mut table))
+    }
+
+    /// The ticket of a connection that has no place.
+    pub fn outside(self: &Arc<Self>) -> Ticket {
+        Ticket { id: u64::MAX, connections: Arc::clone(self) }
     }
 
     /// Closes the connection that is idle longest, if there is one.
@@ -80,9 +97,7 @@ impl Connections {
         self.lock().close_longest(false);
     }
 
-    /// Adds a connection.
-    pub fn add(self: &Arc<Self>) -> Ticket {
-        let mut table = self.lock();
+    fn insert(self: &Arc<Self>, table: &mut Table) -> Ticket {
         let id = table.next;
         table.next += 1;
         let entry = Entry { progress: Instant::now(), answering: false, answer: None, task: None };
@@ -183,16 +198,23 @@ impl Drop for Answering {
 /// A stream that breaks when the peer takes nothing of an answer for [`timeouts::STALLED`].
 pub struct Watched {
     stream: TcpStream,
+    /// What was read of it already.
+    first: Bytes,
     ticket: Arc<Ticket>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     /// Watches a stream for the sake of a ticket.
-    pub fn new(stream: TcpStream, ticket: Arc<Ticket>) -> Self {
+    pub fn new(stream: TcpStream, first: [u8; FIRST], ticket: Arc<Ticket>) -> Self {
         // Without it there is only more in the kernel.
         let _best_effort = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-        Self { stream, ticket, stalled: None }
+        Self { stream, first: first.to_vec().into(), ticket, stalled: None }
+    }
+
+    /// For whose sake it is watched.
+    pub fn ticket(&self) -> Arc<Ticket> {
+        Arc::clone(&self.ticket)
     }
 
     fn wrote(
@@ -217,6 +239,11 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let length = self.first.len().min(buffer.remaining());
+            buffer.put_slice(&self.first.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
@@ -80,7 +81,15 @@ impl Text {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-type Waiting<K> = Arc<Mutex<HashMap<K, watch::Receiver<Option<Arc<Text>>>>>>;
+type Waiting<K> = Arc<Mutex<HashMap<K, Coming>>>;
+
+/// A text that is being made.
+#[derive(Clone)]
+struct Coming {
+    text: watch::Receiver<Option<Arc<Text>>>,
+    /// Somebody who waits for it takes gzip.
+    gzip: Arc<AtomicBool>,
+}
 
 /// What makes texts.
 pub struct Maker<K> {
@@ -153,21 +162,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
         gzip: bool,
         make: impl FnOnce() -> (StatusCode, &'static str, String) + Send + 'static,
     ) -> Option<Arc<Text>> {
-        let mut coming = self.coming(key, gzip, make);
-        let text = coming.wait_for(Option::is_some).await.ok()?.clone()?;
-        if gzip && text.gzip.get().is_none() {
-            let (done, wait) = tokio::sync::oneshot::channel();
-            let uncompressed = Arc::clone(&text);
-            let job = Box::new(move || {
-                uncompressed.compress();
-                drop(uncompressed);
-                let _nobody_waits = done.send(());
-            });
-            if self.jobs.try_send(job).is_ok() {
-                let _or_plain = wait.await;
-            }
-        }
-        Some(text)
+        let mut text = self.coming(key, gzip, make).text;
+        text.wait_for(Option::is_some).await.ok()?.clone()
     }
 
     fn coming(
@@ -175,12 +171,14 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
         key: K,
         gzip: bool,
         make: impl FnOnce() -> (StatusCode, &'static str, String) + Send + 'static,
-    ) -> watch::Receiver<Option<Arc<Text>>> {
+    ) -> Coming {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(coming) = waiting.get(&key) {
+            coming.gzip.fetch_or(gzip, Ordering::Relaxed);
             return coming.clone();
         }
-        let (made, coming) = watch::channel(None);
+        let (made, text) = watch::channel(None);
+        let coming = Coming { text, gzip: Arc::new(AtomicBool::new(gzip)) };
         if waiting.len() >= QUEUE {
             return coming;
         }
@@ -188,6 +186,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
         drop(waiting);
         let place = Place { key, waiting: Arc::clone(&self.waiting) };
         let (jobs, kept, turn) = (self.jobs.clone(), Arc::clone(&self.kept), Arc::clone(&self.turn));
+        let wanted = Arc::clone(&coming.gzip);
         // A task of its own: whoever asked first may go, and others wait.
         tokio::spawn(async move {
             let turn = turn.lock_owned().await;
@@ -202,13 +201,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
                     gzip: OnceLock::new(),
                     made_at: Instant::now(),
                 });
-                if gzip {
+                // Whoever asks from here on gets a new one; those who wait for this have said what they take.
+                drop(place);
+                if wanted.load(Ordering::Relaxed) {
                     text.compress();
                 }
                 kept.keep(&text);
                 drop(turn);
-                // Whoever asks from here on gets a new one.
-                drop(place);
                 let _nobody_waits = made.send(Some(text));
             });
             // Where it is full, what is dropped tells those who wait.
@@ -219,7 +218,6 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
 }
 
 fn next_id() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
