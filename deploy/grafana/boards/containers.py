@@ -27,7 +27,7 @@ def containers():
     return dashboard(
         "connscope-containers",
         "Containers",
-        "Containers and systemd services, and how often they restart. Empty where the source "
+        "Containers and systemd services, their OOM kills and restarts. Empty where the source "
         "containers is switched off.",
         [
             panel(
@@ -41,6 +41,16 @@ def containers():
                 height=5,
             ),
             panel(
+                "Processes killed for memory",
+                "In ten minutes. Runbook ContainerOomKilled.",
+                "short",
+                target(f"sum(increase(container_oom_kills_total{{{CHOSEN}}}[10m])) or {NONE}", "killed"),
+                kind="stat",
+                width=6,
+                height=5,
+                steps=[(None, "green"), (1, "red")],
+            ),
+            panel(
                 "Restarts",
                 "In ten minutes. A deployment restarts each container once; one that restarts again and again is below: runbook "
                 "ContainerRestarting.",
@@ -51,6 +61,13 @@ def containers():
                 height=5,
             ),
             row("By container"),
+            panel(
+                "Processes killed for memory, by container",
+                "In ten minutes. Also where the container lives on because its first process was not the one. Runbook "
+                "ContainerOomKilled." + SIXTEEN,
+                "short",
+                target(or_none(several(growth("container_oom_kills_total"))), CONTAINER),
+            ),
             panel(
                 "Restarts by container",
                 "In ten minutes. Runbook ContainerRestarting." + SIXTEEN,

@@ -175,7 +175,9 @@ impl Tracker {
         self.finish_deferred(now);
         let (namespaces, groups, events) = (&mut self.namespaces, &mut self.groups, self.events);
         let pending = &mut self.pending;
-        namespaces.values_mut().for_each(|state| state.settle(now));
+        for state in namespaces.values_mut() {
+            state.settle(now);
+        }
         self.sockets.retain(|cookie, known| {
             let Some(state) = namespaces.get_mut(&known.namespace) else {
                 groups.add(known.group, &known.end(None), now);
