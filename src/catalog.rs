@@ -1,6 +1,6 @@
 //! The one file that names the sources. Adding a source is adding its folder and a line here.
 
-use crate::source::{conntrack, containers, probes, sockets};
+use crate::source::{conntrack, containers, logs, probes, sockets};
 
 crate::sources! {
     /// Connection tracking statistics.
@@ -11,4 +11,6 @@ crate::sources! {
     probes: probes::Probes = probes::config::Probes;
     /// Containers and systemd services.
     containers: containers::Containers = containers::config::Containers;
+    /// Messages in the logs of containers, and in files.
+    logs: logs::Logs = logs::config::Logs;
 }

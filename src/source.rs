@@ -16,6 +16,7 @@ use std::time::Duration;
 pub mod conntrack;
 pub mod containers;
 pub mod list;
+pub mod logs;
 pub mod metrics;
 pub mod netns;
 pub mod probes;

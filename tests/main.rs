@@ -22,6 +22,7 @@ mod export;
 mod host;
 mod house;
 mod import;
+mod logs;
 mod metric;
 mod netlink;
 mod probes;

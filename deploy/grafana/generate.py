@@ -8,7 +8,7 @@ import sys
 # The check is a test, and leaves nothing behind.
 sys.dont_write_bytecode = True
 
-from boards import connscope_agent, containers, conntrack_table, conntrack_trouble, probes, sockets  # noqa: E402
+from boards import connscope_agent, containers, conntrack_table, conntrack_trouble, logs, probes, sockets  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -18,6 +18,7 @@ DASHBOARDS = {
     "sockets.json": sockets.sockets,
     "probes.json": probes.probes,
     "containers.json": containers.containers,
+    "logs.json": logs.logs,
     "connscope-agent.json": connscope_agent.agent,
 }
 

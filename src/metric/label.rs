@@ -72,6 +72,16 @@ pub enum Label {
     K8sContainerName,
     /// Name of a systemd unit.
     SystemdUnit,
+    /// Path of a log file (semantic conventions).
+    LogFilePath,
+    /// Where a log is.
+    LogSource,
+    /// How bad a message says it is.
+    Severity,
+    /// Hash of the words of a message that do not vary, or what stands for many.
+    Pattern,
+    /// What a pattern says.
+    Sample,
     /// A part of a source that is read in one way or another.
     SourcePart,
     /// Identity of a container, as coroot-node-agent prints it.
@@ -145,6 +155,11 @@ impl Label {
             Self::K8sPodName => "k8s.pod.name",
             Self::K8sContainerName => "k8s.container.name",
             Self::SystemdUnit => "systemd.unit",
+            Self::LogFilePath => "log.file.path",
+            Self::LogSource => "log.source",
+            Self::Severity => "severity",
+            Self::Pattern => "pattern",
+            Self::Sample => "sample",
             Self::SourcePart => "part",
             Self::ClassicContainerId => "container_id",
             Self::ClassicMachineId => "machine_id",

@@ -68,6 +68,7 @@ fn check_asks_for_the_capabilities_that_the_sources_need_and_no_others() {
     let Some(namespace) = Namespace::new() else { return };
     let public = Public::new(
         "sources:\n  conntrack: {netns: all}\n  sockets: {netns: all, group_by: [process]}\n  containers: {enabled: true}\n  \
+         logs: {enabled: true}\n  \
          probes: {targets: [{name: echo, kind: icmp, host: 127.0.0.1}]}\n",
     );
     let mut asked = asked_for(&namespace, &public, &[]);
@@ -85,8 +86,8 @@ fn check_asks_for_the_capabilities_that_the_sources_need_and_no_others() {
             spec.name
         );
         match spec.name {
-            // Names of containers are in folders that a machine without an engine does not have.
-            "containers" => {}
+            // Names and logs of containers are in folders that a machine without an engine does not have.
+            "containers" | "logs" => {}
             // Namespaces are those of targets, and none is configured.
             "probes" => assert!(asked.contains("CAP_NET_RAW"), "{asked:?}"),
             _ => assert_eq!(asked, &needed, "{}: check does not ask for all that is missing", spec.name),

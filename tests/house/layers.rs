@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["cycle", "health", "log", "vitals"],
     &["config"],
     &["catalog"],
-    &["source::conntrack", "source::sockets", "source::probes", "source::containers"],
+    &["source::conntrack", "source::sockets", "source::probes", "source::containers", "source::logs"],
     &["source"],
     &["host", "netlink", "filter"],
     &["settings"],

@@ -1,0 +1,117 @@
+"""How much is logged, how bad it is, and what is new in it."""
+
+from panels import dashboard, panel, row, target
+from queries import AGENT, BY_AGENT, NONE, SIXTEEN, WHO, several, total
+
+# Who logs: what a series lacks of it is empty.
+LOG = "by (k8s_namespace_name, k8s_pod_name, k8s_container_name, container_name, container_id, systemd_unit, log_file_path)"
+NAME = (
+    "{{k8s_namespace_name}} {{k8s_pod_name}} {{k8s_container_name}}{{container_name}}{{container_id}}{{systemd_unit}}"
+    "{{log_file_path}}"
+)
+OF_PATTERN = LOG.replace("by (", "(severity, pattern, ")
+SAMPLED = OF_PATTERN.replace("(", "(sample, ")
+PATTERNS = f"sum by {OF_PATTERN} (increase(container_log_patterns_total{{{AGENT}}}[1h]))"
+BAD = ',severity=~"error|critical"'
+
+
+def per_second(metric, by, more=""):
+    return total(f"rate({metric}{{{AGENT}{more}}}[$__rate_interval])", by)
+
+
+def logs():
+    return dashboard(
+        "connscope-logs",
+        "Logs",
+        "How much is logged, how bad it is, and what recurs in it. Zero where sources.logs is not enabled.",
+        [
+            panel(
+                "Messages by severity",
+                "Of all logs shown. More errors without more messages: something broke; more of everything is load. unknown: "
+                "the messages do not say.",
+                "suffix: messages/s",
+                target(f"{per_second('container_log_messages_total', 'by (severity)')} or {NONE}", "{{severity}}"),
+            ),
+            panel(
+                "Errors by log",
+                "Messages of severity error and critical. Which container began, and when: compare with what was deployed "
+                "at that time." + SIXTEEN,
+                "suffix: messages/s",
+                target(f"{several(per_second('container_log_messages_total', LOG, BAD))} or {NONE}", NAME),
+            ),
+            panel(
+                "Patterns of the last hour",
+                "The 50 patterns with the most messages in the last hour, with what they say. One that is not there with a "
+                "range of a day before is new. ~other: more patterns than sources.logs.patterns; ~skipped: more messages than "
+                "pattern_rate.",
+                "short",
+                target(
+                    f"topk(50, {PATTERNS} * on {OF_PATTERN} group_left (sample) max by {SAMPLED} (container_log_pattern_info"
+                    f"{{{AGENT}}}) > 0 or on {OF_PATTERN} {PATTERNS} > 0) or {NONE}",
+                    format="table",
+                    instant=True,
+                ),
+                kind="table",
+                width=24,
+                transformations=[
+                    {
+                        "id": "organize",
+                        "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "Messages"}},
+                    },
+                ],
+            ),
+            panel(
+                "Bytes by log",
+                "What is written to each log. A log that fills the disk is among the first." + SIXTEEN,
+                "Bps",
+                target(f"{several(per_second('container_log_io_bytes_total', LOG))} or {NONE}", NAME),
+            ),
+            panel(
+                "Since the last error",
+                "Time since the last message of severity error or critical was read, of the 16 logs with the most recent "
+                "ones. It begins again with each error.",
+                "s",
+                target(
+                    f"bottomk(16, time() - max {LOG} (container_log_last_message_time_seconds{{{AGENT}}})) or {NONE}",
+                    NAME,
+                ),
+            ),
+            row("The source logs"),
+            panel(
+                "Files",
+                "Log files that are followed. Fewer than there are containers: connscope check says which cannot be read.",
+                "short",
+                target(
+                    f"sum {BY_AGENT.replace('(', '(log_source, ')} (connscope_logs_files{{{AGENT}}}) or {NONE}",
+                    WHO + " {{log_source}}",
+                ),
+                width=8,
+            ),
+            panel(
+                "Not read yet",
+                "Bytes that are in the files and were not read yet. Steady above some MiB: more is logged than one thread reads.",
+                "bytes",
+                target(f"sum {BY_AGENT} (connscope_logs_lag_bytes{{{AGENT}}}) or {NONE}", WHO),
+                width=8,
+            ),
+            panel(
+                "Lost, left out and not understood",
+                "Bytes that were gone or passed over, by reason; messages and files over a limit, by key; and lines that are not "
+                "what the format of their log says.",
+                "short",
+                target(
+                    f"sum by (reason) (increase(connscope_logs_lost_bytes_total{{{AGENT}}}[$__rate_interval])) or {NONE}",
+                    "lost, {{reason}} (bytes)",
+                ),
+                target(
+                    f"sum by (key) (increase(connscope_logs_left_out_total{{{AGENT}}}[$__rate_interval])) or {NONE}",
+                    "left out, {{key}}",
+                ),
+                target(
+                    f"sum by (log_source) (increase(connscope_logs_malformed_total{{{AGENT}}}[$__rate_interval])) or {NONE}",
+                    "not understood, {{log_source}}",
+                ),
+                width=8,
+            ),
+        ],
+    )

@@ -1,0 +1,120 @@
+//! How much containers and services log, how bad it is, and which patterns recur in it. No line leaves the machine.
+//!
+//! A thread of its own follows the files (`reader`, `follow`); `read` tells what was counted and never waits for a file.
+//! From bytes to counts: lines (`lines`), records of an engine (`frame`), their parts joined for each stream (`stream`),
+//! lines joined to messages (`message`), how bad they are (`severity`), what recurs in them (`pattern`), and the counts with
+//! their bounds (`counts`).
+
+use super::{Check, Mode, Requirement, Source, SourceKind};
+use crate::host::Host;
+use crate::host::inventory::Inventory;
+use crate::metric::{Bounds, Label, Part};
+use crate::reading::{Readings, SourceError};
+use crate::source::logs::config::Logs as Settings;
+use crate::stop::Stop;
+use labels::LogSource;
+use reader::{Reader, Shared};
+use severity::Severity;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+mod check;
+pub mod clean;
+pub mod config;
+pub mod counts;
+mod find;
+pub mod follow;
+pub mod frame;
+pub mod labels;
+pub mod lines;
+pub mod message;
+pub mod metrics;
+mod observe;
+pub mod pattern;
+mod reader;
+pub mod severity;
+pub mod stream;
+
+/// Key in the configuration, label value, field in the log.
+pub const NAME: &str = "logs";
+
+impl SourceKind for Logs {
+    type Settings = Settings;
+    const NAME: &'static str = NAME;
+    const PART: &'static Part = &metrics::PART;
+    const REQUIREMENTS: &'static [Requirement] = check::REQUIREMENTS;
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.enabled
+    }
+
+    fn deadline(settings: &Settings, _: Mode) -> Duration {
+        settings.timeout
+    }
+
+    fn bounds(settings: &Settings, host: &Host) -> Bounds {
+        let containers = host.most_containers();
+        let files = if settings.files.is_empty() { 0 } else { settings.max_files };
+        let rest = 2 * Severity::ALL.len() * (containers + files);
+        vec![
+            (&labels::WHO, containers + files),
+            (&labels::LOG, LogSource::ALL.len() * containers + files),
+            (&labels::PATTERN, settings.patterns_total + rest),
+            (&labels::PATTERN_INFO, settings.patterns_total),
+        ]
+    }
+
+    fn build(settings: &Settings, host: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self::start(settings, &host.inventory(), stop)?))
+    }
+
+    fn check(settings: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
+        check::check(settings, &host.inventory())
+    }
+
+    fn suffices(_: &Settings, checks: &[Check]) -> bool {
+        check::suffices(checks)
+    }
+}
+
+/// The source.
+pub struct Logs {
+    settings: Settings,
+    inventory: Arc<Inventory>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Logs {
+    /// Goes to the end of every log there is, and begins to read what comes after it.
+    pub fn start(settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> Result<Self, SourceError> {
+        let shared = Shared::new(settings);
+        let reader = Reader::new(settings, inventory, &shared);
+        let stop = stop.clone();
+        std::thread::Builder::new()
+            .name("logs-reader".to_owned())
+            .spawn(move || reader.run(&stop))
+            .map_err(|cause| SourceError::io("starting the thread that reads logs", cause))?;
+        Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), shared })
+    }
+}
+
+impl Source for Logs {
+    fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        let mut shared = Shared::of(&self.shared);
+        observe::observe(&mut shared.counts, &self.inventory, self.settings.sample, out);
+        for source in LogSource::ALL {
+            let files = shared.files.get(source).copied().unwrap_or_default();
+            out.observe(metrics::CONNSCOPE_LOGS_FILES, &[(Label::LogSource, source.word().into())], files);
+        }
+        out.observe(metrics::CONNSCOPE_LOGS_LAG, &[], shared.lag);
+        if let Some((path, error, count)) = &shared.closed {
+            let doing = format!("opening {count} of the logs, such as {}", path.display());
+            let error = std::io::Error::new(error.kind(), error.to_string());
+            out.fail("files", SourceError::from_io(doing, check::CAPABILITY, error));
+        }
+        if let Some(error) = &shared.without {
+            out.fail("containers", error.again("looking for containers, whose logs are not read"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! Which logs there are: those of the containers of the inventory, and the files that the configuration names.
+
+use super::config::Logs as Settings;
+use super::counts::Subject;
+use super::labels::LogSource;
+use crate::host::inventory::{Container, Inventory};
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod docker;
+mod kubelet;
+
+/// A log that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its file.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub subject: Subject,
+    /// Where it was found.
+    pub source: LogSource,
+    /// Whether who wrote it has ended.
+    pub ended: bool,
+}
+
+/// Finds logs again and again; what was said once is not said again.
+#[derive(Debug)]
+pub(super) struct Finder {
+    settings: Settings,
+    inventory: Arc<Inventory>,
+    /// The logs of Docker's containers by their ids; `None` where a container has none that can be read.
+    docker: HashMap<Arc<str>, Option<PathBuf>>,
+}
+
+impl Finder {
+    /// Finds the logs of these containers.
+    pub(super) fn new(settings: &Settings, inventory: &Arc<Inventory>) -> Self {
+        Self { settings: settings.clone(), inventory: Arc::clone(inventory), docker: HashMap::new() }
+    }
+
+    /// The logs of the containers that the inventory has now. Reads two small files of a container of Docker that is new,
+    /// and the directory of the kubelet's links.
+    pub(super) fn containers(&mut self) -> Vec<Found> {
+        let containers = self.inventory.containers();
+        let mut found = Vec::new();
+        if self.settings.docker {
+            self.of_docker(&containers, &mut found);
+        }
+        if self.settings.cri {
+            self.of_kubelet(&containers, &mut found);
+        }
+        found
+    }
+
+    fn of_docker(&mut self, containers: &[Container], found: &mut Vec<Found>) {
+        let inventory = self.inventory.settings();
+        let ids: HashSet<&Arc<str>> =
+            containers.iter().filter_map(|container| container.id.as_ref()).collect();
+        self.docker.retain(|id, _| ids.contains(id));
+        for container in containers.iter().filter(|container| container.runtime == "docker") {
+            let Some(id) = &container.id else { continue };
+            if !self.docker.contains_key(id) {
+                let directories = inventory.names.docker.iter().map(|place| below(&inventory.root, place));
+                let log = directories
+                    .map(|place| place.join("containers").join(&**id))
+                    .find_map(|of| docker::log(&of));
+                let path = match log {
+                    Some(docker::Log::File(path)) => Some(below(&inventory.root, &path)),
+                    Some(docker::Log::Other(driver)) => {
+                        tracing::info!("logs of {} are not read: driver {driver}", container.who.identity);
+                        None
+                    }
+                    // Its files are written a moment after it was started, or are closed to this process.
+                    None => continue,
+                };
+                self.docker.insert(Arc::clone(id), path);
+            }
+            if let Some(Some(path)) = self.docker.get(id) {
+                let subject = Subject::Container(container.who.number);
+                found.push(Found {
+                    path: path.clone(),
+                    subject,
+                    source: LogSource::Docker,
+                    ended: container.ended,
+                });
+            }
+        }
+    }
+
+    fn of_kubelet(&self, containers: &[Container], found: &mut Vec<Found>) {
+        let inventory = self.inventory.settings();
+        let Some(directory) = &inventory.names.kubelet else { return };
+        let logs = kubelet::logs(&below(&inventory.root, directory));
+        for container in containers {
+            let path = container.id.as_ref().and_then(|id| logs.get(&**id));
+            if let Some(path) = path {
+                let subject = Subject::Container(container.who.number);
+                found.push(Found {
+                    path: below(&inventory.root, path),
+                    subject,
+                    source: LogSource::Cri,
+                    ended: container.ended,
+                });
+            }
+        }
+    }
+
+    /// The files that the configuration names and that are there now, in the order of their names.
+    pub(super) fn files(&self) -> Vec<Found> {
+        let root = &self.inventory.settings().root;
+        let mut found = Vec::new();
+        for pattern in &self.settings.files {
+            let pattern = below(root, Path::new(pattern));
+            let paths = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().filter_map(Result::ok);
+            for path in
+                paths.filter(|path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()))
+            {
+                let name =
+                    path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
+                let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
+                found.push(Found {
+                    path,
+                    subject: Subject::File(name.into()),
+                    source: LogSource::File,
+                    ended: false,
+                });
+            }
+        }
+        found
+    }
+}
+
+/// Where a path of the host is for this process.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}

@@ -1,0 +1,79 @@
+//! Where Docker keeps the log of a container: `config.v2.json` and `hostconfig.json` in its directory.
+//!
+//! The formats are `container.Container` of `github.com/moby/moby/container/container.go` and `container.HostConfig` of
+//! `github.com/moby/moby/api/types/container/hostconfig.go`. `LogPath` is set when the container is started, by the driver
+//! `json-file` alone.
+
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Most that is read of one of the files.
+const MOST: u64 = 1024 * 1024;
+
+/// The log of a container.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// The file of the driver `json-file`.
+    File(PathBuf),
+    /// Another driver has it.
+    Other(String),
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(rename = "LogPath", default)]
+    log_path: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct HostConfig {
+    #[serde(rename = "LogConfig")]
+    log_config: LogConfig,
+}
+
+#[derive(Deserialize)]
+struct LogConfig {
+    #[serde(rename = "Type", default)]
+    driver: String,
+}
+
+/// The log of the container in a directory; `None` where that cannot be read, or is not said yet.
+pub(super) fn log(directory: &Path) -> Option<Log> {
+    let read = |name: &str| crate::sys::read_regular(directory.join(name), MOST).ok();
+    parse(&read("config.v2.json")?, &read("hostconfig.json")?)
+}
+
+fn parse(container: &[u8], host: &[u8]) -> Option<Log> {
+    let Container { log_path } = serde_json::from_slice(container).ok()?;
+    let HostConfig { log_config: LogConfig { driver } } = serde_json::from_slice(host).ok()?;
+    match &*driver {
+        "json-file" if log_path.is_absolute() => Some(Log::File(log_path)),
+        "json-file" | "" => None,
+        _ => Some(Log::Other(crate::text::bounded(&driver, crate::text::LONGEST_NAME))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Log, parse};
+
+    #[test]
+    fn only_the_driver_json_file_has_a_file() {
+        let container = br#"{"ID":"ab","Name":"/web","LogPath":"/var/lib/docker/containers/ab/ab-json.log"}"#;
+        let driver = |name: &str| format!(r#"{{"LogConfig":{{"Type":"{name}","Config":{{}}}}}}"#);
+        let path = "/var/lib/docker/containers/ab/ab-json.log".into();
+        assert_eq!(parse(container, driver("json-file").as_bytes()), Some(Log::File(path)));
+        assert_eq!(
+            parse(br#"{"LogPath":""}"#, driver("local").as_bytes()),
+            Some(Log::Other("local".to_owned()))
+        );
+        for (container, host) in [
+            (&br#"{"LogPath":""}"#[..], driver("json-file")),
+            (br#"{"LogPath":"relative"}"#, driver("json-file")),
+            (br#"{"LogPath":"#, driver("json-file")),
+            (container, "{}".to_owned()),
+        ] {
+            assert_eq!(parse(container, host.as_bytes()), None);
+        }
+    }
+}

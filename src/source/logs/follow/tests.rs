@@ -1,0 +1,193 @@
+//! Following, on real files.
+
+use super::{Begin, Follow, GENERATIONS, QUIET, Turn};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A directory with `app.log`, which is followed, and a clock that goes on when it is told to.
+struct Case {
+    directory: tempfile::TempDir,
+    follow: Follow,
+    now: Instant,
+    lines: Vec<String>,
+    sum: Turn,
+}
+
+impl Case {
+    #[expect(clippy::disallowed_methods, reason = "the clock begins at some time")]
+    fn new(begin: Begin, before: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.log");
+        let follow = Follow::new(path, begin);
+        let case = Self { directory, follow, now: Instant::now(), lines: Vec::new(), sum: Turn::default() };
+        if !before.is_empty() {
+            case.write("app.log", before);
+        }
+        case
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.path(name)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        std::fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    /// Looks once, after a while; the lines that came.
+    fn look(&mut self, after: Duration) -> Vec<String> {
+        self.now += after;
+        let lines = &mut self.lines;
+        let mut buffer = [0; 4096];
+        let (turn, _) = self.follow.turn(self.now, &mut buffer, 100, &mut |line| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        });
+        self.sum.bytes += turn.bytes;
+        self.sum.rotated += turn.rotated;
+        self.sum.truncated += turn.truncated;
+        std::mem::take(&mut self.lines)
+    }
+
+    fn tick(&mut self) -> Vec<String> {
+        self.look(Duration::from_millis(250))
+    }
+}
+
+#[test]
+fn what_was_there_is_passed_over_and_a_file_that_comes_later_is_read_from_its_beginning() {
+    let mut there = Case::new(Begin::End, "old\n");
+    assert!(there.tick().is_empty());
+    there.write("app.log", "new\n");
+    assert_eq!(there.tick(), ["new"]);
+    let mut later = Case::new(Begin::End, "");
+    assert!(later.tick().is_empty() && later.follow.is_over());
+    later.write("app.log", "first\n");
+    later.follow.begin = Begin::Beginning;
+    assert_eq!(later.tick(), ["first"]);
+}
+
+#[test]
+fn a_file_that_was_renamed_is_read_on_until_it_is_quiet() {
+    let mut case = Case::new(Begin::Beginning, "one\n");
+    assert_eq!(case.tick(), ["one"]);
+    case.write("app.log", "two\n");
+    case.rename("app.log", "app.log.1");
+    case.write("app.log", "four\n");
+    case.write("app.log.1", "three\n");
+    assert_eq!(case.tick(), ["two", "three", "four"]);
+    case.write("app.log.1", "late, and without an end");
+    case.tick();
+    case.write("app.log", "five\n");
+    assert_eq!(case.look(QUIET / 2), ["five"]);
+    assert_eq!(case.look(QUIET), ["late, and without an end"]);
+    assert_eq!(case.follow.generations.len(), 1);
+    assert_eq!((case.sum.rotated, case.sum.truncated), (0, 0));
+}
+
+#[test]
+fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
+    let mut case = Case::new(Begin::Beginning, "1\n");
+    case.write("app.log.1", "long ago\n");
+    assert_eq!(case.tick(), ["1"]);
+    for number in 2..6 {
+        case.write("app.log", "rest\n");
+        for place in (1..6).rev() {
+            if case.path(&format!("app.log.{place}")).exists() {
+                case.rename(&format!("app.log.{place}"), &format!("app.log.{}", place + 1));
+            }
+        }
+        case.rename("app.log", "app.log.1");
+        std::thread::sleep(Duration::from_millis(2)); // their times are told apart
+        case.write("app.log", &format!("{number}\n"));
+    }
+    assert_eq!(case.tick(), ["rest", "2", "rest", "3", "rest", "4", "rest", "5"]);
+    assert_eq!(case.sum.rotated, 0);
+}
+
+#[test]
+fn what_was_copied_and_cut_off_is_read_to_the_end_of_the_copy() {
+    let mut case = Case::new(Begin::Beginning, "one\nhalf of ");
+    assert_eq!(case.tick(), ["one"]);
+    case.write("app.log", "two\nthree\n");
+    std::fs::copy(case.path("app.log"), case.path("app.log.1")).unwrap();
+    OpenOptions::new().write(true).truncate(true).open(case.path("app.log")).unwrap();
+    case.write("app.log", "four\n");
+    assert_eq!(case.tick(), ["half of two", "three", "four"]);
+    assert_eq!((case.sum.rotated, case.sum.truncated), (0, 0));
+    case.write("app.log", "five\n");
+    assert_eq!(case.tick(), ["five"]);
+}
+
+#[test]
+fn what_was_cut_off_without_a_copy_ends_the_line_and_what_is_known_to_be_lost_is_counted() {
+    let mut case = Case::new(Begin::Beginning, "one\nhalf of");
+    assert_eq!(case.tick(), ["one"]);
+    OpenOptions::new().write(true).truncate(true).open(case.path("app.log")).unwrap();
+    case.write("app.log", "two\n");
+    assert_eq!(case.tick(), ["half of", "two"]);
+    // More than one turn gives: the rest is known when it is cut off.
+    let long = "0123456\n".repeat(1000);
+    case.write("app.log", &long);
+    assert_eq!(case.tick().len(), 512);
+    OpenOptions::new().write(true).truncate(true).open(case.path("app.log")).unwrap();
+    case.tick();
+    assert_eq!(case.sum.truncated, 8000 - 4096);
+}
+
+#[test]
+fn a_file_that_was_removed_is_read_to_its_end_and_then_closed() {
+    let mut case = Case::new(Begin::Beginning, "one\n");
+    assert_eq!(case.tick(), ["one"]);
+    case.write("app.log", "two\nthree");
+    std::fs::remove_file(case.path("app.log")).unwrap();
+    assert_eq!(case.tick(), ["two"]);
+    assert!(!case.follow.is_over());
+    assert_eq!(case.look(QUIET), ["three"]);
+    assert!(case.follow.is_over());
+}
+
+#[test]
+fn only_so_many_files_are_open_at_once_and_what_is_left_of_the_others_is_counted() {
+    let mut case = Case::new(Begin::Beginning, "first\n");
+    assert_eq!(case.tick(), ["first"]);
+    case.write("app.log", "rest\n");
+    for number in 0..GENERATIONS {
+        case.write(&format!("app.log.{number}"), "line\n");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    case.rename("app.log", "app.log-1");
+    case.write("app.log", "last\n");
+    let lines = case.tick();
+    assert_eq!(lines.len(), GENERATIONS);
+    assert_eq!(lines.last().unwrap(), "last");
+    assert_eq!(case.sum.rotated, 10, "`rest` and the first of the others");
+}
+
+#[test]
+fn links_fifos_and_directories_are_not_opened() {
+    let mut case = Case::new(Begin::Beginning, "");
+    case.write("secret", "secret\n");
+    let makers: [&dyn Fn(&PathBuf); 3] = [
+        &|path| std::os::unix::fs::symlink("secret", path).unwrap(),
+        &|path| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
+        },
+        &|path| std::fs::create_dir(path).unwrap(),
+    ];
+    for make in makers {
+        let path = case.path("app.log");
+        make(&path);
+        let (turn, result) = case.follow.turn(case.now, &mut [0; 64], 100, &mut |_| panic!("it was read"));
+        assert_eq!(turn, Turn::default());
+        assert_eq!(result.unwrap_err().to_string(), "it is not a regular file");
+        let _one_of_them = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+    }
+}

@@ -1,0 +1,118 @@
+//! The labels of the logs: the closed sets of their values, and which have one bound together.
+
+use super::severity::Severity;
+use crate::metric::label::closed_set;
+use crate::metric::{Label, LabelSet};
+
+closed_set! {
+    /// The closed set of values of the label `log.source`: where a log is.
+    LogSource {
+        /// Docker's `json-file`.
+        Docker = "docker",
+        /// The log of a container as containerd and CRI-O write it.
+        Cri = "cri",
+        /// A file of lines.
+        File = "file",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `reason` of what was lost.
+    Lost {
+        /// The file was renamed and removed before it was read.
+        Rotated = "rotated",
+        /// The file was cut off before it was read.
+        Truncated = "truncated",
+        /// The end of a line or message of more than 64 KiB.
+        LineTooLong = "line_too_long",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `key`: what found no room.
+    LeftOut {
+        /// A file (`max_files`).
+        File = "file",
+        /// The pattern of a message (`patterns`, `patterns_total`).
+        Pattern = "pattern",
+        /// The pattern of a message, which was not looked for (`pattern_rate`).
+        Budget = "budget",
+    }
+}
+
+const MOST: &str =
+    "`inventory.limit` for each `log.source`, and `sources.logs.max_files` with a list of `files`";
+
+/// Whose log it is: a container or service, or the path of a file that the configuration names.
+pub static WHO: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::LogFilePath,
+        Label::SystemdUnit,
+    ],
+    "`inventory.limit`, and `sources.logs.max_files` with a list of `files`",
+);
+
+/// Whose log it is, and where.
+pub static LOG: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::LogFilePath,
+        Label::LogSource,
+        Label::SystemdUnit,
+    ],
+    MOST,
+);
+
+/// How bad a message is.
+pub static SEVERITY: LabelSet = LabelSet::fixed(&[Label::Severity], Severity::ALL.len());
+
+/// A pattern of whose messages.
+pub static PATTERN: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::LogFilePath,
+        Label::Pattern,
+        Label::Severity,
+        Label::SystemdUnit,
+    ],
+    "`sources.logs.patterns_total`, and `~other` and `~skipped` of each log and severity",
+);
+
+/// A pattern of whose messages, and what it says.
+pub static PATTERN_INFO: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::LogFilePath,
+        Label::Pattern,
+        Label::Sample,
+        Label::Severity,
+        Label::SystemdUnit,
+    ],
+    "`sources.logs.patterns_total`",
+);
+
+/// Where logs are.
+pub static SOURCE: LabelSet = LabelSet::fixed(&[Label::LogSource], LogSource::ALL.len());
+
+/// Why bytes were lost.
+pub static LOST: LabelSet = LabelSet::fixed(&[Label::Reason], Lost::ALL.len());
+
+/// What found no room.
+pub static LEFT_OUT: LabelSet = LabelSet::fixed(&[Label::Key], LeftOut::ALL.len());

@@ -1,0 +1,100 @@
+//! From what was counted to readings.
+
+use super::config::Sample;
+use super::counts::{Counts, Of, Subject};
+use super::labels::{LeftOut, LogSource, Lost};
+use super::metrics;
+use super::severity::Severity;
+use crate::host::inventory::Inventory;
+use crate::metric::{Label, Labels};
+use crate::reading::Readings;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// The pattern of those for which there was no room.
+const OTHER: &str = "~other";
+
+/// The pattern of those whose pattern was not looked for.
+const SKIPPED: &str = "~skipped";
+
+/// Observes all that was counted; what belongs to nobody any more goes.
+pub(super) fn observe(counts: &mut Counts, inventory: &Inventory, sample: Sample, out: &mut Readings) {
+    settle(counts, inventory);
+    for (subject, of) in &mut counts.of {
+        let who = match subject {
+            Subject::Container(number) => inventory.current(*number).map(|who| who.labels.clone()),
+            Subject::File(path) => Some(Labels::new(vec![(Label::LogFilePath, Arc::clone(path))])),
+        };
+        if let Some(who) = who {
+            of_subject(&who, of, sample, out);
+        }
+    }
+    for (reason, bytes) in Lost::ALL.iter().zip(&counts.lost) {
+        let labels = [(Label::Reason, reason.word().into())];
+        out.observe(metrics::CONNSCOPE_LOGS_LOST, &labels, *bytes);
+    }
+    for (key, count) in LeftOut::ALL.iter().zip(&counts.left_out) {
+        out.observe(metrics::CONNSCOPE_LOGS_LEFT_OUT, &[(Label::Key, key.word().into())], *count);
+    }
+    for source in LogSource::ALL {
+        let malformed = counts.malformed.get(source).copied().unwrap_or_default();
+        let labels = [(Label::LogSource, source.word().into())];
+        out.observe(metrics::CONNSCOPE_LOGS_MALFORMED, &labels, malformed);
+    }
+}
+
+/// Containers whose name was found late are who they are now, and those that are gone are forgotten.
+fn settle(counts: &mut Counts, inventory: &Inventory) {
+    let number = |subject: &Subject| match subject {
+        Subject::Container(number) => Some(*number),
+        Subject::File(_) => None,
+    };
+    let containers: Vec<u64> = counts.of.keys().filter_map(number).collect();
+    for number in containers {
+        let subject = Subject::Container(number);
+        match inventory.current(number) {
+            Some(who) if who.number != number => counts.join(&subject, Subject::Container(who.number)),
+            Some(_) => {}
+            None => counts.forget(&subject),
+        }
+    }
+}
+
+fn of_subject(who: &Labels, of: &mut Of, sample: Sample, out: &mut Readings) {
+    for (source, log) in &mut of.logs {
+        let labels = who.with(Label::LogSource, source.word());
+        for (severity, count) in Severity::ALL.iter().zip(&mut log.messages) {
+            let labels = labels.with(Label::Severity, severity.word());
+            out.observe(metrics::CONTAINER_LOG_MESSAGES, labels, count.observed());
+        }
+        out.observe(metrics::CONTAINER_LOG_IO, labels, log.bytes.observed());
+    }
+    if let Some(time) = of.last_error {
+        out.observe(metrics::CONTAINER_LOG_LAST_MESSAGE_TIME, who, time);
+    }
+    for (severity, of) in &mut of.patterns {
+        let labels = who.with(Label::Severity, severity.word());
+        for (hash, pattern) in &mut of.patterns {
+            let labels = labels.with(Label::Pattern, hexadecimal(hash));
+            out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
+            let info = match sample {
+                Sample::Off => labels,
+                Sample::Pattern | Sample::First => labels.with(Label::Sample, Arc::clone(&pattern.sample)),
+            };
+            out.observe(metrics::CONTAINER_LOG_PATTERN_INFO, info, 1);
+        }
+        for (word, count) in [(OTHER, &mut of.other), (SKIPPED, &mut of.skipped)] {
+            if let Some(count) = count {
+                let labels = labels.with(Label::Pattern, word);
+                out.observe(metrics::CONTAINER_LOG_PATTERNS, labels, count.observed());
+            }
+        }
+    }
+}
+
+fn hexadecimal(hash: &[u8]) -> String {
+    hash.iter().fold(String::with_capacity(32), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,311 @@
+//! The thread that reads: which file's turn it is, and how much of it.
+//!
+//! Every file is looked at four times a second and gives 1 MiB at most; those with more have another turn after all others
+//! had theirs. So one that is written to as fast as can be takes its share and keeps nobody else waiting.
+
+#![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
+
+use super::config::Logs as Settings;
+use super::counts::{Counts, Now, Subject};
+use super::find::{Finder, Found};
+use super::follow::{Begin, Follow};
+use super::frame::Frame;
+use super::labels::{LeftOut, LogSource, Lost};
+use super::stream::{Message, Streams};
+use crate::host::inventory::Inventory;
+use crate::reading::SourceError;
+use crate::stop::Stop;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often files are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often containers are looked for.
+const CONTAINERS: Duration = Duration::from_secs(1);
+
+/// How often the files of the configuration are looked for, and what has not occurred for long goes.
+const FILES: Duration = Duration::from_secs(10);
+
+/// Bytes of one turn.
+const TURN: usize = 1024 * 1024;
+
+/// Bytes of all messages and lines that are open.
+const HELD: usize = 8 * 1024 * 1024;
+
+/// What the thread and the source share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// What was counted.
+    pub counts: Counts,
+    /// How many files are followed.
+    pub files: BTreeMap<LogSource, u64>,
+    /// Bytes that were not read yet.
+    pub lag: u64,
+    /// A file that cannot be read, and how many there are.
+    pub closed: Option<(PathBuf, io::Error, usize)>,
+    /// Why no containers can be found.
+    pub without: Option<SourceError>,
+}
+
+impl Shared {
+    /// Nothing yet.
+    pub(super) fn new(settings: &Settings) -> Arc<Mutex<Self>> {
+        let counts = Counts::new(settings);
+        Arc::new(Mutex::new(Self { counts, files: BTreeMap::new(), lag: 0, closed: None, without: None }))
+    }
+
+    /// Waits no longer than one turn.
+    pub(super) fn of(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A log that is followed.
+struct Log {
+    follow: Follow,
+    subject: Subject,
+    source: LogSource,
+    streams: Streams,
+    /// Whether who wrote it has ended: a part that is open has no end.
+    ended: bool,
+    /// Whether there was more than one turn could give.
+    more: bool,
+    error: Option<io::Error>,
+}
+
+/// What reads.
+pub(super) struct Reader {
+    settings: Settings,
+    inventory: Arc<Inventory>,
+    finder: Finder,
+    logs: HashMap<PathBuf, Log>,
+    left_out: HashSet<PathBuf>,
+    buffer: Vec<u8>,
+    shared: Arc<Mutex<Shared>>,
+    /// Where reading of what is found begins.
+    begin: Begin,
+    looked_for_containers: Option<Instant>,
+    looked_for_files: Option<Instant>,
+}
+
+impl Reader {
+    /// Finds the logs there are and goes to their ends.
+    pub(super) fn new(settings: &Settings, inventory: &Arc<Inventory>, shared: &Arc<Mutex<Shared>>) -> Self {
+        let mut reader = Self {
+            settings: settings.clone(),
+            inventory: Arc::clone(inventory),
+            finder: Finder::new(settings, inventory),
+            logs: HashMap::new(),
+            left_out: HashSet::new(),
+            buffer: vec![0; TURN],
+            shared: Arc::clone(shared),
+            begin: Begin::End,
+            looked_for_containers: None,
+            looked_for_files: None,
+        };
+        reader.tick();
+        reader.begin = Begin::Beginning;
+        reader
+    }
+
+    /// Reads until the agent ends.
+    pub(super) fn run(mut self, stop: &Stop) {
+        let mut began = Instant::now();
+        while !stop.killed_within(TICK.saturating_sub(began.elapsed())) {
+            began = Instant::now();
+            self.tick();
+        }
+    }
+
+    /// Looks for logs where that is due, and at every file once; at those with more, as long as there is time.
+    fn tick(&mut self) {
+        let began = Instant::now();
+        let due =
+            |at: Option<Instant>, pause| at.is_none_or(|at| began.saturating_duration_since(at) >= pause);
+        if due(self.looked_for_containers, CONTAINERS) {
+            self.looked_for_containers = Some(began);
+            let files = due(self.looked_for_files, FILES);
+            if files {
+                self.looked_for_files = Some(began);
+                Shared::of(&self.shared).counts.expire(began);
+            }
+            self.find(files);
+        }
+        self.round(|_| true);
+        while self.logs.values().any(|log| log.more) && began.elapsed() < TICK {
+            self.round(|log| log.more);
+        }
+        self.hold_less();
+        self.tell();
+    }
+
+    /// Follows what is there and leaves what is gone.
+    fn find(&mut self, files: bool) {
+        let refreshed =
+            if self.settings.docker || self.settings.cri { self.inventory.refresh() } else { Ok(()) };
+        Shared::of(&self.shared).without = refreshed.err();
+        let mut found = self.finder.containers();
+        let followed = |log: &Log| matches!(log.subject, Subject::File(_));
+        if files {
+            found.extend(self.finder.files());
+        }
+        let paths: HashSet<&Path> = found.iter().map(|found| found.path.as_path()).collect();
+        let gone: Vec<PathBuf> = self
+            .logs
+            .iter()
+            .filter(|(path, log)| log.follow.is_over() && !paths.contains(path.as_path()))
+            .filter(|(_, log)| files || !followed(log))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in gone {
+            if let Some(log) = self.logs.remove(&path) {
+                self.leave(log);
+            }
+        }
+        if files {
+            self.left_out.retain(|path| paths.contains(path.as_path()));
+        }
+        for found in found {
+            self.follow(found);
+        }
+    }
+
+    fn follow(&mut self, found: Found) {
+        let Found { path, subject, source, ended } = found;
+        if let Some(log) = self.logs.get_mut(&path) {
+            log.subject = subject;
+            log.ended = ended;
+            return;
+        }
+        if self.logs.len() >= self.settings.max_files {
+            if self.left_out.len() < self.settings.max_files && self.left_out.insert(path) {
+                Shared::of(&self.shared).counts.leave_out(LeftOut::File);
+            }
+            return;
+        }
+        Shared::of(&self.shared).counts.begin(&subject, source);
+        let follow = Follow::new(path.clone(), self.begin);
+        let log =
+            Log { follow, subject, source, streams: Streams::default(), ended, more: false, error: None };
+        self.logs.insert(path, log);
+    }
+
+    /// Nothing more comes of a log: what is open of it is counted.
+    fn leave(&mut self, mut log: Log) {
+        let mut shared = Shared::of(&self.shared);
+        log.end(&mut shared.counts, self.settings.multiline, now());
+        if let Subject::File(_) = log.subject {
+            shared.counts.forget(&log.subject);
+        }
+    }
+
+    /// Gives a turn to each of these.
+    fn round(&mut self, whose: impl Fn(&Log) -> bool) {
+        for log in self.logs.values_mut().filter(|log| whose(log)) {
+            let mut shared = Shared::of(&self.shared);
+            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+        }
+    }
+
+    /// Where too much is open, the largest end.
+    fn hold_less(&mut self) {
+        let held = |log: &Log| log.follow.held() + log.streams.held();
+        while self.logs.values().map(held).sum::<usize>() > HELD {
+            let Some(log) = self.logs.values_mut().max_by_key(|log| held(log)) else { return };
+            let mut shared = Shared::of(&self.shared);
+            log.give_up(&mut shared.counts, self.settings.multiline, now());
+        }
+    }
+
+    /// Tells the source how it stands.
+    fn tell(&mut self) {
+        let mut shared = Shared::of(&self.shared);
+        shared.files.clear();
+        shared.lag = 0;
+        let mut closed = None;
+        let mut count = 0;
+        for log in self.logs.values_mut() {
+            *shared.files.entry(log.source).or_default() += 1;
+            shared.lag += log.follow.lag();
+            if let Some(error) = log.error.take() {
+                count += 1;
+                closed = Some((log.follow.path().to_owned(), error));
+            }
+        }
+        shared.closed = closed.map(|(path, error)| (path, error, count));
+    }
+}
+
+impl Log {
+    fn frame(&self) -> Frame {
+        match self.source {
+            LogSource::Docker => Frame::Docker,
+            LogSource::Cri => Frame::Cri,
+            LogSource::File => Frame::Plain,
+        }
+    }
+
+    fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Now) {
+        let frame = self.frame();
+        let Self { follow, subject, source, streams, .. } = self;
+        let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
+            of_line(line, frame, streams, counts, (subject, *source), multiline, now);
+        });
+        streams
+            .quiet(now.instant, &mut |message: Message<'_>| counts.message(subject, *source, message, now));
+        if turn.bytes > 0 {
+            counts.read(subject, *source, turn.bytes);
+        }
+        counts.lose(Lost::LineTooLong, turn.passed);
+        counts.lose(Lost::Rotated, turn.rotated);
+        counts.lose(Lost::Truncated, turn.truncated);
+        self.error = looked.err();
+        if self.ended && turn.bytes == 0 {
+            self.give_up(counts, multiline, now);
+        }
+        self.more = turn.bytes == buffer.len() as u64 && self.follow.lag() > 0;
+    }
+
+    /// All that is open ends.
+    fn end(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+        let frame = self.frame();
+        let Self { follow, subject, source, streams, .. } = self;
+        follow.end(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
+        self.give_up(counts, multiline, now);
+    }
+
+    /// The messages that are open end.
+    fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+        let Self { subject, source, streams, .. } = self;
+        streams.end(multiline, &mut |message| counts.message(subject, *source, message, now));
+    }
+}
+
+/// From a line to messages.
+fn of_line(
+    line: &[u8],
+    frame: Frame,
+    streams: &mut Streams,
+    counts: &mut Counts,
+    (subject, source): (&Subject, LogSource),
+    multiline: bool,
+    now: Now,
+) {
+    let Some(record) = frame.record(line) else {
+        *counts.malformed.entry(source).or_default() += 1;
+        return;
+    };
+    let passed = streams.record(&record, multiline, now.instant, &mut |message| {
+        counts.message(subject, source, message, now);
+    });
+    counts.lose(Lost::LineTooLong, passed);
+}
+
+fn now() -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), wall: wall.as_secs_f64() }
+}

@@ -1,0 +1,127 @@
+//! From records to messages: the parts of a line are joined, then the lines of a message (pure).
+//!
+//! What goes to standard output and to standard error is kept apart all the way.
+
+use super::clean::clean;
+use super::frame::{LONGEST, Record, Stream};
+use super::message::Messages;
+use super::severity::structured::{self, Structured};
+use std::time::{Duration, Instant};
+
+/// How long a message stays open for lines that continue it.
+pub const SILENCE: Duration = Duration::from_secs(1);
+
+/// A message that is complete.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its lines.
+    pub text: &'a str,
+    /// What is known of it already, if it is a JSON object.
+    pub structured: Option<&'a Structured<'a>>,
+}
+
+/// What is open of both streams of a container.
+#[derive(Debug, Default)]
+pub struct Streams {
+    stdout: One,
+    stderr: One,
+}
+
+/// What is open of one stream.
+#[derive(Debug, Default)]
+struct One {
+    parts: Vec<u8>,
+    /// Whether the parts were more than 64 KiB, and the rest is passed over.
+    passing: bool,
+    messages: Messages,
+    latest: Option<Instant>,
+}
+
+impl Streams {
+    /// Takes the next record; gives each message that is complete to `take`. Returns how many bytes were passed over.
+    pub fn record(
+        &mut self,
+        record: &Record<'_>,
+        multiline: bool,
+        now: Instant,
+        take: &mut dyn FnMut(Message<'_>),
+    ) -> u64 {
+        let one = match record.stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        one.latest = Some(now);
+        if record.complete && one.parts.is_empty() && record.text.len() <= LONGEST {
+            return one.line(&record.text, multiline, take);
+        }
+        let mut passed = 0;
+        let room = if one.passing { 0 } else { LONGEST - one.parts.len() };
+        let fits = record.text.get(..room).unwrap_or(&record.text);
+        one.parts.extend_from_slice(fits);
+        passed += (record.text.len() - fits.len()) as u64;
+        one.passing |= fits.len() < record.text.len();
+        if record.complete {
+            passed += one.end_of_line(multiline, take);
+        }
+        passed
+    }
+
+    /// Gives what has been silent for a second to `take`.
+    pub fn quiet(&mut self, now: Instant, take: &mut dyn FnMut(Message<'_>)) {
+        for one in [&mut self.stdout, &mut self.stderr] {
+            if one.latest.is_some_and(|latest| now.saturating_duration_since(latest) >= SILENCE) {
+                // A part whose end is late is waited for.
+                one.messages.end(|text| give(text, take));
+                one.latest = None;
+            }
+        }
+    }
+
+    /// Nothing follows: gives all that is open to `take`.
+    pub fn end(&mut self, multiline: bool, take: &mut dyn FnMut(Message<'_>)) {
+        for one in [&mut self.stdout, &mut self.stderr] {
+            one.end_of_line(multiline, take);
+            one.messages.end(|text| give(text, take));
+            one.latest = None;
+        }
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        [&self.stdout, &self.stderr].iter().map(|one| one.parts.len() + one.messages.held()).sum()
+    }
+}
+
+impl One {
+    fn end_of_line(&mut self, multiline: bool, take: &mut dyn FnMut(Message<'_>)) -> u64 {
+        self.passing = false;
+        let parts = std::mem::take(&mut self.parts);
+        if parts.is_empty() { 0 } else { self.line(&parts, multiline, take) }
+    }
+
+    fn line(&mut self, line: &[u8], multiline: bool, take: &mut dyn FnMut(Message<'_>)) -> u64 {
+        let line = clean(line);
+        // An object on one line is a message, whatever is before and after it.
+        if let Some(structured) = structured::parse(&line) {
+            self.messages.end(|text| give(text, take));
+            take(Message { text: line.trim(), structured: Some(&structured) });
+            return 0;
+        }
+        if multiline {
+            return self.messages.line(&line, |text| give(text, take));
+        }
+        let text = line.trim();
+        if !text.is_empty() {
+            take(Message { text, structured: None });
+        }
+        0
+    }
+}
+
+fn give(text: &str, take: &mut dyn FnMut(Message<'_>)) {
+    let structured = structured::parse(text);
+    take(Message { text, structured: structured.as_ref() });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Logs of containers: a real Docker, and files as containerd writes them.
+
+use super::Running;
+use crate::support::engine::Docker;
+use crate::support::{Namespace, eventually};
+
+const MESSAGES: &str = "container_log_messages_total";
+
+fn of_docker(docker: &Docker, logs: &str) -> Running {
+    let places =
+        format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display());
+    Running::new(&format!("cri: false, {logs}"), &places)
+}
+
+/// A script that a container of Docker runs when it is told to, so that its log is followed by then.
+fn told(docker: &Docker, name: &str, options: &[&str], script: &str) {
+    let script = format!("until [ -e /tmp/go ]; do sleep 0.05; done\n{script}\nsleep 600");
+    docker.run(name, options, &["sh", "-c", &script]);
+}
+
+fn tell(docker: &Docker, name: &str) {
+    docker.docker(&["exec", name, "touch", "/tmp/go"]);
+}
+
+#[test]
+fn a_container_of_docker_logs_lines_traces_and_lines_in_parts() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    told(
+        &docker,
+        "web",
+        &[],
+        "i=0; while [ $i -lt 1000 ]; do echo \"ERROR order $i failed\"; i=$((i+1)); done
+         echo 'FATAL it broke' >&2; printf '\\tat A.pay(A.java:2)\\n\\tat A.main(A.java:5)\\nCaused by: B\\n' >&2
+         head -c 20000 /dev/zero | tr '\\0' x; echo
+         printf 'WARN no end'",
+    );
+    let mut agent = of_docker(&docker, "");
+    let web = "container_name=\"web\"";
+    agent.sees(MESSAGES, &[web, "log_source=\"docker\"", "severity=\"error\""], 0.0);
+    tell(&docker, "web");
+    agent.sees(MESSAGES, &[web, "severity=\"error\""], 1000.0);
+    agent.sees("container_log_patterns_total", &[web, "severity=\"error\""], 1000.0);
+    assert_eq!(agent.values("container_log_patterns_total", &[web, "severity=\"error\""]).len(), 1);
+    agent.sees(MESSAGES, &[web, "severity=\"critical\""], 1.0);
+    agent.sees(MESSAGES, &[web, "severity=\"unknown\""], 1.0);
+    // What has no end is a part, until the container ends.
+    docker.docker(&["kill", "web"]);
+    agent.sees(MESSAGES, &[web, "severity=\"warning\""], 1.0);
+    agent.sees("connscope_logs_malformed_total", &["log_source=\"docker\""], 0.0);
+    // A container that is started later is read from its beginning, and another driver has no file.
+    docker.run("late", &[], &["sh", "-c", "echo 'ERROR at once'; sleep 600"]);
+    docker.run("local", &["--log-driver", "local"], &["sh", "-c", "echo 'ERROR at once'; sleep 600"]);
+    agent.sees(MESSAGES, &["container_name=\"late\"", "severity=\"error\""], 1.0);
+    agent.agent.wait_for("logs of /docker/local are not read: driver local");
+    assert!(agent.values(MESSAGES, &["container_name=\"local\""]).is_empty());
+}
+
+#[test]
+fn rotation_by_docker_loses_no_line_that_is_not_counted_as_lost() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let options = ["--log-opt", "max-size=20k", "--log-opt", "max-file=3"];
+    // Some 40 rotations, each of them some 200 lines.
+    told(
+        &docker,
+        "fast",
+        &options,
+        "i=0; while [ $i -lt 8000 ]; do echo \"ERROR line $i\"; i=$((i+1)); [ $((i%200)) = 0 ] && sleep 0.3; done; echo WARN last",
+    );
+    let agent = of_docker(&docker, "");
+    agent.sees(MESSAGES, &["severity=\"error\""], 0.0);
+    tell(&docker, "fast");
+    eventually("the last line is read", || agent.values(MESSAGES, &["severity=\"warning\""]) == [1.0]);
+    let counted = agent.values(MESSAGES, &["severity=\"error\""]).iter().sum::<f64>();
+    let lost = agent.values("connscope_logs_lost_bytes_total", &[]).iter().sum::<f64>();
+    assert!(counted == 8000.0 || lost > 0.0, "{counted} lines of 8000, {lost} bytes are lost");
+}
+
+/// A container of a pod in the view of the kubelet: its log and the link to it, below a root.
+fn link(root: &std::path::Path, id: &str, number: u32) -> std::path::PathBuf {
+    let log = format!("var/log/pods/prod_web-0_0f5e7d3c/app/{number}.log");
+    let links = root.join("var/log/containers");
+    std::fs::create_dir_all(root.join(&log).parent().unwrap()).unwrap();
+    std::fs::create_dir_all(&links).unwrap();
+    std::fs::write(root.join(&log), "").unwrap();
+    std::os::unix::fs::symlink(format!("/{log}"), links.join(format!("web-0_prod_app-{id}.log"))).unwrap();
+    root.join(log)
+}
+
+fn append(path: &std::path::Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_container_of_a_pod_is_followed_through_rotation_and_restarts() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let root = tempfile::tempdir().unwrap();
+    let id = docker.run("first", &[], &["sleep", "600"]);
+    let log = link(root.path(), &id, 0);
+    let places =
+        format!("{{root: {}, names: {{docker: [], containerd: [], crio: []}}}}", root.path().display());
+    let agent = Running::new("docker: false", &places);
+    let app = ["k8s_namespace_name=\"prod\"", "k8s_pod_name=\"web-0\"", "k8s_container_name=\"app\""];
+    let errors = [&app[..], &["severity=\"error\"", "log_source=\"cri\""]].concat();
+    agent.sees(MESSAGES, &errors, 0.0);
+    let time = "2026-11-26T05:00:00.123456789Z";
+    append(
+        &log,
+        &format!("{time} stdout P ERROR in \n{time} stderr F ERROR between\n{time} stdout F parts\n"),
+    );
+    agent.sees(MESSAGES, &errors, 2.0);
+    // The kubelet renames the file, and tells the runtime to open it again a little later.
+    append(&log, &format!("{time} stdout F ERROR before\n"));
+    let old = log.with_file_name("0.log.20261126-050000");
+    std::fs::rename(&log, &old).unwrap();
+    append(&old, &format!("{time} stdout F ERROR meanwhile\n"));
+    append(&log, &format!("{time} stdout F ERROR after\nno record\n"));
+    agent.sees(MESSAGES, &errors, 5.0);
+    agent.sees("connscope_logs_malformed_total", &["log_source=\"cri\""], 1.0);
+    // Started anew it is another container with a log of its own, and the counter goes on.
+    docker.docker(&["rm", "--force", "first"]);
+    let id = docker.run("second", &[], &["sleep", "600"]);
+    append(&link(root.path(), &id, 1), &format!("{time} stdout F ERROR again\n"));
+    agent.sees(MESSAGES, &errors, 6.0);
+}
