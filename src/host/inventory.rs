@@ -303,7 +303,7 @@ impl World for Outside {
 
     fn wants(&self, identity: &str) -> bool {
         let config::Inventory { include, exclude, units, .. } = &self.settings;
-        let unit = identity.split('/').nth(1).is_some_and(|first| first.ends_with(".slice"));
+        let unit = identity.split('/').nth(1).is_some_and(identity::is_slice);
         (*units || !unit)
             && (include.is_empty() || include.iter().any(|expression| expression.matches(identity)))
             && !exclude.iter().any(|expression| expression.matches(identity))

@@ -145,3 +145,38 @@ fn a_child_that_the_kernel_kills_for_memory_is_counted_and_one_that_a_person_kil
     later.sees("container_oom_kills_total", &hungry, 1.0);
     agent.sees("container_oom_kills_total", &hungry, 2.0);
 }
+
+/// What a command of the agent says as nobody, with these capabilities and no others.
+fn said_as_nobody(command: &[&str], file: &std::path::Path, capabilities: &str) -> String {
+    let agent = crate::support::command(&[command, &["--config", file.to_str().unwrap()]].concat());
+    let capabilities = format!("-all{capabilities}");
+    let mut setpriv = std::process::Command::new("setpriv");
+    setpriv.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"]);
+    setpriv.args(["--inh-caps", &capabilities, "--ambient-caps", &capabilities]);
+    let output = setpriv.arg(agent.get_program()).args(agent.get_args()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn without_a_capability_everything_is_there_but_the_names_and_check_says_which_is_missing() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let id = docker.run("web", &[], &["sleep", "600"]);
+    let file = configuration(&names_of(&docker));
+    std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let checked = said_as_nobody(&["check"], file.path(), "");
+    let names = checked.lines().find(|line| line.starts_with("containers names")).unwrap();
+    assert!(names.contains("denied") && names.contains("CAP_DAC_READ_SEARCH"), "{checked}");
+    let others = checked.lines().filter(|line| !line.starts_with("containers names"));
+    assert!(others.clone().count() >= 2 && others.clone().all(|line| line.contains(" works ")), "{checked}");
+    let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), "");
+    let unnamed = format!("container_id=\"{id}\"");
+    assert_eq!(value(&read, "container_restarts_total", &[&unnamed]), Some(0.0), "{read}");
+    assert_eq!(value(&read, "container_oom_kills_total", &[&unnamed]), Some(0.0), "{read}");
+    assert!(value(&read, "container_uptime_seconds", &[&unnamed]).is_some(), "{read}");
+    let checked = said_as_nobody(&["check"], file.path(), ",+dac_read_search");
+    assert!(checked.lines().all(|line| line.contains(" works ")), "{checked}");
+    let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), ",+dac_read_search");
+    assert_eq!(value(&read, "container_restarts_total", &["container_name=\"web\""]), Some(0.0), "{read}");
+}

@@ -3,7 +3,9 @@
 use super::process::{ALL, pids};
 use super::{A, Sleeper, every_beginning, mount, with_mounts_of_its_own};
 use crate::support::{Namespace, eventually, skipped};
-use connscope::host::cgroup::{Cgroups, Limits, Mount, container, mounts, of_process};
+use connscope::host::cgroup::{
+    Cgroups, Limits, Mount, container, hierarchies, mounts, mounts_of_version_1, numbers, of_process,
+};
 use connscope::host::process::Processes;
 use connscope::metric::label::Reason;
 use connscope::sys::netlink::NetlinkSocket;
@@ -39,6 +41,42 @@ fn the_cgroup_v2_mount_with_the_widest_view_comes_first() {
     assert_eq!(mounts(container), wanted);
     assert_eq!(mounts("35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"), []);
     every_beginning(container, |text| drop(mounts(text)));
+}
+
+#[test]
+fn a_hierarchy_of_version_1_is_found_by_its_controller_or_its_name() {
+    let mountinfo = "\
+35 31 0:32 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+36 31 0:33 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+37 31 0:34 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,memory_recursiveprot
+";
+    let points = |word: &str| -> Vec<PathBuf> {
+        mounts_of_version_1(mountinfo, word).into_iter().map(|mount| mount.point).collect()
+    };
+    assert_eq!(points("memory"), [Path::new("/sys/fs/cgroup/memory")]);
+    assert_eq!(points("cpuacct"), [Path::new("/sys/fs/cgroup/cpu,cpuacct")]);
+    assert_eq!(points("name=systemd"), [Path::new("/sys/fs/cgroup/systemd")]);
+    assert_eq!(points("pids"), Vec::<PathBuf>::new());
+    let cgroup = "12:cpu,cpuacct:/\n4:memory:/a:b\n1:name=systemd:/init.scope\n0::/init.scope\n";
+    let known = [("cpu", 12), ("cpuacct", 12), ("memory", 4), ("name=systemd", 1)];
+    assert_eq!(numbers(cgroup), known.map(|(word, number)| (word.to_owned(), number)));
+    every_beginning(mountinfo, |text| drop(mounts_of_version_1(text, "memory")));
+    every_beginning(cgroup, |text| drop(numbers(text)));
+}
+
+#[test]
+fn the_hierarchies_of_this_machine_have_the_groups_of_its_processes() {
+    let mut found = hierarchies().unwrap();
+    assert!(!found.is_empty());
+    let own = std::fs::read_to_string("/proc/thread-self/cgroup").unwrap();
+    for hierarchy in &mut found {
+        hierarchy.groups.look();
+        let line = own.lines().find_map(|line| line.strip_prefix(&format!("{}:", hierarchy.number)));
+        let (_, path) = line.and_then(|line| line.split_once(':')).unwrap();
+        let known = hierarchy.groups.iter().any(|(_, known)| **known == *path);
+        assert!(known || path.contains(".."), "{}: {path}", hierarchy.word);
+    }
 }
 
 #[test]

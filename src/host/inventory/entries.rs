@@ -40,7 +40,7 @@ pub struct Entries {
     limit: usize,
     retention: Duration,
     subjects: HashMap<Arc<str>, Subject>,
-    entries: BTreeMap<u64, Entry>,
+    by_number: BTreeMap<u64, Entry>,
     by_identity: HashMap<Arc<str>, u64>,
     /// Entries that turned out to be another, once their name was known.
     same_as: HashMap<u64, u64>,
@@ -56,7 +56,7 @@ impl Entries {
             limit,
             retention,
             subjects: HashMap::new(),
-            entries: BTreeMap::new(),
+            by_number: BTreeMap::new(),
             by_identity: HashMap::new(),
             same_as: HashMap::new(),
             next: 1,
@@ -86,7 +86,7 @@ impl Entries {
                 Some(_) => {
                     // Those of the other hierarchies were made anew as well.
                     subject.tops = vec![top];
-                    if let Some(entry) = number.and_then(|number| self.entries.get_mut(&number)) {
+                    if let Some(entry) = number.and_then(|number| self.by_number.get_mut(&number)) {
                         entry.restarted();
                     }
                 }
@@ -147,14 +147,14 @@ impl Entries {
             who = Who::new(self.next, *place, found, true);
         }
         if let Some(number) = self.by_identity.get(&who.identity).copied() {
-            if let Some(entry) = self.entries.get_mut(&number) {
+            if let Some(entry) = self.by_number.get_mut(&number) {
                 entry.restarted();
                 entry.runs(key, place, found);
             }
             return Admitted::Entry(number);
         }
-        if self.entries.len() >= self.limit {
-            let ended = self.entries.iter().map(|(number, entry)| (*number, entry.ended));
+        if self.by_number.len() >= self.limit {
+            let ended = self.by_number.iter().map(|(number, entry)| (*number, entry.ended));
             match expiry::first_to_go(ended) {
                 Some(number) => self.remove(number),
                 None => return Admitted::NoRoom,
@@ -163,14 +163,14 @@ impl Entries {
         let number = self.next;
         self.next += 1;
         self.by_identity.insert(Arc::clone(&who.identity), number);
-        self.entries.insert(number, Entry::new(who, key, place, found));
+        self.by_number.insert(number, Entry::new(who, key, place, found));
         Admitted::Entry(number)
     }
 
     /// Whether something else with this identity is running. One whose groups are gone is not, though no walk has missed
     /// it yet.
     fn runs_elsewhere(&mut self, identity: &str, key: &Arc<str>, world: &dyn World) -> bool {
-        let Some(entry) = self.by_identity.get(identity).and_then(|number| self.entries.get(number)) else {
+        let Some(entry) = self.by_identity.get(identity).and_then(|number| self.by_number.get(number)) else {
             return false;
         };
         if entry.ended.is_some() || entry.key == *key {
@@ -200,13 +200,13 @@ impl Entries {
             there
         });
         for (number, key) in ended {
-            if let Some(entry) = self.entries.get_mut(&number).filter(|entry| entry.key == key) {
+            if let Some(entry) = self.by_number.get_mut(&number).filter(|entry| entry.key == key) {
                 entry.ended = Some(now);
                 entry.first = None;
             }
         }
         let over: Vec<u64> = self
-            .entries
+            .by_number
             .iter()
             .filter(|(_, entry)| expiry::is_over(entry.ended, self.retention, now))
             .map(|(number, _)| *number)
@@ -231,7 +231,7 @@ impl Entries {
     }
 
     fn admit_left_out(&mut self, world: &dyn World) {
-        if self.entries.len() >= self.limit && self.entries.values().all(|entry| entry.ended.is_none()) {
+        if self.by_number.len() >= self.limit && self.by_number.values().all(|entry| entry.ended.is_none()) {
             return;
         }
         let waiting: Vec<(Arc<str>, Arc<str>)> = self
@@ -262,7 +262,7 @@ impl Entries {
         let path = path.unwrap_or_else(|| Arc::clone(&key));
         let Some(place) = Place::of(&path) else { return };
         // It leaves the entry without a name, and takes with it what was counted there.
-        let before = number.and_then(|number| self.entries.get(&number));
+        let before = number.and_then(|number| self.by_number.get(&number));
         let before = before.map(|entry| (entry.restarts, entry.first, entry.seen, entry.before));
         if let Some(number) = number {
             self.remove(number);
@@ -271,7 +271,7 @@ impl Entries {
             return;
         }
         let Admitted::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
-        if let (Some(entry), Some((restarts, first, seen, before))) = (self.entries.get_mut(&new), before) {
+        if let (Some(entry), Some((restarts, first, seen, before))) = (self.by_number.get_mut(&new), before) {
             entry.restarts += restarts;
             (entry.first, entry.seen, entry.before) = (first, seen, before);
         }
@@ -284,7 +284,7 @@ impl Entries {
     }
 
     fn remove(&mut self, number: u64) {
-        if let Some(entry) = self.entries.remove(&number) {
+        if let Some(entry) = self.by_number.remove(&number) {
             self.by_identity.remove(&entry.who.identity);
         }
         self.same_as.retain(|_, new| *new != number);
@@ -292,17 +292,17 @@ impl Entries {
 
     /// The entry with a number, or the one that it turned out to be.
     pub fn get(&self, number: u64) -> Option<&Entry> {
-        self.entries.get(self.same_as.get(&number).unwrap_or(&number))
+        self.by_number.get(self.same_as.get(&number).unwrap_or(&number))
     }
 
     /// Every entry.
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.by_number.values()
     }
 
     /// Notes that everything so far was there before the agent.
     pub fn all_were_there_before(&mut self) {
-        for entry in self.entries.values_mut() {
+        for entry in self.by_number.values_mut() {
             entry.before = true;
         }
     }
@@ -316,7 +316,7 @@ impl Entries {
     /// Every entry that is there, with its groups, one for each hierarchy.
     pub fn running(&mut self) -> impl Iterator<Item = (&mut Entry, &[Top])> {
         let subjects = &self.subjects;
-        self.entries.values_mut().filter(|entry| entry.ended.is_none()).map(|entry| {
+        self.by_number.values_mut().filter(|entry| entry.ended.is_none()).map(|entry| {
             let tops = subjects.get(&entry.key).map_or(&[][..], |subject| subject.tops.as_slice());
             (entry, tops)
         })

@@ -49,9 +49,9 @@ impl<'a> Place<'a> {
             };
             return Some(Self { top, what });
         }
-        let unit = cgroup::unit(path).filter(|unit| unit.ends_with(".service"))?;
-        let slice =
-            path.trim_start_matches('/').split('/').next().filter(|slice| slice.ends_with(".slice"))?;
+        let unit = cgroup::unit(path)
+            .filter(|unit| unit.rsplit_once('.').is_some_and(|(_, kind)| kind == "service"))?;
+        let slice = path.trim_start_matches('/').split('/').next().filter(|slice| is_slice(slice))?;
         // What people log into, and what is started there, is not a service of the machine.
         if slice == "user.slice" {
             return None;
@@ -67,6 +67,11 @@ impl<'a> Place<'a> {
             What::Unit(slice, unit) => format!("/{slice}/{unit}"),
         }
     }
+}
+
+/// Whether a name is that of a slice of systemd.
+pub fn is_slice(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, kind)| kind == "slice")
 }
 
 /// The path up to the end of the name that has this part of it.

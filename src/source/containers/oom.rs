@@ -103,8 +103,8 @@ mod tests {
         assert_eq!((count(version_1), count(version_2)), (Some(3), Some(4)));
         for text in [version_1, version_2] {
             for (end, _) in text.char_indices() {
-                let part = count(&text[..end]);
-                assert!(part.is_none() || part == count(text), "{:?}", &text[..end]);
+                let beginning = text.get(..end).unwrap();
+                assert!(count(beginning).is_none_or(|part| Some(part) == count(text)), "{beginning:?}");
             }
         }
         assert_eq!(count("oom_kill_disable 1\nunder_oom 0\n"), None, "before Linux 4.13");
