@@ -40,8 +40,9 @@ pub const HISTORY: usize = 100;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Probes {
-    /// Whether they are made; without a target nothing is.
+    /// Whether targets are probed.
     pub enabled: bool,
     /// How often each target is probed: 100ms to 24h.
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
@@ -78,9 +79,9 @@ pub struct Probes {
     /// Results of each target that are remembered, for `/probes`.
     #[serde(deserialize_with = "history")]
     pub history: usize,
-    /// Whether the parts of probes have distributions of their own, as many series again as their whole.
+    /// Whether the phases of a probe (`resolve`, `connect`, `tls`, `request`) are reported, too: `probe.phase.duration`.
     pub phases: bool,
-    /// What is probed.
+    /// Targets, each with its kind and where it is.
     #[serde(deserialize_with = "check::targets")]
     pub targets: Vec<Arc<Target>>,
     /// Files with targets, in the format of Prometheus' `file_sd`; the last part may have `*`.
@@ -157,7 +158,7 @@ pub struct Names {
     pub names: Vec<String>,
     /// What is looked up: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
     pub record: Record,
-    /// What is done with each: a target without name and host.
+    /// How what is found is probed: a target without `host`, and for `srv` without `port`.
     pub target: Target,
 }
 

@@ -119,7 +119,9 @@ impl Resolver {
             for candidate in conf.candidates(name) {
                 for family in families {
                     match self.ask(&candidate, record_of(*family), &conf, origin).await {
-                        Ok(records) => return Ok(records.into_iter().filter_map(address).collect()),
+                        Ok(records) => {
+                            return Ok(records.into_iter().filter_map(|record| address(&record)).collect());
+                        }
                         Err(miss) => missed.take(miss)?,
                     }
                 }
@@ -170,7 +172,10 @@ impl Resolver {
                 for (family, found) in first.into_iter().chain(second) {
                     match found {
                         Ok(records) => {
-                            all.push((family, Ok(records.into_iter().filter_map(address).collect())));
+                            all.push((
+                                family,
+                                Ok(records.into_iter().filter_map(|record| address(&record)).collect()),
+                            ));
                         }
                         Err(miss) => {
                             let mut own = Missed::default();
@@ -333,9 +338,9 @@ fn record_of(family: Family) -> Record {
     }
 }
 
-fn address(record: RecordData) -> Option<IpAddr> {
+fn address(record: &RecordData) -> Option<IpAddr> {
     match record {
-        RecordData::Address(address) => Some(address),
+        RecordData::Address(address) => Some(*address),
         RecordData::Service { .. } => None,
     }
 }

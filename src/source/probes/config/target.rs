@@ -14,32 +14,32 @@ use std::time::Duration;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Target {
-    /// What it is called: the attribute `probe.name`.
+    /// Name of the target: the attribute `probe.name`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// How it is probed.
     pub kind: Kind,
-    /// Name or address.
+    /// Name or address of the peer; a link-local address with its zone, `fe80::1%eth0`, or with `interface`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "host")]
     pub host: String,
     /// Whether `host` is a full name, to be looked up as it is: that of a service the DNS names (RFC 2782).
     #[serde(skip)]
     #[cfg_attr(test, schemars(skip))]
     pub absolute: bool,
-    /// Port.
+    /// Port of the peer: 1 to 65535.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Path of a socket; `@name` is an abstract one.
+    /// Path of the socket for the kinds `unix`, `unixgram` and `unixpacket`; `@name` is an abstract one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// What is asked for, for `kind: http`.
+    /// URL that is requested by `kind: http`; a user name or password goes into `http.headers`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub url: String,
-    /// Attributes of its series.
+    /// Attributes of its series, up to 4096 bytes altogether.
     #[serde(skip_serializing_if = "is_default", deserialize_with = "labels")]
     #[cfg_attr(test, schemars(schema_with = "super::labels_schema"))]
     pub labels: TargetLabels,
-    /// As in `sources.probes`.
+    /// How often it is probed: 100ms to 24h; not set: `sources.probes.interval`.
     #[serde(
         skip_serializing_if = "Option::is_none",
         deserialize_with = "interval",
@@ -47,26 +47,26 @@ pub struct Target {
     )]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Option<Duration>,
-    /// As in `sources.probes`.
+    /// How long one probe may take, name look-up included: 1ms to 10m; not set: `sources.probes.timeout`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout", serialize_with = "print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Option<Duration>,
-    /// As in `sources.probes`.
+    /// Failed probes in a row before it counts as down: 1 to 1000; not set: that of `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
     pub failures_before_down: Option<u32>,
-    /// As in `sources.probes`.
+    /// Successful probes in a row before it counts as up again: 1 to 1000; not set: that of `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
     pub successes_before_up: Option<u32>,
-    /// As in `sources.probes`.
+    /// Address family that is probed where a name has both; not set: `sources.probes.prefer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefer: Option<Family>,
-    /// As in `sources.probes`.
+    /// Whether the other family is probed where a name does not have `prefer`; not set: `sources.probes.fallback`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<bool>,
     /// Every address of the name is a target of its own, with the attribute `network.peer.address`.
     #[serde(skip_serializing_if = "is_false")]
     pub all: bool,
-    /// Address the probe comes from.
+    /// Source address of the probe, one of this machine; not set: the kernel's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
     /// Interface the probe leaves by; takes `CAP_NET_RAW` where the kernel is older than 5.7.
@@ -197,22 +197,22 @@ pub struct Step {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct TargetTls {
-    /// Authority that signed the certificate, PEM; the system's are used where this is not set.
+    /// File with the authorities (PEM) that the peer's certificate is verified with; not set: those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Certificate the probe shows, PEM.
+    /// File with the client certificate and its chain (PEM).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
-    /// Its private key.
+    /// File with the private key of `cert_file` (PEM), without a passphrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// Name the certificate has to be for; not set: the host.
+    /// Name that is sent (SNI) and that the certificate has to be for; not set: the host.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
     /// Protocols that are offered (ALPN); the peer has to choose one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
-    /// Whether the chain is verified.
+    /// Whether the certificate is verified; false: neither chain nor dates, name or signatures are.
     pub verify: bool,
 }
 
@@ -234,18 +234,18 @@ impl Default for TargetTls {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// What is done with the resource.
+    /// Method of the request.
     pub method: Method,
     /// Headers of the request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "headers::deserialize")]
     pub headers: BTreeMap<String, String>,
-    /// What is sent along.
+    /// Body of the request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub body: String,
-    /// Statuses that are right; empty: 200 to 299.
+    /// Status codes that count as success; empty: 200 to 299.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<u16>,
-    /// Redirects that are followed.
+    /// Redirects that are followed, at most.
     pub redirects: u8,
     /// Regular expression that the first 64 KiB of the body have to match.
     #[serde(skip_serializing_if = "Option::is_none")]
