@@ -166,7 +166,6 @@ impl Inventory {
                     SourceError::io("starting the thread that asks Docker's socket", cause)
                 })?);
         }
-        outside.names.denied = false;
         for hierarchy in &mut outside.hierarchies {
             hierarchy.groups.look();
         }
@@ -181,6 +180,8 @@ impl Inventory {
         }
         outside.hear(entries);
         entries.sweep(now, outside);
+        // It is said for as long as somebody is without a name for it, and not only when names are asked for.
+        outside.names.denied &= entries.iter().any(|entry| entry.ended.is_none() && !entry.named);
         if refreshed.is_none() {
             entries.all_were_there_before();
         }
@@ -236,8 +237,8 @@ impl Inventory {
         tally
     }
 
-    /// Whether a file with the name of a container was there and closed to this process in the latest cycle; the error says
-    /// what it takes.
+    /// Whether a container is without a name, and a file that may have one is closed to this process; the error says what
+    /// it takes.
     pub fn denied(&self) -> Option<SourceError> {
         let inner = self.inner();
         inner.outside.names.denied.then(|| names::denied("the files of the engine"))

@@ -219,3 +219,20 @@ fn a_name_is_cleaned_and_cannot_be_taken_for_a_word_of_ours() {
         assert!(shown.len() <= 255 && !shown.starts_with('~') && !shown.contains('\u{1b}'), "{shown}");
     }
 }
+
+#[test]
+fn groups_that_nobody_sweeps_take_no_more_memory_than_for_20_000() {
+    let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
+    for number in 0..20_005_u64 {
+        let path = format!("/system.slice/s{number}.service");
+        entries.meet(Group { hierarchy: 0, id: number, path: &path }, now, &mut world);
+    }
+    assert_eq!(entries.iter().count(), 10);
+    // The last five were not even remembered: each is counted whenever it is met.
+    let before = entries.left_out;
+    for _ in 0..2 {
+        entries.meet(Group { hierarchy: 0, id: 1, path: "/system.slice/s20004.service" }, now, &mut world);
+        entries.meet(Group { hierarchy: 0, id: 1, path: "/system.slice/s19999.service" }, now, &mut world);
+    }
+    assert_eq!(entries.left_out, before + 2);
+}

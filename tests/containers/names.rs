@@ -1,8 +1,9 @@
 //! What the files of the engines say, whole, cut off, and wherever they cannot be what they should be.
 
-use connscope::host::inventory::config;
+use connscope::host::cgroup::hierarchies;
 use connscope::host::inventory::identity::{Found, Name};
 use connscope::host::inventory::names::{Names, docker, kubelet, oci, podman};
+use connscope::host::inventory::{Inventory, config};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
@@ -204,4 +205,62 @@ fn a_file_that_is_closed_to_this_process_is_noticed() {
         || folder.names(),
     );
     assert_eq!(closed, (None, true));
+}
+
+#[test]
+fn a_closed_file_is_reported_in_every_cycle_and_not_only_when_names_are_asked_for() {
+    let folder = Folder::new();
+    // As root is root by its capabilities alone, so are the engines of this machine closed to this thread.
+    let closed = folder.path("var/lib/docker/containers");
+    std::fs::create_dir_all(&closed).unwrap();
+    let Some(group) = TestGroup::new() else { return };
+    let settings = config::Inventory { root: folder.0.path().to_owned(), ..config::Inventory::default() };
+    let inventory = Inventory::new(&settings);
+    if chown(&closed, Some(12345), Some(12345)).is_err() {
+        return;
+    }
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let dropped =
+        rustix::thread::CapabilitySet::DAC_OVERRIDE | rustix::thread::CapabilitySet::DAC_READ_SEARCH;
+    crate::host::without(dropped, || {
+        for _ in 0..3 {
+            inventory.refresh().unwrap();
+            assert!(
+                inventory
+                    .containers()
+                    .iter()
+                    .any(|one| *one.who.identity == *format!("/container/{}", group.id))
+            );
+            let error = inventory.denied().expect("it is still closed");
+            assert_eq!(error.capability(), Some("CAP_DAC_READ_SEARCH"));
+            std::thread::sleep(std::time::Duration::from_millis(120)); // a walk is shared for 100 ms
+        }
+    });
+}
+
+/// An empty control group with the name of a container.
+struct TestGroup {
+    id: String,
+    path: PathBuf,
+}
+
+impl TestGroup {
+    fn new() -> Option<Self> {
+        let id = format!("{:064x}", std::process::id());
+        let mount = hierarchies().ok()?.into_iter().next()?.mount;
+        let path = mount.point.join(&id);
+        match std::fs::create_dir(&path) {
+            Ok(()) => Some(Self { id, path }),
+            Err(_) => {
+                crate::support::skipped("needs root to make a control group");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for TestGroup {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir(&self.path);
+    }
 }
