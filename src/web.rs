@@ -109,6 +109,9 @@ impl Web {
                     let id = arrival.id();
                     let task = tokio::spawn(Arc::clone(&self).arrived(stream, arrival));
                     self.arrivals.served_by(id, task.abort_handle());
+                    // Those that are here come before the next: where connections arrive faster than they are accepted,
+                    // that one would be taken at once, and so would a hundred more.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     // Out of descriptors, as a rule.

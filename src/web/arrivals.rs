@@ -4,6 +4,7 @@
 
 use crate::web::timeouts;
 use socket2::SockRef;
+use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
@@ -34,6 +35,8 @@ pub struct Arrivals {
 struct Table {
     next: u64,
     entries: BTreeMap<u64, Entry>,
+    /// How many each client has.
+    clients: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -66,7 +69,9 @@ impl Arrivals {
         }
         let id = table.next;
         table.next += 1;
-        table.entries.insert(id, Entry { from: client(from), silent, task: None });
+        let from = client(from);
+        *table.clients.entry(from).or_default() += 1;
+        table.entries.insert(id, Entry { from, silent, task: None });
         Arrival { id, arrivals: Arc::clone(self) }
     }
 
@@ -87,17 +92,26 @@ impl Table {
     /// Of the client that has most: the one that has said nothing for longest, or else the one that came last, so that those
     /// who have waited get their turn.
     fn close_one(&mut self) {
-        let mut of = HashMap::<IpAddr, usize>::new();
-        for entry in self.entries.values() {
-            *of.entry(entry.from).or_default() += 1;
-        }
-        let Some((most, _)) = of.into_iter().max_by_key(|(_, count)| *count) else { return };
+        let Some(most) = self.clients.iter().max_by_key(|(_, count)| **count).map(|(from, _)| *from) else {
+            return;
+        };
         let theirs = || self.entries.iter().filter(|(_, entry)| entry.from == most);
         let silent = theirs().find(|(_, entry)| entry.silent);
         let Some(id) = silent.or_else(|| theirs().next_back()).map(|(id, _)| *id) else { return };
-        if let Some(Entry { task: Some(task), .. }) = self.entries.remove(&id) {
+        if let Some(task) = self.remove(id) {
             task.abort();
         }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<AbortHandle> {
+        let entry = self.entries.remove(&id)?;
+        if let Occupied(mut count) = self.clients.entry(entry.from) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        entry.task
     }
 }
 
@@ -119,13 +133,13 @@ impl Arrival {
 
     /// Ends the wait, and gives the task that waited.
     pub fn leave(self) -> Option<AbortHandle> {
-        self.arrivals.lock().entries.remove(&self.id)?.task
+        self.arrivals.lock().remove(self.id)
     }
 }
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        self.arrivals.lock().entries.remove(&self.id);
+        self.arrivals.lock().remove(self.id);
     }
 }
 
