@@ -167,7 +167,7 @@ fn what_ended_keeps_its_entry_for_the_retention() {
     let ended = now + Duration::from_secs(10);
     entries.sweep(ended, &mut world);
     assert_eq!(entries.get(number).unwrap().ended, Some(ended));
-    entries.sweep(ended + RETENTION - Duration::from_secs(1), &mut world);
+    entries.sweep(ended + RETENTION.checked_sub(Duration::from_secs(1)).unwrap(), &mut world);
     assert!(entries.get(number).is_some());
     entries.sweep(ended + RETENTION, &mut world);
     assert!(entries.get(number).is_none());

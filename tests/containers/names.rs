@@ -19,17 +19,17 @@ fn kubernetes() -> Name {
     Name::Kubernetes { namespace, pod, container }
 }
 
-fn found(name: Name, runtime: &'static str, image: &str) -> Option<Found> {
-    Some(Found { name, runtime, image: image.to_owned() })
+fn found(name: Name, runtime: &'static str, image: &str) -> Found {
+    Found { name, runtime, image: image.to_owned() }
 }
 
 #[test]
 fn docker_says_name_image_and_pod_in_its_file_and_over_its_socket() {
     let image = "registry.example.com/shop/web:1.2";
     let web = found(Name::Engine("docker", "web".to_owned()), "docker", image);
-    assert_eq!(docker::parse(&fixture("docker/web.json")), web);
-    assert_eq!(docker::parse(&fixture("docker/api.json")), web);
-    assert_eq!(docker::parse(&fixture("docker/pod.json")), found(kubernetes(), "docker", image));
+    assert_eq!(docker::parse(&fixture("docker/web.json")).as_ref(), Some(&web));
+    assert_eq!(docker::parse(&fixture("docker/api.json")), Some(web));
+    assert_eq!(docker::parse(&fixture("docker/pod.json")), Some(found(kubernetes(), "docker", image)));
     let sandbox = docker::parse(&fixture("docker/sandbox.json")).unwrap();
     assert!(matches!(sandbox.name, Name::Sandbox(_)), "{sandbox:?}");
 }
@@ -37,12 +37,12 @@ fn docker_says_name_image_and_pod_in_its_file_and_over_its_socket() {
 #[test]
 fn a_bundle_says_the_pod_in_its_annotations() {
     let image = "docker.io/library/busybox:latest";
-    assert_eq!(oci::parse(&fixture("oci/containerd.json")), found(kubernetes(), "containerd", image));
+    assert_eq!(oci::parse(&fixture("oci/containerd.json")), Some(found(kubernetes(), "containerd", image)));
     assert_eq!(oci::parse(&fixture("oci/moby.json")), None);
     // As CRI-O writes them.
     let crio = br#"{"annotations":{"io.kubernetes.cri-o.ContainerType":"container","io.kubernetes.container.name":"app",
         "io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"prod","io.kubernetes.cri-o.ImageName":"x:1"}}"#;
-    assert_eq!(oci::parse(crio), found(kubernetes(), "cri-o", "x:1"));
+    assert_eq!(oci::parse(crio), Some(found(kubernetes(), "cri-o", "x:1")));
     let pause = br#"{"annotations":{"io.kubernetes.cri-o.ContainerType":"sandbox","io.kubernetes.container.name":"POD",
         "io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"prod"}}"#;
     let pod = Some(("prod".to_owned(), "web-0".to_owned()));
@@ -53,9 +53,9 @@ fn a_bundle_says_the_pod_in_its_annotations() {
 fn podman_and_the_kubelet_have_lists() {
     let list = fixture("podman/containers.json");
     let db = found(Name::Engine("podman", "db".to_owned()), "podman", "registry.example.com/shop/db:3");
-    assert_eq!(podman::parse(&list, PODMAN), db);
+    assert_eq!(podman::parse(&list, PODMAN), Some(db));
     assert_eq!(podman::parse(&list, ID), None);
-    assert_eq!(kubelet::parse(&format!("web-0_prod_app-{ID}.log"), ID), found(kubernetes(), "", ""));
+    assert_eq!(kubelet::parse(&format!("web-0_prod_app-{ID}.log"), ID), Some(found(kubernetes(), "", "")));
     for other in
         [format!("web-0_prod_app-{PODMAN}.log"), format!("web-0_prod-{ID}.log"), format!("__-{ID}.log")]
     {
@@ -249,13 +249,11 @@ impl TestGroup {
         let id = format!("{:064x}", std::process::id());
         let mount = hierarchies().ok()?.into_iter().next()?.mount;
         let path = mount.point.join(&id);
-        match std::fs::create_dir(&path) {
-            Ok(()) => Some(Self { id, path }),
-            Err(_) => {
-                crate::support::skipped("needs root to make a control group");
-                None
-            }
+        if std::fs::create_dir(&path).is_err() {
+            crate::support::skipped("needs root to make a control group");
+            return None;
         }
+        Some(Self { id, path })
     }
 }
 
