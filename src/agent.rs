@@ -199,7 +199,9 @@ fn leave(running: Running, stop: &Stop, leave_by: Instant) {
             let left = leave_by.saturating_duration_since(Instant::now());
             let _in_time_or_not = wait.recv_timeout(left);
         }
-        Err(error) => tracing::warn!(%error, "no last export: its thread could not be started"),
+        Err(error) => {
+            tracing::warn!(%error, "the last export was skipped: no thread could be started for it")
+        }
     }
     stop.kill();
     let until = leave_by.max(Instant::now() + timeouts::REAP);

@@ -45,7 +45,7 @@ impl Health {
         }
         log_changes(outcome.source, &health.failures, &failures);
         if outcome.up && !health.up && !first {
-            tracing::info!(source = outcome.source, "reading it again");
+            tracing::info!(source = outcome.source, "recovered");
         }
         health.failures = failures;
         health.up = outcome.up;
@@ -85,7 +85,7 @@ fn log_changes(source: &'static str, before: &Failures, now: &Failures) {
     }
     for (part, reason) in before.keys().filter(|(part, _)| !now.keys().any(|(now, _)| now == part)) {
         if !part.is_empty() {
-            tracing::info!(source, part, reason = reason.word(), "is over");
+            tracing::info!(source, part, reason = reason.word(), "recovered");
         }
     }
 }

@@ -76,8 +76,8 @@ impl Pull {
         let mut why = String::from("nothing could be collected\n");
         if snapshot.answered() {
             why.push_str(
-                "what was read has no names in the profile classic; the flows of sockets have, with \
-                 sources.sockets.classic.enabled\n",
+                "what was read has no names in the profile classic; set export.prometheus.naming to otel, or \
+                 classic.enabled of a source\n",
             );
         }
         for outcome in &snapshot.outcomes {

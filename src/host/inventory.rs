@@ -3,7 +3,7 @@
 //! A container is a control group whose path says so, with the groups below it. In every cycle the hierarchies are walked
 //! over ([`Inventory::refresh`]); what lives between two cycles is told to the inventory by whoever sees its group
 //! ([`Inventory::who`]). Its name comes from the files of its engine, at once and, where nobody knows it, again every 10
-//! seconds for a minute. An entry is known by its identity, so that a container that is started anew, or made anew under
+//! seconds for a minute. An entry is known by its identity, so that a container that is restarted, or recreated under
 //! its name, is the same one with one restart more.
 //!
 //! # Use by a source

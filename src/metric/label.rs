@@ -32,11 +32,11 @@ pub enum Label {
     ComponentName,
     /// Type of an SDK component (semantic conventions).
     ComponentType,
-    /// Why an export failed (semantic conventions).
+    /// Class of an error (semantic conventions).
     ErrorType,
-    /// Host the exporter sends to (semantic conventions).
+    /// Host or address of a server (semantic conventions).
     ServerAddress,
-    /// Port the exporter sends to (semantic conventions).
+    /// Port of a server (semantic conventions).
     ServerPort,
     /// State of a connection (semantic conventions).
     ConnectionState,
@@ -48,15 +48,15 @@ pub enum Label {
     IoDirection,
     /// What became of a connection.
     Event,
-    /// What had reached its limit.
+    /// The limit that was reached.
     Key,
-    /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`; of a group of sockets.
+    /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`.
     Direction,
-    /// Name of the configured networks a peer belongs to; of a group of sockets.
+    /// Name of the configured networks a peer belongs to.
     PeerGroup,
-    /// Path of a control group below its mount; of a group of sockets.
+    /// Path of a control group below its mount.
     Cgroup,
-    /// Container (semantic conventions); of a group of sockets.
+    /// Id of a container (semantic conventions).
     ContainerId,
     /// Name of a container (semantic conventions).
     ContainerName,
@@ -76,7 +76,7 @@ pub enum Label {
     LogFilePath,
     /// Where a log is.
     LogSource,
-    /// How bad a message says it is.
+    /// Severity of a log message.
     Severity,
     /// Hash of the words of a message that do not vary, or what stands for many.
     Pattern,
@@ -88,9 +88,9 @@ pub enum Label {
     ClassicContainerId,
     /// Id of the machine, as coroot-node-agent prints it.
     ClassicMachineId,
-    /// Name of a process, as `/proc/PID/comm` has it (semantic conventions); of a group of sockets.
+    /// Name of a process, as `/proc/PID/comm` has it (semantic conventions).
     ProcessName,
-    /// Number of a user (semantic conventions); of a group of sockets.
+    /// Number of a user (semantic conventions).
     UserId,
     /// Address of this end of a flow (semantic conventions).
     LocalAddress,
@@ -116,7 +116,7 @@ pub enum Label {
     ClassicPort,
     /// Kind of a target, as connection-status-exporter prints it.
     ClassicProtocol,
-    /// One that the configuration gives to a target of the probes. It may stand wherever [`Label::ProbeName`] does.
+    /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
 

@@ -32,8 +32,8 @@ pub struct Table {
 /// Why no table can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// Nobody said the bound of a set of labels.
-    #[error("{metric}: nobody says the bound of its labels {labels}: {meaning}")]
+    /// No bound is set for a set of labels.
+    #[error("{metric}: no bound is set for its labels {labels}: {meaning}")]
     Unbounded {
         /// The row.
         metric: &'static str,

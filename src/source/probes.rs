@@ -167,7 +167,7 @@ impl Probes {
                 tracing::warn!(
                     waiting,
                     complete,
-                    "not every target was probed, or not every file and name looked at, in time"
+                    "some targets were not probed, or some target files and names not read, before the deadline"
                 );
                 break;
             }

@@ -33,8 +33,8 @@ pub struct Received {
     pub error: Option<Extended>,
 }
 
-/// Asks for the errors that ICMP reports: `IP_RECVERR` or `IPV6_RECVERR`. Without it a datagram socket hears of a closed
-/// port only, and not of a host or a network that cannot be reached.
+/// Asks for the errors that ICMP reports: `IP_RECVERR` or `IPV6_RECVERR`. Without it a datagram socket gets an error for a closed
+/// port only, and none for a host or a network that cannot be reached.
 pub fn receive_errors(socket: BorrowedFd, ipv6: bool) -> io::Result<()> {
     if ipv6 {
         set(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)

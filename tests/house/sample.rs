@@ -136,7 +136,7 @@ fn a_bound_that_nobody_says_is_an_error_that_names_the_row() {
     assert_eq!(*metric, "sample.packets");
     assert_eq!(
         error.to_string(),
-        "sample.packets: nobody says the bound of its labels direction: directions there are"
+        "sample.packets: no bound is set for its labels direction: directions there are"
     );
 }
 

@@ -95,7 +95,7 @@ def containers():
             ),
             row("The source containers"),
             panel(
-                "Over a limit",
+                "Left out by limit",
                 "By the limit that the key names. Runbook ConnscopeContainersLeftOut.",
                 "suffix: /s",
                 target(
@@ -105,7 +105,7 @@ def containers():
                 width=8,
             ),
             panel(
-                "Ways in use",
+                "How each part is read",
                 "How each part is known on each node: bpf is exact; procfs, cgroup and taskstats are the ways without it.",
                 "short",
                 target(

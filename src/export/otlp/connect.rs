@@ -143,7 +143,7 @@ impl Connector {
         self.proxy_peer.as_ref().filter(|_| self.tls.is_none()).unwrap_or(&self.peer)
     }
 
-    /// Reads certificates again whose files have changed; whether connections are to be made anew.
+    /// Reads certificates again whose files have changed; whether connections are to be replaced.
     pub(super) fn refresh(&self) -> bool {
         let refresh = |named: &Option<Named>| named.as_ref().is_some_and(|(tls, _)| tls.refresh());
         let (receiver, proxy) = (refresh(&self.tls), refresh(&self.proxy_tls));

@@ -73,7 +73,11 @@ impl Link {
             State::Up => {}
             State::Down | State::Rejecting => {
                 let failed = self.failed;
-                tracing::info!(endpoint, failed, "pushing over OTLP again; the counters have lost nothing");
+                tracing::info!(
+                    endpoint,
+                    failed,
+                    "pushing over OTLP again; counters are cumulative, so no counts were lost"
+                );
             }
         }
         self.failed = 0;

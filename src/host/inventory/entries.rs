@@ -88,7 +88,7 @@ impl Entries {
                 // An older one is what somebody had seen before.
                 Some(known) if known.id >= top.id => {}
                 Some(_) => {
-                    // Those of the other hierarchies were made anew as well.
+                    // Those of the other hierarchies were recreated as well.
                     subject.tops = vec![top];
                     if let Some(entry) = number.and_then(|number| self.by_number.get_mut(&number)) {
                         entry.restarted();

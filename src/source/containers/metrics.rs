@@ -20,9 +20,9 @@ crate::metrics! {
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";
-    /// Containers and systemd services that are there.
+    /// Containers and systemd services that are running.
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
-    /// Containers that are there and whose name no file of an engine has, or none that the agent may read.
+    /// Running containers whose name is in no engine's file, or in none that the agent may read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
     /// What exceeds a limit, by key: containers and services over inventory.limit, each counted once.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{container}", by [LEFT_OUT];

@@ -57,7 +57,7 @@ impl Files {
                 // Nobody has put anything there yet. One that was there is another matter: its volume may be gone.
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.known.contains(pattern) => {
                     if self.missing.insert(pattern.clone()) {
-                        tracing::warn!("{pattern}: there is no such directory so far, and no targets of it");
+                        tracing::warn!("{pattern}: the directory does not exist yet, so it gives no targets");
                     }
                 }
                 // What cannot be looked at may be there still.

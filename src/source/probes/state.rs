@@ -162,7 +162,7 @@ impl State {
         }
     }
 
-    /// By a clock that nobody sets: that of a device without a battery jumps by decades once it hears of the time.
+    /// By a clock that nobody sets: that of a device without a battery jumps by decades once it gets the time.
     fn availability(&self, up: bool, (first, last): (Instant, Instant), now: Instant) -> f64 {
         let since = |from: Instant| now.saturating_duration_since(from);
         let up_for = self.up_for + if up { since(last) } else { Duration::ZERO };

@@ -18,7 +18,7 @@ pub use attributes::{Bbr, Dctcp, Memory, SocketOptions, Vegas};
 pub use request::{MPTCP, Request, TCP, UDP, dump, dump_both, extension};
 pub use state::State;
 
-/// `SKNLGRP_INET_TCP_DESTROY`: the multicast group that hears of the end of IPv4 sockets of TCP.
+/// `SKNLGRP_INET_TCP_DESTROY`: the multicast group that receives the destroy events of IPv4 sockets of TCP.
 pub const TCP_DESTROY: u32 = 1;
 /// `SKNLGRP_INET6_TCP_DESTROY`: the same for IPv6 sockets.
 pub const TCP_DESTROY_V6: u32 = 3;

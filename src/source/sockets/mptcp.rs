@@ -46,7 +46,7 @@ impl MptcpCounters {
 
 fn read(file: Option<&File>) -> Option<String> {
     let mut text = vec![0; TEXT];
-    // The text is made anew when it is read from its beginning.
+    // The kernel makes the text again when it is read from its beginning.
     let length = file?.read_at(&mut text, 0).ok()?;
     text.truncate(length);
     String::from_utf8(text).ok()

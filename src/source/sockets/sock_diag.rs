@@ -207,7 +207,7 @@ impl SockDiag {
     /// How many sockets are in TIME_WAIT, without looking at each; `None` where the kernel does not say.
     pub fn time_wait(&self) -> Option<u64> {
         let mut text = [0; SOCKSTAT];
-        // The text is made anew when it is read from its beginning.
+        // The kernel makes the text again when it is read from its beginning.
         let length = self.sockstat.as_ref()?.read_at(&mut text, 0).ok()?;
         states::time_wait(std::str::from_utf8(text.get(..length)?).ok()?)
     }

@@ -1,0 +1,80 @@
+//! Phrases of our own that operators had to decode.
+
+use super::root;
+use std::path::{Path, PathBuf};
+
+/// Phrases that readers had to decode, and what to write instead. The list stays short: a phrase is on it because it was
+/// all over the project.
+const NOT_AGAIN: &[(&str, &str)] = &[
+    ("sent again", "retransmitted (segments) or retried (requests)"),
+    ("the way there", "the network path"),
+    ("on the way", "on the network path, or in transit"),
+    ("news of", "the name of the event: socket destroy events"),
+    ("told of", "reported, or the name of the event"),
+    ("tells of", "reports, or the name of the event"),
+    ("hear of", "receive"),
+    ("hears of", "receives"),
+    ("made anew", "made again, recreated, or restarted"),
+    ("throws away", "drops, discards or rejects"),
+    ("thrown away", "dropped, discarded or rejected"),
+    ("thrown out", "evicted"),
+    ("under way", "in flight, or in progress"),
+    ("its turn", "its scheduled time, or its interval"),
+    ("slowest twentieth", "p95"),
+    ("slowest hundredth", "p99"),
+    ("held up", "limited, delayed or blocked"),
+    ("way out", "exporter"),
+    ("what is over it", "what exceeds the limit, by its name: readings over the limit"),
+];
+
+/// Text on one line, without the marks of comments, in lower case.
+fn plain(text: &str) -> String {
+    let lines =
+        text.lines().map(|line| line.trim().trim_start_matches(['/', '!', '#', '*', '"', 'f']).trim());
+    lines.collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// Whether a phrase is in a text as whole words.
+fn says(text: &str, phrase: &str) -> bool {
+    text.match_indices(phrase).any(|(start, found)| {
+        let before = text.get(..start).and_then(|text| text.chars().next_back());
+        let after = text.get(start + found.len()..).and_then(|text| text.chars().next());
+        ![before, after].iter().flatten().any(|neighbour| neighbour.is_alphanumeric())
+    })
+}
+
+fn texts(dir: &Path, found: &mut Vec<PathBuf>) {
+    const ENDS: [&str; 9] = ["rs", "md", "yml", "yaml", "py", "service", "conf", "json", "toml"];
+    for entry in std::fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())).flatten()
+    {
+        let path = entry.path();
+        if path.is_dir() {
+            texts(&path, found);
+        } else if path.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known)) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn what_people_read_is_free_of_phrases_that_had_to_be_decoded() {
+    assert!(
+        says(&plain("/// Segments sent\n/// again.\n"), "sent again")
+            && !says("resent against", "sent again")
+    );
+    let mut files = ["README.md", "METRICS.md", "CONTRIBUTING.md"].map(|file| root().join(file)).to_vec();
+    for dir in ["src", "docs", "deploy", "examples", "changelog.d"] {
+        texts(&root().join(dir), &mut files);
+    }
+    let mut found = Vec::new();
+    for file in files {
+        let text = plain(
+            &std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+        );
+        for (phrase, instead) in NOT_AGAIN.iter().filter(|(phrase, _)| says(&text, phrase)) {
+            let file = file.strip_prefix(root()).unwrap_or(&file).display();
+            found.push(format!("{file}: \"{phrase}\"; write: {instead}"));
+        }
+    }
+    assert!(found.is_empty(), "words of the trade, please:\n{}", found.join("\n"));
+}
