@@ -2,18 +2,18 @@
 //! answer what nobody asked.
 
 use super::names::reply;
-use super::{answer, fails, first, is_up, listen, read, settings, value, verdict};
-use crate::support::{Namespace, eventually};
-use connscope::source::probes::Probes;
+use super::{answer, fails, first, is_up, listen, settings, value, verdict};
+use crate::support::Namespace;
 use connscope::source::probes::config::{Family, Kind, NameServer, Record, Target as Settings};
+use connscope::source::probes::datagram::Datagrams;
 use connscope::source::probes::discovery::dns;
 use connscope::source::probes::resolve::files::{Hosts, ResolvConf};
 use connscope::source::probes::resolve::message::{Question, RecordData, Response};
 use connscope::source::probes::target::Target;
-use connscope::stop::Stop;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 #[test]
@@ -249,47 +249,64 @@ fn the_host_of_a_service_is_a_full_name() {
 }
 
 #[test]
-fn a_name_server_that_floods_stops_no_other_probe() {
+fn datagrams_without_end_leave_time_for_everything_else() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(server.local_addr().unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let peer = socket.local_addr().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = Datagrams::new(socket.into()).unwrap();
+        let others = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&others);
+        tokio::spawn(async move {
+            loop {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
+        // There is always one more: receiving never has to wait.
+        for _ in 0..1000 {
+            server.send_to(b"x", peer).unwrap();
+            socket.receive(&mut [0; 8]).await.unwrap();
+        }
+        assert!(others.load(Ordering::Relaxed) > 0, "nothing else ran");
+    });
+}
+
+#[test]
+fn a_name_server_that_answers_what_nobody_asked_is_asked_over_tcp() {
     let Some(namespace) = Namespace::new() else { return };
     let socket = namespace.inside(|| UdpSocket::bind("127.0.0.1:0")).unwrap();
     let server = socket.local_addr().unwrap();
-    let (flooding, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (begun, over) = (Arc::clone(&flooding), Arc::clone(&ended));
-    let flood = std::thread::spawn(move || {
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let right_ones = Arc::new(AtomicUsize::new(0));
+    let right = Arc::clone(&right_ones);
+    std::thread::spawn(move || {
         let mut buffer = [0; 512];
-        let mut last = None;
-        while !over.load(Ordering::Relaxed) {
-            let Some((wrong, peer)) = &last else {
-                last = socket.recv_from(&mut buffer).ok().map(|(length, peer)| {
-                    let mut wrong = buffer[..length].to_vec();
-                    wrong[0] ^= 0xff;
-                    wrong[2] |= 0x80;
-                    (wrong, peer)
-                });
-                continue;
-            };
-            begun.store(true, Ordering::Relaxed);
-            // Whoever has gone is asked for again.
-            if socket.send_to(wrong, *peer).is_err() {
-                last = None;
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            let mut wrong = buffer[..length].to_vec();
+            wrong[0] ^= 0xff;
+            wrong[2] |= 0x80;
+            for _ in 0..40 {
+                let _asked_elsewhere = socket.send_to(&wrong, peer);
             }
         }
     });
+    listen(&namespace, &server.to_string(), move |mut stream| {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut question).unwrap();
+        let answer = reply(&question).unwrap();
+        stream.write_all(&u16::try_from(answer.len()).unwrap().to_be_bytes()).unwrap();
+        stream.write_all(&answer).unwrap();
+        right.fetch_add(1, Ordering::Relaxed);
+    });
     let port = listen(&namespace, "127.0.0.1:0", drop).port();
-    let settings = settings(&format!(
-        "interval: 100ms\ntimeout: 5s\nnameservers: ['{server}']\n\
-         targets: [{{name: good, host: 127.0.0.1, port: {port}}}, {{name: bad, host: a.test, port: 1}}]"
-    ));
-    let stop = Stop::new().unwrap();
-    let mut source = namespace.inside(|| Probes::start(&settings, &stop)).unwrap();
-    eventually("the flood begins", || flooding.load(Ordering::Relaxed));
-    let mut runs = |name: &str, outcome: &str| {
-        value(&read(&mut source), "probe.runs", name, &[("outcome", outcome)]).unwrap_or(0.0)
-    };
-    let before = runs("good", "success");
-    eventually("the other target is probed on", || runs("good", "success") > before + 10.0);
-    eventually("the look-up ends", || runs("bad", "failure") > 2.0);
-    ended.store(true, Ordering::Relaxed);
-    flood.join().unwrap();
+    let target = format!("{{name: x, host: four.test, port: {port}}}");
+    let readings =
+        first(&namespace, &format!("timeout: 20s\nnameservers: ['{server}']\ntargets: [{target}]\n"));
+    is_up(&readings, "x");
+    assert!(right_ones.load(Ordering::Relaxed) > 0);
 }

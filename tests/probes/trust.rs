@@ -116,6 +116,38 @@ fn labels_of_a_group_are_shared_and_what_is_over_the_limit_is_counted_only() {
 }
 
 #[test]
+fn labels_of_all_files_have_a_most() {
+    let Some(namespace) = Namespace::new() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let ports: Vec<String> = (1..=10).map(|port| format!("'127.0.0.1:{port}'")).collect();
+    let labels: String = (0..12).map(|n| format!("l{n}: {}, ", "v".repeat(100))).collect();
+    let write = |name: &str, labels: &str| {
+        let text = format!("- targets: [{}]\n  labels: {{name: {name}, {labels}}}\n", ports.join(", "));
+        std::fs::write(dir.path().join(name), text).unwrap();
+    };
+    write("a.yaml", &labels);
+    // Ten targets take 12,260 bytes; 40 times 512 are there.
+    let text = format!("limit: 40\nrefresh: 1s\nfiles: ['{}/*.yaml']\n", dir.path().display());
+    let stop = Stop::new().unwrap();
+    let mut source = namespace.inside(|| Probes::start(&settings(&text), &stop)).unwrap();
+    let mut now = || {
+        let (readings, failed) = told(&mut source);
+        let count = readings.iter().find(|one| one.metric.name == "connscope.probes.targets");
+        (count.map(|one| one.value.clone()), failed)
+    };
+    let targets = |count| Some(connscope::metric::Value::I64(count));
+    eventually("the first file is read", || now() == (targets(10), Vec::new()));
+    write("b.yaml", &labels);
+    eventually("the second is refused", || {
+        let (count, failed) = now();
+        count == targets(10)
+            && failed.iter().any(|why| why.contains("12260 bytes altogether, and 8220 are left"))
+    });
+    write("a.yaml", "");
+    eventually("there is room for it again", || now() == (targets(20), Vec::new()));
+}
+
+#[test]
 fn a_file_is_no_larger_than_it_looks() {
     let most = 10_000;
     let many: String = (0..60).map(|n| format!("l{n}: {}, ", "v".repeat(100))).collect();

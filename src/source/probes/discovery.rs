@@ -24,6 +24,9 @@ const MOST: u64 = 16 * 1024 * 1024;
 /// Bytes of a file from which on the memory that its reading took is given back at once.
 const LARGE: usize = 1024 * 1024;
 
+/// Bytes of labels for each target there may be, on average over all files: they stand in each of some seventy series.
+const LABELS: usize = 512;
+
 /// Length and sum of what was in a file when it was last read; none where it could not be.
 type Seen = Option<(usize, u64)>;
 
@@ -34,6 +37,8 @@ pub struct Files {
     /// Files that are read anew though they are as they were. Not all of their targets were taken: what goes elsewhere
     /// may make room for them; or could not be made: a file that they name may come.
     again: BTreeSet<PathBuf>,
+    /// Bytes of the labels of all targets of a file that were taken.
+    labels: BTreeMap<PathBuf, usize>,
     /// Patterns whose directory was there once.
     known: BTreeSet<String>,
     /// Patterns whose directory was never there.
@@ -79,6 +84,7 @@ impl Files {
         for path in gone {
             self.seen.remove(&path);
             self.again.remove(&path);
+            self.labels.remove(&path);
             changes.push(common.registry.forget(&path.display().to_string()));
         }
         // A target that has moved from one file to another was there twice until the former was read.
@@ -129,6 +135,18 @@ impl Files {
             common.registry.fail(&group, format!("{group}: {why}"));
             return None;
         }
+        let labels: usize = listed.iter().map(Settings::label_bytes).sum();
+        let others: usize =
+            self.labels.iter().filter(|(other, _)| *other != path).map(|(_, bytes)| bytes).sum();
+        let room = most.saturating_mul(LABELS).saturating_sub(others);
+        if labels > room {
+            let why =
+                format!("the labels of its targets have {labels} bytes altogether, and {room} are left");
+            let how = format!("{LABELS} times sources.probes.limit are there for those of all files");
+            common.registry.fail(&group, format!("{group}: {why}: {how}"));
+            self.again.insert(path.to_owned());
+            return None;
+        }
         let keys = listed.iter().flat_map(|target| target.labels.keys().map(String::as_str));
         if let Some(key) = Key::too_many(keys) {
             common
@@ -141,6 +159,7 @@ impl Files {
             Ok(targets) => {
                 let change = common.registry.set(&group, targets);
                 common.registry.leave_out(&group, beyond);
+                self.labels.insert(path.to_owned(), labels);
                 Some(change)
             }
             Err(why) => {

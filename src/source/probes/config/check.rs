@@ -113,6 +113,11 @@ impl Target {
         family_of(&self.server().0)
     }
 
+    /// Bytes of its labels, keys and values.
+    pub fn label_bytes(&self) -> usize {
+        self.labels.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+
     /// As how many targets it counts: each address has series of its own.
     pub fn max_addresses(&self) -> usize {
         if self.all { ADDRESSES } else { 1 }
@@ -131,7 +136,9 @@ impl Target {
             return Err("it has no name".to_owned());
         }
         let checked = self.check_place().and_then(|()| self.check_payload());
-        checked.and_then(|()| check_labels(&self.labels)).map_err(|why| format!("`{}` {why}", self.name))
+        checked
+            .and_then(|()| check_labels(&self.labels, self.label_bytes()))
+            .map_err(|why| format!("`{}` {why}", self.name))
     }
 
     fn check_place(&self) -> Result<(), String> {

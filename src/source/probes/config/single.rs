@@ -64,9 +64,8 @@ pub fn shared<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Ta
 }
 
 /// Labels that are one to Prometheus, which writes `.` as `_`, or are too long altogether.
-pub(super) fn check_labels(labels: &TargetLabels) -> Result<(), String> {
+pub(super) fn check_labels(labels: &TargetLabels, bytes: usize) -> Result<(), String> {
     let mut known = BTreeMap::new();
-    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
     if bytes > LABELS {
         return Err(format!("has labels of {bytes} bytes altogether; {LABELS} are taken"));
     }
