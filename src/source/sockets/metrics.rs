@@ -85,7 +85,7 @@ crate::metrics! {
     CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}";
     /// Groups of sockets.
     CONNSCOPE_SOCKETS_GROUPS: UpDownCounter = "connscope.sockets.groups" in "{group}";
-    /// Sockets over a limit, by key: grouped as ~other, counted by state only (key track, in every cycle), or closed with too little known for the filter (key filter).
+    /// Sockets over a limit, by key: grouped as ~other, counted by state only (key track, in every cycle), closed with too little known for the filter (key filter), or of uncertain direction (key direction).
     CONNSCOPE_SOCKETS_LEFT_OUT: Counter<u64> = "connscope.sockets.left_out" in "{socket}", by [KEY];
     /// Sockets whose process was not found: it has exited, cannot be inspected, or the time budget was exceeded.
     CONNSCOPE_SOCKETS_UNATTRIBUTED: Counter<u64> = "connscope.sockets.unattributed" in "{socket}";
