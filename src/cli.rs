@@ -123,8 +123,8 @@ struct RunFlags {
     /// Push interval [default: 10s].
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
-    /// Address and port of the HTTP endpoint, or off [default: 127.0.0.1:9371].
-    #[arg(long, value_name = "ADDR:PORT|off")]
+    /// Address and port of the HTTP endpoint, :PORT for every address, or off [default: 127.0.0.1:9371].
+    #[arg(long, value_name = "[ADDR]:PORT|off")]
     listen: Option<String>,
     /// Metric names of the Prometheus endpoint [default: otel].
     #[arg(long, value_enum, value_name = "PROFILE")]

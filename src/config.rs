@@ -28,10 +28,10 @@ pub use log::{Format, Level, Log};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where the metrics go.
+    /// Exporters.
     #[serde(deserialize_with = "values::section")]
     pub export: Export,
-    /// Where they come from.
+    /// Sources of metrics.
     #[serde(deserialize_with = "values::section")]
     pub sources: Sources,
     /// Which containers and systemd services there are; every source that asks has the same.

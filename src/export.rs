@@ -42,9 +42,9 @@ fn give_memory_back(readings: usize) {
 pub struct Shared {
     /// Who the metrics are of.
     pub resource: Resource,
-    /// What is asked.
+    /// The sources, which every reader asks anew.
     pub sources: Arc<Sources>,
-    /// Where distributions go.
+    /// Records what the agent measures of itself, in every reader.
     pub recorder: Recorder,
 }
 

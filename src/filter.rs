@@ -39,7 +39,7 @@ pub struct Subject {
     pub local: IpAddr,
     /// The address of its peer, in the same way; unspecified if it has none.
     pub peer: IpAddr,
-    /// Its own port.
+    /// Its own port, 0 if it has none.
     pub local_port: u16,
     /// The port of its peer, 0 if it has none.
     pub peer_port: u16,

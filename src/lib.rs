@@ -16,7 +16,7 @@
 //! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.
 //! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
 //!
-//! `docs/design.md` has the plan of the house and its invariants.
+//! `docs/design.md` lists the folders, the order in which modules may import one another, and the invariants.
 
 pub mod agent;
 pub mod catalog;

@@ -155,7 +155,7 @@ impl Metric {
 pub trait Handle: Copy {
     /// What may be observed through it.
     type Value;
-    /// The row.
+    /// The row of the table that the handle is for.
     fn metric(self) -> &'static Metric;
     /// The value as the readings keep it.
     fn value(value: Self::Value) -> Value;
@@ -235,7 +235,7 @@ handle!(Histogram, Histogram, F64, |row| Self(row), Arc<Distribution>, |value| V
 handle!(Recorded, Recorded, F64, |row| Self(row));
 
 impl Recorded {
-    /// The row.
+    /// The row of the table that the handle is for.
     pub fn metric(self) -> &'static Metric {
         self.0
     }

@@ -15,7 +15,7 @@ pub struct Reading {
     pub metric: &'static Metric,
     /// Its attributes, in the order of the row.
     pub labels: Labels,
-    /// The number.
+    /// What was observed.
     pub value: Value,
 }
 
@@ -31,7 +31,7 @@ pub struct Readings {
 pub struct Failure {
     /// What failed; empty for the source as a whole.
     pub part: String,
-    /// Why.
+    /// Why that part could not be read.
     pub error: Arc<SourceError>,
 }
 

@@ -123,7 +123,7 @@ impl Url {
         Ok(joined)
     }
 
-    /// The scheme.
+    /// `http` or `https`.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }

@@ -8,15 +8,15 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("{}: cannot be read: {cause}", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
-        /// Why.
+        /// What opening or reading it gave.
         cause: std::io::Error,
     },
     /// Something in the file is wrong.
     #[error("{}:{line}:{column}: {key}: {message}", path.display())]
     File {
-        /// The file.
+        /// Path of the configuration file.
         path: PathBuf,
         /// Line, from 1.
         line: u64,
@@ -24,35 +24,35 @@ pub enum ConfigError {
         column: u64,
         /// The key, with the keys it is under.
         key: String,
-        /// What is wrong.
+        /// What is wrong with it, and what is taken instead.
         message: String,
     },
     /// An environment variable is wrong.
     #[error("{name}={value}: {message}")]
     Variable {
-        /// The variable.
+        /// Name of the variable.
         name: String,
         /// Its value; a secret is not shown.
         value: String,
-        /// What is wrong.
+        /// What is wrong with it, and what is taken instead.
         message: String,
     },
     /// A flag is wrong.
     #[error("{flag} {value}: {message}")]
     Flag {
-        /// The flag.
+        /// Name of the flag, with its dashes.
         flag: &'static str,
-        /// Its value.
+        /// The value that was given.
         value: String,
-        /// What is wrong.
+        /// What is wrong with it, and what is taken instead.
         message: String,
     },
     /// Values that are fine each do not go together.
     #[error("{key}: {message}")]
     Together {
-        /// The keys.
+        /// The key, or the section of the keys, that is to be changed.
         key: &'static str,
-        /// What is wrong.
+        /// What is wrong with it, and what is taken instead.
         message: String,
     },
 }

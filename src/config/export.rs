@@ -17,7 +17,7 @@ pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10).
 /// Range of `export.otlp.timeout`.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 
-/// Where the metrics go.
+/// Exporters.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -38,9 +38,9 @@ pub struct Otlp {
     /// URL of the receiver: `http://localhost:4317` for grpc; for http/protobuf the base, `/v1/metrics` is added.
     #[serde(deserialize_with = "endpoint::deserialize")]
     pub endpoint: Option<String>,
-    /// How to speak to it.
+    /// OTLP protocol.
     pub protocol: Protocol,
-    /// How often: 10ms to 24h.
+    /// Interval between two pushes: 10ms to 24h.
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
@@ -48,7 +48,7 @@ pub struct Otlp {
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
-    /// How the messages are compressed.
+    /// Compression of the messages.
     pub compression: Compression,
     /// Headers (grpc: metadata) of every request.
     #[serde(deserialize_with = "headers::deserialize")]
@@ -72,7 +72,7 @@ impl Default for Otlp {
     }
 }
 
-/// How OTLP is spoken.
+/// OTLP protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Protocol {
@@ -88,12 +88,12 @@ pub enum Protocol {
     None,
 }
 
-/// How OTLP messages are compressed.
+/// Compression of OTLP messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// gzip.
     Gzip,
@@ -106,11 +106,11 @@ pub enum Compression {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Authority that signed the receiver's certificate; the system's are used where this is not set.
+    /// File with the certificate authorities that the receiver's certificate is verified against. Not set: those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Certificate the agent shows.
+    /// File with the agent's certificate, for mutual TLS.
     pub cert_file: Option<PathBuf>,
-    /// Its private key.
+    /// File with the private key of that certificate.
     pub key_file: Option<PathBuf>,
 }
 
@@ -119,15 +119,15 @@ pub struct Tls {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
-    /// `ADDRESS:PORT` of the HTTP endpoint, or `off`.
+    /// `ADDRESS:PORT` of the HTTP endpoint, `:PORT` for every address of the machine, or `off`.
     #[cfg_attr(test, schemars(schema_with = "listen_schema"))]
     pub listen: Listen,
-    /// Names in the `Host` of requests that are answered, besides addresses, names without a dot and those of this machine:
-    /// a list of names or `*.DOMAIN`, or `any`. Others are refused: a web page may let its own name lead here.
+    /// Values of the header `Host` that are accepted, besides addresses, names without a dot and those of this machine: names,
+    /// `*.DOMAIN`, or `any`. Other requests are refused, so that no web page can read the endpoint by DNS rebinding.
     #[serde(deserialize_with = "hosts")]
     #[cfg_attr(test, schemars(schema_with = "hosts_schema"))]
     pub hosts: Vec<String>,
-    /// Which names it prints.
+    /// Names of the metrics on this endpoint.
     pub naming: Profile,
 }
 
@@ -146,7 +146,7 @@ pub enum Listen {
     At {
         /// Name or address, without brackets; empty: every address of both families.
         host: String,
-        /// Port.
+        /// Port number.
         port: u16,
     },
 }

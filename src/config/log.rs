@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
-    /// What is worth a line.
+    /// Least severe level that is logged.
     pub level: Level,
-    /// What a line looks like.
+    /// Format of the lines.
     pub format: Format,
 }
 
@@ -19,31 +19,31 @@ impl Default for Log {
     }
 }
 
-/// What is worth a line in the log.
+/// Least severe level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Nothing.
+    /// No lines.
     Off,
-    /// What ends the agent.
+    /// Errors that end the agent.
     Error,
-    /// And what is missing.
+    /// Also what could not be read, probed or sent.
     Warn,
-    /// And what changed.
+    /// Also changes: start, recovery, files that were read again.
     Info,
-    /// And what the libraries say.
+    /// Also details, and the lines of libraries.
     Debug,
-    /// And everything else.
+    /// Everything.
     Trace,
 }
 
-/// What a line of the log looks like.
+/// Format of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// For people.
+    /// Text, for people.
     Text,
     /// One JSON object a line.
     Json,

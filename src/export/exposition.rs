@@ -9,7 +9,7 @@ use prometheus::proto::Metric;
 use std::cmp::Ordering;
 use std::fmt::Write;
 
-/// Its media type.
+/// Media type of Prometheus' text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders families in the order of their names, the samples of each in the order of their labels, numbers among them by

@@ -24,7 +24,7 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// What they show.
+    /// Both clocks as they are now.
     pub fn now() -> Self {
         let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();

@@ -45,7 +45,7 @@ pub struct Ask {
 pub struct Holder {
     /// The socket's inode.
     pub inode: u32,
-    /// Who holds it.
+    /// The process that has the socket open.
     pub process: Arc<Process>,
 }
 

@@ -43,7 +43,7 @@ struct Lines {
 }
 
 impl Queue {
-    /// Nothing waits.
+    /// An empty queue; [`Queue::start`] starts the thread that writes it.
     pub const fn new() -> Self {
         let lines = Lines { waiting: VecDeque::new(), bytes: 0, writing: false, unsaid: 0 };
         Self { lines: Mutex::new(lines), changed: Condvar::new(), dropped: AtomicU64::new(0) }

@@ -58,7 +58,7 @@ impl Distribution {
         self.sum
     }
 
-    /// When counting began.
+    /// When the first value could have been recorded: the start time of its series.
     pub fn since(&self) -> SystemTime {
         self.since
     }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// What the Collector and Prometheus make of the OTLP names.
+    /// The OTLP names as the Collector and Prometheus translate them: `conntrack_drop_total`.
     Otel,
-    /// What the exporters that connscope replaces print.
+    /// The names of the exporters that connscope replaces: `conntrack_drop`.
     Classic,
 }
 

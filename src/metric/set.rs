@@ -7,7 +7,7 @@ use super::Label;
 /// Always a `static`, never a `const`: a set is known by its address, and equal constants may share one.
 #[derive(Debug)]
 pub struct LabelSet {
-    /// The keys.
+    /// The keys of its labels.
     pub keys: &'static [Label],
     /// How many combinations of values there may be.
     pub bound: Bound,

@@ -57,7 +57,7 @@ pub trait Answer {
 /// Why a request was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The socket failed.
+    /// The socket could not be opened, written to or read.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The kernel did not answer, or the answer did not end, within this time.

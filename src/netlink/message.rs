@@ -125,12 +125,12 @@ fn message(datagram: &[u8]) -> Result<(Header, &[u8], &[u8]), Malformed> {
     Ok((header, payload, rest))
 }
 
-/// An attribute.
+/// A netlink attribute (`struct nlattr`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
     /// `nla_type` without its flags.
     pub number: u16,
-    /// What it holds.
+    /// Its payload, without the padding.
     pub payload: &'a [u8],
 }
 

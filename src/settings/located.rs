@@ -13,7 +13,7 @@ pub(super) const NAME: &str = "\0located";
 /// A value, and where it stands: line and column, from 1. `None`: it is a default, or not from a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Located<T> {
-    /// The value.
+    /// The value itself.
     pub value: T,
     /// Its line and column.
     pub place: Option<(u64, u64)>,

@@ -92,7 +92,7 @@ impl SourceKind for Conntrack {
     }
 }
 
-/// The source.
+/// The source: the way that is used, and the totals of earlier cycles.
 pub struct Conntrack {
     asking: Asking,
     choice: Choice,

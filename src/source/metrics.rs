@@ -3,7 +3,7 @@
 use crate::metric::label::Reason;
 use crate::metric::{Label, LabelSet};
 
-/// A source.
+/// The name of a source.
 pub static SOURCE: LabelSet = LabelSet::configured(&[Label::Source], "number of sources");
 
 /// A network namespace that was read. Of several sources that read namespaces, the largest bound holds.

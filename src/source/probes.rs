@@ -121,7 +121,7 @@ fn longest(settings: &Settings) -> Duration {
     patience(settings, own.chain(names).chain(files))
 }
 
-/// The source.
+/// The source: its scheduler runs on threads of its own, and a cycle copies what they found.
 pub struct Probes {
     common: Arc<Common>,
     runner: Runner,

@@ -38,14 +38,14 @@ pub struct ReportRequest {
     pub timeout: Option<Duration>,
 }
 
-/// A report.
+/// What a report consists of.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// Text for people.
     Text(String),
     /// Measurements of this moment, under names of their own; with notes, the notes for people come first.
     Gauges {
-        /// What was measured.
+        /// The measurements of the probe.
         gauges: Vec<Gauge>,
         /// How it was measured, line by line, where that was asked for.
         notes: Option<Vec<String>>,
@@ -76,7 +76,7 @@ pub struct Gauge {
     pub name: &'static str,
     /// What it says, on one line.
     pub help: &'static str,
-    /// The values.
+    /// Its samples, one for each set of labels.
     pub samples: Vec<Sample>,
 }
 

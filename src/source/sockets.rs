@@ -126,7 +126,7 @@ impl SourceKind for Sockets {
     }
 }
 
-/// The source.
+/// The source: what it remembers of each socket, and the sockets it asks the kernel through.
 pub struct Sockets {
     settings: Settings,
     filter: Filter,

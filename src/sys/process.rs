@@ -22,9 +22,9 @@ const MOST_STDERR: usize = 4 * 1024;
 /// What a program that ended in time left behind.
 #[derive(Debug)]
 pub struct Output {
-    /// How it ended.
+    /// Exit code, or the signal that ended it.
     pub status: ExitStatus,
-    /// What it printed.
+    /// Its standard output, whole.
     pub stdout: Vec<u8>,
     /// The beginning of what it printed on stderr.
     pub stderr: Vec<u8>,

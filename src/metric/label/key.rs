@@ -38,7 +38,7 @@ impl Key {
         })
     }
 
-    /// Its word.
+    /// The key as it is written in the file.
     pub fn word(self) -> &'static str {
         WORDS.get(usize::from(self.0)).and_then(OnceLock::get).map_or("", AsRef::as_ref)
     }

@@ -52,7 +52,7 @@ pub fn ways(via: Via) -> &'static [Way] {
 
 /// How to ask; the same for every namespace.
 pub struct Asking {
-    /// The conntrack program.
+    /// Name or path of the conntrack program.
     pub command: String,
     /// How long it may take.
     pub timeout: Duration,
@@ -208,7 +208,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Nothing tried yet.
+    /// The ways of this setting, none of them tried yet.
     pub fn new(via: Via) -> Self {
         Self { ways: ways(via), first: 0, again_at: None, logged: None }
     }

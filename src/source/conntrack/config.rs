@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Conntrack {
     /// Whether the source is enabled.
     pub enabled: bool,
-    /// Which way.
+    /// How the statistics are read.
     pub via: Via,
     /// The conntrack program: a name on the PATH, or a path.
     #[serde(deserialize_with = "command")]
@@ -24,13 +24,13 @@ pub struct Conntrack {
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
-    /// Counters of each CPU, or their sum.
+    /// Whether the counters are reported for each CPU.
     pub cpu: Cpu,
     /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
     #[serde(deserialize_with = "netns::config::deserialize")]
     #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
-    /// Sysctls of the table.
+    /// Sysctls that are read, with the keys of Telegraf's conntrack input.
     #[serde(deserialize_with = "values::section")]
     pub table: Table,
 }
@@ -54,7 +54,7 @@ impl Default for Conntrack {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
-    /// The first of the others that works.
+    /// The first of the other three that works, in this order.
     Auto,
     /// `conntrack -S`.
     Command,
@@ -64,14 +64,14 @@ pub enum Via {
     Procfs,
 }
 
-/// What becomes of the CPUs.
+/// Whether the counters are reported for each CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Cpu {
-    /// Each has its series, with the attribute `cpu`.
+    /// One series per CPU, with the attribute `cpu`.
     Each,
-    /// Their sum is one series.
+    /// One series, the sum over the CPUs.
     Sum,
 }
 
@@ -98,7 +98,7 @@ pub const FLAGS: &[Flag] = &[
         value: "WAY",
         help: "How connection tracking statistics are read [default: auto]",
         words: &[
-            ("auto", "The first of the others that works"),
+            ("auto", "The first of the other three that works, in this order"),
             ("command", "`conntrack -S`"),
             ("netlink", "Netlink, without a process"),
             ("procfs", "`/proc/net/stat/nf_conntrack`"),

@@ -16,7 +16,7 @@ pub struct Known {
     pub word: &'static str,
     /// Column name in `/proc/net/stat/nf_conntrack`, where it differs.
     pub column: Option<&'static str>,
-    /// Its row.
+    /// The metric that it is reported as.
     pub metric: Counter<u64>,
     /// First release that no longer counts it, though the column in procfs is still there.
     pub dead_since: Option<(u32, u32)>,
@@ -142,7 +142,7 @@ impl Statistics {
 /// Why an answer could not be understood; shared by the three formats.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Nothing came.
+    /// The answer has no rows.
     #[error("the answer is empty")]
     Empty,
     /// A word that is not `key=value`.
@@ -164,7 +164,7 @@ pub enum Malformed {
     Twice {
         /// Line, from 1.
         line: usize,
-        /// Its name.
+        /// The name that is repeated or missing.
         word: String,
     },
     /// A row with more or fewer numbers than the header has names.

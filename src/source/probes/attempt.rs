@@ -57,7 +57,7 @@ pub struct Options<'a> {
 /// A probe in flight.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// Where it leads.
+    /// The addresses to try, and from where.
     pub route: &'a Route,
     /// What it has seen so far.
     pub result: ProbeResult,
@@ -117,7 +117,7 @@ impl<'a> Attempt<'a> {
         &self.route.origin
     }
 
-    /// A phase begins.
+    /// A phase begins; the time at which it does.
     pub fn begin(&mut self, phase: Phase) -> Instant {
         self.under_way = Some(phase);
         Instant::now()

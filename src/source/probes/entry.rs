@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Entry {
     /// Unlike that of every other entry, those that are gone included.
     pub number: u64,
-    /// The target.
+    /// What is probed.
     pub target: Target,
     /// Whether its last probe panicked, and so gave no result.
     pub panicked: AtomicBool,

@@ -52,7 +52,7 @@ pub struct TlsSession {
 /// An HTTP response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HttpResponse {
-    /// Its status.
+    /// Status code of the response.
     pub status: u16,
     /// Its version: 1.1, 1.0.
     pub version: f64,
@@ -86,7 +86,7 @@ impl ProbeResult {
         }
     }
 
-    /// How it ended.
+    /// Whether the probe succeeded, failed, or says nothing.
     pub fn outcome(&self) -> Outcome {
         match self.fault.as_ref().map(|fault| fault.error) {
             None => Outcome::Success,

@@ -33,7 +33,7 @@ const PEERS: usize = 1000;
 pub struct Sockets {
     /// Whether the source is enabled.
     pub enabled: bool,
-    /// How long reading them may take: 10ms to 60s.
+    /// Time-out of a cycle of this source: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
@@ -41,18 +41,18 @@ pub struct Sockets {
     #[serde(deserialize_with = "netns::config::deserialize")]
     #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
-    /// Which sockets, in the language of `ss`. Empty: all.
+    /// Sockets that are read, as a filter of `ss` (`docs/filter.md`). Empty: all.
     #[serde(deserialize_with = "filter")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub filter: Located<String>,
-    /// What sockets are grouped by.
+    /// Attributes that sockets are grouped by.
     #[serde(deserialize_with = "group_by")]
     pub group_by: Vec<GroupBy>,
     /// Networks by the name of the group that their addresses are in; the longest prefix wins. `loopback`, `private`
     /// and `public` are there without being written down.
     #[serde(deserialize_with = "peer_groups")]
     pub peer_groups: BTreeMap<String, Vec<Network>>,
-    /// Groups at most, 1 to 10000; the rest is `~other`.
+    /// Maximum number of groups, 1 to 10000; sockets over it are in the group `~other`.
     #[serde(deserialize_with = "groups")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub limit: usize,
@@ -72,7 +72,7 @@ pub struct Sockets {
     /// The worst flows, each with its addresses.
     #[serde(deserialize_with = "values::section")]
     pub top: Top,
-    /// One series a flow, as prometheus_ss_exporter has them; in the `classic` profile only.
+    /// One series per flow, under the names of prometheus_ss_exporter; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
 }
@@ -96,37 +96,37 @@ impl Default for Sockets {
     }
 }
 
-/// What sockets can be grouped by.
+/// An attribute that sockets can be grouped by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GroupBy {
     /// Which end opened the connection: attribute `direction`.
     Direction,
-    /// Port of the end that was connected to: `server.port`.
+    /// Port of the end that accepted the connection: attribute `server.port`.
     ServicePort,
-    /// Networks the peer is in: `peer_group`.
+    /// Name in `peer_groups` of the network that the peer is in: attribute `peer_group`.
     PeerGroup,
-    /// Path of the control group: `cgroup`.
+    /// Path of the control group: attribute `cgroup`.
     Cgroup,
-    /// Container: `container.id`.
+    /// Container: attribute `container.id`.
     Container,
-    /// Name of the process: `process.executable.name`.
+    /// Name of the process: attribute `process.executable.name`.
     Process,
-    /// Owner: `user.id`.
+    /// User who owns the socket: attribute `user.id`.
     Uid,
-    /// IPv4 or IPv6: `network.type`.
+    /// IPv4 or IPv6: attribute `network.type`.
     Family,
 }
 
-/// The worst flows.
+/// The flows with the most retransmits, the longest round trip or the fullest queues, each with its addresses.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Top {
-    /// By what they are the worst.
+    /// What flows are ranked by.
     pub by: TopBy,
-    /// How many, 0 to 100; 0 is none.
+    /// Number of flows, 0 to 100; 0 turns them off.
     #[serde(deserialize_with = "top")]
     #[cfg_attr(test, schemars(range(max = 100)))]
     pub count: usize,
@@ -138,16 +138,16 @@ impl Default for Top {
     }
 }
 
-/// By what flows are the worst.
+/// What flows are ranked by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TopBy {
     /// Segments retransmitted since the last cycle.
     Retransmits,
-    /// Smoothed round trip.
+    /// Smoothed round-trip time.
     Rtt,
-    /// Bytes in the queues.
+    /// Bytes in the send and receive queues.
     Queue,
 }
 

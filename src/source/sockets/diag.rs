@@ -97,7 +97,7 @@ pub enum Malformed {
 pub struct Record<'a> {
     /// Family of its addresses; IPv4 also where they are mapped into IPv6.
     pub family: Family,
-    /// Its state.
+    /// State of the TCP state machine (`idiag_state`).
     pub state: State,
     /// Address and port it has here.
     pub local: SocketAddr,

@@ -55,7 +55,7 @@ impl Direction {
 /// What is known of a network namespace besides a record of one of its connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Who listens.
+    /// The addresses that are listened on.
     pub listeners: &'a Listeners,
     /// Which ports the kernel gives to clients.
     pub ephemeral: EphemeralPorts,
@@ -66,7 +66,7 @@ pub struct Surroundings<'a> {
 /// Which end opened a connection, and how far that can be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Which end.
+    /// Which end opened the connection.
     pub direction: Direction,
     /// Whether there was evidence, and not only a guess.
     pub certain: bool,

@@ -24,7 +24,7 @@ use std::time::Instant;
 pub(super) struct OwnerLookup {
     /// The name of the process, for the groups.
     pub(super) process: bool,
-    /// The control group.
+    /// Whether the control group of the process is needed.
     pub(super) cgroup: bool,
     /// Whether a socket has no group before its process was looked for.
     pub(super) by_process: bool,

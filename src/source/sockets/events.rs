@@ -319,7 +319,7 @@ impl Shared {
 
 /// What was waited for.
 enum Ready {
-    /// The agent stops.
+    /// The agent is stopping.
     Stop,
     /// A network namespace was added or removed.
     Changed,

@@ -45,13 +45,13 @@ struct Code {
     values: [u32; KEYS.len()],
 }
 
-/// A group.
+/// Sockets with the same attributes, and what they add up to.
 #[derive(Debug)]
 pub struct Group {
     code: Code,
-    /// Its attributes.
+    /// The attributes that all of its sockets have.
     pub labels: Labels,
-    /// Its numbers.
+    /// The sums over its sockets.
     pub totals: Totals,
     /// Sockets that are in it.
     pub sockets: usize,

@@ -9,7 +9,7 @@ const NEGOTIATED: u8 = TIMESTAMPS | SACK | WINDOW_SCALE;
 /// One reading of a connection. A counter is 0 where the kernel did not send it; [`Sample::present`] says which it sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// What only grows.
+    /// Values that only grow while the socket lives.
     pub counters: Counters,
     /// What was measured of the path.
     pub measurements: Measurements,

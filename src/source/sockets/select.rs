@@ -24,7 +24,7 @@ pub struct Flow<'a> {
 /// A process that holds a socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// Its number.
+    /// The PID.
     pub pid: u32,
     /// Its name: `/proc/PID/comm`, 15 bytes at most, without the line's end.
     pub comm: &'a str,

@@ -45,7 +45,7 @@ struct PendingSocket {
 /// The sockets that are remembered, and the groups they are counted in.
 #[derive(Debug)]
 pub struct Tracker {
-    /// The groups.
+    /// The groups that the differences are added to.
     pub groups: Groups,
     /// By their cookies.
     sockets: HashMap<u64, KnownSocket>,

@@ -28,7 +28,7 @@ const NS: u16 = 2;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
-/// A question.
+/// A question to a name server: name and type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     bytes: Vec<u8>,
@@ -100,7 +100,7 @@ impl Question {
         Ok(Self { bytes })
     }
 
-    /// The message.
+    /// The query as it is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -50,7 +50,7 @@ static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
 });
 
 impl Counts {
-    /// Nothing counted yet.
+    /// Counters of a target that has not been probed yet.
     pub fn new(family: Option<Family>, labels: Labels) -> Self {
         let runs =
             [Outcome::Success, Outcome::Failure].map(|outcome| (outcome, by_outcome(&labels, outcome), 0));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 /// What is kept of a result.
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
-    /// When it began.
+    /// When the probe began.
     pub began: SystemTime,
     /// How long it took.
     pub took: Duration,

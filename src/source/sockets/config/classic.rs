@@ -17,24 +17,24 @@ pub const BOUNDS: usize = 100;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Classic {
-    /// Whether they are shown.
+    /// Whether these series are reported.
     pub enabled: bool,
-    /// What the label `flow` says.
+    /// Format of the label `flow`.
     pub flow: FlowLabel,
-    /// Flows shown at most, 1 to 100000; flows over the limit are counted.
+    /// Maximum number of flows, 1 to 100000; `tcp_flows_left_out` counts those over it.
     #[serde(deserialize_with = "limit")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub limit: usize,
-    /// Which of the families are shown; `tcp_flows_total` always is.
+    /// Metrics that are reported, besides `tcp_flows_total`.
     #[serde(deserialize_with = "metrics")]
     pub metrics: BTreeSet<Family>,
-    /// Upper bounds of `tcp_rtt_hist_ms`, milliseconds, rising.
+    /// Bucket bounds of `tcp_rtt_hist_ms` in milliseconds, in ascending order.
     #[serde(deserialize_with = "buckets")]
     pub buckets: Vec<f64>,
-    /// Flows that are shown: each kind of condition must hold, one entry of each kind is enough.
+    /// Flows that are reported: a flow must match one entry of every kind of condition (processes, peers, ports) that has any.
     #[serde(deserialize_with = "values::section")]
     pub include: Conditions,
-    /// Flows that are not shown, included or not: one entry of any kind is enough.
+    /// Flows that are not reported, even if `include` matches: one matching entry is enough.
     #[serde(deserialize_with = "values::section")]
     pub exclude: Conditions,
 }
@@ -53,14 +53,14 @@ impl Default for Classic {
     }
 }
 
-/// What the label `flow` says.
+/// Format of the label `flow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FlowLabel {
-    /// Both ends: `(SRC#ip|port)(DST#ip|port)`.
+    /// Addresses and ports of both ends: `(SRC#ip|port)(DST#ip|port)`.
     RawEndpoint,
-    /// The process in place of its own end: `(pid)(DST#ip|port)`.
+    /// PID of the process, and the peer: `(pid)(DST#ip|port)`.
     PidCondensed,
 }
 

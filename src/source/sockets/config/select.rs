@@ -19,10 +19,10 @@ pub const HOSTS: usize = 100;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Conditions {
-    /// The processes that hold the socket.
+    /// Processes that have the socket open.
     #[serde(deserialize_with = "section")]
     pub processes: Processes,
-    /// The other end of the flow.
+    /// The peer of the flow.
     #[serde(deserialize_with = "section")]
     pub peers: Peers,
     /// Ports of the peer: numbers, or ranges such as `8000-9000`, both ends included.
@@ -35,7 +35,7 @@ pub struct Conditions {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Processes {
-    /// Process numbers.
+    /// PIDs.
     #[serde(deserialize_with = "entries::<_, Pid, _, ENTRIES>")]
     pub pids: Vec<u32>,
     /// Commands: the name of the process (`ps -o comm`), the file name of its program as it was called, or its whole
@@ -55,7 +55,7 @@ pub struct Peers {
     /// Networks in CIDR notation.
     #[serde(deserialize_with = "entries::<_, Network, _, ENTRIES>")]
     pub networks: Vec<Network>,
-    /// Names; whatever addresses they have at the time.
+    /// Host names, looked up again every minute.
     #[serde(deserialize_with = "entries::<_, Host, _, HOSTS>")]
     pub hosts: Vec<String>,
 }
@@ -73,7 +73,7 @@ where
     Ok(entries.into_iter().map(Into::into).collect())
 }
 
-/// A process number.
+/// A process number (PID), above 0.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pid(pub(crate) u32);
 

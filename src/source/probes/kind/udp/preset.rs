@@ -46,7 +46,7 @@ impl Question {
         Ok(Self { preset, bytes, token, dns: name_server })
     }
 
-    /// The datagram.
+    /// The datagram as it is sent.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
