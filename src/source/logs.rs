@@ -54,7 +54,7 @@ impl SourceKind for Logs {
 
     fn bounds(settings: &Settings, host: &Host) -> Bounds {
         let containers = host.most_containers();
-        let files = if settings.files.is_empty() { 0 } else { settings.max_files };
+        let files = if let config::Files::Paths(_) = settings.files { settings.max_files } else { 0 };
         let rest = 2 * Severity::ALL.len() * (containers + files);
         vec![
             (&labels::WHO, containers + files),
@@ -111,6 +111,9 @@ impl Source for Logs {
             let doing = format!("opening {count} of the logs, such as {}", path.display());
             let error = std::io::Error::new(error.kind(), error.to_string());
             out.fail("files", SourceError::from_io(doing, check::CAPABILITY, error));
+        }
+        if let Some(error) = self.inventory.denied().filter(|_| self.settings.docker || self.settings.cri) {
+            out.fail("names", error);
         }
         if let Some(error) = &shared.without {
             out.fail("containers", error.again("looking for containers, whose logs are not read"));

@@ -59,6 +59,7 @@ fn no_line_is_lost_when_files_are_renamed_or_copied_and_cut_off() {
     let (directory, path, agent) = following("");
     let old = directory.path().join("app.log.1");
     let mut count = 0;
+    // Inodes of files that are removed are given to others.
     for round in 0..8 {
         // So much has been read of it that it can be seen to be cut off.
         append(&path, format!("ERROR line {count}\n").as_bytes());
@@ -116,7 +117,7 @@ fn what_is_no_text_stops_nothing() {
         &path,
         b"\xff\xfeE\0R\0R\0O\0R\0\n\0\0\0\0\x7fELF\x02\x01\n\x1b[31mERROR\x1b[0m caf\xe9 ~other\r\n",
     );
-    append(&path, &[b'x'; 200_000]);
+    append(&path, "x".repeat(200_000).as_bytes());
     append(&path, b"\nERROR again\n");
     agent.sees(MESSAGES, &["severity=\"error\""], 2.0);
     agent.sees("connscope_logs_lost_bytes_total", &["reason=\"line_too_long\""], 200_000.0 - 65_536.0);

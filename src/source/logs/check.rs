@@ -1,8 +1,8 @@
 //! What `connscope check` says of the logs: how many there are, and how many can be read.
 
 use super::NAME;
-use super::config::Logs as Settings;
-use super::find::{Finder, Found};
+use super::config::{Files, Logs as Settings};
+use super::find::{self, Finder, Found};
 use super::follow;
 use super::labels::LogSource;
 use crate::host::inventory::Inventory;
@@ -25,7 +25,13 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         files: &["/var/log/pods", "/var/log/containers", "/sys/fs/cgroup"],
         ..Requirement::of("cri")
     },
-    Requirement { capabilities: &[CAPABILITY], ..Requirement::of("files that only root may read") },
+    Requirement {
+        capabilities: &[CAPABILITY, "CAP_SYS_PTRACE"],
+        files: &["/proc/PID/fd", "/proc/PID/fdinfo", "/proc/PID/root", "/var/log"],
+        kernel: "5.6",
+        ..Requirement::of("files: auto")
+    },
+    Requirement { capabilities: &[CAPABILITY], ..Requirement::of("a list of files that only root may read") },
 ];
 
 /// Looks for logs, and tries to open each.
@@ -37,25 +43,47 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
         for (on, source) in [(settings.docker, LogSource::Docker), (settings.cri, LogSource::Cri)] {
             if on {
                 let found = found.as_ref().map_err(|error| error.again("looking for containers"));
-                checks.push(of(source, found.map(|found| found.as_slice())));
+                checks.push(of(source, found.map(Vec::as_slice), inventory.denied()));
             }
         }
     }
-    if !settings.files.is_empty() {
-        checks.push(of(LogSource::File, Ok(&finder.files())));
+    match settings.files {
+        Files::Auto => {
+            checks.push(Check::new(NAME, LogSource::File.word(), open_files(&mut finder, inventory)));
+        }
+        Files::Off => {}
+        Files::Paths(_) => checks.push(of(LogSource::File, Ok(&finder.files()), None)),
     }
     checks
 }
 
-/// How many logs of a kind can be read; the first error where some cannot.
-fn of(source: LogSource, found: Result<&[Found], SourceError>) -> Check {
+/// How many files are open.
+fn open_files(finder: &mut Finder, inventory: &Inventory) -> Result<String, SourceError> {
+    inventory.refresh()?;
+    let open = finder.files().len();
+    let found = format!("/proc: {open} open");
+    match finder.denied() {
+        0 => Ok(found),
+        denied => {
+            let doing = format!("looking for open files: {denied} processes are closed; {found}");
+            Err(SourceError::Denied { doing, capability: find::OPEN_FILES, cause: None })
+        }
+    }
+}
+
+/// How many logs of a kind can be read; the first error where some cannot, and where there are none, whether it is only
+/// that the files of the engine are closed.
+fn of(source: LogSource, found: Result<&[Found], SourceError>, closed: Option<SourceError>) -> Check {
     let result = found.and_then(|found| {
         let found: Vec<&Found> = found.iter().filter(|found| found.source == source).collect();
         let errors: Vec<_> =
             found.iter().filter_map(|found| Some((found, follow::open(&found.path).err()?))).collect();
         let count = format!("{} of {} logs can be read", found.len() - errors.len(), found.len());
         match errors.into_iter().next() {
-            _ if found.is_empty() => Err(SourceError::absent("looking for logs", "there are none")),
+            _ if found.is_empty() => {
+                let none = || SourceError::absent("looking for logs", "there are none");
+                Err(closed.unwrap_or_else(none))
+            }
             Some((found, error)) => Err(SourceError::from_io(
                 format!("{count}; opening {}", found.path.display()),
                 CAPABILITY,

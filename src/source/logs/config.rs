@@ -1,8 +1,9 @@
 //! The settings of the logs. Which containers there are say those of the [inventory](crate::host::inventory::config).
 
 use crate::settings::values;
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const RETENTION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::f
 const PATHS: usize = 100;
 
 /// Messages in the logs of containers, and in files.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -36,9 +38,9 @@ pub struct Logs {
     pub docker: bool,
     /// Whether the logs of Kubernetes' containers are read (containerd, CRI-O).
     pub cri: bool,
-    /// Files that are read as well: paths, which may have `*`, `?` and `[…]`.
-    #[serde(deserialize_with = "files")]
-    pub files: Vec<String>,
+    /// Files that are read as well: those below /var/log that containers and services have open for writing (`auto`), none
+    /// (`false`), or a list of paths, which may have `*`, `?` and `[…]`.
+    pub files: Files,
     /// Severities whose patterns are counted.
     #[serde(deserialize_with = "values::section")]
     pub levels: Vec<Level>,
@@ -79,7 +81,7 @@ impl Default for Logs {
             timeout: Duration::from_secs(5),
             docker: true,
             cri: true,
-            files: Vec::new(),
+            files: Files::Auto,
             levels: vec![Level::Warning, Level::Error, Level::Critical],
             patterns: 100,
             patterns_total: 5000,
@@ -125,21 +127,85 @@ pub enum Sample {
     Off,
 }
 
-/// `files`
-fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let files: Vec<String> = values::section(deserializer)?;
-    if files.len() > PATHS {
-        return Err(D::Error::custom(format!("at most {PATHS} patterns are taken")));
-    }
-    for file in &files {
-        if !file.starts_with('/') {
-            return Err(D::Error::custom(format!("`{file}` does not begin with /")));
+/// Which files are read beside the logs of engines.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Files {
+    /// Those below `/var/log` that containers and services have open for writing.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Paths, which may have `*`, `?` and `[…]`.
+    Paths(Vec<String>),
+}
+
+impl Serialize for Files {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Off => serializer.serialize_bool(false),
+            Self::Paths(paths) => paths.serialize(serializer),
         }
-        if let Err(error) = glob::Pattern::new(file) {
-            return Err(D::Error::custom(format!("`{file}` is not a pattern: {}", error.msg)));
-        }
     }
-    Ok(files)
+}
+
+impl<'de> Deserialize<'de> for Files {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FilesVisitor)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Files {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Files".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let list = serde_json::json!({"type": "array", "items": {"type": "string"}});
+        schemars::json_schema!({"anyOf": [{"enum": ["auto", false]}, list]})
+    }
+}
+
+struct FilesVisitor;
+
+impl<'de> Visitor<'de> for FilesVisitor {
+    type Value = Files;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("`auto`, `false` or a list of paths")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Files, E> {
+        Ok(Files::default())
+    }
+
+    fn visit_bool<E: Error>(self, on: bool) -> Result<Files, E> {
+        if on { Err(E::invalid_value(Unexpected::Bool(on), &self)) } else { Ok(Files::Off) }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Files, E> {
+        if text == "auto" { Ok(Files::Auto) } else { Err(E::invalid_value(Unexpected::Str(text), &self)) }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Files, A::Error> {
+        let mut paths: Vec<String> = Vec::new();
+        while let Some(path) = list.next_element::<String>()? {
+            checked(&path).map_err(A::Error::custom)?;
+            paths.push(path);
+            if paths.len() > PATHS {
+                return Err(A::Error::custom(format!("at most {PATHS} patterns are taken")));
+            }
+        }
+        Ok(Files::Paths(paths))
+    }
+}
+
+fn checked(path: &str) -> Result<(), String> {
+    if !path.starts_with('/') {
+        return Err(format!("`{path}` does not begin with /"));
+    }
+    glob::Pattern::new(path).map(drop).map_err(|error| format!("`{path}` is not a pattern: {}", error.msg))
 }
 
 fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

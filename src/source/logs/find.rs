@@ -1,21 +1,28 @@
 //! Which logs there are: those of the containers of the inventory, and the files that the configuration names.
 
-use super::config::Logs as Settings;
+use super::config::{Files, Logs as Settings};
 use super::counts::Subject;
 use super::labels::LogSource;
 use crate::host::inventory::{Container, Inventory};
+use open_files::OpenFiles;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod docker;
 mod kubelet;
+mod open_files;
+
+/// What finding open files takes, and opening them.
+pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 
 /// A log that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// Its file.
     pub path: PathBuf,
+    /// The root directory that the path begins at, if not this process's own.
+    pub root: Option<PathBuf>,
     /// Whose it is.
     pub subject: Subject,
     /// Where it was found.
@@ -31,12 +38,20 @@ pub(super) struct Finder {
     inventory: Arc<Inventory>,
     /// The logs of Docker's containers by their ids; `None` where a container has none that can be read.
     docker: HashMap<Arc<str>, Option<PathBuf>>,
+    open: OpenFiles,
+    said: bool,
 }
 
 impl Finder {
     /// Finds the logs of these containers.
     pub(super) fn new(settings: &Settings, inventory: &Arc<Inventory>) -> Self {
-        Self { settings: settings.clone(), inventory: Arc::clone(inventory), docker: HashMap::new() }
+        Self {
+            settings: settings.clone(),
+            inventory: Arc::clone(inventory),
+            docker: HashMap::new(),
+            open: OpenFiles::default(),
+            said: false,
+        }
     }
 
     /// The logs of the containers that the inventory has now. Reads two small files of a container of Docker that is new,
@@ -83,6 +98,7 @@ impl Finder {
                     subject,
                     source: LogSource::Docker,
                     ended: container.ended,
+                    root: None,
                 });
             }
         }
@@ -101,33 +117,62 @@ impl Finder {
                     subject,
                     source: LogSource::Cri,
                     ended: container.ended,
+                    root: None,
                 });
             }
         }
     }
 
-    /// The files that the configuration names and that are there now, in the order of their names.
-    pub(super) fn files(&self) -> Vec<Found> {
+    /// The files that the configuration names or that containers have open, and that are there now.
+    pub(super) fn files(&mut self) -> Vec<Found> {
+        match &self.settings.files {
+            Files::Auto => self.open_files(),
+            Files::Off => Vec::new(),
+            Files::Paths(patterns) => self.of_patterns(patterns),
+        }
+    }
+
+    fn of_patterns(&self, patterns: &[String]) -> Vec<Found> {
         let root = &self.inventory.settings().root;
         let mut found = Vec::new();
-        for pattern in &self.settings.files {
+        for pattern in patterns {
             let pattern = below(root, Path::new(pattern));
             let paths = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().filter_map(Result::ok);
-            for path in
-                paths.filter(|path| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file()))
-            {
+            let regular = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+            for path in paths.filter(regular) {
                 let name =
                     path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
                 let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
-                found.push(Found {
-                    path,
-                    subject: Subject::File(name.into()),
-                    source: LogSource::File,
-                    ended: false,
-                });
+                let subject = Subject::File(name.into());
+                found.push(Found { path, subject, source: LogSource::File, ended: false, root: None });
             }
         }
         found
+    }
+
+    fn open_files(&mut self) -> Vec<Found> {
+        let containers = self.inventory.containers();
+        let files = self.open.walk(&containers).map(|file| Found {
+            path: file.path.clone(),
+            subject: Subject::Container(file.container),
+            source: LogSource::File,
+            ended: false,
+            root: Some(format!("/proc/{}/root", file.pid).into()),
+        });
+        let found = files.collect();
+        if self.open.denied > 0 && !std::mem::replace(&mut self.said, true) {
+            tracing::info!(
+                "files that containers have open below /var/log are not found in {} processes: needs {}",
+                self.open.denied,
+                OPEN_FILES
+            );
+        }
+        found
+    }
+
+    /// How many processes may not be looked into for open files.
+    pub(super) fn denied(&self) -> usize {
+        self.open.denied
     }
 }
 

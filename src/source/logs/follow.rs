@@ -6,13 +6,16 @@
 //! read from the copy.
 
 use super::lines::Lines;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a file that is no longer in its place has to be quiet before it is closed.
 pub const QUIET: Duration = Duration::from_secs(10);
@@ -23,14 +26,8 @@ const GENERATIONS: usize = 16;
 /// Device and inode.
 type Id = (u64, u64);
 
-/// Where reading begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// Behind what is there already.
-    End,
-    /// At the first byte.
-    Beginning,
-}
+/// A file, also after it was removed: another may have its inode then, made at another time.
+type Known = (Id, Option<SystemTime>);
 
 /// What one turn gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,11 +46,14 @@ pub struct Turn {
 #[derive(Debug)]
 pub struct Follow {
     path: PathBuf,
-    begin: Begin,
+    /// The root directory that the path begins at, if not this process's own.
+    root: Option<PathBuf>,
+    /// A file that was made before is read from its end, the first time.
+    since: SystemTime,
     /// What is open, the oldest first. The last is the one in the place, or was.
     generations: Vec<Generation>,
     /// Files beside it that need not be read.
-    seen: HashSet<Id>,
+    seen: HashSet<Known>,
     /// Whether there is a file in the place.
     there: bool,
 }
@@ -71,9 +71,35 @@ struct Generation {
 }
 
 impl Follow {
+    /// A file that was made before a point in time is read from its end, one that was made later from its beginning.
     /// Nothing is opened before the first turn.
-    pub fn new(path: PathBuf, begin: Begin) -> Self {
-        Self { path, begin, generations: Vec::new(), seen: HashSet::new(), there: false }
+    pub fn new(path: PathBuf, since: SystemTime) -> Self {
+        Self { path, root: None, since, generations: Vec::new(), seen: HashSet::new(), there: false }
+    }
+
+    /// The path begins at another root directory from now on (`/proc/PID/root`). No link is followed below it, for whoever
+    /// lives there must not choose what is read.
+    pub fn below(&mut self, root: PathBuf) {
+        self.root = Some(root);
+    }
+
+    /// The directory of the file, as this process can name it as long as what is returned lives.
+    fn directory(&self) -> io::Result<Directory> {
+        let parent = self.path.parent().unwrap_or(&self.path);
+        let Some(root) = &self.root else {
+            return Ok(Directory { path: parent.to_owned(), _open: None });
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(root, flags, Mode::empty())?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::openat2(&root, parent, flags, Mode::empty(), resolve)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        Ok(Directory { path, _open: Some(open) })
+    }
+
+    fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
     }
 
     /// Where it is.
@@ -122,6 +148,13 @@ impl Follow {
         }
     }
 
+    /// There is no room for lines that were begun: gives them to `take`, and passes over the rest of them.
+    pub fn cut(&mut self, take: &mut dyn FnMut(&[u8])) {
+        for generation in &mut self.generations {
+            generation.lines.cut(&mut *take);
+        }
+    }
+
     /// Bytes that are there and were not read yet.
     pub fn lag(&self) -> u64 {
         self.generations.iter().map(|each| each.size.saturating_sub(each.position)).sum()
@@ -133,15 +166,20 @@ impl Follow {
     }
 
     fn look(&mut self, now: Instant, turn: &mut Turn, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let directory = self.directory();
+        let place = directory.as_ref().map(|directory| directory.path.join(self.name()));
+        let found = place.as_ref().map_err(|error| again(error)).and_then(std::fs::symlink_metadata);
         for generation in &mut self.generations {
-            // A file that cannot be asked any more has no more to give.
-            generation.size = generation.file.metadata().map_or(generation.position, |file| {
-                generation.shrunk(file.len(), turn);
-                file.len()
-            });
+            let size = match &found {
+                Ok(found) if id(found) == generation.id => found.len(),
+                // A file that cannot be asked any more has no more to give.
+                _ => generation.file.metadata().map_or(generation.position, |file| file.len()),
+            };
+            generation.shrunk(size, turn);
+            generation.size = size;
         }
-        self.recover(now, turn, take);
-        let found = match std::fs::symlink_metadata(&self.path) {
+        self.recover(directory.as_ref().ok(), now, turn, take);
+        let found = match found {
             Ok(found) if found.is_file() => found,
             Ok(_) => {
                 self.there = false;
@@ -156,23 +194,33 @@ impl Follow {
         if self.there {
             return Ok(());
         }
-        let (file, found) = open(&self.path)?;
+        let (Ok(directory), Ok(place)) = (&directory, &place) else { return Ok(()) };
+        let (file, found) = open(place)?;
         if self.generations.is_empty() && self.seen.is_empty() {
-            self.seen.extend(self.siblings().iter().map(|(_, sibling)| id(sibling)));
+            self.seen.extend(self.siblings(directory).iter().map(|(_, sibling)| known(sibling)));
+            self.seen.insert(known(&found));
         } else {
-            self.between(now, turn);
+            self.between(directory, known(&found), now, turn);
         }
-        let position = if self.begin == Begin::End { found.len() } else { 0 };
-        self.begin = Begin::Beginning;
+        // Where the file system does not know when it was made, what was written to it last decides.
+        let old = found.created().or_else(|_| found.modified()).is_ok_and(|made| made < self.since);
+        let position = if old { found.len() } else { 0 };
+        self.since = SystemTime::UNIX_EPOCH;
         self.add(Generation::new(file, &found, position, now), turn);
         self.there = true;
         Ok(())
     }
 
-    /// Opens what was in the place since the last look, and has been renamed again.
-    fn between(&mut self, now: Instant, turn: &mut Turn) {
-        for (path, sibling) in self.siblings() {
-            if !self.seen.insert(id(&sibling)) {
+    /// Opens what was in the place since the last look, and has been renamed again. `last` is what is there now, and may be
+    /// renamed before the others are looked for.
+    fn between(&mut self, directory: &Directory, last: Known, now: Instant, turn: &mut Turn) {
+        let siblings = self.siblings(directory);
+        let there: HashSet<Known> = siblings.iter().map(|(_, sibling)| known(sibling)).collect();
+        let held = |file: &Known| self.generations.iter().any(|each| each.id == file.0);
+        self.seen.retain(|file| there.contains(file) || held(file));
+        self.seen.insert(last);
+        for (path, sibling) in siblings {
+            if !self.seen.insert(known(&sibling)) {
                 continue;
             }
             match open(&path) {
@@ -183,15 +231,21 @@ impl Follow {
     }
 
     /// Goes on in the copy of what was cut off since the last look; without one, what is known to be lost is counted.
-    fn recover(&mut self, now: Instant, turn: &mut Turn, take: &mut dyn FnMut(&[u8])) {
+    fn recover(
+        &mut self,
+        directory: Option<&Directory>,
+        now: Instant,
+        turn: &mut Turn,
+        take: &mut dyn FnMut(&[u8]),
+    ) {
         let Some(cut) = self.generations.iter().position(|each| each.size < each.position) else { return };
-        let siblings = self.siblings();
+        let siblings = directory.map(|directory| self.siblings(directory)).unwrap_or_default();
         let Some(generation) = self.generations.get_mut(cut) else { return };
         let fits = |(_, sibling): &&(PathBuf, Metadata)| {
-            !self.seen.contains(&id(sibling)) && sibling.len() >= generation.position
+            !self.seen.contains(&known(sibling)) && sibling.len() >= generation.position
         };
         let copy = siblings.iter().rfind(fits).and_then(|(path, _)| open(path).ok());
-        self.seen.extend(siblings.iter().map(|(_, sibling)| id(sibling)));
+        self.seen.extend(siblings.iter().map(|(_, sibling)| known(sibling)));
         let position = std::mem::take(&mut generation.position);
         let mut lines = std::mem::take(&mut generation.lines);
         match copy {
@@ -205,7 +259,6 @@ impl Follow {
     }
 
     fn add(&mut self, generation: Generation, turn: &mut Turn) {
-        self.seen.insert(generation.id);
         self.generations.push(generation);
         if self.generations.len() > GENERATIONS {
             let first = self.generations.remove(0);
@@ -215,12 +268,10 @@ impl Follow {
 
     /// Files beside it that were in its place, the oldest first: its name, then `.` or `-`, then a digit. Compressed ones
     /// are left out: what is in them has been read, as a rule.
-    fn siblings(&self) -> Vec<(PathBuf, Metadata)> {
-        let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else {
-            return Vec::new();
-        };
-        let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-        let is_sibling = |other: &std::ffi::OsStr| {
+    fn siblings(&self, directory: &Directory) -> Vec<(PathBuf, Metadata)> {
+        let name = self.name();
+        let Ok(entries) = std::fs::read_dir(&directory.path) else { return Vec::new() };
+        let is_sibling = |other: &OsStr| {
             let rest = other.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
             let digits = |rest: &[u8]| matches!(rest, [b'.' | b'-', digit, ..] if digit.is_ascii_digit());
             let packed = [".gz", ".xz", ".bz2", ".zst", ".tmp"];
@@ -233,7 +284,11 @@ impl Follow {
             .filter_map(|entry| Some((entry.path(), std::fs::symlink_metadata(entry.path()).ok()?)))
             .filter(|(_, found)| found.is_file())
             .collect();
-        siblings.sort_by_key(|(_, found)| (found.mtime(), found.mtime_nsec()));
+        // Two that were written to in the same tick of the kernel's clock: `.2` is older than `.1`, as names are given.
+        let number = |path: &Path| path.extension()?.to_str()?.parse::<u32>().ok();
+        siblings.sort_by_cached_key(|(path, found)| {
+            (found.mtime(), found.mtime_nsec(), Reverse(number(path)), path.clone())
+        });
         siblings
     }
 
@@ -272,6 +327,17 @@ impl Follow {
     }
 }
 
+/// A directory that can be named.
+struct Directory {
+    path: PathBuf,
+    _open: Option<OwnedFd>,
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
+}
+
 impl Generation {
     fn new(file: File, found: &Metadata, position: u64, now: Instant) -> Self {
         Self { file, id: id(found), position, size: found.len(), lines: Lines::default(), latest: now }
@@ -283,6 +349,10 @@ impl Generation {
             turn.truncated += self.size.saturating_sub(self.position);
         }
     }
+}
+
+fn known(file: &Metadata) -> Known {
+    (id(file), file.created().ok())
 }
 
 fn id(file: &Metadata) -> Id {

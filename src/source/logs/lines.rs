@@ -49,6 +49,15 @@ impl Lines {
         }
     }
 
+    /// There is no room for the line that was begun: gives it to `take`, and passes over the rest of it.
+    pub fn cut(&mut self, take: impl FnOnce(&[u8])) {
+        let begun = std::mem::take(&mut self.begun);
+        if !begun.is_empty() {
+            self.passing = true;
+            take(&begun);
+        }
+    }
+
     /// Bytes that are held.
     pub fn held(&self) -> usize {
         self.begun.len()
@@ -83,6 +92,16 @@ mod tests {
         let (found, passed) = lines(&[b"abcdefgh", b"ij", b"kl\nnext\nexact\nlonger\n"], 5);
         assert_eq!(found, [&b"abcde"[..], b"next", b"exact", b"longe"]);
         assert_eq!(passed, 8);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_one_and_its_end_is_passed_over() {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        lines.push(b"one\nhalf", 100, |line| found.push(line.to_vec()));
+        lines.cut(|line| found.push(line.to_vec()));
+        lines.cut(|_| panic!("nothing is held"));
+        assert_eq!(lines.push(b" and the rest\nnext\n", 100, |line| found.push(line.to_vec())), 13);
+        assert_eq!(found, [&b"one"[..], b"half", b"next"]);
     }
 
     proptest! {

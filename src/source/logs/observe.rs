@@ -8,7 +8,6 @@ use super::severity::Severity;
 use crate::host::inventory::Inventory;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// The pattern of those for which there was no room.
@@ -75,7 +74,7 @@ fn of_subject(who: &Labels, of: &mut Of, sample: Sample, out: &mut Readings) {
     for (severity, of) in &mut of.patterns {
         let labels = who.with(Label::Severity, severity.word());
         for (hash, pattern) in &mut of.patterns {
-            let labels = labels.with(Label::Pattern, hexadecimal(hash));
+            let labels = labels.with(Label::Pattern, format!("{:032x}", u128::from_be_bytes(*hash)));
             out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
             let info = match sample {
                 Sample::Off => labels,
@@ -90,11 +89,4 @@ fn of_subject(who: &Labels, of: &mut Of, sample: Sample, out: &mut Readings) {
             }
         }
     }
-}
-
-fn hexadecimal(hash: &[u8]) -> String {
-    hash.iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }

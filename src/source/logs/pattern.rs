@@ -137,7 +137,7 @@ mod tests {
     fn pattern(message: &str) -> (String, String, Vec<u32>) {
         let mut patterns = Patterns::default();
         let hash = patterns.of(message, usize::MAX);
-        (hash.iter().map(|byte| format!("{byte:02x}")).collect(), patterns.text, patterns.words)
+        (format!("{:032x}", u128::from_be_bytes(hash)), patterns.text, patterns.words)
     }
 
     /// Tab-separated: the hash and the words that logparser makes of it, the message with its escapes.

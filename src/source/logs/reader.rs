@@ -5,10 +5,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
 
-use super::config::Logs as Settings;
+use super::config::{Files, Logs as Settings};
 use super::counts::{Counts, Now, Subject};
 use super::find::{Finder, Found};
-use super::follow::{Begin, Follow};
+use super::follow::Follow;
 use super::frame::Frame;
 use super::labels::{LeftOut, LogSource, Lost};
 use super::stream::{Message, Streams};
@@ -17,7 +17,7 @@ use crate::reading::SourceError;
 use crate::stop::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -64,6 +64,17 @@ impl Shared {
     }
 }
 
+/// What a log is known by: its path, and the container whose path it is.
+type Place = (Option<u64>, PathBuf);
+
+fn place(found: &Found) -> Place {
+    let container = match found.subject {
+        Subject::Container(number) if found.root.is_some() => Some(number),
+        _ => None,
+    };
+    (container, found.path.clone())
+}
+
 /// A log that is followed.
 struct Log {
     follow: Follow,
@@ -82,12 +93,12 @@ pub(super) struct Reader {
     settings: Settings,
     inventory: Arc<Inventory>,
     finder: Finder,
-    logs: HashMap<PathBuf, Log>,
-    left_out: HashSet<PathBuf>,
+    logs: HashMap<Place, Log>,
+    left_out: HashSet<Place>,
     buffer: Vec<u8>,
     shared: Arc<Mutex<Shared>>,
-    /// Where reading of what is found begins.
-    begin: Begin,
+    /// When the agent began to read.
+    since: SystemTime,
     looked_for_containers: Option<Instant>,
     looked_for_files: Option<Instant>,
 }
@@ -103,12 +114,11 @@ impl Reader {
             left_out: HashSet::new(),
             buffer: vec![0; TURN],
             shared: Arc::clone(shared),
-            begin: Begin::End,
+            since: SystemTime::now(),
             looked_for_containers: None,
             looked_for_files: None,
         };
         reader.tick();
-        reader.begin = Begin::Beginning;
         reader
     }
 
@@ -145,29 +155,28 @@ impl Reader {
 
     /// Follows what is there and leaves what is gone.
     fn find(&mut self, files: bool) {
-        let refreshed =
-            if self.settings.docker || self.settings.cri { self.inventory.refresh() } else { Ok(()) };
+        let containers = self.settings.docker || self.settings.cri || self.settings.files == Files::Auto;
+        let refreshed = if containers { self.inventory.refresh() } else { Ok(()) };
         Shared::of(&self.shared).without = refreshed.err();
         let mut found = self.finder.containers();
-        let followed = |log: &Log| matches!(log.subject, Subject::File(_));
         if files {
             found.extend(self.finder.files());
         }
-        let paths: HashSet<&Path> = found.iter().map(|found| found.path.as_path()).collect();
-        let gone: Vec<PathBuf> = self
+        let places: HashSet<Place> = found.iter().map(place).collect();
+        let gone: Vec<Place> = self
             .logs
             .iter()
-            .filter(|(path, log)| log.follow.is_over() && !paths.contains(path.as_path()))
-            .filter(|(_, log)| files || !followed(log))
-            .map(|(path, _)| path.clone())
+            .filter(|(place, log)| log.follow.is_over() && !places.contains(place))
+            .filter(|(_, log)| files || log.source != LogSource::File)
+            .map(|(place, _)| place.clone())
             .collect();
-        for path in gone {
-            if let Some(log) = self.logs.remove(&path) {
+        for place in gone {
+            if let Some(log) = self.logs.remove(&place) {
                 self.leave(log);
             }
         }
         if files {
-            self.left_out.retain(|path| paths.contains(path.as_path()));
+            self.left_out.retain(|place| places.contains(place));
         }
         for found in found {
             self.follow(found);
@@ -175,23 +184,30 @@ impl Reader {
     }
 
     fn follow(&mut self, found: Found) {
-        let Found { path, subject, source, ended } = found;
-        if let Some(log) = self.logs.get_mut(&path) {
+        let place = place(&found);
+        let Found { path, root, subject, source, ended } = found;
+        if let Some(log) = self.logs.get_mut(&place) {
             log.subject = subject;
             log.ended = ended;
+            if let Some(root) = root {
+                log.follow.below(root);
+            }
             return;
         }
         if self.logs.len() >= self.settings.max_files {
-            if self.left_out.len() < self.settings.max_files && self.left_out.insert(path) {
+            if self.left_out.len() < self.settings.max_files && self.left_out.insert(place) {
                 Shared::of(&self.shared).counts.leave_out(LeftOut::File);
             }
             return;
         }
         Shared::of(&self.shared).counts.begin(&subject, source);
-        let follow = Follow::new(path.clone(), self.begin);
+        let mut follow = Follow::new(path, self.since);
+        if let Some(root) = root {
+            follow.below(root);
+        }
         let log =
             Log { follow, subject, source, streams: Streams::default(), ended, more: false, error: None };
-        self.logs.insert(path, log);
+        self.logs.insert(place, log);
     }
 
     /// Nothing more comes of a log: what is open of it is counted.
@@ -214,10 +230,12 @@ impl Reader {
     /// Where too much is open, the largest end.
     fn hold_less(&mut self) {
         let held = |log: &Log| log.follow.held() + log.streams.held();
-        while self.logs.values().map(held).sum::<usize>() > HELD {
+        let mut all: usize = self.logs.values().map(held).sum();
+        while all > HELD {
             let Some(log) = self.logs.values_mut().max_by_key(|log| held(log)) else { return };
+            all -= held(log);
             let mut shared = Shared::of(&self.shared);
-            log.give_up(&mut shared.counts, self.settings.multiline, now());
+            log.cut(&mut shared.counts, self.settings.multiline, now());
         }
     }
 
@@ -270,11 +288,19 @@ impl Log {
         self.more = turn.bytes == buffer.len() as u64 && self.follow.lag() > 0;
     }
 
-    /// All that is open ends.
+    /// All that is open ends, and nothing more is read.
     fn end(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
         let frame = self.frame();
         let Self { follow, subject, source, streams, .. } = self;
         follow.end(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
+        self.give_up(counts, multiline, now);
+    }
+
+    /// All that is open ends here, for want of room.
+    fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+        let frame = self.frame();
+        let Self { follow, subject, source, streams, .. } = self;
+        follow.cut(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
         self.give_up(counts, multiline, now);
     }
 

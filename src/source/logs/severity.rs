@@ -68,15 +68,11 @@ fn of_value(value: &str) -> Severity {
 /// The severity of a number: 0 to 7 are those of syslog (RFC 5424), 10 to 60 those of bunyan and pino.
 fn of_number(number: u64) -> Severity {
     match number {
-        0..=2 => Severity::Critical,
-        3 => Severity::Error,
-        4 => Severity::Warning,
-        5 | 6 => Severity::Info,
+        0..=2 | 60 => Severity::Critical,
+        3 | 50..60 => Severity::Error,
+        4 | 40..50 => Severity::Warning,
+        5 | 6 | 30..40 => Severity::Info,
         7 | 10..30 => Severity::Debug,
-        30..40 => Severity::Info,
-        40..50 => Severity::Warning,
-        50..60 => Severity::Error,
-        60 => Severity::Critical,
         _ => Severity::Unknown,
     }
 }

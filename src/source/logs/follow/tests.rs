@@ -1,10 +1,10 @@
 //! Following, on real files.
 
-use super::{Begin, Follow, GENERATIONS, QUIET, Turn};
+use super::{Follow, GENERATIONS, QUIET, Turn};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A directory with `app.log`, which is followed, and a clock that goes on when it is told to.
 struct Case {
@@ -17,10 +17,10 @@ struct Case {
 
 impl Case {
     #[expect(clippy::disallowed_methods, reason = "the clock begins at some time")]
-    fn new(begin: Begin, before: &str) -> Self {
+    fn new(since: SystemTime, before: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.log");
-        let follow = Follow::new(path, begin);
+        let follow = Follow::new(path, since);
         let case = Self { directory, follow, now: Instant::now(), lines: Vec::new(), sum: Turn::default() };
         if !before.is_empty() {
             case.write("app.log", before);
@@ -61,21 +61,20 @@ impl Case {
 }
 
 #[test]
-fn what_was_there_is_passed_over_and_a_file_that_comes_later_is_read_from_its_beginning() {
-    let mut there = Case::new(Begin::End, "old\n");
+fn what_was_there_before_is_passed_over_and_a_file_that_comes_later_is_read_from_its_beginning() {
+    let mut there = Case::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 33), "old\n");
     assert!(there.tick().is_empty());
     there.write("app.log", "new\n");
     assert_eq!(there.tick(), ["new"]);
-    let mut later = Case::new(Begin::End, "");
+    let mut later = Case::new(SystemTime::UNIX_EPOCH, "");
     assert!(later.tick().is_empty() && later.follow.is_over());
     later.write("app.log", "first\n");
-    later.follow.begin = Begin::Beginning;
     assert_eq!(later.tick(), ["first"]);
 }
 
 #[test]
 fn a_file_that_was_renamed_is_read_on_until_it_is_quiet() {
-    let mut case = Case::new(Begin::Beginning, "one\n");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "one\n");
     assert_eq!(case.tick(), ["one"]);
     case.write("app.log", "two\n");
     case.rename("app.log", "app.log.1");
@@ -93,7 +92,7 @@ fn a_file_that_was_renamed_is_read_on_until_it_is_quiet() {
 
 #[test]
 fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
-    let mut case = Case::new(Begin::Beginning, "1\n");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "1\n");
     case.write("app.log.1", "long ago\n");
     assert_eq!(case.tick(), ["1"]);
     for number in 2..6 {
@@ -104,7 +103,6 @@ fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
             }
         }
         case.rename("app.log", "app.log.1");
-        std::thread::sleep(Duration::from_millis(2)); // their times are told apart
         case.write("app.log", &format!("{number}\n"));
     }
     assert_eq!(case.tick(), ["rest", "2", "rest", "3", "rest", "4", "rest", "5"]);
@@ -113,7 +111,7 @@ fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
 
 #[test]
 fn what_was_copied_and_cut_off_is_read_to_the_end_of_the_copy() {
-    let mut case = Case::new(Begin::Beginning, "one\nhalf of ");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "one\nhalf of ");
     assert_eq!(case.tick(), ["one"]);
     case.write("app.log", "two\nthree\n");
     std::fs::copy(case.path("app.log"), case.path("app.log.1")).unwrap();
@@ -127,7 +125,7 @@ fn what_was_copied_and_cut_off_is_read_to_the_end_of_the_copy() {
 
 #[test]
 fn what_was_cut_off_without_a_copy_ends_the_line_and_what_is_known_to_be_lost_is_counted() {
-    let mut case = Case::new(Begin::Beginning, "one\nhalf of");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "one\nhalf of");
     assert_eq!(case.tick(), ["one"]);
     OpenOptions::new().write(true).truncate(true).open(case.path("app.log")).unwrap();
     case.write("app.log", "two\n");
@@ -143,7 +141,7 @@ fn what_was_cut_off_without_a_copy_ends_the_line_and_what_is_known_to_be_lost_is
 
 #[test]
 fn a_file_that_was_removed_is_read_to_its_end_and_then_closed() {
-    let mut case = Case::new(Begin::Beginning, "one\n");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "one\n");
     assert_eq!(case.tick(), ["one"]);
     case.write("app.log", "two\nthree");
     std::fs::remove_file(case.path("app.log")).unwrap();
@@ -155,12 +153,11 @@ fn a_file_that_was_removed_is_read_to_its_end_and_then_closed() {
 
 #[test]
 fn only_so_many_files_are_open_at_once_and_what_is_left_of_the_others_is_counted() {
-    let mut case = Case::new(Begin::Beginning, "first\n");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "first\n");
     assert_eq!(case.tick(), ["first"]);
     case.write("app.log", "rest\n");
     for number in 0..GENERATIONS {
         case.write(&format!("app.log.{number}"), "line\n");
-        std::thread::sleep(Duration::from_millis(2));
     }
     case.rename("app.log", "app.log-1");
     case.write("app.log", "last\n");
@@ -172,7 +169,7 @@ fn only_so_many_files_are_open_at_once_and_what_is_left_of_the_others_is_counted
 
 #[test]
 fn links_fifos_and_directories_are_not_opened() {
-    let mut case = Case::new(Begin::Beginning, "");
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
     case.write("secret", "secret\n");
     let makers: [&dyn Fn(&PathBuf); 3] = [
         &|path| std::os::unix::fs::symlink("secret", path).unwrap(),
@@ -190,4 +187,22 @@ fn links_fifos_and_directories_are_not_opened() {
         assert_eq!(result.unwrap_err().to_string(), "it is not a regular file");
         let _one_of_them = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }
+}
+
+#[test]
+fn below_another_root_no_link_is_followed() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
+    std::fs::create_dir_all(case.path("root/var/log")).unwrap();
+    case.write("root/var/log/app.log", "one\n");
+    case.write("app.log", "not this\n");
+    case.follow = Follow::new("/var/log/app.log".into(), SystemTime::UNIX_EPOCH);
+    case.follow.below(case.path("root"));
+    assert_eq!(case.tick(), ["one"]);
+    case.rename("root/var/log/app.log", "root/var/log/app.log.1");
+    case.write("root/var/log/app.log", "two\n");
+    assert_eq!(case.tick(), ["two"]);
+    case.rename("root/var/log", "root/var/elsewhere");
+    std::os::unix::fs::symlink("../..", case.path("root/var/log")).unwrap();
+    case.write("root/app.log", "not this either\n");
+    assert!(case.tick().is_empty());
 }

@@ -1,6 +1,7 @@
 //! The lines of stack traces that are not indented (pure).
 
 /// What the lines of a message so far say about the next one.
+#[expect(clippy::struct_excessive_bools, reason = "each is of another language, and all may be so")]
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     /// In a traceback of Python, the line with the exception is to come.

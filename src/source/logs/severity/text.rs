@@ -81,14 +81,12 @@ fn glog(fields: &[&str]) -> Option<Severity> {
 /// The first word that stands for a severity.
 fn word(fields: &[&str]) -> Option<Severity> {
     let ends = |character| matches!(character, ']' | ')' | ';' | '|' | ':' | ',' | '.');
-    let parts = fields.iter().flat_map(|field| field.split(ends));
-    parts
-        .filter_map(|part| {
-            let part = part.trim_start_matches(['"', '[', '(', '<', '\'']).as_bytes();
-            let level = part.get(..6).is_some_and(|begin| begin.eq_ignore_ascii_case(b"level="));
-            of_word(if level { part.get(6..)? } else { part })
-        })
-        .next()
+    let mut parts = fields.iter().flat_map(|field| field.split(ends));
+    parts.find_map(|part| {
+        let part = part.trim_start_matches(['"', '[', '(', '<', '\'']).as_bytes();
+        let level = part.get(..6).is_some_and(|begin| begin.eq_ignore_ascii_case(b"level="));
+        of_word(if level { part.get(6..)? } else { part })
+    })
 }
 
 /// The sign between time and text: `1:S 12 Nov 2019 07:52:11.999 * text`, before Redis 5 without the year, and before
