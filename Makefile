@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
+.PHONY: help run build bpf test lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,8 @@ build: compiler ## builds target/release/connscope
 	$(CARGO) build --release --locked
 
 test: compiler ## installs what the tests need, where it may, and runs all of them; ARGS="-- columns" runs some
-	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux systemd-analyze=systemd dockerd=docker.io ctr=containerd busybox=busybox-static
+	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux systemd-analyze=systemd dockerd=docker.io ctr=containerd busybox=busybox-static \
+		clang-14=clang-14 llvm-strip-14=llvm-14
 	.ci/test $(ARGS)
 
 lint: compiler ## formatting, clippy and the documentation's links, every warning an error
@@ -57,6 +58,10 @@ demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with do
 
 demo-check: ## runs the demo from images built here and asks for every panel's data; needs root and Go
 	.ci/demo-check
+
+bpf: ## makes the object with the programs in the kernel anew; needs clang 14
+	.ci/tools clang-14=clang-14 llvm-strip-14=llvm-14
+	.ci/bpf
 
 metrics: compiler ## writes METRICS.md anew
 	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new

@@ -5,6 +5,7 @@ use inventory::Inventory;
 use std::sync::{Arc, OnceLock};
 
 pub mod cgroup;
+pub mod ephemeral;
 pub mod inventory;
 pub mod netns;
 pub mod process;

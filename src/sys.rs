@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path};
 
+pub mod bpf;
 pub mod memory;
 pub mod namespace;
 pub mod netlink;

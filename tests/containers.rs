@@ -1,8 +1,12 @@
 //! The source of the containers, against real engines and what they have written.
 
+mod connections;
 mod engines;
 mod entries;
 mod names;
+mod object;
+mod recorded;
+mod totals;
 
 use crate::support::{connscope, sample};
 use std::io::Write;

@@ -86,6 +86,8 @@ pub struct Container {
     pub restarts: u64,
     /// For how long its first process has been running, in seconds; `None` where there is none, or it cannot be seen.
     pub uptime: Option<f64>,
+    /// Its first process, in the agent's pid namespace; `None` where there is none, or it cannot be seen.
+    pub process: Option<u32>,
     /// Whether it has ended, less than the retention ago.
     pub ended: bool,
     /// Whether it was there before the agent, and was not started anew since.
@@ -260,6 +262,7 @@ fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
         cgroup: Arc::clone(&entry.cgroup),
         restarts: entry.restarts,
         uptime: ticks.map(processes::seconds),
+        process: entry.first.map(|first| first.pid),
         ended: entry.ended.is_some(),
         before: entry.before,
         groups,

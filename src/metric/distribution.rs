@@ -38,6 +38,14 @@ impl Distribution {
         }
     }
 
+    /// Counts values that somebody else sorted into these buckets, with their sum.
+    pub fn add(&mut self, counts: &[u64], sum: f64) {
+        for (count, more) in self.counts.iter_mut().zip(counts) {
+            *count += more;
+        }
+        self.sum += sum;
+    }
+
     /// Upper bounds of all buckets but the last.
     pub fn bounds(&self) -> &[f64] {
         &self.bounds

@@ -116,6 +116,16 @@ pub enum Label {
     ClassicPort,
     /// Kind of a target, as connection-status-exporter prints it.
     ClassicProtocol,
+    /// Destination of a connection, as coroot-node-agent prints it.
+    ClassicDestination,
+    /// Destination that a connection has got behind NAT, as coroot-node-agent prints it.
+    ClassicActualDestination,
+    /// Address of a destination, as coroot-node-agent prints it.
+    ClassicDestinationIp,
+    /// Where a container listens, as coroot-node-agent prints it.
+    ClassicListenAddr,
+    /// Who listens for a container, as coroot-node-agent prints it.
+    ClassicProxy,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -177,6 +187,11 @@ impl Label {
             Self::ClassicName => "name",
             Self::ClassicPort => "port",
             Self::ClassicProtocol => "protocol",
+            Self::ClassicDestination => "destination",
+            Self::ClassicActualDestination => "actual_destination",
+            Self::ClassicDestinationIp => "destination_ip",
+            Self::ClassicListenAddr => "listen_addr",
+            Self::ClassicProxy => "proxy",
             Self::Configured(key) => key.word(),
         }
     }

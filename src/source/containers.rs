@@ -2,7 +2,11 @@
 //! anew.
 //!
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
-//! each container its readings; what ended keeps its counters for the retention.
+//! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open are
+//! counted by programs in the kernel ([`kernel`]), and read once a cycle ([`connections`]); where there can be none, the
+//! open ones are read from procfs.
+
+#![expect(clippy::disallowed_methods, reason = "what is kept is told the time of the cycle")]
 
 use super::{Check, Mode, Requirement, Source, SourceKind};
 use crate::host::Host;
@@ -13,18 +17,34 @@ use crate::reading::{Readings, SourceError};
 use crate::source::containers::config::{Containers as Settings, Oom};
 use crate::stop::Stop;
 use classic::Classic;
+use connections::Connections;
 use labels::{LeftOut, SourcePart, Via};
+use listeners::Listeners;
 use oom::Kills;
+use procfs::Procfs;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+pub mod addresses;
 mod check;
 mod classic;
 pub mod config;
+mod connections;
+pub mod destinations;
+pub mod failure;
+mod groups;
+pub mod kernel;
 pub mod labels;
+pub mod listen;
+mod listeners;
 pub mod metrics;
+mod news;
+mod observe;
 mod oom;
+mod procfs;
+pub mod tcp;
+pub mod translate;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "containers";
@@ -43,13 +63,25 @@ impl SourceKind for Containers {
         settings.timeout
     }
 
-    fn bounds(_: &Settings, host: &Host) -> Bounds {
+    fn bounds(settings: &Settings, host: &Host) -> Bounds {
         let most = host.most_containers();
-        vec![(&labels::WHO, most), (&labels::INFO, most), (&labels::CLASSIC, most)]
+        let (destinations, listeners) =
+            if settings.tcp.enabled { (settings.tcp.total + most, labels::MOST_LISTENERS) } else { (0, 0) };
+        let classic = |number: usize| if settings.classic.enabled { number } else { 0 };
+        vec![
+            (&labels::WHO, most),
+            (&labels::INFO, most),
+            (&labels::CLASSIC, most),
+            (&labels::DESTINATION, destinations),
+            (&labels::LISTEN, listeners),
+            (&labels::CLASSIC_DESTINATION, classic(destinations)),
+            (&labels::CLASSIC_ADDRESS, classic(destinations)),
+            (&labels::CLASSIC_LISTEN, classic(listeners)),
+        ]
     }
 
-    fn build(settings: &Settings, host: &Host, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(Self::new(settings, host.inventory())))
+    fn build(settings: &Settings, host: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self::new(settings, host.inventory(), stop)))
     }
 
     fn check(settings: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
@@ -76,14 +108,88 @@ pub struct Containers {
     /// `None` where they are not wanted.
     kills: Option<Kills>,
     classic: Option<Classic>,
+    tcp: Option<Tcp>,
+}
+
+/// TCP, and how it is read.
+struct Tcp {
+    settings: config::tcp::Tcp,
+    stop: Stop,
+    totals: tcp::Tcp,
+    listeners: Listeners,
+    way: Way,
+}
+
+/// How TCP is read.
+enum Way {
+    /// That is tried by the first cycle.
+    Untried,
+    /// By programs in the kernel.
+    Bpf(Box<Connections>),
+    /// From procfs, and why.
+    Procfs(Procfs, SourceError),
+}
+
+impl Tcp {
+    fn new(settings: &config::tcp::Tcp, stop: &Stop) -> Self {
+        Self {
+            settings: settings.clone(),
+            stop: stop.clone(),
+            totals: connections::totals(settings),
+            listeners: Listeners::default(),
+            way: Way::Untried,
+        }
+    }
+
+    fn read(&mut self, inventory: &Arc<Inventory>, containers: &[Container], out: &mut Readings) {
+        let Self { settings, stop, totals, listeners, way } = self;
+        let now = Instant::now();
+        if let Way::Untried = way {
+            *way = match Connections::new(settings, inventory, stop) {
+                Ok(connections) => Way::Bpf(Box::new(connections)),
+                Err(error) => Way::Procfs(Procfs::default(), error),
+            };
+        }
+        totals.begin();
+        listeners.begin(inventory.settings().retention, now);
+        match way {
+            Way::Bpf(connections) => {
+                if let Err(error) = connections.read(totals, listeners, inventory, now, out) {
+                    out.fail("tcp", error);
+                }
+                let numbers = connections.numbers();
+                observe::via(SourcePart::Tcp, Via::Bpf, out);
+                observe::left_out(LeftOut::Destination, numbers.no_destination + totals.left_out, out);
+                observe::left_out(LeftOut::Connection, numbers.no_connection, out);
+                observe::left_out(LeftOut::Cgroup, numbers.no_group, out);
+                observe::left_out(LeftOut::Listener, numbers.no_listener + listeners.left_out, out);
+                observe::left_out(LeftOut::Translation, connections.unasked, out);
+                out.observe(metrics::CONNSCOPE_CONTAINERS_EVENTS_LOST, &[], numbers.lost);
+                out.observe(metrics::CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE, &[], connections.memory());
+            }
+            Way::Procfs(procfs, error) => {
+                procfs.read(containers, totals, listeners, settings.loopback, now);
+                out.fail(
+                    "tcp",
+                    error.again("TCP connections of containers are read from procfs, the open ones only"),
+                );
+                observe::via(SourcePart::Tcp, Via::Procfs, out);
+                observe::left_out(LeftOut::Destination, totals.left_out, out);
+                observe::left_out(LeftOut::Listener, listeners.left_out, out);
+            }
+            Way::Untried => {}
+        }
+        out.observe(metrics::CONNSCOPE_CONTAINERS_DESTINATIONS, &[], totals.destinations() as u64);
+    }
 }
 
 impl Containers {
     /// The source with its settings; nothing is looked at before it is read.
-    pub fn new(settings: &Settings, inventory: Arc<Inventory>) -> Self {
+    pub fn new(settings: &Settings, inventory: Arc<Inventory>, stop: &Stop) -> Self {
         let classic = settings.classic.enabled.then(|| Classic::new(&inventory.settings().root));
         let kills = (settings.oom != Oom::Off).then(Kills::default);
-        Self { inventory, begun: HashSet::new(), kills, classic }
+        let tcp = settings.tcp.enabled.then(|| Tcp::new(&settings.tcp, stop));
+        Self { inventory, begun: HashSet::new(), kills, classic, tcp }
     }
 
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
@@ -115,18 +221,13 @@ impl Containers {
         let tally = self.inventory.tally();
         out.observe(metrics::CONNSCOPE_CONTAINERS_TRACKED, &[], tally.containers + tally.units);
         out.observe(metrics::CONNSCOPE_CONTAINERS_UNNAMED, &[], tally.unnamed);
-        let left_out = [(Label::Key, LeftOut::Container.word().into())];
-        out.observe(metrics::CONNSCOPE_CONTAINERS_LEFT_OUT, &left_out, tally.left_out);
-        let socket = self.inventory.settings().names.docker_socket.is_some();
-        let counted = self.kills.as_ref().is_some_and(|kills| kills.counted() > 0);
-        let ways = [
-            Some((SourcePart::Names, Via::File)),
-            socket.then_some((SourcePart::Names, Via::Socket)),
-            counted.then_some((SourcePart::Oom, Via::Cgroup)),
-        ];
-        for (part, via) in ways.into_iter().flatten() {
-            let labels = [(Label::SourcePart, part.word().into()), (Label::Via, via.word().into())];
-            out.observe(metrics::CONNSCOPE_CONTAINERS_SOURCE, &labels, 1);
+        observe::left_out(LeftOut::Container, tally.left_out, out);
+        observe::via(SourcePart::Names, Via::File, out);
+        if self.inventory.settings().names.docker_socket.is_some() {
+            observe::via(SourcePart::Names, Via::Socket, out);
+        }
+        if self.kills.as_ref().is_some_and(|kills| kills.counted() > 0) {
+            observe::via(SourcePart::Oom, Via::Cgroup, out);
         }
     }
 }
@@ -140,6 +241,10 @@ impl Source for Containers {
         }
         self.observe(&containers, out);
         self.observe_own(out);
+        if let Some(tcp) = &mut self.tcp {
+            tcp.read(&self.inventory, &containers, out);
+            observe::observe(&tcp.totals, &tcp.listeners, &self.inventory, self.classic.as_ref(), out);
+        }
         if let Some(error) = self.inventory.denied() {
             out.fail("names", error);
         }

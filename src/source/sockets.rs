@@ -41,7 +41,7 @@ pub mod diag;
 pub mod direction;
 mod dump;
 pub mod dumper;
-pub mod ephemeral;
+
 pub mod events;
 pub mod group;
 pub mod labels;

@@ -43,6 +43,11 @@ pub fn file_identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// Inode of a namespace by its link (`/proc/self/ns/net`), of any kind.
+pub fn inode(link: &Path) -> io::Result<u64> {
+    Ok(rustix::fs::stat(link)?.st_ino)
+}
+
 /// Moves the calling thread into a network namespace. There is no way back here on purpose: a thread that enters
 /// a foreign namespace is one that ends afterwards.
 pub fn enter(namespace: &OwnedFd) -> io::Result<()> {

@@ -168,15 +168,25 @@ fn without_a_capability_everything_is_there_but_the_names_and_check_says_which_i
     let checked = said_as_nobody(&["check"], file.path(), "");
     let names = checked.lines().find(|line| line.starts_with("containers names")).unwrap();
     assert!(names.contains("denied") && names.contains("CAP_DAC_READ_SEARCH"), "{checked}");
-    let others = checked.lines().filter(|line| !line.starts_with("containers names"));
+    // The programs in the kernel, and conntrack.
+    for (way, capability) in [("tcp", "CAP_BPF and CAP_PERFMON"), ("translate", "CAP_NET_ADMIN")] {
+        let line = checked.lines().find(|line| line.starts_with(&format!("containers {way} "))).unwrap();
+        assert!(line.contains(" denied ") && line.contains(capability), "{checked}");
+    }
+    let closed = ["containers names", "containers tcp", "containers translate"];
+    let others = checked.lines().filter(|line| !closed.iter().any(|way| line.starts_with(way)));
     assert!(others.clone().count() >= 2 && others.clone().all(|line| line.contains(" works ")), "{checked}");
     let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), "");
     let unnamed = format!("container_id=\"{id}\"");
     assert_eq!(value(&read, "container_restarts_total", &[&unnamed]), Some(0.0), "{read}");
     assert_eq!(value(&read, "container_oom_kills_total", &[&unnamed]), Some(0.0), "{read}");
     assert!(value(&read, "container_uptime_seconds", &[&unnamed]).is_some(), "{read}");
-    let checked = said_as_nobody(&["check"], file.path(), ",+dac_read_search");
+    assert_eq!(value(&read, "connscope_containers_source", &["via=\"procfs\""]), Some(1.0), "{read}");
+    let all = ",+dac_read_search,+bpf,+perfmon,+net_admin";
+    let checked = said_as_nobody(&["check"], file.path(), all);
     assert!(checked.lines().all(|line| line.contains(" works ")), "{checked}");
+    let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), ",+bpf,+perfmon");
+    assert_eq!(value(&read, "connscope_containers_source", &["via=\"bpf\""]), Some(1.0), "{read}");
     let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), ",+dac_read_search");
     assert_eq!(value(&read, "container_restarts_total", &["container_name=\"web\""]), Some(0.0), "{read}");
 }

@@ -130,7 +130,16 @@ fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_
     let names: Vec<String> = drop_ins().into_iter().map(|one| one.name).collect();
     assert_eq!(
         names,
-        ["containers", "credentials", "icmp", "many-targets", "netns", "processes", "sockets-only"]
+        [
+            "containers-tcp",
+            "containers",
+            "credentials",
+            "icmp",
+            "many-targets",
+            "netns",
+            "processes",
+            "sockets-only"
+        ]
     );
     let page = super::read(&super::deploy("docs/install.md"));
     for one in drop_ins() {

@@ -6,12 +6,12 @@
 mod counted;
 mod model;
 
+use connscope::host::ephemeral::EphemeralPorts;
 use connscope::metric::Label;
 use connscope::settings::network::Network;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::diag::{Family, Record, State};
-use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::group::{Groups, OTHER, UNKNOWN};
 use connscope::source::sockets::labels::{Event, Key};
 use connscope::source::sockets::listen::Listeners;

@@ -1,9 +1,9 @@
 //! Which end opened a connection, where its own numbers do not tell: listeners, transparent proxies, ports.
 
+use connscope::host::ephemeral::EphemeralPorts;
 use connscope::source::sockets::diag::{Family, Record, SocketOptions, State};
 use connscope::source::sockets::direction::Direction::{self, Incoming, Outgoing, Unknown};
 use connscope::source::sockets::direction::{Surroundings, Verdict};
-use connscope::source::sockets::ephemeral::EphemeralPorts;
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::mptcp::{mptcp_in_use, resets_sent};
 use connscope::source::sockets::tcp_info::TcpInfo;

@@ -1,11 +1,17 @@
 //! What `connscope check` says of the containers: which there are, and where their names can be read.
 
 use super::NAME;
+use super::config::tcp::Tcp;
 use super::config::{Containers as Settings, Oom};
+use super::connections::{limits, own_netns, sees_all_processes};
+use super::kernel::{self, Kernel};
 use super::oom::Kills;
+use super::translate;
 use crate::host::inventory::Inventory;
+use crate::netlink::Client;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
+use std::net::Ipv4Addr;
 
 /// The way that everything rests on.
 const CGROUP: &str = "cgroup";
@@ -21,9 +27,24 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         files: &["/var/lib/docker", "/run/containerd", "/run/containers/storage"],
         ..Requirement::of("names of Docker, containerd, CRI-O and podman")
     },
+    Requirement {
+        capabilities: &["CAP_BPF", "CAP_PERFMON"],
+        files: &["/sys/kernel/btf/vmlinux", "/proc/PID/net/fib_trie", "/proc/PID/net/if_inet6"],
+        kernel: "5.11",
+        ..Requirement::of("tcp: connections by destination, and listening sockets")
+    },
+    Requirement {
+        capabilities: &["CAP_NET_ADMIN"],
+        address_families: &["AF_NETLINK"],
+        ..Requirement::of("tcp.translate: destinations behind NAT, in the host's network namespace")
+    },
+    Requirement {
+        files: &["/proc/PID/net/tcp", "/proc/PID/net/tcp6"],
+        ..Requirement::of("tcp: open connections and listening sockets where programs cannot be loaded")
+    },
 ];
 
-/// Looks at the control groups, and at the places that have names.
+/// Looks at the control groups, and at the places that have names; loads the programs and asks conntrack.
 pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
     let cgroups = inventory.refresh().map(|()| {
         let tally = inventory.tally();
@@ -38,7 +59,53 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
     if settings.oom != Oom::Off {
         checks.push(Check::new(NAME, "oom", oom(inventory)));
     }
+    if settings.tcp.enabled {
+        checks.extend(tcp(&settings.tcp));
+    }
     checks
+}
+
+fn tcp(settings: &Tcp) -> Vec<Check> {
+    let check = |via, result| Check::new(NAME, via, result);
+    let loaded = own_netns().and_then(|netns| Kernel::load(limits(settings, netns)));
+    let mut checks = vec![check("btf", kernel::btf())];
+    match loaded {
+        Ok((mut kernel, answers, _)) => {
+            let memory = kernel.memory() + answers.memory();
+            let missing: Vec<String> =
+                kernel.missing.iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
+            checks.push(check(
+                "tcp",
+                Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),
+            ));
+            checks.push(check("baseline", baseline(&mut kernel)));
+        }
+        Err(error) => checks.push(check("tcp", Err(error))),
+    }
+    if settings.translate {
+        checks.push(check("translate", translation()));
+    }
+    checks
+}
+
+fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {
+    kernel.find_existing()?;
+    let mut listeners = 0;
+    kernel.listeners(|_| listeners += 1)?;
+    let followed = kernel.numbers().followed;
+    let scope = if sees_all_processes() {
+        "of all processes"
+    } else {
+        "of the processes in the agent's pid namespace; those of all in the host's"
+    };
+    Ok(format!("{followed} connections and {listeners} listening sockets {scope}"))
+}
+
+/// Asks for a connection that there is not: the answer says whether questions are answered.
+fn translation() -> Result<String, SourceError> {
+    let mut client = Client::open(rustix::net::netlink::NETFILTER, "netfilter")?;
+    let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
+    translate::ask(&mut client, nowhere, nowhere).map(|_| "conntrack answers".to_owned())
 }
 
 fn names(inventory: &Inventory) -> Result<String, SourceError> {

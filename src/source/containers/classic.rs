@@ -1,9 +1,12 @@
 //! The readings under the names and labels of coroot-node-agent: the identity is `container_id`, the machine `machine_id`.
 
+use super::destinations::Where;
 use super::metrics;
-use crate::host::inventory::Container;
+use super::tcp::Counts;
+use crate::host::inventory::{Container, Who};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,11 +27,42 @@ impl Classic {
     }
 
     /// The labels of a container.
-    pub(super) fn labels(&self, container: &Container) -> Labels {
+    fn labels(&self, who: &Who) -> Labels {
         Labels::new(vec![
-            (Label::ClassicContainerId, Arc::clone(&container.who.identity)),
+            (Label::ClassicContainerId, Arc::clone(&who.identity)),
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
         ])
+    }
+
+    /// The readings of a destination.
+    pub(super) fn destination(&self, who: &Who, place: Where, counts: &Counts, out: &mut Readings) {
+        let asked = self.labels(who).with(Label::ClassicDestination, place.asked.text());
+        let failed: u64 = counts.failed.iter().sum();
+        if failed > 0 {
+            out.observe(metrics::CONTAINER_CLASSIC_FAILED_CONNECTS, &asked, failed);
+        }
+        let labels = asked.with(Label::ClassicActualDestination, place.got.text());
+        if counts.opened + counts.closed + counts.reset + counts.open() > 0 {
+            out.observe(metrics::CONTAINER_CLASSIC_CONNECTS, &labels, counts.opened);
+            out.observe(metrics::CONTAINER_CLASSIC_ACTIVE_CONNECTIONS, &labels, counts.open());
+            out.observe(metrics::CONTAINER_CLASSIC_CONNECTION_TIME, &labels, counts.connect.sum());
+            out.observe(metrics::CONTAINER_CLASSIC_BYTES_SENT, &labels, counts.sent);
+            out.observe(metrics::CONTAINER_CLASSIC_BYTES_RECEIVED, &labels, counts.received);
+        }
+        out.observe(metrics::CONTAINER_CLASSIC_RETRANSMITS, &labels, counts.retransmits);
+    }
+
+    /// The reading of an address that a container has connections to.
+    pub(super) fn latency(&self, who: &Who, address: Arc<str>, seconds: f64, out: &mut Readings) {
+        let labels = self.labels(who).with(Label::ClassicDestinationIp, address);
+        out.observe(metrics::CONTAINER_CLASSIC_LATENCY, &labels, seconds);
+    }
+
+    /// The reading of an address that a container listens at, or did.
+    pub(super) fn listener(&self, who: &Who, at: SocketAddr, open: bool, out: &mut Readings) {
+        let labels =
+            self.labels(who).with(Label::ClassicListenAddr, at.to_string()).with(Label::ClassicProxy, "");
+        out.observe(metrics::CONTAINER_CLASSIC_LISTEN, &labels, u64::from(open));
     }
 
     /// The readings of a container.
@@ -39,9 +73,9 @@ impl Classic {
         kills: Option<u64>,
         out: &mut Readings,
     ) {
-        out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, self.labels(container), restarts);
+        out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, self.labels(&container.who), restarts);
         if let Some(kills) = kills {
-            out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, self.labels(container), kills);
+            out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, self.labels(&container.who), kills);
         }
     }
 

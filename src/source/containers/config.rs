@@ -3,6 +3,9 @@
 use crate::settings::values;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tcp::Tcp;
+
+pub mod tcp;
 
 /// Containers and systemd services.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct Containers {
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
+    /// TCP connections that containers open, and where they listen.
+    #[serde(deserialize_with = "values::section")]
+    pub tcp: Tcp,
     /// How processes that the kernel killed because memory was exhausted are counted.
     pub oom: Oom,
     /// The names and labels of coroot-node-agent; in the `classic` profile only.
@@ -24,7 +30,13 @@ pub struct Containers {
 
 impl Default for Containers {
     fn default() -> Self {
-        Self { enabled: false, timeout: Duration::from_secs(5), oom: Oom::Auto, classic: Classic::default() }
+        Self {
+            enabled: false,
+            timeout: Duration::from_secs(5),
+            tcp: Tcp::default(),
+            oom: Oom::Auto,
+            classic: Classic::default(),
+        }
     }
 }
 

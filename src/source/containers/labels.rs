@@ -1,5 +1,6 @@
 //! The labels of the containers: the closed sets of their values, and which have one bound together.
 
+use super::failure::Failure;
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
@@ -8,6 +9,16 @@ closed_set! {
     LeftOut {
         /// A container or service (`inventory.limit`).
         Container = "container",
+        /// A connection whose destination is counted under `~other` (`tcp.destinations`, `tcp.total`).
+        Destination = "destination",
+        /// A connection that is not followed (`tcp.connections`).
+        Connection = "connection",
+        /// A connection of a control group of which the kernel's half knows no more than 4096.
+        Cgroup = "cgroup",
+        /// A listening socket, of which the kernel's half knows no more than 4096.
+        Listener = "listener",
+        /// A connection whose translation was not asked for (`tcp.translate_rate`).
+        Translation = "translation",
     }
 }
 
@@ -18,6 +29,8 @@ closed_set! {
         Names = "names",
         /// Processes that were killed because memory was exhausted.
         Oom = "oom",
+        /// TCP connections and listening sockets.
+        Tcp = "tcp",
     }
 }
 
@@ -30,6 +43,10 @@ closed_set! {
         File = "file",
         /// Docker's socket.
         Socket = "socket",
+        /// Programs in the kernel.
+        Bpf = "bpf",
+        /// `/proc/PID/net/tcp` of one process of each network namespace.
+        Procfs = "procfs",
     }
 }
 
@@ -68,6 +85,88 @@ pub static INFO: LabelSet = LabelSet::configured(
 /// Who it is, as coroot-node-agent says it.
 pub static CLASSIC: LabelSet =
     LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], MOST);
+
+closed_set! {
+    /// The closed set of values of the label `event`: what became of a connection that a container opened.
+    Event {
+        /// It was established.
+        Opened = "opened",
+        /// It was established and ended in order.
+        Closed = "closed",
+        /// It was established and ended by a reset of either end or a time-out.
+        Reset = "reset",
+        /// It was never established.
+        Failed = "failed",
+    }
+}
+
+const DESTINATIONS: &str = "`sources.containers.tcp.total`, and `~other` of each container";
+
+/// A destination of a container: who, what was asked for, and what it got.
+pub static DESTINATION: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::PeerAddress,
+        Label::PeerPort,
+        Label::ServerAddress,
+        Label::ServerPort,
+        Label::SystemdUnit,
+    ],
+    DESTINATIONS,
+);
+
+/// What became of a connection, and why it was not established: three ends, and failures by reason.
+pub static EVENT: LabelSet =
+    LabelSet::fixed(&[Label::Event, Label::ErrorType], Event::ALL.len() - 1 + Failure::ALL.len());
+
+/// `transmit` or `receive`.
+pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
+
+/// Where a container listens.
+pub static LISTEN: LabelSet = LabelSet::configured(
+    &[
+        Label::ContainerId,
+        Label::ContainerName,
+        Label::K8sContainerName,
+        Label::K8sNamespaceName,
+        Label::K8sPodName,
+        Label::LocalAddress,
+        Label::LocalPort,
+        Label::SystemdUnit,
+    ],
+    LISTENERS,
+);
+
+/// Addresses that are listened at, at most.
+pub const MOST_LISTENERS: usize = 4096;
+const LISTENERS: &str = "4096";
+
+/// A destination of a container, as coroot-node-agent says it.
+pub static CLASSIC_DESTINATION: LabelSet = LabelSet::configured(
+    &[
+        Label::ClassicActualDestination,
+        Label::ClassicContainerId,
+        Label::ClassicDestination,
+        Label::ClassicMachineId,
+    ],
+    DESTINATIONS,
+);
+
+/// An address that a container has connections to, as coroot-node-agent says it.
+pub static CLASSIC_ADDRESS: LabelSet = LabelSet::configured(
+    &[Label::ClassicContainerId, Label::ClassicDestinationIp, Label::ClassicMachineId],
+    DESTINATIONS,
+);
+
+/// Where a container listens, as coroot-node-agent says it.
+pub static CLASSIC_LISTEN: LabelSet = LabelSet::configured(
+    &[Label::ClassicContainerId, Label::ClassicListenAddr, Label::ClassicMachineId, Label::ClassicProxy],
+    LISTENERS,
+);
 
 /// The agent itself, as coroot-node-agent says it.
 pub static AGENT: LabelSet = LabelSet::fixed(&[Label::ClassicMachineId, Label::Version], 1);

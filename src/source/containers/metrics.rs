@@ -1,6 +1,10 @@
 //! The metrics of the containers.
 
-use super::labels::{AGENT, CLASSIC, INFO, LEFT_OUT, SOURCE, WHO};
+use super::labels::{
+    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, EVENT, INFO,
+    IO_DIRECTION, LEFT_OUT, LISTEN, SOURCE, WHO,
+};
+use super::tcp::CONNECT_TIMES;
 
 crate::metrics! {
     /// What is known of a container or systemd service: id, image, runtime, control group; always 1.
@@ -11,6 +15,47 @@ crate::metrics! {
     CONTAINER_RESTARTS: Counter<u64> = "container.restarts" in "{restart}", by [WHO];
     /// Processes of a container that the kernel killed because its memory limit or the machine's memory was exhausted.
     CONTAINER_OOM_KILLS: Counter<u64> = "container.oom_kills" in "{process}", by [WHO];
+    /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed with the reason, which means never established.
+    CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
+    /// TCP connections that the container opened and that are open: established or closing.
+    CONTAINER_TCP_OPEN_CONNECTIONS: UpDownCounter = "container.tcp.open_connections" in "{connection}", by [DESTINATION];
+    /// Time from connect() until the connection was established, of those that were.
+    CONTAINER_TCP_CONNECT_TIME: Histogram = "container.tcp.connect.time" in "s", by [DESTINATION], buckets CONNECT_TIMES;
+    /// TCP segments retransmitted on connections that the container opened, including SYNs.
+    CONTAINER_TCP_RETRANSMITS: Counter<u64> = "container.tcp.retransmits" in "{segment}", by [DESTINATION];
+    /// TCP payload bytes of connections that the container opened: sent, each counted once however often it was retransmitted, and received.
+    CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
+    /// Mean of the smoothed round-trip times of the connections that are open or ended since the last cycle; absent without one.
+    CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION];
+    /// An address that the container listens at; always 1.
+    CONTAINER_TCP_LISTEN: Gauge<u64> = "container.tcp.listen" in "", by [LISTEN];
+    /// Connections established, by destination.
+    CONTAINER_CLASSIC_CONNECTS: Counter<u64> = "container.classic.connects" in "{connection}", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_successful_connects_total" "Total number of successful TCP connects";
+    /// Connections not established, whatever the reason.
+    CONTAINER_CLASSIC_FAILED_CONNECTS: Counter<u64> = "container.classic.failed_connects" in "{connection}", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_failed_connects_total" "Total number of failed TCP connects";
+    /// Open connections, by destination.
+    CONTAINER_CLASSIC_ACTIVE_CONNECTIONS: UpDownCounter = "container.classic.active_connections" in "{connection}", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_active_connections" "Number of active outbound connections used by the container";
+    /// Segments retransmitted, by destination.
+    CONTAINER_CLASSIC_RETRANSMITS: Counter<u64> = "container.classic.retransmits" in "{segment}", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_retransmits_total" "Total number of retransmitted TCP segments";
+    /// Time that handshakes took, by destination.
+    CONTAINER_CLASSIC_CONNECTION_TIME: Counter<f64> = "container.classic.connection_time" in "s", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_connection_time_seconds_total" "Time spent on TCP connections";
+    /// Payload sent, by destination.
+    CONTAINER_CLASSIC_BYTES_SENT: Counter<u64> = "container.classic.bytes_sent" in "By", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_bytes_sent_total" "Total number of bytes sent to the peer";
+    /// Payload received, by destination.
+    CONTAINER_CLASSIC_BYTES_RECEIVED: Counter<u64> = "container.classic.bytes_received" in "By", by [CLASSIC_DESTINATION],
+        only classic "container_net_tcp_bytes_received_total" "Total number of bytes received from the peer";
+    /// Smoothed round-trip time, the least of an address.
+    CONTAINER_CLASSIC_LATENCY: Gauge<f64> = "container.classic.latency" in "s", by [CLASSIC_ADDRESS],
+        only classic "container_net_latency_seconds" "Round-trip time between the container and a remote IP";
+    /// Whether a container listens at an address: 1, and 0 where it did less than the retention ago.
+    CONTAINER_CLASSIC_LISTEN: Gauge<u64> = "container.classic.listen" in "", by [CLASSIC_LISTEN],
+        only classic "container_net_tcp_listen_info" "Listen address of the container";
     /// Starts after the first, by the identity of the container.
     CONTAINER_CLASSIC_RESTARTS: Counter<u64> = "container.classic.restarts" in "{restart}", by [CLASSIC],
         only classic "container_restarts_total" "Number of times the container was restarted";
@@ -24,8 +69,14 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers whose name is in no engine's file, or in none that the agent may read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// What exceeds a limit, by key: containers and services over inventory.limit, each counted once.
-    CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{container}", by [LEFT_OUT];
+    /// What exceeds a limit, by key: containers over inventory.limit; connections counted under ~other, not followed, of an unknown control group, or not asked about; listening sockets.
+    CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
+    /// Destinations that are shown.
+    CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";
+    /// Events of the kernel's half that were lost: the ring was full, or a program was interrupted by itself.
+    CONNSCOPE_CONTAINERS_EVENTS_LOST: Counter<u64> = "connscope.containers.events.lost" in "{event}";
+    /// Memory of the BPF maps as the kernel tells it; what is allocated when it is needed is counted as far as it is in use.
+    CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE: UpDownCounter = "connscope.containers.kernel.memory.usage" in "By";
     /// How each part of the source is read; always 1.
     CONNSCOPE_CONTAINERS_SOURCE: Gauge<u64> = "connscope.containers.source" in "", by [SOURCE];
 }

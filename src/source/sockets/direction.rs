@@ -22,10 +22,10 @@
 //! From 5 on nothing is certain, and a port that is not certain to be a service's gets no group of its own.
 
 use super::diag::{Record, State};
-use super::ephemeral::EphemeralPorts;
 use super::listen::Listeners;
 use super::sample::Sample;
 use super::tcp_info::{FAST_OPEN_CHILD, SYN_DATA, TcpInfo};
+use crate::host::ephemeral::EphemeralPorts;
 
 /// Ports below this are well known: a program needs a privilege to listen on one.
 const WELL_KNOWN: u16 = 1024;

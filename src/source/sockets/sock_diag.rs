@@ -5,10 +5,10 @@
 
 use super::diag::{self, Record, State, extension};
 use super::dumper::{Dumper, Query};
-use super::ephemeral::{EphemeralPorts, EphemeralPortsFile};
 use super::states;
 use crate::filter::{Compiled, Filter, KernelCan, Names};
 use crate::host::cgroup::Mount;
+use crate::host::ephemeral::{EphemeralPorts, EphemeralPortsFile};
 use crate::reading::SourceError;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::collections::HashSet;

@@ -12,10 +12,10 @@
 use super::attributes::{Attributes, Attribution};
 use super::delta::ConnectionDelta;
 use super::diag::{Record, State};
-use super::ephemeral::EphemeralPorts;
 use super::group::Groups;
 use super::listen::Listeners;
 use super::socket::{KnownSocket, NO_GROUP, Observation};
+use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::labels::Key;
 use ended::Deferred;
 use namespace::NamespaceState;

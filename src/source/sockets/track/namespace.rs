@@ -3,9 +3,9 @@
 use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
 use super::super::direction::{Direction, Surroundings, Verdict};
-use super::super::ephemeral::EphemeralPorts;
 use super::super::listen::Listeners;
 use super::other_end::OtherEnds;
+use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::timeouts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -32,6 +32,11 @@ impl EphemeralPorts {
         Some(Self { low, high })
     }
 
+    /// Both ends, and what is between them.
+    pub fn range(self) -> std::ops::RangeInclusive<u16> {
+        self.low..=self.high
+    }
+
     /// Whether the kernel may give this port to a socket that connects without one.
     pub fn contains(self, port: u16) -> bool {
         (self.low..=self.high).contains(&port)

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Control groups: which one a task is in, and its path. A group is known by the id of its directory and the number of its
+ * hierarchy; the path is written down once, when the group is first seen, so that it is known also where the directory
+ * is gone before anybody looks.
+ */
+#pragma once
+#include "kernel.h"
+
+/* Names from the group itself upwards; of what is deeper the outermost are missing. */
+enum { LEVELS = 15, NAME = 128 };
+
+struct group {
+	/* Destinations in the map, about. */
+	u32 used;
+	/* 1: nothing of it is counted; written by the agent. */
+	u32 ignored;
+	u32 levels;
+	u32 reserved;
+	char names[LEVELS][NAME];
+};
+
+/* Numbers of the whole, by their place in the map `numbers`. */
+enum {
+	DESTINATIONS_USED,
+	CONNECTIONS_FOLLOWED,
+	EVENTS_LOST,
+	NO_ROOM_FOR_DESTINATION,
+	NO_ROOM_FOR_CONNECTION,
+	NO_ROOM_FOR_GROUP,
+	NO_ROOM_FOR_LISTENER,
+	NUMBERS,
+};
+
+/* What is reported to the agent at once: a new group, or a connection whose translation is to be asked for. */
+enum { NEW_GROUP = 1, OPENED = 2, ENDED = 3, EXISTED = 4 };
+
+struct address {
+	u64 half[2];
+};
+
+struct event {
+	u32 kind;
+	/* Whether the end was a reset. */
+	u32 reset;
+	u64 group;
+	/* The socket, and when it connected: together they are never the same again. */
+	u64 socket;
+	u64 started;
+	struct address local;
+	struct address asked;
+	u16 local_port;
+	u16 asked_port;
+	u32 retransmits;
+	u64 handshake;
+	u64 sent;
+	u64 received;
+	u32 rtt;
+	u32 reserved;
+};
+
+MAP(groups, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct group);
+MAP(scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 2, 0, u32, struct group);
+MAP(numbers, BPF_MAP_TYPE_ARRAY, NUMBERS, 0, u32, u64);
+
+struct {
+	int (*type)[BPF_MAP_TYPE_RINGBUF];
+	int (*max_entries)[262144];
+} ring SEC(".maps");
+
+INLINE u64 *number(u32 which)
+{
+	return map_lookup(&numbers, &which);
+}
+
+INLINE void count(u32 which)
+{
+	u64 *value = number(which);
+	if (value)
+		add(value, 1);
+}
+
+INLINE int tell(struct event *event)
+{
+	if (!ring_output(&ring, event, sizeof *event, 0))
+		return 1;
+	count(EVENTS_LOST);
+	return 0;
+}
+
+/*
+ * The group that says most. Engines and systemd put what they start into the v1 hierarchy of the memory controller
+ * where there is one, and into v2; where v2 is mounted beside v1 with nothing in it, everybody is in its root.
+ */
+INLINE struct cgroup *group_of(struct task_struct *task)
+{
+	struct css_set *set = task->cgroups;
+	struct cgroup *unified = set->dfl_cgrp;
+	u64 number = __builtin_preserve_enum_value(*(enum cgroup_subsys_id *)memory_cgrp_id, 1);
+	struct cgroup *memory = set->subsys[number]->cgroup;
+	if (memory->root != unified->root && memory->level > 0)
+		return memory;
+	return unified;
+}
+
+INLINE u64 group_key(struct cgroup *group)
+{
+	return group->kn->id ^ (u64)group->root->hierarchy_id << 48;
+}
+
+INLINE struct kernfs_node *parent_of(struct kernfs_node *node)
+{
+	if (exists(node->parent))
+		return node->parent;
+	return ((struct kernfs_node___new *)node)->__parent;
+}

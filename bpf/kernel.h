@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The types of the kernel that the programs read, and the helpers they call. Only the members that are read are here:
+ * the loader puts in the offsets that the running kernel's BTF has (CO-RE), so neither the order nor what is left out
+ * matters. Helper numbers: include/uapi/linux/bpf.h.
+ */
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef int s32;
+typedef unsigned long long u64;
+
+enum {
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+	BPF_F_NO_PREALLOC = 1,
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+
+/* include/net/tcp_states.h */
+enum {
+	ESTABLISHED = 1,
+	SYN_SENT = 2,
+	SYN_RECV = 3,
+	TIME_WAIT = 6,
+	CLOSE = 7,
+	CLOSE_WAIT = 8,
+	LISTEN = 10,
+	NEW_SYN_RECV = 12,
+};
+
+enum { AF_INET = 2, AF_INET6 = 10 };
+
+/* enum sock_flags of include/net/sock.h: the other end has sent its FIN. */
+enum { SOCK_DONE = 1 };
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+/* Whether the running kernel's structure has a member. */
+#define exists(field) __builtin_preserve_field_info(field, 2)
+#define add(pointer, number) ((void)__sync_fetch_and_add(pointer, number))
+
+#define MAP(name, kind, entries, flags, key_type, value_type)                                                          \
+	struct {                                                                                                       \
+		int (*type)[kind];                                                                                     \
+		int (*max_entries)[entries];                                                                           \
+		int (*map_flags)[flags];                                                                               \
+		key_type *key;                                                                                         \
+		value_type *value;                                                                                     \
+	} name SEC(".maps")
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static long (*const map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static long (*const map_delete)(void *map, const void *key) = (void *)3;
+static u64 (*const now)(void) = (void *)5;
+static u64 (*const current_pid_tgid)(void) = (void *)14;
+static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static long (*const read_kernel_text)(void *to, u32 size, const void *from) = (void *)115;
+static long (*const read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*const ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static void *(*const to_tcp_sock)(const void *sk) = (void *)137;
+static void *(*const current_task)(void) = (void *)158;
+static void *(*const socket_of_file)(void *file) = (void *)162;
+static long (*const for_each)(void *map, void *callback, void *context, u64 flags) = (void *)164;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct kernfs_node {
+	/* before Linux 6.15; since then it is __parent */
+	struct kernfs_node *parent;
+	const char *name;
+	u64 id;
+};
+
+struct kernfs_node___new {
+	struct kernfs_node *__parent;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+	int level;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+enum cgroup_subsys_id {
+	memory_cgrp_id = 1,
+};
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[16];
+	struct cgroup *dfl_cgrp;
+};
+
+struct task_struct {
+	int tgid;
+	struct css_set *cgroups;
+};
+
+struct in6_addr {
+	union {
+		u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct ns_common {
+	u32 inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
+struct sock_common {
+	u16 skc_family;
+	volatile u8 skc_state;
+	u8 skc_ipv6only : 1;
+	u32 skc_daddr;
+	u32 skc_rcv_saddr;
+	u16 skc_dport;
+	u16 skc_num;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	possible_net_t skc_net;
+	unsigned long skc_flags;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	int sk_err;
+};
+
+struct inet_sock {
+	u16 inet_sport;
+};
+
+struct inet_bind_bucket {
+	signed char fastreuse;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	struct inet_bind_bucket *icsk_bind_hash;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	u32 srtt_us;
+	u64 bytes_received;
+	u64 bytes_sent;
+	u64 bytes_retrans;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct file;
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+
+struct bpf_iter__bpf_map {
+	struct bpf_iter_meta *meta;
+	void *map;
+};
+
+#pragma clang attribute pop

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * TCP connections that processes open, counted by control group and destination, and listening sockets.
+ *
+ * The group is that of the task that calls connect(): at every other change of state another task is current. What a
+ * connection did is added to its destination when it ends, and while it is open once a cycle by `open_connections`.
+ */
+#include "group.h"
+
+enum { REASONS = 9, BUCKETS = 16 };
+
+/* Places in `failed`; the words are in source/containers/kernel/records.rs. */
+enum {
+	REFUSED,
+	TIMEOUT,
+	HOST_UNREACHABLE,
+	NETWORK_UNREACHABLE,
+	RESET,
+	PERMISSION_DENIED,
+	ADDRESS_NOT_AVAILABLE,
+	CANCELLED,
+	OTHER,
+};
+
+struct destination {
+	u64 group;
+	struct address asked;
+	/* Behind NAT: the one it got. Otherwise the same. */
+	struct address got;
+	u16 asked_port;
+	u16 got_port;
+	u32 reserved;
+};
+
+struct totals {
+	u32 opened;
+	u32 closed;
+	u32 reset;
+	/* Opened less ended; less than nothing where the agent counted the opening. */
+	u32 open;
+	u32 failed[REASONS];
+	u32 retransmits;
+	u32 rtts;
+	u32 reserved;
+	u64 sent;
+	u64 received;
+	/* Microseconds, eight times. */
+	u64 rtt;
+	/* Nanoseconds. */
+	u64 connecting;
+	u32 connect[BUCKETS];
+};
+
+/* What became of the question for the translation. */
+enum { CONNECTING = 0, COUNTED = 1, ASKED = 2, EXISTING = 3 };
+
+struct connection {
+	u64 group;
+	struct address asked;
+	struct address got;
+	u16 asked_port;
+	u16 got_port;
+	u8 state;
+	u8 unfollowed;
+	u16 retransmits;
+	u64 started;
+	u64 sent;
+	u64 received;
+};
+
+struct question {
+	u64 socket;
+	u64 started;
+};
+
+struct endpoint {
+	struct address address;
+	u16 port;
+	u16 reserved[3];
+};
+
+struct listener {
+	u64 group;
+	struct address address;
+	u16 port;
+	/* 1: IPv6 only */
+	u16 only;
+	u32 netns;
+	u32 process;
+	u32 reserved;
+};
+
+MAP(destinations, BPF_MAP_TYPE_HASH, 8000, BPF_F_NO_PREALLOC, struct destination, struct totals);
+/* What found no room, by group. */
+MAP(rest, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct totals);
+MAP(connections, BPF_MAP_TYPE_HASH, 66560, BPF_F_NO_PREALLOC, u64, struct connection);
+MAP(listeners, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct listener);
+/* Destinations that are known not to be translated; written by the agent, with a time until when. */
+MAP(direct, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, struct endpoint, u64);
+/* Answers to questions; written by the agent. */
+MAP(answers, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, struct question, struct endpoint);
+
+/* Set by the agent before the programs are loaded. */
+const volatile u32 destination_limit = 8000;
+const volatile u32 connection_limit = 65536;
+const volatile u32 agent_netns;
+const volatile u32 all_loopback;
+const volatile u32 translate;
+
+/* What an entry begins with. */
+static const struct totals nothing = {};
+
+/* The path of a group that is seen for the first time, and the entry for what finds no room. */
+static __attribute__((noinline)) int meet(struct cgroup *group, u64 key, u32 slot)
+{
+	struct group *known = map_lookup(&scratch, &slot);
+	struct kernfs_node *node = group->kn;
+	struct event event = {.kind = NEW_GROUP, .group = key};
+	u32 level = 0;
+	if (!known)
+		return 0;
+	known->used = known->ignored = 0;
+	for (; level < LEVELS; level++) {
+		struct kernfs_node *parent = parent_of(node);
+		if (!parent)
+			break;
+		read_kernel_text(known->names[level], NAME, node->name);
+		node = parent;
+	}
+	known->levels = level;
+	if (map_update(&rest, &key, &nothing, BPF_NOEXIST) && !map_lookup(&rest, &key)) {
+		count(NO_ROOM_FOR_GROUP);
+		return 0;
+	}
+	if (map_update(&groups, &key, known, BPF_NOEXIST) && !map_lookup(&groups, &key)) {
+		count(NO_ROOM_FOR_GROUP);
+		return 0;
+	}
+	tell(&event);
+	return 1;
+}
+
+/* The key of a task's group, 0 where nothing of it is counted. */
+INLINE u64 group_for(struct task_struct *task, u32 slot)
+{
+	struct cgroup *group = group_of(task);
+	u64 key = group_key(group);
+	struct group *known = map_lookup(&groups, &key);
+	if (known)
+		return known->ignored ? 0 : key;
+	return meet(group, key, slot) ? key : 0;
+}
+
+INLINE void mapped(struct address *to, u32 address)
+{
+	to->half[0] = 0;
+	to->half[1] = 0xffff0000ULL | (u64)address << 32;
+}
+
+INLINE int is_mapped(const struct address *address)
+{
+	return !address->half[0] && (u32)address->half[1] == 0xffff0000;
+}
+
+INLINE int is_loopback(const struct address *address)
+{
+	if (is_mapped(address))
+		return (address->half[1] >> 32 & 0xff) == 127;
+	return !address->half[0] && address->half[1] == 1ULL << 56;
+}
+
+INLINE int is_direct(const struct address *address, u16 port)
+{
+	struct endpoint endpoint = {.address = *address, .port = port};
+	u64 *until = map_lookup(&direct, &endpoint);
+	return until && now() < *until;
+}
+
+/* Its numbers; those of what found no room where there is none for it. */
+static __attribute__((noinline)) struct totals *totals_of(struct destination *key)
+{
+	struct totals *totals = map_lookup(&destinations, key);
+	if (totals)
+		return totals;
+	struct group *group = map_lookup(&groups, &key->group);
+	if (group && group->ignored)
+		return 0;
+	u64 *used = number(DESTINATIONS_USED);
+	/* As much as is free is what one may have: one that goes over all ports leaves half, and two a third. */
+	if (group && used && *used < destination_limit && group->used < destination_limit - *used) {
+		if (!map_update(&destinations, key, &nothing, BPF_NOEXIST)) {
+			add(&group->used, 1);
+			add(used, 1);
+		}
+		totals = map_lookup(&destinations, key);
+		if (totals)
+			return totals;
+	}
+	count(NO_ROOM_FOR_DESTINATION);
+	return map_lookup(&rest, &key->group);
+}
+
+INLINE void key_of(struct destination *key, const struct connection *connection)
+{
+	key->group = connection->group;
+	key->asked = connection->asked;
+	key->got = connection->got;
+	key->asked_port = connection->asked_port;
+	key->got_port = connection->got_port;
+	key->reserved = 0;
+}
+
+INLINE u32 reason(int error, int port)
+{
+	switch (error) {
+	case 111:
+		return REFUSED;
+	case 110:
+		return TIMEOUT;
+	case 113:
+		return HOST_UNREACHABLE;
+	case 101:
+		return NETWORK_UNREACHABLE;
+	case 104:
+		return RESET;
+	case 1:
+	case 13:
+		return PERMISSION_DENIED;
+	case 99:
+		return ADDRESS_NOT_AVAILABLE;
+	case 0:
+		return port ? CANCELLED : ADDRESS_NOT_AVAILABLE;
+	}
+	return OTHER;
+}
+
+/* Upper bounds of the buckets of connect times, microseconds; written down again in source/containers/tcp.rs. */
+INLINE u32 bucket(u64 nanoseconds)
+{
+	static const u32 bounds[BUCKETS - 1] = {50,    100,   250,   500,    1000,   2500,    5000,   10000,
+						25000, 50000, 100000, 250000, 500000, 1000000, 2500000};
+	u64 microseconds = nanoseconds / 1000;
+	u32 place = 0;
+#pragma unroll
+	for (int i = 0; i < BUCKETS - 1; i++)
+		place += microseconds > bounds[i];
+	return place;
+}
+
+/* An IPv4 address is an IPv4 address, also in a socket of IPv6. */
+INLINE void peer_of(const struct sock *sk, struct address *to)
+{
+	if (sk->__sk_common.skc_family == AF_INET)
+		mapped(to, sk->__sk_common.skc_daddr);
+	else
+		read_kernel(to, sizeof *to, &sk->__sk_common.skc_v6_daddr);
+}
+
+INLINE void local_of(const struct sock *sk, struct address *to)
+{
+	if (sk->__sk_common.skc_family == AF_INET)
+		mapped(to, sk->__sk_common.skc_rcv_saddr);
+	else
+		read_kernel(to, sizeof *to, &sk->__sk_common.skc_v6_rcv_saddr);
+}
+
+INLINE int is_tcp(const struct sock *sk)
+{
+	u16 family = sk->__sk_common.skc_family;
+	return family == AF_INET || family == AF_INET6;
+}
+
+INLINE int from_loopback(const struct sock *sk, const struct address *address)
+{
+	return !all_loopback && is_loopback(address) && sk->__sk_common.skc_net.net->ns.inum != agent_netns;
+}
+
+INLINE void connecting(struct sock *sk)
+{
+	struct connection connection = {};
+	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
+	peer_of(sk, &connection.asked);
+	if (!followed || from_loopback(sk, &connection.asked))
+		return;
+	connection.group = group_for(current_task(), 0);
+	if (!connection.group)
+		return;
+	connection.asked_port = sk->__sk_common.skc_dport;
+	connection.got = connection.asked;
+	connection.got_port = connection.asked_port;
+	connection.started = now();
+	connection.unfollowed = *followed >= connection_limit;
+	/* What is left of a socket whose end was missed has the same key. */
+	if (map_update(&connections, &socket, &connection, BPF_ANY))
+		count(NO_ROOM_FOR_CONNECTION);
+	else
+		add(followed, 1);
+}
+
+INLINE void forget(u64 socket)
+{
+	u64 *followed = number(CONNECTIONS_FOLLOWED);
+	if (!map_delete(&connections, &socket) && followed)
+		add(followed, -1);
+}
+
+/* Asks the agent for the translation of a connection; it counts those it is reported. */
+INLINE int ask(const struct sock *sk, const struct connection *connection, u32 kind, u64 handshake)
+{
+	struct event event = {.kind = kind};
+	event.group = connection->group;
+	event.socket = (u64)sk;
+	event.started = connection->started;
+	event.asked = connection->asked;
+	event.asked_port = connection->asked_port;
+	event.local_port = sk->__sk_common.skc_num;
+	event.retransmits = connection->retransmits;
+	event.handshake = handshake;
+	local_of(sk, &event.local);
+	return tell(&event);
+}
+
+INLINE void opened(struct sock *sk, struct connection *connection)
+{
+	u64 handshake = now() - connection->started;
+	struct destination key;
+	struct totals *totals;
+	u32 place = bucket(handshake);
+	if (connection->state != CONNECTING)
+		return;
+	if (connection->unfollowed)
+		count(NO_ROOM_FOR_CONNECTION);
+	else if (translate && !is_direct(&connection->asked, connection->asked_port) &&
+		 ask(sk, connection, OPENED, handshake)) {
+		connection->state = ASKED;
+		connection->retransmits = 0;
+		return;
+	}
+	connection->state = COUNTED;
+	key_of(&key, connection);
+	totals = totals_of(&key);
+	if (totals) {
+		add(&totals->opened, 1);
+		add(&totals->connecting, handshake);
+		add(&totals->retransmits, connection->retransmits);
+		if (place < BUCKETS)
+			add(&totals->connect[place], 1);
+		if (!connection->unfollowed)
+			add(&totals->open, 1);
+	}
+	connection->retransmits = 0;
+	if (connection->unfollowed)
+		forget((u64)sk);
+}
+
+/* The translation, once the agent has answered; whether it is settled who counts this connection. */
+INLINE int settled(u64 socket, struct connection *connection)
+{
+	struct question question = {.socket = socket, .started = connection->started};
+	struct endpoint *answer;
+	if (connection->state == COUNTED)
+		return 1;
+	answer = map_lookup(&answers, &question);
+	if (!answer)
+		return 0;
+	connection->got = answer->address;
+	connection->got_port = answer->port;
+	connection->state = COUNTED;
+	map_delete(&answers, &question);
+	return 1;
+}
+
+INLINE u64 payload_received(const struct sock *sk, const struct tcp_sock *tcp)
+{
+	/* The FIN counts as a byte. */
+	return tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
+}
+
+INLINE void ended(struct sock *sk, struct connection *connection, int old)
+{
+	struct tcp_sock *tcp = to_tcp_sock(sk);
+	struct destination key;
+	struct totals *totals;
+	u64 sent = 0, received = 0;
+	int reset = sk->sk_err || old == ESTABLISHED || old == CLOSE_WAIT;
+	u32 rtt = 0;
+	if (tcp) {
+		sent = tcp->bytes_sent - tcp->bytes_retrans - connection->sent;
+		received = payload_received(sk, tcp) - connection->received;
+		rtt = tcp->srtt_us;
+	}
+	if (!settled((u64)sk, connection)) {
+		struct event event = {.kind = ENDED, .group = connection->group, .reset = reset};
+		event.socket = (u64)sk;
+		event.started = connection->started;
+		event.asked = connection->asked;
+		event.asked_port = connection->asked_port;
+		event.retransmits = connection->retransmits;
+		event.sent = sent;
+		event.received = received;
+		event.rtt = rtt;
+		tell(&event);
+		return;
+	}
+	key_of(&key, connection);
+	totals = totals_of(&key);
+	if (!totals)
+		return;
+	add(reset ? &totals->reset : &totals->closed, 1);
+	add(&totals->open, -1);
+	add(&totals->sent, sent);
+	add(&totals->received, received);
+	add(&totals->retransmits, connection->retransmits);
+	if (rtt) {
+		add(&totals->rtt, rtt);
+		add(&totals->rtts, 1);
+	}
+}
+
+INLINE void failed(struct sock *sk, struct connection *connection)
+{
+	struct tcp_sock *tcp = to_tcp_sock(sk);
+	struct destination key;
+	struct totals *totals;
+	u32 why = reason(sk->sk_err, tcp ? tcp->inet_conn.icsk_inet.inet_sport : 0);
+	key_of(&key, connection);
+	totals = totals_of(&key);
+	if (!totals)
+		return;
+	if (why < REASONS)
+		add(&totals->failed[why], 1);
+	add(&totals->retransmits, connection->retransmits);
+}
+
+/* A bit of its own, wherever the running kernel has it (CO-RE of a bit field). */
+INLINE int ipv6_only(struct sock *sk)
+{
+	struct sock_common *common = &sk->__sk_common;
+	u64 value = 0;
+	read_kernel(&value, 1, (u8 *)common + __builtin_preserve_field_info(common->skc_ipv6only, 0));
+	value <<= __builtin_preserve_field_info(common->skc_ipv6only, 4);
+	return value >> __builtin_preserve_field_info(common->skc_ipv6only, 5);
+}
+
+INLINE void listening(struct sock *sk, struct task_struct *task, u32 slot)
+{
+	struct listener listener = {};
+	u64 socket = (u64)sk;
+	listener.group = group_for(task, slot);
+	if (!listener.group)
+		return;
+	local_of(sk, &listener.address);
+	listener.port = sk->__sk_common.skc_num;
+	listener.netns = sk->__sk_common.skc_net.net->ns.inum;
+	listener.process = task->tgid;
+	listener.only = sk->__sk_common.skc_family == AF_INET6 && ipv6_only(sk);
+	if (map_update(&listeners, &socket, &listener, BPF_ANY))
+		count(NO_ROOM_FOR_LISTENER);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int set_state(u64 *context)
+{
+	struct sock *sk = (struct sock *)context[0];
+	int old = context[1], new = context[2];
+	u64 socket = (u64)sk;
+	struct connection *connection;
+
+	if (old == CLOSE) {
+		if (new == SYN_SENT && is_tcp(sk))
+			connecting(sk);
+		else if (new == LISTEN && is_tcp(sk))
+			listening(sk, current_task(), 0);
+		return 0;
+	}
+	if (old == LISTEN) {
+		map_delete(&listeners, &socket);
+		return 0;
+	}
+	if (new != ESTABLISHED && new != CLOSE)
+		return 0;
+	connection = map_lookup(&connections, &socket);
+	if (!connection)
+		return 0;
+	if (new == ESTABLISHED) {
+		opened(sk, connection);
+		return 0;
+	}
+	if (connection->state == CONNECTING)
+		failed(sk, connection);
+	else
+		ended(sk, connection, old);
+	forget(socket);
+	return 0;
+}
+
+INLINE int retransmitted(u64 socket)
+{
+	struct connection *connection = map_lookup(&connections, &socket);
+	struct destination key;
+	struct totals *totals;
+	if (!connection)
+		return 0;
+	if (connection->state == CONNECTING || !settled(socket, connection)) {
+		if (connection->retransmits < 0xffff)
+			connection->retransmits++;
+		return 0;
+	}
+	key_of(&key, connection);
+	totals = totals_of(&key);
+	if (totals)
+		add(&totals->retransmits, 1);
+	return 0;
+}
+
+/* Since Linux 6.15 also reported attempts that failed, with the error. */
+SEC("tp_btf/tcp_retransmit_skb")
+int retransmit(u64 *context)
+{
+	return (int)context[2] ? 0 : retransmitted(context[0]);
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int retransmit_before(u64 *context)
+{
+	return retransmitted(context[0]);
+}
+
+char licence[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,200 @@
+//! TCP of the containers by the programs in the kernel: one cycle of reading their maps.
+
+use super::config::tcp::{Public, Tcp as Settings};
+use super::destinations::{Folding, Shares};
+use super::groups::Known;
+use super::kernel::{Kernel, Limits, Numbers};
+use super::listen::Listening;
+use super::listeners::Listeners;
+use super::news::{self, News, Shared, Work};
+use super::tcp::Tcp;
+use crate::host::ephemeral::EphemeralPortsFile;
+use crate::host::inventory::Inventory;
+use crate::reading::Readings;
+use crate::reading::SourceError;
+use crate::stop::Stop;
+use crate::sys::namespace;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Inode of the first pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// What is kept from one cycle to the next.
+pub(super) struct Connections {
+    kernel: Kernel,
+    known: Known,
+    shared: Arc<Shared>,
+    ports: EphemeralPortsFile,
+    settings: Settings,
+    netns: u32,
+    /// Whether the processes that the kernel names can be looked for in `/proc`.
+    processes: bool,
+    /// Translations that were not asked for.
+    pub(super) unasked: u64,
+}
+
+impl Connections {
+    /// Loads the programs, and finds what is there already.
+    pub(super) fn new(
+        settings: &Settings,
+        inventory: &Arc<Inventory>,
+        stop: &Stop,
+    ) -> Result<Self, SourceError> {
+        let netns = own_netns()?;
+        let (mut kernel, answers, ring) = Kernel::load(limits(settings, netns))?;
+        let work = Work {
+            ring,
+            answers,
+            groups: Arc::clone(&kernel.groups),
+            inventory: Arc::clone(inventory),
+            rate: settings.translate_rate,
+        };
+        let shared = news::start(work, settings.translate, stop)
+            .map_err(|cause| SourceError::io("starting a thread of the source containers", cause))?;
+        kernel.find_existing()?;
+        let processes = sees_all_processes();
+        Ok(Self {
+            kernel,
+            known: Known::default(),
+            shared,
+            ports: EphemeralPortsFile::open(),
+            settings: settings.clone(),
+            netns,
+            processes,
+            unasked: 0,
+        })
+    }
+
+    /// Reads what happened since the last cycle.
+    pub(super) fn read(
+        &mut self,
+        tcp: &mut Tcp,
+        listeners: &mut Listeners,
+        inventory: &Inventory,
+        now: Instant,
+        out: &mut Readings,
+    ) -> Result<(), SourceError> {
+        tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
+        self.kernel.look_at_open()?;
+        let news = std::mem::take(&mut *self.shared.lock());
+        for group in self.known.look(&self.kernel.groups, inventory) {
+            self.kernel.forget_group(group);
+            tcp.forget_group(group);
+        }
+        self.take(tcp, &news, now)?;
+        self.forget(tcp, inventory, now);
+        self.listeners(listeners)?;
+        self.unasked += news.unasked;
+        if let Some(error) = news.error {
+            out.fail("translate", error);
+        }
+        if news.broken {
+            // It is gone, and stays so.
+            self.shared.lock().broken = true;
+            let message = "the thread that waits for events has ended".to_owned();
+            out.fail("news", SourceError::Panicked { message });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, tcp: &mut Tcp, news: &News, now: Instant) -> Result<(), SourceError> {
+        let (known, mut foreign, mut used) = (&self.known, Vec::new(), 0);
+        self.kernel.destinations(|key, totals| match known.who(key.group) {
+            Some(who) => {
+                used += 1;
+                tcp.take(who.number, &key, &totals, now);
+            }
+            None if known.ignored(key.group) => foreign.push(key),
+            // It is read when it is known whose it is.
+            None => used += 1,
+        })?;
+        for (key, more) in &news.counted {
+            if let Some(who) = known.who(key.group) {
+                tcp.add(who.number, key, more, now);
+            }
+        }
+        self.kernel.rest(|group, totals| {
+            if let Some(who) = known.who(group) {
+                tcp.take_rest(who.number, group, &totals, now);
+            }
+        })?;
+        for key in &foreign {
+            self.kernel.forget_destination(key);
+        }
+        self.kernel.set_destinations(used);
+        Ok(())
+    }
+
+    /// Forgets what nothing happened with for a while.
+    fn forget(&mut self, tcp: &mut Tcp, inventory: &Inventory, now: Instant) {
+        tcp.rename(|number| inventory.current(number).map(|who| who.number));
+        let gone = tcp.idle(inventory.settings().retention, now);
+        if gone.is_empty() {
+            return;
+        }
+        let mut left: HashMap<u64, u32> = HashMap::new();
+        for key in &gone {
+            self.kernel.forget_destination(key);
+            left.entry(key.group).or_default();
+        }
+        tcp.count_by_group(&mut left);
+        for (group, used) in left {
+            self.kernel.groups.set_destinations(group, used);
+        }
+    }
+
+    fn listeners(&mut self, listeners: &mut Listeners) -> Result<(), SourceError> {
+        let (known, own, processes) = (&self.known, self.netns, self.processes);
+        self.kernel.listeners(|listener| {
+            if let Some(who) = known.who(listener.group) {
+                let listening =
+                    Listening { at: listener.at, only: listener.only, host: listener.netns == own };
+                let process = processes.then_some(listener.process);
+                listeners.take(who.number, listening, u64::from(listener.netns), process);
+            }
+        })
+    }
+
+    /// Numbers of the whole.
+    pub(super) fn numbers(&self) -> Numbers {
+        self.kernel.numbers()
+    }
+
+    /// Memory of the maps, bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.kernel.memory()
+    }
+}
+
+/// Inode of the agent's own network namespace.
+pub(super) fn own_netns() -> Result<u32, SourceError> {
+    let inode = namespace::inode(Path::new("/proc/self/ns/net"))
+        .map_err(|cause| SourceError::io("looking at the agent's own network namespace", cause))?;
+    Ok(u32::try_from(inode).unwrap_or_default())
+}
+
+/// Whether the agent is in the first pid namespace, from which all processes are seen.
+pub(super) fn sees_all_processes() -> bool {
+    namespace::inode(Path::new("/proc/self/ns/pid")).ok() == Some(FIRST_PID_NAMESPACE)
+}
+
+/// What the programs are told.
+pub(super) fn limits(settings: &Settings, netns: u32) -> Limits {
+    Limits {
+        destinations: u32::try_from(settings.total).unwrap_or(u32::MAX).saturating_mul(4).max(1024),
+        connections: settings.connections,
+        loopback: settings.loopback,
+        translate: settings.translate,
+        netns,
+    }
+}
+
+/// What is kept of connections, whichever way they are read.
+pub(super) fn totals(settings: &Settings) -> Tcp {
+    let folding =
+        Folding { public: settings.public == Public::Fold, networks: settings.networks.clone(), ports: None };
+    Tcp::new(folding, Shares::new(settings.destinations, settings.total))
+}

@@ -1,0 +1,364 @@
+//! The records of the maps and of the ring, as `bpf/group.h` and `bpf/tcp.bpf.c` have them.
+//!
+//! Pure: bytes in, values out. Numbers are in the byte order of the machine, ports and addresses in that of the network.
+//! An IPv4 address is written as IPv4-mapped address of IPv6.
+
+use crate::source::containers::failure::Failure;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// Length of a key of the map `destinations`.
+pub const DESTINATION: usize = 48;
+/// Length of a value of the maps `destinations` and `rest`.
+pub const TOTALS: usize = 160;
+/// Length of a value of the map `groups`.
+pub const GROUP: usize = 16 + LEVELS * NAME;
+/// Length of a value of the map `listeners`.
+pub const LISTENER: usize = 40;
+/// Length of a key of the map `answers`.
+pub const QUESTION: usize = 16;
+/// Length of a key of the map `direct` and of a value of `answers`.
+pub const ENDPOINT: usize = 24;
+
+/// Buckets of connect times.
+pub const BUCKETS: usize = 16;
+const LEVELS: usize = 15;
+const NAME: usize = 128;
+
+/// Takes a record apart, from its beginning on.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.bytes().map(u16::from_ne_bytes)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_ne_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_ne_bytes)
+    }
+
+    fn port(&mut self) -> Option<u16> {
+        self.bytes().map(u16::from_be_bytes)
+    }
+
+    fn address(&mut self) -> Option<IpAddr> {
+        self.bytes().map(|bytes: [u8; 16]| Ipv6Addr::from(bytes).to_canonical())
+    }
+}
+
+fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The key of a destination: who connects, what was asked for, and what it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Control group of whoever connected.
+    pub group: u64,
+    /// Address and port that were asked for.
+    pub asked: SocketAddr,
+    /// Address and port that the connection has; the same unless it is translated.
+    pub got: SocketAddr,
+}
+
+impl Destination {
+    /// Reads a key.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let group = fields.u64()?;
+        let (asked, got) = (fields.address()?, fields.address()?);
+        let (asked_port, got_port) = (fields.port()?, fields.port()?);
+        Some(Self { group, asked: (asked, asked_port).into(), got: (got, got_port).into() })
+    }
+
+    /// Writes it.
+    pub fn bytes(&self) -> [u8; DESTINATION] {
+        let mut bytes = Vec::with_capacity(DESTINATION);
+        bytes.extend_from_slice(&self.group.to_ne_bytes());
+        bytes.extend_from_slice(&mapped(self.asked.ip()));
+        bytes.extend_from_slice(&mapped(self.got.ip()));
+        bytes.extend_from_slice(&self.asked.port().to_be_bytes());
+        bytes.extend_from_slice(&self.got.port().to_be_bytes());
+        fixed(&bytes)
+    }
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    std::array::from_fn(|place| bytes.get(place).copied().unwrap_or_default())
+}
+
+/// What happened with a destination since its entry was made. The numbers of 32 bits begin again at 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections established.
+    pub opened: u32,
+    /// Connections that ended in order.
+    pub closed: u32,
+    /// Connections that ended with a reset.
+    pub reset: u32,
+    /// Established and not ended; of those that the agent counted the opening is missing.
+    pub open: u32,
+    /// Connections that were not established, by [`Failure`].
+    pub failed: [u32; Failure::ALL.len()],
+    /// Segments retransmitted.
+    pub retransmits: u32,
+    /// Round trips in `rtt`.
+    pub rtts: u32,
+    /// Payload sent, bytes.
+    pub sent: u64,
+    /// Payload received, bytes.
+    pub received: u64,
+    /// Smoothed round trips of open and ended connections added up, eighths of a microsecond.
+    pub rtt: u64,
+    /// Handshakes added up, nanoseconds.
+    pub connecting: u64,
+    /// Handshakes by bucket.
+    pub connect: [u32; BUCKETS],
+}
+
+impl Totals {
+    /// Reads a value.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let mut totals = Self {
+            opened: fields.u32()?,
+            closed: fields.u32()?,
+            reset: fields.u32()?,
+            open: fields.u32()?,
+            ..Self::default()
+        };
+        for failed in &mut totals.failed {
+            *failed = fields.u32()?;
+        }
+        (totals.retransmits, totals.rtts, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        (totals.sent, totals.received) = (fields.u64()?, fields.u64()?);
+        (totals.rtt, totals.connecting) = (fields.u64()?, fields.u64()?);
+        for bucket in &mut totals.connect {
+            *bucket = fields.u32()?;
+        }
+        Some(totals)
+    }
+
+    /// What came since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        self.with(before, u32::wrapping_sub, u64::wrapping_sub)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, more: &Self) -> Self {
+        self.with(more, u32::wrapping_add, u64::wrapping_add)
+    }
+
+    fn with(&self, other: &Self, narrow: fn(u32, u32) -> u32, wide: fn(u64, u64) -> u64) -> Self {
+        let at = |numbers: &[u32], place: usize| numbers.get(place).copied().unwrap_or_default();
+        Self {
+            opened: narrow(self.opened, other.opened),
+            closed: narrow(self.closed, other.closed),
+            reset: narrow(self.reset, other.reset),
+            open: narrow(self.open, other.open),
+            failed: std::array::from_fn(|place| narrow(at(&self.failed, place), at(&other.failed, place))),
+            retransmits: narrow(self.retransmits, other.retransmits),
+            rtts: narrow(self.rtts, other.rtts),
+            sent: wide(self.sent, other.sent),
+            received: wide(self.received, other.received),
+            rtt: wide(self.rtt, other.rtt),
+            connecting: wide(self.connecting, other.connecting),
+            connect: std::array::from_fn(|place| narrow(at(&self.connect, place), at(&other.connect, place))),
+        }
+    }
+}
+
+/// A control group as it was when it was first seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its path in its hierarchy: `/docker/4f5a…`. Of one with more than 15 levels only the last 15.
+    pub path: String,
+}
+
+impl Group {
+    /// Reads a value.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (_, _, levels, _) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
+        let levels = usize::try_from(levels).ok().filter(|levels| *levels <= LEVELS)?;
+        let mut names = Vec::with_capacity(levels);
+        for _ in 0..levels {
+            let name: [u8; NAME] = fields.bytes()?;
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            names.push(String::from_utf8_lossy(name).into_owned());
+        }
+        let path = names.iter().rev().fold(String::new(), |path, name| path + "/" + name);
+        Some(Self { path: if path.is_empty() { "/".to_owned() } else { path } })
+    }
+
+    /// Its value as the agent writes it where the kernel is to count no more of it.
+    pub fn ignored() -> [u8; GROUP] {
+        let mut value = [0; GROUP];
+        if let Some(ignored) = value.get_mut(4..8) {
+            ignored.copy_from_slice(&1_u32.to_ne_bytes());
+        }
+        value
+    }
+
+    /// A value with another number of destinations.
+    pub fn with_destinations(mut value: [u8; GROUP], used: u32) -> [u8; GROUP] {
+        if let Some(first) = value.first_chunk_mut() {
+            *first = used.to_ne_bytes();
+        }
+        value
+    }
+}
+
+/// A listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Control group of whoever listens.
+    pub group: u64,
+    /// Where.
+    pub at: SocketAddr,
+    /// Inode of its network namespace.
+    pub netns: u32,
+    /// A process that listens, in the first pid namespace.
+    pub process: u32,
+    /// Whether it takes no connections over IPv4; always so of one of IPv4.
+    pub only: bool,
+}
+
+impl Listener {
+    /// Reads a value.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (group, address, port, only) = (fields.u64()?, fields.address()?, fields.u16()?, fields.u16()?);
+        let (netns, process) = (fields.u32()?, fields.u32()?);
+        Some(Self { group, at: (address, port).into(), netns, process, only: only != 0 })
+    }
+}
+
+/// A connection whose translation is asked for, and later the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// The socket.
+    pub socket: u64,
+    /// When it connected.
+    pub started: u64,
+}
+
+impl Question {
+    /// Writes it.
+    pub fn bytes(self) -> [u8; QUESTION] {
+        fixed(&[self.socket.to_ne_bytes(), self.started.to_ne_bytes()].concat())
+    }
+}
+
+/// Reads an address and a port.
+pub fn parse_endpoint(bytes: &[u8]) -> Option<SocketAddr> {
+    let mut fields = Fields(bytes);
+    Some((fields.address()?, fields.port()?).into())
+}
+
+/// Writes an address and a port.
+pub fn endpoint(at: SocketAddr) -> [u8; ENDPOINT] {
+    fixed(&[mapped(at.ip()).as_slice(), &at.port().to_be_bytes()].concat())
+}
+
+/// What the kernel reports at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A control group that was not seen before.
+    Group(u64),
+    /// A connection to a destination that may be translated; it is counted by whoever reads this.
+    Opened(Opened),
+    /// The end of such a connection, whose question was not answered before.
+    Ended(Ended),
+}
+
+/// A connection that was established.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Which it is.
+    pub question: Question,
+    /// Control group of whoever connected.
+    pub group: u64,
+    /// Its own end.
+    pub local: SocketAddr,
+    /// What it asked for.
+    pub asked: SocketAddr,
+    /// How long the handshake took, nanoseconds; `None` of one that was open before the agent came.
+    pub handshake: Option<u64>,
+    /// Segments retransmitted by then.
+    pub retransmits: u32,
+}
+
+/// A connection that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Which it was.
+    pub question: Question,
+    /// Control group of whoever connected.
+    pub group: u64,
+    /// What it asked for.
+    pub asked: SocketAddr,
+    /// Whether by a reset.
+    pub reset: bool,
+    /// Segments retransmitted since it was established.
+    pub retransmits: u32,
+    /// Payload sent, bytes.
+    pub sent: u64,
+    /// Payload received, bytes.
+    pub received: u64,
+    /// Smoothed round trip, eighths of a microsecond; 0 without one.
+    pub rtt: u32,
+}
+
+impl Event {
+    /// Reads an event; `None` for one that is not known or too short.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (kind, reset) = (fields.u32()?, fields.u32()? != 0);
+        let group = fields.u64()?;
+        let question = Question { socket: fields.u64()?, started: fields.u64()? };
+        let (local, asked) = (fields.address()?, fields.address()?);
+        let (local_port, asked_port) = (fields.u16()?, fields.port()?);
+        let retransmits = fields.u32()?;
+        let handshake = fields.u64()?;
+        let (sent, received, rtt) = (fields.u64()?, fields.u64()?, fields.u32()?);
+        let opened = |handshake| Opened {
+            question,
+            group,
+            local: (local, local_port).into(),
+            asked: (asked, asked_port).into(),
+            handshake,
+            retransmits,
+        };
+        match kind {
+            1 => Some(Self::Group(group)),
+            2 => Some(Self::Opened(opened(Some(handshake)))),
+            3 => Some(Self::Ended(Ended {
+                question,
+                group,
+                asked: (asked, asked_port).into(),
+                reset,
+                retransmits,
+                sent,
+                received,
+                rtt,
+            })),
+            4 => Some(Self::Opened(opened(None))),
+            _ => None,
+        }
+    }
+}

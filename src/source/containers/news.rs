@@ -1,0 +1,224 @@
+//! The threads that wait for what the kernel reports at once: connections whose translation is asked for, and control
+//! groups that were not seen before.
+//!
+//! A connection that is reported is counted here and nowhere else. The question to conntrack goes out at once: engines
+//! delete a container's entries when it ends.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "questions have a rate, and destinations are asked about again after a while"
+)]
+
+use super::groups;
+use super::kernel::records::{Destination, Ended, Event, Opened, Question, Totals};
+use super::kernel::{Answers, Groups, Ring};
+use super::tcp;
+use super::translate::{self, Rule};
+use crate::host::inventory::Inventory;
+use crate::netlink::Client;
+use crate::reading::SourceError;
+use crate::stop::Stop;
+use crate::sys::netlink::NetlinkSocket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::time::{ClockId, clock_gettime};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the threads wait before they look whether the agent stops.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+/// Groups that wait for their names.
+const WAITING: usize = 1024;
+/// Connections whose answer found no room in the kernel, and destinations counted between two cycles.
+const MOST: usize = 65_536;
+
+/// What was counted since the last cycle.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// By destination.
+    pub(super) counted: HashMap<Destination, Totals>,
+    /// Connections that were not asked about: `translate_rate` was reached.
+    pub(super) unasked: u64,
+    /// Why conntrack could not be asked.
+    pub(super) error: Option<SourceError>,
+    /// The thread has panicked.
+    pub(super) broken: bool,
+}
+
+/// Shared by the thread and the source.
+#[derive(Debug, Default)]
+pub(super) struct Shared(Mutex<News>);
+
+impl Shared {
+    /// What is there now.
+    pub(super) fn lock(&self) -> MutexGuard<'_, News> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread works with.
+pub(super) struct Work {
+    /// What the kernel tells.
+    pub(super) ring: Ring,
+    /// Where answers go.
+    pub(super) answers: Answers,
+    /// The paths of control groups.
+    pub(super) groups: Arc<Groups>,
+    /// Who they are.
+    pub(super) inventory: Arc<Inventory>,
+    /// Questions a second.
+    pub(super) rate: u32,
+}
+
+/// Starts the threads. They end with the agent. `translate`: whether conntrack is asked.
+pub(super) fn start(work: Work, translate: bool, stop: &Stop) -> io::Result<Arc<Shared>> {
+    let shared = Arc::new(Shared::default());
+    let (names, asked) = sync_channel(WAITING);
+    let (groups, inventory, stopped) = (Arc::clone(&work.groups), Arc::clone(&work.inventory), stop.clone());
+    std::thread::Builder::new()
+        .name("containers-names".to_owned())
+        .spawn(move || ask_names(&asked, &groups, &inventory, &stopped))?;
+    let (told, stop) = (Arc::clone(&shared), stop.clone());
+    std::thread::Builder::new().name("containers-news".to_owned()).spawn(move || {
+        let thread = Thread::new(work, Arc::clone(&told), names, translate);
+        let run = std::panic::AssertUnwindSafe(|| thread.run(&stop));
+        if std::panic::catch_unwind(run).is_err() {
+            told.lock().broken = true;
+        }
+    })?;
+    Ok(shared)
+}
+
+/// Asks for the names of new groups while their files are there.
+fn ask_names(asked: &Receiver<u64>, groups: &Groups, inventory: &Inventory, stop: &Stop) {
+    while !stop.draining() {
+        if let Ok(key) = asked.recv_timeout(Duration::from_millis(250)) {
+            groups::who(key, groups, inventory);
+        }
+    }
+}
+
+struct Thread {
+    work: Work,
+    shared: Arc<Shared>,
+    names: SyncSender<u64>,
+    conntrack: Option<Client<NetlinkSocket>>,
+    rule: Rule,
+    /// Answers that found no room in the kernel.
+    kept: HashMap<Question, SocketAddr>,
+}
+
+impl Thread {
+    fn new(work: Work, shared: Arc<Shared>, names: SyncSender<u64>, translate: bool) -> Self {
+        let open = || Client::open(rustix::net::netlink::NETFILTER, "netfilter");
+        let conntrack = match translate.then(open).transpose() {
+            Ok(client) => client,
+            Err(error) => {
+                shared.lock().error = Some(error);
+                None
+            }
+        };
+        Self { work, shared, names, conntrack, rule: Rule::default(), kept: HashMap::new() }
+    }
+
+    fn run(mut self, stop: &Stop) {
+        while !stop.draining() {
+            let mut ready = [PollFd::from_borrowed_fd(self.work.ring.as_fd(), PollFlags::IN)];
+            // A signal is as good as the time.
+            let _ready_or_not = poll(&mut ready, Some(&LOOK));
+            while let Some(event) = self.work.ring.next() {
+                match event {
+                    // A group whose name is not asked for now is asked for by the next cycle.
+                    Event::Group(key) => drop(self.names.try_send(key)),
+                    Event::Opened(opened) => self.opened(&opened),
+                    Event::Ended(ended) => self.ended(&ended),
+                }
+            }
+            for asked in self.rule.expired(Instant::now()) {
+                self.work.answers.forget_direct(asked);
+            }
+        }
+    }
+
+    fn opened(&mut self, opened: &Opened) {
+        let got = self.translated(opened);
+        if !self.work.answers.answer(opened.question, got) && self.kept.len() < MOST {
+            self.kept.insert(opened.question, got);
+        }
+        let mut totals = Totals { open: 1, retransmits: opened.retransmits, ..Totals::default() };
+        if let Some(handshake) = opened.handshake {
+            (totals.opened, totals.connecting) = (1, handshake);
+            if let Some(count) = totals.connect.get_mut(tcp::bucket(handshake)) {
+                *count = 1;
+            }
+        }
+        self.count(Destination { group: opened.group, asked: opened.asked, got }, &totals);
+    }
+
+    /// What a connection has got; what was asked for where that cannot be found out.
+    fn translated(&mut self, opened: &Opened) -> SocketAddr {
+        let (asked, now) = (opened.asked, Instant::now());
+        let Some(client) = &mut self.conntrack else {
+            self.leave_alone(asked, translate::WHILE);
+            return asked;
+        };
+        if !self.rule.allows(self.work.rate, now) {
+            self.shared.lock().unasked += 1;
+            self.leave_alone(asked, Duration::from_secs(1));
+            return asked;
+        }
+        match translate::ask(client, opened.local, asked) {
+            Ok(got) => {
+                if self.rule.settled(asked, got) {
+                    self.leave_alone(asked, translate::WHILE);
+                }
+                got.unwrap_or(asked)
+            }
+            Err(error) => {
+                self.shared.lock().error = Some(error);
+                self.leave_alone(asked, translate::WHILE);
+                asked
+            }
+        }
+    }
+
+    /// Has the kernel count connections to a destination by itself for so long.
+    fn leave_alone(&mut self, asked: SocketAddr, pause: Duration) {
+        if !self.rule.pause(asked, pause, Instant::now()) {
+            return;
+        }
+        let now = clock_gettime(ClockId::Monotonic);
+        let now = Duration::try_from(now).unwrap_or_default();
+        let until = u64::try_from((now + pause).as_nanos()).unwrap_or(u64::MAX);
+        self.work.answers.direct(asked, until);
+    }
+
+    fn ended(&mut self, ended: &Ended) {
+        let got = self.kept.remove(&ended.question).or_else(|| self.work.answers.withdraw(ended.question));
+        let totals = Totals {
+            closed: u32::from(!ended.reset),
+            reset: u32::from(ended.reset),
+            open: u32::MAX, // one less
+            retransmits: ended.retransmits,
+            rtts: u32::from(ended.rtt > 0),
+            rtt: u64::from(ended.rtt),
+            sent: ended.sent,
+            received: ended.received,
+            ..Totals::default()
+        };
+        let got = got.unwrap_or(ended.asked);
+        self.count(Destination { group: ended.group, asked: ended.asked, got }, &totals);
+    }
+
+    fn count(&self, key: Destination, more: &Totals) {
+        let mut news = self.shared.lock();
+        if news.counted.len() < MOST || news.counted.contains_key(&key) {
+            let counted = news.counted.entry(key).or_default();
+            *counted = counted.plus(more);
+        }
+    }
+}

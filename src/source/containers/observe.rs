@@ -1,0 +1,103 @@
+//! The readings of the TCP connections and of the listening sockets.
+
+use super::classic::Classic;
+use super::destinations::{Shown, Where};
+use super::failure::Failure;
+use super::labels::{Event, LeftOut, SourcePart, Via};
+use super::listeners::Listeners;
+use super::metrics;
+use super::tcp::{Counts, Tcp};
+use crate::host::inventory::{Inventory, Who};
+use crate::metric::{Label, Labels};
+use crate::reading::Readings;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Observes every destination that is shown, and every address that is listened at.
+pub(super) fn observe(
+    tcp: &Tcp,
+    listeners: &Listeners,
+    inventory: &Inventory,
+    classic: Option<&Classic>,
+    out: &mut Readings,
+) {
+    let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
+    for (number, place, counts) in tcp.iter() {
+        let Some(who) = inventory.current(number) else { continue };
+        destination(&who, place, counts, out);
+        if let Some(classic) = classic {
+            classic.destination(&who, place, counts, out);
+            if let Some(rtt) = counts.rtt() {
+                let least = latency.entry((number, place.got.address())).or_insert(rtt);
+                *least = least.min(rtt);
+            }
+        }
+    }
+    for (number, at, open) in listeners.iter() {
+        let Some(who) = inventory.current(number) else { continue };
+        if open {
+            out.observe(metrics::CONTAINER_TCP_LISTEN, listen(&who, at), 1);
+        }
+        if let Some(classic) = classic {
+            classic.listener(&who, at, open, out);
+        }
+    }
+    for ((number, address), seconds) in latency {
+        if let (Some(classic), Some(who)) = (classic, inventory.current(number)) {
+            classic.latency(&who, address, seconds, out);
+        }
+    }
+}
+
+fn destination(who: &Who, place: Where, counts: &Counts, out: &mut Readings) {
+    let asked = end(&who.labels, place.asked, Label::ServerAddress, Label::ServerPort);
+    for (reason, count) in Failure::ALL.iter().zip(counts.failed) {
+        if count > 0 {
+            let labels = asked.with(Label::Event, Event::Failed.word()).with(Label::ErrorType, reason.word());
+            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, &labels, count);
+        }
+    }
+    let labels = end(&asked, place.got, Label::PeerAddress, Label::PeerPort);
+    let ends = [(Event::Opened, counts.opened), (Event::Closed, counts.closed), (Event::Reset, counts.reset)];
+    // Of a destination that was never reached only the failures are told.
+    if counts.open() > 0 || ends.iter().any(|(_, count)| *count > 0) {
+        for (event, count) in ends {
+            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels.with(Label::Event, event.word()), count);
+        }
+        out.observe(metrics::CONTAINER_TCP_OPEN_CONNECTIONS, &labels, counts.open());
+        out.observe(metrics::CONTAINER_TCP_CONNECT_TIME, &labels, Arc::clone(&counts.connect));
+        for (direction, bytes) in [("transmit", counts.sent), ("receive", counts.received)] {
+            out.observe(metrics::CONTAINER_TCP_IO, labels.with(Label::IoDirection, direction), bytes);
+        }
+        if let Some(rtt) = counts.rtt() {
+            out.observe(metrics::CONTAINER_TCP_RTT, &labels, rtt);
+        }
+    } else if counts.retransmits == 0 {
+        return;
+    }
+    out.observe(metrics::CONTAINER_TCP_RETRANSMITS, &labels, counts.retransmits);
+}
+
+fn end(labels: &Labels, at: Shown, address: Label, port: Label) -> Labels {
+    let labels = labels.with(address, at.address());
+    match at.port() {
+        Some(number) => labels.with(port, number),
+        None => labels,
+    }
+}
+
+fn listen(who: &Who, at: SocketAddr) -> Labels {
+    who.labels.with(Label::LocalAddress, at.ip().to_string()).with(Label::LocalPort, at.port().to_string())
+}
+
+/// Counts what found no room.
+pub(super) fn left_out(key: LeftOut, count: u64, out: &mut Readings) {
+    out.observe(metrics::CONNSCOPE_CONTAINERS_LEFT_OUT, &[(Label::Key, key.word().into())], count);
+}
+
+/// Says how a part is read.
+pub(super) fn via(part: SourcePart, via: Via, out: &mut Readings) {
+    let labels = [(Label::SourcePart, part.word().into()), (Label::Via, via.word().into())];
+    out.observe(metrics::CONNSCOPE_CONTAINERS_SOURCE, &labels, 1);
+}

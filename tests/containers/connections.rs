@@ -1,0 +1,208 @@
+//! TCP of real containers, counted by programs in the real kernel: a Docker of the test's own, the agent beside it, and
+//! sockets of the test in the network namespace that both are in.
+
+use super::{file, value};
+use crate::support::engine::Docker;
+use crate::support::{Agent, Namespace, PATIENCE, command, eventually, get};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// The address of the bridge that Docker makes in the namespace.
+const BRIDGE: &str = "172.17.0.1";
+
+/// A Docker, and the agent that looks at its containers, in one network namespace.
+struct World {
+    agent: Option<(Agent, SocketAddr)>,
+    file: tempfile::NamedTempFile,
+    docker: Docker,
+    namespace: Namespace,
+}
+
+impl World {
+    fn new(tcp: &str) -> Option<Self> {
+        let namespace = Namespace::new()?;
+        let docker = Docker::start(&namespace)?;
+        let file = file(&format!(
+            "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
+             sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+             containers: {{enabled: true, tcp: {{fold_ports: none, {tcp}}}}}\n",
+            docker.data().display()
+        ));
+        Some(Self { agent: None, file, docker, namespace })
+    }
+
+    /// Starts the agent; its first cycle is over.
+    fn watch(&mut self) {
+        let path = self.file.path().to_str().unwrap().to_owned();
+        let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path];
+        let mut agent = self.namespace.inside(|| Agent::start(command(&arguments)));
+        let address = agent.address();
+        self.agent = Some((agent, address));
+        let text = self.scrape();
+        assert_eq!(
+            value(&text, "connscope_containers_source", &["part=\"tcp\"", "via=\"bpf\""]),
+            Some(1.0),
+            "{text}"
+        );
+    }
+
+    fn scrape(&self) -> String {
+        let address = self.agent.as_ref().unwrap().1;
+        self.namespace.inside(|| get(address, "/metrics").1)
+    }
+
+    /// Waits until every series has its value.
+    fn sees(&self, wanted: &[(&str, &[&str], f64)]) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = self.scrape();
+            let found: Vec<_> =
+                wanted.iter().map(|(metric, labels, _)| value(&text, metric, labels)).collect();
+            if found.iter().zip(wanted).all(|(found, (_, _, number))| *found == Some(*number)) {
+                return text;
+            }
+            let told: Vec<&str> = text.lines().filter(|line| line.starts_with("container_tcp")).collect();
+            assert!(Instant::now() < until, "{found:?} instead of {wanted:?}: {told:#?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Listens at the bridge: each connection is handed over by `serve`.
+    fn server(&self, serve: fn(std::net::TcpStream)) -> u16 {
+        let listener = self.namespace.inside(|| TcpListener::bind("0.0.0.0:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                serve(stream);
+            }
+        });
+        port
+    }
+}
+
+/// Answers a line with 1000 bytes and closes.
+fn answer(mut stream: std::net::TcpStream) {
+    let mut line = [0; 6];
+    if stream.read_exact(&mut line).is_ok() {
+        let _gone_or_not = stream.write_all(&[b'x'; 1000]);
+    }
+}
+
+/// Closes with what was sent to it unread, which is a reset.
+fn refuse_to_read(stream: std::net::TcpStream) {
+    let mut first = [0; 1];
+    let _gone_or_not = stream.peek(&mut first);
+    drop(stream);
+}
+
+#[test]
+fn connections_of_a_container_that_lives_shortly_are_counted_under_its_name() {
+    let Some(mut world) = World::new("public: each") else { return };
+    world.watch();
+    let (server, resetting) = (world.server(answer), world.server(refuse_to_read));
+    let script = format!(
+        "for i in 1 2 3 4 5; do echo hello | nc {BRIDGE} {server}; done >/dev/null; \
+         nc {BRIDGE} 1; echo hello | nc {BRIDGE} {resetting}; timeout 1 nc {BRIDGE} 2"
+    );
+    // Packets to this port are dropped on their way in.
+    world.namespace.run(
+        "nft",
+        &["add chain inet t i { type filter hook input priority 0; }; add rule inet t i tcp dport 2 drop"],
+    );
+    world.docker.docker(&[
+        "run",
+        "--rm",
+        "--name",
+        "short",
+        "busybox",
+        "sh",
+        "-c",
+        &format!("{script}; true"),
+    ]);
+    let port = format!("server_port=\"{server}\"");
+    let reset = format!("server_port=\"{resetting}\"");
+    let (name, peer) = ("container_name=\"short\"", "network_peer_address=\"172.17.0.1\"");
+    let connections = "container_tcp_connections_total";
+    let text = world.sees(&[
+        (connections, &[name, &port, peer, "event=\"opened\""], 5.0),
+        (connections, &[name, &port, peer, "event=\"closed\""], 5.0),
+        (connections, &[name, &port, peer, "event=\"reset\""], 0.0),
+        (connections, &[name, &reset, peer, "event=\"reset\""], 1.0),
+        (connections, &[name, "server_port=\"1\"", "error_type=\"connection_refused\""], 1.0),
+        (connections, &[name, "server_port=\"2\"", "error_type=\"cancelled\""], 1.0),
+        ("container_tcp_open_connections", &[name, &port, peer], 0.0),
+        ("container_tcp_io_bytes_total", &[name, &port, "network_io_direction=\"transmit\""], 30.0),
+        ("container_tcp_io_bytes_total", &[name, &port, "network_io_direction=\"receive\""], 5000.0),
+        ("container_tcp_connect_time_seconds_count", &[name, &port], 5.0),
+    ]);
+    assert_eq!(value(&text, "connscope_containers_events_lost_total", &[]), None);
+    assert!(text.contains("connscope_containers_events_lost_total 0"), "{text}");
+}
+
+#[test]
+fn a_published_port_is_shown_with_the_container_behind_it() {
+    let Some(mut world) = World::new("") else { return };
+    world.docker.run("web", &["--publish", "18091:8080"], &["httpd", "-f", "-p", "8080", "-h", "/bin"]);
+    world.watch();
+    for name in ["c1", "c2", "c3", "c4", "c5"] {
+        // Docker does not translate what comes from its own bridge; in the host's namespace it does.
+        let client =
+            ["run", "--rm", "--network", "host", "--name", name, "busybox", "wget", "-q", "-O", "/dev/null"];
+        world.docker.docker(&[&client[..], &[&format!("http://{BRIDGE}:18091/busybox")]].concat());
+    }
+    for name in ["c1", "c2", "c3", "c4", "c5"] {
+        let name = format!("container_name=\"{name}\"");
+        let labels = [
+            name.as_str(),
+            "server_address=\"172.17.0.1\"",
+            "server_port=\"18091\"",
+            "network_peer_address=\"172.17.0.2\"",
+            "network_peer_port=\"8080\"",
+        ];
+        let opened = [&labels[..], &["event=\"opened\""]].concat();
+        let ended = [&labels[..], &["event=\"closed\""]].concat();
+        world.sees(&[
+            ("container_tcp_connections_total", &opened, 1.0),
+            ("container_tcp_connections_total", &ended, 1.0),
+            ("container_tcp_open_connections", &labels, 0.0),
+        ]);
+    }
+}
+
+#[test]
+fn what_was_there_before_the_agent_is_there_in_its_first_cycle() {
+    let Some(mut world) = World::new("") else { return };
+    let (sender, held): (_, Receiver<std::net::TcpStream>) = channel();
+    let listener = world.namespace.inside(|| TcpListener::bind("0.0.0.0:0")).unwrap();
+    let server = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            if sender.send(stream).is_err() {
+                break;
+            }
+        }
+    });
+    let holding = format!("sleep 600 | nc {BRIDGE} {server} & httpd -f -p 8080");
+    world.docker.run("old", &[], &["sh", "-c", &holding]);
+    let stream = held.recv_timeout(PATIENCE).unwrap();
+    eventually("it listens", || {
+        world.namespace.inside(|| std::net::TcpStream::connect("172.17.0.2:8080")).is_ok()
+    });
+    world.watch();
+    let port = format!("server_port=\"{server}\"");
+    let name = "container_name=\"old\"";
+    let listens = [name, "network_local_address=\"172.17.0.2\"", "network_local_port=\"8080\""];
+    let text = world.sees(&[
+        ("container_tcp_open_connections", &[name, &port], 1.0),
+        ("container_tcp_connections_total", &[name, &port, "event=\"opened\""], 0.0),
+        ("container_tcp_listen", &listens, 1.0),
+    ]);
+    assert_eq!(value(&text, "container_tcp_listen", &[name, "network_local_address=\"127.0.0.1\""]), None);
+    drop(stream);
+    // The other end closes it, and the container its own end.
+    world.docker.docker(&["stop", "--time", "0", "old"]);
+    world.sees(&[("container_tcp_open_connections", &[name, &port], 0.0)]);
+    eventually("it listens no more", || value(&world.scrape(), "container_tcp_listen", &listens).is_none());
+}
