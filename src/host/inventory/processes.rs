@@ -9,6 +9,7 @@ use super::entry::{First, Top};
 use crate::host::cgroup::Hierarchy;
 use crate::host::process;
 use rustix::time::{ClockId, clock_gettime};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Most that is read of a `cgroup.procs`: some 10,000 processes.
@@ -60,14 +61,29 @@ pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
 /// The process of a group that was started first.
 fn first(top: &Top, hierarchies: &[Hierarchy]) -> Option<First> {
     let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)?;
-    let own = first_of(&hierarchy.mount.directory(&top.path));
-    own.or_else(|| {
-        let inside = |path: &str| path.strip_prefix(&*top.path).is_some_and(|rest| rest.starts_with('/'));
-        let below = hierarchy.groups.iter().filter(|(_, path)| inside(path)).take(BELOW);
-        below
-            .filter_map(|(_, path)| first_of(&hierarchy.mount.directory(path)))
-            .min_by_key(|first| first.started)
-    })
+    let directory = hierarchy.mount.directory(&top.path);
+    first_of(&directory).or_else(|| first_below(&directory))
+}
+
+/// The one of those in the groups below.
+fn first_below(directory: &Path) -> Option<First> {
+    let mut open = vec![directory.to_owned()];
+    let mut looked_into = 0;
+    let mut found = Vec::new();
+    while let Some(directory) = open.pop() {
+        // kernfs counts the directories in a directory in its links; most groups have none.
+        if std::fs::metadata(&directory).is_ok_and(|directory| directory.nlink() <= 2) {
+            continue;
+        }
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if looked_into < BELOW && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                looked_into += 1;
+                found.extend(first_of(&entry.path()));
+                open.push(entry.path());
+            }
+        }
+    }
+    found.into_iter().min_by_key(|first| first.started)
 }
 
 fn first_of(directory: &Path) -> Option<First> {

@@ -6,6 +6,7 @@
 
 use crate::host::inventory::{Container, Directory, Inventory};
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Most that is read of such a file: a dozen lines.
@@ -76,6 +77,10 @@ fn kills(group: &Directory) -> Option<u64> {
     let mut open = vec![group.path.clone()];
     let mut looked_into = 0;
     while let Some(directory) = open.pop() {
+        // kernfs counts the directories in a directory in its links; most groups have none.
+        if std::fs::metadata(&directory).is_ok_and(|directory| directory.nlink() <= 2) {
+            continue;
+        }
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             if looked_into < BELOW && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 looked_into += 1;
