@@ -16,6 +16,7 @@ use labels::LogSource;
 use reader::{Reader, Shared};
 use severity::Severity;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 mod check;
@@ -82,6 +83,7 @@ pub struct Logs {
     settings: Settings,
     inventory: Arc<Inventory>,
     shared: Arc<Mutex<Shared>>,
+    thread: JoinHandle<()>,
 }
 
 impl Logs {
@@ -90,16 +92,19 @@ impl Logs {
         let shared = Shared::new(settings);
         let reader = Reader::new(settings, inventory, &shared);
         let stop = stop.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("logs-reader".to_owned())
             .spawn(move || reader.run(&stop))
             .map_err(|cause| SourceError::io("starting the thread that reads logs", cause))?;
-        Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), shared })
+        Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), shared, thread })
     }
 }
 
 impl Source for Logs {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        if self.thread.is_finished() {
+            return Err(SourceError::Panicked { message: "the thread that reads logs has ended".to_owned() });
+        }
         let mut shared = Shared::of(&self.shared);
         observe::observe(&mut shared.counts, &self.inventory, self.settings.sample, out);
         for source in LogSource::ALL {
