@@ -13,8 +13,8 @@ const BATCH: usize = 4096;
 #[repr(C)]
 #[derive(Default)]
 struct Batch {
-    in_batch: u64,
-    out_batch: u64,
+    input: u64,
+    output: u64,
     keys: u64,
     values: u64,
     count: u32,
@@ -36,8 +36,8 @@ pub fn entries<const K: usize, const V: usize>(
     loop {
         let room = u32::try_from(keys.len()).unwrap_or(u32::MAX);
         let mut batch = Batch {
-            in_batch: if begun { address(&mut position) } else { 0 },
-            out_batch: address(&mut next),
+            input: if begun { address(&raw mut position) } else { 0 },
+            output: address(&raw mut next),
             keys: address(keys.as_mut_ptr()),
             values: address(values.as_mut_ptr()),
             count: room,

@@ -63,7 +63,7 @@ fn a_listening_socket_is_read_as_the_programs_write_it() {
     let entries = fixture("kernel/linux-6.18-listeners.bin");
     let listener = Listener::parse(&entries[8..48]).unwrap();
     assert_eq!((listener.at, listener.only), (at("127.0.0.1:44837"), false));
-    assert_eq!(listener.netns, 0xeffffff9);
+    assert_eq!(listener.netns, 0xefff_fff9);
     assert!(prefixes(&entries[8..40]).all(|part| Listener::parse(part).is_none()));
 }
 

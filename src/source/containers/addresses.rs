@@ -48,7 +48,8 @@ pub struct Socket {
 
 /// `TCP_LISTEN`
 pub const LISTEN: u8 = 10;
-/// States of a connection that is established or closing: ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING.
+/// States of a connection that is established or closing: `ESTABLISHED`, `FIN_WAIT1`, `FIN_WAIT2`, `CLOSE_WAIT`,
+/// `LAST_ACK`, `CLOSING`.
 pub const OPEN: [u8; 6] = [1, 4, 5, 8, 9, 11];
 
 /// The sockets of a `tcp` or `tcp6`; lines that are not understood are passed over.

@@ -187,18 +187,18 @@ impl Groups {
 
     /// Has the kernel count no more of a control group.
     pub fn ignore(&self, key: u64) {
-        self.write(key, Group::ignored());
+        self.write(key, &Group::ignored());
     }
 
     /// Says how many destinations a group has: the kernel counts those that come, and not those that are forgotten.
     pub fn set_destinations(&self, key: u64, used: u32) {
         let value = self.lock().get(&key.to_ne_bytes(), 0);
         if let Ok(value) = value {
-            self.write(key, Group::with_destinations(value, used));
+            self.write(key, &Group::with_destinations(value, used));
         }
     }
 
-    fn write(&self, key: u64, value: [u8; GROUP]) {
+    fn write(&self, key: u64, value: &[u8; GROUP]) {
         // It may be gone.
         drop(self.lock().insert(key.to_ne_bytes(), value, BPF_EXIST));
     }
@@ -240,7 +240,7 @@ impl Answers {
 
 impl Ring {
     /// Takes the next event; `None` if there is none.
-    pub fn next(&mut self) -> Option<records::Event> {
+    pub fn take(&mut self) -> Option<records::Event> {
         while let Some(item) = self.0.next() {
             if let Some(event) = records::Event::parse(&item) {
                 return Some(event);

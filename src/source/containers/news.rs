@@ -130,7 +130,7 @@ impl Thread {
             let mut ready = [PollFd::from_borrowed_fd(self.work.ring.as_fd(), PollFlags::IN)];
             // A signal is as good as the time.
             let _ready_or_not = poll(&mut ready, Some(&LOOK));
-            while let Some(event) = self.work.ring.next() {
+            while let Some(event) = self.work.ring.take() {
                 match event {
                     // A group whose name is not asked for now is asked for by the next cycle.
                     Event::Group(key) => drop(self.names.try_send(key)),

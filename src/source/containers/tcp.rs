@@ -112,6 +112,7 @@ impl Counts {
     }
 
     /// Mean smoothed round trip of the connections that were open or ended since the last cycle, seconds.
+    #[expect(clippy::cast_precision_loss, reason = "a sum of round trips in a cycle is far from 2^53")]
     pub fn rtt(&self) -> Option<f64> {
         (self.rtts > 0).then(|| self.rtt as f64 / f64::from(self.rtts) / EIGHTHS)
     }
