@@ -200,7 +200,7 @@ fn leave(running: Running, stop: &Stop, leave_by: Instant) {
             let _in_time_or_not = wait.recv_timeout(left);
         }
         Err(error) => {
-            tracing::warn!(%error, "the last export was skipped: no thread could be started for it")
+            tracing::warn!(%error, "the last export was skipped: no thread could be started for it");
         }
     }
     stop.kill();

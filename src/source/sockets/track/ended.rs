@@ -10,6 +10,7 @@ use super::namespace::NamespaceState;
 use super::other_end::{End, is_local};
 use super::{PendingSocket, Tracker};
 use crate::source::sockets::labels::Key;
+use crate::source::sockets::timeouts;
 use std::time::Instant;
 
 /// Connections that wait for their other end, at most.
@@ -21,8 +22,9 @@ pub(super) struct Deferred {
     last: LastNumbers<'static>,
     known: KnownSocket,
     pending: Option<PendingSocket>,
-    /// The dump in which it ended.
+    /// The dump in which it ended, and when that was.
     dump: u32,
+    since: Instant,
 }
 
 impl Tracker {
@@ -61,7 +63,7 @@ impl Tracker {
                 last.mirror(&other);
             } else if is_local(record) && self.deferred.len() < DEFERRED {
                 let (last, dump) = (last.to_static(), state.dump);
-                self.deferred.push(Deferred { last, known, pending, dump });
+                self.deferred.push(Deferred { last, known, pending, dump, since: now });
                 return selected;
             }
         }
@@ -90,7 +92,7 @@ impl Tracker {
         }
     }
 
-    /// Counts the ends whose other end had no event within a cycle.
+    /// Counts the ends whose other end had no event, within a cycle and within the time in which events come.
     pub(super) fn finish_deferred(&mut self, now: Instant) {
         let (groups, namespaces) = (&mut self.groups, &mut self.namespaces);
         let mut waiting = Vec::new();
@@ -99,7 +101,8 @@ impl Tracker {
                 groups.leave(deferred.known.group, now);
                 continue;
             };
-            if deferred.dump >= state.dump {
+            let late = now.saturating_duration_since(deferred.since) >= timeouts::EVENT_LATE;
+            if deferred.dump >= state.dump || !late {
                 waiting.push(deferred);
             } else {
                 finish(groups, state, deferred.known, deferred.pending, &deferred.last, now);

@@ -80,7 +80,7 @@ impl NamespaceState {
         if complete {
             let [latest, before] = self.complete;
             self.complete = [self.dump, latest];
-            self.other_ends.forget_before(before);
+            self.other_ends.forget_before(before.min(self.settled));
         }
     }
 
