@@ -40,6 +40,7 @@ def panel(title, description, unit, *targets, kind="timeseries", width=12, heigh
         "gauge": {"reduceOptions": {"calcs": ["lastNotNull"]}, "showThresholdMarkers": True},
         "state-timeline": {"mergeValues": True, "rowHeight": 0.8, "showValue": "never"},
         "table": {"cellHeight": "sm", "showHeader": True},
+        "nodeGraph": {},
     }[kind]
     return {
         "type": kind,

@@ -159,12 +159,7 @@ fn every_metric_is_on_a_panel_or_has_a_reason_not_to_be() {
         .map(|name| rows[&name])
         .collect();
     // What only the classic profile has, Prometheus and the dashboards never have beside the rest.
-    // The containers have no dashboard yet.
-    let on_none = |name: &str| {
-        let of_containers = ["container.", "connscope.containers."].iter().any(|root| name.starts_with(root));
-        of_containers && !name.starts_with("container.log.")
-    };
-    for metric in table_rows().filter(|metric| !metric.only_classic && !on_none(metric.name)) {
+    for metric in table_rows().filter(|metric| !metric.only_classic) {
         let reason = ON_NO_PANEL.iter().find(|(name, _)| *name == metric.name);
         match (shown.contains(metric.name), reason) {
             (true, None) | (false, Some(_)) => {}

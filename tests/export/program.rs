@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The program with a `conntrack` that prints what the test wants.
 pub(super) struct Agent {
-    agent: Started,
+    started: Started,
     pub(super) log: Arc<Lines>,
     pub(super) out: Arc<Lines>,
     directory: tempfile::TempDir,
@@ -58,7 +58,7 @@ impl Agent {
         command.args(["--conntrack-source", "command", "--conntrack-command"]).arg(&script);
         command.envs(variables.iter().copied());
         let agent = Started::logging(command);
-        Self { log: Arc::clone(&agent.log), out: Arc::clone(&agent.out), agent, directory }
+        Self { log: Arc::clone(&agent.log), out: Arc::clone(&agent.out), started: agent, directory }
     }
 
     /// `conntrack.found` of CPU 0 from now on.
@@ -73,8 +73,8 @@ impl Agent {
 
     /// Ends it the way an operator does.
     pub(super) fn terminate(mut self) -> Left {
-        self.agent.signal(rustix::process::Signal::TERM);
-        let (status, took) = self.agent.wait();
+        self.started.signal(rustix::process::Signal::TERM);
+        let (status, took) = self.started.wait();
         let log = self.log.all();
         assert!(log.iter().all(|line| !line.contains("panicked")), "{log:#?}");
         Left { took, status, log }
@@ -82,12 +82,12 @@ impl Agent {
 
     /// Where it listens, once it does.
     pub(super) fn address(&mut self) -> SocketAddr {
-        self.agent.address()
+        self.started.address()
     }
 
     /// Waits for its end.
     pub(super) fn exit(&mut self) -> ExitStatus {
-        self.agent.wait().0
+        self.started.wait().0
     }
 }
 

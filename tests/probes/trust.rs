@@ -120,7 +120,7 @@ fn labels_of_all_files_have_a_most() {
     let Some(namespace) = Namespace::new() else { return };
     let dir = tempfile::tempdir().unwrap();
     let ports: Vec<String> = (1..=10).map(|port| format!("'127.0.0.1:{port}'")).collect();
-    let labels: String = (0..12).map(|n| format!("l{n}: {}, ", "v".repeat(100))).collect();
+    let labels = (0..12).map(|n| format!("l{n}: {}", "v".repeat(100))).collect::<Vec<_>>().join(", ");
     let write = |name: &str, labels: &str| {
         let text = format!("- targets: [{}]\n  labels: {{name: {name}, {labels}}}\n", ports.join(", "));
         std::fs::write(dir.path().join(name), text).unwrap();
@@ -150,7 +150,7 @@ fn labels_of_all_files_have_a_most() {
 #[test]
 fn a_file_is_no_larger_than_it_looks() {
     let most = 10_000;
-    let many: String = (0..60).map(|n| format!("l{n}: {}, ", "v".repeat(100))).collect();
+    let many = (0..60).map(|n| format!("l{n}: {}", "v".repeat(100))).collect::<Vec<_>>().join(", ");
     let error =
         file_sd::read(&format!("- targets: ['a:1']\n  labels: {{{many}}}\n"), false, most).unwrap_err();
     assert!(error.contains("4096 are taken"), "{error}");
@@ -158,7 +158,7 @@ fn a_file_is_no_larger_than_it_looks() {
     let first = format!("- {{name: a, kind: http, url: 'http://a/', http: &h {{body: {body}}}}}\n");
     let text = first + &"- {name: a, kind: http, url: 'http://a/', http: *h}\n".repeat(200);
     let error = file_sd::read(&text, false, most).unwrap_err();
-    assert!(error.contains("aliases followed"), "{}", &error[..200]);
+    assert!(error.contains("aliases followed"), "{error:.200}");
     let billion: String =
         ('a'..='h').zip('b'..='i').fold("- &a [x,x,x,x,x,x,x,x,x]\n".to_owned(), |all, (one, next)| {
             all + &format!("- &{next} [{}]\n", vec![format!("*{one}"); 9].join(","))
@@ -180,7 +180,7 @@ fn a_file_is_no_larger_than_it_looks() {
         format!("- {{name: a, interval: '{long}'}}\n"),
     ] {
         let error = file_sd::read(&text, false, most).unwrap_err();
-        assert!(error.len() < 6000, "{} bytes: {}", error.len(), &error[..300]);
+        assert!(error.len() < 6000, "{} bytes: {error:.300}", error.len());
     }
 }
 

@@ -9,8 +9,7 @@ use std::path::Path;
 fn files_are_read_as_prometheus_writes_them_and_as_our_own_targets() {
     let names = |text: &str| -> Vec<String> {
         let targets = file_sd::read(text, false, usize::MAX)
-            .map(|listed| listed.targets)
-            .unwrap_or_else(|error| panic!("{error}"));
+            .map_or_else(|error| panic!("{error}"), |listed| listed.targets);
         targets
             .iter()
             .map(|target| format!("{} {} {:?}", target.name, target.kind.word(), target.port))

@@ -1,14 +1,22 @@
-"""Containers and systemd services."""
+"""Containers: who talks to whom, what fails, who was killed, who restarts."""
 
 from panels import dashboard, panel, row, target
-from queries import AGENT, NONE, NONE_OF_AGENT, SIXTEEN, WHO, several
+from queries import AGENT, BY_AGENT, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several
+from rules import percent, threshold
 
 # A series has the name of Kubernetes, of the engine, of the unit, or the id; a label that it does not have is empty.
 NAMES = ("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "container_name", "systemd_unit", "container_id")
 NAME = ", ".join(NAMES)
 CONTAINER = " ".join("{{" + each + "}}" for each in NAMES)
 BY = f"by ({NAME})"
+TO = "server_address, server_port"
+DESTINATION = "{{server_address}} {{server_port}}"
 CHOSEN = f"{AGENT}"
+
+
+def rate(metric, by=BY, **chosen):
+    more = "".join(f',{label}=~"{value}"' for label, value in chosen.items())
+    return f"sum {by} (rate({metric}{{{CHOSEN}{more}}}[$__rate_interval]))"
 
 
 def growth(metric, span="10m"):
@@ -23,11 +31,33 @@ def latest(metric, by=BY, of="sum"):
     return f"{of} {by} ({metric}{{{CHOSEN}}})"
 
 
+def attempts(by):
+    return rate("container_tcp_connections_total", by, event="opened|failed")
+
+
+def joined(expr, label, separator, *labels):
+    quoted = ", ".join(f'"{each}"' for each in labels)
+    return f'label_join({expr}, "{label}", "{separator}", {quoted})'
+
+
+def edges():
+    """From container to destination, with the columns that Grafana's node graph asks for."""
+    expr = attempts(f"by ({NAME}, {TO})")
+    expr = joined(expr, "source", " ", *NAMES)
+    expr = joined(expr, "target", " ", "server_address", "server_port")
+    return f'sum by (id, source, target) ({joined(expr, "id", " > ", "source", "target")}) or {NONE}'
+
+
+def nodes():
+    ends = (joined(attempts(BY), "id", " ", *NAMES), joined(attempts(f"by ({TO})"), "id", " ", "server_address", "server_port"))
+    return " or ".join(f"sum by (id) ({end})" for end in ends) + f" or {NONE}"
+
+
 def containers():
     return dashboard(
         "connscope-containers",
         "Containers",
-        "Containers and systemd services, their OOM kills and restarts. Empty where the source "
+        "Connections of containers and systemd services by destination, OOM kills and restarts. Empty where the source "
         "containers is switched off.",
         [
             panel(
@@ -39,6 +69,20 @@ def containers():
                 kind="stat",
                 width=6,
                 height=5,
+            ),
+            panel(
+                "Failed connection attempts",
+                "Fraction of all attempts of all containers. One container that cannot reach one peer is below: runbook "
+                "ContainerConnectsFailing.",
+                "percentunit",
+                target(
+                    f"{rate('container_tcp_connections_total', 'by ()', event='failed')} / {attempts('by ()')} or {NONE}",
+                    "failed",
+                ),
+                kind="stat",
+                width=6,
+                height=5,
+                steps=[(None, "green"), (threshold("ContainerConnectsFailing"), "red")],
             ),
             panel(
                 "Processes killed for memory",
@@ -60,7 +104,137 @@ def containers():
                 width=6,
                 height=5,
             ),
-            row("By container"),
+            row("Who talks to whom"),
+            panel(
+                "Connection attempts by container and destination",
+                "Attempts per second, opened and failed. server_address is what the container asked for; ~public are public "
+                "addresses, ~other what is over the limit.",
+                "suffix: /s",
+                target(or_none(f"topk(100, {attempts(f'by ({NAME}, {TO})')})"), format="table", instant=True),
+                kind="table",
+                height=10,
+                transformations=[
+                    {
+                        "id": "organize",
+                        "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "Attempts"}},
+                    }
+                ],
+            ),
+            panel(
+                "Graph of connections",
+                "The same as a graph: containers, and the destinations they connect to.",
+                "suffix: /s",
+                target(edges(), format="table", instant=True),
+                target(nodes(), format="table", instant=True),
+                kind="nodeGraph",
+                height=10,
+                transformations=[
+                    {
+                        "id": "organize",
+                        "options": {
+                            "excludeByName": {"Time": True},
+                            "renameByName": {"Value": "mainstat", "Value #A": "mainstat", "Value #B": "mainstat"},
+                        },
+                    }
+                ],
+            ),
+            panel(
+                "Known containers",
+                "Image, runtime, id and control group of each container and service, for the names in the other panels.",
+                "short",
+                target(
+                    f"max {BY[:-1]}, container_image_name, container_runtime_name, cgroup, instance) (container_info{{{CHOSEN}}}) or {NONE}",
+                    format="table",
+                    instant=True,
+                ),
+                kind="table",
+                width=24,
+                transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}],
+            ),
+            panel(
+                "Listeners",
+                "Addresses and ports at which each container listens; one that is missing here accepts no connections.",
+                "short",
+                target(
+                    f"max {BY[:-1]}, network_local_address, network_local_port) (container_tcp_listen{{{CHOSEN}}}) or {NONE}",
+                    format="table",
+                    instant=True,
+                ),
+                kind="table",
+                transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}],
+            ),
+            row("Failures and quality"),
+            panel(
+                "Failed attempts by reason",
+                "connection_refused: nothing listens. timeout: no answer. cancelled: the container gave up itself; a few are "
+                f"normal. More than {percent(threshold('ContainerConnectsFailing'))} to one destination: runbook "
+                "ContainerConnectsFailing." + SIXTEEN,
+                "suffix: /s",
+                target(
+                    or_none(several(rate("container_tcp_connections_total", f"by ({NAME}, {TO}, error_type)", event="failed"))),
+                    "{{error_type}} " + CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
+                "Connections by event",
+                "opened minus closed minus reset is the change in open connections. reset: ended by a reset of either end." + SIXTEEN,
+                "suffix: /s",
+                target(
+                    or_none(several(rate("container_tcp_connections_total", f"by ({NAME}, event)"))), "{{event}} " + CONTAINER
+                ),
+            ),
+            panel(
+                "Open connections by destination",
+                "One that only grows: connections that are not reused, or not closed." + SIXTEEN,
+                "short",
+                target(
+                    or_none(several(latest("container_tcp_open_connections", f"by ({NAME}, {TO})"))),
+                    CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
+                "Time to connect, p95",
+                "Of handshakes that succeeded. A second more is a SYN that was lost and retransmitted." + SIXTEEN,
+                "s",
+                target(
+                    or_none(
+                        several(
+                            "histogram_quantile(0.95, "
+                            + rate("container_tcp_connect_time_seconds_bucket", f"by (le, {NAME}, {TO})")
+                            + ")"
+                        )
+                    ),
+                    CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
+                "Round-trip time by destination",
+                "Mean of the smoothed round trips of connections that are open or ended since the last cycle." + SIXTEEN,
+                "s",
+                target(
+                    or_none(several(latest("container_tcp_rtt_seconds", f"by ({NAME}, {TO})", "max"))),
+                    CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
+                "Retransmitted segments by destination",
+                "Per second. One destination: the network path to it. All destinations of a node: its own link." + SIXTEEN,
+                "suffix: segments/s",
+                target(
+                    or_none(several(rate("container_tcp_retransmits_total", f"by ({NAME}, {TO})"))),
+                    CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
+                "Payload by container",
+                "Of connections that the container opened, each byte once." + SIXTEEN,
+                "Bps",
+                target(
+                    or_none(several(rate("container_tcp_io_bytes_total", f"by ({NAME}, network_io_direction)"))),
+                    "{{network_io_direction}} " + CONTAINER,
+                ),
+            ),
+            row("Killed and restarted"),
             panel(
                 "Processes killed for memory, by container",
                 "In ten minutes. Also where the container lives on because its first process was not the one. Runbook "
@@ -80,20 +254,14 @@ def containers():
                 "s",
                 target(or_none(f"bottomk(16, {latest('container_uptime_seconds', of='min')})"), CONTAINER),
             ),
-            panel(
-                "Known containers",
-                "Image, runtime, id and control group of each container and service, for the names in the other panels.",
-                "short",
-                target(
-                    f"max {BY[:-1]}, container_image_name, container_runtime_name, cgroup, instance) (container_info{{{CHOSEN}}}) or {NONE}",
-                    format="table",
-                    instant=True,
-                ),
-                kind="table",
-                width=24,
-                transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}],
-            ),
             row("The source containers"),
+            panel(
+                "Known destinations",
+                "sources.containers.tcp.total is the maximum; a destination is up to 18 series.",
+                "short",
+                target(f"max {BY_AGENT} (connscope_containers_destinations{{{AGENT}}}) or {NONE_YET}", WHO),
+                width=8,
+            ),
             panel(
                 "Left out by limit",
                 "By the limit that the key names. Runbook ConnscopeContainersLeftOut.",
@@ -103,6 +271,22 @@ def containers():
                     "{{key}}",
                 ),
                 width=8,
+            ),
+            panel(
+                "Events lost",
+                "The ring buffer between the kernel and the agent was full. Runbook ConnscopeContainersEventsLost.",
+                "suffix: events/s",
+                target(
+                    f"sum {BY_AGENT} (rate(connscope_containers_events_lost_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
+                    WHO,
+                ),
+                width=8,
+            ),
+            panel(
+                "Kernel memory",
+                "Memory of the maps that the kernel counts in.",
+                "bytes",
+                target(f"max {BY_AGENT} (connscope_containers_kernel_memory_usage_bytes{{{AGENT}}}) or {NONE_YET}", WHO),
             ),
             panel(
                 "How each part is read",

@@ -38,8 +38,8 @@ impl Tls {
         Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).config)
     }
 
-    /// Reads the files again if they have changed, those of the system's authorities too; whether connections are to be made
-    /// anew. Files that cannot be used (a certificate is there and its key not yet) leave everything as it is, and are tried
+    /// Reads the files again if they have changed, those of the system's authorities too; whether connections are to be
+    /// replaced. Files that cannot be used (a certificate is there and its key not yet) leave everything as it is, and are tried
     /// again when they change. May block for as long as a file system does.
     pub(super) fn refresh(&self) -> bool {
         let now = self.files.stamps();
