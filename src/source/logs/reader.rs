@@ -30,6 +30,10 @@ const CONTAINERS: Duration = Duration::from_secs(1);
 /// How often the files of the configuration are looked for, and what has not occurred for long goes.
 const FILES: Duration = Duration::from_secs(10);
 
+/// How much older a file's stamp may be than the file: stamps are of the kernel's clock at its last tick (`current_time()`),
+/// and whole seconds, or two, where a file system keeps no more.
+const GRAIN: Duration = Duration::from_secs(2);
+
 /// Bytes of one turn.
 const TURN: usize = 1024 * 1024;
 
@@ -97,7 +101,7 @@ pub(super) struct Reader {
     left_out: HashSet<Place>,
     buffer: Vec<u8>,
     shared: Arc<Mutex<Shared>>,
-    /// When the agent began to read.
+    /// A log that was made before is read from its end.
     since: SystemTime,
     looked_for_containers: Option<Instant>,
     looked_for_files: Option<Instant>,
@@ -119,6 +123,8 @@ impl Reader {
             looked_for_files: None,
         };
         reader.tick();
+        // What is found from now on was made later as a rule, and may be stamped as if it had not been.
+        reader.since = reader.since.checked_sub(GRAIN).unwrap_or(SystemTime::UNIX_EPOCH);
         reader
     }
 
@@ -335,3 +341,6 @@ fn now() -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Now { instant: Instant::now(), wall: wall.as_secs_f64() }
 }
+
+#[cfg(test)]
+mod tests;
