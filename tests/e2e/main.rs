@@ -26,5 +26,5 @@ mod secured;
 mod stack;
 
 #[path = "../support.rs"]
-#[expect(dead_code, reason = "tests/main.rs uses the rest")]
+#[expect(dead_code, unused_imports, reason = "tests/main.rs uses the rest")]
 mod support;
