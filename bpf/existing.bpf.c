@@ -37,7 +37,7 @@ INLINE void existing(struct sock *sk, struct tcp_sock *tcp, struct task_struct *
 	if (*followed >= connection_limit || map_update(&connections, &socket, &connection, BPF_NOEXIST))
 		return;
 	add(followed, 1);
-	if (translate && ask(sk, &connection, EXISTED, 0)) {
+	if (translate && !is_direct(&connection.asked, connection.asked_port) && ask(sk, &connection, EXISTED, 0)) {
 		struct connection *kept = map_lookup(&connections, &socket);
 		if (kept)
 			kept->state = ASKED;
@@ -94,7 +94,7 @@ static long look(void *map, u64 *socket, struct connection *connection, void *co
 	struct sock *sk = (struct sock *)*socket;
 	struct destination key;
 	struct totals *totals;
-	u64 sent = 0, again = 0, received = 0, last;
+	u64 sent = 0, again = 0, received = 0;
 	unsigned long flags = 0;
 	u32 rtt = 0;
 	u8 state = 0;
@@ -103,21 +103,14 @@ static long look(void *map, u64 *socket, struct connection *connection, void *co
 	read_kernel(&port, sizeof port, &sk->__sk_common.skc_dport);
 	if (state == CLOSE || port != connection->asked_port) {
 		/* Its end was missed: the kernel does not run a program inside itself. */
-		if (connection->state == COUNTED) {
-			key_of(&key, connection);
-			totals = totals_of(&key);
-			if (totals) {
-				add(&totals->closed, 1);
-				add(&totals->open, -1);
-			}
-		}
+		missed(connection);
 		forget(*socket);
 		return 0;
 	}
 	if (state == SYN_SENT || connection->state == CONNECTING || !settled(*socket, connection))
 		return 0;
-	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
 	read_kernel(&again, sizeof again, &tcp->bytes_retrans);
+	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
 	read_kernel(&received, sizeof received, &tcp->bytes_received);
 	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
 	read_kernel(&flags, sizeof flags, &sk->__sk_common.skc_flags);
@@ -127,12 +120,12 @@ static long look(void *map, u64 *socket, struct connection *connection, void *co
 	totals = totals_of(&key);
 	if (!totals)
 		return 0;
-	last = connection->sent;
-	connection->sent = sent;
-	add(&totals->sent, sent - last);
-	last = connection->received;
-	connection->received = received;
-	add(&totals->received, received - last);
+	sent = grown(sent, connection->sent);
+	connection->sent += sent;
+	add(&totals->sent, sent);
+	received = grown(received, connection->received);
+	connection->received += received;
+	add(&totals->received, received);
 	if (rtt) {
 		add(&totals->rtt, rtt);
 		add(&totals->rtts, 1);

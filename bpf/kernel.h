@@ -11,6 +11,9 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef int s32;
 typedef unsigned long long u64;
+typedef long long s64;
+
+#define IPPROTO_TCP 6
 
 enum {
 	BPF_ANY = 0,
@@ -143,6 +146,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	u16 sk_protocol;
 	int sk_err;
 };
 

@@ -264,10 +264,11 @@ INLINE void local_of(const struct sock *sk, struct address *to)
 		read_kernel(to, sizeof *to, &sk->__sk_common.skc_v6_rcv_saddr);
 }
 
+/* A subflow of Multipath TCP is a socket of TCP; the socket that a program has is none, nor are those of SCTP and DCCP. */
 INLINE int is_tcp(const struct sock *sk)
 {
 	u16 family = sk->__sk_common.skc_family;
-	return family == AF_INET || family == AF_INET6;
+	return (family == AF_INET || family == AF_INET6) && sk->sk_protocol == IPPROTO_TCP;
 }
 
 INLINE int from_loopback(const struct sock *sk, const struct address *address)
@@ -275,9 +276,24 @@ INLINE int from_loopback(const struct sock *sk, const struct address *address)
 	return !all_loopback && is_loopback(address) && sk->__sk_common.skc_net.net->ns.inum != agent_netns;
 }
 
+/* A connection whose end was missed. */
+INLINE void missed(const struct connection *connection)
+{
+	struct destination key;
+	struct totals *totals;
+	if (connection->state != COUNTED)
+		return;
+	key_of(&key, connection);
+	totals = totals_of(&key);
+	if (!totals)
+		return;
+	add(&totals->closed, 1);
+	add(&totals->open, -1);
+}
+
 INLINE void connecting(struct sock *sk)
 {
-	struct connection connection = {};
+	struct connection connection = {}, *stale;
 	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
 	peer_of(sk, &connection.asked);
 	if (!followed || from_loopback(sk, &connection.asked))
@@ -291,9 +307,12 @@ INLINE void connecting(struct sock *sk)
 	connection.started = now();
 	connection.unfollowed = *followed >= connection_limit;
 	/* What is left of a socket whose end was missed has the same key. */
+	stale = map_lookup(&connections, &socket);
+	if (stale)
+		missed(stale);
 	if (map_update(&connections, &socket, &connection, BPF_ANY))
 		count(NO_ROOM_FOR_CONNECTION);
-	else
+	else if (!stale)
 		add(followed, 1);
 }
 
@@ -376,6 +395,12 @@ INLINE u64 payload_received(const struct sock *sk, const struct tcp_sock *tcp)
 	return tcp->bytes_received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1);
 }
 
+/* What came since: two counters that are read one after the other may seem to have gone back. */
+INLINE u64 grown(u64 now, u64 last)
+{
+	return (s64)(now - last) > 0 ? now - last : 0;
+}
+
 INLINE void ended(struct sock *sk, struct connection *connection, int old)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
@@ -385,8 +410,9 @@ INLINE void ended(struct sock *sk, struct connection *connection, int old)
 	int reset = sk->sk_err || old == ESTABLISHED || old == CLOSE_WAIT;
 	u32 rtt = 0;
 	if (tcp) {
-		sent = tcp->bytes_sent - tcp->bytes_retrans - connection->sent;
-		received = payload_received(sk, tcp) - connection->received;
+		u64 again = tcp->bytes_retrans;
+		sent = grown(tcp->bytes_sent - again, connection->sent);
+		received = grown(payload_received(sk, tcp), connection->received);
 		rtt = tcp->srtt_us;
 	}
 	if (!settled((u64)sk, connection)) {

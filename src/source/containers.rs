@@ -3,7 +3,7 @@
 //!
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
 //! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open are
-//! counted by programs in the kernel ([`kernel`]), and read once a cycle ([`connections`]); where there can be none, the
+//! counted by programs in the kernel (`kernel`), and read once a cycle (`connections`); where there can be none, the
 //! open ones are read from procfs.
 
 #![expect(clippy::disallowed_methods, reason = "what is kept is told the time of the cycle")]
