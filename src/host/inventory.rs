@@ -203,6 +203,12 @@ impl Inventory {
         entries.get(number).map(|entry| Arc::clone(&entry.who))
     }
 
+    /// Whether the directory of a control group is there, and no other one in its place.
+    pub fn is_there(&self, group: Group<'_>) -> bool {
+        let Group { hierarchy, id, path } = group;
+        self.inner().outside.is_there(&Top { hierarchy, id, path: path.into() })
+    }
+
     /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
     pub fn current(&self, number: u64) -> Option<Arc<Who>> {
         self.inner().entries.get(number).map(|entry| Arc::clone(&entry.who))

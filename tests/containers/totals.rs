@@ -5,6 +5,7 @@ use connscope::source::containers::kernel::records::{Destination, Totals};
 use connscope::source::containers::listen::{Listening, expand};
 use connscope::source::containers::tcp::{CONNECT_TIMES, Tcp, bucket};
 use connscope::source::containers::translate::Rule;
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,20 @@ fn idle_destinations_are_forgotten_and_open_ones_are_not() {
     tcp.take(1, &one(2), &Totals { opened: 1, closed: 1, ..Totals::default() }, later);
     assert_eq!(tcp.idle(retention, later), [one(2)]);
     assert_eq!((tcp.iter().count(), tcp.destinations()), (1, 1));
+}
+
+#[test]
+fn a_group_is_used_while_it_has_destinations_or_open_connections() {
+    let (now, retention) = (Instant::now(), Duration::from_mins(5));
+    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    tcp.take(1, &one(1), &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
+    tcp.take_rest(1, 8, &opened(1), now);
+    tcp.take_rest(1, 9, &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
+    assert_eq!(tcp.groups(), HashSet::from([7, 8]));
+    assert_eq!(tcp.idle(retention, now + retention), [one(1)]);
+    assert_eq!(tcp.groups(), HashSet::from([8]));
+    tcp.forget_group(8);
+    assert_eq!(tcp.groups(), HashSet::new());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::reading::Readings;
 use crate::reading::SourceError;
 use crate::stop::Stop;
 use crate::sys::namespace;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -80,12 +80,12 @@ impl Connections {
         tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
         self.kernel.look_at_open()?;
         let news = std::mem::take(&mut *self.shared.lock());
-        for group in self.known.look(&self.kernel.groups, inventory) {
-            self.kernel.forget_group(group);
-            tcp.forget_group(group);
-        }
+        let over = self.known.look(&self.kernel.groups, inventory, now);
+        self.forget_groups(tcp, &over);
         self.take(tcp, &news, now)?;
         self.forget(tcp, inventory, now);
+        let ended = self.known.ended(|| tcp.groups(), now);
+        self.forget_groups(tcp, &ended);
         self.listeners(listeners)?;
         self.unasked += news.unasked;
         if let Some(error) = news.error {
@@ -100,14 +100,22 @@ impl Connections {
         Ok(())
     }
 
+    fn forget_groups(&mut self, tcp: &mut Tcp, groups: &[u64]) {
+        for group in groups {
+            self.kernel.forget_group(*group);
+            tcp.forget_group(*group);
+        }
+    }
+
     fn take(&mut self, tcp: &mut Tcp, news: &News, now: Instant) -> Result<(), SourceError> {
         let (known, mut foreign, mut used) = (&self.known, Vec::new(), 0);
+        let groups = &self.kernel.groups;
         self.kernel.destinations(|key, totals| match known.who(key.group) {
             Some(who) => {
                 used += 1;
                 tcp.take(who.number, &key, &totals, now);
             }
-            None if known.ignored(key.group) => foreign.push(key),
+            None if known.ignored(key.group) || groups.get(key.group).is_none() => foreign.push(key),
             // It is read when it is known whose it is.
             None => used += 1,
         })?;
@@ -123,6 +131,9 @@ impl Connections {
         })?;
         for key in &foreign {
             self.kernel.forget_destination(key);
+        }
+        for group in foreign.iter().map(|key| key.group).collect::<HashSet<_>>() {
+            self.kernel.groups.set_destinations(group, 0);
         }
         self.kernel.set_destinations(used);
         Ok(())

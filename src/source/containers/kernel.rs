@@ -133,8 +133,9 @@ impl Kernel {
 
     /// Forgets a control group that is gone.
     pub fn forget_group(&mut self, key: u64) {
-        drop(self.groups.lock().remove(&key.to_ne_bytes()));
+        // In this order: the kernel makes both where the group is not there.
         drop(self.rest.remove(&key.to_ne_bytes()));
+        drop(self.groups.lock().remove(&key.to_ne_bytes()));
     }
 
     /// Says how many destinations there are: the kernel counts those that come, and not those that are forgotten.

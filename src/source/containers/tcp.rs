@@ -7,8 +7,8 @@ use super::destinations::{Folding, Shares, Where};
 use super::failure::Failure;
 use super::kernel::records::{BUCKETS, Destination, Totals};
 use crate::metric::distribution::Distribution;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -252,6 +252,13 @@ impl Tcp {
                 *count += 1;
             }
         }
+    }
+
+    /// Control groups that have destinations here, or open connections of what found no room in the kernel.
+    pub fn groups(&self) -> HashSet<u64> {
+        let open = |totals: &Totals| totals.open.cast_signed() > 0;
+        let rest = self.rest.iter().filter(|(_, totals)| open(totals)).map(|(group, _)| *group);
+        self.kept.keys().map(|key| key.group).chain(rest).collect()
     }
 
     /// A control group is gone.
