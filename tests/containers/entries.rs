@@ -236,3 +236,33 @@ fn groups_that_nobody_sweeps_take_no_more_memory_than_for_20_000() {
     }
     assert_eq!(entries.left_out, before + 2);
 }
+
+#[test]
+fn one_that_was_left_out_is_asked_for_its_name_when_there_is_room() {
+    let (mut entries, mut world, now) = (Entries::new(1, RETENTION), Said::default(), Instant::now());
+    world.docker(1, "first");
+    world.there = BTreeSet::from([1, 2]);
+    meet(&mut entries, &mut world, 1, 1, now);
+    world.docker(2, "second");
+    assert_eq!(meet(&mut entries, &mut world, 2, 2, now), None);
+    world.there = BTreeSet::from([2]);
+    // What was met since the last sweep is there.
+    entries.sweep(now, &mut world);
+    entries.sweep(now, &mut world);
+    let later = now + Duration::from_secs(10);
+    entries.sweep(later, &mut world);
+    let number = meet(&mut entries, &mut world, 2, 2, later).unwrap();
+    assert_eq!(identity(&entries, number), "/docker/second");
+}
+
+#[test]
+fn a_name_that_is_told_twice_changes_nothing() {
+    let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
+    world.docker(1, "web");
+    world.there = BTreeSet::from([1]);
+    let number = meet(&mut entries, &mut world, 1, 1, now).unwrap();
+    let found = world.names.get(&id(1)).cloned().unwrap();
+    entries.found(&id(1), &found, &world);
+    assert_eq!(meet(&mut entries, &mut world, 1, 1, now), Some(number));
+    assert_eq!(entries.get(number).map(|entry| entry.restarts), Some(0));
+}

@@ -222,7 +222,7 @@ impl Entries {
         for number in over {
             self.remove(number);
         }
-        self.admit_left_out(world);
+        self.admit_left_out(now, world);
         let mut due: Vec<Arc<str>> = Vec::new();
         for (key, subject) in &mut self.subjects {
             if subject.asking.as_mut().is_some_and(|asking| asking.is_due(now)) {
@@ -238,7 +238,7 @@ impl Entries {
         }
     }
 
-    fn admit_left_out(&mut self, world: &dyn World) {
+    fn admit_left_out(&mut self, now: Instant, world: &dyn World) {
         if self.by_number.len() >= self.limit && self.by_number.values().all(|entry| entry.ended.is_none()) {
             return;
         }
@@ -254,6 +254,8 @@ impl Entries {
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.number = Some(number);
                 subject.left_out = false;
+                // A name that was found meanwhile was not kept.
+                subject.asking = matches!(place.what, What::Container(_)).then(|| Asking::begun(now));
             }
         }
     }
@@ -262,6 +264,9 @@ impl Entries {
     pub fn found(&mut self, key: &str, found: &Found, world: &dyn World) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
+        if subject.number.and_then(|number| self.by_number.get(&number)).is_some_and(|entry| entry.named) {
+            return;
+        }
         let (number, path) = (subject.number.take(), subject.tops.first().map(|top| Arc::clone(&top.path)));
         if subject.left_out {
             return;
