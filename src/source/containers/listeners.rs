@@ -3,19 +3,24 @@
 use super::addresses;
 use super::labels::MOST_LISTENERS;
 use super::listen::{Listening, expand};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Most that is read of a file with the addresses or the sockets of a network namespace.
 pub(super) const FILE: u64 = 16 * 1024 * 1024;
 
+/// Addresses without room that are remembered, so that each is counted once.
+const REMEMBERED: usize = 65_536;
+
 /// The addresses that are listened at, with those that were not long ago.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     seen: BTreeMap<(u64, SocketAddr), Instant>,
     now: Option<Instant>,
-    /// Addresses that found no room, counted in every cycle.
+    /// Those that find no room in this cycle, and those of the last one.
+    without: [HashSet<(u64, SocketAddr)>; 2],
+    /// Addresses that found no room so far.
     pub(super) left_out: u64,
     namespaces: HashMap<u64, Vec<IpAddr>>,
 }
@@ -25,6 +30,8 @@ impl Listeners {
     pub(super) fn begin(&mut self, retention: Duration, now: Instant) {
         self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < retention);
         self.namespaces.clear();
+        let [latest, before] = &mut self.without;
+        *before = std::mem::take(latest);
         self.now = Some(now);
     }
 
@@ -42,8 +49,16 @@ impl Listeners {
             if there || self.seen.len() < MOST_LISTENERS {
                 self.seen.insert((who, at), now);
             } else {
-                self.left_out += 1;
+                self.leave_out((who, at));
             }
+        }
+    }
+
+    /// Counts an address when it first finds no room.
+    fn leave_out(&mut self, at: (u64, SocketAddr)) {
+        let [latest, before] = &mut self.without;
+        if latest.len() < REMEMBERED && latest.insert(at) && !before.contains(&at) {
+            self.left_out += 1;
         }
     }
 
