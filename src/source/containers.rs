@@ -160,7 +160,7 @@ impl Tcp {
                 let numbers = connections.numbers();
                 observe::via(SourcePart::Tcp, Via::Bpf, out);
                 observe::left_out(LeftOut::Destination, numbers.no_destination + totals.left_out, out);
-                observe::left_out(LeftOut::Connection, numbers.no_connection, out);
+                observe::left_out(LeftOut::Connection, numbers.no_connection + connections.uncounted, out);
                 observe::left_out(LeftOut::Cgroup, numbers.no_group, out);
                 observe::left_out(LeftOut::Listener, numbers.no_listener + listeners.left_out, out);
                 observe::left_out(LeftOut::Translation, connections.unasked, out);
@@ -169,6 +169,7 @@ impl Tcp {
             }
             Way::Procfs(procfs, error) => {
                 procfs.read(containers, totals, listeners, settings.loopback, now);
+                connections::idle(totals, inventory, now);
                 out.fail(
                     "tcp",
                     error.again("TCP connections of containers are read from procfs, the open ones only"),

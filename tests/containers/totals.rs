@@ -104,6 +104,20 @@ fn idle_destinations_are_forgotten_and_open_ones_are_not() {
 }
 
 #[test]
+fn what_the_agent_counts_by_itself_is_kept_for_no_more_destinations_than_the_kernel_has() {
+    let (now, retention) = (Instant::now(), Duration::from_mins(5));
+    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let ended = Totals { opened: 1, closed: 1, ..Totals::default() };
+    for number in 0..2000_u32 {
+        let asked = SocketAddr::from(((0x0800_0000 + number).to_be_bytes(), 80));
+        tcp.add(1, &Destination { group: 7, asked, got: asked }, &ended, now);
+    }
+    let opened = |place| tcp.iter().find(|(_, at, _)| (*at == Where::OTHER) == place).unwrap().2.opened;
+    assert_eq!((opened(false), opened(true), tcp.left_out), (1024, 976, 976));
+    assert_eq!(tcp.idle(retention, now + retention).len(), 1024);
+}
+
+#[test]
 fn a_group_is_used_while_it_has_destinations_or_open_connections() {
     let (now, retention) = (Instant::now(), Duration::from_mins(5));
     let mut tcp = Tcp::new(folding(), Shares::new(10, 10));

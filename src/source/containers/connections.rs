@@ -1,8 +1,9 @@
 //! TCP of the containers by the programs in the kernel: one cycle of reading their maps.
 
 use super::config::tcp::{Public, Tcp as Settings};
-use super::destinations::{Folding, Shares};
+use super::destinations::{Folding, Shares, entries};
 use super::groups::Known;
+use super::kernel::records::Destination;
 use super::kernel::{Kernel, Limits, Numbers};
 use super::listen::Listening;
 use super::listeners::Listeners;
@@ -34,6 +35,8 @@ pub(super) struct Connections {
     processes: bool,
     /// Translations that were not asked for.
     pub(super) unasked: u64,
+    /// Openings and ends of connections that found no room between two cycles.
+    pub(super) uncounted: u64,
 }
 
 impl Connections {
@@ -65,6 +68,7 @@ impl Connections {
             netns,
             processes,
             unasked: 0,
+            uncounted: 0,
         })
     }
 
@@ -79,7 +83,7 @@ impl Connections {
     ) -> Result<(), SourceError> {
         tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
         self.kernel.look_at_open()?;
-        let news = std::mem::take(&mut *self.shared.lock());
+        let news = self.shared.take();
         let over = self.known.look(&self.kernel.groups, inventory, now);
         self.forget_groups(tcp, &over);
         self.take(tcp, &news, now)?;
@@ -88,12 +92,11 @@ impl Connections {
         self.forget_groups(tcp, &ended);
         self.listeners(listeners)?;
         self.unasked += news.unasked;
+        self.uncounted += news.uncounted;
         if let Some(error) = news.error {
-            out.fail("translate", error);
+            out.fail("translate", error.again("translations of connections are not told"));
         }
         if news.broken {
-            // It is gone, and stays so.
-            self.shared.lock().broken = true;
             let message = "the thread that waits for events has ended".to_owned();
             out.fail("news", SourceError::Panicked { message });
         }
@@ -141,8 +144,7 @@ impl Connections {
 
     /// Forgets what nothing happened with for a while.
     fn forget(&mut self, tcp: &mut Tcp, inventory: &Inventory, now: Instant) {
-        tcp.rename(|number| inventory.current(number).map(|who| who.number));
-        let gone = tcp.idle(inventory.settings().retention, now);
+        let gone = idle(tcp, inventory, now);
         if gone.is_empty() {
             return;
         }
@@ -180,6 +182,12 @@ impl Connections {
     }
 }
 
+/// Notes who the containers are now, and forgets what nothing happened with for a while: the kernel's entries of it.
+pub(super) fn idle(tcp: &mut Tcp, inventory: &Inventory, now: Instant) -> Vec<Destination> {
+    tcp.rename(|number| inventory.current(number).map(|who| who.number));
+    tcp.idle(inventory.settings().retention, now)
+}
+
 /// Inode of the agent's own network namespace.
 pub(super) fn own_netns() -> Result<u32, SourceError> {
     let inode = namespace::inode(Path::new("/proc/self/ns/net"))
@@ -195,7 +203,7 @@ pub(super) fn sees_all_processes() -> bool {
 /// What the programs are told.
 pub(super) fn limits(settings: &Settings, netns: u32) -> Limits {
     Limits {
-        destinations: u32::try_from(settings.total).unwrap_or(u32::MAX).saturating_mul(4).max(1024),
+        destinations: u32::try_from(entries(settings.total)).unwrap_or(u32::MAX),
         connections: settings.connections,
         loopback: settings.loopback,
         translate: settings.translate,

@@ -119,6 +119,12 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Destinations as they are before they are put together, which the kernel's half and the agent each keep at most, where
+/// `total` are shown.
+pub fn entries(total: usize) -> usize {
+    total.saturating_mul(4).max(1024)
+}
+
 /// How many destinations each container has.
 #[derive(Debug)]
 pub struct Shares {
@@ -157,6 +163,11 @@ impl Shares {
                 self.by.remove(&who);
             }
         }
+    }
+
+    /// How many are kept before they are put together.
+    pub fn entries(&self) -> usize {
+        entries(self.total)
     }
 
     /// How many there are.

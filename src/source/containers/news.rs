@@ -43,8 +43,10 @@ pub(super) struct News {
     pub(super) counted: HashMap<Destination, Totals>,
     /// Connections that were not asked about: `translate_rate` was reached.
     pub(super) unasked: u64,
-    /// Why conntrack could not be asked.
-    pub(super) error: Option<SourceError>,
+    /// Openings and ends of connections that found no room in `counted`.
+    pub(super) uncounted: u64,
+    /// Why conntrack could not be asked; kept until it answers.
+    pub(super) error: Option<Arc<SourceError>>,
     /// The thread has panicked.
     pub(super) broken: bool,
 }
@@ -54,8 +56,14 @@ pub(super) struct News {
 pub(super) struct Shared(Mutex<News>);
 
 impl Shared {
-    /// What is there now.
-    pub(super) fn lock(&self) -> MutexGuard<'_, News> {
+    /// What is there now, of which there remains what is so until something else happens.
+    pub(super) fn take(&self) -> News {
+        let mut told = self.lock();
+        let rest = News { error: told.error.clone(), broken: told.broken, ..News::default() };
+        std::mem::replace(&mut *told, rest)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +126,7 @@ impl Thread {
         let conntrack = match translate.then(open).transpose() {
             Ok(client) => client,
             Err(error) => {
-                shared.lock().error = Some(error);
+                shared.lock().error = Some(Arc::new(error));
                 None
             }
         };
@@ -173,13 +181,14 @@ impl Thread {
         }
         match translate::ask(client, opened.local, asked) {
             Ok(got) => {
+                self.shared.lock().error = None;
                 if self.rule.settled(asked, got) {
                     self.leave_alone(asked, translate::WHILE);
                 }
                 got.unwrap_or(asked)
             }
             Err(error) => {
-                self.shared.lock().error = Some(error);
+                self.shared.lock().error = Some(Arc::new(error));
                 self.leave_alone(asked, translate::WHILE);
                 asked
             }
@@ -219,6 +228,8 @@ impl Thread {
         if news.counted.len() < MOST || news.counted.contains_key(&key) {
             let counted = news.counted.entry(key).or_default();
             *counted = counted.plus(more);
+        } else {
+            news.uncounted += 1;
         }
     }
 }

@@ -118,6 +118,11 @@ impl Counts {
     }
 }
 
+/// Connections that were established or failed.
+fn connections(more: &Totals) -> u64 {
+    u64::from(more.opened) + more.failed.iter().map(|count| u64::from(*count)).sum::<u64>()
+}
+
 /// An entry of the kernel.
 #[derive(Debug)]
 struct Kept {
@@ -167,14 +172,24 @@ impl Tcp {
     /// The numbers that the kernel has of a destination now.
     pub fn take(&mut self, who: u64, key: &Destination, totals: &Totals, now: Instant) {
         let last = self.kept.get(key).map(|kept| kept.last).unwrap_or_default();
-        self.add(who, key, &totals.since(&last), now);
+        self.count(who, key, &totals.since(&last), now);
         if let Some(kept) = self.kept.get_mut(key) {
             kept.last = *totals;
         }
     }
 
-    /// What happened with a destination, as it was counted outside of the kernel.
+    /// What happened with a destination, as it was counted outside of the kernel. Where as many are kept as the kernel
+    /// has room for, another one is counted as one that finds none.
     pub fn add(&mut self, who: u64, key: &Destination, more: &Totals, now: Instant) {
+        if self.kept.len() >= self.shares.entries() && !self.kept.contains_key(key) {
+            self.left_out += connections(more);
+            self.add_other(who, more, now);
+        } else {
+            self.count(who, key, more, now);
+        }
+    }
+
+    fn count(&mut self, who: u64, key: &Destination, more: &Totals, now: Instant) {
         let place =
             self.kept.get(key).map(|kept| kept.place).filter(|place| self.shown.contains_key(&(who, *place)));
         let place = place.unwrap_or_else(|| self.place(who, key, now));
@@ -191,8 +206,7 @@ impl Tcp {
         kept.open += i64::from(more.open.cast_signed());
         kept.touched = now;
         if place == Where::OTHER {
-            self.left_out +=
-                u64::from(more.opened) + more.failed.iter().map(|count| u64::from(*count)).sum::<u64>();
+            self.left_out += connections(more);
         }
         if let Some(counts) = self.shown.get_mut(&(who, place)) {
             counts.add(more);
@@ -203,10 +217,13 @@ impl Tcp {
     /// What found no room in the kernel, of one control group.
     pub fn take_rest(&mut self, who: u64, group: u64, totals: &Totals, now: Instant) {
         let last = self.rest.insert(group, *totals).unwrap_or_default();
-        let more = totals.since(&last);
-        if more != Totals::default() {
+        self.add_other(who, &totals.since(&last), now);
+    }
+
+    fn add_other(&mut self, who: u64, more: &Totals, now: Instant) {
+        if *more != Totals::default() {
             let counts = self.shown.entry((who, Where::OTHER)).or_insert_with(|| Counts::new(now));
-            counts.add(&more);
+            counts.add(more);
             counts.touched = now;
         }
     }
