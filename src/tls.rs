@@ -6,11 +6,15 @@ use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use std::fmt::Display;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+pub use system::authorities as system_authorities;
+
+mod system;
 
 /// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
@@ -22,7 +26,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The beginning of a client's configuration: TLS 1.2 and 1.3 with the cipher suites of rustls.
-pub fn client() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+pub fn client() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
     ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()
 }
 
@@ -74,23 +78,23 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// The authorities of the system, as OpenSSL finds them: by `SSL_CERT_FILE` and `SSL_CERT_DIR`, else where distributions
-/// have them. None may be there.
-pub fn system_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-/// Where [`system_authorities`] reads: a bundle, and directories.
-fn system_paths() -> Vec<PathBuf> {
-    let (file, directories) = (std::env::var_os("SSL_CERT_FILE"), std::env::var_os("SSL_CERT_DIR"));
-    if file.is_none() && directories.is_none() {
-        let found = openssl_probe::probe();
-        return found.cert_file.into_iter().chain(found.cert_dir).collect();
+/// What the cryptography library cannot do, where that is why TLS failed.
+pub fn limit(error: &TlsError) -> Option<&'static str> {
+    match error {
+        TlsError::InvalidCertificate(
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => Some(
+            "connscope's TLS library cannot verify the certificate: it knows RSA of 2048 bits and more, P-256, P-384 and \
+             Ed25519, not P-521 and no signatures with SHA-1",
+        ),
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(
+            "the peer has no protocol version, cipher suite or signature algorithm in common with connscope, which speaks \
+             TLS 1.2 and 1.3 with ECDHE and verifies RSA, P-256, P-384 and Ed25519. Its TLS library cannot verify keys on \
+             P-521",
+        ),
+        _ => None,
     }
-    let directories = directories.iter().flat_map(std::env::split_paths);
-    file.iter().map(PathBuf::from).chain(directories).collect()
 }
 
 /// The files by which TLS is spoken.
@@ -117,7 +121,7 @@ type Stamp = (u64, u64, u64, i64, i64);
 impl Files {
     /// The files as they are now. Waits as long as a file system does.
     pub fn stamps(&self) -> Stamps {
-        let trusted = self.authorities.clone().map_or_else(system_paths, |path| vec![path]);
+        let trusted = self.authorities.clone().map_or_else(system::paths, |path| vec![path]);
         let own = [&self.certificate, &self.key].into_iter().flatten().cloned();
         let stamp = |path: PathBuf| {
             let file = std::fs::metadata(path).ok()?;
@@ -132,7 +136,7 @@ pub fn complete(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     identity: Option<Identity>,
     protocols: &[&[u8]],
-) -> Result<ClientConfig, rustls::Error> {
+) -> Result<ClientConfig, TlsError> {
     let mut config = match identity {
         Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
         None => builder.with_no_client_auth(),

@@ -3,6 +3,7 @@
 use super::program::{Agent, AsText, BOTH, found, protocol};
 use crate::support::authority::Authority;
 use crate::support::receiver::{Receiver, Speaks};
+use std::io::{Read, Write};
 
 #[test]
 fn an_https_receiver_is_verified_by_the_system_or_by_the_file() {
@@ -213,5 +214,82 @@ fn authorities_of_the_system_are_read_again_when_they_change() {
         std::fs::rename(next, &file).expect("renaming");
         assert_eq!(found(&receiver.nth(0).request), Some(1), "{variable}");
         agent.log.wait("the certificate authorities of the system");
+    }
+}
+
+#[test]
+fn authorities_of_the_system_that_cannot_be_read_are_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fifo = directory.path().join("fifo");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).expect("a FIFO");
+    for (path, words) in [
+        ("/dev/zero", "it is not a regular file"),
+        (fifo.as_text(), "it is not a regular file"),
+        ("/nowhere/ca.pem", "No such file"),
+    ] {
+        let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"), ("SSL_CERT_FILE", path)];
+        let mut agent = Agent::start(&variables, &[]);
+        assert_eq!(agent.exit().code(), Some(2));
+        let line = agent.log.wait("certificate authorities of the system");
+        assert!(line.contains(path) && line.contains(words), "{line}");
+        agent.log.wait("the system has no certificate authorities");
+    }
+    // Others may be there; what is missing is said once, however often they are read.
+    let authority = Authority::new();
+    let receiver = Receiver::start_tls(Speaks::Grpc, authority.server(None));
+    std::fs::remove_file(&fifo).expect("removing");
+    let file = directory.path().join("0123abcd.0");
+    std::fs::copy(Authority::new().file(), &file).expect("copying");
+    let agent = Agent::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url()),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+            ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+            ("SSL_CERT_DIR", directory.path().to_str().expect("text")),
+        ],
+        &["--interval", "20ms"],
+    );
+    agent.log.wait("invalid peer certificate: UnknownIssuer");
+    let next = directory.path().join("next");
+    std::fs::copy(authority.file(), &next).expect("copying");
+    std::fs::rename(next, &file).expect("renaming");
+    assert_eq!(found(&receiver.nth(0).request), Some(1));
+    agent.log.wait("were read again");
+    let left = agent.terminate();
+    assert_eq!(left.count("/nowhere/ca.pem: No such file"), 1, "{:#?}", left.log);
+}
+
+#[test]
+fn a_receiver_whose_key_cannot_be_verified_is_told_apart() {
+    // What OpenSSL answers where it has a certificate on P-521 only: the alert handshake_failure (RFC 8446, section 6.2).
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 5];
+            let _closed = stream.read_exact(&mut head).and_then(|()| {
+                let mut hello = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+                stream.read_exact(&mut hello)?;
+                stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40])
+            });
+        }
+    });
+    let authority = Authority::new();
+    for speaks in BOTH {
+        let agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://{address}")),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", "5000"),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority.file().as_text()),
+            ],
+            &["--interval", "20ms"],
+        );
+        let line = agent.log.wait("cannot push over OTLP");
+        assert!(
+            line.contains("cannot verify keys on P-521: give the receiver a certificate"),
+            "{speaks:?}: {line}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::source::probes::labels::ProbeError;
 use crate::text::{LONGEST_ERROR, bounded};
+use crate::tls::limit;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;
@@ -64,26 +65,17 @@ impl Fault {
 
 /// An error of TLS in words that say what to change.
 fn explain(error: &TlsError) -> String {
+    if let Some(limit) = limit(error) {
+        return format!("{limit}; tls.verify: false takes any certificate and any key");
+    }
     let text = match error {
         TlsError::InvalidCertificate(wrong) if is_authority(wrong) => {
             "the certificate says that it is an authority (CA:TRUE), and such a one is not taken for that of a server, even \
              where it is in tls.ca_file"
         }
-        TlsError::InvalidCertificate(
-            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => {
-            "connscope's TLS library cannot verify the certificate: it knows RSA of 2048 bits and more, P-256, P-384 and \
-             Ed25519, not P-521 and no signatures with SHA-1. tls.verify: false takes any certificate"
-        }
         TlsError::InvalidMessage(_) => {
             "the peer does not speak TLS on this port: write http:// instead of https://, take kind: tcp instead of tls, or \
              name the port of TLS"
-        }
-        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => {
-            "the peer has no protocol version, cipher suite or signature algorithm in common with connscope, which speaks \
-             TLS 1.2 and 1.3 with ECDHE and verifies RSA, P-256, P-384 and Ed25519. Its TLS library cannot verify keys on \
-             P-521; tls.verify: false takes any key"
         }
         TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
             "the peer speaks neither TLS 1.2 nor TLS 1.3, and connscope nothing older"

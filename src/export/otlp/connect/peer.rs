@@ -2,6 +2,7 @@
 
 use super::observed::{End, Observation, is_closed};
 use crate::peer::Protocol;
+use crate::tls::limit;
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +72,13 @@ impl Peer {
                 self.setting
             );
         }
-        self.tls(&error.to_string())
+        let limit = error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(limit);
+        limit.map_or_else(
+            || self.tls(&error.to_string()),
+            |limit| {
+                format!("{limit}: give {} a certificate with another key, of P-256 for instance", self.name())
+            },
+        )
     }
 
     /// Why a message was not answered. `error` is what the library for the protocol says.
