@@ -47,6 +47,8 @@ const MOST: u64 = 128 * 1024;
 pub struct Limits {
     /// Directories that are kept.
     pub directories: usize,
+    /// Bytes of their paths together. One path can have 4 KiB and more.
+    pub text: usize,
     /// Levels below the root that are looked at.
     pub depth: usize,
     /// How long a walk may take.
@@ -57,7 +59,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { directories: 10_000, depth: 16, budget: WALK, pause: PAUSE }
+        Self { directories: 10_000, text: 4 << 20, depth: 16, budget: WALK, pause: PAUSE }
     }
 }
 
@@ -128,7 +130,8 @@ impl Cgroups {
         })
     }
 
-    /// The path of a cgroup below the mount: `/system.slice/sshd.service`; `/` is the root. An id that is not known
+    /// The path of a cgroup below the mount: `/system.slice/sshd.service`; `/` is the root. It is whole and may hold control
+    /// characters, as directories are found by it: what shows it cuts and cleans it. An id that is not known
     /// causes a walk, if the last one is long enough ago.
     pub fn path(&mut self, id: u64) -> Option<Arc<str>> {
         if let Some(path) = self.paths.get(&id) {
@@ -169,8 +172,8 @@ impl Cgroups {
         if tree.cut_short {
             // What there was no time for is not known to be gone.
             for (id, path) in self.paths.drain() {
-                if tree.paths.len() < self.limits.directories {
-                    tree.paths.entry(id).or_insert(path);
+                if !tree.paths.contains_key(&id) && tree.has_room(path.len()) {
+                    tree.insert(id, path);
                 }
             }
         }
@@ -198,6 +201,8 @@ struct Tree {
     limits: Limits,
     ends: Instant,
     paths: HashMap<u64, Arc<str>>,
+    /// Bytes of the paths.
+    text: usize,
     left_out: usize,
     cut_short: bool,
 }
@@ -213,13 +218,23 @@ struct Directory {
 
 impl Tree {
     fn new(limits: Limits, ends: Instant) -> Self {
-        Self { limits, ends, paths: HashMap::new(), left_out: 0, cut_short: false }
+        Self { limits, ends, paths: HashMap::new(), text: 0, left_out: 0, cut_short: false }
+    }
+
+    /// Whether one more path, of so many bytes, is kept.
+    fn has_room(&self, length: usize) -> bool {
+        self.paths.len() < self.limits.directories && self.text + length <= self.limits.text
+    }
+
+    fn insert(&mut self, id: u64, path: Arc<str>) {
+        self.text += path.len();
+        self.paths.insert(id, path);
     }
 
     fn walk(&mut self, root: &OwnedFd, above: &str, buffer: &mut [MaybeUninit<u8>]) {
         let Ok(stat) = statat(root, c"", AtFlags::EMPTY_PATH) else { return };
         let name = if above.is_empty() { "/" } else { above };
-        self.paths.insert(stat.st_ino, name.into());
+        self.insert(stat.st_ino, name.into());
         let mut queue = VecDeque::from([Directory { path: String::new(), depth: 0, below: below(&stat) }]);
         while let Some(directory) = queue.pop_front() {
             self.cut_short = self.cut_short || Instant::now() >= self.ends && directory.depth > 0;
@@ -253,7 +268,9 @@ impl Tree {
             if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            if self.paths.len() >= self.limits.directories {
+            // With the slashes.
+            let length = above.len() + directory.path.len() + name.to_bytes().len() + 2;
+            if !self.has_room(length) {
                 self.left_out += 1;
                 continue;
             }
@@ -264,7 +281,7 @@ impl Tree {
             };
             let slash = if directory.path.is_empty() { "" } else { "/" };
             let path = format!("{}{slash}{name}", directory.path);
-            self.paths.insert(stat.st_ino, format!("{above}/{path}").into());
+            self.insert(stat.st_ino, format!("{above}/{path}").into());
             let below = below(&stat);
             if below > 0 {
                 queue.push_back(Directory { path, depth: directory.depth + 1, below });
@@ -284,7 +301,7 @@ fn path_or_dot(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
 }
 
-/// The cgroup of a process, by the hierarchy that says most; `None` if the process is gone or in the root of all.
+/// The cgroup of a process, as [`Cgroups::path`] has it, by the hierarchy that says most; `None` if the process is gone or in the root of all.
 pub fn of_process(pid: u32) -> Option<Arc<str>> {
     let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), MOST).ok()?;
     membership(&text).map(Into::into)

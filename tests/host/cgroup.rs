@@ -110,7 +110,7 @@ fn id(path: &Path) -> u64 {
 }
 
 const UNHURRIED: Limits =
-    Limits { directories: 100, depth: 16, budget: Duration::from_mins(1), pause: Duration::ZERO };
+    Limits { directories: 100, text: 4096, depth: 16, budget: Duration::from_mins(1), pause: Duration::ZERO };
 
 #[test]
 fn an_unknown_id_causes_a_walk_and_what_stays_unknown_no_other() {
@@ -195,6 +195,8 @@ fn a_walk_is_bounded_in_number_depth_and_time_and_says_what_it_left_out() {
     let (known, left_out, _) = walk(Limits { directories: 3, ..UNHURRIED });
     assert_eq!(known, 3);
     assert!(left_out >= 1, "{left_out}");
+    // `/`, `/a`, `/f` and `/g` are 7 bytes, `/a/b` and `/a/e` 4 each.
+    assert_eq!(walk(Limits { text: 10, ..UNHURRIED }), (4, 2, false), "no room for a path of 4 bytes");
     assert_eq!(walk(Limits { budget: Duration::ZERO, ..UNHURRIED }), (4, 2, true), "the first level always");
 }
 

@@ -5,6 +5,7 @@
 
 mod counted;
 mod model;
+mod names;
 
 use connscope::host::ephemeral::EphemeralPorts;
 use connscope::metric::Label;

@@ -17,7 +17,8 @@ const SHORT: usize = 2048;
 pub struct Process {
     /// Its number in the pid namespace that `/proc` is of.
     pub pid: u32,
-    /// Its name, `comm`: up to 15 bytes, of which those that are not UTF-8 are replaced.
+    /// Its name, `comm`: up to 15 bytes, of which those that are not UTF-8 are replaced. It may hold control characters:
+    /// what shows it cleans it.
     pub comm: Arc<str>,
     /// When it was started, in ticks (hundredths of a second) since the machine was. Together with the pid it is not
     /// given twice.

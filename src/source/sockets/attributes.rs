@@ -24,9 +24,9 @@ pub struct Attributes {
     pub family: Family,
     /// Owner; `None` where it is not known.
     pub uid: Option<u32>,
-    /// Path of its control group; `None` where it is not known.
+    /// Path of its control group, whole and as the kernel has it; `None` where it is not known.
     pub cgroup: Option<Arc<str>>,
-    /// Name of its process; `None` where it is not known.
+    /// Name of its process, as the kernel has it; `None` where it is not known.
     pub process: Option<Arc<str>>,
 }
 

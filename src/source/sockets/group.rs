@@ -161,18 +161,19 @@ impl Groups {
                 },
                 GroupBy::Cgroup => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
-                    Some(path) => values.of_text(path),
+                    Some(path) => values.of_name(path),
                 },
                 GroupBy::Container => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
+                    // Of the whole path: the end of a long one is cut off in the label.
                     Some(path) => match crate::host::cgroup::container(path) {
                         None => continue, // not in a container
-                        Some(id) => values.of_text(&id.into()),
+                        Some(id) => values.of_name(id),
                     },
                 },
                 GroupBy::Process => match &attributes.process {
                     None => Some(IS_UNKNOWN),
-                    Some(name) => values.of_text(name),
+                    Some(name) => values.of_name(name),
                 },
             };
             *value = found.unwrap_or(IS_OTHER);

@@ -1,6 +1,7 @@
 //! The values of one key, as codes: what a group is found by is a few numbers, not texts.
 
 use super::{OTHER, UNKNOWN};
+use crate::text::{LONGEST_NAME, bounded_unique};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,6 +55,16 @@ impl Values {
         self.codes.insert(Arc::clone(text), code);
         self.used.insert(code, (Arc::clone(text), 0));
         Some(code)
+    }
+
+    /// The code of a name that somebody else chose: [`Self::of_text`] of what is fit for a label, at most 256 bytes without
+    /// control or bidirectional characters. Names that differ have different codes.
+    pub(super) fn of_name(&mut self, name: &str) -> Option<u32> {
+        // What has a code is fit for a label.
+        match self.codes.get(name) {
+            Some(code) => Some(*code),
+            None => self.of_text(&bounded_unique(name, LONGEST_NAME).into()),
+        }
     }
 
     /// Whether a number has a code: a group has it.
