@@ -183,6 +183,26 @@ fn the_drop_in_for_network_namespaces_has_room_for_as_many_as_are_read() {
     assert!(limit > MOST_NAMESPACES_MIB * 3 / 2, "{limit} MiB");
 }
 
+/// systemd takes the last of several: who combines drop-ins has to know what each adds, and to come after them.
+#[test]
+fn a_drop_in_with_more_memory_says_how_much_it_adds() {
+    let memory = |lines: &[String]| -> Option<u64> {
+        let limits = values(lines.iter().map(String::as_str), "MemoryMax");
+        limits.first().map(|limit| limit.strip_suffix('M').unwrap().parse().unwrap())
+    };
+    let own = memory(&unit().lines().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+    let page = super::read(&super::deploy("docs/install.md"));
+    for one in drop_ins() {
+        let Some(limit) = memory(&one.lines) else { continue };
+        let more = format!("{} MiB", limit - own);
+        assert!(one.about.contains(&format!("MemoryMax= is {more} more than the unit's")), "{one:#?}");
+        let row = format!("| `{}.conf` |", one.name);
+        let row = page.lines().find(|line| line.starts_with(&row)).unwrap();
+        assert!(row.ends_with(&format!("; {more} |")), "{row}");
+        assert!(*one.name < *"override", "`systemctl edit` would not come after {}", one.name);
+    }
+}
+
 #[test]
 fn the_unit_allows_as_many_descriptors_as_probes_and_namespaces_take() {
     /// Besides the probes, as in their source.
