@@ -74,13 +74,13 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
 }
 
 /// Whether others than root and the agent's user may write a file, or put another in its place. In a directory with the
-/// sticky bit they may not touch what is not theirs; the mode of a link says nothing.
+/// sticky bit they may not touch what is not theirs; the mode of a link says nothing. The group's bits count whatever the
+/// group is: of a file with an access control list they are its mask, the most that any user named in it may (acl(5)).
 fn by_others(found: &Metadata) -> bool {
-    let (owner, group, mode) = (found.uid(), found.gid(), found.mode());
+    let (owner, mode) = (found.uid(), found.mode());
     if owner != 0 && owner != geteuid().as_raw() {
         return true;
     }
     let kept = found.is_symlink() || (found.is_dir() && mode & 0o1000 != 0);
-    let by_group = mode & 0o020 != 0 && group != 0;
-    !kept && (by_group || mode & 0o002 != 0)
+    !kept && mode & 0o022 != 0
 }
