@@ -62,11 +62,17 @@ impl Report {
     fn nothing(&self) -> SourceError {
         let doing = "reading any of the configured network namespaces";
         let errors = || self.failed.iter().map(|(_, error)| error);
-        match errors().find(|error| error.reason() == Reason::Denied).or_else(|| errors().next()) {
+        match foremost(errors()) {
             Some(error) => error.again(doing),
             None => SourceError::absent(doing, unmatched(&self.unmatched)),
         }
     }
+}
+
+/// The error that the operator can do most about: the first that was denied, otherwise the first.
+fn foremost<'a>(mut errors: impl Iterator<Item = &'a SourceError> + Clone) -> Option<&'a SourceError> {
+    let first = errors.clone().next();
+    errors.find(|error| error.reason() == Reason::Denied).or(first)
 }
 
 fn unmatched(patterns: &[String]) -> String {
@@ -81,39 +87,33 @@ pub fn reasons<'a>(errors: impl Iterator<Item = (&'a str, &'a SourceError)>) -> 
     errors.map(|(way, error)| format!("{way}: {}", chain(error))).collect::<Vec<_>>().join("; ")
 }
 
-/// Tries to read every configured network namespace, for `connscope check`: how many there are, or the first error.
+/// Tries to read every configured network namespace, for `connscope check`: how many there are, or the error that the
+/// operator can do most about, with how many failed and every entry that could not be looked up.
 pub fn check(
     configured: &[String],
     read: impl Fn() -> Result<(), SourceError> + Sync,
 ) -> Result<String, SourceError> {
+    let doing = "reading the configured network namespaces";
     let found = Finder::new(configured).find();
-    if let Some((_, error)) = found.missing.into_iter().next() {
-        return Err(error);
-    }
+    let failed: Vec<SourceError> =
+        visit(&found.namespaces, read).into_iter().filter_map(|visit| visit.result.err()).collect();
     let count = found.namespaces.len();
-    let mut denied = 0;
-    let mut first = None;
-    for visit in visit(&found.namespaces, read) {
-        if let Err(error) = visit.result {
-            denied += 1;
-            first.get_or_insert(error);
-        }
-    }
-    let tried = format!("reading the configured network namespaces ({denied} of {count} failed)");
-    if let Some(error) = first {
-        return Err(error.again(&tried));
-    }
     let plural = if count == 1 { "" } else { "s" };
-    let left_out = (found.left_out > 0)
-        .then(|| format!("{} more are left out, the limit is {NAMESPACES}", found.left_out));
-    let none = (!found.unmatched.is_empty()).then(|| unmatched(&found.unmatched));
-    let parts = [Some(format!("{count} network namespace{plural}")), left_out, none, found.note];
+    let missing: Vec<&str> = found.missing.iter().map(|(label, _)| &**label).collect();
+    let parts = [
+        Some(format!("{count} network namespace{plural}")),
+        (!failed.is_empty()).then(|| format!("{} of {count} failed", failed.len())),
+        (!missing.is_empty()).then(|| format!("cannot be looked up: {}", missing.join(", "))),
+        (found.left_out > 0)
+            .then(|| format!("{} more are left out, the limit is {NAMESPACES}", found.left_out)),
+        (!found.unmatched.is_empty()).then(|| unmatched(&found.unmatched)),
+        found.note,
+    ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-    match found.incomplete {
-        Some(error) => Err(error.again(&format!("reading all network namespaces ({text})"))),
-        None if count == 0 => {
-            Err(SourceError::absent("reading the configured network namespaces", unmatched(&found.unmatched)))
-        }
+    let errors = failed.iter().chain(&found.incomplete).chain(found.missing.iter().map(|(_, error)| error));
+    match foremost(errors) {
+        Some(error) => Err(error.again(&format!("{doing} ({text})"))),
+        None if count == 0 => Err(SourceError::absent(doing, unmatched(&found.unmatched))),
         None => Ok(text),
     }
 }

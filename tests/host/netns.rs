@@ -4,7 +4,7 @@ use crate::support::agent::behind;
 use crate::support::{Namespace, command, connscope, skipped};
 use connscope::host::netns::{Finder, Found, is_pattern, most};
 use connscope::metric::label::Reason;
-use connscope::reading::chain;
+use connscope::reading::{SourceError, chain};
 use connscope::sys::namespace;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::os::fd::AsRawFd;
@@ -102,6 +102,34 @@ fn what_may_not_be_looked_at_is_said_and_the_own_is_read() {
         None,
         "with every capability there is no more"
     );
+}
+
+#[test]
+fn check_lists_all_that_are_missing_and_says_denied_where_a_capability_helps() {
+    let Some(other) = Namespace::new() else { return };
+    let check = |entries: &[&str], works: bool| {
+        let entries: Vec<String> = entries.iter().map(ToString::to_string).collect();
+        let read = || if works { Ok(()) } else { Err(SourceError::absent("reading", "no module")) };
+        connscope::source::netns::check(&entries, read)
+    };
+    let (own, path) = ("/proc/self/ns/net", other.path());
+    let missing = "cannot be looked up: /nowhere/a, /nowhere/b";
+    let error = check(&["/nowhere/a", &path, "/nowhere/b"], true).unwrap_err();
+    assert_eq!(error.reason(), Reason::Absent);
+    assert!(chain(&error).contains(&format!("(1 network namespace; {missing})")), "{}", chain(&error));
+    let denied = std::thread::scope(|scope| {
+        let without = || {
+            let none = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+                .unwrap();
+            check(&["/nowhere/a", own, &path, "/nowhere/b"], false).unwrap_err()
+        };
+        scope.spawn(without).join().unwrap()
+    });
+    assert_eq!((denied.reason(), denied.capability()), (Reason::Denied, Some("CAP_SYS_ADMIN")), "{denied}");
+    assert!(chain(&denied).contains("2 of 2 failed"), "{}", chain(&denied));
+    assert!(chain(&denied).contains(missing), "{}", chain(&denied));
+    assert_eq!(check(&[&path], true).unwrap(), "1 network namespace");
 }
 
 /// Docker Swarm keeps its namespaces in `/run/docker/netns`, without a process.
