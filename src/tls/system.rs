@@ -20,9 +20,9 @@ const MOST_LINES: usize = 16;
 
 /// The authorities that could be read; none may be there. What could not be read is logged once, by name.
 pub fn authorities() -> RootCertStore {
+    static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let (file, directories) = places();
     let read = Reading::of(file.as_deref(), &directories);
-    static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     for why in read.failed {
         if logged.len() < MOST_LINES && logged.insert(why.clone()) {
