@@ -185,7 +185,7 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
     ]);
     let Some((mut named, silent)) = without_names(&named) else { return };
     named.env("OTEL_METRIC_EXPORT_TIMEOUT", "100");
-    let mut agent = Agent::spawn(named);
+    let mut agent = Agent::logging(named);
     let address: SocketAddr = address.parse().unwrap();
     running(address);
     // More look-ups than any pool has threads.
@@ -193,6 +193,7 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         silent.recv(&mut [0; 512]).unwrap();
         assert_eq!(get(address, "/metrics").0, 200);
     }
+    agent.log.wait("looking up receiver.example: no answer within 100ms. The name servers of");
     assert_eq!(terminated(&mut agent), Some(0));
 }
 

@@ -150,6 +150,14 @@ impl Connector {
         receiver || proxy
     }
 
+    /// The name that a connection was given up for while it was looked up.
+    pub(super) fn looking_up(&self) -> Option<&str> {
+        match &self.place {
+            Place::Unix(_) => None,
+            Place::Host { lookup, .. } => lookup.unanswered(),
+        }
+    }
+
     /// A message sent to this address has failed.
     pub(super) fn failed_at(&self, address: Option<SocketAddr>) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);

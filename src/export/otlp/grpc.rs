@@ -110,6 +110,10 @@ impl Grpc {
         self.connections.refresh();
     }
 
+    pub(super) fn looking_up(&self) -> Option<&str> {
+        self.connections.looking_up()
+    }
+
     pub(super) async fn send(
         &self,
         message: &ExportMetricsServiceRequest,

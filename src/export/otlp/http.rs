@@ -85,6 +85,10 @@ impl Http {
         self.connections.refresh();
     }
 
+    pub(super) fn looking_up(&self) -> Option<&str> {
+        self.connections.looking_up()
+    }
+
     pub(super) async fn send(
         &self,
         message: &ExportMetricsServiceRequest,

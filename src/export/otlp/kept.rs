@@ -88,6 +88,11 @@ impl<S> Kept<S> {
         self.broken(&connected.opened, error)
     }
 
+    /// The name that a connection was given up for while it was looked up.
+    pub(super) fn looking_up(&self) -> Option<&str> {
+        self.connector.looking_up()
+    }
+
     /// Whom messages are spoken to.
     pub(super) fn peer(&self) -> &Peer {
         self.connector.peer()

@@ -143,7 +143,14 @@ impl Sender {
                     let waited = humantime::format_duration(waited.min(self.timeout));
                     // A receiver that has refused before the time was up has said more than the time.
                     return Err(said.unwrap_or_else(|| {
-                        Refusal::new(ErrorType::TIMEOUT, format!("no answer within {waited}"))
+                        let why = match self.transport.looking_up() {
+                            Some(name) => format!(
+                                "looking up {name}: no answer within {waited}. The name servers of /etc/resolv.conf are \
+                                 silent: name those that answer, or the receiver by its address"
+                            ),
+                            None => format!("no answer within {waited}"),
+                        };
+                        Refusal::new(ErrorType::TIMEOUT, why)
                     }));
                 }
             };

@@ -49,6 +49,14 @@ impl Transport {
         }
     }
 
+    /// The name of the receiver, or of a proxy, while it is looked up and no name server has answered.
+    pub fn looking_up(&self) -> Option<&str> {
+        match self {
+            Self::Grpc(grpc) => grpc.looking_up(),
+            Self::Http(http) => http.looking_up(),
+        }
+    }
+
     /// Sends one message, within a time that the caller watches: dropping the future gives the connection up.
     pub async fn send(
         &self,

@@ -37,6 +37,13 @@ impl Lookup {
         }
     }
 
+    /// The name, while it is being looked up: a call of [`Self::addresses`] was given up, and nothing has answered since.
+    pub(super) fn unanswered(&self) -> Option<&str> {
+        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = under_way.as_ref().is_some_and(|waiting| waiting.borrow().is_none());
+        waiting.then_some(self.host.as_str())
+    }
+
     fn begin(&self) -> Result<watch::Receiver<Option<Arc<Answer>>>, Error> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiting) = &*under_way {
