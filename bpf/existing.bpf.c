@@ -18,19 +18,10 @@ INLINE int opened_here(const struct tcp_sock *tcp)
 INLINE void existing(struct sock *sk, struct tcp_sock *tcp, struct task_struct *task)
 {
 	struct connection connection = {};
-	struct destination key;
 	struct totals *totals;
 	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
-	peer_of(sk, &connection.asked);
-	if (!followed || from_loopback(sk, &connection.asked) || !opened_here(tcp))
+	if (!followed || !opened_here(tcp) || !begin(&connection, sk, task, 1))
 		return;
-	connection.group = group_for(task, 1);
-	if (!connection.group)
-		return;
-	connection.asked_port = sk->__sk_common.skc_dport;
-	connection.got = connection.asked;
-	connection.got_port = connection.asked_port;
-	connection.started = now();
 	connection.sent = tcp->bytes_sent - tcp->bytes_retrans;
 	connection.received = payload_received(sk, tcp);
 	connection.state = COUNTED;
@@ -43,8 +34,7 @@ INLINE void existing(struct sock *sk, struct tcp_sock *tcp, struct task_struct *
 			kept->state = ASKED;
 		return;
 	}
-	key_of(&key, &connection);
-	totals = totals_of(&key);
+	totals = totals_for(&connection);
 	if (totals)
 		add(&totals->open, 1);
 }
@@ -92,7 +82,6 @@ static long look(void *map, u64 *socket, struct connection *connection, void *co
 {
 	struct tcp_sock *tcp = (struct tcp_sock *)*socket;
 	struct sock *sk = (struct sock *)*socket;
-	struct destination key;
 	struct totals *totals;
 	u64 sent = 0, again = 0, received = 0;
 	unsigned long flags = 0;
@@ -116,8 +105,7 @@ static long look(void *map, u64 *socket, struct connection *connection, void *co
 	read_kernel(&flags, sizeof flags, &sk->__sk_common.skc_flags);
 	received -= flags >> SOCK_DONE & 1;
 	sent -= again;
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (!totals)
 		return 0;
 	sent = grown(sent, connection->sent);

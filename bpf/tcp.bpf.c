@@ -210,6 +210,13 @@ INLINE void key_of(struct destination *key, const struct connection *connection)
 	key->reserved = 0;
 }
 
+INLINE struct totals *totals_for(const struct connection *connection)
+{
+	struct destination key;
+	key_of(&key, connection);
+	return totals_of(&key);
+}
+
 INLINE u32 reason(int error, int port)
 {
 	switch (error) {
@@ -279,32 +286,38 @@ INLINE int from_loopback(const struct sock *sk, const struct address *address)
 /* A connection whose end was missed. */
 INLINE void missed(const struct connection *connection)
 {
-	struct destination key;
 	struct totals *totals;
 	if (connection->state != COUNTED)
 		return;
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (!totals)
 		return;
 	add(&totals->closed, 1);
 	add(&totals->open, -1);
 }
 
+/* Whose connection it is, and to where; 0 where it is not counted. */
+INLINE int begin(struct connection *connection, struct sock *sk, struct task_struct *task, u32 slot)
+{
+	peer_of(sk, &connection->asked);
+	if (from_loopback(sk, &connection->asked))
+		return 0;
+	connection->group = group_for(task, slot);
+	if (!connection->group)
+		return 0;
+	connection->asked_port = sk->__sk_common.skc_dport;
+	connection->got = connection->asked;
+	connection->got_port = connection->asked_port;
+	connection->started = now();
+	return 1;
+}
+
 INLINE void connecting(struct sock *sk)
 {
 	struct connection connection = {}, *stale;
 	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
-	peer_of(sk, &connection.asked);
-	if (!followed || from_loopback(sk, &connection.asked))
+	if (!followed || !begin(&connection, sk, current_task(), 0))
 		return;
-	connection.group = group_for(current_task(), 0);
-	if (!connection.group)
-		return;
-	connection.asked_port = sk->__sk_common.skc_dport;
-	connection.got = connection.asked;
-	connection.got_port = connection.asked_port;
-	connection.started = now();
 	connection.unfollowed = *followed >= connection_limit;
 	/* What is left of a socket whose end was missed has the same key. */
 	stale = map_lookup(&connections, &socket);
@@ -342,7 +355,6 @@ INLINE int ask(const struct sock *sk, const struct connection *connection, u32 k
 INLINE void opened(struct sock *sk, struct connection *connection)
 {
 	u64 handshake = now() - connection->started;
-	struct destination key;
 	struct totals *totals;
 	u32 place = bucket(handshake);
 	if (connection->state != CONNECTING)
@@ -356,8 +368,7 @@ INLINE void opened(struct sock *sk, struct connection *connection)
 		return;
 	}
 	connection->state = COUNTED;
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (totals) {
 		add(&totals->opened, 1);
 		add(&totals->connecting, handshake);
@@ -404,7 +415,6 @@ INLINE u64 grown(u64 now, u64 last)
 INLINE void ended(struct sock *sk, struct connection *connection, int old)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
-	struct destination key;
 	struct totals *totals;
 	u64 sent = 0, received = 0;
 	int reset = sk->sk_err || old == ESTABLISHED || old == CLOSE_WAIT;
@@ -428,8 +438,7 @@ INLINE void ended(struct sock *sk, struct connection *connection, int old)
 		tell(&event);
 		return;
 	}
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (!totals)
 		return;
 	add(reset ? &totals->reset : &totals->closed, 1);
@@ -446,11 +455,9 @@ INLINE void ended(struct sock *sk, struct connection *connection, int old)
 INLINE void failed(struct sock *sk, struct connection *connection)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
-	struct destination key;
 	struct totals *totals;
 	u32 why = reason(sk->sk_err, tcp ? tcp->inet_conn.icsk_inet.inet_sport : 0);
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (!totals)
 		return;
 	if (why < REASONS)
@@ -523,7 +530,6 @@ int set_state(u64 *context)
 INLINE int retransmitted(u64 socket)
 {
 	struct connection *connection = map_lookup(&connections, &socket);
-	struct destination key;
 	struct totals *totals;
 	if (!connection)
 		return 0;
@@ -532,8 +538,7 @@ INLINE int retransmitted(u64 socket)
 			connection->retransmits++;
 		return 0;
 	}
-	key_of(&key, connection);
-	totals = totals_of(&key);
+	totals = totals_for(connection);
 	if (totals)
 		add(&totals->retransmits, 1);
 	return 0;
