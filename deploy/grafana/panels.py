@@ -57,6 +57,14 @@ def panel(title, description, unit, *targets, kind="timeseries", width=12, heigh
     }
 
 
+def columns(renamed=None, hidden=("Time",)):
+    """The transformation of a table that hides columns and gives others a name for people."""
+    options = {"excludeByName": {name: True for name in hidden}}
+    if renamed:
+        options["renameByName"] = renamed
+    return {"id": "organize", "options": options}
+
+
 def row(title):
     return {"type": "row", "title": title, "collapsed": False, "gridPos": {"w": 24, "h": 1}, "panels": []}
 

@@ -7,6 +7,18 @@ IN_NETNS = AGENT + ',netns=~"$netns"'
 NODE = "{{host_name}} {{instance}} {{netns}}"
 WHO = "{{host_name}} {{instance}}"
 
+# A series of a container has the name of Kubernetes, of the engine, of the unit, or the id; a label that it does not have
+# is empty.
+CONTAINER_LABELS = (
+    "k8s_namespace_name",
+    "k8s_pod_name",
+    "k8s_container_name",
+    "container_name",
+    "systemd_unit",
+    "container_id",
+)
+CONTAINER = " ".join("{{" + each + "}}" for each in CONTAINER_LABELS)
+
 BY_AGENT = "by (job, instance, host_name)"
 BY_AGENT_AND_SOURCE = "by (job, instance, host_name, source)"
 NONE_YET = f"0 * max {BY_AGENT} (connscope_build_info{{{AGENT}}})"

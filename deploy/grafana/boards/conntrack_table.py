@@ -1,6 +1,6 @@
 """How full the connection tracking tables are."""
 
-from panels import dashboard, panel, target
+from panels import columns, dashboard, panel, target
 from queries import IN_NETNS, NODE, WHO
 from rules import horizon, percent, threshold
 
@@ -150,18 +150,14 @@ def table():
                 ],
                 transformations=[
                     {"id": "merge", "options": {}},
-                    {
-                        "id": "organize",
-                        "options": {
-                            "excludeByName": {"Time": True},
-                            "renameByName": {
-                                "Value #A": "Entries",
-                                "Value #B": "Limit",
-                                "Value #C": "Utilization",
-                                "Value #D": "Buckets",
-                            },
-                        },
-                    },
+                    columns(
+                        {
+                            "Value #A": "Entries",
+                            "Value #B": "Limit",
+                            "Value #C": "Utilization",
+                            "Value #D": "Buckets",
+                        }
+                    ),
                 ],
             ),
         ],

@@ -1,26 +1,22 @@
 """Containers: who talks to whom, what fails, who was killed, who restarts."""
 
-from panels import dashboard, panel, row, target
-from queries import AGENT, BY_AGENT, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several
+from panels import columns, dashboard, panel, row, target
+from queries import AGENT, BY_AGENT, CONTAINER, CONTAINER_LABELS, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several
 from rules import percent, threshold
 
-# A series has the name of Kubernetes, of the engine, of the unit, or the id; a label that it does not have is empty.
-NAMES = ("k8s_namespace_name", "k8s_pod_name", "k8s_container_name", "container_name", "systemd_unit", "container_id")
-NAME = ", ".join(NAMES)
-CONTAINER = " ".join("{{" + each + "}}" for each in NAMES)
+NAME = ", ".join(CONTAINER_LABELS)
 BY = f"by ({NAME})"
 TO = "server_address, server_port"
 DESTINATION = "{{server_address}} {{server_port}}"
-CHOSEN = f"{AGENT}"
 
 
 def rate(metric, by=BY, **chosen):
     more = "".join(f',{label}=~"{value}"' for label, value in chosen.items())
-    return f"sum {by} (rate({metric}{{{CHOSEN}{more}}}[$__rate_interval]))"
+    return f"sum {by} (rate({metric}{{{AGENT}{more}}}[$__rate_interval]))"
 
 
 def growth(metric, span="10m"):
-    return f"sum {BY} (increase({metric}{{{CHOSEN}}}[{span}]))"
+    return f"sum {BY} (increase({metric}{{{AGENT}}}[{span}]))"
 
 
 def or_none(expr):
@@ -28,7 +24,7 @@ def or_none(expr):
 
 
 def latest(metric, by=BY, of="sum"):
-    return f"{of} {by} ({metric}{{{CHOSEN}}})"
+    return f"{of} {by} ({metric}{{{AGENT}}})"
 
 
 def attempts(by):
@@ -43,13 +39,13 @@ def joined(expr, label, separator, *labels):
 def edges():
     """From container to destination, with the columns that Grafana's node graph asks for."""
     expr = attempts(f"by ({NAME}, {TO})")
-    expr = joined(expr, "source", " ", *NAMES)
+    expr = joined(expr, "source", " ", *CONTAINER_LABELS)
     expr = joined(expr, "target", " ", "server_address", "server_port")
     return f'sum by (id, source, target) ({joined(expr, "id", " > ", "source", "target")}) or {NONE}'
 
 
 def nodes():
-    ends = (joined(attempts(BY), "id", " ", *NAMES), joined(attempts(f"by ({TO})"), "id", " ", "server_address", "server_port"))
+    ends = (joined(attempts(BY), "id", " ", *CONTAINER_LABELS), joined(attempts(f"by ({TO})"), "id", " ", "server_address", "server_port"))
     return " or ".join(f"sum by (id) ({end})" for end in ends) + f" or {NONE}"
 
 
@@ -88,7 +84,7 @@ def containers():
                 "Processes killed for memory",
                 "In ten minutes. Runbook ContainerOomKilled.",
                 "short",
-                target(f"sum(increase(container_oom_kills_total{{{CHOSEN}}}[10m])) or {NONE}", "killed"),
+                target(f"sum(increase(container_oom_kills_total{{{AGENT}}}[10m])) or {NONE}", "killed"),
                 kind="stat",
                 width=6,
                 height=5,
@@ -99,7 +95,7 @@ def containers():
                 "In ten minutes. A deployment restarts each container once; one that restarts again and again is below: runbook "
                 "ContainerRestarting.",
                 "short",
-                target(f"sum(increase(container_restarts_total{{{CHOSEN}}}[10m])) or {NONE}", "restarts"),
+                target(f"sum(increase(container_restarts_total{{{AGENT}}}[10m])) or {NONE}", "restarts"),
                 kind="stat",
                 width=6,
                 height=5,
@@ -113,12 +109,7 @@ def containers():
                 target(or_none(f"topk(100, {attempts(f'by ({NAME}, {TO})')})"), format="table", instant=True),
                 kind="table",
                 height=10,
-                transformations=[
-                    {
-                        "id": "organize",
-                        "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "Attempts"}},
-                    }
-                ],
+                transformations=[columns({"Value": "Attempts"})],
             ),
             panel(
                 "Graph of connections",
@@ -128,40 +119,32 @@ def containers():
                 target(nodes(), format="table", instant=True),
                 kind="nodeGraph",
                 height=10,
-                transformations=[
-                    {
-                        "id": "organize",
-                        "options": {
-                            "excludeByName": {"Time": True},
-                            "renameByName": {"Value": "mainstat", "Value #A": "mainstat", "Value #B": "mainstat"},
-                        },
-                    }
-                ],
+                transformations=[columns({"Value": "mainstat", "Value #A": "mainstat", "Value #B": "mainstat"})],
             ),
             panel(
                 "Known containers",
                 "Image, runtime, id and control group of each container and service, for the names in the other panels.",
                 "short",
                 target(
-                    f"max {BY[:-1]}, container_image_name, container_runtime_name, cgroup, instance) (container_info{{{CHOSEN}}}) or {NONE}",
+                    f"max {BY[:-1]}, container_image_name, container_runtime_name, cgroup, instance) (container_info{{{AGENT}}}) or {NONE}",
                     format="table",
                     instant=True,
                 ),
                 kind="table",
                 width=24,
-                transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}],
+                transformations=[columns(hidden=("Time", "Value"))],
             ),
             panel(
                 "Listeners",
                 "Addresses and ports at which each container listens; one that is missing here accepts no connections.",
                 "short",
                 target(
-                    f"max {BY[:-1]}, network_local_address, network_local_port) (container_tcp_listen{{{CHOSEN}}}) or {NONE}",
+                    f"max {BY[:-1]}, network_local_address, network_local_port) (container_tcp_listen{{{AGENT}}}) or {NONE}",
                     format="table",
                     instant=True,
                 ),
                 kind="table",
-                transformations=[{"id": "organize", "options": {"excludeByName": {"Time": True, "Value": True}}}],
+                transformations=[columns(hidden=("Time", "Value"))],
             ),
             row("Failures and quality"),
             panel(

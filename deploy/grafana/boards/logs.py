@@ -1,14 +1,11 @@
 """How much is logged, how bad it is, and what is new in it."""
 
-from panels import dashboard, panel, row, target
-from queries import AGENT, BY_AGENT, NONE, SIXTEEN, WHO, several, total
+from panels import columns, dashboard, panel, row, target
+from queries import AGENT, BY_AGENT, CONTAINER, CONTAINER_LABELS, NONE, SIXTEEN, WHO, several, total
 
-# Who logs: what a series lacks of it is empty.
-LOG = "by (k8s_namespace_name, k8s_pod_name, k8s_container_name, container_name, container_id, systemd_unit, log_file_path)"
-NAME = (
-    "{{k8s_namespace_name}} {{k8s_pod_name}} {{k8s_container_name}}{{container_name}}{{container_id}}{{systemd_unit}}"
-    "{{log_file_path}}"
-)
+# Who logs: a container or service, or a file of the configuration.
+LOG = f"by ({', '.join(CONTAINER_LABELS)}, log_file_path)"
+NAME = CONTAINER + " {{log_file_path}}"
 OF_PATTERN = LOG.replace("by (", "(severity, pattern, ")
 SAMPLED = OF_PATTERN.replace("(", "(sample, ")
 PATTERNS = f"sum by {OF_PATTERN} (increase(container_log_patterns_total{{{AGENT}}}[1h]))"
@@ -53,12 +50,7 @@ def logs():
                 ),
                 kind="table",
                 width=24,
-                transformations=[
-                    {
-                        "id": "organize",
-                        "options": {"excludeByName": {"Time": True}, "renameByName": {"Value": "Messages"}},
-                    },
-                ],
+                transformations=[columns({"Value": "Messages"})],
             ),
             panel(
                 "Bytes by log",

@@ -2,7 +2,7 @@
 
 import math
 
-from panels import dashboard, panel, query_variable, row, target
+from panels import columns, dashboard, panel, query_variable, row, target
 from queries import AGENT, BY_AGENT, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several, total
 from rules import threshold
 
@@ -143,17 +143,13 @@ def probes():
                 ),
                 kind="table",
                 transformations=[
-                    {
-                        "id": "organize",
-                        "options": {
-                            "excludeByName": {"Time": True},
-                            "renameByName": {
-                                "Value": "Failures",
-                                "error_type": "Error type",
-                                "probe_name": "Target",
-                            },
-                        },
-                    },
+                    columns(
+                        {
+                            "Value": "Failures",
+                            "error_type": "Error type",
+                            "probe_name": "Target",
+                        }
+                    ),
                 ],
             ),
             panel(
@@ -271,20 +267,16 @@ def probes():
                 ],
                 transformations=[
                     {"id": "merge", "options": {}},
-                    {
-                        "id": "organize",
-                        "options": {
-                            "excludeByName": {"Time": True},
-                            "renameByName": {
-                                "probe_name": "Target",
-                                "Value #A": "Up",
-                                "Value #B": "Since last success",
-                                "Value #C": "Since last change",
-                                "Value #D": "Availability",
-                                "Value #E": "State changes, 1 day",
-                            },
-                        },
-                    },
+                    columns(
+                        {
+                            "probe_name": "Target",
+                            "Value #A": "Up",
+                            "Value #B": "Since last success",
+                            "Value #C": "Since last change",
+                            "Value #D": "Availability",
+                            "Value #E": "State changes, 1 day",
+                        }
+                    ),
                 ],
             ),
             row("The source probes"),

@@ -1,6 +1,6 @@
 """TCP and UDP sockets."""
 
-from panels import GROUPS, dashboard, group_variable, panel, row, target
+from panels import GROUPS, columns, dashboard, group_variable, panel, row, target
 from queries import AGENT, BY_AGENT, IN_NETNS, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several, total
 from rules import percent, threshold
 
@@ -325,17 +325,13 @@ def sockets():
                 ],
                 transformations=[
                     {"id": "merge", "options": {}},
-                    {
-                        "id": "organize",
-                        "options": {
-                            "excludeByName": {"Time": True},
-                            "renameByName": {
-                                "Value #A": "Retransmits",
-                                "Value #B": "Round-trip time",
-                                "Value #C": "Queues",
-                            },
-                        },
-                    },
+                    columns(
+                        {
+                            "Value #A": "Retransmits",
+                            "Value #B": "Round-trip time",
+                            "Value #C": "Queues",
+                        }
+                    ),
                 ],
             ),
             row("The source sockets"),
