@@ -22,10 +22,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod container;
+mod descendants;
 mod hierarchies;
 mod mount;
 
 pub use container::{container, pod, unit};
+pub use descendants::descendants;
 pub use hierarchies::{Hierarchy, hierarchies, numbers};
 pub(super) use mount::unescaped;
 pub use mount::{Mount, mounts, mounts_of_version_1};

@@ -32,6 +32,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The labels that say who a container or service is, with further ones: the keys of a set of labels.
+macro_rules! who_and {
+    ($($label:ident),*) => {
+        &[
+            Label::ContainerId,
+            Label::ContainerName,
+            Label::K8sContainerName,
+            Label::K8sNamespaceName,
+            Label::K8sPodName,
+            Label::SystemdUnit,
+            $(Label::$label,)*
+        ]
+    };
+}
+pub(crate) use who_and;
+
 pub mod config;
 pub mod entries;
 pub mod entry;
@@ -138,7 +154,7 @@ impl Inventory {
         Self { settings: settings.clone(), inner: Mutex::new(inner) }
     }
 
-    /// What it is told.
+    /// The settings under the key `inventory`.
     pub fn settings(&self) -> &config::Inventory {
         &self.settings
     }

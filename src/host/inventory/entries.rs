@@ -38,7 +38,7 @@ struct Subject {
     met: bool,
 }
 
-/// All of them.
+/// The containers and services that are known, and what is remembered of those that ended.
 #[derive(Debug)]
 pub struct Entries {
     limit: usize,

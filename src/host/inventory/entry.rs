@@ -21,9 +21,9 @@ pub struct Group<'a> {
 pub struct Top {
     /// Number of its hierarchy.
     pub hierarchy: u32,
-    /// Its id.
+    /// Id of the group: the inode of its directory.
     pub id: u64,
-    /// Its path.
+    /// Path of the group below the root of its hierarchy.
     pub path: Arc<str>,
 }
 

@@ -135,7 +135,7 @@ pub enum Name {
 /// What was found of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name.
+    /// What the engine or the kubelet calls it.
     pub name: Name,
     /// What runs it: `docker`, `containerd`, `cri-o`, `podman`; empty where that is not known.
     pub runtime: &'static str,

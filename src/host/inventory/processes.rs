@@ -6,10 +6,9 @@
 
 use super::entries::Entries;
 use super::entry::{First, Top};
-use crate::host::cgroup::Hierarchy;
+use crate::host::cgroup::{Hierarchy, descendants};
 use crate::host::process;
 use rustix::time::{ClockId, clock_gettime};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Most that is read of a `cgroup.procs`: some 10,000 processes.
@@ -17,10 +16,6 @@ const LIST: u64 = 64 * 1024;
 
 /// Processes of one group that are looked at to find the first; they are listed as they came, as a rule.
 const PROCESSES: usize = 1024;
-
-/// Groups below that are looked into for processes, at most: a group of version 2 with controllers for those below has none
-/// of its own.
-const BELOW: usize = 64;
 
 /// Most that is read of `stat` and `comm`.
 const SHORT: u64 = 2048;
@@ -58,32 +53,15 @@ pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
     }
 }
 
-/// The process of a group that was started first.
+/// The process of a group that was started first; one of the groups below where there are no others: a group of version 2
+/// with controllers for those below has no process of its own.
 fn first(top: &Top, hierarchies: &[Hierarchy]) -> Option<First> {
     let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)?;
     let directory = hierarchy.mount.directory(&top.path);
-    first_of(&directory).or_else(|| first_below(&directory))
-}
-
-/// The one of those in the groups below.
-fn first_below(directory: &Path) -> Option<First> {
-    let mut open = vec![directory.to_owned()];
-    let mut looked_into = 0;
-    let mut found = Vec::new();
-    while let Some(directory) = open.pop() {
-        // kernfs counts the directories in a directory in its links; most groups have none.
-        if std::fs::metadata(&directory).is_ok_and(|directory| directory.nlink() <= 2) {
-            continue;
-        }
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if looked_into < BELOW && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                looked_into += 1;
-                found.extend(first_of(&entry.path()));
-                open.push(entry.path());
-            }
-        }
-    }
-    found.into_iter().min_by_key(|first| first.started)
+    first_of(&directory).or_else(|| {
+        let below = descendants(&directory);
+        below.iter().filter_map(|directory| first_of(directory)).min_by_key(|first| first.started)
+    })
 }
 
 fn first_of(directory: &Path) -> Option<First> {

@@ -1,6 +1,7 @@
 //! The labels of the containers: the closed sets of their values, and which have one bound together.
 
 use super::failure::Failure;
+use crate::host::inventory::who_and;
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
@@ -54,33 +55,11 @@ const MOST: &str =
     "`inventory.limit`, containers and services that ended less than `inventory.retention` ago included";
 
 /// Who a container or service is.
-pub static WHO: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::SystemdUnit,
-    ],
-    MOST,
-);
+pub static WHO: LabelSet = LabelSet::configured(who_and![], MOST);
 
 /// Who it is, and what is known of it.
-pub static INFO: LabelSet = LabelSet::configured(
-    &[
-        Label::Cgroup,
-        Label::ContainerId,
-        Label::ContainerImageName,
-        Label::ContainerName,
-        Label::ContainerRuntimeName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::SystemdUnit,
-    ],
-    MOST,
-);
+pub static INFO: LabelSet =
+    LabelSet::configured(who_and![Cgroup, ContainerImageName, ContainerRuntimeName], MOST);
 
 /// Who it is, as coroot-node-agent says it.
 pub static CLASSIC: LabelSet =
@@ -103,21 +82,8 @@ closed_set! {
 const DESTINATIONS: &str = "`sources.containers.tcp.total`, and `~other` of each container";
 
 /// A destination of a container: who, what was asked for, and what it got.
-pub static DESTINATION: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::PeerAddress,
-        Label::PeerPort,
-        Label::ServerAddress,
-        Label::ServerPort,
-        Label::SystemdUnit,
-    ],
-    DESTINATIONS,
-);
+pub static DESTINATION: LabelSet =
+    LabelSet::configured(who_and![PeerAddress, PeerPort, ServerAddress, ServerPort], DESTINATIONS);
 
 /// What became of a connection, and why it was not established: three ends, and failures by reason.
 pub static EVENT: LabelSet =
@@ -127,19 +93,7 @@ pub static EVENT: LabelSet =
 pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
 
 /// Where a container listens.
-pub static LISTEN: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::LocalAddress,
-        Label::LocalPort,
-        Label::SystemdUnit,
-    ],
-    LISTENERS,
-);
+pub static LISTEN: LabelSet = LabelSet::configured(who_and![LocalAddress, LocalPort], LISTENERS);
 
 /// Addresses that are listened at, at most.
 pub const MOST_LISTENERS: usize = 4096;

@@ -4,16 +4,13 @@
 //! version 1 in `memory.oom_control`, of each group by itself (`mem_cgroup_oom_control_read` in `mm/memcontrol-v1.c`, since
 //! Linux 4.13). A group that is made, in which a process is killed, and that is gone, all between two cycles, is missed.
 
+use crate::host::cgroup::descendants;
 use crate::host::inventory::{Container, Directory, Inventory};
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Most that is read of such a file: a dozen lines.
 const MOST: u64 = 4096;
-
-/// Groups below one of version 1 that are looked into.
-const BELOW: usize = 64;
 
 /// The kills of each container, so far.
 #[derive(Debug, Default)]
@@ -73,23 +70,9 @@ fn kills(group: &Directory) -> Option<u64> {
     if group.hierarchy == 0 {
         return read(&group.path.join("memory.events"));
     }
-    let mut kills = read(&group.path.join("memory.oom_control"))?;
-    let mut open = vec![group.path.clone()];
-    let mut looked_into = 0;
-    while let Some(directory) = open.pop() {
-        // kernfs counts the directories in a directory in its links; most groups have none.
-        if std::fs::metadata(&directory).is_ok_and(|directory| directory.nlink() <= 2) {
-            continue;
-        }
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if looked_into < BELOW && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                looked_into += 1;
-                kills += read(&entry.path().join("memory.oom_control")).unwrap_or_default();
-                open.push(entry.path());
-            }
-        }
-    }
-    Some(kills)
+    let own = read(&group.path.join("memory.oom_control"))?;
+    let below = descendants(&group.path);
+    Some(own + below.iter().filter_map(|path| read(&path.join("memory.oom_control"))).sum::<u64>())
 }
 
 /// The count in the text of either file.

@@ -1,6 +1,7 @@
 //! The labels of the logs: the closed sets of their values, and which have one bound together.
 
 use super::severity::Severity;
+use crate::host::inventory::who_and;
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
@@ -45,68 +46,25 @@ const MOST: &str =
 
 /// Whose log it is: a container or service, or the path of a file that the configuration names.
 pub static WHO: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::LogFilePath,
-        Label::SystemdUnit,
-    ],
+    who_and![LogFilePath],
     "`inventory.limit`, and `sources.logs.max_files` with a list of `files`",
 );
 
 /// Whose log it is, and where.
-pub static LOG: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::LogFilePath,
-        Label::LogSource,
-        Label::SystemdUnit,
-    ],
-    MOST,
-);
+pub static LOG: LabelSet = LabelSet::configured(who_and![LogFilePath, LogSource], MOST);
 
 /// How bad a message is.
 pub static SEVERITY: LabelSet = LabelSet::fixed(&[Label::Severity], Severity::ALL.len());
 
 /// A pattern of whose messages.
 pub static PATTERN: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::LogFilePath,
-        Label::Pattern,
-        Label::Severity,
-        Label::SystemdUnit,
-    ],
+    who_and![LogFilePath, Pattern, Severity],
     "`sources.logs.patterns_total`, and `~other` and `~skipped` of each log and severity",
 );
 
 /// A pattern of whose messages, and what it says.
-pub static PATTERN_INFO: LabelSet = LabelSet::configured(
-    &[
-        Label::ContainerId,
-        Label::ContainerName,
-        Label::K8sContainerName,
-        Label::K8sNamespaceName,
-        Label::K8sPodName,
-        Label::LogFilePath,
-        Label::Pattern,
-        Label::Sample,
-        Label::Severity,
-        Label::SystemdUnit,
-    ],
-    "`sources.logs.patterns_total`",
-);
+pub static PATTERN_INFO: LabelSet =
+    LabelSet::configured(who_and![LogFilePath, Pattern, Sample, Severity], "`sources.logs.patterns_total`");
 
 /// Where logs are.
 pub static SOURCE: LabelSet = LabelSet::fixed(&[Label::LogSource], LogSource::ALL.len());
