@@ -246,3 +246,11 @@ impl Check {
         self.status == "works"
     }
 }
+
+/// What a source with names of its own in the profile classic says where these are on (`enabled`) and not printed.
+fn classic_without_effect(source: &str, enabled: bool, naming: Profile) -> Vec<String> {
+    let unseen = enabled && naming != Profile::Classic;
+    let sentence =
+        || format!("sources.{source}.classic has no effect: set export.prometheus.naming to classic");
+    unseen.then(sentence).into_iter().collect()
+}

@@ -93,9 +93,7 @@ impl SourceKind for Containers {
     }
 
     fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {
-        let unseen = settings.classic.enabled && naming != Profile::Classic;
-        let sentence = "sources.containers.classic has no effect: set export.prometheus.naming to classic";
-        unseen.then(|| sentence.to_owned()).into_iter().collect()
+        super::classic_without_effect(NAME, settings.classic.enabled, naming)
     }
 }
 

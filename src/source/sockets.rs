@@ -120,9 +120,7 @@ impl SourceKind for Sockets {
     }
 
     fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {
-        let unseen = settings.classic.enabled && naming != Profile::Classic;
-        let sentence = "sources.sockets.classic has no effect: set export.prometheus.naming to classic";
-        unseen.then(|| sentence.to_owned()).into_iter().collect()
+        super::classic_without_effect(NAME, settings.classic.enabled, naming)
     }
 }
 
