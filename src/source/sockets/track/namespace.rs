@@ -29,8 +29,8 @@ pub(super) struct NamespaceState {
     pub(super) complete: [u32; 2],
     /// The latest complete dump since which there was time for every destroy event to come; 0 for none.
     pub(super) settled: u32,
-    /// The complete dump that will be that next, and since when it waits.
-    settling: Option<(Instant, u32)>,
+    /// The complete dump that will be that next.
+    settling: Checkpoint<u32>,
     /// A dump is being read.
     reading: bool,
     /// Cookies that ended while it is.
@@ -49,10 +49,27 @@ pub(super) struct NamespaceState {
 struct Resets {
     /// How many there were so far; `None` where MPTCP was not in use yet.
     sent: Option<u64>,
-    /// How many there were at some time of the past, and when that was.
-    earlier: Option<(Instant, u64)>,
+    /// How many there were some time ago.
+    earlier: Checkpoint<u64>,
     /// How many belong to connections that had their events.
     told: u64,
+}
+
+/// What a number was at some time, until every destroy event of before has come.
+#[derive(Debug, Default)]
+struct Checkpoint<T>(Option<(Instant, T)>);
+
+impl<T: Copy> Checkpoint<T> {
+    /// The number that was noted, once events have had their time since; then `latest` is noted. The first time it is
+    /// `first` that is noted.
+    fn passed(&mut self, first: T, latest: T, now: Instant) -> Option<T> {
+        let (since, noted) = *self.0.get_or_insert((now, first));
+        let passed = now.saturating_duration_since(since) >= timeouts::EVENT_LATE;
+        if passed {
+            self.0 = Some((now, latest));
+        }
+        passed.then_some(noted)
+    }
 }
 
 /// The owner of a socket that listens.
@@ -87,10 +104,8 @@ impl NamespaceState {
     /// Notes that there was time for the destroy events of what a dump does not have any more, once per cycle.
     pub(super) fn settle(&mut self, now: Instant) {
         let [latest, _] = self.complete;
-        let (since, dump) = *self.settling.get_or_insert((now, latest));
-        if now.saturating_duration_since(since) >= timeouts::EVENT_LATE {
+        if let Some(dump) = self.settling.passed(latest, latest, now) {
             self.settled = dump;
-            self.settling = Some((now, latest));
         }
     }
 
@@ -98,11 +113,9 @@ impl NamespaceState {
     pub(super) fn note_resets_sent(&mut self, sent: u64, now: Instant) {
         let resets = &mut self.resets;
         resets.sent = Some(sent);
-        let (at, earlier) = *resets.earlier.get_or_insert((now, resets.told));
-        if now.saturating_duration_since(at) >= timeouts::EVENT_LATE {
-            // Those without an event by now answered segments of no connection: the kernel sends no event for them.
+        if let Some(earlier) = resets.earlier.passed(resets.told, sent, now) {
+            // Those without an event by now answered segments of no connection: no event is sent for them.
             resets.told = resets.told.max(earlier);
-            resets.earlier = Some((now, sent));
         }
     }
 
