@@ -116,7 +116,7 @@ impl Table {
 }
 
 impl Arrival {
-    /// Its number.
+    /// Number of the connection among those that wait.
     pub fn id(&self) -> u64 {
         self.id
     }

@@ -56,7 +56,7 @@ pub struct Pattern {
     words: Box<[u32]>,
     /// What is shown of it.
     pub sample: Arc<str>,
-    /// Its messages.
+    /// Messages that have this pattern.
     pub count: Count,
     latest: Instant,
 }

@@ -19,7 +19,7 @@ pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 /// A log that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Its file.
+    /// The path of the file.
     pub path: PathBuf,
     /// The root directory that the path begins at, if not this process's own.
     pub root: Option<PathBuf>,

@@ -14,7 +14,7 @@ pub const SILENCE: Duration = Duration::from_secs(1);
 /// A message that is complete.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Its lines.
+    /// The lines of the message, joined by `\n`.
     pub text: &'a str,
     /// What is known of it already, if it is a JSON object.
     pub structured: Option<&'a Structured<'a>>,

@@ -48,7 +48,7 @@ impl Peer {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// What it is called.
+    /// How an error names this peer: the receiver, or the proxy of a variable.
     pub(super) fn name(&self) -> String {
         match self.protocol {
             GRPC | HTTP => "the receiver".to_owned(),
