@@ -29,9 +29,7 @@ RUN setcap cap_net_admin+ep /usr/local/bin/connscope \
     && setcap cap_net_admin+ep /usr/sbin/conntrack
 USER 65534:65534
 EXPOSE 9371
-# Debian's slim images have no HTTP client; bash speaks TCP.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9371; printf 'GET /-/ready HTTP/1.0\\r\\n\\r\\n' >&3; read -r _ status _ <&3; [ \"$status\" = 200 ]"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["connscope", "healthcheck"]
 ENTRYPOINT ["connscope"]
 # Within a container, loopback is the container's own.
 CMD ["--listen", "0.0.0.0:9371"]

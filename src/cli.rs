@@ -1,4 +1,4 @@
-//! The command line: `run` (the default), `once`, `check`, `metrics`, `config`.
+//! The command line: `run` (the default), `once`, `check`, `status`, `healthcheck`, `metrics`, `config`.
 //!
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
@@ -20,7 +20,9 @@ use flags::OfSources;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+mod ask;
 mod flags;
+mod status;
 
 /// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
 /// whether peers are reachable.
@@ -57,6 +59,19 @@ enum Command {
         /// Output format.
         #[arg(long, value_enum, default_value = "text")]
         format: CheckFormat,
+    },
+    /// Asks a running agent how it is doing; exit code 1 if a source or the push fails, or nobody answers.
+    Status {
+        #[command(flatten)]
+        asked: status::Asked,
+        /// Output format.
+        #[arg(long, value_enum, default_value = "text")]
+        format: status::Format,
+    },
+    /// Asks a running agent whether it is ready, for images without a shell; exit code 1 if it is not.
+    Healthcheck {
+        #[command(flatten)]
+        asked: status::Asked,
     },
     /// Prints the reference of every metric.
     Metrics {
@@ -151,6 +166,11 @@ struct LogFlags {
 }
 
 impl SourceFlags {
+    /// A file and no flags.
+    fn of(config: Option<PathBuf>) -> Self {
+        Self { config, of_sources: OfSources { given: Vec::new() } }
+    }
+
     fn load(&self, mut flags: Flags) -> Result<Config, CliError> {
         flags.sources.clone_from(&self.of_sources.given);
         let process = environment::Process::default();
@@ -232,6 +252,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
             once(&source, &log, format, prometheus_naming)
         }
         Some(Command::Check { source, format }) => check(&source, format),
+        Some(Command::Status { asked, format }) => status::status(&asked, format),
+        Some(Command::Healthcheck { asked }) => status::healthcheck(&asked),
         Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {
             Ok(Done { text: reference::markdown(&agent::parts()), code: 0 })
         }

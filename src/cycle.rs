@@ -66,6 +66,16 @@ impl Sources {
         &self.table
     }
 
+    /// The names of those that are on.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.workers.iter().map(|worker| worker.name)
+    }
+
+    /// Readings that were left out because their metric had reached its limit.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
     /// What the sources can be asked for besides their readings.
     pub fn reports(&self) -> impl Iterator<Item = &Arc<dyn Reports>> {
         self.workers.iter().filter_map(|worker| worker.reports.as_ref())
@@ -86,7 +96,7 @@ impl Sources {
         let mut own = Readings::default();
         self.observe_sources(&snapshot, &mut own);
         vitals::observe(self.exports.as_deref(), &mut own);
-        own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out.load(Ordering::Relaxed));
+        own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
         snapshot
     }

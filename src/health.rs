@@ -1,4 +1,4 @@
-//! How the sources are doing: for the log, the error counters, `/-/ready` and the page at `/`.
+//! How the sources and the push are doing: for the log, the error counters, `/-/ready`, `/-/status` and the page at `/`.
 //!
 //! A state is logged when it changes, not in every cycle.
 
@@ -9,6 +9,7 @@
 
 use crate::metric::label::Reason;
 use crate::reading::{Failure, Outcome, chain};
+use crate::text;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +18,16 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Health {
     sources: Mutex<BTreeMap<&'static str, SourceHealth>>,
+    push: Mutex<Push>,
+}
+
+/// How the push is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Push {
+    /// When the receiver last took everything.
+    pub last_success: Option<Instant>,
+    /// Why the last push failed; `None` where it did not, or none has ended.
+    pub failure: Option<String>,
 }
 
 /// The state of one source.
@@ -30,6 +41,21 @@ pub struct SourceHealth {
     pub failures: BTreeMap<(String, Reason), String>,
     /// How often it failed, whole or in part.
     pub errors: BTreeMap<Reason, u64>,
+    /// Numbers that it gave in the last cycle.
+    pub readings: usize,
+}
+
+impl SourceHealth {
+    /// Its state in a few words.
+    pub fn state(&self) -> &'static str {
+        let absent = self.failures.keys().all(|(_, reason)| *reason == Reason::Absent);
+        match (self.up, self.failures.is_empty(), absent) {
+            (_, true, _) => "up",
+            (true, ..) => "up in part",
+            (false, _, true) => "absent",
+            (false, _, false) => "down",
+        }
+    }
 }
 
 impl Health {
@@ -49,6 +75,7 @@ impl Health {
         }
         health.failures = failures;
         health.up = outcome.up;
+        health.readings = outcome.readings;
         if outcome.up {
             health.last_success = Some(Instant::now());
         }
@@ -62,6 +89,20 @@ impl Health {
     /// How long ago any source last succeeded.
     pub fn last_success(&self) -> Option<Duration> {
         self.lock().values().filter_map(|health| health.last_success).max().map(|at| at.elapsed())
+    }
+
+    /// A push has ended: why it failed, if it did.
+    pub fn pushed(&self, failure: Option<&str>) {
+        let mut push = self.push.lock().unwrap_or_else(PoisonError::into_inner);
+        push.failure = failure.map(|why| text::bounded(why, text::LONGEST_ERROR));
+        if failure.is_none() {
+            push.last_success = Some(Instant::now());
+        }
+    }
+
+    /// How the push is doing.
+    pub fn push(&self) -> Push {
+        self.push.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, SourceHealth>> {

@@ -1,15 +1,13 @@
-//! The HTTP endpoint: `/metrics`, `/-/healthy`, `/-/ready`, the reports of the sources and a page at `/`.
+//! The HTTP endpoint: `/metrics`, how the agent is doing ([`state`]), and the reports of the sources.
 //!
 //! It has a thread of its own, which makes no text ([`texts`]): health is answered whatever else goes on. Bounded in every
 //! direction: connections ([`arrivals`], [`connections`]), bytes that wait to be fetched, how long a request may take to arrive, how long
 //! a client may take nothing, how long a connection may last; and to whom it answers ([`hosts`]).
 
-use crate::catalog::SOURCES;
 use crate::config::Prometheus;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
-use crate::metric::label::Reason;
 use crate::source::report::{Making, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use arrivals::{Arrival, Arrivals};
@@ -33,6 +31,7 @@ pub mod arrivals;
 pub mod connections;
 pub mod hosts;
 pub mod listener;
+pub mod state;
 pub mod texts;
 pub mod timeouts;
 
@@ -180,7 +179,8 @@ impl Web {
             "/metrics" => self.metrics(takes_gzip(request), ticket).await,
             "/-/healthy" => respond(StatusCode::OK, TEXT, "healthy\n".to_owned()),
             "/-/ready" => self.ready().await,
-            "/" => respond(StatusCode::OK, HTML, self.page()),
+            "/-/status" => self.status().await,
+            "/" => self.page(),
             _ => match self.report(request, ticket).await {
                 Some(answer) => answer,
                 None => respond(StatusCode::NOT_FOUND, TEXT, self.what_there_is()),
@@ -211,7 +211,7 @@ impl Web {
     }
 
     fn what_there_is(&self) -> String {
-        let mut paths = "there are /metrics, /-/healthy, /-/ready".to_owned();
+        let mut paths = "there are /metrics, /-/healthy, /-/ready, /-/status".to_owned();
         for name in self.sources.reports().flat_map(|reports| reports.names()) {
             let _infallible = write!(paths, ", /{name}");
         }
@@ -239,73 +239,9 @@ impl Web {
             .await
             .ok_or("the scrape broke, or too many wait; the log says more\n")
     }
-
-    async fn ready(&self) -> Answer {
-        if self.pull.is_none() {
-            return respond(
-                StatusCode::OK,
-                TEXT,
-                "ready: OTEL_SDK_DISABLED is true, nothing is collected\n".to_owned(),
-            );
-        }
-        let fresh = || self.sources.health.last_success().is_some_and(|age| age <= self.stale_after);
-        if !fresh() && !self.pushing {
-            // Nobody pushes, so cycles come from scrapes; and nobody may scrape what is not ready.
-            let _told_by_health = self.scrape(false).await;
-        }
-        if fresh() {
-            return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
-        }
-        let mut why = match self.sources.health.last_success() {
-            None => "not ready: no cycle has succeeded yet\n".to_owned(),
-            Some(age) => format!("not ready: the last cycle that succeeded is {} s old\n", age.as_secs()),
-        };
-        for (source, health) in self.sources.health.sources() {
-            for ((part, reason), text) in &health.failures {
-                let part = if part.is_empty() { String::new() } else { format!(" {part}") };
-                let _infallible = writeln!(why, "{source}{part}: {}: {text}", reason.word());
-            }
-        }
-        respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
-    }
-
-    fn page(&self) -> String {
-        let mut rows = String::new();
-        let known = self.sources.health.sources();
-        for spec in SOURCES {
-            let (state, detail) = match known.get(spec.name) {
-                None => ("not asked yet", String::new()),
-                Some(health) if health.failures.is_empty() => ("up", String::new()),
-                Some(health) => {
-                    let absent = health.failures.keys().all(|(_, reason)| *reason == Reason::Absent);
-                    let state = match (health.up, absent) {
-                        (true, _) => "up in part",
-                        (false, true) => "absent",
-                        (false, false) => "down",
-                    };
-                    (state, health.failures.values().cloned().collect::<Vec<_>>().join("; "))
-                }
-            };
-            let detail = escape(&detail);
-            let _infallible =
-                writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
-        }
-        let mut links = String::new();
-        for name in self.sources.reports().flat_map(|reports| reports.names()) {
-            let _infallible = writeln!(links, "<li><a href=\"/{name}\">{name}</a></li>");
-        }
-        format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>connscope</title></head>\n<body>\n\
-             <h1>connscope {}</h1>\n<p>What the Linux kernel knows about connections.</p>\n\
-             <ul>\n<li><a href=\"/metrics\">metrics</a></li>\n<li><a href=\"/-/healthy\">healthy</a></li>\n\
-             <li><a href=\"/-/ready\">ready</a></li>\n{links}</ul>\n\
-             <table>\n<tr><th>source</th><th>state</th><th></th></tr>\n{rows}</table>\n</body>\n</html>\n",
-            env!("CARGO_PKG_VERSION")
-        )
-    }
 }
 
-fn status(error: &ReportError) -> StatusCode {
+fn status_of(error: &ReportError) -> StatusCode {
     match error {
         ReportError::Invalid(_) => StatusCode::BAD_REQUEST,
         ReportError::Missing(_) => StatusCode::NOT_FOUND,
@@ -338,10 +274,6 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {
     answer
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 const TOO_MANY: &str = "too many reports wait to be made\n";
 
 fn rendered(report: Result<Report, ReportError>) -> Rendered {
@@ -356,7 +288,7 @@ fn rendered(report: Result<Report, ReportError>) -> Rendered {
             text.push_str(&exposition::gauges(&gauges));
             (StatusCode::OK, TEXT, text)
         }
-        Err(error) => (status(&error), TEXT, format!("{error}\n")),
+        Err(error) => (status_of(&error), TEXT, format!("{error}\n")),
     }
 }
 

@@ -9,6 +9,7 @@ mod endpoint;
 mod once;
 mod process;
 mod refused;
+mod status;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

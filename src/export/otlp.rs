@@ -122,6 +122,12 @@ impl PushMetricExporter for Exporter {
         // that another thread hands over while a connection ends may stay in hyper's queue, and is never answered.
         let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
         super::give_memory_back(readings);
+        let failure = match &sent {
+            Ok(Ok(())) => None,
+            Ok(Err(refusal)) => Some(refusal.message.clone()),
+            Err(error) => Some(error.to_string()),
+        };
+        self.cycle.health().pushed(failure.as_deref());
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),

@@ -1,0 +1,141 @@
+//! `connscope status` and `connscope healthcheck`: how a running agent is doing.
+
+use super::ask::Running;
+use super::{CliError, Done, SourceFlags};
+use crate::config::Flags;
+use crate::settings::values;
+use crate::text;
+use crate::web::state::Status;
+use clap::{Args, ValueEnum};
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Range of `--timeout`.
+const WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(5);
+
+/// Which agent is asked, and for how long.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Asked {
+    /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH` [default: where the configuration
+    /// listens].
+    url: Option<String>,
+    /// Configuration file (YAML) of the agent, for its address.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// File with the certificate authorities that an https endpoint is verified against [default: those of the system].
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// How long the answer is waited for.
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    timeout: String,
+}
+
+/// What `status` prints.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+impl Asked {
+    fn running(&self) -> Result<Running, CliError> {
+        let within = values::duration(&self.timeout, WITHIN)
+            .map_err(|message| CliError::Usage(format!("--timeout `{}` {message}", self.timeout)))?;
+        if let Some(url) = &self.url {
+            return Running::at(url, self.ca_file.clone(), within);
+        }
+        let file = SourceFlags::of(self.config.clone());
+        Running::of(&file.load(Flags::default())?, self.ca_file.clone(), within)
+    }
+}
+
+/// Prints how a running agent is doing. The code is 0 where all is well, and 1 where it is not or nobody answers.
+pub(super) fn status(asked: &Asked, format: Format) -> Result<Done, CliError> {
+    let running = asked.running()?;
+    let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
+    let text = match running.get("/-/status").map_err(&failed)? {
+        (200, text) => text,
+        (404, _) => {
+            return Err(failed("it has no /-/status: it is no connscope, or an older one".to_owned()));
+        }
+        (status, body) => return Err(failed(refused(status, &body))),
+    };
+    let status: Status =
+        serde_json::from_str(&text).map_err(|error| failed(format!("/-/status is no status: {error}")))?;
+    let code = u8::from(!well(&status));
+    Ok(Done { text: if matches!(format, Format::Json) { text } else { table(&status) }, code })
+}
+
+/// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password it
+/// says no more than that the process responds.
+pub(super) fn healthcheck(asked: &Asked) -> Result<Done, CliError> {
+    let running = asked.running()?;
+    let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
+    let mut answer = running.get("/-/ready").map_err(&failed)?;
+    if answer.0 == 401 {
+        answer = running.get("/-/healthy").map_err(&failed)?;
+    }
+    match answer {
+        (200, text) => Ok(Done { text: first_line(&text) + "\n", code: 0 }),
+        (status, body) => Err(failed(refused(status, &body))),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text::bounded(text.lines().next().unwrap_or_default(), text::LONGEST_ERROR)
+}
+
+fn refused(status: u16, body: &str) -> String {
+    match (status, first_line(body)) {
+        (401, _) => "it asks for a user and a password: listen on a Unix socket as well, which asks for none"
+            .to_owned(),
+        (_, line) => format!("status {status}: {line}"),
+    }
+}
+
+/// Whether every source that the machine has answers as a whole, and the receiver takes what is pushed.
+fn well(status: &Status) -> bool {
+    let sources = status.sources.iter().all(|source| matches!(source.state.as_str(), "up" | "absent"));
+    let pushed = status.push.as_ref().is_none_or(|push| push.warning.is_none());
+    status.ready && sources && pushed
+}
+
+fn table(status: &Status) -> String {
+    let ready = if status.ready { "ready" } else { "not ready" };
+    let mut text = format!("connscope {}: {ready}\n\n", clean(&status.version));
+    let _infallible = writeln!(text, "{:12} {:14} {:>12} {:>9}", "SOURCE", "STATE", "LAST SUCCESS", "SERIES");
+    for source in &status.sources {
+        let (name, state) = (clean(&source.source), clean(&source.state));
+        let last = ago(source.last_success_seconds);
+        let _infallible = writeln!(text, "{name:12} {state:14} {last:>12} {:>9}", source.series);
+    }
+    let push = match &status.push {
+        None => "off".to_owned(),
+        Some(push) => ago(push.last_success_seconds),
+    };
+    let _infallible = writeln!(text, "\nLast push that was taken: {push}");
+    for source in &status.sources {
+        for warning in &source.warnings {
+            let _infallible = writeln!(text, "warning: {}: {}", clean(&source.source), clean(warning));
+        }
+    }
+    let push = status.push.iter().filter_map(|push| push.warning.as_ref());
+    for warning in push.map(|why| format!("the push failed: {why}")).chain(status.warnings.iter().cloned()) {
+        let _infallible = writeln!(text, "warning: {}", clean(&warning));
+    }
+    text
+}
+
+/// What an agent says is for a terminal.
+fn clean(text: &str) -> String {
+    text::bounded(text, text::LONGEST_ERROR)
+}
+
+fn ago(seconds: Option<f64>) -> String {
+    let age = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    age.map_or_else(
+        || "never".to_owned(),
+        |age| format!("{} ago", humantime::format_duration(Duration::from_secs(age.as_secs()))),
+    )
+}

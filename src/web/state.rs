@@ -1,0 +1,176 @@
+//! How the agent is doing: `/-/ready` for machines that ask yes or no, `/-/status` as JSON for `connscope status`, and the page at
+//! `/` for people.
+
+use super::{Answer, HTML, TEXT, Web, respond};
+use crate::catalog::SOURCES;
+use hyper::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+
+/// What `/-/status` says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// Whether `/-/ready` is 200.
+    pub ready: bool,
+    /// Every source that is on.
+    pub sources: Vec<SourceStatus>,
+    /// The push; none where nothing is pushed.
+    pub push: Option<PushStatus>,
+    /// What else the operator should know, each a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// A source, as its last cycle left it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub source: String,
+    /// `up`, `up in part`, `absent`, `down`, or `not asked yet`.
+    pub state: String,
+    /// Seconds since it last answered as a whole.
+    pub last_success_seconds: Option<f64>,
+    /// Series that it gave in the last cycle; a histogram is one.
+    pub series: usize,
+    /// What failed in the last cycle.
+    pub warnings: Vec<String>,
+}
+
+/// The push over OTLP.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PushStatus {
+    /// Seconds since the receiver last took everything.
+    pub last_success_seconds: Option<f64>,
+    /// Why the last push failed.
+    pub warning: Option<String>,
+}
+
+impl Web {
+    /// Whether any source has succeeded lately.
+    fn fresh(&self) -> bool {
+        self.sources.health.last_success().is_some_and(|age| age <= self.stale_after)
+    }
+
+    /// Runs a cycle where nobody else does: nobody pushes, so cycles come from scrapes, and nobody may scrape what is not
+    /// ready. Whether the state is a fresh one then.
+    async fn freshen(&self) -> bool {
+        if !self.fresh() && !self.pushing {
+            let _told_by_health = self.scrape(false).await;
+        }
+        self.fresh()
+    }
+
+    pub(super) async fn ready(&self) -> Answer {
+        if self.pull.is_none() {
+            let why = "ready: OTEL_SDK_DISABLED is true, nothing is collected\n";
+            return respond(StatusCode::OK, TEXT, why.to_owned());
+        }
+        if self.freshen().await {
+            return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
+        }
+        let mut why = match self.sources.health.last_success() {
+            None => "not ready: no cycle has succeeded yet\n".to_owned(),
+            Some(age) => format!("not ready: the last cycle that succeeded is {} s old\n", age.as_secs()),
+        };
+        for (source, health) in self.sources.health.sources() {
+            for ((part, reason), text) in &health.failures {
+                let part = if part.is_empty() { String::new() } else { format!(" {part}") };
+                let _infallible = writeln!(why, "{source}{part}: {}: {text}", reason.word());
+            }
+        }
+        respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
+    }
+
+    pub(super) async fn status(&self) -> Answer {
+        let ready = self.pull.is_none() || self.freshen().await;
+        let known = self.sources.health.sources();
+        let sources = self.sources.names().map(|name| {
+            let health = known.get(name);
+            let warnings = health.into_iter().flat_map(|health| &health.failures);
+            let warnings = warnings.map(|((part, reason), text)| {
+                let reason = reason.word();
+                if part.is_empty() {
+                    format!("{reason}: {text}")
+                } else {
+                    format!("{part}: {reason}: {text}")
+                }
+            });
+            let last = health.and_then(|health| health.last_success);
+            SourceStatus {
+                source: name.to_owned(),
+                state: health.map_or("not asked yet", |health| health.state()).to_owned(),
+                last_success_seconds: last.map(|at| at.elapsed().as_secs_f64()),
+                series: health.map_or(0, |health| health.readings),
+                warnings: warnings.collect(),
+            }
+        });
+        let push = self.pushing.then(|| self.sources.health.push()).map(|push| PushStatus {
+            last_success_seconds: push.last_success.map(|at| at.elapsed().as_secs_f64()),
+            warning: push.failure,
+        });
+        let status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready,
+            sources: sources.collect(),
+            push,
+            warnings: self.warnings(),
+        };
+        // Texts, numbers and lists always are JSON.
+        let text = serde_json::to_string(&status).unwrap_or_default();
+        respond(StatusCode::OK, "application/json", text + "\n")
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.pull.is_none() {
+            warnings.push("OTEL_SDK_DISABLED is true: nothing is collected".to_owned());
+        }
+        match self.sources.left_out() {
+            0 => {}
+            left_out => warnings.push(format!(
+                "{left_out} readings were left out since the start, because their metric had reached its limit of series"
+            )),
+        }
+        match crate::log::dropped() {
+            0 => {}
+            lines => warnings.push(format!(
+                "{lines} lines of the log were dropped since the start, because stderr did not take them in time"
+            )),
+        }
+        warnings
+    }
+
+    pub(super) fn page(&self) -> Answer {
+        let mut rows = String::new();
+        let known = self.sources.health.sources();
+        for spec in SOURCES {
+            let (state, detail) = match known.get(spec.name) {
+                None => ("not asked yet", String::new()),
+                Some(health) => {
+                    (health.state(), health.failures.values().cloned().collect::<Vec<_>>().join("; "))
+                }
+            };
+            let detail = escape(&detail);
+            let _infallible =
+                writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
+        }
+        let mut links = String::new();
+        for name in self.sources.reports().flat_map(|reports| reports.names()) {
+            let _infallible = writeln!(links, "<li><a href=\"/{name}\">{name}</a></li>");
+        }
+        let page = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>connscope</title></head>\n<body>\n\
+             <h1>connscope {}</h1>\n<p>What the Linux kernel knows about connections.</p>\n\
+             <ul>\n<li><a href=\"/metrics\">metrics</a></li>\n<li><a href=\"/-/healthy\">healthy</a></li>\n\
+             <li><a href=\"/-/ready\">ready</a></li>\n<li><a href=\"/-/status\">status</a></li>\n{links}</ul>\n\
+             <table>\n<tr><th>source</th><th>state</th><th></th></tr>\n{rows}</table>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        respond(StatusCode::OK, HTML, page)
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
