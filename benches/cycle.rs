@@ -8,7 +8,7 @@
 
 use connscope::cycle::Sources;
 use connscope::export::Shared;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::Label;
 use connscope::metric::naming::Profile;
@@ -261,7 +261,7 @@ fn exposition(criterion: &mut Criterion) {
         let shared = Shared {
             resource: Resource::builder_empty().build(),
             sources: Arc::new(Sources::of(vec![worker], table, None, &stop())),
-            recorder: Recorder::default(),
+            recorder: HistogramRecorder::default(),
         };
         let pull = Pull::new(&shared, Profile::Otel).expect("the table fits the bridge");
         if let Scrape::Exposition(text) = pull.scrape() {

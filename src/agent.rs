@@ -5,7 +5,7 @@
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen, Protocol, endpoint};
 use crate::cycle::Sources;
-use crate::export::instruments::Recorder;
+use crate::export::instruments::HistogramRecorder;
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{self, Reader, Shared, otlp, resource, stdout};
@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::metric::{Bounds, Part, Table};
 use crate::reading::chain;
 use crate::runtime;
-use crate::signals::{self, Ending};
+use crate::signals::{self, ShutdownMode};
 use crate::source::{Mode, list};
 use crate::stop::Stop;
 use crate::sys::process;
@@ -75,7 +75,7 @@ pub fn shared(
     Ok(Shared {
         resource: resource::resource(config),
         sources: Arc::new(sources),
-        recorder: Recorder::default(),
+        recorder: HistogramRecorder::default(),
     })
 }
 
@@ -87,7 +87,7 @@ pub fn run(config: &Config) -> Result<(), AgentError> {
                 .to_owned(),
         ));
     }
-    let stop = stop_on_signals(Ending::Drain)?;
+    let stop = stop_on_signals(ShutdownMode::Drain)?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
     let ended = runtime.block_on(live(config, &stop));
@@ -109,7 +109,7 @@ fn exports_nothing(config: &Config) -> bool {
 }
 
 /// A token that a signal stops.
-pub fn stop_on_signals(ending: Ending) -> Result<Stop, AgentError> {
+pub fn stop_on_signals(ending: ShutdownMode) -> Result<Stop, AgentError> {
     let stop = Stop::new().map_err(start_error("making an eventfd"))?;
     signals::listen(&stop, ending).map_err(start_error("listening for signals"))?;
     Ok(stop)

@@ -12,11 +12,11 @@ use crate::host::Host;
 use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
-use crate::signals::Ending;
+use crate::signals::ShutdownMode;
 use crate::source::{Check, Mode};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use flags::OfSources;
+use flags::SourceFlagArgs;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -152,7 +152,7 @@ struct SourceFlags {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    of_sources: OfSources,
+    of_sources: SourceFlagArgs,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -168,7 +168,7 @@ struct LogFlags {
 impl SourceFlags {
     /// A file and no flags.
     fn of(config: Option<PathBuf>) -> Self {
-        Self { config, of_sources: OfSources { given: Vec::new() } }
+        Self { config, of_sources: SourceFlagArgs { given: Vec::new() } }
     }
 
     fn load(&self, mut flags: Flags) -> Result<Config, CliError> {
@@ -229,7 +229,7 @@ impl CliError {
 
 /// What a command leaves behind: text for stdout, and the exit code.
 #[derive(Debug, Default)]
-pub struct Done {
+pub struct CommandOutput {
     /// For stdout.
     pub text: String,
     /// The exit code.
@@ -237,11 +237,11 @@ pub struct Done {
 }
 
 /// Runs the command line.
-pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Done, CliError> {
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<CommandOutput, CliError> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
-            return Ok(Done { text: error.to_string(), code: 0 }); // --help, --version
+            return Ok(CommandOutput { text: error.to_string(), code: 0 }); // --help, --version
         }
         Err(error) => return Err(CliError::Usage(one_line(&error.to_string()))),
     };
@@ -255,22 +255,22 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Do
         Some(Command::Status { asked, format }) => status::status(&asked, format),
         Some(Command::Healthcheck { asked }) => status::healthcheck(&asked),
         Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {
-            Ok(Done { text: reference::markdown(&agent::parts()), code: 0 })
+            Ok(CommandOutput { text: reference::markdown(&agent::parts()), code: 0 })
         }
         Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json(&agent::parts())),
         Some(Command::Config { command: Some(ConfigCommand::Import { tool, file }), .. }) => {
-            Ok(Done { text: tool.read(&file)?, code: 0 })
+            Ok(CommandOutput { text: tool.read(&file)?, code: 0 })
         }
-        Some(Command::Config { schema: true, .. }) => Ok(Done { text: SCHEMA.to_owned(), code: 0 }),
-        Some(Command::Config { run, .. }) => Ok(Done { text: run.load()?.print(), code: 0 }),
+        Some(Command::Config { schema: true, .. }) => Ok(CommandOutput { text: SCHEMA.to_owned(), code: 0 }),
+        Some(Command::Config { run, .. }) => Ok(CommandOutput { text: run.load()?.print(), code: 0 }),
     }
 }
 
-fn run_agent(flags: &RunFlags) -> Result<Done, CliError> {
+fn run_agent(flags: &RunFlags) -> Result<CommandOutput, CliError> {
     let config = flags.load()?;
     start_log(&config)?;
     agent::run(&config)?;
-    Ok(Done::default())
+    Ok(CommandOutput::default())
 }
 
 fn start_log(config: &Config) -> Result<(), AgentError> {
@@ -283,21 +283,21 @@ fn once(
     log: &LogFlags,
     format: Format,
     naming: Option<Profile>,
-) -> Result<Done, CliError> {
+) -> Result<CommandOutput, CliError> {
     let config = source.load(Flags { naming, ..log.flags() })?;
     start_log(&config)?;
-    let stop = agent::stop_on_signals(Ending::Kill)?;
+    let stop = agent::stop_on_signals(ShutdownMode::Kill)?;
     let shared = agent::shared(&config, Mode::Once, None, &stop)?;
     let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
         .map_err(|error| CliError::Output(error.clone()))?;
     let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());
     // What a signal cut short is not all that was asked for.
-    Ok(Done { text, code: u8::from(failed || stop.draining()) })
+    Ok(CommandOutput { text, code: u8::from(failed || stop.draining()) })
 }
 
-fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
+fn check(source: &SourceFlags, format: CheckFormat) -> Result<CommandOutput, CliError> {
     let config = source.load(Flags::default())?;
-    let stop = agent::stop_on_signals(Ending::Kill)?;
+    let stop = agent::stop_on_signals(ShutdownMode::Kill)?;
     let host = Host::new(&config.inventory);
     let mut checks: Vec<Check> = Vec::new();
     let mut code = 0;
@@ -309,22 +309,22 @@ fn check(source: &SourceFlags, format: CheckFormat) -> Result<Done, CliError> {
         checks.extend(ways);
     }
     match format {
-        CheckFormat::Json => json(&checks).map(|done| Done { code, ..done }),
+        CheckFormat::Json => json(&checks).map(|done| CommandOutput { code, ..done }),
         CheckFormat::Text => {
             let mut text = String::new();
             for Check { source, via, status, detail, .. } in checks {
                 let _infallible = writeln!(text, "{source:10} {via:8} {status:8} {detail}");
             }
-            Ok(Done { text, code })
+            Ok(CommandOutput { text, code })
         }
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Done, CliError> {
+fn json(value: &impl serde::Serialize) -> Result<CommandOutput, CliError> {
     let mut text =
         serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.to_string()))?;
     text.push('\n');
-    Ok(Done { text, code: 0 })
+    Ok(CommandOutput { text, code: 0 })
 }
 
 /// clap explains itself on several lines; its first says what is wrong, and a tip may say what was meant.

@@ -9,8 +9,8 @@ use crate::health::Health;
 use crate::host::Host;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table};
-use crate::reading::{Failure, Outcome, Reading, Readings, Snapshot, SourceError};
-use crate::source::worker::{Answer, Worker};
+use crate::reading::{Failure, Reading, Readings, Snapshot, SourceError, SourceOutcome};
+use crate::source::worker::{SourceResponse, Worker};
 use crate::source::{Mode, Reports, SourceSpec, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
@@ -102,8 +102,8 @@ impl Sources {
     }
 
     /// Keeps what a source gave.
-    fn keep(&self, snapshot: &mut Snapshot, source: &'static str, answer: Answer) -> Outcome {
-        let Answer { readings, result, took } = answer;
+    fn keep(&self, snapshot: &mut Snapshot, source: &'static str, answer: SourceResponse) -> SourceOutcome {
+        let SourceResponse { readings, result, took } = answer;
         let (readings, mut failures) = readings.into_parts();
         let count = readings.iter().filter(|reading| !reading.metric.is_own()).count();
         self.take(snapshot, readings);
@@ -111,7 +111,7 @@ impl Sources {
         if let Err(error) = result {
             failures.push(Failure { part: String::new(), error: Arc::new(error) });
         }
-        Outcome { source, up, failures, took, readings: count }
+        SourceOutcome { source, up, failures, took, readings: count }
     }
 
     fn take(&self, snapshot: &mut Snapshot, readings: Vec<Reading>) {

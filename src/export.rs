@@ -6,7 +6,7 @@
 
 use crate::cycle::{Cycle, Sources};
 use crate::metric::naming::Profile;
-use instruments::Recorder;
+use instruments::HistogramRecorder;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
@@ -45,7 +45,7 @@ pub struct Shared {
     /// The sources, which every reader asks anew.
     pub sources: Arc<Sources>,
     /// Records what the agent measures of itself, in every reader.
-    pub recorder: Recorder,
+    pub recorder: HistogramRecorder,
 }
 
 impl Shared {

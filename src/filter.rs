@@ -6,7 +6,7 @@
 //! reported because it closes). Nothing here opens a file or a socket: names of interfaces, control groups and services
 //! are resolved by whoever knows them.
 
-use evaluate::Seen;
+use evaluate::KnownFrom;
 use expression::Expression;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -157,7 +157,7 @@ impl Filter {
     pub fn matches(&self, subject: &Subject, names: &Names) -> bool {
         state::contains(self.states, subject.state)
             && self.expression.as_ref().is_none_or(|expression| {
-                evaluate::value(expression, subject, names, Seen::There).unwrap_or(true)
+                evaluate::value(expression, subject, names, KnownFrom::Dump).unwrap_or(true)
             })
     }
 
@@ -168,7 +168,7 @@ impl Filter {
         match &self.expression {
             _ if !state::contains(self.states, subject.state) => Some(false),
             None => Some(true),
-            Some(expression) => evaluate::value(expression, subject, names, Seen::Ended),
+            Some(expression) => evaluate::value(expression, subject, names, KnownFrom::DestroyEvent),
         }
     }
 

@@ -8,7 +8,7 @@
 )]
 
 use crate::metric::label::Reason;
-use crate::reading::{Failure, Outcome, chain};
+use crate::reading::{Failure, SourceOutcome, chain};
 use crate::text;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -60,7 +60,7 @@ impl SourceHealth {
 
 impl Health {
     /// Takes what a cycle found out about one source, and logs what has changed.
-    pub fn note(&self, outcome: &Outcome) {
+    pub fn note(&self, outcome: &SourceOutcome) {
         let mut sources = self.lock();
         let first = !sources.contains_key(outcome.source);
         let health = sources.entry(outcome.source).or_default();

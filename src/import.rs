@@ -1,6 +1,6 @@
 //! Configuration files of other tools, read and printed as ours: `connscope config import TOOL FILE`.
 //!
-//! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`Draft`]; what had to be
+//! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`ConfigDraft`]; what had to be
 //! interpreted, and what has no counterpart, stands in it as a comment above the key it is about.
 
 use crate::config::{ConfigError, Listen, Protocol, load};
@@ -20,7 +20,7 @@ pub struct Tool {
     /// Whose configuration that is, in a few words.
     pub about: &'static str,
     /// From the text of its file to ours. The path is for the error.
-    pub import: fn(&str, &Path) -> Result<Draft, ConfigError>,
+    pub import: fn(&str, &Path) -> Result<ConfigDraft, ConfigError>,
 }
 
 /// Every tool there is. Adding one is adding its file and a line here.
@@ -38,7 +38,7 @@ const WIDTH: usize = 100;
 
 /// A configuration of ours while it is written: keys in the order they are put, comments above them.
 #[derive(Debug, Default)]
-pub struct Draft {
+pub struct ConfigDraft {
     text: String,
     /// The sections that the last key is in.
     open: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Draft {
     notes: Vec<String>,
 }
 
-impl Draft {
+impl ConfigDraft {
     /// What every exporter with classic names becomes: it is pulled at its own port, and does not push.
     fn pulled_at(port: u16) -> Self {
         let mut draft = Self::default();

@@ -1,6 +1,6 @@
 //! What a metric is: its row in [the table](crate::metric::table), the kinds, the labels and their bounds.
 //!
-//! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`Recorded`]), so the
+//! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`RecordedHistogram`]), so the
 //! kind of a metric and the type of its values are settled where the row is written, not where it is observed: a gauge row
 //! cannot be observed as a counter, for no other handle can be made of it.
 //!
@@ -91,7 +91,7 @@ pub enum Kind {
     /// about.
     Histogram,
     /// A distribution, recorded when its event happens; its series last as long as the agent.
-    Recorded,
+    RecordedHistogram,
 }
 
 impl Kind {
@@ -101,7 +101,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::UpDownCounter => "updowncounter",
             Self::Gauge => "gauge",
-            Self::Histogram | Self::Recorded => "histogram",
+            Self::Histogram | Self::RecordedHistogram => "histogram",
         }
     }
 }
@@ -175,7 +175,7 @@ pub struct Gauge<T>(&'static Metric, PhantomData<fn(T)>);
 pub struct Histogram(&'static Metric);
 /// Handle of a histogram row that has no observable values, only recorded ones.
 #[derive(Debug, Clone, Copy)]
-pub struct Recorded(&'static Metric);
+pub struct RecordedHistogram(&'static Metric);
 
 impl<T> Clone for Counter<T> {
     fn clone(&self) -> Self {
@@ -232,9 +232,9 @@ handle!(UpDownCounter, UpDownCounter, I64, |row| Self(row), u64, |value| {
     Value::I64(i64::try_from(value).unwrap_or(i64::MAX))
 });
 handle!(Histogram, Histogram, F64, |row| Self(row), Arc<Distribution>, |value| Value::Distribution(value));
-handle!(Recorded, Recorded, F64, |row| Self(row));
+handle!(RecordedHistogram, RecordedHistogram, F64, |row| Self(row));
 
-impl Recorded {
+impl RecordedHistogram {
     /// The row of the table that the handle is for.
     pub fn metric(self) -> &'static Metric {
         self.0

@@ -4,7 +4,7 @@ pub mod client;
 pub mod message;
 pub mod timeouts;
 
-pub use client::{Answer, Client, RequestError, Transport};
+pub use client::{Client, RequestError, ResponseHandler, Transport};
 pub use message::{
     Attribute, Attributes, DUMP, Malformed, Message, Progress, REQUEST, TooLong, attributes, messages,
     push_attribute, request,

@@ -7,7 +7,7 @@ const LONGEST: usize = 64;
 
 /// The first bytes that a peer has sent, once some have come. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Beginning(Arc<OnceLock<Vec<u8>>>);
+pub struct FirstBytes(Arc<OnceLock<Vec<u8>>>);
 
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Protocol {
     Http2,
 }
 
-impl Beginning {
+impl FirstBytes {
     /// These bytes were read; they are kept if they are the first.
     pub fn read(&self, bytes: &[u8]) {
         if !bytes.is_empty() {

@@ -75,7 +75,7 @@ impl Readings {
 
 /// How one source did in one cycle.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct SourceOutcome {
     /// Name of the source.
     pub source: &'static str,
     /// Whether it answered in time and as a whole.
@@ -94,7 +94,7 @@ pub struct Snapshot {
     table: Arc<Table>,
     by_metric: Vec<Vec<Reading>>,
     /// How each source did.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<SourceOutcome>,
 }
 
 impl Snapshot {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How a command takes its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ShutdownMode {
     /// The agent: one last cycle and its export. SIGHUP is no reason to end.
     Drain,
     /// A command that ends by itself: what is running is killed, and it ends with what it has.
@@ -16,13 +16,13 @@ pub enum Ending {
 
 /// Waits for SIGTERM and SIGINT on a thread of its own and stops what looks at `stop`. What does not end within
 /// [`timeouts::FORCED_EXIT`] ends with the process: nothing that hangs keeps the agent alive.
-pub fn listen(stop: &Stop, ending: Ending) -> io::Result<()> {
+pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
     let stop = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let listening = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = if ending == Ending::Drain { Some(signal(SignalKind::hangup())?) } else { None };
+    let mut hang_up = if ending == ShutdownMode::Drain { Some(signal(SignalKind::hangup())?) } else { None };
     drop(listening);
     let wait = move || {
         let name = runtime.block_on(async {
@@ -37,14 +37,14 @@ pub fn listen(stop: &Stop, ending: Ending) -> io::Result<()> {
             }
         });
         stop.drain();
-        if ending == Ending::Kill {
+        if ending == ShutdownMode::Kill {
             stop.kill();
         }
         tracing::info!("{name}, stopping");
         std::thread::sleep(timeouts::FORCED_EXIT);
         tracing::warn!("not everything ended in time; what was left ends with the process");
         crate::log::flush();
-        std::process::exit(i32::from(ending == Ending::Kill));
+        std::process::exit(i32::from(ending == ShutdownMode::Kill));
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())

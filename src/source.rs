@@ -150,7 +150,7 @@ pub trait SourceKind {
 }
 
 /// A source that was made, or why it could not be.
-pub type Built = Result<Box<dyn Source>, SourceError>;
+pub type BuildResult = Result<Box<dyn Source>, SourceError>;
 
 /// A source as the agent knows it. `All` are the settings of all sources, which only the
 /// [catalog](crate::catalog) names.
@@ -170,7 +170,7 @@ pub struct SourceSpec<All> {
     /// [`SourceKind::bounds`]
     pub bounds: fn(&All, &Host) -> Bounds,
     /// [`SourceKind::build`]
-    pub build: fn(&All, &Host, Mode, &Stop) -> Built,
+    pub build: fn(&All, &Host, Mode, &Stop) -> BuildResult,
     /// [`SourceKind::check`]
     pub check: fn(&All, &Host, &Stop) -> Vec<Check>,
     /// [`SourceKind::suffices`]

@@ -8,10 +8,10 @@ use crate::config::Prometheus;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
-use crate::source::report::{Making, Report, ReportError, ReportRequest};
+use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use arrivals::{Arrival, Arrivals};
-use connections::{Connections, Ticket, Watched};
+use connections::{ConnectionTicket, Connections, StallGuardedStream};
 use hosts::Hosts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -24,7 +24,7 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use texts::{Kept, Maker, Text};
+use texts::{Renderer, Text, UnsentTexts};
 use tokio::net::{TcpListener, TcpStream};
 
 pub mod arrivals;
@@ -48,11 +48,11 @@ pub struct Web {
     hosts: Hosts,
     arrivals: Arc<Arrivals>,
     connections: Arc<Connections>,
-    scrapes: Maker<()>,
-    reports: Maker<ReportRequest>,
+    scrapes: Renderer<()>,
+    reports: Renderer<ReportRequest>,
 }
 
-type Answer = Response<Full<Bytes>>;
+type HttpResponse = Response<Full<Bytes>>;
 type Rendered = (StatusCode, &'static str, String);
 
 impl Web {
@@ -68,7 +68,7 @@ impl Web {
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
             .max(timeouts::STALE_LEAST);
         let connections = Arc::new(Connections::default());
-        let kept = Arc::new(Kept::new(Arc::clone(&connections)));
+        let kept = Arc::new(UnsentTexts::new(Arc::clone(&connections)));
         Ok(Self {
             pull,
             sources,
@@ -77,8 +77,8 @@ impl Web {
             hosts: Hosts::new(&settings.hosts, &settings.listen),
             arrivals: Arc::default(),
             connections,
-            scrapes: Maker::start("scrape", &kept)?,
-            reports: Maker::start("reports", &kept)?,
+            scrapes: Renderer::start("scrape", &kept)?,
+            reports: Renderer::start("reports", &kept)?,
         })
     }
 
@@ -133,16 +133,16 @@ impl Web {
         let Some(ticket) = ticket else {
             // One answer, here and now, and without a place.
             let ticket = Arc::new(self.connections.outside());
-            return self.connection(Watched::new(stream, first, ticket), false).await;
+            return self.connection(StallGuardedStream::new(stream, first, ticket), false).await;
         };
         // From here to the reading of the request nothing else runs, so that nobody takes its place before.
         if let Some(task) = arrival.leave() {
             self.connections.served_by(ticket.id(), task);
         }
-        self.connection(Watched::new(stream, first, Arc::new(ticket)), true).await;
+        self.connection(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: Watched, keep: bool) {
+    async fn connection(self: Arc<Self>, stream: StallGuardedStream, keep: bool) {
         let ticket = stream.ticket();
         let service = service_fn(move |request| {
             let (web, ticket) = (Arc::clone(&self), Arc::clone(&ticket));
@@ -168,7 +168,7 @@ impl Web {
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>, ticket: &Ticket) -> Answer {
+    async fn answer(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
         if let Some(why) = self.hosts.refusal(request) {
             return respond(StatusCode::FORBIDDEN, TEXT, why + "\n");
         }
@@ -189,7 +189,7 @@ impl Web {
     }
 
     /// The report of a source at `/NAME`.
-    async fn report(&self, request: &Request<Incoming>, ticket: &Ticket) -> Option<Answer> {
+    async fn report(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> Option<HttpResponse> {
         let name = request.uri().path().strip_prefix('/')?;
         let timeout = request.headers().get("x-prometheus-scrape-timeout-seconds");
         let timeout = timeout.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
@@ -199,14 +199,16 @@ impl Web {
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
         Some(match self.sources.reports().find_map(|reports| reports.report(&wanted))? {
-            Making::Wait(report) => {
+            PendingReport::Wait(report) => {
                 let (status, content_type, text) = rendered(report.await);
                 respond(status, content_type, text)
             }
-            Making::Work(work) => match self.reports.text(wanted, false, move || rendered(work())).await {
-                Some(text) => send(&text, false, ticket),
-                None => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, TOO_MANY.to_owned()),
-            },
+            PendingReport::Work(work) => {
+                match self.reports.text(wanted, false, move || rendered(work())).await {
+                    Some(text) => send(&text, false, ticket),
+                    None => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, TOO_MANY.to_owned()),
+                }
+            }
         })
     }
 
@@ -218,7 +220,7 @@ impl Web {
         paths + " and /\n"
     }
 
-    async fn metrics(&self, gzip: bool, ticket: &Ticket) -> Answer {
+    async fn metrics(&self, gzip: bool, ticket: &ConnectionTicket) -> HttpResponse {
         match self.scrape(gzip).await {
             Ok(text) => send(&text, gzip, ticket),
             Err(why) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why.to_owned()),
@@ -264,7 +266,7 @@ fn parameters(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: String) -> Answer {
+fn respond(status: StatusCode, kind: &'static str, body: String) -> HttpResponse {
     let mut answer = Response::new(Full::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -308,7 +310,7 @@ fn takes_gzip(request: &Request<Incoming>) -> bool {
 }
 
 /// The answer with a text that others may be sent as well.
-fn send(text: &Arc<Text>, gzip: bool, ticket: &Ticket) -> Answer {
+fn send(text: &Arc<Text>, gzip: bool, ticket: &ConnectionTicket) -> HttpResponse {
     ticket.given(text.id);
     let compressed = if gzip { text.gzip() } else { None };
     let encoded = compressed.is_some();

@@ -4,7 +4,7 @@ use crate::support::table::table;
 use crate::support::{Script, sample};
 use connscope::config::Config;
 use connscope::cycle::Sources;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::export::{Reader, Shared};
 use connscope::metric::Label;
@@ -48,7 +48,7 @@ fn shared(workers: Vec<Worker>) -> Shared {
     Shared {
         resource: Resource::builder_empty().build(),
         sources: Arc::new(sources),
-        recorder: Recorder::default(),
+        recorder: HistogramRecorder::default(),
     }
 }
 

@@ -125,7 +125,7 @@ fn reported(profile: Profile) -> BTreeMap<String, &'static str> {
     let mut series = BTreeMap::new();
     for metric in table_rows() {
         let Some(name) = prometheus(metric, profile) else { continue };
-        if matches!(metric.kind, Kind::Histogram | Kind::Recorded) {
+        if matches!(metric.kind, Kind::Histogram | Kind::RecordedHistogram) {
             for part in ["bucket", "sum", "count"] {
                 series.insert(format!("{name}_{part}"), metric.name);
             }

@@ -5,7 +5,7 @@ use crate::words::root;
 use connscope::cycle::Sources;
 use connscope::export;
 use connscope::export::Shared;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::distribution::Distribution;
 use connscope::metric::naming::{self, Profile};
@@ -114,7 +114,7 @@ fn every_row_knows_its_place_no_label_is_there_twice_and_only_histograms_have_bu
         assert_eq!(table.index(metric), Some(position), "{}", metric.name);
         let keys: Vec<&str> = metric.labels().iter().map(|label| label.key()).collect();
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{}: a label twice", metric.name);
-        let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+        let histogram = matches!(metric.kind, Kind::Histogram | Kind::RecordedHistogram);
         assert_eq!(metric.boundaries.is_empty(), !histogram, "{}", metric.name);
         assert!(metric.boundaries.is_sorted(), "{}", metric.name);
     }
@@ -166,7 +166,7 @@ struct OneOfEach;
 
 impl Source for OneOfEach {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        for metric in table_rows().filter(|metric| metric.kind != Kind::Recorded) {
+        for metric in table_rows().filter(|metric| metric.kind != Kind::RecordedHistogram) {
             let value = match (metric.kind, metric.number) {
                 (Kind::Histogram, _) => {
                     let mut distribution = Distribution::new(metric.boundaries.into());
@@ -194,7 +194,7 @@ fn exposition_of_every_row(profile: Profile) -> String {
     let shared = Shared {
         resource: Resource::builder_empty().build(),
         sources: Arc::new(Sources::of(vec![worker], table(1, 1), None, &stop)),
-        recorder: Recorder::default(),
+        recorder: HistogramRecorder::default(),
     };
     let pull = Pull::new(&shared, profile).expect("the table fits the bridge");
     let histogram = export::metrics::OTEL_OPERATION_DURATION;
@@ -224,7 +224,7 @@ fn the_names_we_document_are_the_names_the_bridge_prints() {
             let kind = match metric.kind {
                 Kind::Counter => "counter",
                 Kind::UpDownCounter | Kind::Gauge => "gauge",
-                Kind::Histogram | Kind::Recorded => "histogram",
+                Kind::Histogram | Kind::RecordedHistogram => "histogram",
             };
             assert_eq!(printed.get(name.as_str()), Some(&kind), "{name} in the profile {profile:?}:\n{text}");
             documented.insert(name);
@@ -245,7 +245,7 @@ fn the_labels_and_helps_we_document_are_those_the_bridge_prints() {
                 Profile::Classic => metric.classic.expect("it has a classic name").help,
             };
             assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}:\n{text}");
-            let histogram = matches!(metric.kind, Kind::Histogram | Kind::Recorded);
+            let histogram = matches!(metric.kind, Kind::Histogram | Kind::RecordedHistogram);
             let sample = if histogram { format!("{name}_count") } else { name };
             let mut keys: Vec<String> =
                 metric.labels().iter().map(|label| naming::label(label.key())).collect();

@@ -1,7 +1,7 @@
 //! The endpoint against clients that want it to fall: who is answered all the same, and what it holds meanwhile.
 
 use crate::support::{Agent, PATIENCE, Script, command, eventually, get};
-use connscope::web::texts::{Kept, Maker};
+use connscope::web::texts::{Renderer, UnsentTexts};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -295,7 +295,7 @@ fn clients_elsewhere_without_number_keep_nobody_out() {
 #[test]
 fn who_comes_late_and_takes_gzip_has_it_when_the_others_have_theirs() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let maker = Maker::start("texts", &Arc::new(Kept::new(Arc::default()))).unwrap();
+    let maker = Renderer::start("texts", &Arc::new(UnsentTexts::new(Arc::default()))).unwrap();
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let made = || (hyper::StatusCode::OK, "text/plain", "text".repeat(99));
     runtime.block_on(async {

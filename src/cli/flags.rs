@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// The flags of all sources, as arguments of a command.
 #[derive(Debug, Clone)]
-pub(super) struct OfSources {
+pub(super) struct SourceFlagArgs {
     /// Those that were given: the name with its dashes, and the value.
     pub(super) given: Vec<(&'static str, String)>,
 }
@@ -26,7 +26,7 @@ fn argument(flag: &'static Flag) -> Arg {
     argument.value_parser(PossibleValuesParser::new(words))
 }
 
-impl Args for OfSources {
+impl Args for SourceFlagArgs {
     fn augment_args(command: Command) -> Command {
         command.args(all().map(argument))
     }
@@ -36,7 +36,7 @@ impl Args for OfSources {
     }
 }
 
-impl FromArgMatches for OfSources {
+impl FromArgMatches for SourceFlagArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         let value = |flag: &'static Flag| Some((flag.name, matches.get_one::<String>(flag.name)?.clone()));
         Ok(Self { given: all().filter_map(value).collect() })

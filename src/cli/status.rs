@@ -1,7 +1,7 @@
 //! `connscope status` and `connscope healthcheck`: how a running agent is doing.
 
 use super::ask::Running;
-use super::{CliError, Done, SourceFlags};
+use super::{CliError, CommandOutput, SourceFlags};
 use crate::config::Flags;
 use crate::settings::values;
 use crate::text;
@@ -51,7 +51,7 @@ impl Asked {
 }
 
 /// Prints how a running agent is doing. The code is 0 where all is well, and 1 where it is not or nobody answers.
-pub(super) fn status(asked: &Asked, format: Format) -> Result<Done, CliError> {
+pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, CliError> {
     let running = asked.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let text = match running.get("/-/status").map_err(&failed)? {
@@ -64,12 +64,12 @@ pub(super) fn status(asked: &Asked, format: Format) -> Result<Done, CliError> {
     let status: Status =
         serde_json::from_str(&text).map_err(|error| failed(format!("/-/status is no status: {error}")))?;
     let code = u8::from(!well(&status));
-    Ok(Done { text: if matches!(format, Format::Json) { text } else { table(&status) }, code })
+    Ok(CommandOutput { text: if matches!(format, Format::Json) { text } else { table(&status) }, code })
 }
 
 /// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password it
 /// says no more than that the process responds.
-pub(super) fn healthcheck(asked: &Asked) -> Result<Done, CliError> {
+pub(super) fn healthcheck(asked: &Asked) -> Result<CommandOutput, CliError> {
     let running = asked.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let mut answer = running.get("/-/ready").map_err(&failed)?;
@@ -77,7 +77,7 @@ pub(super) fn healthcheck(asked: &Asked) -> Result<Done, CliError> {
         answer = running.get("/-/healthy").map_err(&failed)?;
     }
     match answer {
-        (200, text) => Ok(Done { text: first_line(&text) + "\n", code: 0 }),
+        (200, text) => Ok(CommandOutput { text: first_line(&text) + "\n", code: 0 }),
         (status, body) => Err(failed(refused(status, &body))),
     }
 }

@@ -92,7 +92,7 @@ fn nanoseconds(time: SystemTime) -> u64 {
 
 /// The families that the distributions of a cycle make in its exposition, by name. Each is made when it is asked for: the
 /// samples of thousands of targets take many times the room of what they are made from.
-pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (String, Later<'_>)> {
+pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (String, DeferredFamily<'_>)> {
     observed(snapshot).filter_map(move |(metric, readings)| {
         let name = naming::prometheus(metric, profile)?;
         let known = name.clone();
@@ -109,12 +109,12 @@ pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (
             family.set_metric(samples.collect());
             family
         };
-        Some((name, Box::new(make) as Later<'_>))
+        Some((name, Box::new(make) as DeferredFamily<'_>))
     })
 }
 
 /// A family that is still to be made.
-pub type Later<'a> = Box<dyn FnOnce() -> MetricFamily + 'a>;
+pub type DeferredFamily<'a> = Box<dyn FnOnce() -> MetricFamily + 'a>;
 
 fn sample(reading: &Reading, distribution: &Distribution) -> proto::Metric {
     let mut labels: Vec<proto::LabelPair> = reading

@@ -2,7 +2,7 @@
 //!
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
-use super::distributions::Later;
+use super::distributions::DeferredFamily;
 use crate::source::report::Gauge;
 use prometheus::TextEncoder;
 use prometheus::proto::Metric;
@@ -14,7 +14,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Renders families in the order of their names, the samples of each in the order of their labels, numbers among them by
 /// their value. One family at a time is there as samples.
-pub fn families(mut families: Vec<(String, Later<'_>)>) -> prometheus::Result<String> {
+pub fn families(mut families: Vec<(String, DeferredFamily<'_>)>) -> prometheus::Result<String> {
     families.sort_by(|(left, _), (right, _)| left.cmp(right));
     let mut text = String::new();
     for (_, make) in families {

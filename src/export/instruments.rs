@@ -83,8 +83,8 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
             (Kind::Gauge, _) => {
                 observable!(u64_observable_gauge, metric, name, description, Value::U64);
             }
-            // The one leaves beside the SDK (see `distributions`), the other is recorded and not observed (see `Recorder`).
-            (Kind::Histogram | Kind::Recorded, _) => {}
+            // The one leaves beside the SDK (see `distributions`), the other is recorded and not observed (see `HistogramRecorder`).
+            (Kind::Histogram | Kind::RecordedHistogram, _) => {}
         }
     }
 }
@@ -116,19 +116,19 @@ fn attribute(label: Label, value: &Arc<str>) -> KeyValue {
 }
 
 /// A row and its histogram in one provider.
-type Recorded = (&'static Metric, Histogram<f64>);
+type RecordedHistogram = (&'static Metric, Histogram<f64>);
 
 /// Where distributions are recorded when their event happens: into the histograms of every provider.
 #[derive(Debug, Clone, Default)]
-pub struct Recorder {
-    histograms: Arc<RwLock<Vec<Recorded>>>,
+pub struct HistogramRecorder {
+    histograms: Arc<RwLock<Vec<RecordedHistogram>>>,
 }
 
-impl Recorder {
+impl HistogramRecorder {
     /// Makes the histograms of one more provider.
     pub fn add(&self, table: &Table, meter: &Meter, profile: Profile) {
         let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
-        for metric in table.rows().filter(|metric| metric.kind == Kind::Recorded) {
+        for metric in table.rows().filter(|metric| metric.kind == Kind::RecordedHistogram) {
             if let Some((name, description)) = named(metric, profile) {
                 let histogram = meter
                     .f64_histogram(name)
@@ -142,7 +142,7 @@ impl Recorder {
     }
 
     /// Records one event.
-    pub fn record(&self, metric: crate::metric::Recorded, labels: &[(Label, Arc<str>)], value: f64) {
+    pub fn record(&self, metric: crate::metric::RecordedHistogram, labels: &[(Label, Arc<str>)], value: f64) {
         let mut attributes: Vec<KeyValue> =
             labels.iter().map(|(label, value)| attribute(*label, value)).collect();
         attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));

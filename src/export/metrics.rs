@@ -22,5 +22,5 @@ crate::metrics! {
     /// Data points passed to the exporter whose export has not finished.
     OTEL_INFLIGHT: UpDownCounter = "otel.sdk.exporter.metric_data_point.inflight" in "{data_point}", by [EXPORTER];
     /// Duration of an export, including retries.
-    OTEL_OPERATION_DURATION: Recorded = "otel.sdk.exporter.operation.duration" in "s", by [ERROR_TYPE, EXPORTER], buckets SECONDS;
+    OTEL_OPERATION_DURATION: RecordedHistogram = "otel.sdk.exporter.operation.duration" in "s", by [ERROR_TYPE, EXPORTER], buckets SECONDS;
 }

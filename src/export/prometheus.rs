@@ -1,6 +1,6 @@
 //! The pull side: the text that Prometheus scrapes.
 
-use super::distributions::{self, Later};
+use super::distributions::{self, DeferredFamily};
 use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
 use crate::reading::{Snapshot, chain};
@@ -60,7 +60,7 @@ impl Pull {
         if snapshot.answered() {
             let gathered = families.into_iter().map(|family| {
                 let name = family.name().to_owned();
-                (name, Box::new(move || family) as Later<'_>)
+                (name, Box::new(move || family) as DeferredFamily<'_>)
             });
             match exposition::families(
                 gathered.chain(distributions::families(snapshot, self.profile)).collect(),

@@ -7,27 +7,32 @@ use std::net::IpAddr;
 
 /// Where a socket was seen, and so what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum KnownFrom {
     /// In a dump: what is not there, the kernel takes for nothing, too.
-    There,
+    Dump,
     /// At its end. `inet_diag_handler_get_info` (`net/ipv4/inet_diag.c`) tells no mark and no control group, and
     /// `tcp_disconnect` has cleared the local address and the peer's port of what was refused or reset from here.
-    Ended,
+    DestroyEvent,
 }
 
 /// Whether an expression holds for a socket; `None` if that depends on what is not known of it.
-pub(super) fn value(expression: &Expression, subject: &Subject, names: &Names, seen: Seen) -> Option<bool> {
-    let known = seen == Seen::There;
+pub(super) fn value(
+    expression: &Expression,
+    subject: &Subject,
+    names: &Names,
+    seen: KnownFrom,
+) -> Option<bool> {
+    let known = seen == KnownFrom::Dump;
     match expression {
         Expression::Host { side, family, network, port } => {
-            let end = End::of(subject, *side, seen);
+            let end = Endpoint::of(subject, *side, seen);
             let family = Some(family.is_none_or(|family| family == end.family));
             let port = port.map_or(Some(true), |port| end.port.map(|own| own == port));
             let network = network.map_or(Some(true), |network| network.holds(&end));
             all([family, port, network])
         }
         Expression::Port { side, compare, family, port } => {
-            let end = End::of(subject, *side, seen);
+            let end = Endpoint::of(subject, *side, seen);
             let family = Some(family.is_none_or(|family| family == end.family));
             // `sport != inet:22` is the opposite of `sport = inet:22`, as with everything that is negated.
             match compare {
@@ -73,19 +78,19 @@ pub(super) fn interface(names: &Names, name: &str) -> Option<u32> {
 }
 
 /// One end of a socket, as far as it is known.
-struct End {
+struct Endpoint {
     family: Family,
     address: Option<IpAddr>,
     port: Option<u16>,
 }
 
-impl End {
-    fn of(subject: &Subject, side: Side, seen: Seen) -> Self {
+impl Endpoint {
+    fn of(subject: &Subject, side: Side, seen: KnownFrom) -> Self {
         let (address, port) = match side {
             Side::Local => (subject.local, subject.local_port),
             Side::Peer => (subject.peer, subject.peer_port),
         };
-        let there = seen == Seen::There;
+        let there = seen == KnownFrom::Dump;
         Self {
             family: Family::of(address),
             address: Some(address).filter(|address| there || !address.is_unspecified()),
@@ -96,7 +101,7 @@ impl End {
 
 impl Network {
     /// Whether the address of an end is in it.
-    fn holds(self, end: &End) -> Option<bool> {
+    fn holds(self, end: &Endpoint) -> Option<bool> {
         match end.address {
             Some(address) => Some(self.contains(address)),
             None if Family::of(self.address) != end.family => Some(false),

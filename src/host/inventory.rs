@@ -10,7 +10,7 @@
 //!
 //! 1. Once a cycle, first: [`Inventory::refresh`].
 //! 2. For a control group that the kernel named, with hierarchy, id and path, also when it is gone by now:
-//!    [`Inventory::who`]. Keep the [`Who::number`] with what is counted; it survives restarts.
+//!    [`Inventory::who`]. Keep the [`Workload::number`] with what is counted; it survives restarts.
 //! 3. Before observing: [`Inventory::current`] of each number kept. `None`: it has ended and its retention is over, so
 //!    what was counted goes. Another number than the one asked for: its name was found late and it is that container, so
 //!    what was counted is added to that one's. Its labels are those of the series.
@@ -23,10 +23,10 @@
 
 use crate::host::cgroup::{self, Hierarchy};
 use crate::reading::SourceError;
-use entries::{Entries, World};
-use entry::{Entry, Top};
-use identity::{Found, Name};
-use names::Names;
+use entries::{Entries, HostLookup};
+use entry::{Entry, TopGroup};
+use identity::{ContainerMetadata, Name};
+use names::NameFiles;
 use names::socket::Socket;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,8 +56,8 @@ pub mod identity;
 pub mod names;
 mod processes;
 
-pub use entry::Group;
-pub use identity::Who;
+pub use entry::CgroupRef;
+pub use identity::Workload;
 
 /// Sources that ask in the same cycle share one walk.
 const SHARED: Duration = Duration::from_millis(100);
@@ -72,16 +72,16 @@ pub struct Inventory {
 #[derive(Debug)]
 struct Inner {
     entries: Entries,
-    outside: Outside,
+    outside: HostSources,
     refreshed: Option<Instant>,
 }
 
 /// What is outside of this process: the hierarchies, and the engines.
 #[derive(Debug)]
-struct Outside {
+struct HostSources {
     settings: config::Inventory,
     hierarchies: Vec<Hierarchy>,
-    names: Names,
+    names: NameFiles,
     socket: Option<Socket>,
 }
 
@@ -89,7 +89,7 @@ struct Outside {
 #[derive(Debug, Clone)]
 pub struct Container {
     /// Name and attributes.
-    pub who: Arc<Who>,
+    pub who: Arc<Workload>,
     /// Its id; `None` of what has none.
     pub id: Option<Arc<str>>,
     /// Its image as the engine writes it, at most 256 bytes; empty where that is not known.
@@ -125,7 +125,7 @@ pub struct Directory {
 
 /// How much there is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct WorkloadCounts {
     /// Containers that are there.
     pub containers: u64,
     /// Systemd services that are there.
@@ -143,10 +143,10 @@ pub struct Tally {
 impl Inventory {
     /// Nothing is looked at before the first [`Inventory::refresh`].
     pub fn new(settings: &config::Inventory) -> Self {
-        let outside = Outside {
+        let outside = HostSources {
             settings: settings.clone(),
             hierarchies: Vec::new(),
-            names: Names::below(&settings.root, &settings.names),
+            names: NameFiles::below(&settings.root, &settings.names),
             socket: None,
         };
         let entries = Entries::new(settings.limit, settings.retention);
@@ -194,7 +194,7 @@ impl Inventory {
         // What was there first is kept where there is no room for all.
         groups.sort_unstable_by_key(|(hierarchy, id, _)| (*hierarchy, *id));
         for (hierarchy, id, path) in &groups {
-            entries.meet(Group { hierarchy: *hierarchy, id: *id, path }, now, outside);
+            entries.meet(CgroupRef { hierarchy: *hierarchy, id: *id, path }, now, outside);
         }
         outside.hear(entries);
         entries.sweep(now, outside);
@@ -211,7 +211,7 @@ impl Inventory {
     /// Who a control group belongs to; `None`: nobody that is wanted, or there was no room. The group may be gone by now;
     /// its id tells a container that was started anew from the one before, and its path is that from the root of its
     /// hierarchy. One that is not known yet is asked for its name, which reads up to a dozen small files.
-    pub fn who(&self, group: Group<'_>) -> Option<Arc<Who>> {
+    pub fn who(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
         let mut inner = self.inner();
         let Inner { entries, outside, .. } = &mut *inner;
         outside.hear(entries);
@@ -220,13 +220,13 @@ impl Inventory {
     }
 
     /// Whether the directory of a control group is there, and no other one in its place.
-    pub fn is_there(&self, group: Group<'_>) -> bool {
-        let Group { hierarchy, id, path } = group;
-        self.inner().outside.is_there(&Top { hierarchy, id, path: path.into() })
+    pub fn is_there(&self, group: CgroupRef<'_>) -> bool {
+        let CgroupRef { hierarchy, id, path } = group;
+        self.inner().outside.is_there(&TopGroup { hierarchy, id, path: path.into() })
     }
 
     /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
-    pub fn current(&self, number: u64) -> Option<Arc<Who>> {
+    pub fn current(&self, number: u64) -> Option<Arc<Workload>> {
         self.inner().entries.get(number).map(|entry| Arc::clone(&entry.who))
     }
 
@@ -236,7 +236,7 @@ impl Inventory {
         let inner = self.inner();
         let groups = |entry| {
             let tops = inner.entries.tops(entry).iter();
-            let directory = |top: &Top| {
+            let directory = |top: &TopGroup| {
                 let path = inner.outside.hierarchy(top)?.mount.directory(&top.path);
                 Some(Directory { hierarchy: top.hierarchy, id: top.id, path })
             };
@@ -246,9 +246,9 @@ impl Inventory {
     }
 
     /// How much there is.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> WorkloadCounts {
         let inner = self.inner();
-        let mut tally = Tally { left_out: inner.entries.left_out, ..Tally::default() };
+        let mut tally = WorkloadCounts { left_out: inner.entries.left_out, ..WorkloadCounts::default() };
         for entry in inner.entries.iter().filter(|entry| entry.ended.is_none()) {
             let unit = entry.container.is_none() && entry.runtime.is_empty();
             *(if unit { &mut tally.units } else { &mut tally.containers }) += 1;
@@ -291,22 +291,23 @@ fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
     }
 }
 
-impl Outside {
+impl HostSources {
     /// Takes the answers of Docker's socket.
     fn hear(&mut self, entries: &mut Entries) {
-        let answers: Vec<(String, Found)> = self.socket.iter().flat_map(Socket::answers).collect();
+        let answers: Vec<(String, ContainerMetadata)> =
+            self.socket.iter().flat_map(Socket::answers).collect();
         for (id, found) in answers {
             entries.found(&id, &found, self);
         }
     }
 
-    fn hierarchy(&self, top: &Top) -> Option<&Hierarchy> {
+    fn hierarchy(&self, top: &TopGroup) -> Option<&Hierarchy> {
         self.hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)
     }
 }
 
-impl World for Outside {
-    fn name(&mut self, id: &str, top: &str) -> Option<Found> {
+impl HostLookup for HostSources {
+    fn name(&mut self, id: &str, top: &str) -> Option<ContainerMetadata> {
         let found = self.names.of(id);
         if found.is_none() {
             if let Some(socket) = &self.socket {
@@ -316,13 +317,17 @@ impl World for Outside {
             let tops = self.hierarchies.iter().map(|hierarchy| hierarchy.mount.directory(top));
             if cgroup::pod(top).is_some() && tops.into_iter().any(|directory| processes::is_pause(&directory))
             {
-                return Some(Found { name: Name::Sandbox(None), runtime: "", image: String::new() });
+                return Some(ContainerMetadata {
+                    name: Name::Sandbox(None),
+                    runtime: "",
+                    image: String::new(),
+                });
             }
         }
         found
     }
 
-    fn is_there(&self, top: &Top) -> bool {
+    fn is_there(&self, top: &TopGroup) -> bool {
         let id = self.hierarchy(top).and_then(|hierarchy| hierarchy.mount.id(&top.path));
         id == Some(top.id)
     }

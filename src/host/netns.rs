@@ -13,7 +13,7 @@ mod visit;
 
 pub use find::{Finder, Found};
 pub use label::ContainerNames;
-pub use visit::{Visit, visit};
+pub use visit::{NamespaceResult, visit};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

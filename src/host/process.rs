@@ -31,7 +31,7 @@ const ENTRIES: usize = 32 * 1024;
 
 /// What to find out.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub struct WalkOptions {
     /// How long the walk may take; it is kept to within 64 descriptors or one process.
     pub budget: Duration,
     /// Whether every process that holds a socket is wanted. If not, the walk ends with the last socket it was to find.
@@ -51,7 +51,7 @@ pub struct Holder {
 
 /// What a walk gave.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct WalkResult {
     /// By inode, then by pid; each pair once.
     holders: Vec<Holder>,
     /// Whether the walk passed by every process, or found all there was to find.
@@ -67,8 +67,8 @@ pub struct Outcome {
     pub descriptors: usize,
 }
 
-impl Outcome {
-    /// The processes that hold a socket, those with a lower pid first; without [`Ask::all_holders`] the first that was
+impl WalkResult {
+    /// The processes that hold a socket, those with a lower pid first; without [`WalkOptions::all_holders`] the first that was
     /// met, which has the lowest pid unless a walk before had run out of time.
     pub fn holders(&self, inode: u32) -> &[Holder] {
         let from = self.holders.partition_point(|holder| holder.inode < inode);
@@ -86,7 +86,7 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Processes {
     proc: OwnedFd,
-    place: Place,
+    place: ProcPosition,
     rounds: u64,
     wanted: Vec<u32>,
     found: Vec<bool>,
@@ -102,7 +102,7 @@ struct Buffers {
 
 /// Where the next walk begins.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct ProcPosition {
     /// Position in `/proc` at which the process is the next entry. Processes are in the order of their pids, and the
     /// positions are made from the pids (`proc_pid_readdir` in `fs/proc/base.c`), so one stays right when processes come
     /// and go.
@@ -113,7 +113,7 @@ struct Place {
 }
 
 /// How it went with one process.
-enum Visit {
+enum ProcessVisit {
     Done,
     /// All that is wanted is found.
     Enough,
@@ -122,15 +122,15 @@ enum Visit {
 }
 
 /// One walk.
-struct Search<'a> {
-    ask: Ask,
+struct SocketSearch<'a> {
+    ask: WalkOptions,
     ends: Instant,
     wanted: &'a [u32],
     found: &'a mut [bool],
     missing: usize,
     /// Descriptors read of each process at most.
     each: usize,
-    outcome: Outcome,
+    outcome: WalkResult,
 }
 
 impl Processes {
@@ -146,33 +146,40 @@ impl Processes {
             descriptors: Box::new_uninit_slice(ENTRIES),
             text: Vec::new(),
         };
-        Ok(Self { proc, place: Place::default(), rounds: 0, wanted: Vec::new(), found: Vec::new(), buffers })
+        Ok(Self {
+            proc,
+            place: ProcPosition::default(),
+            rounds: 0,
+            wanted: Vec::new(),
+            found: Vec::new(),
+            buffers,
+        })
     }
 
     /// Looks for the processes that hold these sockets, until all are found, every process was passed by, or the budget
     /// is used up. Inode 0, which `sock_diag` gives for a socket that no process holds, is not looked for.
-    pub fn look_up(&mut self, wanted: impl IntoIterator<Item = u32>, ask: Ask) -> Outcome {
+    pub fn look_up(&mut self, wanted: impl IntoIterator<Item = u32>, ask: WalkOptions) -> WalkResult {
         self.wanted.clear();
         self.wanted.extend(wanted.into_iter().filter(|inode| *inode != 0));
         self.wanted.sort_unstable();
         self.wanted.dedup();
         if self.wanted.is_empty() {
-            return Outcome { complete: true, rounds: self.rounds, ..Outcome::default() };
+            return WalkResult { complete: true, rounds: self.rounds, ..WalkResult::default() };
         }
         self.walk(ask, usize::MAX)
     }
 
-    fn walk(&mut self, ask: Ask, each: usize) -> Outcome {
+    fn walk(&mut self, ask: WalkOptions, each: usize) -> WalkResult {
         self.found.clear();
         self.found.resize(self.wanted.len(), false);
-        let mut search = Search {
+        let mut search = SocketSearch {
             ask,
             ends: Instant::now() + ask.budget,
             wanted: &self.wanted,
             found: &mut self.found,
             missing: self.wanted.len(),
             each,
-            outcome: Outcome::default(),
+            outcome: WalkResult::default(),
         };
         let began = self.place;
         let mut stopped = search.pass(&self.proc, &mut self.buffers, began, None);
@@ -180,7 +187,7 @@ impl Processes {
             self.rounds += 1;
             if began.pid > 0 {
                 // What is before the place where this walk began; of the process there, the descriptors before it.
-                stopped = search.pass(&self.proc, &mut self.buffers, Place::default(), Some(began));
+                stopped = search.pass(&self.proc, &mut self.buffers, ProcPosition::default(), Some(began));
             }
         }
         let mut outcome = search.outcome;
@@ -193,16 +200,16 @@ impl Processes {
     }
 }
 
-impl Search<'_> {
+impl SocketSearch<'_> {
     /// Goes over the processes from a place to the end of `/proc`, or to where the walk began. Where the next walk is to
     /// begin, if this one ends before: at the beginning, if all was found.
     fn pass(
         &mut self,
         proc: &OwnedFd,
         buffers: &mut Buffers,
-        from: Place,
-        to: Option<Place>,
-    ) -> Option<Place> {
+        from: ProcPosition,
+        to: Option<ProcPosition>,
+    ) -> Option<ProcPosition> {
         seek(proc, SeekFrom::Start(from.position)).ok()?;
         let mut position = from.position;
         let mut visited = false;
@@ -215,16 +222,18 @@ impl Search<'_> {
                 return None;
             }
             if visited && Instant::now() >= self.ends {
-                return Some(Place { position: here, pid, descriptor: 0 });
+                return Some(ProcPosition { position: here, pid, descriptor: 0 });
             }
             visited = true;
             let descriptor = if pid == from.pid { from.descriptor } else { 0 };
             let visit = self.visit(proc, pid, name, descriptor, &mut buffers.descriptors, &mut buffers.text);
             match visit {
                 // It ended, or is closed.
-                Ok(Visit::Done) | Err(_) => {}
-                Ok(Visit::Enough) => return Some(Place::default()),
-                Ok(Visit::Late(descriptor)) => return Some(Place { position: here, pid, descriptor }),
+                Ok(ProcessVisit::Done) | Err(_) => {}
+                Ok(ProcessVisit::Enough) => return Some(ProcPosition::default()),
+                Ok(ProcessVisit::Late(descriptor)) => {
+                    return Some(ProcPosition { position: here, pid, descriptor });
+                }
             }
         }
         None
@@ -238,7 +247,7 @@ impl Search<'_> {
         from: u64,
         buffer: &mut [MaybeUninit<u8>],
         text: &mut Vec<u8>,
-    ) -> Result<Visit, Errno> {
+    ) -> Result<ProcessVisit, Errno> {
         // What is opened below this directory is of this process, even if its pid is given to another meanwhile.
         let directory =
             openat(proc, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -261,7 +270,7 @@ impl Search<'_> {
         from: u64,
         buffer: &mut [MaybeUninit<u8>],
         text: &mut Vec<u8>,
-    ) -> Result<Visit, Errno> {
+    ) -> Result<ProcessVisit, Errno> {
         if from > 0 {
             seek(descriptors, SeekFrom::Start(from))?;
         }
@@ -280,7 +289,7 @@ impl Search<'_> {
                 break;
             }
             if read > 0 && read % STEP == 0 && Instant::now() >= self.ends {
-                return Ok(Visit::Late(here));
+                return Ok(ProcessVisit::Late(here));
             }
             read += 1;
             self.outcome.descriptors += 1;
@@ -304,10 +313,10 @@ impl Search<'_> {
             self.missing -= usize::from(!std::mem::replace(found, true));
             self.outcome.holders.push(Holder { inode, process });
             if self.missing == 0 && !self.ask.all_holders {
-                return Ok(Visit::Enough);
+                return Ok(ProcessVisit::Enough);
             }
         }
-        Ok(Visit::Done)
+        Ok(ProcessVisit::Done)
     }
 }
 
@@ -320,7 +329,7 @@ pub fn check() -> Result<String, SourceError> {
         .effective;
     // Process 1 is there in every pid namespace; `hidepid=2` hides what this process may not look into.
     let hidden = statat(&processes.proc, c"1", rustix::fs::AtFlags::empty()).is_err();
-    let ask = Ask { budget: Duration::from_secs(1), all_holders: true, command: false };
+    let ask = WalkOptions { budget: Duration::from_secs(1), all_holders: true, command: false };
     let outcome = processes.walk(ask, 1);
     let (open, closed) = (outcome.looked_into, outcome.denied);
     if open == 0 && closed == 0 {

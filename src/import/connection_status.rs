@@ -3,10 +3,10 @@
 //! It is one list, `sockets`. Keys that the exporter does not know it passes over without a word, and several values it
 //! takes can never work; each such thing is said above the target it is about.
 
-use super::{Draft, Tool};
+use super::{ConfigDraft, Tool};
 use crate::config::ConfigError;
 use crate::config::load::document;
-use crate::source::probes::config::check::Series;
+use crate::source::probes::config::check::TargetSeries;
 use crate::source::probes::config::{Kind, Target};
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,7 +50,7 @@ struct Socket {
     rest: BTreeMap<String, serde_json::Value>,
 }
 
-fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
+fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     let File { sockets, rest } = document::<File>(text, path)?.unwrap_or_default();
     let refuse = |number: usize, message: String| ConfigError::File {
         path: path.to_owned(),
@@ -59,7 +59,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
         key: format!("sockets[{number}]"),
         message,
     };
-    let mut draft = Draft::pulled_at(PORT);
+    let mut draft = ConfigDraft::pulled_at(PORT);
     draft.note("The exporter has nothing of these.");
     draft.put("sources.conntrack.enabled", &false);
     draft.put("sources.sockets.enabled", &false);
@@ -80,7 +80,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
              up; here one address is probed, IPv4 first.",
         );
     }
-    let mut taken = Taken::default();
+    let mut taken = ImportedSeries::default();
     let mut targets = Vec::new();
     for (number, socket) in sockets.iter().enumerate() {
         let (mut notes, target) = target(socket).map_err(|message| refuse(number, message))?;
@@ -97,13 +97,13 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
 
 /// What was taken so far.
 #[derive(Default)]
-struct Taken {
+struct ImportedSeries {
     /// Series of the exporter: name, host, port and protocol.
     old: BTreeSet<(String, String, Option<u16>, Kind)>,
-    series: Series,
+    series: TargetSeries,
 }
 
-impl Taken {
+impl ImportedSeries {
     /// The section of a target that our own configuration takes; the error says why it does not.
     fn take(&mut self, mut target: Target, notes: &mut Vec<String>) -> Result<Value, String> {
         let written = serde_json::to_value(&target).map_err(|error| error.to_string())?;

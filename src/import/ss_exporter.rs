@@ -4,7 +4,7 @@
 //! by one rule: a metric that is named is shown, one that is not named is not, and a group of metrics that is switched
 //! on and names none shows all it has.
 
-use super::{Draft, Tool};
+use super::{ConfigDraft, Tool};
 use crate::config::ConfigError;
 use crate::config::load::document;
 use crate::source::sockets::config::classic::{Classic, Family, FlowLabel};
@@ -23,7 +23,7 @@ pub const TOOL: Tool =
 /// Port that it listens on where its command line says nothing else.
 const PORT: u16 = 8020;
 
-fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
+fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     let file: Option<File> = document(text, path).map_err(teach)?;
     let Some(File { logic, selection }) = file else {
         return Err(refuse(path, "the file", "there is nothing in it".to_owned()));
@@ -40,7 +40,7 @@ fn import(text: &str, path: &Path) -> Result<Draft, ConfigError> {
         return Err(refuse(path, key, message));
     }
 
-    let mut draft = Draft::pulled_at(PORT);
+    let mut draft = ConfigDraft::pulled_at(PORT);
     draft.note(
         "The exporter has nothing of it. Without this line its classic names are printed beside the others.",
     );
@@ -79,7 +79,7 @@ fn refuse(path: &Path, key: &str, message: String) -> ConfigError {
     ConfigError::File { path: path.to_owned(), line: 1, column: 1, key: key.to_owned(), message }
 }
 
-fn put_folding(draft: &mut Draft, compression: Option<Compression>) {
+fn put_folding(draft: &mut ConfigDraft, compression: Option<Compression>) {
     let folding = compression.and_then(|compression| compression.folding);
     if folding.is_none() {
         draft.note("There is no logic.compression.labelFolding; both ends of a flow are shown.");
@@ -96,7 +96,7 @@ struct Group<const N: usize> {
 
 impl<const N: usize> Group<N> {
     /// The metrics of the group that are shown; what had to be made up is noted.
-    fn shown(&self, draft: &mut Draft) -> Vec<Family> {
+    fn shown(&self, draft: &mut ConfigDraft) -> Vec<Family> {
         let key = self.key;
         if self.active == Some(false) {
             return Vec::new();
@@ -129,7 +129,7 @@ impl<const N: usize> Group<N> {
     }
 }
 
-fn put_metrics(draft: &mut Draft, metrics: Option<Metrics>) {
+fn put_metrics(draft: &mut ConfigDraft, metrics: Option<Metrics>) {
     let Some(Metrics { gauges, counters, histograms }) = metrics else {
         draft.note("There is no logic.metrics; all are shown.");
         draft.put_list("sources.sockets.classic.metrics", &Family::ALL);
@@ -168,7 +168,7 @@ fn put_metrics(draft: &mut Draft, metrics: Option<Metrics>) {
 }
 
 /// [`Group::shown`] of a group that may not be there.
-fn shown<const N: usize>(draft: &mut Draft, key: &str, group: Option<&Group<N>>) -> Vec<Family> {
+fn shown<const N: usize>(draft: &mut ConfigDraft, key: &str, group: Option<&Group<N>>) -> Vec<Family> {
     let Some(group) = group else {
         draft.note(format!("There is no logic.metrics.{key}; none of them is shown."));
         return Vec::new();
@@ -176,7 +176,7 @@ fn shown<const N: usize>(draft: &mut Draft, key: &str, group: Option<&Group<N>>)
     group.shown(draft)
 }
 
-fn put_bounds(draft: &mut Draft, mut bounds: Vec<f64>) {
+fn put_bounds(draft: &mut ConfigDraft, mut bounds: Vec<f64>) {
     if bounds.is_empty() {
         draft.note("There are no bucketBounds; these are those of version 3.");
         bounds = CLASSIC_ROUND_TRIPS.to_vec();

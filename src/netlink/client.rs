@@ -43,7 +43,7 @@ impl Transport for NetlinkSocket {
 }
 
 /// Takes an answer, datagram by datagram.
-pub trait Answer {
+pub trait ResponseHandler {
     /// Why a datagram could not be understood.
     type Malformed: std::error::Error + Send + Sync + 'static;
 
@@ -95,7 +95,7 @@ impl RequestError {
 }
 
 /// How an attempt ended that did not fail.
-enum Outcome {
+enum Completion {
     Complete,
     Interrupted,
 }
@@ -134,7 +134,7 @@ impl<T: Transport> Client<T> {
 
     /// Sends a request, which `request` makes for a sequence number, and hands the answer to `answer`. An interrupted
     /// answer is asked for again, up to [`ATTEMPTS`] times in all.
-    pub fn ask<A: Answer>(
+    pub fn ask<A: ResponseHandler>(
         &mut self,
         request: impl Fn(u32) -> Vec<u8>,
         answer: &mut A,
@@ -144,19 +144,19 @@ impl<T: Transport> Client<T> {
             if attempt > 1 {
                 answer.restart();
             }
-            if let Outcome::Complete = self.attempt(&request, answer, until)? {
+            if let Completion::Complete = self.attempt(&request, answer, until)? {
                 return Ok(());
             }
         }
         Err(RequestError::Interrupted(ATTEMPTS))
     }
 
-    fn attempt<A: Answer>(
+    fn attempt<A: ResponseHandler>(
         &mut self,
         request: &impl Fn(u32) -> Vec<u8>,
         answer: &mut A,
         until: Instant,
-    ) -> Result<Outcome, RequestError> {
+    ) -> Result<Completion, RequestError> {
         self.discard(until)?;
         self.sequence = self.sequence.wrapping_add(1).max(1); // 0 is that of events, which nobody asked for
         self.transport.send(&request(self.sequence)).map_err(timed_out)?;
@@ -164,7 +164,7 @@ impl<T: Transport> Client<T> {
         loop {
             let datagram = match self.transport.receive() {
                 Ok(datagram) => datagram,
-                Err(error) if lost(&error) => return Ok(Outcome::Interrupted),
+                Err(error) if lost(&error) => return Ok(Completion::Interrupted),
                 Err(error) => return Err(timed_out(error)),
             };
             let progress = answer
@@ -173,10 +173,10 @@ impl<T: Transport> Client<T> {
             match progress {
                 Progress::More if Instant::now() >= until => return Err(RequestError::Timeout(self.whole)),
                 Progress::More => {}
-                Progress::Interrupted => return Ok(Outcome::Interrupted),
+                Progress::Interrupted => return Ok(Completion::Interrupted),
                 Progress::Done => {
                     self.unread = false;
-                    return Ok(Outcome::Complete);
+                    return Ok(Completion::Complete);
                 }
                 Progress::Refused(number) => {
                     self.unread = false;

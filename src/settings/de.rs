@@ -1,6 +1,6 @@
 //! A node as a deserializer of serde's: the one over which every settings struct is derived (pure).
 
-use super::located::{self, WithPlace};
+use super::located::{self, WithPosition};
 use super::tree::{Error, Node, Step, Style, Value};
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -170,7 +170,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, Error> {
         if name == located::NAME {
-            return visitor.visit_seq(WithPlace::of(self));
+            return visitor.visit_seq(WithPosition::of(self));
         }
         visitor.visit_newtype_struct(self)
     }

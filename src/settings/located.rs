@@ -1,7 +1,7 @@
 //! A value with its place in the file (pure): for what can be judged only after the file was read, so that the error names
 //! the line all the same.
 
-use super::tree::{Error, Node, Place};
+use super::tree::{Error, Node, Position};
 use serde::de::{DeserializeSeed, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -54,22 +54,22 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Parts<T> {
 }
 
 /// A node as a list of its line, its column and itself.
-pub(super) struct WithPlace<'de> {
+pub(super) struct WithPosition<'de> {
     node: &'de Node,
     next: usize,
 }
 
-impl<'de> WithPlace<'de> {
+impl<'de> WithPosition<'de> {
     pub(super) fn of(node: &'de Node) -> Self {
         Self { node, next: 0 }
     }
 }
 
-impl<'de> SeqAccess<'de> for WithPlace<'de> {
+impl<'de> SeqAccess<'de> for WithPosition<'de> {
     type Error = Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Error> {
-        let (line, column): Place = self.node.at;
+        let (line, column): Position = self.node.at;
         self.next += 1;
         match self.next {
             1 => seed.deserialize(line.into_deserializer()).map(Some),

@@ -10,7 +10,7 @@ pub struct Node {
     /// What it is.
     pub(super) value: Value,
     /// Where it begins.
-    pub(super) at: Place,
+    pub(super) at: Position,
     /// Nodes in it and itself, those behind aliases counted at every use.
     pub(super) size: u32,
     /// Bytes of the texts in it, those behind aliases counted at every use.
@@ -20,7 +20,7 @@ pub struct Node {
 }
 
 /// Line and column, both from 1.
-pub(super) type Place = (u32, u32);
+pub(super) type Position = (u32, u32);
 
 #[derive(Debug)]
 pub(super) enum Value {
@@ -50,7 +50,7 @@ pub(super) enum Style {
 
 impl Node {
     /// A scalar at its place.
-    pub(super) fn scalar(text: String, style: Style, at: Place) -> Self {
+    pub(super) fn scalar(text: String, style: Style, at: Position) -> Self {
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         Self { value: Value::Scalar { text: text.into_boxed_str(), style }, at, size: 1, bytes, depth: 1 }
     }
@@ -93,7 +93,7 @@ struct Inner {
     message: String,
     /// Steps from the inside out: it is written while the error goes up.
     path: Vec<Step>,
-    at: Option<Place>,
+    at: Option<Position>,
 }
 
 /// One step from a node to one in it.
@@ -132,7 +132,7 @@ impl Error {
     }
 
     /// The place, where none is known yet: the innermost is the one that helps.
-    pub(super) fn at(mut self, at: Place) -> Self {
+    pub(super) fn at(mut self, at: Position) -> Self {
         self.0.at.get_or_insert(at);
         self
     }

@@ -4,7 +4,7 @@
 //! several deserializers of its own and interprets a scalar before anybody can ask for its text; deriving over one tree
 //! is what keeps the program small.
 
-use super::tree::{Error, Node, Place, Step, Style, Value};
+use super::tree::{Error, Node, Position, Step, Style, Value};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -64,7 +64,7 @@ fn unreadable(error: &ScanError) -> Error {
     Error::new(error.info().replace('\n', " ")).at(place(mark.line(), mark.col()))
 }
 
-fn place(line: usize, column: usize) -> Place {
+fn place(line: usize, column: usize) -> Position {
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     (narrow(line), narrow(column).saturating_add(1))
 }
@@ -78,7 +78,7 @@ struct Builder {
 
 /// A list or a section of which the end has not come yet.
 struct Open {
-    at: Place,
+    at: Position,
     anchor: usize,
     is_map: bool,
     nodes: Vec<Rc<Node>>,
@@ -116,7 +116,7 @@ impl Builder {
         }
     }
 
-    fn begin(&mut self, at: Place, anchor: usize, is_map: bool) -> Result<(), Error> {
+    fn begin(&mut self, at: Position, anchor: usize, is_map: bool) -> Result<(), Error> {
         if self.open.len() >= self.limits.depth as usize {
             return Err(self.too_deep(at));
         }
@@ -203,11 +203,11 @@ impl Builder {
         }
     }
 
-    fn too_deep(&self, at: Place) -> Error {
+    fn too_deep(&self, at: Position) -> Error {
         self.fail(&format!("has more than {} levels", self.limits.depth), at)
     }
 
-    fn fail(&self, message: &str, at: Place) -> Error {
+    fn fail(&self, message: &str, at: Position) -> Error {
         self.locate(Error::new(message).at(at))
     }
 

@@ -8,14 +8,14 @@
 use super::netns::Report;
 use super::{Check, Flag, Mode, Requirement, Source, SourceKind};
 use crate::host::Host;
-use crate::host::netns::{self, Finder, Namespace, Visit};
+use crate::host::netns::{self, Finder, Namespace, NamespaceResult};
 use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::conntrack::config::{Conntrack as Settings, Cpu, Via};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
-use ask::{Answer, Asking, Choice, Round, Way, ways};
+use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline, ways};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -94,8 +94,8 @@ impl SourceKind for Conntrack {
 
 /// The source: the way that is used, and the totals of earlier cycles.
 pub struct Conntrack {
-    asking: Asking,
-    choice: Choice,
+    asking: AskOptions,
+    choice: MethodChoice,
     cpu: Cpu,
     finder: Finder,
     socket: Option<netlink::Socket>,
@@ -107,8 +107,8 @@ impl Conntrack {
     /// The source with its settings; nothing is opened before it is read.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
-            asking: Asking::new(settings, stop),
-            choice: Choice::new(settings.via),
+            asking: AskOptions::new(settings, stop),
+            choice: MethodChoice::new(settings.via),
             cpu: settings.cpu,
             finder: Finder::new(&settings.netns),
             socket: None,
@@ -123,7 +123,7 @@ impl Source for Conntrack {
         let ways = self.choice.candidates();
         let (mut report, visits) = if self.finder.is_configured() {
             let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
-            let round = Round::new(self.asking.timeout);
+            let round = SharedDeadline::new(self.asking.timeout);
             let visits = netns::visit(&namespaces, || Ok(self.asking.ask(ways, &round, &mut None)));
             (Some(report), visits)
         } else {
@@ -132,7 +132,7 @@ impl Source for Conntrack {
         let mut used = None;
         let mut refused = BTreeMap::new();
         let mut result = Ok(());
-        for Visit { namespace, result: visited } in visits {
+        for NamespaceResult { namespace, result: visited } in visits {
             let labels: Vec<(Label, Arc<str>)> =
                 report.iter().map(|_| (Label::Netns, Arc::clone(&namespace.label))).collect();
             let read = visited.and_then(|(identity, answer)| {
@@ -158,22 +158,22 @@ impl Source for Conntrack {
 
 impl Conntrack {
     /// Asks in the agent's own network namespace, over the socket that stays open.
-    fn own(&mut self, ways: &[Way]) -> Result<Visit<Answer>, SourceError> {
+    fn own(&mut self, ways: &[Method]) -> Result<NamespaceResult<NamespaceStatistics>, SourceError> {
         let identity = crate::sys::namespace::identity()
             .map_err(|cause| SourceError::io("telling the network namespace", cause))?;
-        let round = Round::new(self.asking.timeout);
+        let round = SharedDeadline::new(self.asking.timeout);
         let answer = self.asking.ask(ways, &round, &mut self.socket);
         let namespace = Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
-        Ok(Visit { namespace, result: Ok((identity, answer)) })
+        Ok(NamespaceResult { namespace, result: Ok((identity, answer)) })
     }
 
     /// Observes what one namespace answered; the error says what is missing.
     fn observe(
         &mut self,
         identity: Identity,
-        answer: Answer,
+        answer: NamespaceStatistics,
         labels: &[(Label, Arc<str>)],
-        refused: &mut BTreeMap<Way, SourceError>,
+        refused: &mut BTreeMap<Method, SourceError>,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
         for (way, error) in answer.refused {
@@ -258,18 +258,20 @@ fn merge(statistics: &mut Statistics, expectations: Option<Statistics>) {
 
 /// Tries each way, and the sysctls, in the agent's own network namespace, then the configured ones.
 fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
-    let asking = Asking::new(settings, stop);
+    let asking = AskOptions::new(settings, stop);
     let cpus = |statistics: Statistics| format!("{} CPUs", statistics.rows.len());
     let mut checks: Vec<Check> = ways(Via::Auto)
         .iter()
         .map(|way| {
             let result =
-                asking.ask_by(*way, &Round::new(asking.timeout), &mut None).map(cpus).map(|cpus| match way {
-                    Way::Command => {
-                        let version = command::version(&asking.command, asking.timeout, stop);
-                        format!("{}, {cpus}", version.unwrap_or_else(|_| asking.command.clone()))
+                asking.ask_by(*way, &SharedDeadline::new(asking.timeout), &mut None).map(cpus).map(|cpus| {
+                    match way {
+                        Method::Command => {
+                            let version = command::version(&asking.command, asking.timeout, stop);
+                            format!("{}, {cpus}", version.unwrap_or_else(|_| asking.command.clone()))
+                        }
+                        _ => cpus,
                     }
-                    _ => cpus,
                 });
             Check::new(NAME, way.word(), result)
         })
@@ -289,7 +291,7 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
     });
     checks.push(Check::new(NAME, "sysctl", table));
     if !settings.netns.is_empty() {
-        let round = Round::new(asking.timeout);
+        let round = SharedDeadline::new(asking.timeout);
         let read = || asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ());
         checks.push(Check::new(NAME, "netns", super::netns::check(&settings.netns, read)));
     }

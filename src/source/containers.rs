@@ -115,11 +115,11 @@ struct Tcp {
     stop: Stop,
     totals: tcp::Tcp,
     listeners: Listeners,
-    way: Way,
+    way: TcpMethod,
 }
 
 /// How TCP is read.
-enum Way {
+enum TcpMethod {
     /// That is tried by the first cycle.
     Untried,
     /// By programs in the kernel.
@@ -135,23 +135,23 @@ impl Tcp {
             stop: stop.clone(),
             totals: connections::totals(settings),
             listeners: Listeners::default(),
-            way: Way::Untried,
+            way: TcpMethod::Untried,
         }
     }
 
     fn read(&mut self, inventory: &Arc<Inventory>, containers: &[Container], out: &mut Readings) {
         let Self { settings, stop, totals, listeners, way } = self;
         let now = Instant::now();
-        if let Way::Untried = way {
+        if let TcpMethod::Untried = way {
             *way = match Connections::new(settings, inventory, stop) {
-                Ok(connections) => Way::Bpf(Box::new(connections)),
-                Err(error) => Way::Procfs(Procfs::default(), error),
+                Ok(connections) => TcpMethod::Bpf(Box::new(connections)),
+                Err(error) => TcpMethod::Procfs(Procfs::default(), error),
             };
         }
         totals.begin();
         listeners.begin(inventory.settings().retention, now);
         match way {
-            Way::Bpf(connections) => {
+            TcpMethod::Bpf(connections) => {
                 if let Err(error) = connections.read(totals, listeners, inventory, now, out) {
                     out.fail("tcp", error);
                 }
@@ -165,7 +165,7 @@ impl Tcp {
                 out.observe(metrics::CONNSCOPE_CONTAINERS_EVENTS_LOST, &[], numbers.lost);
                 out.observe(metrics::CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE, &[], connections.memory());
             }
-            Way::Procfs(procfs, error) => {
+            TcpMethod::Procfs(procfs, error) => {
                 procfs.read(containers, totals, listeners, settings.loopback, now);
                 connections::idle(totals, inventory, now);
                 out.fail(
@@ -176,7 +176,7 @@ impl Tcp {
                 observe::left_out(LeftOut::Destination, totals.left_out, out);
                 observe::left_out(LeftOut::Listener, listeners.left_out, out);
             }
-            Way::Untried => {}
+            TcpMethod::Untried => {}
         }
         out.observe(metrics::CONNSCOPE_CONTAINERS_DESTINATIONS, &[], totals.destinations() as u64);
     }

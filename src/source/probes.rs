@@ -17,11 +17,11 @@ use crate::source::probes::config::Probes as Settings;
 use crate::source::probes::config::kind::Protocol;
 use crate::stop::Stop;
 use discovery::Files;
-use entry::Entry;
+use entry::TargetEntry;
 use registry::Registry;
 use reports::ProbeReports;
 use resolve::Resolver;
-use runner::{Common, Runner};
+use runner::{Runner, RunnerContext};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn longest(settings: &Settings) -> Duration {
 
 /// The source: its scheduler runs on threads of its own, and a cycle copies what they found.
 pub struct Probes {
-    common: Arc<Common>,
+    common: Arc<RunnerContext>,
     runner: Runner,
     stop: Stop,
     waited: bool,
@@ -153,7 +153,7 @@ impl Probes {
 
     /// Waits until every target has been probed once, for `connscope once`.
     fn wait(&mut self) {
-        let Common { settings, registry, .. } = &*self.common;
+        let RunnerContext { settings, registry, .. } = &*self.common;
         let began = Instant::now();
         loop {
             let complete = registry.complete();
@@ -180,7 +180,7 @@ impl Probes {
 }
 
 /// Settings, resolver and an empty registry, and the configured targets.
-fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
+fn ready(settings: &Settings) -> Result<(RunnerContext, Vec<Target>), SourceError> {
     let wrong = |why: String| SourceError::parse("making the targets of sources.probes ready", why);
     let targets = settings.targets.iter().map(|target| Target::new(target, settings));
     let targets = targets.collect::<Result<Vec<Target>, String>>().map_err(wrong)?;
@@ -191,7 +191,7 @@ fn ready(settings: &Settings) -> Result<(Common, Vec<Target>), SourceError> {
         Target::new(&Arc::new(example), settings)
             .map_err(|why| wrong(format!("sources.probes.dns: {why}")))?;
     }
-    let common = Common {
+    let common = RunnerContext {
         settings: settings.clone(),
         mode: Mode::Run,
         resolver: Resolver::new(settings.nameservers.clone()),
@@ -216,7 +216,7 @@ impl Source for Probes {
             for state in &*states {
                 state.observe(now, out);
             }
-            let up = Entry::up(&states);
+            let up = TargetEntry::up(&states);
             lacked.extend(states.iter().find_map(|state| state.lacked.clone()));
             drop(states);
             if entry.panicked.load(Ordering::Relaxed) {

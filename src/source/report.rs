@@ -13,18 +13,18 @@ pub trait Reports: Debug + Send + Sync {
     fn names(&self) -> &'static [&'static str];
 
     /// The report of that name, to be made; `None` where the name is none of this source's.
-    fn report(&self, request: &ReportRequest) -> Option<Making>;
+    fn report(&self, request: &ReportRequest) -> Option<PendingReport>;
 }
 
 /// A report that is to be made.
-pub enum Making {
+pub enum PendingReport {
     /// By work, which may take a while.
     Work(Box<dyn FnOnce() -> Result<Report, ReportError> + Send>),
     /// By waiting. Does not depend on the runtime that polls it.
     Wait(ReportFuture),
 }
 
-/// See [`Making::Wait`].
+/// See [`PendingReport::Wait`].
 pub type ReportFuture = Pin<Box<dyn Future<Output = Result<Report, ReportError>> + Send>>;
 
 /// What is asked of [`Reports`].

@@ -28,36 +28,36 @@ pub struct Worker {
     /// Name of the source.
     pub name: &'static str,
     deadline: Duration,
-    questions: SyncSender<Question>,
+    questions: SyncSender<ReadRequest>,
     /// What the source can be asked for besides its readings.
     pub reports: Option<Arc<dyn Reports>>,
-    load: Arc<Mutex<Load>>,
+    load: Arc<Mutex<WorkerLoad>>,
     thread: JoinHandle<()>,
 }
 
 /// What a worker has to do.
 #[derive(Debug, Default)]
-struct Load {
+struct WorkerLoad {
     /// When it began with the question it is at.
     busy_since: Option<Instant>,
     /// Questions that wait behind it.
     waiting: u32,
 }
 
-impl Load {
+impl WorkerLoad {
     fn of(load: &Mutex<Self>) -> MutexGuard<'_, Self> {
         load.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Question {
+struct ReadRequest {
     give_up_at: Instant,
-    answer: SyncSender<Answer>,
+    answer: SyncSender<SourceResponse>,
 }
 
 /// What a source answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct SourceResponse {
     /// Its numbers and the parts that failed.
     pub readings: Readings,
     /// Whether it could be read as a whole.
@@ -71,7 +71,7 @@ pub struct Pending {
     asked_at: Instant,
     give_up_at: Instant,
     deadline: Duration,
-    answer: Option<Receiver<Answer>>,
+    answer: Option<Receiver<SourceResponse>>,
 }
 
 impl Worker {
@@ -81,21 +81,21 @@ impl Worker {
         deadline: Duration,
         mut source: Box<dyn Source>,
     ) -> std::io::Result<Self> {
-        let (questions, inbox) = sync_channel::<Question>(QUEUE);
+        let (questions, inbox) = sync_channel::<ReadRequest>(QUEUE);
         let reports = source.reports();
-        let load = Arc::new(Mutex::new(Load::default()));
+        let load = Arc::new(Mutex::new(WorkerLoad::default()));
         let at_work = Arc::clone(&load);
         let thread = std::thread::Builder::new().name(format!("source-{name}")).spawn(move || {
             for question in inbox {
                 let now = Instant::now();
                 let gone = now >= question.give_up_at; // whoever asked does not wait any more
-                let mut load = Load::of(&at_work);
+                let mut load = WorkerLoad::of(&at_work);
                 load.waiting = load.waiting.saturating_sub(1);
                 load.busy_since = (!gone).then_some(now);
                 drop(load);
                 if !gone {
                     let answer = read(source.as_mut());
-                    Load::of(&at_work).busy_since = None;
+                    WorkerLoad::of(&at_work).busy_since = None;
                     // The asker may give up between the question and the answer; then nobody wants it.
                     let _nobody_waits = question.answer.send(answer);
                 }
@@ -118,13 +118,13 @@ impl Worker {
     /// that is overdue it does not wait at all: the source hangs, and that is the answer.
     pub fn ask(&self) -> Pending {
         let asked_at = Instant::now();
-        let mut load = Load::of(&self.load);
+        let mut load = WorkerLoad::of(&self.load);
         let ahead = load.waiting + u32::from(load.busy_since.is_some());
         let give_up_at = asked_at + self.deadline * (ahead + 1);
         let mut pending = Pending { asked_at, give_up_at, deadline: self.deadline, answer: None };
         if load.busy_since.is_none_or(|since| since + self.deadline > asked_at) {
             let (answer, receiver) = sync_channel(1);
-            if self.questions.try_send(Question { give_up_at, answer }).is_ok() {
+            if self.questions.try_send(ReadRequest { give_up_at, answer }).is_ok() {
                 load.waiting += 1;
                 pending.answer = Some(receiver);
             }
@@ -133,7 +133,7 @@ impl Worker {
     }
 }
 
-fn read(source: &mut dyn Source) -> Answer {
+fn read(source: &mut dyn Source) -> SourceResponse {
     let started = Instant::now();
     let mut readings = Readings::default();
     let result = catch_unwind(AssertUnwindSafe(|| source.read(&mut readings))).unwrap_or_else(|panic| {
@@ -145,12 +145,12 @@ fn read(source: &mut dyn Source) -> Answer {
         readings = Readings::default();
         Err(SourceError::Panicked { message })
     });
-    Answer { readings, result, took: started.elapsed() }
+    SourceResponse { readings, result, took: started.elapsed() }
 }
 
 impl Pending {
     /// Waits for the answer, no longer than the deadline and, when the agent stops, no longer than it has left.
-    pub fn wait(self, stop: &Stop) -> Answer {
+    pub fn wait(self, stop: &Stop) -> SourceResponse {
         if let Some(receiver) = &self.answer {
             loop {
                 let until = stop.cap(self.give_up_at, timeouts::DRAIN);
@@ -164,6 +164,6 @@ impl Pending {
         }
         let took = self.asked_at.elapsed();
         let error = SourceError::Timeout { doing: "asking the source".to_owned(), after: self.deadline };
-        Answer { readings: Readings::default(), result: Err(error), took }
+        SourceResponse { readings: Readings::default(), result: Err(error), took }
     }
 }

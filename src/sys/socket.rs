@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 
 /// `struct sock_extended_err` (`include/uapi/linux/errqueue.h`), as far as it is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extended {
+pub struct ExtendedError {
     /// `ee_errno`: what the error comes down to.
     pub errno: i32,
     /// `ee_origin`: 1 local, 2 ICMP, 3 that of IPv6, 4 a time stamp.
@@ -30,7 +30,7 @@ pub struct Received {
     /// When the kernel saw the packet, since 1970.
     pub stamp: Option<Duration>,
     /// From the error queue: why it is there.
-    pub error: Option<Extended>,
+    pub error: Option<ExtendedError>,
 }
 
 /// Asks for the errors that ICMP reports: `IP_RECVERR` or `IPV6_RECVERR`. Without it a datagram socket gets an error for a closed
@@ -104,7 +104,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8], errors: bool) -> io::Resul
 
 /// The control messages of `recvmsg(2)`: each a `struct cmsghdr` (length with the header, level, type), its data, and
 /// padding to the size of a word.
-fn control_messages(mut bytes: &[u8]) -> (Option<Duration>, Option<Extended>) {
+fn control_messages(mut bytes: &[u8]) -> (Option<Duration>, Option<ExtendedError>) {
     const WORD: usize = size_of::<usize>();
     const HEADER: usize = WORD + 8;
     let (mut stamp, mut error) = (None, None);
@@ -139,17 +139,17 @@ fn time(data: &[u8]) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-fn extended(data: &[u8]) -> Option<Extended> {
+fn extended(data: &[u8]) -> Option<ExtendedError> {
     let errno = i32::from_ne_bytes(*data.first_chunk()?);
     match data.get(4..7)? {
-        [origin, kind, code] => Some(Extended { errno, origin: *origin, kind: *kind, code: *code }),
+        [origin, kind, code] => Some(ExtendedError { errno, origin: *origin, kind: *kind, code: *code }),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Extended, control_messages};
+    use super::{ExtendedError, control_messages};
     use std::time::Duration;
 
     /// What Linux 6.18 on x86-64 gave for an echo request that a closed network refused, and for the time stamp of one
@@ -172,7 +172,7 @@ mod tests {
         error.extend([2, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         let mut bytes = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &stamp);
         bytes.extend(message(libc::IPPROTO_IP, libc::IP_RECVERR, &error));
-        let expected = Extended { errno: 113, origin: 2, kind: 3, code: 1 };
+        let expected = ExtendedError { errno: 113, origin: 2, kind: 3, code: 1 };
         let stamp = Duration::new(1_700_000_000, 42);
         assert_eq!(control_messages(&bytes), (Some(stamp), Some(expected)));
         for length in 0..bytes.len() {

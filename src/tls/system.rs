@@ -22,7 +22,7 @@ const MOST_LINES: usize = 16;
 pub fn authorities() -> RootCertStore {
     static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let (file, directories) = places();
-    let read = Reading::of(file.as_deref(), &directories);
+    let read = CertificateSet::of(file.as_deref(), &directories);
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     for why in read.failed {
         if logged.len() < MOST_LINES && logged.insert(why.clone()) {
@@ -58,7 +58,7 @@ fn places() -> (Option<PathBuf>, Vec<PathBuf>) {
 
 /// Certificates of several files, each read once, and what could not be read.
 #[derive(Debug, Default)]
-struct Reading {
+struct CertificateSet {
     certificates: BTreeSet<Vec<u8>>,
     failed: Vec<String>,
     /// Device and inode of what was read: a directory has several links to each file.
@@ -66,7 +66,7 @@ struct Reading {
     bytes: u64,
 }
 
-impl Reading {
+impl CertificateSet {
     fn of(file: Option<&Path>, directories: &[PathBuf]) -> Self {
         let mut reading = Self::default();
         if let Some(file) = file {
@@ -135,7 +135,7 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_BYTES, Reading};
+    use super::{CertificateSet, MOST_BYTES};
     use std::path::Path;
 
     const CERTIFICATE: &str = include_str!("../../tests/fixtures/certificates/p-521.pem");
@@ -155,12 +155,12 @@ mod tests {
             (&path("long"), "more than"),
             (&path("empty"), "no certificate"),
         ] {
-            let read = Reading::of(Some(file), &[]);
+            let read = CertificateSet::of(Some(file), &[]);
             let [why] = &read.failed[..] else { panic!("{:?}", read.failed) };
             assert!(why.starts_with(file.to_str().unwrap()) && why.contains(words), "{why}");
             assert!(read.certificates.is_empty() && read.bytes <= MOST_BYTES);
         }
-        let read = Reading::of(None, &[path("missing")]);
+        let read = CertificateSet::of(None, &[path("missing")]);
         assert!(read.failed[0].contains("missing: No such file"), "{:?}", read.failed);
     }
 
@@ -174,12 +174,12 @@ mod tests {
         std::os::unix::fs::symlink(path("gone"), path("0123abcd.1")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", path("0123abcd.2")).unwrap();
         std::fs::create_dir(path("java")).unwrap();
-        let read = Reading::of(Some(&path("a.pem")), &[directory.path().to_owned()]);
+        let read = CertificateSet::of(Some(&path("a.pem")), &[directory.path().to_owned()]);
         assert_eq!((read.certificates.len(), read.failed.len()), (1, 0), "{:?}", read.failed);
         assert_eq!(read.bytes, 2 * CERTIFICATE.len() as u64);
         let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
         std::fs::write(path("a.pem"), format!("{broken}{CERTIFICATE}")).unwrap();
-        let read = Reading::of(Some(&path("a.pem")), &[]);
+        let read = CertificateSet::of(Some(&path("a.pem")), &[]);
         assert_eq!((read.certificates.len(), read.failed.len()), (1, 1), "{:?}", read.failed);
     }
 }

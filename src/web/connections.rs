@@ -53,7 +53,7 @@ struct Entry {
 
 /// A connection in the table; leaves it when it goes out of scope.
 #[derive(Debug)]
-pub struct Ticket {
+pub struct ConnectionTicket {
     id: u64,
     connections: Arc<Connections>,
 }
@@ -65,7 +65,7 @@ impl Connections {
 
     /// Adds a connection once there is room for it, in the order in which they ask: the connection that is idle longest
     /// goes. Those whose answers are being made stay for a while, then the one that has waited longest goes.
-    pub async fn add(self: &Arc<Self>) -> Ticket {
+    pub async fn add(self: &Arc<Self>) -> ConnectionTicket {
         let _turn = self.turn.lock().await;
         let until = tokio::time::Instant::now() + timeouts::ANSWERS_MADE;
         loop {
@@ -82,14 +82,14 @@ impl Connections {
     }
 
     /// Adds a connection if there is room for it now.
-    pub fn add_if_room(self: &Arc<Self>) -> Option<Ticket> {
+    pub fn add_if_room(self: &Arc<Self>) -> Option<ConnectionTicket> {
         let mut table = self.lock();
         table.evict(false).then(|| self.insert(&mut table))
     }
 
     /// The ticket of a connection that has no place.
-    pub fn outside(self: &Arc<Self>) -> Ticket {
-        Ticket { id: u64::MAX, connections: Arc::clone(self) }
+    pub fn outside(self: &Arc<Self>) -> ConnectionTicket {
+        ConnectionTicket { id: u64::MAX, connections: Arc::clone(self) }
     }
 
     /// Closes the connection that is idle longest, if there is one.
@@ -97,12 +97,12 @@ impl Connections {
         self.lock().close_longest(false);
     }
 
-    fn insert(self: &Arc<Self>, table: &mut Table) -> Ticket {
+    fn insert(self: &Arc<Self>, table: &mut Table) -> ConnectionTicket {
         let id = table.next;
         table.next += 1;
         let entry = Entry { progress: Instant::now(), answering: false, answer: None, task: None };
         table.entries.insert(id, entry);
-        Ticket { id, connections: Arc::clone(self) }
+        ConnectionTicket { id, connections: Arc::clone(self) }
     }
 
     /// Says which task serves a connection.
@@ -149,7 +149,7 @@ impl Table {
     }
 }
 
-impl Ticket {
+impl ConnectionTicket {
     /// Its number.
     pub fn id(&self) -> u64 {
         self.id
@@ -162,10 +162,10 @@ impl Ticket {
     }
 
     /// A request was received, and its answer is being made for as long as what this gives lasts.
-    pub fn answering(self: &Arc<Self>) -> Answering {
+    pub fn answering(self: &Arc<Self>) -> AnsweringGuard {
         // The next request is read once the last answer has been sent.
         self.change(|entry| (entry.answering, entry.answer) = (true, None));
-        Answering(Arc::clone(self))
+        AnsweringGuard(Arc::clone(self))
     }
 
     /// It was given this answer.
@@ -178,17 +178,17 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionTicket {
     fn drop(&mut self) {
         self.connections.lock().entries.remove(&self.id);
         self.connections.freed.notify_waiters();
     }
 }
 
-/// See [`Ticket::answering`].
-pub struct Answering(Arc<Ticket>);
+/// See [`ConnectionTicket::answering`].
+pub struct AnsweringGuard(Arc<ConnectionTicket>);
 
-impl Drop for Answering {
+impl Drop for AnsweringGuard {
     fn drop(&mut self) {
         self.0.change(|entry| entry.answering = false);
         self.0.connections.freed.notify_waiters();
@@ -196,24 +196,24 @@ impl Drop for Answering {
 }
 
 /// A stream that breaks when the peer takes nothing of an answer for [`timeouts::STALLED`].
-pub struct Watched {
+pub struct StallGuardedStream {
     stream: TcpStream,
     /// What was read of it already.
     first: Bytes,
-    ticket: Arc<Ticket>,
+    ticket: Arc<ConnectionTicket>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
+impl StallGuardedStream {
     /// Watches a stream for the sake of a ticket.
-    pub fn new(stream: TcpStream, first: [u8; FIRST], ticket: Arc<Ticket>) -> Self {
+    pub fn new(stream: TcpStream, first: [u8; FIRST], ticket: Arc<ConnectionTicket>) -> Self {
         // Without it there is only more in the kernel.
         let _best_effort = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         Self { stream, first: first.to_vec().into(), ticket, stalled: None }
     }
 
     /// For whose sake it is watched.
-    pub fn ticket(&self) -> Arc<Ticket> {
+    pub fn ticket(&self) -> Arc<ConnectionTicket> {
         Arc::clone(&self.ticket)
     }
 
@@ -233,7 +233,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for StallGuardedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -253,7 +253,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for StallGuardedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! How the agent is doing: `/-/ready` for machines that ask yes or no, `/-/status` as JSON for `connscope status`, and the page at
 //! `/` for people.
 
-use super::{Answer, HTML, TEXT, Web, respond};
+use super::{HTML, HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ impl Web {
         self.fresh()
     }
 
-    pub(super) async fn ready(&self) -> Answer {
+    pub(super) async fn ready(&self) -> HttpResponse {
         if self.pull.is_none() {
             let why = "ready: OTEL_SDK_DISABLED is true, nothing is collected\n";
             return respond(StatusCode::OK, TEXT, why.to_owned());
@@ -82,7 +82,7 @@ impl Web {
         respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why)
     }
 
-    pub(super) async fn status(&self) -> Answer {
+    pub(super) async fn status(&self) -> HttpResponse {
         let ready = self.pull.is_none() || self.freshen().await;
         let known = self.sources.health.sources();
         let sources = self.sources.names().map(|name| {
@@ -141,7 +141,7 @@ impl Web {
         warnings
     }
 
-    pub(super) fn page(&self) -> Answer {
+    pub(super) fn page(&self) -> HttpResponse {
         let mut rows = String::new();
         let known = self.sources.health.sources();
         for spec in SOURCES {

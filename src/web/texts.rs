@@ -81,33 +81,33 @@ impl Text {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-type Waiting<K> = Arc<Mutex<HashMap<K, Coming>>>;
+type PendingTexts<K> = Arc<Mutex<HashMap<K, PendingText>>>;
 
 /// A text that is being made.
 #[derive(Clone)]
-struct Coming {
+struct PendingText {
     text: watch::Receiver<Option<Arc<Text>>>,
     /// Somebody who waits for it takes gzip.
     gzip: Arc<AtomicBool>,
 }
 
 /// What makes texts.
-pub struct Maker<K> {
+pub struct Renderer<K> {
     jobs: SyncSender<Job>,
-    waiting: Waiting<K>,
-    kept: Arc<Kept>,
+    waiting: PendingTexts<K>,
+    kept: Arc<UnsentTexts>,
     /// Held from asking whether there is room until the text is among those kept.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The texts that somebody has not fetched whole yet, the oldest first.
 #[derive(Debug)]
-pub struct Kept {
+pub struct UnsentTexts {
     texts: Mutex<Vec<Weak<Text>>>,
     connections: Arc<Connections>,
 }
 
-impl Kept {
+impl UnsentTexts {
     /// None yet.
     pub fn new(connections: Arc<Connections>) -> Self {
         Self { texts: Mutex::default(), connections }
@@ -141,9 +141,9 @@ impl Kept {
     }
 }
 
-impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
+impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
     /// Starts its thread.
-    pub fn start(name: &str, kept: &Arc<Kept>) -> io::Result<Self> {
+    pub fn start(name: &str, kept: &Arc<UnsentTexts>) -> io::Result<Self> {
         let (jobs, inbox) = sync_channel::<Job>(QUEUE);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             for job in inbox {
@@ -171,20 +171,20 @@ impl<K: Clone + Eq + Hash + Send + 'static> Maker<K> {
         key: K,
         gzip: bool,
         make: impl FnOnce() -> (StatusCode, &'static str, String) + Send + 'static,
-    ) -> Coming {
+    ) -> PendingText {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(coming) = waiting.get(&key) {
             coming.gzip.fetch_or(gzip, Ordering::Relaxed);
             return coming.clone();
         }
         let (made, text) = watch::channel(None);
-        let coming = Coming { text, gzip: Arc::new(AtomicBool::new(gzip)) };
+        let coming = PendingText { text, gzip: Arc::new(AtomicBool::new(gzip)) };
         if waiting.len() >= QUEUE {
             return coming;
         }
         waiting.insert(key.clone(), coming.clone());
         drop(waiting);
-        let place = Place { key, waiting: Arc::clone(&self.waiting) };
+        let place = TextGuard { key, waiting: Arc::clone(&self.waiting) };
         let (jobs, kept, turn) = (self.jobs.clone(), Arc::clone(&self.kept), Arc::clone(&self.turn));
         let wanted = Arc::clone(&coming.gzip);
         // A task of its own: whoever asked first may go, and others wait.
@@ -223,12 +223,12 @@ fn next_id() -> u64 {
 }
 
 /// The key of a text that is being made.
-struct Place<K: Eq + Hash> {
+struct TextGuard<K: Eq + Hash> {
     key: K,
-    waiting: Waiting<K>,
+    waiting: PendingTexts<K>,
 }
 
-impl<K: Eq + Hash> Drop for Place<K> {
+impl<K: Eq + Hash> Drop for TextGuard<K> {
     fn drop(&mut self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -1,8 +1,8 @@
 //! The entries of the inventory: who is the same, who is another, who goes when.
 
-use connscope::host::inventory::entries::{Entries, World};
-use connscope::host::inventory::entry::{Group, Top};
-use connscope::host::inventory::identity::{Found, Name, Place, What};
+use connscope::host::inventory::entries::{Entries, HostLookup};
+use connscope::host::inventory::entry::{CgroupRef, TopGroup};
+use connscope::host::inventory::identity::{CgroupOwner, ContainerMetadata, Name, OwnerKind};
 use connscope::metric::Label;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ const RETENTION: Duration = Duration::from_mins(5);
 /// A world in which names and groups are what a test says.
 #[derive(Default)]
 struct Said {
-    names: HashMap<String, Found>,
+    names: HashMap<String, ContainerMetadata>,
     there: BTreeSet<u64>,
     unwanted: &'static str,
     asked: usize,
 }
 
-impl World for Said {
-    fn name(&mut self, id: &str, _: &str) -> Option<Found> {
+impl HostLookup for Said {
+    fn name(&mut self, id: &str, _: &str) -> Option<ContainerMetadata> {
         self.asked += 1;
         self.names.get(id).cloned()
     }
 
-    fn is_there(&self, top: &Top) -> bool {
+    fn is_there(&self, top: &TopGroup) -> bool {
         self.there.contains(&top.id)
     }
 
@@ -39,7 +39,7 @@ fn id(number: u8) -> String {
 
 impl Said {
     fn calls(&mut self, number: u8, name: Name) {
-        self.names.insert(id(number), Found { name, runtime: "docker", image: String::new() });
+        self.names.insert(id(number), ContainerMetadata { name, runtime: "docker", image: String::new() });
     }
 
     fn docker(&mut self, number: u8, name: &str) {
@@ -50,7 +50,7 @@ impl Said {
 /// Meets the group of a container.
 fn meet(entries: &mut Entries, world: &mut Said, container: u8, group: u64, now: Instant) -> Option<u64> {
     let path = format!("/docker/{}", id(container));
-    entries.meet(Group { hierarchy: 0, id: group, path: &path }, now, world)
+    entries.meet(CgroupRef { hierarchy: 0, id: group, path: &path }, now, world)
 }
 
 fn identity(entries: &Entries, number: u64) -> &str {
@@ -60,11 +60,11 @@ fn identity(entries: &Entries, number: u64) -> &str {
 #[test]
 fn the_path_says_whose_a_group_is_and_where_its_own_one_ends() {
     let a = id(0xa1);
-    let of = |path: &str, top: &str, what: What<'_>| {
-        let place = Place::of(path).unwrap_or_else(|| panic!("{path}"));
+    let of = |path: &str, top: &str, what: OwnerKind<'_>| {
+        let place = CgroupOwner::of(path).unwrap_or_else(|| panic!("{path}"));
         assert_eq!((place.top, place.what), (top, what), "{path}");
     };
-    let container = What::Container(&a);
+    let container = OwnerKind::Container(&a);
     of(&format!("/docker/{a}"), &format!("/docker/{a}"), container);
     of(&format!("/docker/{a}/init/x"), &format!("/docker/{a}"), container);
     let scope = format!("/system.slice/docker-{a}.scope");
@@ -74,15 +74,15 @@ fn the_path_says_whose_a_group_is_and_where_its_own_one_ends() {
     let inner = format!("/docker/{outer}/kubepods/pod1/{a}");
     of(&inner, &inner, container);
     of(&format!("/docker/{a}/system.slice/x.service"), &format!("/docker/{a}"), container);
-    of("/lxc.payload.mail/system.slice/mail.service", "/lxc.payload.mail", What::Named("lxc", "mail"));
-    of("/lxc/a/a.b", "/lxc/a", What::Named("lxc", "a"));
+    of("/lxc.payload.mail/system.slice/mail.service", "/lxc.payload.mail", OwnerKind::Named("lxc", "mail"));
+    of("/lxc/a/a.b", "/lxc/a", OwnerKind::Named("lxc", "a"));
     of(
         "/system.slice/nginx.service/x",
         "/system.slice/nginx.service",
-        What::Unit("system.slice", "nginx.service"),
+        OwnerKind::Unit("system.slice", "nginx.service"),
     );
     let getty = "/system.slice/system-getty.slice/getty@tty1.service";
-    of(getty, getty, What::Unit("system.slice", "getty@tty1.service"));
+    of(getty, getty, OwnerKind::Unit("system.slice", "getty@tty1.service"));
     for path in [
         "/",
         "/system.slice",
@@ -90,7 +90,7 @@ fn the_path_says_whose_a_group_is_and_where_its_own_one_ends() {
         "/init.scope",
         "/system.slice/x.scope",
     ] {
-        assert_eq!(Place::of(path), None, "{path}");
+        assert_eq!(CgroupOwner::of(path), None, "{path}");
     }
 }
 
@@ -108,7 +108,7 @@ fn a_container_that_is_made_anew_under_its_name_is_the_same_with_one_restart_mor
     // A group that somebody had seen before is no restart, and neither is the same in another hierarchy.
     meet(&mut entries, &mut world, 1, 10, now);
     let path = format!("/docker/{}", id(1));
-    entries.meet(Group { hierarchy: 4, id: 3, path: &path }, now, &mut world);
+    entries.meet(CgroupRef { hierarchy: 4, id: 3, path: &path }, now, &mut world);
     assert_eq!(entries.get(number).unwrap().restarts, 1);
     // Another container with the name, while no walk has missed the first: its groups are gone, so it is the same.
     world.there = BTreeSet::from([12]);
@@ -225,14 +225,22 @@ fn groups_that_nobody_sweeps_take_no_more_memory_than_for_20_000() {
     let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
     for number in 0..20_005_u64 {
         let path = format!("/system.slice/s{number}.service");
-        entries.meet(Group { hierarchy: 0, id: number, path: &path }, now, &mut world);
+        entries.meet(CgroupRef { hierarchy: 0, id: number, path: &path }, now, &mut world);
     }
     assert_eq!(entries.iter().count(), 10);
     // The last five were not even remembered: each is counted whenever it is met.
     let before = entries.left_out;
     for _ in 0..2 {
-        entries.meet(Group { hierarchy: 0, id: 1, path: "/system.slice/s20004.service" }, now, &mut world);
-        entries.meet(Group { hierarchy: 0, id: 1, path: "/system.slice/s19999.service" }, now, &mut world);
+        entries.meet(
+            CgroupRef { hierarchy: 0, id: 1, path: "/system.slice/s20004.service" },
+            now,
+            &mut world,
+        );
+        entries.meet(
+            CgroupRef { hierarchy: 0, id: 1, path: "/system.slice/s19999.service" },
+            now,
+            &mut world,
+        );
     }
     assert_eq!(entries.left_out, before + 2);
 }

@@ -1,8 +1,8 @@
 //! What the files of the engines say, whole, cut off, and wherever they cannot be what they should be.
 
 use connscope::host::cgroup::hierarchies;
-use connscope::host::inventory::identity::{Found, Name};
-use connscope::host::inventory::names::{Names, docker, kubelet, oci, podman};
+use connscope::host::inventory::identity::{ContainerMetadata, Name};
+use connscope::host::inventory::names::{NameFiles, docker, kubelet, oci, podman};
 use connscope::host::inventory::{Inventory, config};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ fn kubernetes() -> Name {
     Name::Kubernetes { namespace, pod, container }
 }
 
-fn found(name: Name, runtime: &'static str, image: &str) -> Found {
-    Found { name, runtime, image: image.to_owned() }
+fn found(name: Name, runtime: &'static str, image: &str) -> ContainerMetadata {
+    ContainerMetadata { name, runtime, image: image.to_owned() }
 }
 
 #[test]
@@ -117,8 +117,8 @@ impl Folder {
     }
 
     /// What the files say, and whether one was closed.
-    fn names(&self) -> (Option<Found>, bool) {
-        let mut names = Names::below(self.0.path(), &config::Names::default());
+    fn names(&self) -> (Option<ContainerMetadata>, bool) {
+        let mut names = NameFiles::below(self.0.path(), &config::Names::default());
         (names.of(ID), names.denied)
     }
 }

@@ -1,6 +1,8 @@
 //! What becomes of destinations: shown, put together, left out, renamed, forgotten.
 
-use connscope::source::containers::destinations::{Folding, Shares, Shown, Where};
+use connscope::source::containers::destinations::{
+    DestinationShares, Folding, ReportedDestination, ReportedEndpoint,
+};
 use connscope::source::containers::kernel::records::{Destination, Totals};
 use connscope::source::containers::listen::{Listening, expand};
 use connscope::source::containers::tcp::{CONNECT_TIMES, Tcp, bucket};
@@ -29,33 +31,36 @@ fn opened(count: u32) -> Totals {
 #[test]
 fn public_addresses_are_one_destination_unless_their_network_is_listed() {
     let shown = |text: &str| folding().fold(at(text), at(text)).asked;
-    assert_eq!(shown("8.8.8.8:53"), Shown::Public);
-    assert_eq!(shown("[2001:db8::1]:53"), Shown::Public);
-    assert_eq!(shown("203.0.113.9:443"), Shown::At(at("203.0.113.9:443")));
-    assert_eq!(shown("10.0.0.1:80"), Shown::At(at("10.0.0.1:80")));
-    assert_eq!(shown("100.64.0.1:80"), Shown::At(at("100.64.0.1:80")));
-    assert_eq!(shown("[fd00::1]:80"), Shown::At(at("[fd00::1]:80")));
-    assert_eq!(shown("10.0.0.1:40000"), Shown::Ephemeral(at("10.0.0.1:0").ip()));
+    assert_eq!(shown("8.8.8.8:53"), ReportedEndpoint::Public);
+    assert_eq!(shown("[2001:db8::1]:53"), ReportedEndpoint::Public);
+    assert_eq!(shown("203.0.113.9:443"), ReportedEndpoint::At(at("203.0.113.9:443")));
+    assert_eq!(shown("10.0.0.1:80"), ReportedEndpoint::At(at("10.0.0.1:80")));
+    assert_eq!(shown("100.64.0.1:80"), ReportedEndpoint::At(at("100.64.0.1:80")));
+    assert_eq!(shown("[fd00::1]:80"), ReportedEndpoint::At(at("[fd00::1]:80")));
+    assert_eq!(shown("10.0.0.1:40000"), ReportedEndpoint::Ephemeral(at("10.0.0.1:0").ip()));
     let each = Folding { public: false, networks: Vec::new(), ports: None };
-    assert_eq!(each.fold(at("8.8.8.8:53"), at("8.8.8.8:40000")).got, Shown::At(at("8.8.8.8:40000")));
+    assert_eq!(
+        each.fold(at("8.8.8.8:53"), at("8.8.8.8:40000")).got,
+        ReportedEndpoint::At(at("8.8.8.8:40000"))
+    );
 }
 
 #[test]
 fn destinations_are_written_as_coroot_node_agent_writes_them() {
-    let text = |shown: Shown| shown.text().to_string();
-    assert_eq!(text(Shown::At(at("[fd00::1]:80"))), "[fd00::1]:80");
-    assert_eq!(text(Shown::At(at("1.2.3.4:80"))), "1.2.3.4:80");
-    assert_eq!(text(Shown::Ephemeral("fd00::1".parse().unwrap())), "[fd00::1]:~ephemeral");
-    assert_eq!(text(Shown::Other), "~other");
+    let text = |shown: ReportedEndpoint| shown.text().to_string();
+    assert_eq!(text(ReportedEndpoint::At(at("[fd00::1]:80"))), "[fd00::1]:80");
+    assert_eq!(text(ReportedEndpoint::At(at("1.2.3.4:80"))), "1.2.3.4:80");
+    assert_eq!(text(ReportedEndpoint::Ephemeral("fd00::1".parse().unwrap())), "[fd00::1]:~ephemeral");
+    assert_eq!(text(ReportedEndpoint::Other), "~other");
 }
 
 #[test]
 fn one_that_goes_over_a_network_leaves_room_for_the_others() {
-    let mut shares = Shares::new(1000, 1000);
+    let mut shares = DestinationShares::new(1000, 1000);
     let scan = (0..20_000).filter(|_| shares.admit(1)).count();
     assert_eq!(scan, 500, "half of the room");
     assert_eq!((0..50).filter(|_| shares.admit(2)).count(), 50);
-    let mut few = Shares::new(100, 1000);
+    let mut few = DestinationShares::new(100, 1000);
     assert_eq!((0..500).filter(|_| few.admit(1)).count(), 100);
     few.leave(1);
     assert!(few.admit(1) && !few.admit(1));
@@ -65,13 +70,13 @@ fn one_that_goes_over_a_network_leaves_room_for_the_others() {
 #[test]
 fn what_finds_no_room_is_counted_as_other_and_nothing_is_lost() {
     let now = Instant::now();
-    let mut tcp = Tcp::new(folding(), Shares::new(2, 100));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(2, 100));
     for number in 0..5 {
         tcp.take(1, &one(number), &opened(3), now);
         tcp.take(1, &one(number), &opened(4), now);
     }
     assert_eq!(tcp.iter().map(|(_, _, counts)| counts.opened).sum::<u64>(), 20);
-    let other = tcp.iter().find(|(_, place, _)| *place == Where::OTHER).unwrap();
+    let other = tcp.iter().find(|(_, place, _)| *place == ReportedDestination::OTHER).unwrap();
     assert_eq!((other.2.opened, other.2.open()), (12, 12));
     assert_eq!((tcp.destinations(), tcp.left_out), (2, 12));
     tcp.take_rest(1, 7, &opened(5), now);
@@ -81,7 +86,7 @@ fn what_finds_no_room_is_counted_as_other_and_nothing_is_lost() {
 #[test]
 fn connections_counted_on_both_sides_add_up() {
     let now = Instant::now();
-    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     // The agent counts the opening, and the kernel the end.
     tcp.add(1, &one(1), &opened(1), now);
     tcp.take(1, &one(1), &Totals { closed: 1, open: u32::MAX, ..Totals::default() }, now);
@@ -92,7 +97,7 @@ fn connections_counted_on_both_sides_add_up() {
 #[test]
 fn idle_destinations_are_forgotten_and_open_ones_are_not() {
     let (now, retention) = (Instant::now(), Duration::from_mins(5));
-    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     tcp.take(1, &one(1), &opened(1), now);
     tcp.take(1, &one(2), &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
     assert_eq!(tcp.idle(retention, now), Vec::new());
@@ -106,13 +111,14 @@ fn idle_destinations_are_forgotten_and_open_ones_are_not() {
 #[test]
 fn what_the_agent_counts_by_itself_is_kept_for_no_more_destinations_than_the_kernel_has() {
     let (now, retention) = (Instant::now(), Duration::from_mins(5));
-    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     let ended = Totals { opened: 1, closed: 1, ..Totals::default() };
     for number in 0..2000_u32 {
         let asked = SocketAddr::from(((0x0800_0000 + number).to_be_bytes(), 80));
         tcp.add(1, &Destination { group: 7, asked, got: asked }, &ended, now);
     }
-    let opened = |place| tcp.iter().find(|(_, at, _)| (*at == Where::OTHER) == place).unwrap().2.opened;
+    let opened =
+        |place| tcp.iter().find(|(_, at, _)| (*at == ReportedDestination::OTHER) == place).unwrap().2.opened;
     assert_eq!((opened(false), opened(true), tcp.left_out), (1024, 976, 976));
     assert_eq!(tcp.idle(retention, now + retention).len(), 1024);
 }
@@ -120,7 +126,7 @@ fn what_the_agent_counts_by_itself_is_kept_for_no_more_destinations_than_the_ker
 #[test]
 fn a_group_is_used_while_it_has_destinations_or_open_connections() {
     let (now, retention) = (Instant::now(), Duration::from_mins(5));
-    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     tcp.take(1, &one(1), &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
     tcp.take_rest(1, 8, &opened(1), now);
     tcp.take_rest(1, 9, &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
@@ -134,7 +140,7 @@ fn a_group_is_used_while_it_has_destinations_or_open_connections() {
 #[test]
 fn counts_go_to_whoever_a_container_turned_out_to_be() {
     let now = Instant::now();
-    let mut tcp = Tcp::new(folding(), Shares::new(10, 10));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     tcp.take(1, &one(1), &opened(2), now);
     tcp.add(2, &one(1), &opened(3), now);
     tcp.rename(|number| (number == 1).then_some(2).or(Some(number)));

@@ -5,7 +5,7 @@ use crate::support::receiver::Receiver;
 use crate::support::table::table;
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::outcomes::Exports;
 use connscope::export::{Reader, Shared, otlp, resource};
 use connscope::metric::Table;
@@ -56,7 +56,7 @@ impl Push {
         let shared = Shared {
             resource: resource::resource(&config),
             sources: Arc::new(sources),
-            recorder: Recorder::default(),
+            recorder: HistogramRecorder::default(),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

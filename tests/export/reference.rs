@@ -7,7 +7,7 @@ use super::raw::{Raw, TAKEN, listen};
 use crate::support::receiver::{Behaviour, Received, Receiver, Speaks, Status};
 use connscope::config::{Config, Flags};
 use connscope::cycle::Sources;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::outcomes::Exports;
 use connscope::export::{Shared, otlp, resource};
 use connscope::stop::Stop;
@@ -64,7 +64,7 @@ fn export(config: &Config, reference: impl FnOnce() -> MetricExporter) {
     let shared = Shared {
         resource: resource::resource(config),
         sources: Arc::new(Sources::of(Vec::new(), few(), None, &stop)),
-        recorder: Recorder::default(),
+        recorder: HistogramRecorder::default(),
     };
     let ours = otlp::Exporter::new(&shared, otlp, &exports, runtime.handle(), &stop).expect("ours");
     let reference = {

@@ -95,7 +95,7 @@ pub(super) fn assert_as_in_the_table(request: &ExportMetricsServiceRequest) {
             (Kind::Gauge, Data::Gauge(gauge)) => {
                 gauge.data_points.iter().map(|point| &point.attributes).collect()
             }
-            (Kind::Histogram | Kind::Recorded, Data::Histogram(histogram)) => {
+            (Kind::Histogram | Kind::RecordedHistogram, Data::Histogram(histogram)) => {
                 assert_eq!(histogram.aggregation_temporality, cumulative, "{name}");
                 for point in &histogram.data_points {
                     assert_eq!(point.explicit_bounds, row.boundaries, "{name}");

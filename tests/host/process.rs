@@ -2,7 +2,7 @@
 
 use super::{Sleeper, mount, with_mounts_of_its_own, without};
 use crate::support::{Namespace, eventually, skipped};
-use connscope::host::process::{Ask, Outcome, Processes, check, socket_inode, start_time};
+use connscope::host::process::{Processes, WalkOptions, WalkResult, check, socket_inode, start_time};
 use connscope::metric::label::Reason;
 use rustix::process::Gid;
 use rustix::thread::{CapabilitySet, set_thread_groups, set_thread_res_gid};
@@ -14,8 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const ONE: Ask = Ask { budget: Duration::from_mins(1), all_holders: false, command: false };
-pub(super) const ALL: Ask = Ask { all_holders: true, ..ONE };
+const ONE: WalkOptions = WalkOptions { budget: Duration::from_mins(1), all_holders: false, command: false };
+pub(super) const ALL: WalkOptions = WalkOptions { all_holders: true, ..ONE };
 
 /// More calls than there are processes, one a call, and descriptors, 64 a call, on any machine that runs the tests.
 const MOST_CALLS: usize = 20_000;
@@ -28,15 +28,15 @@ fn udp() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").unwrap()
 }
 
-pub(super) fn pids(outcome: &Outcome, inode: u32) -> Vec<u32> {
+pub(super) fn pids(outcome: &WalkResult, inode: u32) -> Vec<u32> {
     outcome.holders(inode).iter().map(|holder| holder.process.pid).collect()
 }
 
 /// Waits until a socket is held by these processes and no other: one that another test is about to start has a copy of
 /// every descriptor until its program begins.
-fn held_by(expected: &[u32], inode: u32, ask: Ask) -> Outcome {
+fn held_by(expected: &[u32], inode: u32, ask: WalkOptions) -> WalkResult {
     let mut processes = Processes::new().unwrap();
-    let mut outcome = Outcome::default();
+    let mut outcome = WalkResult::default();
     eventually("only those hold the socket that are meant to", || {
         outcome = processes.look_up([inode], ask);
         assert!(outcome.complete);
@@ -56,7 +56,7 @@ fn a_socket_is_its_processes() {
     let mut processes = Processes::new().unwrap();
     // The name is that of the process that starts it until the program has begun.
     eventually("sleep is started", || {
-        let outcome = processes.look_up([wanted], Ask { command: true, ..ONE });
+        let outcome = processes.look_up([wanted], WalkOptions { command: true, ..ONE });
         let process = &outcome.holders(wanted)[0].process;
         *process.comm == *"sleep"
             && process.command.as_deref() == Some(&["sleep".to_owned(), "600".to_owned()])
@@ -141,7 +141,7 @@ fn walks_without_time_go_on_where_they_ended_and_pass_by_everybody() {
     let wanted = [inode(&first), inode(&second)];
     let sleepers = [Sleeper::new(first), Sleeper::new(second)];
     let nobody = u32::MAX;
-    let hurried = Ask { budget: Duration::ZERO, ..ALL };
+    let hurried = WalkOptions { budget: Duration::ZERO, ..ALL };
     let mut processes = Processes::new().unwrap();
     let mut found = BTreeSet::new();
     let mut calls = 0_usize;
@@ -171,7 +171,7 @@ fn a_process_with_many_descriptors_is_read_in_parts() {
     let many: Vec<UdpSocket> = (0..300).map(|_| socket.try_clone().unwrap()).collect();
     let last = udp();
     let wanted = inode(&last);
-    let hurried = Ask { budget: Duration::ZERO, ..ONE };
+    let hurried = WalkOptions { budget: Duration::ZERO, ..ONE };
     let mut processes = Processes::new().unwrap();
     let mut calls = 0_usize;
     let outcome = loop {

@@ -3,7 +3,7 @@
 
 use connscope::cycle::Sources as Working;
 use connscope::export::Shared;
-use connscope::export::instruments::Recorder;
+use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
 use connscope::host::Host;
 use connscope::host::inventory::config::Inventory;
@@ -93,7 +93,7 @@ fn scraped(settings: &Sources) -> String {
     let shared = Shared {
         resource: Resource::builder_empty().build(),
         sources: Arc::new(Working::start(SOURCES, settings, &host, Mode::Run, table, None, &stop).unwrap()),
-        recorder: Recorder::default(),
+        recorder: HistogramRecorder::default(),
     };
     match Pull::new(&shared, Profile::Otel).unwrap().scrape() {
         Scrape::Exposition(text) => text,

@@ -1,7 +1,7 @@
 //! The schedule, with a clock of the test's own: whatever the mix of quick, slow and dead targets, nobody is forgotten
 //! and the dead delay nobody.
 
-use connscope::source::probes::schedule::{Id, Moment, Pace, Schedule};
+use connscope::source::probes::schedule::{Moment, Pace, Schedule, TargetId};
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -11,15 +11,15 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How late each begin of a target was.
-type Begins = BTreeMap<Id, Vec<(Moment, Duration)>>;
+type Begins = BTreeMap<TargetId, Vec<(Moment, Duration)>>;
 
 /// Runs a schedule for a while; `takes` says how long a probe of the n-th target takes.
-fn simulate(limit: usize, takes: &[Duration], until: Duration) -> (Begins, Vec<Id>, usize) {
+fn simulate(limit: usize, takes: &[Duration], until: Duration) -> (Begins, Vec<TargetId>, usize) {
     let mut schedule = Schedule::new(limit);
-    let ids: Vec<Id> =
+    let ids: Vec<TargetId> =
         takes.iter().map(|_| schedule.add(Duration::ZERO, INTERVAL, INTERVAL / 20, INTERVAL)).collect();
-    let by_id: BTreeMap<Id, Duration> = ids.iter().copied().zip(takes.iter().copied()).collect();
-    let mut running: BinaryHeap<Reverse<(Moment, Id)>> = BinaryHeap::new();
+    let by_id: BTreeMap<TargetId, Duration> = ids.iter().copied().zip(takes.iter().copied()).collect();
+    let mut running: BinaryHeap<Reverse<(Moment, TargetId)>> = BinaryHeap::new();
     let mut begins = Begins::new();
     let mut most = 0;
     let mut now = Duration::ZERO;
@@ -91,7 +91,7 @@ fn a_target_of_many_addresses_takes_as_many_slots_and_does_not_wait_for_ever() {
     let mut schedule = Schedule::new(20);
     let second = Duration::from_secs(1);
     let add = |schedule: &mut Schedule| schedule.add(Duration::ZERO, second, Duration::ZERO, Duration::ZERO);
-    let wide: Vec<Id> = (0..4).map(|_| add(&mut schedule)).collect();
+    let wide: Vec<TargetId> = (0..4).map(|_| add(&mut schedule)).collect();
     for id in &wide {
         schedule.set_slots(*id, 16);
     }

@@ -3,7 +3,7 @@
 use connscope::host::ephemeral::EphemeralPorts;
 use connscope::source::sockets::diag::{Family, Record, SocketOptions, State};
 use connscope::source::sockets::direction::Direction::{self, Incoming, Outgoing, Unknown};
-use connscope::source::sockets::direction::{Surroundings, Verdict};
+use connscope::source::sockets::direction::{NamespaceEvidence, Verdict};
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::mptcp::{mptcp_in_use, resets_sent};
 use connscope::source::sockets::tcp_info::TcpInfo;
@@ -33,7 +33,7 @@ fn listeners(addresses: &[&str], options: [u8; 2]) -> Listeners {
 fn judge(record: &Record<'_>, listeners: &Listeners) -> (Direction, bool, bool) {
     let ephemeral = EphemeralPorts::default();
     let Verdict { direction, certain, certain_port } =
-        Verdict::of(record, &Surroundings { listeners, ephemeral, seen_in_handshake: false });
+        Verdict::of(record, &NamespaceEvidence { listeners, ephemeral, seen_in_handshake: false });
     (direction, certain, certain_port)
 }
 
@@ -43,7 +43,7 @@ fn what_was_seen_of_the_handshake_comes_first() {
     let mut connection = record("10.0.0.1:4000", "10.0.0.2:5000");
     let ephemeral = EphemeralPorts::default();
     let nobody = Listeners::default();
-    let seen = Surroundings { listeners: &nobody, ephemeral, seen_in_handshake: true };
+    let seen = NamespaceEvidence { listeners: &nobody, ephemeral, seen_in_handshake: true };
     assert_eq!(Verdict::of(&connection, &seen), Verdict::certain(Incoming));
     connection.state = State::SynSent;
     assert_eq!(judge(&connection, &listening), (Outgoing, true, true));

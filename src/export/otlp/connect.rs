@@ -7,8 +7,8 @@ use crate::export::timeouts;
 use bounded::{Bounded, Budget};
 use hyper::Uri;
 use lookup::Lookup;
-pub(super) use observed::Observation;
-use observed::Observed;
+pub(super) use observed::ConnectionObservation;
+use observed::ObservedStream;
 pub(super) use peer::Peer;
 use route::{Route, Tunnel};
 use rustls::pki_types::ServerName;
@@ -37,22 +37,22 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// TLS, and the name that the certificate of the peer has to have.
-type Named = (Tls, ServerName<'static>);
+type TlsServer = (Tls, ServerName<'static>);
 
 /// Makes connections to one receiver.
 pub(super) struct Connector {
-    place: Place,
+    place: Destination,
     peer: Peer,
     proxy: Option<Proxy>,
     proxy_peer: Option<Peer>,
-    proxy_tls: Option<Named>,
-    tls: Option<Named>,
+    proxy_tls: Option<TlsServer>,
+    tls: Option<TlsServer>,
     /// Addresses at which the last message failed; they are tried after the others.
     failing: Mutex<Vec<SocketAddr>>,
 }
 
 /// Where to connect to.
-enum Place {
+enum Destination {
     Unix(PathBuf),
     /// The receiver, or the proxy before it.
     Host {
@@ -66,7 +66,7 @@ pub(super) struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) budget: Budget,
     pub(super) address: Option<SocketAddr>,
-    pub(super) observation: Observation,
+    pub(super) observation: ConnectionObservation,
 }
 
 /// The task that moves the bytes of one connection; it ends with this.
@@ -100,7 +100,7 @@ impl Connector {
             let name = ServerName::try_from(host.clone());
             let name =
                 name.map_err(|_| format!("export.otlp: `{host}` cannot be the name in a certificate"))?;
-            Ok::<Named, String>((Tls::new(files, protocol)?, name))
+            Ok::<TlsServer, String>((Tls::new(files, protocol)?, name))
         };
         let secure = |uri: &&Uri| uri.scheme_str() == Some("https");
         let tls = Some(uri).filter(secure).map(|uri| named(uri, protocol)).transpose()?;
@@ -114,14 +114,14 @@ impl Connector {
             .as_ref()
             .map(|proxy| Peer::proxy(proxy.variable, proxy_tls.is_some(), place_of(&proxy.uri)));
         let (host, port) = host_and_port(proxied.unwrap_or(uri));
-        let place = Place::Host { lookup: Lookup::new(host, port), receiver };
+        let place = Destination::Host { lookup: Lookup::new(host, port), receiver };
         Ok(Self { place, peer, proxy, proxy_peer, proxy_tls, tls, failing: Mutex::default() })
     }
 
     /// For a receiver on this machine that listens at a path.
     pub(super) fn unix(path: PathBuf) -> Self {
         let peer = Peer::receiver(true, false, path.display().to_string());
-        let place = Place::Unix(path);
+        let place = Destination::Unix(path);
         Self {
             place,
             peer,
@@ -145,7 +145,7 @@ impl Connector {
 
     /// Reads certificates again whose files have changed; whether connections are to be replaced.
     pub(super) fn refresh(&self) -> bool {
-        let refresh = |named: &Option<Named>| named.as_ref().is_some_and(|(tls, _)| tls.refresh());
+        let refresh = |named: &Option<TlsServer>| named.as_ref().is_some_and(|(tls, _)| tls.refresh());
         let (receiver, proxy) = (refresh(&self.tls), refresh(&self.proxy_tls));
         receiver || proxy
     }
@@ -153,8 +153,8 @@ impl Connector {
     /// The name that a connection was given up for while it was looked up.
     pub(super) fn looking_up(&self) -> Option<&str> {
         match &self.place {
-            Place::Unix(_) => None,
-            Place::Host { lookup, .. } => lookup.unanswered(),
+            Destination::Unix(_) => None,
+            Destination::Host { lookup, .. } => lookup.unanswered(),
         }
     }
 
@@ -178,17 +178,17 @@ impl Connector {
     /// one has failed; the first that is connected, with TLS if that is spoken, is taken ("Happy Eyeballs", RFC 8305).
     pub(super) async fn connect(&self, within: Duration) -> Result<Connection, Error> {
         match &self.place {
-            Place::Unix(path) => {
+            Destination::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|error| {
                     Error::new(error.kind(), format!("connecting to {}: {error}", path.display()))
                 })?;
                 let budget = Budget::new();
-                let (stream, observation) = Observed::new(Bounded::new(stream, &budget));
+                let (stream, observation) = ObservedStream::new(Bounded::new(stream, &budget));
                 Ok(Connection { stream: Box::new(stream), budget, address: None, observation })
             }
-            Place::Host { lookup, receiver } => {
+            Destination::Host { lookup, receiver } => {
                 let addresses = self.in_order(lookup.addresses().await?);
-                let connector = |named: &Option<Named>| {
+                let connector = |named: &Option<TlsServer>| {
                     named.as_ref().map(|(tls, name)| (TlsConnector::from(tls.config()), name.clone()))
                 };
                 let tunnel = self.proxy.as_ref().filter(|_| self.tls.is_some()).map(|proxy| Tunnel {

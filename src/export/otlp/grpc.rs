@@ -5,7 +5,7 @@
 
 use super::USER_AGENT;
 use super::connect::{Connector, Driver};
-use super::kept::{Connected, Kept};
+use super::kept::{OpenConnection, ReusedConnection};
 use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp, endpoint};
 use crate::export::error_type::ErrorType;
@@ -38,7 +38,7 @@ const ON_THIS_MACHINE: &str = "http://localhost";
 
 /// A receiver that is spoken to over gRPC.
 pub struct Grpc {
-    connections: Kept<Sender>,
+    connections: ReusedConnection<Sender>,
     origin: Uri,
     metadata: MetadataMap,
     compression: Option<CompressionEncoding>,
@@ -103,7 +103,7 @@ impl Grpc {
             Compression::Gzip => Some(CompressionEncoding::Gzip),
             Compression::Zstd => Some(CompressionEncoding::Zstd),
         };
-        Ok(Self { connections: Kept::new(connector), origin, metadata, compression, keepalive })
+        Ok(Self { connections: ReusedConnection::new(connector), origin, metadata, compression, keepalive })
     }
 
     pub(super) fn refresh(&self) {
@@ -146,7 +146,7 @@ impl Grpc {
         }
     }
 
-    async fn connect(&self, within: Duration) -> Result<Connected<Sender>, Refusal> {
+    async fn connect(&self, within: Duration) -> Result<OpenConnection<Sender>, Refusal> {
         let (stream, opened) = self.connections.open(within).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder

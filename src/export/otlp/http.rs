@@ -7,7 +7,7 @@
 
 use super::USER_AGENT;
 use super::connect::{Connector, Driver, host_and_port};
-use super::kept::{Connected, Kept};
+use super::kept::{OpenConnection, ReusedConnection};
 use super::proxy::Proxy;
 use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp};
@@ -35,7 +35,7 @@ const MOST_BODY: usize = 64 * 1024;
 
 /// A receiver that is spoken to over HTTP.
 pub struct Http {
-    connections: Kept<SendRequest<Full<Bytes>>>,
+    connections: ReusedConnection<SendRequest<Full<Bytes>>>,
     /// What is asked for: a path, or the whole URL where a proxy is asked.
     target: Uri,
     headers: HeaderMap,
@@ -78,7 +78,12 @@ impl Http {
                 .parse()
                 .map_err(|error| format!("export.otlp.endpoint: {error}"))?,
         };
-        Ok(Self { connections: Kept::new(connector), target, headers, compression: otlp.compression })
+        Ok(Self {
+            connections: ReusedConnection::new(connector),
+            target,
+            headers,
+            compression: otlp.compression,
+        })
     }
 
     pub(super) fn refresh(&self) {
@@ -116,7 +121,7 @@ impl Http {
             },
         };
         let read = match response {
-            Ok(response) => Answer::read(response).await,
+            Ok(response) => ResponseParts::read(response).await,
             Err(error) => Err(error),
         };
         let (answer, whole) =
@@ -125,7 +130,7 @@ impl Http {
         answer.outcome()
     }
 
-    async fn connect(&self, within: Duration) -> Result<Connected<SendRequest<Full<Bytes>>>, Refusal> {
+    async fn connect(&self, within: Duration) -> Result<OpenConnection<SendRequest<Full<Bytes>>>, Refusal> {
         let (stream, opened) = self.connections.open(within).await?;
         let shaken = http1::handshake(stream).await;
         let shaken = shaken.map(|(sender, connection)| (sender, Driver::spawn(connection)));
@@ -155,13 +160,13 @@ fn compressed(body: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8
 }
 
 /// What is read of an answer.
-struct Answer {
+struct ResponseParts {
     status: hyper::StatusCode,
     retry_after: Option<Duration>,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl ResponseParts {
     /// Reads an answer, and says whether all of it was read.
     async fn read(response: Response<Incoming>) -> hyper::Result<(Self, bool)> {
         let status = response.status();

@@ -10,7 +10,7 @@ const MOST_CAUSES: usize = 16;
 
 /// What was last said of the receiver.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct ReceiverStatus {
     state: State,
     failed: u64,
     /// Why it has failed since it last worked; the current cause is the last.
@@ -46,7 +46,7 @@ impl Cause {
     }
 }
 
-impl Link {
+impl ReceiverStatus {
     /// An export has ended. `leaving`: the agent is stopping.
     pub(super) fn note(
         &mut self,

@@ -5,8 +5,8 @@
     reason = "the deadline of an export is shared out among its messages and their retries"
 )]
 
-use super::instruments::Recorder;
-use super::link::Link;
+use super::instruments::HistogramRecorder;
+use super::link::ReceiverStatus;
 use super::refusal::Refusal;
 use super::retry::{Backoff, Throttle, share};
 use super::split::{self, MOST_BYTES};
@@ -33,8 +33,8 @@ pub(super) struct Sender {
     endpoint: String,
     timeout: Duration,
     exports: Arc<Exports>,
-    recorder: Recorder,
-    link: Mutex<Link>,
+    recorder: HistogramRecorder,
+    link: Mutex<ReceiverStatus>,
     throttle: Mutex<Throttle>,
     stop: Stop,
 }
@@ -43,7 +43,7 @@ impl Sender {
     pub(super) fn new(
         otlp: &Otlp,
         exports: &Arc<Exports>,
-        recorder: &Recorder,
+        recorder: &HistogramRecorder,
         stop: &Stop,
     ) -> Result<Self, String> {
         Ok(Self {

@@ -1,23 +1,23 @@
 //! The entries of the inventory: who is there, who ended, and who is started anew (pure: the names and whether a group is
 //! still there are asked of whoever calls).
 //!
-//! What runs is a `Subject`, known by its id or the name of its unit; who it is, an [`Entry`], known by its identity. A
+//! What runs is a `RunningUnit`, known by its id or the name of its unit; who it is, an [`Entry`], known by its identity. A
 //! container that is started anew is another subject, or the same with other groups, and the same entry with one restart
 //! more.
 
-use super::entry::{Entry, Group, Top};
-use super::expiry::{self, Asking};
-use super::identity::{Found, Name, Place, What, Who};
+use super::entry::{CgroupRef, Entry, TopGroup};
+use super::expiry::{self, NameRetry};
+use super::identity::{CgroupOwner, ContainerMetadata, Name, OwnerKind, Workload};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the entries cannot know by themselves.
-pub trait World {
+pub trait HostLookup {
     /// What a container with an id is called.
-    fn name(&mut self, id: &str, top: &str) -> Option<Found>;
+    fn name(&mut self, id: &str, top: &str) -> Option<ContainerMetadata>;
     /// Whether a group is still there.
-    fn is_there(&self, top: &Top) -> bool;
+    fn is_there(&self, top: &TopGroup) -> bool;
     /// Whether an identity is wanted.
     fn wants(&self, identity: &str) -> bool;
 }
@@ -28,12 +28,12 @@ const SUBJECTS: usize = 20_000;
 
 /// Something that runs.
 #[derive(Debug)]
-struct Subject {
-    tops: Vec<Top>,
+struct RunningUnit {
+    tops: Vec<TopGroup>,
     /// Its entry; `None` where it has none: it is a sandbox, is not wanted, or found no room.
     number: Option<u64>,
     left_out: bool,
-    asking: Option<Asking>,
+    asking: Option<NameRetry>,
     /// Whether it was met since the latest sweep.
     met: bool,
 }
@@ -43,7 +43,7 @@ struct Subject {
 pub struct Entries {
     limit: usize,
     retention: Duration,
-    subjects: HashMap<Arc<str>, Subject>,
+    subjects: HashMap<Arc<str>, RunningUnit>,
     by_number: BTreeMap<u64, Entry>,
     by_identity: HashMap<Arc<str>, u64>,
     /// Entries that turned out to be another, once their name was known.
@@ -69,10 +69,10 @@ impl Entries {
     }
 
     /// Takes note of a group; the number of the entry it belongs to.
-    pub fn meet(&mut self, group: Group<'_>, now: Instant, world: &mut dyn World) -> Option<u64> {
-        let place = Place::of(group.path)?;
+    pub fn meet(&mut self, group: CgroupRef<'_>, now: Instant, world: &mut dyn HostLookup) -> Option<u64> {
+        let place = CgroupOwner::of(group.path)?;
         let key = place.key();
-        let top = (place.top.len() == group.path.len()).then(|| Top {
+        let top = (place.top.len() == group.path.len()).then(|| TopGroup {
             hierarchy: group.hierarchy,
             id: group.id,
             path: group.path.into(),
@@ -102,33 +102,33 @@ impl Entries {
     /// Takes note of something that was not there before.
     fn begin(
         &mut self,
-        place: &Place<'_>,
+        place: &CgroupOwner<'_>,
         key: Arc<str>,
-        top: Option<Top>,
+        top: Option<TopGroup>,
         now: Instant,
-        world: &mut dyn World,
+        world: &mut dyn HostLookup,
     ) -> Option<u64> {
         if self.subjects.len() >= SUBJECTS {
             self.left_out += 1;
             return None;
         }
         let found = match place.what {
-            What::Container(id) => world.name(id, place.top),
-            What::Named(..) | What::Unit(..) => None,
+            OwnerKind::Container(id) => world.name(id, place.top),
+            OwnerKind::Named(..) | OwnerKind::Unit(..) => None,
         };
-        let asking = matches!(place.what, What::Container(_)) && found.is_none();
-        let mut subject = Subject {
+        let asking = matches!(place.what, OwnerKind::Container(_)) && found.is_none();
+        let mut subject = RunningUnit {
             tops: top.into_iter().collect(),
             number: None,
             left_out: false,
-            asking: asking.then(|| Asking::begun(now)),
+            asking: asking.then(|| NameRetry::begun(now)),
             met: true,
         };
         if !found.as_ref().is_some_and(|found| matches!(found.name, Name::Sandbox(_))) {
             match self.admit(place, &key, found.as_ref(), world) {
-                Admitted::Entry(number) => subject.number = Some(number),
-                Admitted::NotWanted => {}
-                Admitted::NoRoom => {
+                Admission::Entry(number) => subject.number = Some(number),
+                Admission::NotWanted => {}
+                Admission::NoRoom => {
                     subject.left_out = true;
                     self.left_out += 1;
                 }
@@ -142,42 +142,42 @@ impl Entries {
     /// The entry of something that runs: the one with its identity, or a new one.
     fn admit(
         &mut self,
-        place: &Place<'_>,
+        place: &CgroupOwner<'_>,
         key: &Arc<str>,
-        found: Option<&Found>,
-        world: &dyn World,
-    ) -> Admitted {
-        let mut who = Who::new(self.next, *place, found, false);
+        found: Option<&ContainerMetadata>,
+        world: &dyn HostLookup,
+    ) -> Admission {
+        let mut who = Workload::new(self.next, *place, found, false);
         if !world.wants(&who.identity) {
-            return Admitted::NotWanted;
+            return Admission::NotWanted;
         }
         if self.runs_elsewhere(&who.identity, key, world) {
-            who = Who::new(self.next, *place, found, true);
+            who = Workload::new(self.next, *place, found, true);
         }
         if let Some(number) = self.by_identity.get(&who.identity).copied() {
             if let Some(entry) = self.by_number.get_mut(&number) {
                 entry.restarted();
                 entry.runs(key, place, found);
             }
-            return Admitted::Entry(number);
+            return Admission::Entry(number);
         }
         if self.by_number.len() >= self.limit {
             let ended = self.by_number.iter().map(|(number, entry)| (*number, entry.ended));
             match expiry::first_to_go(ended) {
                 Some(number) => self.remove(number),
-                None => return Admitted::NoRoom,
+                None => return Admission::NoRoom,
             }
         }
         let number = self.next;
         self.next += 1;
         self.by_identity.insert(Arc::clone(&who.identity), number);
         self.by_number.insert(number, Entry::new(who, key, place, found));
-        Admitted::Entry(number)
+        Admission::Entry(number)
     }
 
     /// Whether something else with this identity is running. One whose groups are gone is not, though no walk has missed
     /// it yet.
-    fn runs_elsewhere(&mut self, identity: &str, key: &Arc<str>, world: &dyn World) -> bool {
+    fn runs_elsewhere(&mut self, identity: &str, key: &Arc<str>, world: &dyn HostLookup) -> bool {
         let Some(entry) = self.by_identity.get(identity).and_then(|number| self.by_number.get(number)) else {
             return false;
         };
@@ -197,7 +197,7 @@ impl Entries {
 
     /// After a walk over all groups: what was not met and is not there has ended, names that are due are asked for, what
     /// was left out gets the room there is, and what ended long ago goes.
-    pub fn sweep(&mut self, now: Instant, world: &mut dyn World) {
+    pub fn sweep(&mut self, now: Instant, world: &mut dyn HostLookup) {
         let mut ended = Vec::new();
         self.subjects.retain(|key, subject| {
             let there =
@@ -238,7 +238,7 @@ impl Entries {
         }
     }
 
-    fn admit_left_out(&mut self, now: Instant, world: &dyn World) {
+    fn admit_left_out(&mut self, now: Instant, world: &dyn HostLookup) {
         if self.by_number.len() >= self.limit && self.by_number.values().all(|entry| entry.ended.is_none()) {
             return;
         }
@@ -249,19 +249,19 @@ impl Entries {
             .filter_map(|(key, subject)| Some((Arc::clone(key), Arc::clone(&subject.tops.first()?.path))))
             .collect();
         for (key, path) in waiting {
-            let Some(place) = Place::of(&path) else { continue };
-            let Admitted::Entry(number) = self.admit(&place, &key, None, world) else { continue };
+            let Some(place) = CgroupOwner::of(&path) else { continue };
+            let Admission::Entry(number) = self.admit(&place, &key, None, world) else { continue };
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.number = Some(number);
                 subject.left_out = false;
                 // A name that was found meanwhile was not kept.
-                subject.asking = matches!(place.what, What::Container(_)).then(|| Asking::begun(now));
+                subject.asking = matches!(place.what, OwnerKind::Container(_)).then(|| NameRetry::begun(now));
             }
         }
     }
 
     /// A name was found of something that runs already.
-    pub fn found(&mut self, key: &str, found: &Found, world: &dyn World) {
+    pub fn found(&mut self, key: &str, found: &ContainerMetadata, world: &dyn HostLookup) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
         if subject.number.and_then(|number| self.by_number.get(&number)).is_some_and(|entry| entry.named) {
@@ -273,7 +273,7 @@ impl Entries {
         }
         let key: Arc<str> = key.into();
         let path = path.unwrap_or_else(|| Arc::clone(&key));
-        let Some(place) = Place::of(&path) else { return };
+        let Some(place) = CgroupOwner::of(&path) else { return };
         // It leaves the entry without a name, and takes with it what was counted there.
         let before = number.and_then(|number| self.by_number.get(&number));
         let before = before.map(|entry| (entry.restarts, entry.first, entry.seen, entry.before));
@@ -283,7 +283,7 @@ impl Entries {
         if matches!(found.name, Name::Sandbox(_)) {
             return;
         }
-        let Admitted::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
+        let Admission::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
         if let (Some(entry), Some((restarts, first, seen, before))) = (self.by_number.get_mut(&new), before) {
             entry.restarts += restarts;
             (entry.first, entry.seen, entry.before) = (first, seen, before);
@@ -321,13 +321,13 @@ impl Entries {
     }
 
     /// The groups of an entry, one for each hierarchy; none once it has ended.
-    pub fn tops(&self, entry: &Entry) -> &[Top] {
+    pub fn tops(&self, entry: &Entry) -> &[TopGroup] {
         let subject = self.subjects.get(&entry.key).filter(|_| entry.ended.is_none());
         subject.map_or(&[], |subject| subject.tops.as_slice())
     }
 
     /// Every entry that is there, with its groups, one for each hierarchy.
-    pub fn running(&mut self) -> impl Iterator<Item = (&mut Entry, &[Top])> {
+    pub fn running(&mut self) -> impl Iterator<Item = (&mut Entry, &[TopGroup])> {
         let subjects = &self.subjects;
         self.by_number.values_mut().filter(|entry| entry.ended.is_none()).map(|entry| {
             let tops = subjects.get(&entry.key).map_or(&[][..], |subject| subject.tops.as_slice());
@@ -337,7 +337,7 @@ impl Entries {
 }
 
 /// What became of something new.
-enum Admitted {
+enum Admission {
     Entry(u64),
     NotWanted,
     NoRoom,

@@ -1,13 +1,13 @@
 //! One entry of the inventory, and what it is known by (pure).
 
-use super::identity::{self, Found, Place, What, Who};
+use super::identity::{self, CgroupOwner, ContainerMetadata, OwnerKind, Workload};
 use crate::text::{LONGEST_NAME, bounded_unique};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A control group, as whoever found it knows it.
 #[derive(Debug, Clone, Copy)]
-pub struct Group<'a> {
+pub struct CgroupRef<'a> {
     /// Number of its hierarchy (`cgroup_root.hierarchy_id`); 0 is version 2.
     pub hierarchy: u32,
     /// Its id (`kernfs_node.id`), the inode of its directory. In one hierarchy a newer group has a larger one.
@@ -18,7 +18,7 @@ pub struct Group<'a> {
 
 /// A group that belongs to a container or service itself and not to what is below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Top {
+pub struct TopGroup {
     /// Number of its hierarchy.
     pub hierarchy: u32,
     /// Id of the group: the inode of its directory.
@@ -29,7 +29,7 @@ pub struct Top {
 
 /// The first process of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct First {
+pub struct InitProcess {
     /// Its number, in the agent's pid namespace.
     pub pid: u32,
     /// When it was started, in ticks since the machine was.
@@ -40,7 +40,7 @@ pub struct First {
 #[derive(Debug)]
 pub struct Entry {
     /// Name and attributes.
-    pub who: Arc<Who>,
+    pub who: Arc<Workload>,
     /// Its image; empty where that is not known.
     pub image: Arc<str>,
     /// What runs it; empty where that is not known.
@@ -52,7 +52,7 @@ pub struct Entry {
     /// When it ended; `None` while it is there.
     pub ended: Option<Instant>,
     /// Its first process, as far as that was looked for.
-    pub first: Option<First>,
+    pub first: Option<InitProcess>,
     /// When the first process was last seen, in ticks since the machine was started; `None` where none was seen since the
     /// container was started anew.
     pub seen: Option<u64>,
@@ -68,7 +68,12 @@ pub struct Entry {
 
 impl Entry {
     /// One that is there now for the first time.
-    pub(super) fn new(who: Who, key: &Arc<str>, place: &Place<'_>, found: Option<&Found>) -> Self {
+    pub(super) fn new(
+        who: Workload,
+        key: &Arc<str>,
+        place: &CgroupOwner<'_>,
+        found: Option<&ContainerMetadata>,
+    ) -> Self {
         let mut entry = Self {
             who: Arc::new(who),
             image: "".into(),
@@ -80,7 +85,7 @@ impl Entry {
             seen: None,
             container: None,
             cgroup: "".into(),
-            named: found.is_some() || !matches!(place.what, What::Container(_)),
+            named: found.is_some() || !matches!(place.what, OwnerKind::Container(_)),
             key: Arc::clone(key),
         };
         entry.runs(key, place, found);
@@ -96,9 +101,14 @@ impl Entry {
     }
 
     /// What runs, and what was found of it.
-    pub(super) fn runs(&mut self, key: &Arc<str>, place: &Place<'_>, found: Option<&Found>) {
+    pub(super) fn runs(
+        &mut self,
+        key: &Arc<str>,
+        place: &CgroupOwner<'_>,
+        found: Option<&ContainerMetadata>,
+    ) {
         self.key = Arc::clone(key);
-        self.container = matches!(place.what, What::Container(_)).then(|| Arc::clone(key));
+        self.container = matches!(place.what, OwnerKind::Container(_)).then(|| Arc::clone(key));
         self.cgroup = bounded_unique(place.top, LONGEST_NAME).into();
         if let Some(found) = found {
             self.image = bounded_unique(&found.image, LONGEST_NAME).into();

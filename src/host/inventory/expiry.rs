@@ -10,12 +10,12 @@ const ASKING: Duration = Duration::from_mins(1);
 
 /// When a name is asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Asking {
+pub struct NameRetry {
     began: Instant,
     latest: Instant,
 }
 
-impl Asking {
+impl NameRetry {
     /// It was asked for the first time.
     pub fn begun(now: Instant) -> Self {
         Self { began: now, latest: now }

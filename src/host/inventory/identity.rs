@@ -16,16 +16,16 @@ const DIGITS: usize = 12;
 
 /// Whose a control group is, by its path alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct CgroupOwner<'a> {
     /// The group of the container or service itself; what is below belongs to it.
     pub top: &'a str,
     /// What it is: the id of a container, the name of one that has no id, or slice and name of a service.
-    pub what: What<'a>,
+    pub what: OwnerKind<'a>,
 }
 
 /// What a control group is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What<'a> {
+pub enum OwnerKind<'a> {
     /// A container with an id.
     Container(&'a str),
     /// A container that is known by its name, and by whom.
@@ -34,7 +34,7 @@ pub enum What<'a> {
     Unit(&'a str, &'a str),
 }
 
-impl<'a> Place<'a> {
+impl<'a> CgroupOwner<'a> {
     /// Whose a control group is; `None` for those of neither a container nor a service. Of nested containers it is the
     /// innermost; a service in a container is the container's.
     pub fn of(path: &'a str) -> Option<Self> {
@@ -43,9 +43,9 @@ impl<'a> Place<'a> {
             let hexadecimal = id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
             let lxc = top.contains("lxc.payload") || top.contains("/lxc/");
             let what = match (hexadecimal, lxc) {
-                (_, true) => What::Named("lxc", id),
-                (true, false) => What::Container(id),
-                (false, false) => What::Named("machine", id),
+                (_, true) => OwnerKind::Named("lxc", id),
+                (true, false) => OwnerKind::Container(id),
+                (false, false) => OwnerKind::Named("machine", id),
             };
             return Some(Self { top, what });
         }
@@ -56,15 +56,15 @@ impl<'a> Place<'a> {
         if slice == "user.slice" {
             return None;
         }
-        Some(Self { top: up_to(path, unit)?, what: What::Unit(slice, unit) })
+        Some(Self { top: up_to(path, unit)?, what: OwnerKind::Unit(slice, unit) })
     }
 
     /// What stays the same while the container or the service is there, in every hierarchy.
     pub fn key(&self) -> String {
         match self.what {
-            What::Container(id) => id.to_owned(),
-            What::Named(kind, name) => format!("/{kind}/{name}"),
-            What::Unit(slice, unit) => format!("/{slice}/{unit}"),
+            OwnerKind::Container(id) => id.to_owned(),
+            OwnerKind::Named(kind, name) => format!("/{kind}/{name}"),
+            OwnerKind::Unit(slice, unit) => format!("/{slice}/{unit}"),
         }
     }
 }
@@ -134,7 +134,7 @@ pub enum Name {
 
 /// What was found of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ContainerMetadata {
     /// What the engine or the kubelet calls it.
     pub name: Name,
     /// What runs it: `docker`, `containerd`, `cri-o`, `podman`; empty where that is not known.
@@ -145,7 +145,7 @@ pub struct Found {
 
 /// Who a container or a service is: what it is called, and the attributes of its series.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Who {
+pub struct Workload {
     /// The number of its entry in the inventory. It stays the same when the container is started anew, and is not given
     /// twice.
     pub number: u64,
@@ -156,9 +156,9 @@ pub struct Who {
     pub labels: Labels,
 }
 
-impl Who {
+impl Workload {
     /// Who is at a place, with what was found of it. `twin`: another with the same name is running.
-    pub fn new(number: u64, place: Place<'_>, found: Option<&Found>, twin: bool) -> Self {
+    pub fn new(number: u64, place: CgroupOwner<'_>, found: Option<&ContainerMetadata>, twin: bool) -> Self {
         let (mut identity, mut labels) = match (found.map(|found| &found.name), place.what) {
             (Some(Name::Engine(engine, name)), _) => {
                 let name = cleaned(name);
@@ -175,7 +175,7 @@ impl Who {
                     ],
                 )
             }
-            (Some(Name::Pod { namespace, pod }), What::Container(id)) => {
+            (Some(Name::Pod { namespace, pod }), OwnerKind::Container(id)) => {
                 let [namespace, pod] = [namespace, pod].map(|name| cleaned(name));
                 (
                     format!("/k8s/{namespace}/{pod}/{id}"),
@@ -186,19 +186,19 @@ impl Who {
                     ],
                 )
             }
-            (Some(Name::Sandbox(_)) | None, What::Container(id)) => {
+            (Some(Name::Sandbox(_)) | None, OwnerKind::Container(id)) => {
                 (format!("/container/{id}"), vec![(Label::ContainerId, id.into())])
             }
-            (_, What::Named(kind, name)) => {
+            (_, OwnerKind::Named(kind, name)) => {
                 let name = cleaned(&name.replace("\\x2d", "-"));
                 (format!("/{kind}/{name}"), vec![(Label::ContainerName, name)])
             }
-            (_, What::Unit(slice, unit)) => {
+            (_, OwnerKind::Unit(slice, unit)) => {
                 let (slice, unit) = (cleaned(slice), cleaned(unit));
                 (format!("/{slice}/{unit}"), vec![(Label::SystemdUnit, unit)])
             }
         };
-        if twin && let What::Container(id) = place.what {
+        if twin && let OwnerKind::Container(id) = place.what {
             let digits: String = id.chars().take(DIGITS).collect();
             identity = format!("{identity}/{digits}");
             labels.push((Label::ContainerId, id.into()));

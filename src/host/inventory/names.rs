@@ -5,7 +5,7 @@
 //! read costs one container its name and nothing else.
 
 use super::config;
-use super::identity::{Found, Name};
+use super::identity::{ContainerMetadata, Name};
 use crate::reading::SourceError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,13 @@ const OVERLAY: &str = "overlay-containers";
 
 /// The files in which engines say what containers are called.
 #[derive(Debug)]
-pub struct Names {
+pub struct NameFiles {
     places: config::Names,
     /// Whether a file was there and could not be read because of its permissions, so far.
     pub denied: bool,
 }
 
-impl Names {
+impl NameFiles {
     /// Those below a root.
     pub fn below(root: &Path, names: &config::Names) -> Self {
         let at = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
@@ -58,9 +58,9 @@ impl Names {
 
     /// What the files say of a container, by its id. The first that has a name for it says it; image and runtime are of
     /// the first that has those.
-    pub fn of(&mut self, id: &str) -> Option<Found> {
-        let mut best: Option<Found> = None;
-        let asked: [fn(&mut Self, &str) -> Option<Found>; 4] =
+    pub fn of(&mut self, id: &str) -> Option<ContainerMetadata> {
+        let mut best: Option<ContainerMetadata> = None;
+        let asked: [fn(&mut Self, &str) -> Option<ContainerMetadata>; 4] =
             [Self::docker, Self::kubelet, Self::bundle, Self::podman];
         for ask in asked {
             let Some(found) = ask(self, id) else { continue };
@@ -81,7 +81,7 @@ impl Names {
         best
     }
 
-    fn docker(&mut self, id: &str) -> Option<Found> {
+    fn docker(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("containers/{id}/config.v2.json");
         let read =
             self.places.docker.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
@@ -89,12 +89,12 @@ impl Names {
         texts.iter().find_map(|text| docker::parse(text))
     }
 
-    fn kubelet(&mut self, id: &str) -> Option<Found> {
+    fn kubelet(&mut self, id: &str) -> Option<ContainerMetadata> {
         let links = list(self.places.kubelet.as_deref()?, &mut self.denied);
         links.iter().find_map(|link| kubelet::parse(link, id))
     }
 
-    fn bundle(&mut self, id: &str) -> Option<Found> {
+    fn bundle(&mut self, id: &str) -> Option<ContainerMetadata> {
         let mut bundles = Vec::new();
         for place in &self.places.containerd {
             let namespaces = list(&place.join(BUNDLES), &mut self.denied);
@@ -110,7 +110,7 @@ impl Names {
         texts.iter().find_map(|text| oci::parse(text))
     }
 
-    fn podman(&mut self, id: &str) -> Option<Found> {
+    fn podman(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("{OVERLAY}/containers.json");
         let read = self.places.crio.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
         let texts = readable(read.collect(), &mut self.denied);

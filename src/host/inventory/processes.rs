@@ -5,7 +5,7 @@
 //! started after that is a restart.
 
 use super::entries::Entries;
-use super::entry::{First, Top};
+use super::entry::{InitProcess, TopGroup};
 use crate::host::cgroup::{Hierarchy, descendants};
 use crate::host::process;
 use rustix::time::{ClockId, clock_gettime};
@@ -55,7 +55,7 @@ pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
 
 /// The process of a group that was started first; one of the groups below where there are no others: a group of version 2
 /// with controllers for those below has no process of its own.
-fn first(top: &Top, hierarchies: &[Hierarchy]) -> Option<First> {
+fn first(top: &TopGroup, hierarchies: &[Hierarchy]) -> Option<InitProcess> {
     let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)?;
     let directory = hierarchy.mount.directory(&top.path);
     first_of(&directory).or_else(|| {
@@ -64,10 +64,10 @@ fn first(top: &Top, hierarchies: &[Hierarchy]) -> Option<First> {
     })
 }
 
-fn first_of(directory: &Path) -> Option<First> {
+fn first_of(directory: &Path) -> Option<InitProcess> {
     pids(directory)
         .into_iter()
-        .filter_map(|pid| started(pid).map(|started| First { pid, started }))
+        .filter_map(|pid| started(pid).map(|started| InitProcess { pid, started }))
         .min_by_key(|first| first.started)
 }
 

@@ -8,7 +8,7 @@
 
 use crate::host::inventory::config;
 use crate::host::inventory::identity::Name;
-use crate::host::inventory::names::Names;
+use crate::host::inventory::names::NameFiles;
 use crate::host::{cgroup, process};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const PODS: &str = "var/log/pods";
 #[derive(Debug)]
 pub struct ContainerNames {
     root: PathBuf,
-    files: Names,
+    files: NameFiles,
     /// By the id of the container or the UID of the pod; `None` where none was found at that time.
     known: HashMap<String, (Option<String>, Instant)>,
 }
@@ -41,7 +41,7 @@ impl Default for ContainerNames {
 impl ContainerNames {
     /// Those that the files below a directory tell of.
     pub fn below(root: &Path) -> Self {
-        let files = Names::below(root, &config::Names::default());
+        let files = NameFiles::below(root, &config::Names::default());
         Self { root: root.to_owned(), files, known: HashMap::new() }
     }
 

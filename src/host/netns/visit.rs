@@ -13,7 +13,7 @@ const THREADS: usize = 32;
 
 /// What reading one network namespace gave.
 #[derive(Debug)]
-pub struct Visit<T> {
+pub struct NamespaceResult<T> {
     /// The one that was read.
     pub namespace: Namespace,
     /// Who it is, and what was read in it.
@@ -25,7 +25,7 @@ pub struct Visit<T> {
 pub fn visit<T: Send>(
     namespaces: &[Namespace],
     read: impl Fn() -> Result<T, SourceError> + Sync,
-) -> Vec<Visit<T>> {
+) -> Vec<NamespaceResult<T>> {
     let own = namespace::file_identity(Path::new(OWN)).ok();
     let next = AtomicUsize::new(0);
     let visits = Mutex::new(Vec::with_capacity(namespaces.len()));
@@ -46,7 +46,7 @@ pub fn visit<T: Send>(
             let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 Err(SourceError::Panicked { message: format!("reading {}", namespace.label) })
             });
-            let visit = Visit { namespace: namespace.clone(), result };
+            let visit = NamespaceResult { namespace: namespace.clone(), result };
             visits.lock().unwrap_or_else(PoisonError::into_inner).push((index, visit));
         }
     };
@@ -61,7 +61,7 @@ pub fn visit<T: Send>(
         let unread = |namespace: &Namespace| {
             let doing = format!("starting a thread to enter the network namespace {}", namespace.label);
             let cause = std::io::Error::new(cause.kind(), cause.to_string());
-            Visit { namespace: namespace.clone(), result: Err(SourceError::io(doing, cause)) }
+            NamespaceResult { namespace: namespace.clone(), result: Err(SourceError::io(doing, cause)) }
         };
         return namespaces.iter().map(unread).collect();
     }

@@ -148,12 +148,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listing<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Both<T> {
+        struct IncludeExclude<T> {
             include: Option<Vec<T>>,
             exclude: Option<Vec<T>>,
         }
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+        struct ListingVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ListingVisitor<T> {
             type Value = Listing<T>;
             fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
                 formatter.write_str("a list")
@@ -166,11 +166,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listing<T> {
                 Ok(Listing { include, exclude: Vec::new() })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let Both { include, exclude } = Both::deserialize(MapAccessDeserializer::new(map))?;
+                let IncludeExclude { include, exclude } =
+                    IncludeExclude::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(Listing { include: include.unwrap_or_default(), exclude: exclude.unwrap_or_default() })
             }
         }
-        deserializer.deserialize_any(Either(PhantomData))
+        deserializer.deserialize_any(ListingVisitor(PhantomData))
     }
 }
 
@@ -207,8 +208,8 @@ pub(super) struct Folding(pub(super) FlowLabel);
 
 impl<'de> Deserialize<'de> for Folding {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
+        struct FoldingVisitor;
+        impl<'de> Visitor<'de> for FoldingVisitor {
             type Value = Folding;
             fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
                 formatter.write_str("raw_endpoint or pid_condensed")
@@ -223,20 +224,20 @@ impl<'de> Deserialize<'de> for Folding {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Folding, A::Error> {
                 #[derive(Deserialize)]
                 #[serde(deny_unknown_fields)]
-                struct Named {
+                struct OriginTable {
                     origin: Folding,
                 }
-                Ok(Named::deserialize(MapAccessDeserializer::new(map))?.origin)
+                Ok(OriginTable::deserialize(MapAccessDeserializer::new(map))?.origin)
             }
         }
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(FoldingVisitor)
     }
 }
 
 /// An upper bound of the histogram, milliseconds.
-struct Bound(f64);
+struct UpperBound(f64);
 
-impl<'de> Deserialize<'de> for Bound {
+impl<'de> Deserialize<'de> for UpperBound {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bound = f64::deserialize(deserializer)?;
         if !bound.is_finite() || bound <= 0.0 {
@@ -246,12 +247,12 @@ impl<'de> Deserialize<'de> for Bound {
     }
 }
 
-impl From<Bound> for f64 {
-    fn from(Bound(bound): Bound) -> Self {
+impl From<UpperBound> for f64 {
+    fn from(UpperBound(bound): UpperBound) -> Self {
         bound
     }
 }
 
 fn bounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-    entries::<_, Bound, _, BOUNDS>(deserializer)
+    entries::<_, UpperBound, _, BOUNDS>(deserializer)
 }

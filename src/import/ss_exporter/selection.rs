@@ -1,7 +1,7 @@
 //! What `prometheus_ss_exporter`'s `selection` selects, wherever in the file its parts are, and where ours differs.
 
 use super::keys::{Listing, PortRange, Selection, Stack};
-use crate::import::Draft;
+use crate::import::ConfigDraft;
 use crate::settings::network::Address;
 use crate::source::sockets::config::select::{Command, Conditions, ENTRIES, HOSTS, Host, Pid};
 
@@ -55,7 +55,7 @@ impl Selected {
         Some((key, format!("has more than {most} entries")))
     }
 
-    pub(super) fn put(&self, draft: &mut Draft) {
+    pub(super) fn put(&self, draft: &mut ConfigDraft) {
         let Conditions { processes, peers, .. } = &self.include;
         if !processes.pids.is_empty() && !processes.commands.is_empty() {
             draft.note(
@@ -75,7 +75,7 @@ impl Selected {
     }
 }
 
-fn put_processes(draft: &mut Draft, side: &str, conditions: &Conditions) {
+fn put_processes(draft: &mut ConfigDraft, side: &str, conditions: &Conditions) {
     let key = |name| format!("sources.sockets.classic.{side}.processes.{name}");
     let processes = &conditions.processes;
     if !processes.pids.is_empty() {
@@ -94,7 +94,7 @@ const NETWORKS: &str = "Version 3 compares the text before the slash: 10.0.0.0/8
                         Here it is the network.";
 
 /// What is to be said of networks depends on the side.
-fn put_peers(draft: &mut Draft, side: &str, conditions: &Conditions, of_networks: Option<&str>) {
+fn put_peers(draft: &mut ConfigDraft, side: &str, conditions: &Conditions, of_networks: Option<&str>) {
     let key = |name| format!("sources.sockets.classic.{side}.{name}");
     let Conditions { peers, ports, .. } = conditions;
     if !peers.addresses.is_empty() {

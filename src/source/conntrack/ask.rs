@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// A way to the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub enum Method {
     /// `conntrack -S`.
     Command,
     /// ctnetlink.
@@ -29,7 +29,7 @@ pub enum Way {
     Procfs,
 }
 
-impl Way {
+impl Method {
     /// Its word in the configuration, and the value of the label `via`.
     pub fn word(self) -> &'static str {
         match self {
@@ -41,17 +41,17 @@ impl Way {
 }
 
 /// The ways to try, the best first.
-pub fn ways(via: Via) -> &'static [Way] {
+pub fn ways(via: Via) -> &'static [Method] {
     match via {
-        Via::Auto => &[Way::Command, Way::Netlink, Way::Procfs],
-        Via::Command => &[Way::Command],
-        Via::Netlink => &[Way::Netlink],
-        Via::Procfs => &[Way::Procfs],
+        Via::Auto => &[Method::Command, Method::Netlink, Method::Procfs],
+        Via::Command => &[Method::Command],
+        Via::Netlink => &[Method::Netlink],
+        Via::Procfs => &[Method::Procfs],
     }
 }
 
 /// How to ask; the same for every namespace.
-pub struct Asking {
+pub struct AskOptions {
     /// Name or path of the conntrack program.
     pub command: String,
     /// How long it may take.
@@ -64,18 +64,18 @@ pub struct Asking {
 }
 
 /// What one network namespace answered.
-pub struct Answer {
+pub struct NamespaceStatistics {
     /// The counters, and the way that gave them.
-    pub statistics: Result<(Way, Statistics), SourceError>,
+    pub statistics: Result<(Method, Statistics), SourceError>,
     /// Ways that were tried before, and why they did not do.
-    pub refused: Vec<(Way, SourceError)>,
+    pub refused: Vec<(Method, SourceError)>,
     /// The counters of expectations, where they do not come with the others.
     pub expectations: Option<Statistics>,
     /// The table as a whole.
     pub table: Table,
 }
 
-impl Asking {
+impl AskOptions {
     /// What the settings say, and what this machine is.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
@@ -90,11 +90,16 @@ impl Asking {
 
     /// Asks in the calling thread's namespace, by the first of `ways` that works. `socket` is kept for the next time
     /// where there is a next time.
-    pub fn ask(&self, ways: &[Way], round: &Round, socket: &mut Option<netlink::Socket>) -> Answer {
+    pub fn ask(
+        &self,
+        ways: &[Method],
+        round: &SharedDeadline,
+        socket: &mut Option<netlink::Socket>,
+    ) -> NamespaceStatistics {
         let mut refused = Vec::new();
         let mut statistics = None;
         // Where there is another way, a program that hung in one namespace is not waited for in the next.
-        let worth = |way: &&Way| !(**way == Way::Command && ways.len() > 1 && round.hung());
+        let worth = |way: &&Method| !(**way == Method::Command && ways.len() > 1 && round.hung());
         for way in ways.iter().filter(worth) {
             match self.ask_by(*way, round, socket) {
                 Ok(answer) => {
@@ -107,12 +112,12 @@ impl Asking {
                 break; // the program was killed because the agent leaves, not because it does not work
             }
         }
-        let native = statistics.as_ref().is_none_or(|(way, _)| *way != Way::Procfs);
+        let native = statistics.as_ref().is_none_or(|(way, _)| *way != Method::Procfs);
         let table =
             self.sysctls.read(|| native.then(|| asked(socket, netlink::Socket::global).ok()).flatten());
         let expectations = match &statistics {
             // The file has them in its own columns; without statistics there is nothing to add them to.
-            Some((Way::Command | Way::Netlink, _)) => asked(socket, netlink::Socket::expectations)
+            Some((Method::Command | Method::Netlink, _)) => asked(socket, netlink::Socket::expectations)
                 .inspect_err(|error| tracing::debug!(error = chain(error), "no counters of expectations"))
                 .ok(),
             _ => None,
@@ -121,20 +126,20 @@ impl Asking {
             Some(statistics) => Ok(statistics),
             None => Err(worst(&mut refused)),
         };
-        Answer { statistics, refused, expectations, table }
+        NamespaceStatistics { statistics, refused, expectations, table }
     }
 
     /// Asks one way.
     pub fn ask_by(
         &self,
-        way: Way,
-        round: &Round,
+        way: Method,
+        round: &SharedDeadline,
         socket: &mut Option<netlink::Socket>,
     ) -> Result<Statistics, SourceError> {
         match way {
-            Way::Procfs => procfs::ask(self.release, &self.possible),
-            Way::Netlink => asked(socket, netlink::Socket::statistics),
-            Way::Command => {
+            Method::Procfs => procfs::ask(self.release, &self.possible),
+            Method::Netlink => asked(socket, netlink::Socket::statistics),
+            Method::Command => {
                 let left = round.until.saturating_duration_since(Instant::now());
                 match command::ask(&self.command, self.release, left, &self.stop) {
                     Err(SourceError::Timeout { doing, .. }) => {
@@ -151,12 +156,12 @@ impl Asking {
 /// One cycle over all network namespaces: they share one deadline, or a program that hangs would hang as often as
 /// there are namespaces.
 #[derive(Debug)]
-pub struct Round {
+pub struct SharedDeadline {
     until: Instant,
     hung: AtomicBool,
 }
 
-impl Round {
+impl SharedDeadline {
     /// Begins now.
     pub fn new(timeout: Duration) -> Self {
         Self { until: Instant::now() + timeout, hung: AtomicBool::new(false) }
@@ -180,7 +185,7 @@ fn asked<T>(
 }
 
 /// One error for all the ways that failed: the one the operator can do most about, with all of them as its cause.
-fn worst(refused: &mut Vec<(Way, SourceError)>) -> SourceError {
+fn worst(refused: &mut Vec<(Method, SourceError)>) -> SourceError {
     if let [_] = refused.as_slice()
         && let Some((_, error)) = refused.pop()
     {
@@ -199,22 +204,22 @@ fn worst(refused: &mut Vec<(Way, SourceError)>) -> SourceError {
 }
 
 /// The way in use, and how long the better ones are left alone.
-pub struct Choice {
-    ways: &'static [Way],
+pub struct MethodChoice {
+    ways: &'static [Method],
     /// Position in `ways` of the first that is tried.
     first: usize,
     again_at: Option<Instant>,
-    logged: Option<Way>,
+    logged: Option<Method>,
 }
 
-impl Choice {
+impl MethodChoice {
     /// The ways of this setting, none of them tried yet.
     pub fn new(via: Via) -> Self {
         Self { ways: ways(via), first: 0, again_at: None, logged: None }
     }
 
     /// The ways this cycle tries.
-    pub fn candidates(&mut self) -> &'static [Way] {
+    pub fn candidates(&mut self) -> &'static [Method] {
         if self.again_at.is_some_and(|again_at| Instant::now() >= again_at) {
             self.first = 0;
             self.again_at = None;
@@ -223,7 +228,7 @@ impl Choice {
     }
 
     /// Settles on the best way that worked anywhere in this cycle; says so where it is another than before.
-    pub fn settle(&mut self, used: Option<Way>, refused: &BTreeMap<Way, SourceError>) {
+    pub fn settle(&mut self, used: Option<Method>, refused: &BTreeMap<Method, SourceError>) {
         let Some(used) = used else {
             self.first = 0;
             return;

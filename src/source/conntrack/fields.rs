@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// A counter the table has a row for.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownCounter {
     /// The kernel's word.
     pub word: &'static str,
     /// Column name in `/proc/net/stat/nf_conntrack`, where it differs.
@@ -22,31 +22,31 @@ pub struct Known {
     pub dead_since: Option<(u32, u32)>,
 }
 
-const fn known(word: &'static str, metric: Counter<u64>) -> Known {
-    Known { word, column: None, metric, dead_since: None }
+const fn known(word: &'static str, metric: Counter<u64>) -> KnownCounter {
+    KnownCounter { word, column: None, metric, dead_since: None }
 }
 
 /// Counters by attribute number of `enum ctattr_stats_cpu`, beginning with 1.
-pub static STATISTICS: &[Known] = &[
-    Known { dead_since: Some((4, 9)), ..known("searched", metrics::CONNTRACK_SEARCHED) },
+pub static STATISTICS: &[KnownCounter] = &[
+    KnownCounter { dead_since: Some((4, 9)), ..known("searched", metrics::CONNTRACK_SEARCHED) },
     known("found", metrics::CONNTRACK_FOUND),
-    Known { dead_since: Some((4, 9)), ..known("new", metrics::CONNTRACK_NEW) },
+    KnownCounter { dead_since: Some((4, 9)), ..known("new", metrics::CONNTRACK_NEW) },
     known("invalid", metrics::CONNTRACK_INVALID),
-    Known { dead_since: Some((5, 10)), ..known("ignore", metrics::CONNTRACK_IGNORE) },
-    Known { dead_since: Some((4, 9)), ..known("delete", metrics::CONNTRACK_DELETE) },
-    Known { dead_since: Some((4, 9)), ..known("delete_list", metrics::CONNTRACK_DELETE_LIST) },
+    KnownCounter { dead_since: Some((5, 10)), ..known("ignore", metrics::CONNTRACK_IGNORE) },
+    KnownCounter { dead_since: Some((4, 9)), ..known("delete", metrics::CONNTRACK_DELETE) },
+    KnownCounter { dead_since: Some((4, 9)), ..known("delete_list", metrics::CONNTRACK_DELETE_LIST) },
     known("insert", metrics::CONNTRACK_INSERT),
     known("insert_failed", metrics::CONNTRACK_INSERT_FAILED),
     known("drop", metrics::CONNTRACK_DROP),
     known("early_drop", metrics::CONNTRACK_EARLY_DROP),
-    Known { column: Some("icmp_error"), ..known("error", metrics::CONNTRACK_ERROR) },
+    KnownCounter { column: Some("icmp_error"), ..known("error", metrics::CONNTRACK_ERROR) },
     known("search_restart", metrics::CONNTRACK_SEARCH_RESTART),
-    Known { column: Some("clashres"), ..known("clash_resolve", metrics::CONNTRACK_CLASH_RESOLVE) },
-    Known { column: Some("chainlength"), ..known("chaintoolong", metrics::CONNTRACK_CHAINTOOLONG) },
+    KnownCounter { column: Some("clashres"), ..known("clash_resolve", metrics::CONNTRACK_CLASH_RESOLVE) },
+    KnownCounter { column: Some("chainlength"), ..known("chaintoolong", metrics::CONNTRACK_CHAINTOOLONG) },
 ];
 
 /// Counters by attribute number of `enum ctattr_expect_stats`, beginning with 1.
-pub static EXPECTATIONS: &[Known] = &[
+pub static EXPECTATIONS: &[KnownCounter] = &[
     known("expect_new", metrics::CONNTRACK_EXPECT_NEW),
     known("expect_create", metrics::CONNTRACK_EXPECT_CREATE),
     known("expect_delete", metrics::CONNTRACK_EXPECT_DELETE),
@@ -56,7 +56,7 @@ pub static EXPECTATIONS: &[Known] = &[
 #[derive(Debug, Clone)]
 pub enum Field {
     /// One that the table has a row for.
-    Known(&'static Known),
+    Known(&'static KnownCounter),
     /// One that a newer kernel has added.
     Unknown(Arc<str>),
 }
@@ -73,7 +73,7 @@ impl Field {
 
     /// The counter of an attribute number of `known`. A number behind the last known one gets the name that
     /// `conntrack` gives it, so that both ways agree: `unknown1` is the first.
-    pub fn numbered(number: u16, known: &'static [Known]) -> Option<Self> {
+    pub fn numbered(number: u16, known: &'static [KnownCounter]) -> Option<Self> {
         let position = usize::from(number).checked_sub(1)?;
         Some(known.get(position).map_or_else(
             || Self::Unknown(format!("unknown{}", position + 1 - known.len()).into()),

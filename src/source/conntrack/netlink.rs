@@ -7,8 +7,8 @@
 //! their sequence number; `GET_STATS` sets `NLM_F_MULTI` and never sends the `NLMSG_DONE` that should follow; and
 //! without `NLM_F_DUMP` the statistics by CPU are not answered at all.
 
-use super::fields::{EXPECTATIONS, Field, Known, Malformed, Row, STATISTICS, Statistics, cpu};
-use crate::netlink::{self, Answer, Attribute, Attributes, Client, Progress, Transport};
+use super::fields::{EXPECTATIONS, Field, KnownCounter, Malformed, Row, STATISTICS, Statistics, cpu};
+use crate::netlink::{self, Attribute, Attributes, Client, Progress, ResponseHandler, Transport};
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 
@@ -64,7 +64,7 @@ fn numbers(attributes: Attributes<'_>, known: usize) -> Result<Vec<(u16, u64)>, 
 pub fn parse_dump(
     datagram: &[u8],
     sequence: u32,
-    known: &'static [Known],
+    known: &'static [KnownCounter],
     into: &mut Statistics,
 ) -> Result<Progress, Malformed> {
     walk(datagram, sequence, |number, attributes| {
@@ -139,8 +139,8 @@ impl<T: Transport> Socket<T> {
         Ok(global)
     }
 
-    fn dump(&mut self, kind: u16, known: &'static [Known]) -> Result<Statistics, SourceError> {
-        let mut rows = Rows { known, statistics: Statistics::default() };
+    fn dump(&mut self, kind: u16, known: &'static [KnownCounter]) -> Result<Statistics, SourceError> {
+        let mut rows = CpuDump { known, statistics: Statistics::default() };
         self.ask(kind, netlink::DUMP, &mut rows)?;
         if rows.statistics.rows.is_empty() {
             return Err(SourceError::parse(asking(kind), Malformed::Empty));
@@ -148,7 +148,7 @@ impl<T: Transport> Socket<T> {
         Ok(rows.statistics)
     }
 
-    fn ask(&mut self, kind: u16, flags: u16, answer: &mut impl Answer) -> Result<(), SourceError> {
+    fn ask(&mut self, kind: u16, flags: u16, answer: &mut impl ResponseHandler) -> Result<(), SourceError> {
         self.0
             .ask(|sequence| request(kind, netlink::REQUEST | flags, sequence), answer)
             .map_err(|error| error.into_source(asking(kind), ABSENT))
@@ -156,12 +156,12 @@ impl<T: Transport> Socket<T> {
 }
 
 /// A dump of counters by CPU.
-struct Rows {
-    known: &'static [Known],
+struct CpuDump {
+    known: &'static [KnownCounter],
     statistics: Statistics,
 }
 
-impl Answer for Rows {
+impl ResponseHandler for CpuDump {
     type Malformed = Malformed;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
@@ -173,7 +173,7 @@ impl Answer for Rows {
     }
 }
 
-impl Answer for Global {
+impl ResponseHandler for Global {
     type Malformed = Malformed;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {

@@ -4,7 +4,7 @@
 //! `searched` became `clashres` (5.10) and `delete_list` became `chainlength` (5.15) in the same places. Some columns
 //! have stayed though the kernel no longer counts them and prints 0; these are left out. A row has no CPU number.
 
-use super::fields::{Field, Known, Malformed, Row, Statistics, cpu, cut};
+use super::fields::{Field, KnownCounter, Malformed, Row, Statistics, cpu, cut};
 use super::module;
 use crate::reading::SourceError;
 use std::collections::BTreeSet;
@@ -94,8 +94,8 @@ fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
 /// Whether a kernel of this release still counts a column.
 fn alive(field: &Field, release: Option<(u32, u32)>) -> bool {
     match field {
-        Field::Unknown(_) | Field::Known(Known { dead_since: None, .. }) => true,
-        Field::Known(Known { dead_since: Some(dead_since), .. }) => {
+        Field::Unknown(_) | Field::Known(KnownCounter { dead_since: None, .. }) => true,
+        Field::Known(KnownCounter { dead_since: Some(dead_since), .. }) => {
             release.is_some_and(|release| release < *dead_since)
         }
     }

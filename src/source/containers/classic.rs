@@ -1,9 +1,9 @@
 //! The readings under the names and labels of coroot-node-agent: the identity is `container_id`, the machine `machine_id`.
 
-use super::destinations::Where;
+use super::destinations::ReportedDestination;
 use super::metrics;
 use super::tcp::Counts;
-use crate::host::inventory::{Container, Who};
+use crate::host::inventory::{Container, Workload};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ impl Classic {
     }
 
     /// The labels of a container.
-    fn labels(&self, who: &Who) -> Labels {
+    fn labels(&self, who: &Workload) -> Labels {
         Labels::new(vec![
             (Label::ClassicContainerId, Arc::clone(&who.identity)),
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
@@ -35,7 +35,13 @@ impl Classic {
     }
 
     /// The readings of a destination.
-    pub(super) fn destination(&self, who: &Who, place: Where, counts: &Counts, out: &mut Readings) {
+    pub(super) fn destination(
+        &self,
+        who: &Workload,
+        place: ReportedDestination,
+        counts: &Counts,
+        out: &mut Readings,
+    ) {
         let asked = self.labels(who).with(Label::ClassicDestination, place.asked.text());
         let failed: u64 = counts.failed.iter().sum();
         if failed > 0 {
@@ -53,13 +59,13 @@ impl Classic {
     }
 
     /// The reading of an address that a container has connections to.
-    pub(super) fn latency(&self, who: &Who, address: Arc<str>, seconds: f64, out: &mut Readings) {
+    pub(super) fn latency(&self, who: &Workload, address: Arc<str>, seconds: f64, out: &mut Readings) {
         let labels = self.labels(who).with(Label::ClassicDestinationIp, address);
         out.observe(metrics::CONTAINER_CLASSIC_LATENCY, &labels, seconds);
     }
 
     /// The reading of an address that a container listens at, or did.
-    pub(super) fn listener(&self, who: &Who, at: SocketAddr, open: bool, out: &mut Readings) {
+    pub(super) fn listener(&self, who: &Workload, at: SocketAddr, open: bool, out: &mut Readings) {
         let labels =
             self.labels(who).with(Label::ClassicListenAddr, at.to_string()).with(Label::ClassicProxy, "");
         out.observe(metrics::CONTAINER_CLASSIC_LISTEN, &labels, u64::from(open));

@@ -1,13 +1,13 @@
 //! TCP of the containers by the programs in the kernel: one cycle of reading their maps.
 
 use super::config::tcp::{Public, Tcp as Settings};
-use super::destinations::{Folding, Shares, entries};
-use super::groups::Known;
+use super::destinations::{DestinationShares, Folding, entries};
+use super::groups::GroupOwners;
 use super::kernel::records::Destination;
 use super::kernel::{Kernel, Limits, Numbers};
 use super::listen::Listening;
 use super::listeners::Listeners;
-use super::news::{self, News, Shared, Work};
+use super::news::{self, EventCounts, ReaderInputs, SharedCounts};
 use super::tcp::Tcp;
 use crate::host::ephemeral::EphemeralPortsFile;
 use crate::host::inventory::Inventory;
@@ -26,8 +26,8 @@ const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 /// What is kept from one cycle to the next.
 pub(super) struct Connections {
     kernel: Kernel,
-    known: Known,
-    shared: Arc<Shared>,
+    known: GroupOwners,
+    shared: Arc<SharedCounts>,
     ports: EphemeralPortsFile,
     settings: Settings,
     netns: u32,
@@ -48,7 +48,7 @@ impl Connections {
     ) -> Result<Self, SourceError> {
         let netns = own_netns()?;
         let (mut kernel, answers, ring) = Kernel::load(limits(settings, netns))?;
-        let work = Work {
+        let work = ReaderInputs {
             ring,
             answers,
             groups: Arc::clone(&kernel.groups),
@@ -61,7 +61,7 @@ impl Connections {
         let processes = sees_all_processes();
         Ok(Self {
             kernel,
-            known: Known::default(),
+            known: GroupOwners::default(),
             shared,
             ports: EphemeralPortsFile::open(),
             settings: settings.clone(),
@@ -110,7 +110,7 @@ impl Connections {
         }
     }
 
-    fn take(&mut self, tcp: &mut Tcp, news: &News, now: Instant) -> Result<(), SourceError> {
+    fn take(&mut self, tcp: &mut Tcp, news: &EventCounts, now: Instant) -> Result<(), SourceError> {
         let (known, mut foreign, mut used) = (&self.known, Vec::new(), 0);
         let groups = &self.kernel.groups;
         self.kernel.destinations(|key, totals| match known.who(key.group) {
@@ -215,5 +215,5 @@ pub(super) fn limits(settings: &Settings, netns: u32) -> Limits {
 pub(super) fn totals(settings: &Settings) -> Tcp {
     let folding =
         Folding { public: settings.public == Public::Fold, networks: settings.networks.clone(), ports: None };
-    Tcp::new(folding, Shares::new(settings.destinations, settings.total))
+    Tcp::new(folding, DestinationShares::new(settings.destinations, settings.total))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// One end of a connection as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shown {
+pub enum ReportedEndpoint {
     /// As it is.
     At(SocketAddr),
     /// A port that the kernel gives to whoever connects.
@@ -24,7 +24,7 @@ pub enum Shown {
     Other,
 }
 
-impl Shown {
+impl ReportedEndpoint {
     /// `server.address` or `network.peer.address`.
     pub fn address(self) -> Arc<str> {
         match self {
@@ -57,16 +57,16 @@ impl Shown {
 
 /// A destination as it is shown: what was asked for, and what it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Where {
+pub struct ReportedDestination {
     /// What was asked for.
-    pub asked: Shown,
+    pub asked: ReportedEndpoint,
     /// What it got; the same unless it is translated.
-    pub got: Shown,
+    pub got: ReportedEndpoint,
 }
 
-impl Where {
+impl ReportedDestination {
     /// What finds no room.
-    pub const OTHER: Self = Self { asked: Shown::Other, got: Shown::Other };
+    pub const OTHER: Self = Self { asked: ReportedEndpoint::Other, got: ReportedEndpoint::Other };
 }
 
 /// What is put together.
@@ -82,18 +82,18 @@ pub struct Folding {
 
 impl Folding {
     /// A destination as it is shown.
-    pub fn fold(&self, asked: SocketAddr, got: SocketAddr) -> Where {
-        Where { asked: self.one(asked), got: self.one(got) }
+    pub fn fold(&self, asked: SocketAddr, got: SocketAddr) -> ReportedDestination {
+        ReportedDestination { asked: self.one(asked), got: self.one(got) }
     }
 
-    fn one(&self, at: SocketAddr) -> Shown {
+    fn one(&self, at: SocketAddr) -> ReportedEndpoint {
         let listed = || self.networks.iter().any(|network| network.contains(at.ip()));
         if self.public && is_public(at.ip()) && !listed() {
-            Shown::Public
+            ReportedEndpoint::Public
         } else if self.ports.as_ref().is_some_and(|ports| ports.contains(&at.port())) {
-            Shown::Ephemeral(at.ip())
+            ReportedEndpoint::Ephemeral(at.ip())
         } else {
-            Shown::At(at)
+            ReportedEndpoint::At(at)
         }
     }
 }
@@ -127,14 +127,14 @@ pub fn entries(total: usize) -> usize {
 
 /// How many destinations each container has.
 #[derive(Debug)]
-pub struct Shares {
+pub struct DestinationShares {
     each: usize,
     total: usize,
     used: usize,
     by: HashMap<u64, usize>,
 }
 
-impl Shares {
+impl DestinationShares {
     /// At most `each` of one container and `total` of all.
     pub fn new(each: usize, total: usize) -> Self {
         Self { each, total, used: 0, by: HashMap::new() }

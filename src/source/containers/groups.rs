@@ -1,8 +1,8 @@
 //! From the control groups that the kernel's half counts by to the containers of the inventory.
 
 use super::kernel::{GROUPS, Groups};
-use crate::host::inventory::identity::Place;
-use crate::host::inventory::{Group, Inventory, Who};
+use crate::host::inventory::identity::CgroupOwner;
+use crate::host::inventory::{CgroupRef, Inventory, Workload};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,27 +13,27 @@ const ID: u32 = 48;
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Who a control group belongs to.
-pub(super) fn who(key: u64, groups: &Groups, inventory: &Inventory) -> Option<Arc<Who>> {
+pub(super) fn who(key: u64, groups: &Groups, inventory: &Inventory) -> Option<Arc<Workload>> {
     let path = groups.get(key)?.path;
     inventory.who(group(key, &path))
 }
 
-fn group(key: u64, path: &str) -> Group<'_> {
+fn group(key: u64, path: &str) -> CgroupRef<'_> {
     let hierarchy = u32::try_from(key >> ID).unwrap_or_default();
-    Group { hierarchy, id: key & ((1 << ID) - 1), path }
+    CgroupRef { hierarchy, id: key & ((1 << ID) - 1), path }
 }
 
 /// Who the groups are that are counted by.
 #[derive(Debug, Default)]
-pub(super) struct Known {
-    met: HashMap<u64, Met>,
+pub(super) struct GroupOwners {
+    met: HashMap<u64, KnownGroup>,
 }
 
 /// A group that the kernel has met.
 #[derive(Debug)]
-struct Met {
+struct KnownGroup {
     path: String,
-    whose: Whose,
+    whose: Owner,
     /// When it was looked at.
     looked: Instant,
     /// Since when its directory is known to be gone.
@@ -41,15 +41,15 @@ struct Met {
 }
 
 #[derive(Debug)]
-enum Whose {
-    Somebody(Arc<Who>),
+enum Owner {
+    Somebody(Arc<Workload>),
     /// A container or service that is not wanted, or found no room so far.
     Unwanted,
     /// Neither a container nor a service.
     Ignored,
 }
 
-impl Known {
+impl GroupOwners {
     /// Looks at all groups that the kernel has met. What belongs to neither a container nor a service is not counted any
     /// more. Returned are those that may be forgotten: whoever they belonged to is gone.
     pub(super) fn look(&mut self, groups: &Groups, inventory: &Inventory, now: Instant) -> Vec<u64> {
@@ -64,7 +64,8 @@ impl Known {
                 self.met.insert(*key, met);
             }
         }
-        let over = |(key, met): (&u64, &mut Met)| met.is_over(*key, crowded, inventory, now).then_some(*key);
+        let over =
+            |(key, met): (&u64, &mut KnownGroup)| met.is_over(*key, crowded, inventory, now).then_some(*key);
         let over: Vec<u64> = self.met.iter_mut().filter_map(over).collect();
         self.forget(&over);
         over
@@ -73,7 +74,7 @@ impl Known {
     /// Those whose directory has been gone since an earlier cycle and which are not `used`; they are no longer known here.
     /// A container that is started anew gets another group.
     pub(super) fn ended(&mut self, used: impl FnOnce() -> HashSet<u64>, now: Instant) -> Vec<u64> {
-        let ended = |met: &Met| met.gone.is_some_and(|gone| gone < now);
+        let ended = |met: &KnownGroup| met.gone.is_some_and(|gone| gone < now);
         let mut over: Vec<u64> = self.met.iter().filter(|(_, met)| ended(met)).map(|(key, _)| *key).collect();
         if !over.is_empty() {
             let used = used();
@@ -90,31 +91,31 @@ impl Known {
     }
 
     /// Who a group belongs to.
-    pub(super) fn who(&self, key: u64) -> Option<&Arc<Who>> {
+    pub(super) fn who(&self, key: u64) -> Option<&Arc<Workload>> {
         match &self.met.get(&key)?.whose {
-            Whose::Somebody(who) => Some(who),
-            Whose::Unwanted | Whose::Ignored => None,
+            Owner::Somebody(who) => Some(who),
+            Owner::Unwanted | Owner::Ignored => None,
         }
     }
 
     /// Whether a group belongs to nobody who is counted.
     pub(super) fn ignored(&self, key: u64) -> bool {
-        self.met.get(&key).is_some_and(|met| !matches!(met.whose, Whose::Somebody(_)))
+        self.met.get(&key).is_some_and(|met| !matches!(met.whose, Owner::Somebody(_)))
     }
 }
 
-fn meet(key: u64, groups: &Groups, inventory: &Inventory, now: Instant) -> Option<Met> {
+fn meet(key: u64, groups: &Groups, inventory: &Inventory, now: Instant) -> Option<KnownGroup> {
     let path = groups.get(key)?.path;
-    let whose = if Place::of(&path).is_none() {
+    let whose = if CgroupOwner::of(&path).is_none() {
         groups.ignore(key);
-        Whose::Ignored
+        Owner::Ignored
     } else {
-        inventory.who(group(key, &path)).map_or(Whose::Unwanted, Whose::Somebody)
+        inventory.who(group(key, &path)).map_or(Owner::Unwanted, Owner::Somebody)
     };
-    Some(Met { path, whose, looked: now, gone: None })
+    Some(KnownGroup { path, whose, looked: now, gone: None })
 }
 
-impl Met {
+impl KnownGroup {
     /// Looks whose it is now; whether it is nobody's any more.
     fn is_over(&mut self, key: u64, crowded: bool, inventory: &Inventory, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.looked) >= AGAIN;
@@ -123,8 +124,8 @@ impl Met {
         }
         let group = group(key, &self.path);
         match &mut self.whose {
-            Whose::Ignored => crowded,
-            Whose::Somebody(who) => {
+            Owner::Ignored => crowded,
+            Owner::Somebody(who) => {
                 if due && self.gone.is_none() && !inventory.is_there(group) {
                     self.gone = Some(now);
                 }
@@ -135,16 +136,16 @@ impl Met {
                 false
             }
             // It may have got a name, or room.
-            Whose::Unwanted if due => {
+            Owner::Unwanted if due => {
                 if !inventory.is_there(group) {
                     return true;
                 }
                 if let Some(who) = inventory.who(group) {
-                    self.whose = Whose::Somebody(who);
+                    self.whose = Owner::Somebody(who);
                 }
                 false
             }
-            Whose::Unwanted => false,
+            Owner::Unwanted => false,
         }
     }
 }

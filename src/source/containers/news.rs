@@ -38,7 +38,7 @@ const MOST: usize = 65_536;
 
 /// What was counted since the last cycle.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(super) struct EventCounts {
     /// By destination.
     pub(super) counted: HashMap<Destination, Totals>,
     /// Connections that were not asked about: `translate_rate` was reached.
@@ -53,23 +53,23 @@ pub(super) struct News {
 
 /// Shared by the thread and the source.
 #[derive(Debug, Default)]
-pub(super) struct Shared(Mutex<News>);
+pub(super) struct SharedCounts(Mutex<EventCounts>);
 
-impl Shared {
+impl SharedCounts {
     /// What is there now, of which there remains what is so until something else happens.
-    pub(super) fn take(&self) -> News {
+    pub(super) fn take(&self) -> EventCounts {
         let mut told = self.lock();
-        let rest = News { error: told.error.clone(), broken: told.broken, ..News::default() };
+        let rest = EventCounts { error: told.error.clone(), broken: told.broken, ..EventCounts::default() };
         std::mem::replace(&mut *told, rest)
     }
 
-    fn lock(&self) -> MutexGuard<'_, News> {
+    fn lock(&self) -> MutexGuard<'_, EventCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What the thread works with.
-pub(super) struct Work {
+pub(super) struct ReaderInputs {
     /// What the kernel tells.
     pub(super) ring: Ring,
     /// Where answers go.
@@ -83,8 +83,8 @@ pub(super) struct Work {
 }
 
 /// Starts the threads. They end with the agent. `translate`: whether conntrack is asked.
-pub(super) fn start(work: Work, translate: bool, stop: &Stop) -> io::Result<Arc<Shared>> {
-    let shared = Arc::new(Shared::default());
+pub(super) fn start(work: ReaderInputs, translate: bool, stop: &Stop) -> io::Result<Arc<SharedCounts>> {
+    let shared = Arc::new(SharedCounts::default());
     let (names, asked) = sync_channel(WAITING);
     let (groups, inventory, stopped) = (Arc::clone(&work.groups), Arc::clone(&work.inventory), stop.clone());
     std::thread::Builder::new()
@@ -92,7 +92,7 @@ pub(super) fn start(work: Work, translate: bool, stop: &Stop) -> io::Result<Arc<
         .spawn(move || ask_names(&asked, &groups, &inventory, &stopped))?;
     let (told, stop) = (Arc::clone(&shared), stop.clone());
     std::thread::Builder::new().name("containers-news".to_owned()).spawn(move || {
-        let thread = Thread::new(work, Arc::clone(&told), names, translate);
+        let thread = RingReader::new(work, Arc::clone(&told), names, translate);
         let run = std::panic::AssertUnwindSafe(|| thread.run(&stop));
         if std::panic::catch_unwind(run).is_err() {
             told.lock().broken = true;
@@ -110,9 +110,9 @@ fn ask_names(asked: &Receiver<u64>, groups: &Groups, inventory: &Inventory, stop
     }
 }
 
-struct Thread {
-    work: Work,
-    shared: Arc<Shared>,
+struct RingReader {
+    work: ReaderInputs,
+    shared: Arc<SharedCounts>,
     names: SyncSender<u64>,
     conntrack: Option<Client<NetlinkSocket>>,
     rule: Rule,
@@ -120,8 +120,8 @@ struct Thread {
     kept: HashMap<Question, SocketAddr>,
 }
 
-impl Thread {
-    fn new(work: Work, shared: Arc<Shared>, names: SyncSender<u64>, translate: bool) -> Self {
+impl RingReader {
+    fn new(work: ReaderInputs, shared: Arc<SharedCounts>, names: SyncSender<u64>, translate: bool) -> Self {
         let open = || Client::open(rustix::net::netlink::NETFILTER, "netfilter");
         let conntrack = match translate.then(open).transpose() {
             Ok(client) => client,

@@ -1,13 +1,13 @@
 //! The readings of the TCP connections and of the listening sockets.
 
 use super::classic::Classic;
-use super::destinations::{Shown, Where};
+use super::destinations::{ReportedDestination, ReportedEndpoint};
 use super::failure::Failure;
 use super::labels::{Event, LeftOut, SourcePart, Via};
 use super::listeners::Listeners;
 use super::metrics;
 use super::tcp::{Counts, Tcp};
-use crate::host::inventory::{Inventory, Who};
+use crate::host::inventory::{Inventory, Workload};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ pub(super) fn observe(
     }
 }
 
-fn destination(who: &Who, place: Where, counts: &Counts, out: &mut Readings) {
+fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out: &mut Readings) {
     let asked = end(&who.labels, place.asked, Label::ServerAddress, Label::ServerPort);
     for (reason, count) in Failure::ALL.iter().zip(counts.failed) {
         if count > 0 {
@@ -79,7 +79,7 @@ fn destination(who: &Who, place: Where, counts: &Counts, out: &mut Readings) {
     out.observe(metrics::CONTAINER_TCP_RETRANSMITS, &labels, counts.retransmits);
 }
 
-fn end(labels: &Labels, at: Shown, address: Label, port: Label) -> Labels {
+fn end(labels: &Labels, at: ReportedEndpoint, address: Label, port: Label) -> Labels {
     let labels = labels.with(address, at.address());
     match at.port() {
         Some(number) => labels.with(port, number),
@@ -87,7 +87,7 @@ fn end(labels: &Labels, at: Shown, address: Label, port: Label) -> Labels {
     }
 }
 
-fn listen(who: &Who, at: SocketAddr) -> Labels {
+fn listen(who: &Workload, at: SocketAddr) -> Labels {
     who.labels.with(Label::LocalAddress, at.ip().to_string()).with(Label::LocalPort, at.port().to_string())
 }
 

@@ -3,7 +3,7 @@
 //! The kernel's numbers are of one control group and one destination, and begin again at 0 where an entry was left idle
 //! and came again; what is kept here is of a container and a destination as it is shown, and only grows. Pure.
 
-use super::destinations::{Folding, Shares, Where};
+use super::destinations::{DestinationShares, Folding, ReportedDestination};
 use super::failure::Failure;
 use super::kernel::records::{BUCKETS, Destination, Totals};
 use crate::metric::distribution::Distribution;
@@ -125,28 +125,28 @@ fn connections(more: &Totals) -> u64 {
 
 /// An entry of the kernel.
 #[derive(Debug)]
-struct Kept {
+struct KernelEntry {
     last: Totals,
     open: i64,
     touched: Instant,
-    place: Where,
+    place: ReportedDestination,
 }
 
 /// All destinations of all containers.
 #[derive(Debug)]
 pub struct Tcp {
     folding: Folding,
-    shares: Shares,
-    kept: HashMap<Destination, Kept>,
+    shares: DestinationShares,
+    kept: HashMap<Destination, KernelEntry>,
     rest: HashMap<u64, Totals>,
-    shown: HashMap<(u64, Where), Counts>,
+    shown: HashMap<(u64, ReportedDestination), Counts>,
     /// Connections of destinations that found no room here.
     pub left_out: u64,
 }
 
 impl Tcp {
     /// Nothing so far.
-    pub fn new(folding: Folding, shares: Shares) -> Self {
+    pub fn new(folding: Folding, shares: DestinationShares) -> Self {
         Self {
             folding,
             shares,
@@ -193,7 +193,7 @@ impl Tcp {
         let place =
             self.kept.get(key).map(|kept| kept.place).filter(|place| self.shown.contains_key(&(who, *place)));
         let place = place.unwrap_or_else(|| self.place(who, key, now));
-        let kept = self.kept.entry(*key).or_insert_with(|| Kept {
+        let kept = self.kept.entry(*key).or_insert_with(|| KernelEntry {
             last: Totals::default(),
             open: 0,
             touched: now,
@@ -205,7 +205,7 @@ impl Tcp {
         }
         kept.open += i64::from(more.open.cast_signed());
         kept.touched = now;
-        if place == Where::OTHER {
+        if place == ReportedDestination::OTHER {
             self.left_out += connections(more);
         }
         if let Some(counts) = self.shown.get_mut(&(who, place)) {
@@ -222,18 +222,19 @@ impl Tcp {
 
     fn add_other(&mut self, who: u64, more: &Totals, now: Instant) {
         if *more != Totals::default() {
-            let counts = self.shown.entry((who, Where::OTHER)).or_insert_with(|| Counts::new(now));
+            let counts =
+                self.shown.entry((who, ReportedDestination::OTHER)).or_insert_with(|| Counts::new(now));
             counts.add(more);
             counts.touched = now;
         }
     }
 
-    fn place(&mut self, who: u64, key: &Destination, now: Instant) -> Where {
+    fn place(&mut self, who: u64, key: &Destination, now: Instant) -> ReportedDestination {
         let place = self.folding.fold(key.asked, key.got);
         if self.shown.contains_key(&(who, place)) {
             return place;
         }
-        let place = if self.shares.admit(who) { place } else { Where::OTHER };
+        let place = if self.shares.admit(who) { place } else { ReportedDestination::OTHER };
         self.shown.entry((who, place)).or_insert_with(|| Counts::new(now));
         place
     }
@@ -254,7 +255,7 @@ impl Tcp {
         let shares = &mut self.shares;
         self.shown.retain(|(who, place), counts| {
             let stays = counts.open > 0 || !idle(counts.touched);
-            if !stays && *place != Where::OTHER {
+            if !stays && *place != ReportedDestination::OTHER {
                 shares.leave(*who);
             }
             stays
@@ -286,22 +287,25 @@ impl Tcp {
 
     /// `current` says who has a number now: nobody, whose counts then go, or another one, to whose they are added.
     pub fn rename(&mut self, current: impl Fn(u64) -> Option<u64>) {
-        let moved: Vec<(u64, Where)> =
+        let moved: Vec<(u64, ReportedDestination)> =
             self.shown.keys().filter(|(who, _)| current(*who) != Some(*who)).copied().collect();
         for (who, place) in moved {
             let Some(counts) = self.shown.remove(&(who, place)) else { continue };
-            if place != Where::OTHER {
+            if place != ReportedDestination::OTHER {
                 self.shares.leave(who);
             }
             let Some(now) = current(who) else { continue };
             match self.shown.entry((now, place)) {
                 Entry::Occupied(mut there) => there.get_mut().merge(&counts),
-                Entry::Vacant(free) if place == Where::OTHER || self.shares.admit(now) => {
+                Entry::Vacant(free) if place == ReportedDestination::OTHER || self.shares.admit(now) => {
                     free.insert(counts);
                 }
                 Entry::Vacant(_) => {
                     let touched = counts.touched;
-                    let rest = self.shown.entry((now, Where::OTHER)).or_insert_with(|| Counts::new(touched));
+                    let rest = self
+                        .shown
+                        .entry((now, ReportedDestination::OTHER))
+                        .or_insert_with(|| Counts::new(touched));
                     rest.merge(&counts);
                 }
             }
@@ -309,7 +313,7 @@ impl Tcp {
     }
 
     /// Every destination that is shown.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, Where, &Counts)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, ReportedDestination, &Counts)> {
         self.shown.iter().map(|((who, place), counts)| (*who, *place, counts))
     }
 

@@ -5,7 +5,7 @@
 //! ask are pure.
 
 use crate::netlink::{
-    self, Answer, Attribute, Client, Malformed, Progress, TooLong, Transport, push_attribute,
+    self, Attribute, Client, Malformed, Progress, ResponseHandler, TooLong, Transport, push_attribute,
 };
 use crate::reading::SourceError;
 use std::collections::HashMap;
@@ -107,9 +107,9 @@ fn source(tuple: Attribute<'_>) -> Result<Option<SocketAddr>, Malformed> {
 }
 
 /// What a connection has got.
-struct Got(Option<SocketAddr>);
+struct TranslationReply(Option<SocketAddr>);
 
-impl Answer for Got {
+impl ResponseHandler for TranslationReply {
     type Malformed = Malformed;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
@@ -132,7 +132,7 @@ pub fn ask<T: Transport>(
     asked: SocketAddr,
 ) -> Result<Option<SocketAddr>, SourceError> {
     const DOING: &str = "asking conntrack for the translation of a connection";
-    let mut got = Got(None);
+    let mut got = TranslationReply(None);
     let make = |sequence| request(local, asked, sequence).unwrap_or_default();
     match client.ask(make, &mut got) {
         Ok(()) => Ok(got.0),

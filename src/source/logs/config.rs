@@ -57,7 +57,7 @@ pub struct Logs {
     #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     pub pattern_rate: u32,
     /// What is shown of a pattern: its words (`pattern`), its first message (`first`), or nothing (`off`).
-    pub sample: Sample,
+    pub sample: LogSample,
     /// Bytes that are shown of it at most, 16 to 4096.
     #[serde(deserialize_with = "sample_length")]
     #[cfg_attr(test, schemars(range(min = 16, max = 4096)))]
@@ -86,7 +86,7 @@ impl Default for Logs {
             patterns: 100,
             patterns_total: 5000,
             pattern_rate: 2000,
-            sample: Sample::Pattern,
+            sample: LogSample::Pattern,
             sample_length: 256,
             multiline: true,
             max_files: 1000,
@@ -118,7 +118,7 @@ pub enum Level {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Sample {
+pub enum LogSample {
     /// Its words; nothing that varies.
     Pattern,
     /// Its first message.

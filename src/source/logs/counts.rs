@@ -1,6 +1,6 @@
 //! What was counted of each log, and the bounds of it.
 
-use super::config::{Level, Logs as Settings, Sample};
+use super::config::{Level, LogSample, Logs as Settings};
 use super::labels::{LeftOut, LogSource, Lost};
 use super::pattern::{Hash, Patterns, alike};
 use super::severity::{Severity, text};
@@ -23,13 +23,13 @@ pub enum Subject {
 /// A number that only grows, and whether its series has begun. It begins with a point of 0: of what happened before the
 /// first point, `increase()` would see nothing.
 #[derive(Debug, Default)]
-pub struct Count {
+pub struct SeriesCounter {
     /// How many there were.
     pub total: u64,
     begun: bool,
 }
 
-impl Count {
+impl SeriesCounter {
     /// The value of its series now.
     pub fn observed(&mut self) -> u64 {
         if std::mem::replace(&mut self.begun, true) { self.total } else { 0 }
@@ -43,11 +43,11 @@ impl Count {
 
 /// What was counted of one log.
 #[derive(Debug, Default)]
-pub struct Log {
+pub struct LogCounts {
     /// Messages by severity, in the order of [`Severity::ALL`].
-    pub messages: [Count; Severity::ALL.len()],
+    pub messages: [SeriesCounter; Severity::ALL.len()],
     /// Bytes.
-    pub bytes: Count,
+    pub bytes: SeriesCounter,
 }
 
 /// A recurring pattern of the messages of somebody.
@@ -57,28 +57,28 @@ pub struct Pattern {
     /// What is shown of it.
     pub sample: Arc<str>,
     /// Messages that have this pattern.
-    pub count: Count,
+    pub count: SeriesCounter,
     latest: Instant,
 }
 
 /// The patterns of one severity.
 #[derive(Debug, Default)]
-pub struct OfSeverity {
+pub struct SeverityPatterns {
     /// By their hash.
     pub patterns: BTreeMap<Hash, Pattern>,
     /// Messages for whose pattern there was no room; `None` before the first.
-    pub other: Option<Count>,
+    pub other: Option<SeriesCounter>,
     /// Messages whose pattern was not looked for; `None` before the first.
-    pub skipped: Option<Count>,
+    pub skipped: Option<SeriesCounter>,
 }
 
 /// What was counted of somebody's logs.
 #[derive(Debug, Default)]
-pub struct Of {
+pub struct SubjectCounts {
     /// By where they are.
-    pub logs: BTreeMap<LogSource, Log>,
+    pub logs: BTreeMap<LogSource, LogCounts>,
     /// Patterns by severity.
-    pub patterns: BTreeMap<Severity, OfSeverity>,
+    pub patterns: BTreeMap<Severity, SeverityPatterns>,
     /// When the last message of severity error or critical was read, in seconds since 1970.
     pub last_error: Option<f64>,
 }
@@ -95,7 +95,7 @@ pub struct Counts {
     allowance: f64,
     reckoned: Option<Instant>,
     /// By whose logs they are.
-    pub of: HashMap<Subject, Of>,
+    pub of: HashMap<Subject, SubjectCounts>,
     /// Bytes that were lost, in the order of [`Lost::ALL`].
     pub lost: [u64; Lost::ALL.len()],
     /// What found no room, in the order of [`LeftOut::ALL`].
@@ -106,7 +106,7 @@ pub struct Counts {
 
 /// A point in time, by the clock that only goes on and by the one on the wall (seconds since 1970).
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub struct Timestamp {
     /// Goes on.
     pub instant: Instant,
     /// On the wall.
@@ -139,9 +139,9 @@ impl Counts {
     }
 
     /// A log is followed: its series begin.
-    pub fn begin(&mut self, subject: &Subject, source: LogSource) -> &mut Log {
+    pub fn begin(&mut self, subject: &Subject, source: LogSource) -> &mut LogCounts {
         if !self.of.contains_key(subject) {
-            self.of.insert(subject.clone(), Of::default());
+            self.of.insert(subject.clone(), SubjectCounts::default());
         }
         self.of.entry(subject.clone()).or_default().logs.entry(source).or_default()
     }
@@ -166,7 +166,7 @@ impl Counts {
     }
 
     /// Counts a message.
-    pub fn message(&mut self, subject: &Subject, source: LogSource, message: Message<'_>, now: Now) {
+    pub fn message(&mut self, subject: &Subject, source: LogSource, message: Message<'_>, now: Timestamp) {
         let (severity, says) = match message.structured {
             Some(known) if known.text.is_empty() => (known.severity, message.text),
             Some(known) => (known.severity, &*known.text),
@@ -194,7 +194,7 @@ impl Counts {
             self.leave_out(LeftOut::Budget);
             return;
         }
-        let shown = if self.settings.sample == Sample::Pattern { self.settings.sample_length } else { 0 };
+        let shown = if self.settings.sample == LogSample::Pattern { self.settings.sample_length } else { 0 };
         let hash = self.scratch.of(says, shown);
         let words = self.scratch.words.as_slice();
         let known = if of.patterns.contains_key(&hash) {
@@ -207,11 +207,11 @@ impl Counts {
             pattern.latest = now;
         } else if of.patterns.len() < self.settings.patterns && self.kept < self.settings.patterns_total {
             let sample = match self.settings.sample {
-                Sample::Pattern => Cow::Borrowed(&*self.scratch.text),
-                Sample::First => Cow::Owned(bounded(says, self.settings.sample_length)),
-                Sample::Off => Cow::Borrowed(""),
+                LogSample::Pattern => Cow::Borrowed(&*self.scratch.text),
+                LogSample::First => Cow::Owned(bounded(says, self.settings.sample_length)),
+                LogSample::Off => Cow::Borrowed(""),
             };
-            let count = Count { total: 1, begun: false };
+            let count = SeriesCounter { total: 1, begun: false };
             let pattern = Pattern { words: words.into(), sample: (&*sample).into(), count, latest: now };
             of.patterns.insert(hash, pattern);
             self.kept += 1;
@@ -279,6 +279,6 @@ impl Counts {
     }
 }
 
-fn kept(of: &Of) -> usize {
+fn kept(of: &SubjectCounts) -> usize {
     of.patterns.values().map(|of| of.patterns.len()).sum()
 }

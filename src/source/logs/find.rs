@@ -81,8 +81,8 @@ impl Finder {
                     .map(|place| place.join("containers").join(&**id))
                     .find_map(|of| docker::log(&of));
                 let path = match log {
-                    Some(docker::Log::File(path)) => Some(below(&inventory.root, &path)),
-                    Some(docker::Log::Other(driver)) => {
+                    Some(docker::DockerLog::File(path)) => Some(below(&inventory.root, &path)),
+                    Some(docker::DockerLog::Other(driver)) => {
                         tracing::info!("logs of {} are not read: driver {driver}", container.who.identity);
                         None
                     }

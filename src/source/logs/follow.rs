@@ -24,14 +24,14 @@ pub const QUIET: Duration = Duration::from_secs(10);
 const GENERATIONS: usize = 16;
 
 /// Device and inode.
-type Id = (u64, u64);
+type Inode = (u64, u64);
 
 /// A file, also after it was removed: another may have its inode then, made at another time.
-type Known = (Id, Option<SystemTime>);
+type FileIdentity = (Inode, Option<SystemTime>);
 
 /// What one turn gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct ReadResult {
     /// Bytes that were read.
     pub bytes: u64,
     /// Bytes of lines that were too long.
@@ -53,7 +53,7 @@ pub struct Follow {
     /// What is open, the oldest first. The last is the one in the place, or was.
     generations: Vec<Generation>,
     /// Files beside it that need not be read.
-    seen: HashSet<Known>,
+    seen: HashSet<FileIdentity>,
     /// Whether there is a file in the place.
     there: bool,
 }
@@ -61,7 +61,7 @@ pub struct Follow {
 #[derive(Debug)]
 struct Generation {
     file: File,
-    id: Id,
+    id: Inode,
     /// Bytes that were read.
     position: u64,
     /// Bytes there were at the last look.
@@ -115,8 +115,8 @@ impl Follow {
         buffer: &mut [u8],
         longest: usize,
         take: &mut dyn FnMut(&[u8]),
-    ) -> (Turn, io::Result<()>) {
-        let mut turn = Turn::default();
+    ) -> (ReadResult, io::Result<()>) {
+        let mut turn = ReadResult::default();
         let looked = self.look(now, &mut turn, take);
         self.read(now, buffer, longest, &mut turn, take);
         let last = self.generations.len().saturating_sub(1);
@@ -165,7 +165,7 @@ impl Follow {
         self.generations.iter().map(|each| each.lines.held()).sum()
     }
 
-    fn look(&mut self, now: Instant, turn: &mut Turn, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    fn look(&mut self, now: Instant, turn: &mut ReadResult, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let directory = self.directory();
         let place = directory.as_ref().map(|directory| directory.path.join(self.name()));
         let found = place.as_ref().map_err(|error| again(error)).and_then(std::fs::symlink_metadata);
@@ -213,10 +213,10 @@ impl Follow {
 
     /// Opens what was in the place since the last look, and has been renamed again. `last` is what is there now, and may be
     /// renamed before the others are looked for.
-    fn between(&mut self, directory: &Directory, last: Known, now: Instant, turn: &mut Turn) {
+    fn between(&mut self, directory: &Directory, last: FileIdentity, now: Instant, turn: &mut ReadResult) {
         let siblings = self.siblings(directory);
-        let there: HashSet<Known> = siblings.iter().map(|(_, sibling)| known(sibling)).collect();
-        let held = |file: &Known| self.generations.iter().any(|each| each.id == file.0);
+        let there: HashSet<FileIdentity> = siblings.iter().map(|(_, sibling)| known(sibling)).collect();
+        let held = |file: &FileIdentity| self.generations.iter().any(|each| each.id == file.0);
         self.seen.retain(|file| there.contains(file) || held(file));
         self.seen.insert(last);
         for (path, sibling) in siblings {
@@ -235,7 +235,7 @@ impl Follow {
         &mut self,
         directory: Option<&Directory>,
         now: Instant,
-        turn: &mut Turn,
+        turn: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) {
         let Some(cut) = self.generations.iter().position(|each| each.size < each.position) else { return };
@@ -258,7 +258,7 @@ impl Follow {
         }
     }
 
-    fn add(&mut self, generation: Generation, turn: &mut Turn) {
+    fn add(&mut self, generation: Generation, turn: &mut ReadResult) {
         self.generations.push(generation);
         if self.generations.len() > GENERATIONS {
             let first = self.generations.remove(0);
@@ -297,7 +297,7 @@ impl Follow {
         now: Instant,
         buffer: &mut [u8],
         longest: usize,
-        turn: &mut Turn,
+        turn: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) {
         let mut room = buffer.len();
@@ -344,18 +344,18 @@ impl Generation {
     }
 
     /// Counts what was there at the last look and is gone.
-    fn shrunk(&self, size: u64, turn: &mut Turn) {
+    fn shrunk(&self, size: u64, turn: &mut ReadResult) {
         if size < self.position {
             turn.truncated += self.size.saturating_sub(self.position);
         }
     }
 }
 
-fn known(file: &Metadata) -> Known {
+fn known(file: &Metadata) -> FileIdentity {
     (id(file), file.created().ok())
 }
 
-fn id(file: &Metadata) -> Id {
+fn id(file: &Metadata) -> Inode {
     (file.dev(), file.ino())
 }
 

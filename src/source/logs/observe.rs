@@ -1,7 +1,7 @@
 //! From what was counted to readings.
 
-use super::config::Sample;
-use super::counts::{Counts, Of, Subject};
+use super::config::LogSample;
+use super::counts::{Counts, Subject, SubjectCounts};
 use super::labels::{LeftOut, LogSource, Lost};
 use super::metrics;
 use super::severity::Severity;
@@ -17,7 +17,7 @@ const OTHER: &str = "~other";
 const SKIPPED: &str = "~skipped";
 
 /// Observes all that was counted; what belongs to nobody any more goes.
-pub(super) fn observe(counts: &mut Counts, inventory: &Inventory, sample: Sample, out: &mut Readings) {
+pub(super) fn observe(counts: &mut Counts, inventory: &Inventory, sample: LogSample, out: &mut Readings) {
     settle(counts, inventory);
     for (subject, of) in &mut counts.of {
         let who = match subject {
@@ -59,7 +59,7 @@ fn settle(counts: &mut Counts, inventory: &Inventory) {
     }
 }
 
-fn of_subject(who: &Labels, of: &mut Of, sample: Sample, out: &mut Readings) {
+fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut Readings) {
     for (source, log) in &mut of.logs {
         let labels = who.with(Label::LogSource, source.word());
         for (severity, count) in Severity::ALL.iter().zip(&mut log.messages) {
@@ -77,8 +77,10 @@ fn of_subject(who: &Labels, of: &mut Of, sample: Sample, out: &mut Readings) {
             let labels = labels.with(Label::Pattern, format!("{:032x}", u128::from_be_bytes(*hash)));
             out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
             let info = match sample {
-                Sample::Off => labels,
-                Sample::Pattern | Sample::First => labels.with(Label::Sample, Arc::clone(&pattern.sample)),
+                LogSample::Off => labels,
+                LogSample::Pattern | LogSample::First => {
+                    labels.with(Label::Sample, Arc::clone(&pattern.sample))
+                }
             };
             out.observe(metrics::CONTAINER_LOG_PATTERN_INFO, info, 1);
         }

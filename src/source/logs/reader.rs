@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
 
 use super::config::{Files, Logs as Settings};
-use super::counts::{Counts, Now, Subject};
+use super::counts::{Counts, Subject, Timestamp};
 use super::find::{Finder, Found};
 use super::follow::Follow;
 use super::frame::Frame;
@@ -69,9 +69,9 @@ impl Shared {
 }
 
 /// What a log is known by: its path, and the container whose path it is.
-type Place = (Option<u64>, PathBuf);
+type LogKey = (Option<u64>, PathBuf);
 
-fn place(found: &Found) -> Place {
+fn place(found: &Found) -> LogKey {
     let container = match found.subject {
         Subject::Container(number) if found.root.is_some() => Some(number),
         _ => None,
@@ -80,7 +80,7 @@ fn place(found: &Found) -> Place {
 }
 
 /// A log that is followed.
-struct Log {
+struct FollowedLog {
     follow: Follow,
     subject: Subject,
     source: LogSource,
@@ -97,8 +97,8 @@ pub(super) struct Reader {
     settings: Settings,
     inventory: Arc<Inventory>,
     finder: Finder,
-    logs: HashMap<Place, Log>,
-    left_out: HashSet<Place>,
+    logs: HashMap<LogKey, FollowedLog>,
+    left_out: HashSet<LogKey>,
     buffer: Vec<u8>,
     shared: Arc<Mutex<Shared>>,
     /// A log that was made before is read from its end.
@@ -168,8 +168,8 @@ impl Reader {
         if files {
             found.extend(self.finder.files());
         }
-        let places: HashSet<Place> = found.iter().map(place).collect();
-        let gone: Vec<Place> = self
+        let places: HashSet<LogKey> = found.iter().map(place).collect();
+        let gone: Vec<LogKey> = self
             .logs
             .iter()
             .filter(|(place, log)| log.follow.is_over() && !places.contains(place))
@@ -211,13 +211,20 @@ impl Reader {
         if let Some(root) = root {
             follow.below(root);
         }
-        let log =
-            Log { follow, subject, source, streams: Streams::default(), ended, more: false, error: None };
+        let log = FollowedLog {
+            follow,
+            subject,
+            source,
+            streams: Streams::default(),
+            ended,
+            more: false,
+            error: None,
+        };
         self.logs.insert(place, log);
     }
 
     /// Nothing more comes of a log: what is open of it is counted.
-    fn leave(&mut self, mut log: Log) {
+    fn leave(&mut self, mut log: FollowedLog) {
         let mut shared = Shared::of(&self.shared);
         log.end(&mut shared.counts, self.settings.multiline, now());
         if let Subject::File(_) = log.subject {
@@ -226,7 +233,7 @@ impl Reader {
     }
 
     /// Gives a turn to each of these.
-    fn round(&mut self, whose: impl Fn(&Log) -> bool) {
+    fn round(&mut self, whose: impl Fn(&FollowedLog) -> bool) {
         for log in self.logs.values_mut().filter(|log| whose(log)) {
             let mut shared = Shared::of(&self.shared);
             log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
@@ -235,7 +242,7 @@ impl Reader {
 
     /// Where too much is open, the largest end.
     fn hold_less(&mut self) {
-        let held = |log: &Log| log.follow.held() + log.streams.held();
+        let held = |log: &FollowedLog| log.follow.held() + log.streams.held();
         let mut all: usize = self.logs.values().map(held).sum();
         while all > HELD {
             let Some(log) = self.logs.values_mut().max_by_key(|log| held(log)) else { return };
@@ -264,7 +271,7 @@ impl Reader {
     }
 }
 
-impl Log {
+impl FollowedLog {
     fn frame(&self) -> Frame {
         match self.source {
             LogSource::Docker => Frame::Docker,
@@ -273,7 +280,7 @@ impl Log {
         }
     }
 
-    fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Now) {
+    fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
         let Self { follow, subject, source, streams, .. } = self;
         let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
@@ -295,7 +302,7 @@ impl Log {
     }
 
     /// All that is open ends, and nothing more is read.
-    fn end(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+    fn end(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
         let Self { follow, subject, source, streams, .. } = self;
         follow.end(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
@@ -303,7 +310,7 @@ impl Log {
     }
 
     /// All that is open ends here, for want of room.
-    fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+    fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
         let Self { follow, subject, source, streams, .. } = self;
         follow.cut(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
@@ -311,7 +318,7 @@ impl Log {
     }
 
     /// The messages that are open end.
-    fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Now) {
+    fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
         let Self { subject, source, streams, .. } = self;
         streams.end(multiline, &mut |message| counts.message(subject, *source, message, now));
     }
@@ -325,7 +332,7 @@ fn of_line(
     counts: &mut Counts,
     (subject, source): (&Subject, LogSource),
     multiline: bool,
-    now: Now,
+    now: Timestamp,
 ) {
     let Some(record) = frame.record(line) else {
         *counts.malformed.entry(source).or_default() += 1;
@@ -337,9 +344,9 @@ fn of_line(
     counts.lose(Lost::LineTooLong, passed);
 }
 
-fn now() -> Now {
+fn now() -> Timestamp {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), wall: wall.as_secs_f64() }
+    Timestamp { instant: Instant::now(), wall: wall.as_secs_f64() }
 }
 
 #[cfg(test)]

@@ -23,13 +23,13 @@ pub struct Message<'a> {
 /// What is open of both streams of a container.
 #[derive(Debug, Default)]
 pub struct Streams {
-    stdout: One,
-    stderr: One,
+    stdout: StreamState,
+    stderr: StreamState,
 }
 
 /// What is open of one stream.
 #[derive(Debug, Default)]
-struct One {
+struct StreamState {
     parts: Vec<u8>,
     /// Whether the parts were more than 64 KiB, and the rest is passed over.
     passing: bool,
@@ -92,7 +92,7 @@ impl Streams {
     }
 }
 
-impl One {
+impl StreamState {
     fn end_of_line(&mut self, multiline: bool, take: &mut dyn FnMut(Message<'_>)) -> u64 {
         self.passing = false;
         let parts = std::mem::take(&mut self.parts);

@@ -19,7 +19,7 @@ pub mod text;
 
 pub use kind::{Family, Kind};
 pub use nameserver::NameServer;
-pub use target::{Close, Http, Icmp, Method, Preset, Record, Step, Target, TargetTls};
+pub use target::{Http, Icmp, Method, Preset, Record, Step, Target, TargetTls, TcpClose};
 
 /// Range of the interval of a target.
 pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
@@ -92,14 +92,14 @@ pub struct Probes {
     pub trust_files: bool,
     /// Names of the DNS that stand for targets.
     #[serde(deserialize_with = "values::section")]
-    pub dns: Vec<Names>,
+    pub dns: Vec<DnsDiscovery>,
     /// How often files and names of targets are looked at: 1s to 24h.
     #[serde(deserialize_with = "refresh", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub refresh: Duration,
     /// Probes on request, by `/probe?target=&kind=`.
     #[serde(deserialize_with = "values::section")]
-    pub on_request: OnRequest,
+    pub on_request: ProbeRequests,
 }
 
 impl Default for Probes {
@@ -123,7 +123,7 @@ impl Default for Probes {
             trust_files: false,
             dns: Vec::new(),
             refresh: Duration::from_secs(30),
-            on_request: OnRequest::default(),
+            on_request: ProbeRequests::default(),
         }
     }
 }
@@ -153,7 +153,7 @@ impl Probes {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct Names {
+pub struct DnsDiscovery {
     /// Names that are looked up.
     pub names: Vec<String>,
     /// What is looked up: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
@@ -166,7 +166,7 @@ pub struct Names {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct OnRequest {
+pub struct ProbeRequests {
     /// Whether `/probe` answers.
     pub enabled: bool,
     /// Networks that may be probed on request, `ADDRESS/LENGTH`; empty: none.

@@ -3,8 +3,8 @@
 //! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
 //! Kubernetes swaps under a volume. What is wrong leaves the targets as they were, and is told.
 
-use super::registry::{Change, PanicGuard};
-use super::runner::{Common, Runner};
+use super::registry::{PanicGuard, TargetChanges};
+use super::runner::{Runner, RunnerContext};
 use super::target::Target;
 use crate::metric::label::key::{KEYS, Key};
 use crate::source::probes::config::Target as Settings;
@@ -28,12 +28,12 @@ const LARGE: usize = 1024 * 1024;
 const LABELS: usize = 512;
 
 /// Length and sum of what was in a file when it was last read; none where it could not be.
-type Seen = Option<(usize, u64)>;
+type FileFingerprint = Option<(usize, u64)>;
 
 /// The files, and what they looked like.
 #[derive(Debug, Default)]
 pub struct Files {
-    seen: BTreeMap<PathBuf, Seen>,
+    seen: BTreeMap<PathBuf, FileFingerprint>,
     /// Files that are read anew though they are as they were. Not all of their targets were taken: what goes elsewhere
     /// may make room for them; or could not be made: a file that they name may come.
     again: BTreeSet<PathBuf>,
@@ -47,7 +47,7 @@ pub struct Files {
 
 impl Files {
     /// Looks at all of them; says what has come and gone.
-    pub fn look(&mut self, common: &Common) -> Vec<Change> {
+    pub fn look(&mut self, common: &RunnerContext) -> Vec<TargetChanges> {
         let mut changes = Vec::new();
         let mut there = BTreeSet::new();
         for pattern in &common.settings.files {
@@ -96,7 +96,7 @@ impl Files {
         changes
     }
 
-    fn read(&mut self, path: &Path, common: &Common) -> Option<Change> {
+    fn read(&mut self, path: &Path, common: &RunnerContext) -> Option<TargetChanges> {
         let group = path.display().to_string();
         let doing = format!("reading {group}: its targets stay as they were");
         let _guard = PanicGuard { registry: &common.registry, group: &group, doing: &doing };
@@ -124,7 +124,7 @@ impl Files {
         if large {
             crate::sys::memory::give_back();
         }
-        let file_sd::Listed { targets: listed, beyond } = match listed {
+        let file_sd::FileTargets { targets: listed, beyond } = match listed {
             Ok(listed) => listed,
             Err(why) => {
                 common.registry.fail(&group, format!("{group}:{why}"));
@@ -217,7 +217,7 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Looks for files and names from now on.
-pub fn start(common: &Arc<Common>, runner: &Runner) {
+pub fn start(common: &Arc<RunnerContext>, runner: &Runner) {
     let settings = &common.settings;
     let names = settings.dns.iter().map(|names| names.names.len()).sum::<usize>();
     common.registry.expect(names + usize::from(!settings.files.is_empty()));
@@ -226,14 +226,14 @@ pub fn start(common: &Arc<Common>, runner: &Runner) {
     }
     for (index, names) in settings.dns.iter().enumerate() {
         for name in &names.names {
-            let watched = dns::Watched::new(index, name);
+            let watched = dns::DnsName::new(index, name);
             runner.runtime.spawn(follow(watched, Arc::clone(common), runner.clone()));
         }
     }
 }
 
 /// Looks at the files over and over. A file may be where reading takes its time, so that nobody waits for it here.
-async fn files(common: Arc<Common>, runner: Runner) {
+async fn files(common: Arc<RunnerContext>, runner: Runner) {
     const GROUP: &str = "files";
     let files = Arc::new(Mutex::new(Files::default()));
     let mut first = true;
@@ -245,7 +245,7 @@ async fn files(common: Arc<Common>, runner: Runner) {
             Ok(changes) => {
                 common.registry.heal(GROUP);
                 // As one, so that the targets of many small files share their interval, too.
-                runner.tell(Change::of(changes));
+                runner.tell(TargetChanges::of(changes));
             }
             Err(error) if error.is_panic() => common.registry.panicked(GROUP, "looking at files of targets"),
             Err(_) => return, // the agent is stopping
@@ -258,7 +258,7 @@ async fn files(common: Arc<Common>, runner: Runner) {
 }
 
 /// Looks a name up over and over.
-async fn follow(watched: dns::Watched, common: Arc<Common>, runner: Runner) {
+async fn follow(watched: dns::DnsName, common: Arc<RunnerContext>, runner: Runner) {
     let watched = Arc::new(tokio::sync::Mutex::new(watched));
     let group = watched.lock().await.group();
     let mut first = true;

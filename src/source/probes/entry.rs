@@ -4,7 +4,7 @@
 //! probe.
 
 use super::result::ProbeResult;
-use super::state::State;
+use super::state::TargetState;
 use super::target::Target;
 use crate::source::probes::config::Probes;
 use std::net::IpAddr;
@@ -13,30 +13,30 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One target with what is known of it.
 #[derive(Debug)]
-pub struct Entry {
+pub struct TargetEntry {
     /// Unlike that of every other entry, those that are gone included.
     pub number: u64,
     /// What is probed.
     pub target: Target,
     /// Whether its last probe panicked, and so gave no result.
     pub panicked: AtomicBool,
-    states: Mutex<Vec<State>>,
+    states: Mutex<Vec<TargetState>>,
 }
 
-impl Entry {
+impl TargetEntry {
     /// One of a number of its own, with what is known of it already.
-    pub fn new(number: u64, target: Target, states: Vec<State>) -> Self {
+    pub fn new(number: u64, target: Target, states: Vec<TargetState>) -> Self {
         Self { number, target, panicked: AtomicBool::new(false), states: Mutex::new(states) }
     }
 
     /// What is known: one state, or one for each address where all are probed.
-    pub fn states(&self) -> MutexGuard<'_, Vec<State>> {
+    pub fn states(&self) -> MutexGuard<'_, Vec<TargetState>> {
         // Whole after every statement.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is up by these states: half up is not up. `None` where nothing is known of one of them.
-    pub fn up(states: &[State]) -> Option<bool> {
+    pub fn up(states: &[TargetState]) -> Option<bool> {
         states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
     }
 
@@ -46,7 +46,7 @@ impl Entry {
         let index = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
             // As a rule there is no second one, and a vector that grows by itself makes room for four.
             states.reserve_exact(1);
-            states.push(State::new(address));
+            states.push(TargetState::new(address));
             states.len() - 1
         });
         if let Some(state) = states.get_mut(index) {

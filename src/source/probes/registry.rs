@@ -1,11 +1,11 @@
 //! The targets there are: shared by those who probe and those who read.
 
-use super::entry::Entry;
+use super::entry::TargetEntry;
 use super::target::Target;
 use crate::metric::Handle;
 use crate::metric::distribution::Distribution;
 use crate::reading::SourceError;
-use crate::source::probes::config::check::Series;
+use crate::source::probes::config::check::TargetSeries;
 use crate::source::probes::metrics;
 use crate::text::{LONGEST_ERROR, bounded};
 use std::collections::{BTreeMap, HashSet};
@@ -15,16 +15,16 @@ use std::time::Duration;
 
 /// What has come and gone.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct TargetChanges {
     /// New, or with other settings.
-    pub added: Vec<Arc<Entry>>,
+    pub added: Vec<Arc<TargetEntry>>,
     /// Gone, or with other settings from now on.
-    pub removed: Vec<Arc<Entry>>,
+    pub removed: Vec<Arc<TargetEntry>>,
     /// Not all targets of the group were taken: another group has them, or they are over the limit.
     pub short: bool,
 }
 
-impl Change {
+impl TargetChanges {
     /// All of them, one after the other, as one.
     pub fn of(changes: Vec<Self>) -> Self {
         let mut all = Self::default();
@@ -43,14 +43,14 @@ impl Change {
 /// Targets by group (the configuration, a file, a name), then by what makes a target another one.
 #[derive(Debug, Default)]
 struct Groups {
-    targets: BTreeMap<String, BTreeMap<String, Arc<Entry>>>,
+    targets: BTreeMap<String, BTreeMap<String, Arc<TargetEntry>>>,
     /// The series of all groups, and as how many targets they count, so that a change of one need not visit the others.
-    series: Series,
+    series: TargetSeries,
     addresses: usize,
 }
 
 impl Groups {
-    fn remove(&mut self, group: &str) -> BTreeMap<String, Arc<Entry>> {
+    fn remove(&mut self, group: &str) -> BTreeMap<String, Arc<TargetEntry>> {
         let targets = self.targets.remove(group).unwrap_or_default();
         for entry in targets.values() {
             self.series.remove(&entry.target.settings);
@@ -62,7 +62,7 @@ impl Groups {
 
 /// Why a group could not be had as it is now.
 #[derive(Debug)]
-enum Failure {
+enum GroupFailure {
     Wrong(String),
     /// A defect; what was being done.
     Panicked(String),
@@ -76,7 +76,7 @@ pub struct Registry {
     groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
     /// Groups that could not be had as they are now, and why.
-    failed: Mutex<BTreeMap<String, Failure>>,
+    failed: Mutex<BTreeMap<String, GroupFailure>>,
     next: AtomicU64,
     /// Groups not read so far: the files, as one, and each name that stands for targets.
     unseen: AtomicUsize,
@@ -104,8 +104,8 @@ impl Registry {
 
     /// Replaces the targets of a group. What stays as it was keeps everything that is known of it;
     /// what has other settings keeps its numbers.
-    pub fn set(&self, group: &str, targets: Vec<Target>) -> Change {
-        let mut change = Change::default();
+    pub fn set(&self, group: &str, targets: Vec<Target>) -> TargetChanges {
+        let mut change = TargetChanges::default();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = groups.remove(group);
         let mut now = BTreeMap::new();
@@ -133,7 +133,7 @@ impl Registry {
                         old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
                     change.removed.extend(old);
                     let number = self.next.fetch_add(1, Ordering::Relaxed);
-                    let entry = Arc::new(Entry::new(number, target, states));
+                    let entry = Arc::new(TargetEntry::new(number, target, states));
                     change.added.push(Arc::clone(&entry));
                     now.insert(key, entry);
                 }
@@ -149,11 +149,11 @@ impl Registry {
     }
 
     /// Forgets a group: its file is gone.
-    pub fn forget(&self, group: &str) -> Change {
+    pub fn forget(&self, group: &str) -> TargetChanges {
         let before = self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(group);
         locked(&self.left_out).remove(group);
         locked(&self.failed).remove(group);
-        Change { removed: before.into_values().collect(), ..Change::default() }
+        TargetChanges { removed: before.into_values().collect(), ..TargetChanges::default() }
     }
 
     /// So many more targets of a group that was just set are over the limit.
@@ -164,12 +164,13 @@ impl Registry {
     /// A group could not be had as it is now; the targets it had stay. A file has a say in the text, so that its length is
     /// bounded.
     pub fn fail(&self, group: &str, why: impl AsRef<str>) {
-        locked(&self.failed).insert(group.to_owned(), Failure::Wrong(bounded(why.as_ref(), LONGEST_ERROR)));
+        locked(&self.failed)
+            .insert(group.to_owned(), GroupFailure::Wrong(bounded(why.as_ref(), LONGEST_ERROR)));
     }
 
     /// The same for a panic during `doing`.
     pub fn panicked(&self, group: &str, doing: &str) {
-        locked(&self.failed).insert(group.to_owned(), Failure::Panicked(doing.to_owned()));
+        locked(&self.failed).insert(group.to_owned(), GroupFailure::Panicked(doing.to_owned()));
     }
 
     /// What failed works again.
@@ -180,15 +181,17 @@ impl Registry {
     /// Groups that could not be had.
     pub fn failures(&self) -> Vec<(String, SourceError)> {
         let failed = locked(&self.failed);
-        let error = |failure: &Failure| match failure {
-            Failure::Wrong(why) => SourceError::parse("reading targets; those it had stay", why.as_str()),
-            Failure::Panicked(doing) => SourceError::Panicked { message: defect(doing) },
+        let error = |failure: &GroupFailure| match failure {
+            GroupFailure::Wrong(why) => {
+                SourceError::parse("reading targets; those it had stay", why.as_str())
+            }
+            GroupFailure::Panicked(doing) => SourceError::Panicked { message: defect(doing) },
         };
         failed.iter().map(|(group, failure)| (group.clone(), error(failure))).collect()
     }
 
     /// Every target there is.
-    pub fn entries(&self) -> Vec<Arc<Entry>> {
+    pub fn entries(&self) -> Vec<Arc<TargetEntry>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.targets.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }

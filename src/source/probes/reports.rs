@@ -9,14 +9,14 @@
 
 use super::attempt::Options;
 use super::discovery::file_sd;
-use super::entry::Entry;
+use super::entry::TargetEntry;
 use super::registry::defect;
 use super::result::ProbeResult;
-use super::runner::Common;
+use super::runner::RunnerContext;
 use super::target::Target;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
-use crate::source::report::{Making, Report, ReportError, ReportFuture, ReportRequest, Reports};
+use crate::source::report::{PendingReport, Report, ReportError, ReportFuture, ReportRequest, Reports};
 use crate::text::{LONGEST_ERROR, LONGEST_NAME, bounded};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -41,14 +41,14 @@ const OFFSET: Duration = Duration::from_millis(500);
 /// The reports.
 #[derive(Debug)]
 pub struct ProbeReports {
-    common: Arc<Common>,
+    common: Arc<RunnerContext>,
     runtime: Handle,
     permits: Arc<Semaphore>,
 }
 
 impl ProbeReports {
     /// Of these targets. Probes run on the runtime of the probes, not on the caller's.
-    pub fn new(common: Arc<Common>, runtime: Handle) -> Self {
+    pub fn new(common: Arc<RunnerContext>, runtime: Handle) -> Self {
         Self { common, runtime, permits: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
@@ -57,7 +57,7 @@ impl ProbeReports {
         let permit = Arc::clone(&self.permits).try_acquire_owned();
         let (common, runtime) = (Arc::clone(&self.common), self.runtime.clone());
         Box::pin(async move {
-            let Wanted { target, debug } = ready?;
+            let ProbeRequest { target, debug } = ready?;
             let Ok(permit) = permit else {
                 let why = format!("{AT_ONCE} probes on request are already in progress");
                 return Err(ReportError::Unavailable(why));
@@ -85,7 +85,7 @@ impl ProbeReports {
         })
     }
 
-    fn wanted(&self, asked: &ReportRequest) -> Result<Wanted, ReportError> {
+    fn wanted(&self, asked: &ReportRequest) -> Result<ProbeRequest, ReportError> {
         let settings = &self.common.settings;
         if !settings.on_request.enabled {
             let how = "probes on request are off; sources.probes.on_request switches them on";
@@ -113,7 +113,7 @@ impl ProbeReports {
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
         wanted.timeout = most;
         let target = Target::new(&Arc::new(wanted), settings).map_err(bad)?;
-        Ok(Wanted { target, debug: query.debug })
+        Ok(ProbeRequest { target, debug: query.debug })
     }
 }
 
@@ -122,19 +122,19 @@ impl Reports for ProbeReports {
         if self.common.settings.on_request.enabled { &["probes", "probe"] } else { &["probes"] }
     }
 
-    fn report(&self, request: &ReportRequest) -> Option<Making> {
+    fn report(&self, request: &ReportRequest) -> Option<PendingReport> {
         match request.name.as_str() {
-            "probe" => Some(Making::Wait(self.on_request(request))),
+            "probe" => Some(PendingReport::Wait(self.on_request(request))),
             "probes" => {
                 let (common, parameters) = (Arc::clone(&self.common), request.parameters.clone());
-                Some(Making::Work(Box::new(move || known(&common, &parameters))))
+                Some(PendingReport::Work(Box::new(move || known(&common, &parameters))))
             }
             _ => None,
         }
     }
 }
 
-fn known(common: &Common, parameters: &[(String, String)]) -> Result<Report, ReportError> {
+fn known(common: &RunnerContext, parameters: &[(String, String)]) -> Result<Report, ReportError> {
     let name = parameters.iter().find(|(key, _)| key == "target").map(|(_, value)| value);
     let entries = common.registry.entries();
     let now = SystemTime::now();
@@ -166,7 +166,7 @@ fn known(common: &Common, parameters: &[(String, String)]) -> Result<Report, Rep
     Ok(Report::Text(page))
 }
 
-struct Wanted {
+struct ProbeRequest {
     target: Target,
     debug: bool,
 }
@@ -239,10 +239,10 @@ fn measured(target: &Target, result: ProbeResult, debug: bool) -> Report {
 }
 
 /// One line of a target, and its place: those that are down first, then those nothing is known of.
-fn line(entry: &Entry, now: SystemTime) -> (u8, String) {
+fn line(entry: &TargetEntry, now: SystemTime) -> (u8, String) {
     let settings = &entry.target.settings;
     let states = entry.states();
-    let (order, word) = match Entry::up(&states) {
+    let (order, word) = match TargetEntry::up(&states) {
         Some(false) => (0, "down"),
         None => (1, "unknown"),
         Some(true) => (2, "up"),
@@ -252,7 +252,7 @@ fn line(entry: &Entry, now: SystemTime) -> (u8, String) {
     (order, format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), bounded(&last, LINE)))
 }
 
-fn history(page: &mut String, entry: &Entry, now: SystemTime) {
+fn history(page: &mut String, entry: &TargetEntry, now: SystemTime) {
     let settings = &entry.target.settings;
     if entry.states().is_empty() {
         let _infallible = writeln!(page, "{} {}: not probed yet", settings.kind.word(), called(settings));

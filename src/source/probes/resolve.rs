@@ -48,7 +48,7 @@ pub struct Resolver {
 }
 
 /// Why a full name gave nothing.
-enum Miss {
+enum NameFailure {
     /// No server knows it, or it has other records only.
     Absent,
     /// The servers answered with errors, or are not there.
@@ -61,20 +61,20 @@ enum Miss {
 
 /// What the full names that were tried gave, where none gave anything.
 #[derive(Default)]
-struct Missed {
+struct SearchFailure {
     /// What says more than that there is no such name.
     fault: Option<Fault>,
     silent: bool,
 }
 
-impl Missed {
+impl SearchFailure {
     /// Takes one; the error ends the look-up.
-    fn take(&mut self, miss: Miss) -> Result<(), Fault> {
+    fn take(&mut self, miss: NameFailure) -> Result<(), Fault> {
         match miss {
-            Miss::Absent => return Ok(()),
-            Miss::Local(fault) => return Err(fault),
-            Miss::Failed(fault) => self.fault = self.fault.take().or(Some(fault)),
-            Miss::Silent(fault) => {
+            NameFailure::Absent => return Ok(()),
+            NameFailure::Local(fault) => return Err(fault),
+            NameFailure::Failed(fault) => self.fault = self.fault.take().or(Some(fault)),
+            NameFailure::Silent(fault) => {
                 self.silent = true;
                 self.fault = self.fault.take().or(Some(fault));
             }
@@ -115,7 +115,7 @@ impl Resolver {
         }
         let conf = self.conf(origin)?;
         loop {
-            let mut missed = Missed::default();
+            let mut missed = SearchFailure::default();
             for candidate in conf.candidates(name) {
                 for family in families {
                     match self.ask(&candidate, record_of(*family), &conf, origin).await {
@@ -158,13 +158,13 @@ impl Resolver {
         let look = async |candidate: &str, family: Option<&Family>| {
             let family = *family?;
             let asked = self.ask(candidate, record_of(family), &conf, origin);
-            let unanswered = |_| Err(Miss::Silent(Fault::unanswered(within)));
+            let unanswered = |_| Err(NameFailure::Silent(Fault::unanswered(within)));
             let found = tokio::time::timeout_at(until.into(), asked).await.unwrap_or_else(unanswered);
             Some((family, found))
         };
         loop {
-            let mut missed: Vec<(Family, Missed)> =
-                families.iter().map(|family| (*family, Missed::default())).collect();
+            let mut missed: Vec<(Family, SearchFailure)> =
+                families.iter().map(|family| (*family, SearchFailure::default())).collect();
             for candidate in conf.candidates(name) {
                 let (first, second) =
                     tokio::join!(look(&candidate, families.first()), look(&candidate, families.get(1)));
@@ -178,7 +178,7 @@ impl Resolver {
                             ));
                         }
                         Err(miss) => {
-                            let mut own = Missed::default();
+                            let mut own = SearchFailure::default();
                             let kept = missed.iter_mut().find(|(known, _)| *known == family);
                             let kept = kept.map_or(&mut own, |(_, missed)| missed);
                             kept.take(miss)?;
@@ -213,7 +213,7 @@ impl Resolver {
         let name = &as_asked(name)?;
         let conf = self.conf(origin)?;
         loop {
-            let mut missed = Missed::default();
+            let mut missed = SearchFailure::default();
             for candidate in conf.candidates(name) {
                 match self.ask(&candidate, record, &conf, origin).await {
                     Ok(records) => return Ok(records),
@@ -269,9 +269,9 @@ impl Resolver {
         record: Record,
         conf: &ResolvConf,
         origin: &Origin,
-    ) -> Result<Vec<RecordData>, Miss> {
+    ) -> Result<Vec<RecordData>, NameFailure> {
         if conf.no_aaaa && record == Record::Aaaa {
-            return Err(Miss::Absent);
+            return Err(NameFailure::Absent);
         }
         let patience = conf.timeout.unwrap_or(PATIENCE);
         let origin = origin.elsewhere();
@@ -280,16 +280,16 @@ impl Resolver {
         for server in std::iter::repeat_n(&conf.servers, conf.attempts).flatten() {
             let id = u16::try_from(self.chance.hash_one((name, SystemTime::now())) & 0xffff).unwrap_or(0);
             // What cannot be a name in the DNS is none that it has.
-            let Ok(question) = Question::new(id, name, record) else { return Err(Miss::Absent) };
+            let Ok(question) = Question::new(id, name, record) else { return Err(NameFailure::Absent) };
             let said = tokio::time::timeout(patience, exchange(&question, server, conf.tcp, &origin)).await;
             let (error, why) = match said {
                 Err(_) => {
                     silent = true;
                     continue;
                 }
-                Ok(Ok(Response::Records(records))) if records.is_empty() => return Err(Miss::Absent),
+                Ok(Ok(Response::Records(records))) if records.is_empty() => return Err(NameFailure::Absent),
                 Ok(Ok(Response::Records(records))) => return Ok(records),
-                Ok(Ok(Response::NoSuchName)) => return Err(Miss::Absent),
+                Ok(Ok(Response::NoSuchName)) => return Err(NameFailure::Absent),
                 Ok(Ok(Response::Failed(word))) => {
                     (ProbeError::Other, format!("the name server {server} answers {word} for `{name}`"))
                 }
@@ -301,7 +301,7 @@ impl Resolver {
                     ProbeError::Other,
                     format!("the name server {server} has too long an answer for `{name}`"),
                 ),
-                Ok(Err(fault)) if fault.local => return Err(Miss::Local(fault)),
+                Ok(Err(fault)) if fault.local => return Err(NameFailure::Local(fault)),
                 Ok(Err(fault)) => {
                     (ProbeError::DnsTimeout, format!("asking the name server {server}: {}", fault.why))
                 }
@@ -312,8 +312,8 @@ impl Resolver {
         }
         let nobody = || Fault::new(ProbeError::DnsTimeout, format!("no name server answered for `{name}`"));
         Err(match (silent, failed) {
-            (true, failed) => Miss::Silent(failed.unwrap_or_else(nobody)),
-            (false, failed) => Miss::Failed(failed.unwrap_or_else(nobody)),
+            (true, failed) => NameFailure::Silent(failed.unwrap_or_else(nobody)),
+            (false, failed) => NameFailure::Failed(failed.unwrap_or_else(nobody)),
         })
     }
 }

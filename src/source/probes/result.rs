@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::source::probes::config::Family;
-use crate::source::probes::labels::{Outcome, Phase, ProbeError};
+use crate::source::probes::labels::{Phase, ProbeError, SourceOutcome};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -87,11 +87,11 @@ impl ProbeResult {
     }
 
     /// Whether the probe succeeded, failed, or says nothing.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> SourceOutcome {
         match self.fault.as_ref().map(|fault| fault.error) {
-            None => Outcome::Success,
-            Some(ProbeError::NoAnswer) => Outcome::NoAnswer,
-            Some(_) => Outcome::Failure,
+            None => SourceOutcome::Success,
+            Some(ProbeError::NoAnswer) => SourceOutcome::NoAnswer,
+            Some(_) => SourceOutcome::Failure,
         }
     }
 

@@ -9,11 +9,11 @@
 )]
 
 use super::attempt::Options;
-use super::entry::Entry;
-use super::registry::{Change, PanicGuard, Registry};
+use super::entry::TargetEntry;
+use super::registry::{PanicGuard, Registry, TargetChanges};
 use super::resolve::Resolver;
 use super::result::ProbeResult;
-use super::schedule::{Id, Pace, Schedule};
+use super::schedule::{Pace, Schedule, TargetId};
 use crate::source::Mode;
 use crate::source::probes::config::Probes;
 use crate::stop::Stop;
@@ -28,7 +28,7 @@ const SPREAD: Duration = Duration::from_millis(10);
 
 /// What all probes share.
 #[derive(Debug)]
-pub struct Common {
+pub struct RunnerContext {
     /// Settings.
     pub settings: Probes,
     /// Whether every target is probed at once, and the first answer waits for them.
@@ -42,15 +42,15 @@ pub struct Common {
 /// Handle of the thread.
 #[derive(Debug, Clone)]
 pub struct Runner {
-    changes: mpsc::UnboundedSender<Change>,
+    changes: mpsc::UnboundedSender<TargetChanges>,
     /// The runtime, for what is to be done there besides.
     pub runtime: tokio::runtime::Handle,
 }
 
 /// A probe has ended.
 #[derive(Debug, Clone, Copy)]
-struct Ended {
-    id: Id,
+struct FinishedProbe {
+    id: TargetId,
     pace: Pace,
     /// Concurrency slots of its next probe.
     slots: usize,
@@ -59,7 +59,7 @@ struct Ended {
 impl Runner {
     /// Starts the thread. It ends when the agent stops, or when every clone of this is gone; where files or names are
     /// looked at, the tasks that do so run on it and hold one each, so that it ends with the agent alone.
-    pub fn start(common: &Arc<Common>, stop: &Stop) -> std::io::Result<Self> {
+    pub fn start(common: &Arc<RunnerContext>, stop: &Stop) -> std::io::Result<Self> {
         let (changes, inbox) = mpsc::unbounded_channel();
         // Two for files and names, two for expressions.
         let runtime = crate::runtime::of_one_thread("probes-files", 4)?;
@@ -81,21 +81,21 @@ impl Runner {
     }
 
     /// Tells it what has come and gone.
-    pub fn tell(&self, change: Change) {
+    pub fn tell(&self, change: TargetChanges) {
         // Where the thread has ended, nothing is probed any more.
         let _ended = self.changes.send(change);
     }
 }
 
 /// Starts every probe when it is due, until nobody can bring targets any more.
-async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>) {
+async fn drive(common: &Arc<RunnerContext>, mut inbox: mpsc::UnboundedReceiver<TargetChanges>) {
     let epoch = Instant::now();
     // With two slots for each target all fit into the half that targets which time out may take.
     let limit = descriptors(common.settings.concurrency.min(common.registry.limit * 2));
     let mut schedule = Schedule::new(limit);
-    let mut entries: HashMap<Id, Arc<Entry>> = HashMap::new();
-    let mut ids: HashMap<u64, Id> = HashMap::new();
-    let (sender, mut ended) = mpsc::unbounded_channel::<Ended>();
+    let mut entries: HashMap<TargetId, Arc<TargetEntry>> = HashMap::new();
+    let mut ids: HashMap<u64, TargetId> = HashMap::new();
+    let (sender, mut ended) = mpsc::unbounded_channel::<FinishedProbe>();
     loop {
         while let Some(begin) = schedule.begin(epoch.elapsed()) {
             common.registry.delayed(begin.late);
@@ -105,8 +105,8 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
                 tokio::spawn(async move {
                     // Where the name could not be looked up all of its addresses may come the next time.
                     let slots = entry.target.settings.max_addresses();
-                    let ended = Ended { id: begin.id, pace: Pace::Slow, slots };
-                    let done = Done { ended, sender, common: Arc::clone(&common), entry };
+                    let ended = FinishedProbe { id: begin.id, pace: Pace::Slow, slots };
+                    let done = SlotGuard { ended, sender, common: Arc::clone(&common), entry };
                     probe(&common, done).await;
                 });
             }
@@ -119,7 +119,7 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
             }
         };
         tokio::select! {
-            Some(Ended { id, pace, slots }) = ended.recv() => {
+            Some(FinishedProbe { id, pace, slots }) = ended.recv() => {
                 schedule.end(id, epoch.elapsed(), pace);
                 schedule.set_slots(id, slots);
             }
@@ -146,14 +146,14 @@ async fn drive(common: &Arc<Common>, mut inbox: mpsc::UnboundedReceiver<Change>)
 }
 
 /// Releases the slots, however the probe ends.
-struct Done {
-    ended: Ended,
-    sender: mpsc::UnboundedSender<Ended>,
-    common: Arc<Common>,
-    entry: Arc<Entry>,
+struct SlotGuard {
+    ended: FinishedProbe,
+    sender: mpsc::UnboundedSender<FinishedProbe>,
+    common: Arc<RunnerContext>,
+    entry: Arc<TargetEntry>,
 }
 
-impl Drop for Done {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.common.registry.running.fetch_sub(1, Ordering::Relaxed);
         // The runtime swallows a panic. Where nobody takes the end any more the panic is not that of the probe.
@@ -163,7 +163,7 @@ impl Drop for Done {
 }
 
 /// Probes a target: once, or once for each address.
-async fn probe(common: &Common, mut done: Done) {
+async fn probe(common: &RunnerContext, mut done: SlotGuard) {
     let entry = Arc::clone(&done.entry);
     let target = &entry.target;
     let quick = |took: Duration| if took * 2 < target.route.timeout { Pace::Quick } else { Pace::Slow };

@@ -17,7 +17,7 @@ pub type Moment = Duration;
 
 /// A target in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(u32);
+pub struct TargetId(u32);
 
 /// How long the next probe will hold its slots, judged by the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +53,8 @@ struct Scheduled {
 pub struct Schedule {
     targets: Vec<Scheduled>,
     free: Vec<u32>,
-    due: BinaryHeap<Reverse<(Moment, Id, u32)>>,
-    waiting: [VecDeque<(Moment, Id, u32)>; 3],
+    due: BinaryHeap<Reverse<(Moment, TargetId, u32)>>,
+    waiting: [VecDeque<(Moment, TargetId, u32)>; 3],
     running: [usize; 3],
     limit: usize,
     chance: RandomState,
@@ -62,14 +62,14 @@ pub struct Schedule {
 
 /// A probe that may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Begin {
+pub struct ProbeStart {
     /// Of which target.
-    pub id: Id,
+    pub id: TargetId,
     /// How much later than scheduled, jitter included.
     pub late: Duration,
 }
 
-impl Id {
+impl TargetId {
     /// Its number: small, and used again when its target is gone.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -91,8 +91,10 @@ impl Schedule {
     }
 
     /// Adds a target whose first interval starts at random within `spread` from now.
-    pub fn add(&mut self, now: Moment, interval: Duration, jitter: Duration, spread: Duration) -> Id {
-        let id = Id(self.free.pop().unwrap_or_else(|| u32::try_from(self.targets.len()).unwrap_or(u32::MAX)));
+    pub fn add(&mut self, now: Moment, interval: Duration, jitter: Duration, spread: Duration) -> TargetId {
+        let id = TargetId(
+            self.free.pop().unwrap_or_else(|| u32::try_from(self.targets.len()).unwrap_or(u32::MAX)),
+        );
         let begin = now + self.chance(id, u64::MAX, spread);
         let generation = self.targets.get(id.index()).map_or(0, |target| target.generation);
         let target = Scheduled {
@@ -116,7 +118,7 @@ impl Schedule {
 
     /// From its next probe on a target takes that many slots: one for each of its addresses; at most a quarter of all, or
     /// it would wait for ever.
-    pub fn set_slots(&mut self, id: Id, slots: usize) {
+    pub fn set_slots(&mut self, id: TargetId, slots: usize) {
         let most = (self.limit / 4).max(1);
         if let Some(target) = self.targets.get_mut(id.index()).filter(|target| !target.running) {
             target.slots = slots.clamp(1, most);
@@ -124,7 +126,7 @@ impl Schedule {
     }
 
     /// Removes a target. A probe of it that is running keeps its slots until [`Schedule::end`].
-    pub fn remove(&mut self, id: Id) {
+    pub fn remove(&mut self, id: TargetId) {
         if let Some(target) = self.targets.get_mut(id.index()).filter(|target| !target.gone) {
             target.gone = true;
             target.generation = target.generation.wrapping_add(1);
@@ -141,7 +143,7 @@ impl Schedule {
     }
 
     /// The next probe that may start now.
-    pub fn begin(&mut self, now: Moment) -> Option<Begin> {
+    pub fn begin(&mut self, now: Moment) -> Option<ProbeStart> {
         while let Some(Reverse((at, id, generation))) =
             self.due.peek().copied().filter(|next| next.0.0 <= now)
         {
@@ -176,7 +178,7 @@ impl Schedule {
         let target = self.targets.get_mut(id.index())?;
         target.running = true;
         *self.running.get_mut(pace as usize)? += target.slots;
-        Some(Begin { id, late: now.saturating_sub(at) })
+        Some(ProbeStart { id, late: now.saturating_sub(at) })
     }
 
     /// Whether probes of this pace may take so many more slots, if that many are free: a cap counts a pace and those slower
@@ -192,7 +194,7 @@ impl Schedule {
     }
 
     /// A probe has ended; `pace` is what it says of the next.
-    pub fn end(&mut self, id: Id, now: Moment, pace: Pace) {
+    pub fn end(&mut self, id: TargetId, now: Moment, pace: Pace) {
         let Some(target) = self.targets.get_mut(id.index()).filter(|target| target.running) else { return };
         target.running = false;
         if let Some(running) = self.running.get_mut(target.pace as usize) {
@@ -219,7 +221,7 @@ impl Schedule {
     }
 
     /// A random part of `most`.
-    fn chance(&self, id: Id, cycle: u64, most: Duration) -> Duration {
+    fn chance(&self, id: TargetId, cycle: u64, most: Duration) -> Duration {
         let most = nanoseconds(most);
         let chance = self.chance.hash_one((id, cycle));
         Duration::from_nanos(if most == 0 { 0 } else { chance % most })

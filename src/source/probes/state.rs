@@ -7,7 +7,7 @@ use crate::metric::Labels;
 use crate::reading::Readings;
 use crate::source::probes::config::Family;
 use crate::source::probes::config::Probes;
-use crate::source::probes::labels::Outcome;
+use crate::source::probes::labels::SourceOutcome;
 use crate::source::probes::metrics;
 use counts::Counts;
 use history::HistoryEntry;
@@ -21,7 +21,7 @@ pub mod history;
 
 /// What is known of a target, or of one address of it.
 #[derive(Debug)]
-pub struct State {
+pub struct TargetState {
     /// Address, where all addresses of the name are targets.
     pub address: Option<IpAddr>,
     /// Whether it counts as up; `None` before the first probe.
@@ -46,7 +46,7 @@ pub struct State {
     families: Vec<Counts>,
 }
 
-impl State {
+impl TargetState {
     /// Before the first probe.
     pub fn new(address: Option<IpAddr>) -> Self {
         Self {
@@ -87,10 +87,10 @@ impl State {
         // A name that cannot be looked up says nothing of the family: the series go on as they were.
         self.family = target.family.or(result.family()).or(self.family);
         let outcome = result.outcome();
-        if outcome == Outcome::Success {
+        if outcome == SourceOutcome::Success {
             self.last_success = Some(now);
         }
-        self.decide(target, outcome == Outcome::Success, now);
+        self.decide(target, outcome == SourceOutcome::Success, now);
         self.expiry = result.certificate_expiry().or(self.expiry);
         self.status = result.http.map(|response| response.status);
         self.loss = result.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
@@ -120,7 +120,7 @@ impl State {
         }
     }
 
-    fn count(&mut self, target: &Target, result: &ProbeResult, outcome: Outcome, phases: bool) {
+    fn count(&mut self, target: &Target, result: &ProbeResult, outcome: SourceOutcome, phases: bool) {
         let family = self.family;
         let known = self.families.iter().position(|counts| counts.family == family);
         let index = known.unwrap_or_else(|| {

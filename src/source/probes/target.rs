@@ -13,7 +13,7 @@ use crate::metric::label::key::KEYS;
 use crate::source::probes::config::Probes;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::single::split_zone;
-use crate::source::probes::config::{ADDRESSES, Close, Family, Target as Settings};
+use crate::source::probes::config::{ADDRESSES, Family, Target as Settings, TcpClose};
 use crate::source::probes::labels::ProbeError;
 use crate::text::{LONGEST_NAME, bounded_unique};
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ impl Target {
             source: settings.source,
             interface: settings.interface.clone(),
             netns: (!settings.netns.is_empty()).then(|| settings.netns.clone()),
-            reset: settings.close == Some(Close::Reset),
+            reset: settings.close == Some(TcpClose::Reset),
         };
         Ok(Self {
             labels: labels(settings, &host, port)?,

@@ -36,7 +36,7 @@ struct Candidate {
 
 /// What is shown under one label.
 #[derive(Debug, Default)]
-struct Series {
+struct FlowSeries {
     rtt: Option<u32>,
     cwnd: Option<u32>,
     delivery_rate: Option<u64>,
@@ -54,7 +54,7 @@ pub struct Classic {
     candidates: Vec<Candidate>,
     /// What a flow that is shown had counted when it was last looked at.
     shown: HashMap<u64, (u32, u32)>,
-    series: HashMap<Arc<str>, Series>,
+    series: HashMap<Arc<str>, FlowSeries>,
     left_out: u64,
     rtt: Arc<Mutex<Distribution>>,
 }
@@ -147,7 +147,7 @@ impl Classic {
         self.left_out += candidates.len().saturating_sub(self.settings.limit) as u64;
         candidates.truncate(self.settings.limit);
         for series in self.series.values_mut() {
-            *series = Series { segments: series.segments, ..Series::default() };
+            *series = FlowSeries { segments: series.segments, ..FlowSeries::default() };
         }
         for candidate in &candidates {
             let label = self.label(candidate, owner(owners, candidate.cookie));

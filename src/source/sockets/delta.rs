@@ -1,6 +1,6 @@
 //! What a socket did between two reads: what its group has to add (pure).
 
-use super::sample::{Counters, Measurements, Present};
+use super::sample::{Counters, Measurements, SupportedFields};
 use crate::source::sockets::labels::Event;
 
 /// The difference between two reads of a socket.
@@ -44,7 +44,7 @@ pub struct ConnectionDelta {
     /// By how much each counter has grown.
     pub grown: Counters,
     /// Which of them the kernel sends.
-    pub present: Present,
+    pub present: SupportedFields,
     /// The measurements, where they go into the distributions: data was acknowledged, or the connection ended.
     pub measured: Option<Measurements>,
 }

@@ -54,7 +54,7 @@ impl Direction {
 
 /// What is known of a network namespace besides a record of one of its connections.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct NamespaceEvidence<'a> {
     /// The addresses that are listened on.
     pub listeners: &'a Listeners,
     /// Which ports the kernel gives to clients.
@@ -85,7 +85,7 @@ impl Verdict {
     }
 
     /// Which end opened the connection of this record.
-    pub fn of(record: &Record<'_>, surroundings: &Surroundings<'_>) -> Self {
+    pub fn of(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Self {
         handshake(record, surroundings)
             .or_else(|| sequence(record))
             .or_else(|| listener(record, surroundings.listeners))
@@ -97,7 +97,7 @@ impl Verdict {
 }
 
 /// What was seen of the socket itself.
-fn handshake(record: &Record<'_>, surroundings: &Surroundings<'_>) -> Option<Direction> {
+fn handshake(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Option<Direction> {
     match record.state {
         _ if surroundings.seen_in_handshake => Some(Direction::Incoming),
         State::SynSent => Some(Direction::Outgoing),
@@ -192,7 +192,7 @@ fn listener(record: &Record<'_>, listeners: &Listeners) -> Option<Direction> {
 }
 
 /// A transparent proxy takes connections to ports that nobody listens on.
-fn transparent(record: &Record<'_>, surroundings: &Surroundings<'_>) -> Option<Verdict> {
+fn transparent(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Option<Verdict> {
     let port = record.local.port();
     let takes = surroundings.listeners.transparent() && !surroundings.ephemeral.contains(port);
     takes.then_some(Verdict::guess(Direction::Incoming, port < WELL_KNOWN))

@@ -1,7 +1,7 @@
 //! Dumps of the sockets of one network namespace: both families, each socket once.
 
 use super::diag::{self, Family, Malformed, Record, Request, State};
-use crate::netlink::{Answer, Client, Progress, RequestError, Transport};
+use crate::netlink::{Client, Progress, RequestError, ResponseHandler, Transport};
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 use std::collections::HashSet;
@@ -106,7 +106,7 @@ impl<'a> Records<'a> {
     }
 }
 
-impl Answer for Records<'_> {
+impl ResponseHandler for Records<'_> {
     type Malformed = Malformed;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {

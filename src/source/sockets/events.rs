@@ -248,9 +248,9 @@ impl Shared {
         let mut sockets = Vec::new();
         loop {
             match self.wait(&sockets, stop, super::timeouts::EVENTS_IDLE) {
-                Ok(Ready::Stop) => return,
-                Ok(Ready::Changed) => sockets = self.sockets(),
-                Ok(Ready::Events(ready)) => {
+                Ok(Wakeup::Stop) => return,
+                Ok(Wakeup::Changed) => sockets = self.sockets(),
+                Ok(Wakeup::Events(ready)) => {
                     let mut listening = self.listening();
                     for namespace in ready {
                         if let Some(one) = listening.get_mut(&namespace) {
@@ -291,7 +291,7 @@ impl Shared {
     }
 
     /// Waits until there is something to do.
-    fn wait(&self, sockets: &[(u32, OwnedFd)], stop: &Stop, most: Duration) -> io::Result<Ready> {
+    fn wait(&self, sockets: &[(u32, OwnedFd)], stop: &Stop, most: Duration) -> io::Result<Wakeup> {
         let killed = stop.killed();
         let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
         watched.extend(sockets.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
@@ -304,21 +304,21 @@ impl Shared {
         }
         let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
         if ready.next() == Some(true) {
-            return Ok(Ready::Stop);
+            return Ok(Wakeup::Stop);
         }
         if ready.next() == Some(true) {
             let mut number = [0; 8];
             let _nobody_reads_it_besides = rustix::io::read(&self.wake, &mut number);
-            return Ok(Ready::Changed);
+            return Ok(Wakeup::Changed);
         }
         let ready =
             sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((namespace, _), _)| *namespace);
-        Ok(Ready::Events(ready.collect()))
+        Ok(Wakeup::Events(ready.collect()))
     }
 }
 
 /// What was waited for.
-enum Ready {
+enum Wakeup {
     /// The agent is stopping.
     Stop,
     /// A network namespace was added or removed.

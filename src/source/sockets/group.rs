@@ -40,7 +40,7 @@ const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
 
 /// The group of a key: the network namespace, and a code for the value of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Code {
+struct GroupCode {
     namespace: u32,
     values: [u32; KEYS.len()],
 }
@@ -48,7 +48,7 @@ struct Code {
 /// Sockets with the same attributes, and what they add up to.
 #[derive(Debug)]
 pub struct Group {
-    code: Code,
+    code: GroupCode,
     /// The attributes that all of its sockets have.
     pub labels: Labels,
     /// The sums over its sockets.
@@ -69,7 +69,7 @@ pub struct Groups {
     peers: Peers,
     namespaces: HashMap<u32, Arc<str>>,
     all: HashMap<u32, Group>,
-    numbers: HashMap<Code, u32>,
+    numbers: HashMap<GroupCode, u32>,
     next: u32,
     left_out: HashMap<Key, u64>,
 }
@@ -124,8 +124,8 @@ impl Groups {
     }
 
     /// The values of a socket; one that is over its limit is `~other`, and counted as left out.
-    fn code(&mut self, attributes: &Attributes) -> Code {
-        let mut code = Code { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
+    fn code(&mut self, attributes: &Attributes) -> GroupCode {
+        let mut code = GroupCode { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
         for (place, (key, _, counted, _)) in KEYS.iter().enumerate() {
             let (Some(true), Some(value), Some(values)) =
                 (self.by.get(place), code.values.get_mut(place), self.values.get_mut(place))
@@ -184,14 +184,14 @@ impl Groups {
         code
     }
 
-    fn numbered(&mut self, code: Code, now: Instant) -> u32 {
+    fn numbered(&mut self, code: GroupCode, now: Instant) -> u32 {
         if let Some(number) = self.numbers.get(&code) {
             return *number;
         }
         // One for all network namespaces, and it does not count towards the limit. Where those have no names, it is also
         // that of sockets of which each value is over its limit.
         let namespace = if self.namespaces.is_empty() { code.namespace } else { u32::MAX };
-        let rest = Code { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
+        let rest = GroupCode { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
         if code == rest {
             return self.make(rest, now);
         }
@@ -209,7 +209,7 @@ impl Groups {
         self.make(code, now)
     }
 
-    fn make(&mut self, code: Code, now: Instant) -> u32 {
+    fn make(&mut self, code: GroupCode, now: Instant) -> u32 {
         let values = self.values.iter().zip(code.values).zip(KEYS);
         let mut labels: Vec<(Label, Arc<str>)> =
             values.filter_map(|((values, code), (_, label, ..))| Some((label, values.text(code)?))).collect();
@@ -226,13 +226,13 @@ impl Groups {
         number
     }
 
-    fn take(&mut self, code: Code) {
+    fn take(&mut self, code: GroupCode) {
         for (values, code) in self.values.iter_mut().zip(code.values) {
             values.take(code);
         }
     }
 
-    fn release(&mut self, code: Code) {
+    fn release(&mut self, code: GroupCode) {
         for (values, code) in self.values.iter_mut().zip(code.values) {
             values.release(code);
         }
@@ -240,7 +240,7 @@ impl Groups {
 
     /// Ends the group that has been without a socket for longest, other than the one for the rest; `false` where each
     /// has one, or something that nobody has seen yet.
-    fn make_room(&mut self, rest: Code) -> bool {
+    fn make_room(&mut self, rest: GroupCode) -> bool {
         let over = |group: &Group| group.sockets == 0 && group.observed && group.code != rest;
         let empty = self.all.iter().filter(|(_, group)| over(group));
         let oldest = empty.min_by_key(|(_, group)| group.touched).map(|(number, _)| *number);

@@ -95,7 +95,7 @@ impl OpenNamespaces {
                 None => new.push(namespace),
             }
         }
-        for netns::Visit { namespace, result } in netns::visit(&new, open) {
+        for netns::NamespaceResult { namespace, result } in netns::visit(&new, open) {
             match result {
                 Ok((_, opened)) => {
                     self.add(namespace.file, namespace.path, Some(namespace.label), opened, shared);

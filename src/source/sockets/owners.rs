@@ -2,7 +2,7 @@
 
 use super::diag::{Record, State};
 use crate::host::cgroup::{self, Cgroups};
-use crate::host::process::{Ask, Process, Processes};
+use crate::host::process::{Process, Processes, WalkOptions};
 use crate::reading::SourceError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Owner {
 
 /// A socket that is looked for.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct SocketQuery {
     inode: u32,
     /// Walks that had ended when it was first looked for.
     since: u64,
@@ -32,11 +32,11 @@ struct Wanted {
 #[derive(Debug)]
 pub struct Owners {
     processes: Processes,
-    ask: Ask,
+    ask: WalkOptions,
     /// Whether the control group is that of the process.
     by_process: bool,
     known: HashMap<u64, Option<Arc<Owner>>>,
-    wanted: HashMap<u64, Wanted>,
+    wanted: HashMap<u64, SocketQuery>,
     /// In the queue of who listens: no process has them yet.
     queued: HashSet<u64>,
     rounds: u64,
@@ -46,7 +46,7 @@ pub struct Owners {
 
 impl Owners {
     /// Nobody is known yet.
-    pub fn new(ask: Ask, by_process: bool) -> Result<Self, SourceError> {
+    pub fn new(ask: WalkOptions, by_process: bool) -> Result<Self, SourceError> {
         Ok(Self {
             processes: Processes::new()?,
             ask,
@@ -67,7 +67,7 @@ impl Owners {
         }
         self.queued.remove(&cookie);
         if inode != 0 {
-            self.wanted.entry(cookie).or_insert(Wanted { inode, since: self.rounds });
+            self.wanted.entry(cookie).or_insert(SocketQuery { inode, since: self.rounds });
             return;
         }
         self.wanted.remove(&cookie);
@@ -167,6 +167,6 @@ impl ByCgroup {
 }
 
 /// What a look at processes is to find out.
-pub fn ask(budget: Duration, all_holders: bool, command: bool) -> Ask {
-    Ask { budget, all_holders, command }
+pub fn ask(budget: Duration, all_holders: bool, command: bool) -> WalkOptions {
+    WalkOptions { budget, all_holders, command }
 }

@@ -16,7 +16,7 @@ pub struct Sample {
     /// Whether the connection was ever established.
     pub established: bool,
     /// Which fields the kernel sends.
-    pub present: Present,
+    pub present: SupportedFields,
 }
 
 /// What only grows while a connection lasts. The 32-bit ones wrap.
@@ -57,7 +57,7 @@ pub struct Measurements {
 
 /// Which of the younger fields a kernel sends; what it does not send is not reported, rather than reported as 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Present {
+pub struct SupportedFields {
     /// Bytes: Linux 4.1.
     pub bytes: bool,
     /// Segments: Linux 4.2.
@@ -66,7 +66,7 @@ pub struct Present {
     pub times: bool,
 }
 
-impl Present {
+impl SupportedFields {
     /// What either has.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -139,7 +139,7 @@ impl Sample {
                 }
                 _ => true,
             },
-            present: Present {
+            present: SupportedFields {
                 bytes: acked.is_some(),
                 segments: tcp.segs_out().is_some(),
                 times: tcp.busy_time().is_some(),

@@ -37,7 +37,7 @@ pub const DATAGRAMS: [State; 2] = [State::Established, State::Close];
 const SOCKSTAT: usize = 4096;
 
 /// Takes a socket, and whether the kernel chose its port, where that is needed and known.
-pub type Take<'a> = &'a mut dyn FnMut(&Record<'_>, Option<bool>);
+pub type SocketVisitor<'a> = &'a mut dyn FnMut(&Record<'_>, Option<bool>);
 
 /// `sock_diag` of a network namespace, ready to be asked.
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl SockDiag {
 
     /// Every socket that listens, whatever the filter says: they tell which end opened a connection. Whether one passes
     /// the filter is for the caller to evaluate; where that asks for it, `take` is told whether the kernel chose the port.
-    pub fn listeners(&mut self, filter: &Filter, take: Take<'_>) -> Result<(), SourceError> {
+    pub fn listeners(&mut self, filter: &Filter, take: SocketVisitor<'_>) -> Result<(), SourceError> {
         let states = State::Listen.mask();
         let autobound =
             if filter.asks_for_autobound() { Some(self.autobound(diag::TCP, states)?) } else { None };
@@ -155,14 +155,14 @@ impl SockDiag {
         &mut self,
         filter: &Filter,
         time_wait: bool,
-        take: Take<'_>,
+        take: SocketVisitor<'_>,
     ) -> Result<(), SourceError> {
         let states = State::masks(&CONNECTIONS) | if time_wait { State::TimeWait.mask() } else { 0 };
         self.filtered(filter, diag::TCP, states, extension::INFO, take)
     }
 
     /// The UDP sockets that pass the part of the filter that the kernel runs.
-    pub fn datagrams(&mut self, filter: &Filter, take: Take<'_>) -> Result<(), SourceError> {
+    pub fn datagrams(&mut self, filter: &Filter, take: SocketVisitor<'_>) -> Result<(), SourceError> {
         self.filtered(filter, diag::UDP, State::masks(&DATAGRAMS), extension::MEMORY, take)
     }
 
@@ -181,7 +181,7 @@ impl SockDiag {
         protocol: u16,
         states: u32,
         extensions: u8,
-        take: Take<'_>,
+        take: SocketVisitor<'_>,
     ) -> Result<(), SourceError> {
         let states = states & filter.states();
         if states == 0 {

@@ -1,7 +1,7 @@
 //! What is counted of a group: sums of differences, and distributions. Monotonic however sockets come and go.
 
 use super::delta::{Activity, ConnectionDelta, Delta};
-use super::sample::{Measurements, Present};
+use super::sample::{Measurements, SupportedFields};
 use crate::metric::Label;
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, Histogram, Labels};
@@ -34,7 +34,7 @@ impl Default for Distributions {
 /// What was counted of a group so far.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
-    present: Present,
+    present: SupportedFields,
     sent: u64,
     received: u64,
     segs_out: u64,

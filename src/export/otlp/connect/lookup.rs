@@ -8,13 +8,13 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
-type Answer = Result<Vec<SocketAddr>, (ErrorKind, String)>;
+type LookupResult = Result<Vec<SocketAddr>, (ErrorKind, String)>;
 
 /// Looks one name up.
 pub(super) struct Lookup {
     host: String,
     port: u16,
-    under_way: Mutex<Option<watch::Receiver<Option<Arc<Answer>>>>>,
+    under_way: Mutex<Option<watch::Receiver<Option<Arc<LookupResult>>>>>,
 }
 
 impl Lookup {
@@ -44,7 +44,7 @@ impl Lookup {
         waiting.then_some(self.host.as_str())
     }
 
-    fn begin(&self) -> Result<watch::Receiver<Option<Arc<Answer>>>, Error> {
+    fn begin(&self) -> Result<watch::Receiver<Option<Arc<LookupResult>>>, Error> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiting) = &*under_way {
             return Ok(waiting.clone());

@@ -3,7 +3,7 @@
 //! Whoever speaks HTTP over it learns of an end by one of several errors, whichever of reading and writing comes upon it
 //! first. Here it is one cause.
 
-use crate::peer::Beginning;
+use crate::peer::FirstBytes;
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum CloseReason {
     /// The peer closed it, in order or not.
     Closed,
     /// Something else: an alert of TLS, a bound.
@@ -21,19 +21,19 @@ pub(crate) enum End {
 
 /// What was seen of one connection. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Observation {
-    pub(crate) beginning: Beginning,
-    end: Arc<OnceLock<End>>,
+pub(crate) struct ConnectionObservation {
+    pub(crate) beginning: FirstBytes,
+    end: Arc<OnceLock<CloseReason>>,
 }
 
-impl Observation {
+impl ConnectionObservation {
     /// How it ended, if it has.
-    pub(crate) fn end(&self) -> Option<&End> {
+    pub(crate) fn end(&self) -> Option<&CloseReason> {
         self.end.get()
     }
 
     fn failed(&self, error: &Error) {
-        let end = if is_closed(error) { End::Closed } else { End::Failed(error.to_string()) };
+        let end = if is_closed(error) { CloseReason::Closed } else { CloseReason::Failed(error.to_string()) };
         self.end.get_or_init(|| end);
     }
 }
@@ -51,21 +51,21 @@ pub(super) fn is_closed(error: &Error) -> bool {
 }
 
 /// A stream that is observed.
-pub(super) struct Observed<S> {
+pub(super) struct ObservedStream<S> {
     stream: S,
-    observation: Observation,
+    observation: ConnectionObservation,
     /// Why nothing can be written any more.
     unwritten: Option<Error>,
 }
 
-impl<S> Observed<S> {
-    pub(super) fn new(stream: S) -> (Self, Observation) {
-        let observation = Observation::default();
+impl<S> ObservedStream<S> {
+    pub(super) fn new(stream: S) -> (Self, ConnectionObservation) {
+        let observation = ConnectionObservation::default();
         (Self { stream, observation: observation.clone(), unwritten: None }, observation)
     }
 }
 
-impl<S: AsyncRead + Unpin> Observed<S> {
+impl<S: AsyncRead + Unpin> ObservedStream<S> {
     /// Nothing can be written; what came before is read first. A peer that refuses a certificate says why and closes the
     /// connection, and the next write fails before that has been read. The socket of a connection that is closed can be
     /// read, sooner or later, so that this is not waited for in vain.
@@ -86,7 +86,7 @@ impl<S: AsyncRead + Unpin> Observed<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ObservedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         match &read {
             Poll::Ready(Ok(())) if buffer.filled().len() == before && room > 0 => {
-                self.observation.end.get_or_init(|| End::Closed);
+                self.observation.end.get_or_init(|| CloseReason::Closed);
             }
             Poll::Ready(Ok(())) => {
                 self.observation.beginning.read(buffer.filled().get(before..).unwrap_or_default());
@@ -108,7 +108,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Observed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         if let Some(error) = self.unwritten.take() {
             return self.unwritten(context, error);

@@ -1,6 +1,6 @@
 //! The receiver or a proxy as it is configured, and why it could not be spoken to, in words that say what to change (pure).
 
-use super::observed::{End, Observation, is_closed};
+use super::observed::{CloseReason, ConnectionObservation, is_closed};
 use crate::peer::Protocol;
 use crate::tls::limit;
 use std::io::Error;
@@ -82,17 +82,19 @@ impl Peer {
     }
 
     /// Why a message was not answered. `error` is what the library for the protocol says.
-    pub(crate) fn broken(&self, seen: &Observation, error: &str) -> String {
+    pub(crate) fn broken(&self, seen: &ConnectionObservation, error: &str) -> String {
         if let Some(advice) = seen.beginning.protocol().and_then(|spoken| self.advice(spoken)) {
             return advice;
         }
         match seen.end() {
-            Some(End::Failed(why)) => self.tls(why),
+            Some(CloseReason::Failed(why)) => self.tls(why),
             // A receiver that says why before it closes the connection (GOAWAY, RFC 9113, section 6.8).
-            Some(End::Closed) if error.contains("connection error received") && !error.contains(NO_ERROR) => {
+            Some(CloseReason::Closed)
+                if error.contains("connection error received") && !error.contains(NO_ERROR) =>
+            {
                 error.to_owned()
             }
-            Some(End::Closed) => {
+            Some(CloseReason::Closed) => {
                 let closed =
                     format!("{} closed the connection without an answer to {}", self.name(), self.asked());
                 match self.otherwise() {

@@ -1,7 +1,7 @@
 //! From an address to a connection on which OTLP can be spoken: TCP, the proxy, TLS.
 
 use super::bounded::{Bounded, Budget};
-use super::observed::Observed;
+use super::observed::ObservedStream;
 use super::peer::Peer;
 use super::{Connection, Driver, Stream};
 use crate::export::timeouts;
@@ -65,7 +65,7 @@ impl Route {
             stream = secure(tls, stream, &self.peer).await?;
         }
         budget.renew();
-        let (stream, observation) = Observed::new(stream);
+        let (stream, observation) = ObservedStream::new(stream);
         Ok(Connection { stream: Box::new(stream), budget, address: Some(address), observation })
     }
 }
@@ -81,7 +81,7 @@ async fn secure(
 
 impl Tunnel {
     async fn open(&self, stream: Box<dyn Stream>, proxy: &Peer) -> Result<Box<dyn Stream>, Error> {
-        let (stream, observation) = Observed::new(stream);
+        let (stream, observation) = ObservedStream::new(stream);
         let broken = |error: hyper::Error| Error::other(proxy.broken(&observation, &chain(&error)));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut request = Request::builder().method(Method::CONNECT).uri(&self.receiver);

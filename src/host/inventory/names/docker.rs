@@ -4,7 +4,7 @@
 //! the kubelet's labels (`pkg/kubelet/types/labels.go`), and a pod's sandbox has `io.kubernetes.docker.type`.
 
 use super::oci;
-use crate::host::inventory::identity::{Found, Name};
+use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ struct Config {
 }
 
 /// Who the container of a file is; `None` where it is not JSON, or has no name.
-pub fn parse(text: &[u8]) -> Option<Found> {
+pub fn parse(text: &[u8]) -> Option<ContainerMetadata> {
     let Container { name, config } = serde_json::from_slice(text).ok()?;
     let Config { image, labels } = config.unwrap_or(Config { image: String::new(), labels: None });
     let labels = labels.unwrap_or_default();
@@ -34,5 +34,5 @@ pub fn parse(text: &[u8]) -> Option<Found> {
         let name = name.trim_start_matches('/');
         (!name.is_empty()).then(|| Name::Engine("docker", name.to_owned()))
     })?;
-    Some(Found { name, runtime: "docker", image })
+    Some(ContainerMetadata { name, runtime: "docker", image })
 }

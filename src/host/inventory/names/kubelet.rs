@@ -3,10 +3,10 @@
 //! `LogSymlink` in `pkg/kubelet/kuberuntime/legacy.go` of Kubernetes; pods and namespaces have no `_` in their names. There
 //! is none for a sandbox.
 
-use crate::host::inventory::identity::{Found, Name};
+use crate::host::inventory::identity::{ContainerMetadata, Name};
 
 /// Who the container with an id is, by the name of a link; `None` where it is another's.
-pub fn parse(link: &str, id: &str) -> Option<Found> {
+pub fn parse(link: &str, id: &str) -> Option<ContainerMetadata> {
     let name = link.strip_suffix(".log")?.strip_suffix(id)?.strip_suffix('-')?;
     let (pod, rest) = name.split_once('_')?;
     let (namespace, container) = rest.split_once('_')?;
@@ -14,5 +14,9 @@ pub fn parse(link: &str, id: &str) -> Option<Found> {
         return None;
     }
     let [namespace, pod, container] = [namespace, pod, container].map(str::to_owned);
-    Some(Found { name: Name::Kubernetes { namespace, pod, container }, runtime: "", image: String::new() })
+    Some(ContainerMetadata {
+        name: Name::Kubernetes { namespace, pod, container },
+        runtime: "",
+        image: String::new(),
+    })
 }

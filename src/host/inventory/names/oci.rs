@@ -3,7 +3,7 @@
 //! containerd: `pkg/cri/annotations/annotations.go`; CRI-O: `pkg/annotations` and the kubelet's labels, which it copies;
 //! the file is that of the OCI runtime specification, `config.md`, "Annotations".
 
-use crate::host::inventory::identity::{Found, Name};
+use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ const IMAGES: [(&str, &str); 3] = [
 ];
 
 /// Who the container of a bundle is; `None` where the text is not JSON or no annotation says it.
-pub fn parse(text: &[u8]) -> Option<Found> {
+pub fn parse(text: &[u8]) -> Option<ContainerMetadata> {
     let Bundle { annotations } = serde_json::from_slice(text).ok()?;
     let annotations = annotations?;
     let annotation = |key: &str| annotations.get(key).map(String::as_str);
@@ -55,7 +55,7 @@ pub fn parse(text: &[u8]) -> Option<Found> {
         None if annotations.keys().any(|key| key.starts_with("io.kubernetes.cri.")) => "containerd",
         None => "",
     };
-    Some(Found { name, runtime, image: image.map(|(image, _)| image).unwrap_or_default() })
+    Some(ContainerMetadata { name, runtime, image: image.map(|(image, _)| image).unwrap_or_default() })
 }
 
 /// The container of a pod, by annotations or labels.

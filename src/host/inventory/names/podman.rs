@@ -3,7 +3,7 @@
 //! The format is `Container` of `github.com/containers/storage`, `containers.go`; the metadata are a text with JSON in it.
 //! CRI-O keeps its containers there too, under names (`k8s_…`) that nobody uses.
 
-use crate::host::inventory::identity::{Found, Name};
+use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct Metadata {
 }
 
 /// Who the container with an id is; `None` where the text is not JSON or does not have it.
-pub fn parse(text: &[u8], id: &str) -> Option<Found> {
+pub fn parse(text: &[u8], id: &str) -> Option<ContainerMetadata> {
     let containers: Vec<Container> = serde_json::from_slice(text).ok()?;
     let container = containers.into_iter().find(|container| container.id == id)?;
     let name = container.names?.into_iter().next()?;
@@ -32,5 +32,5 @@ pub fn parse(text: &[u8], id: &str) -> Option<Found> {
     }
     let metadata = container.metadata.and_then(|text| serde_json::from_str(&text).ok());
     let image = metadata.map(|Metadata { image }| image).unwrap_or_default();
-    Some(Found { name: Name::Engine("podman", name), runtime: "podman", image })
+    Some(ContainerMetadata { name: Name::Engine("podman", name), runtime: "podman", image })
 }

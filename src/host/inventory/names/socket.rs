@@ -2,7 +2,7 @@
 //! waiting.
 
 use super::{MOST, docker};
-use crate::host::inventory::identity::Found;
+use crate::host::inventory::identity::ContainerMetadata;
 use crate::runtime;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Socket {
     questions: SyncSender<String>,
-    answers: Receiver<(String, Found)>,
+    answers: Receiver<(String, ContainerMetadata)>,
 }
 
 impl Socket {
@@ -46,12 +46,17 @@ impl Socket {
     }
 
     /// The answers that came since the last call.
-    pub fn answers(&self) -> impl Iterator<Item = (String, Found)> {
+    pub fn answers(&self) -> impl Iterator<Item = (String, ContainerMetadata)> {
         self.answers.try_iter()
     }
 }
 
-fn serve(runtime: &Runtime, path: &Path, asked: &Receiver<String>, answers: &Sender<(String, Found)>) {
+fn serve(
+    runtime: &Runtime,
+    path: &Path,
+    asked: &Receiver<String>,
+    answers: &Sender<(String, ContainerMetadata)>,
+) {
     while let Ok(id) = asked.recv() {
         let answer = runtime.block_on(async { tokio::time::timeout(ANSWER, get(path, &id)).await });
         if let Ok(Some(found)) = answer
@@ -63,7 +68,7 @@ fn serve(runtime: &Runtime, path: &Path, asked: &Receiver<String>, answers: &Sen
 }
 
 /// One question over a connection of its own; `None` where nobody answers, or not with a container.
-async fn get(path: &Path, id: &str) -> Option<Found> {
+async fn get(path: &Path, id: &str) -> Option<ContainerMetadata> {
     let stream = UnixStream::connect(path).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let driven = tokio::spawn(connection);

@@ -12,7 +12,7 @@ const MOST: u64 = 1024 * 1024;
 
 /// The log of a container.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Log {
+pub(super) enum DockerLog {
     /// The file of the driver `json-file`.
     File(PathBuf),
     /// Another driver has it.
@@ -38,34 +38,34 @@ struct LogConfig {
 }
 
 /// The log of the container in a directory; `None` where that cannot be read, or is not said yet.
-pub(super) fn log(directory: &Path) -> Option<Log> {
+pub(super) fn log(directory: &Path) -> Option<DockerLog> {
     let read = |name: &str| crate::sys::read_regular(directory.join(name), MOST).ok();
     parse(&read("config.v2.json")?, &read("hostconfig.json")?)
 }
 
-fn parse(container: &[u8], host: &[u8]) -> Option<Log> {
+fn parse(container: &[u8], host: &[u8]) -> Option<DockerLog> {
     let Container { log_path } = serde_json::from_slice(container).ok()?;
     let HostConfig { log_config: LogConfig { driver } } = serde_json::from_slice(host).ok()?;
     match &*driver {
-        "json-file" if log_path.is_absolute() => Some(Log::File(log_path)),
+        "json-file" if log_path.is_absolute() => Some(DockerLog::File(log_path)),
         "json-file" | "" => None,
-        _ => Some(Log::Other(crate::text::bounded(&driver, crate::text::LONGEST_NAME))),
+        _ => Some(DockerLog::Other(crate::text::bounded(&driver, crate::text::LONGEST_NAME))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Log, parse};
+    use super::{DockerLog, parse};
 
     #[test]
     fn only_the_driver_json_file_has_a_file() {
         let container = br#"{"ID":"ab","Name":"/web","LogPath":"/var/lib/docker/containers/ab/ab-json.log"}"#;
         let driver = |name: &str| format!(r#"{{"LogConfig":{{"Type":"{name}","Config":{{}}}}}}"#);
         let path = "/var/lib/docker/containers/ab/ab-json.log".into();
-        assert_eq!(parse(container, driver("json-file").as_bytes()), Some(Log::File(path)));
+        assert_eq!(parse(container, driver("json-file").as_bytes()), Some(DockerLog::File(path)));
         assert_eq!(
             parse(br#"{"LogPath":""}"#, driver("local").as_bytes()),
-            Some(Log::Other("local".to_owned()))
+            Some(DockerLog::Other("local".to_owned()))
         );
         for (container, host) in [
             (&br#"{"LogPath":""}"#[..], driver("json-file")),

@@ -1,6 +1,6 @@
 //! Following, on real files.
 
-use super::{Follow, GENERATIONS, QUIET, Turn};
+use super::{Follow, GENERATIONS, QUIET, ReadResult};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ struct Case {
     follow: Follow,
     now: Instant,
     lines: Vec<String>,
-    sum: Turn,
+    sum: ReadResult,
 }
 
 impl Case {
@@ -21,7 +21,8 @@ impl Case {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("app.log");
         let follow = Follow::new(path, since);
-        let case = Self { directory, follow, now: Instant::now(), lines: Vec::new(), sum: Turn::default() };
+        let case =
+            Self { directory, follow, now: Instant::now(), lines: Vec::new(), sum: ReadResult::default() };
         if !before.is_empty() {
             case.write("app.log", before);
         }
@@ -183,7 +184,7 @@ fn links_fifos_and_directories_are_not_opened() {
         let path = case.path("app.log");
         make(&path);
         let (turn, result) = case.follow.turn(case.now, &mut [0; 64], 100, &mut |_| panic!("it was read"));
-        assert_eq!(turn, Turn::default());
+        assert_eq!(turn, ReadResult::default());
         assert_eq!(result.unwrap_err().to_string(), "it is not a regular file");
         let _one_of_them = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }

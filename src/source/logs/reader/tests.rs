@@ -2,7 +2,7 @@
 
 use super::{Files, HELD, LogSource, Reader, Settings, Shared, Subject};
 use crate::host::inventory::Inventory;
-use crate::source::logs::counts::Log;
+use crate::source::logs::counts::LogCounts;
 use crate::source::logs::severity::Severity;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -42,7 +42,7 @@ impl Case {
     }
 
     /// The sum of what was counted of every file.
-    fn sum(&self, number: impl Fn(&Log) -> u64) -> u64 {
+    fn sum(&self, number: impl Fn(&LogCounts) -> u64) -> u64 {
         let shared = Shared::of(&self.reader.shared);
         let of_files = shared.counts.of.iter().filter(|(subject, _)| matches!(subject, Subject::File(_)));
         of_files.map(|(_, of)| number(&of.logs[&LogSource::File])).sum()

@@ -30,13 +30,13 @@ pub fn parse(message: &str) -> Option<Structured<'_>> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Structured<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 
-struct Object;
+struct ObjectVisitor;
 
-impl<'de> Visitor<'de> for Object {
+impl<'de> Visitor<'de> for ObjectVisitor {
     type Value = Structured<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,16 +51,16 @@ impl<'de> Visitor<'de> for Object {
             let of_text = TEXTS.iter().position(|known| *known == key);
             match (of_severity, of_text) {
                 (Some(rank), _) if severity.is_none_or(|(best, _)| rank < best) => match map.next_value()? {
-                    Value::Text(value) => severity = Some((rank, of_value(&value))),
-                    Value::Number(number) => severity = Some((rank, of_number(number))),
-                    Value::Level(_) | Value::Other => {}
+                    FieldValue::Text(value) => severity = Some((rank, of_value(&value))),
+                    FieldValue::Number(number) => severity = Some((rank, of_number(number))),
+                    FieldValue::Level(_) | FieldValue::Other => {}
                 },
                 (_, Some(rank)) => match map.next_value()? {
-                    Value::Text(value) if text.as_ref().is_none_or(|(best, _)| rank < *best) => {
+                    FieldValue::Text(value) if text.as_ref().is_none_or(|(best, _)| rank < *best) => {
                         text = Some((rank, value));
                     }
                     // `{"log": {"level": "error"}}`, as the Elastic Common Schema has it.
-                    Value::Level(level) if key == "log" && severity.is_none_or(|(best, _)| best > 3) => {
+                    FieldValue::Level(level) if key == "log" && severity.is_none_or(|(best, _)| best > 3) => {
                         severity = Some((3, level));
                     }
                     _ => {}
@@ -80,15 +80,15 @@ struct Text<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(Any)? {
-            Value::Text(text) => Ok(Self(text)),
+        match deserializer.deserialize_any(FieldVisitor)? {
+            FieldValue::Text(text) => Ok(Self(text)),
             _ => Err(D::Error::custom("not a text")),
         }
     }
 }
 
 /// A value, as far as it matters here.
-enum Value<'a> {
+enum FieldValue<'a> {
     Text(Cow<'a, str>),
     Number(u64),
     /// An object with a field `level`.
@@ -96,63 +96,63 @@ enum Value<'a> {
     Other,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for FieldValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Any)
+        deserializer.deserialize_any(FieldVisitor)
     }
 }
 
-struct Any;
+struct FieldVisitor;
 
-impl<'de> Visitor<'de> for Any {
-    type Value = Value<'de>;
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = FieldValue<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a value")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(text.to_owned())))
+    fn visit_str<E>(self, text: &str) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Number(number))
+    fn visit_u64<E>(self, number: u64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Number(number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Other)
+    fn visit_unit<E>(self) -> Result<FieldValue<'de>, E> {
+        Ok(FieldValue::Other)
     }
 
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<FieldValue<'de>, A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-        let mut found = Value::Other;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldValue<'de>, A::Error> {
+        let mut found = FieldValue::Other;
         while let Some(Text(key)) = map.next_key()? {
             if key != "level" {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
             match map.next_value()? {
-                Level::Word(level) => found = Value::Level(of_value(&level)),
+                Level::Word(level) => found = FieldValue::Level(of_value(&level)),
                 Level::Other(_) => {}
             }
         }
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for Any {
     }
 }
 
-/// `log.level` in an object of its own: a word, or what does not matter. Not [`Value`]: objects in objects would be looked
+/// `log.level` in an object of its own: a word, or what does not matter. Not [`FieldValue`]: objects in objects would be looked
 /// into as deep as they are.
 #[derive(Deserialize)]
 #[serde(untagged)]

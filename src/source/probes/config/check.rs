@@ -35,7 +35,7 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
             super::TARGETS
         )));
     }
-    let mut series = Series::default();
+    let mut series = TargetSeries::default();
     if let Some(Checked(twice)) = targets.iter().find(|Checked(target)| !series.add(target)) {
         return Err(D::Error::custom(format!(
             "`{}` is repeated with the same address and labels; give them different names",
@@ -47,9 +47,9 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 
 /// The series of targets, so that no two have the same.
 #[derive(Debug, Default)]
-pub struct Series(HashMap<String, BTreeSet<Option<Family>>>);
+pub struct TargetSeries(HashMap<String, BTreeSet<Option<Family>>>);
 
-impl Series {
+impl TargetSeries {
     /// Takes those of one more target; `false` where another has them already. A family that is not fixed may turn out
     /// to be any.
     pub fn add(&mut self, target: &Target) -> bool {

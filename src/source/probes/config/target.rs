@@ -77,7 +77,7 @@ pub struct Target {
     pub netns: String,
     /// How a TCP connection ends: `fin`, or `reset` (`SO_LINGER` 0), which leaves no `TIME_WAIT` behind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub close: Option<Close>,
+    pub close: Option<TcpClose>,
     /// What is sent, and expected, over UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
@@ -132,7 +132,7 @@ impl Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Close {
+pub enum TcpClose {
     /// In order.
     Fin,
     /// At once.

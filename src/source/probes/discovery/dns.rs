@@ -4,21 +4,21 @@ use super::Target;
 use crate::source::probes::config::{Record, Target as Settings};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::origin::Origin;
-use crate::source::probes::registry::Change;
+use crate::source::probes::registry::TargetChanges;
 use crate::source::probes::resolve::message::RecordData;
-use crate::source::probes::runner::Common;
+use crate::source::probes::runner::RunnerContext;
 use std::sync::Arc;
 
 /// One name of `sources.probes.dns`, looked up over and over.
 #[derive(Debug)]
-pub struct Watched {
+pub struct DnsName {
     index: usize,
     name: String,
     /// What it stood for when its targets were last made, in order; nothing where not all of them were taken.
     made: Option<Vec<RecordData>>,
 }
 
-impl Watched {
+impl DnsName {
     /// One that was not looked up so far; `index` is its place in the list.
     pub fn new(index: usize, name: &str) -> Self {
         Self { index, name: name.to_owned(), made: None }
@@ -30,7 +30,7 @@ impl Watched {
     }
 
     /// Looks it up; `None` where nothing has changed, or nobody answered: then the targets it stood for stay.
-    pub async fn look(&mut self, common: &Arc<Common>) -> Option<Change> {
+    pub async fn look(&mut self, common: &Arc<RunnerContext>) -> Option<TargetChanges> {
         let group = self.group();
         let mut records = match self.ask(common).await {
             Ok(records) => records,
@@ -63,7 +63,7 @@ impl Watched {
         Some(change)
     }
 
-    async fn ask(&self, common: &Common) -> Result<Vec<RecordData>, String> {
+    async fn ask(&self, common: &RunnerContext) -> Result<Vec<RecordData>, String> {
         let Some(names) = common.settings.dns.get(self.index) else { return Ok(Vec::new()) };
         let here = Origin::default();
         let asked = common.resolver.records(&self.name, names.record, &here);
@@ -78,7 +78,12 @@ impl Watched {
 }
 
 /// The targets that the records stand for, ready to be probed.
-fn make(common: &Common, index: usize, name: &str, records: &[RecordData]) -> Result<Vec<Target>, String> {
+fn make(
+    common: &RunnerContext,
+    index: usize,
+    name: &str,
+    records: &[RecordData],
+) -> Result<Vec<Target>, String> {
     let Some(names) = common.settings.dns.get(index) else { return Ok(Vec::new()) };
     let one = |data: &RecordData| target(&names.target, names.record, name, data.clone());
     let mut settings: Vec<Settings> = records.iter().map(one).collect();

@@ -31,7 +31,7 @@ struct Group {
 
 /// The targets of a file.
 #[derive(Debug, Default)]
-pub struct Listed {
+pub struct FileTargets {
     /// Those there is room for.
     pub targets: Vec<Target>,
     /// How many more there are; of these nothing was made.
@@ -39,7 +39,7 @@ pub struct Listed {
 }
 
 /// The targets of a file, JSON or YAML, `most` of them at most; the error begins with its place.
-pub fn read(text: &str, json: bool, most: usize) -> Result<Listed, String> {
+pub fn read(text: &str, json: bool, most: usize) -> Result<FileTargets, String> {
     if json && !text.trim().is_empty() {
         // What YAML takes and JSON does not is a mistake in a file that Prometheus would refuse.
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
@@ -56,15 +56,15 @@ pub fn read(text: &str, json: bool, most: usize) -> Result<Listed, String> {
     // A file is empty for a moment where its writer does not put it in place at once.
     let tree = tree.filter(|tree| !tree.is_null());
     let tree = tree.ok_or_else(|| "1:1: is empty; a list without targets is []".to_owned())?;
-    let mut listed = Listed::default();
+    let mut listed = FileTargets::default();
     let (elements, more) = tree.items().map_err(|error| placed(&error))?;
     listed.beyond = usize::try_from(more).unwrap_or(usize::MAX);
     for (index, element) in elements.iter().enumerate() {
         let within = |error: settings::Error| placed(&error.in_item(index));
         if element.get("targets").is_some() {
             group(element, most, &mut listed).map_err(|wrong| match wrong {
-                Wrong::Text(error) => within(error),
-                Wrong::Target(why) => format!("1:1: group {}: {why}", index + 1),
+                GroupError::Text(error) => within(error),
+                GroupError::Target(why) => format!("1:1: group {}: {why}", index + 1),
             })?;
         } else if listed.targets.len() < most {
             let target = Target::deserialize(&**element).map_err(within)?;
@@ -84,26 +84,26 @@ fn placed(error: &settings::Error) -> String {
 }
 
 /// Why a group cannot be read.
-enum Wrong {
+enum GroupError {
     Text(settings::Error),
     Target(String),
 }
 
 /// Adds the targets of a group.
-fn group(element: &Node, most: usize, listed: &mut Listed) -> Result<(), Wrong> {
-    let Group { labels, .. } = Group::deserialize(element).map_err(Wrong::Text)?;
+fn group(element: &Node, most: usize, listed: &mut FileTargets) -> Result<(), GroupError> {
+    let Group { labels, .. } = Group::deserialize(element).map_err(GroupError::Text)?;
     let targets = element.get("targets").map_or(Ok((&[][..], 0)), Node::items);
-    let (targets, more) = targets.map_err(|error| Wrong::Text(error.in_key("targets")))?;
+    let (targets, more) = targets.map_err(|error| GroupError::Text(error.in_key("targets")))?;
     let (taken, beyond) = targets.split_at(targets.len().min(most.saturating_sub(listed.targets.len())));
     listed.beyond += beyond.len() + usize::try_from(more).unwrap_or(usize::MAX);
     if taken.is_empty() {
         return Ok(());
     }
-    let template = template(&labels).map_err(Wrong::Target)?;
+    let template = template(&labels).map_err(GroupError::Target)?;
     for (index, text) in taken.iter().enumerate() {
-        let within = |error: settings::Error| Wrong::Text(error.in_item(index).in_key("targets"));
+        let within = |error: settings::Error| GroupError::Text(error.in_item(index).in_key("targets"));
         let text = String::deserialize(&**text).map_err(within)?;
-        listed.targets.push(target(&text, &template).map_err(Wrong::Target)?);
+        listed.targets.push(target(&text, &template).map_err(GroupError::Target)?);
     }
     Ok(())
 }

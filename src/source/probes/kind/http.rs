@@ -2,7 +2,7 @@
 
 use super::expectation::{Expectation, find};
 use super::tls::Tls;
-use crate::peer::{Beginning, Protocol};
+use crate::peer::{FirstBytes, Protocol};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::{Http as HttpSettings, Method, Target as Settings, TargetTls};
 use crate::source::probes::connect;
@@ -237,7 +237,7 @@ impl Http {
 /// One request and its response, whose body is still to come.
 struct Exchange {
     response: Response<Incoming>,
-    beginning: Beginning,
+    beginning: FirstBytes,
     task: ConnectionTask,
 }
 
@@ -296,7 +296,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// A broken connection, or an answer that is not HTTP.
-fn fault(doing: &str, error: &hyper::Error, beginning: &Beginning, url: &Url) -> Fault {
+fn fault(doing: &str, error: &hyper::Error, beginning: &FirstBytes, url: &Url) -> Fault {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let unexpected = |why: String| Fault::new(ProbeError::UnexpectedResponse, why);
     match io {

@@ -39,7 +39,7 @@ pub struct Icmp {
 }
 
 /// One request that was sent.
-struct Sent {
+struct SentRequest {
     /// When it was sent last, by this process's wall clock, since 1970.
     at: Duration,
     /// The same by the monotonic clock, which nobody sets.
@@ -51,14 +51,14 @@ struct Sent {
     answered: bool,
 }
 
-impl Sent {
+impl SentRequest {
     fn now() -> Self {
         Self { at: now(), monotonic: Instant::now(), stamp: None, resends: 0, answered: false }
     }
 
     /// The round trip of a reply that the kernel received then.
     fn round_trip(&self, received: Option<Duration>) -> Duration {
-        let took = Took { monotonic: self.monotonic.elapsed(), clock: now().checked_sub(self.at) };
+        let took = ElapsedTimes { monotonic: self.monotonic.elapsed(), clock: now().checked_sub(self.at) };
         took.bound(received.unwrap_or_else(now).checked_sub(self.stamp.unwrap_or(self.at)))
     }
 }
@@ -94,7 +94,7 @@ impl Icmp {
         let socket = Datagrams::new(socket)?;
         let began = attempt.begin(Phase::Request);
         let echo = Echo::new(RandomState::new().hash_one(began), peer.is_ipv6(), raw, self.asked.size.into());
-        let mut sent: Vec<Sent> = Vec::new();
+        let mut sent: Vec<SentRequest> = Vec::new();
         let mut echoes = Echoes::default();
         let ended = self.exchange(&socket, &echo, until, &mut sent, &mut echoes).await;
         attempt.note(|| format!("{} of {} answered", echoes.round_trips.len(), echoes.sent));
@@ -118,7 +118,7 @@ impl Icmp {
         socket: &Datagrams,
         echo: &Echo,
         until: Instant,
-        sent: &mut Vec<Sent>,
+        sent: &mut Vec<SentRequest>,
         echoes: &mut Echoes,
     ) -> Result<(), Fault> {
         let mut next = Instant::now();
@@ -136,7 +136,7 @@ impl Icmp {
             if !all_sent && Instant::now() >= next {
                 let sequence = u16::try_from(sent.len()).unwrap_or(u16::MAX);
                 order.push(sent.len());
-                sent.push(Sent::now());
+                sent.push(SentRequest::now());
                 echoes.sent += 1;
                 socket.send(&echo.request(sequence))?;
                 next += SPACING;
@@ -159,7 +159,7 @@ impl Icmp {
                     if let Some(one) =
                         sent.get_mut(index).filter(|one| !one.answered && one.resends < RESENDS)
                     {
-                        *one = Sent { resends: one.resends + 1, ..Sent::now() };
+                        *one = SentRequest { resends: one.resends + 1, ..SentRequest::now() };
                         order.push(index);
                         socket.send(&echo.request(quoted))?;
                     }
@@ -180,14 +180,14 @@ impl Icmp {
 
 /// From the request to the answer as this process saw it, by two clocks.
 #[derive(Debug, Clone, Copy)]
-pub struct Took {
+pub struct ElapsedTimes {
     /// By the monotonic clock.
     pub monotonic: Duration,
     /// By the clock that the kernel's time stamps are of; `None` where it went back meanwhile.
     pub clock: Option<Duration>,
 }
 
-impl Took {
+impl ElapsedTimes {
     /// How far the two clocks may be apart: more is the clock that was set, and not the look at the one after the other.
     const APART: Duration = Duration::from_millis(1);
 

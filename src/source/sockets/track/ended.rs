@@ -7,7 +7,7 @@ use super::super::sample::Sample;
 use super::super::socket::{KnownSocket, NO_GROUP};
 use super::last_numbers::LastNumbers;
 use super::namespace::NamespaceState;
-use super::other_end::{End, is_local};
+use super::other_end::{ClosedSocket, is_local};
 use super::{PendingSocket, Tracker};
 use crate::source::sockets::labels::Key;
 use crate::source::sockets::timeouts;
@@ -71,14 +71,15 @@ impl Tracker {
         if last.has_counters && is_local(record) {
             let in_order = ended_in_order(record, direction);
             let (sample, dump) = (last.sample, state.dump);
-            let end = End { local: record.local, peer: record.peer, direction, in_order, sample, dump };
+            let end =
+                ClosedSocket { local: record.local, peer: record.peer, direction, in_order, sample, dump };
             self.take_other_end(namespace, record, end, now);
         }
         selected
     }
 
     /// Takes the end of a connection within this machine, for one that waits for it, or may come to.
-    fn take_other_end(&mut self, namespace: u32, record: &Record<'_>, end: End, now: Instant) {
+    fn take_other_end(&mut self, namespace: u32, record: &Record<'_>, end: ClosedSocket, now: Instant) {
         let Some(state) = self.namespaces.get_mut(&namespace) else { return };
         let waits = |deferred: &Deferred| {
             deferred.known.namespace == namespace && end.is_other_of(&deferred.last.record)

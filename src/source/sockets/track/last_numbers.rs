@@ -6,7 +6,7 @@ use super::super::sample::Sample;
 use super::super::socket::KnownSocket;
 use super::super::tcp_info::TcpInfo;
 use super::namespace::NamespaceState;
-use super::other_end::End;
+use super::other_end::ClosedSocket;
 use crate::source::sockets::labels::Event;
 
 /// What a destroy event says of a connection, or where it has lost its counters, what the event of its other end said.
@@ -49,7 +49,7 @@ impl<'a> LastNumbers<'a> {
     }
 
     /// Takes what was lost from the other end.
-    pub(super) fn mirror(&mut self, other: &End) {
+    pub(super) fn mirror(&mut self, other: &ClosedSocket) {
         self.record.local = other.peer;
         self.record.peer = other.local;
         self.sample = other.mirrored();

@@ -2,7 +2,7 @@
 
 use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
-use super::super::direction::{Direction, Surroundings, Verdict};
+use super::super::direction::{Direction, NamespaceEvidence, Verdict};
 use super::super::listen::Listeners;
 use super::other_end::OtherEnds;
 use crate::host::ephemeral::EphemeralPorts;
@@ -157,7 +157,7 @@ impl NamespaceState {
 
     /// Which end opened a connection.
     fn verdict(&self, record: &Record<'_>) -> Verdict {
-        let surroundings = Surroundings {
+        let surroundings = NamespaceEvidence {
             listeners: &self.listeners,
             ephemeral: self.ephemeral,
             seen_in_handshake: self.handshakes.iter().any(|cookies| cookies.contains(&record.cookie)),

@@ -14,7 +14,7 @@ const ENDS: usize = 8192;
 
 /// A socket whose destroy event had its counters.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct End {
+pub(super) struct ClosedSocket {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
     /// Which end opened the connection, if that was certain.
@@ -29,13 +29,13 @@ pub(super) struct End {
 /// address, and its own port.
 #[derive(Debug, Default)]
 pub(super) struct OtherEnds {
-    ends: HashMap<(IpAddr, u16), Vec<End>>,
+    ends: HashMap<(IpAddr, u16), Vec<ClosedSocket>>,
     count: usize,
 }
 
 impl OtherEnds {
     /// Takes an event; if it is the other end of one that is remembered, both are complete.
-    pub(super) fn add(&mut self, record: &Record<'_>, end: End) {
+    pub(super) fn add(&mut self, record: &Record<'_>, end: ClosedSocket) {
         if !is_local(record)
             || self
                 .remove(record.peer.ip(), record.local.port(), |end| {
@@ -52,11 +52,16 @@ impl OtherEnds {
     }
 
     /// The other end of a connection that has lost its counters.
-    pub(super) fn take(&mut self, record: &Record<'_>) -> Option<End> {
+    pub(super) fn take(&mut self, record: &Record<'_>) -> Option<ClosedSocket> {
         self.remove(record.peer.ip(), record.local.port(), |end| end.is_other_of(record))
     }
 
-    fn remove(&mut self, address: IpAddr, port: u16, is: impl Fn(&End) -> bool) -> Option<End> {
+    fn remove(
+        &mut self,
+        address: IpAddr,
+        port: u16,
+        is: impl Fn(&ClosedSocket) -> bool,
+    ) -> Option<ClosedSocket> {
         let ends = self.ends.get_mut(&(address, port))?;
         let place = ends.iter().position(is)?;
         let end = ends.swap_remove(place);
@@ -79,7 +84,7 @@ impl OtherEnds {
     }
 }
 
-impl End {
+impl ClosedSocket {
     /// Whether it is the other end of a connection that has lost its peer's port, or one like it.
     pub(super) fn is_other_of(&self, record: &Record<'_>) -> bool {
         let local = record.local.ip();

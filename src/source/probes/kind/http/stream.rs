@@ -1,6 +1,6 @@
 //! The stream below HTTP: what a response began with, and an end of TLS without `close_notify`.
 
-use crate::peer::{Beginning, Protocol, protocol};
+use crate::peer::{FirstBytes, Protocol, protocol};
 use crate::url::{Scheme, Url};
 use std::io;
 use std::pin::Pin;
@@ -12,13 +12,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct ResponseStream<S> {
     stream: S,
-    beginning: Beginning,
+    beginning: FirstBytes,
 }
 
 impl<S> ResponseStream<S> {
     /// Around this stream.
-    pub fn new(stream: S) -> (Self, Beginning) {
-        let beginning = Beginning::default();
+    pub fn new(stream: S) -> (Self, FirstBytes) {
+        let beginning = FirstBytes::default();
         (Self { stream, beginning: beginning.clone() }, beginning)
     }
 }
