@@ -4,6 +4,7 @@
 use inventory::Inventory;
 use std::sync::{Arc, OnceLock};
 
+pub mod bpf;
 pub mod cgroup;
 pub mod ephemeral;
 pub mod inventory;

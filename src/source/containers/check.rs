@@ -4,9 +4,10 @@ use super::NAME;
 use super::config::tcp::Tcp;
 use super::config::{Containers as Settings, Oom};
 use super::connections::{limits, own_netns, sees_all_processes};
-use super::kernel::{self, Kernel};
+use super::kernel::Kernel;
 use super::oom::Kills;
 use super::translate;
+use crate::host::bpf;
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
 use crate::reading::SourceError;
@@ -68,12 +69,12 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
 fn tcp(settings: &Tcp) -> Vec<Check> {
     let check = |via, result| Check::new(NAME, via, result);
     let loaded = own_netns().and_then(|netns| Kernel::load(limits(settings, netns)));
-    let mut checks = vec![check("btf", kernel::btf())];
+    let mut checks = vec![check("btf", bpf::btf())];
     match loaded {
         Ok((mut kernel, answers, _)) => {
             let memory = kernel.memory() + answers.memory();
             let missing: Vec<String> =
-                kernel.missing.iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
+                kernel.refused().iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
             checks.push(check(
                 "tcp",
                 Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),

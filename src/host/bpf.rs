@@ -1,0 +1,348 @@
+//! Programs in the kernel: loading an object with them, what the kernel took, and their maps. The library for it (aya) is only
+//! here.
+//!
+//! An object is what `make bpf` makes of a file in `bpf/`; a source includes its own with [`include_bytes_aligned`], since
+//! loading an object makes all of its maps. Each program is loaded by itself, so that what a kernel refuses takes only its part:
+//! [`Loader::trace`] and its like write down why, and [`Programs::refused`] tells. The types of the kernel (BTF) take
+//! 30 MiB while the programs are fitted to them, so objects are loaded one after the other, and the memory is given back.
+
+use crate::reading::SourceError;
+use crate::sys::{bpf, process};
+use aya::maps::{Array, HashMap, IterableMap, MapData, MapError, RingBuf};
+use aya::programs::{BtfTracePoint, Iter, Program, ProgramError};
+use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) use aya::include_bytes_aligned;
+
+/// What the kernel wants of whoever loads programs.
+pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
+
+/// Held while an object is loaded.
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// An object that is being loaded: its maps are made, and its programs are loaded one by one.
+pub struct Loader {
+    btf: Btf,
+    programs: Programs,
+    _alone: MutexGuard<'static, ()>,
+}
+
+/// The programs of an object that the kernel took. They are detached when this is dropped.
+pub struct Programs {
+    ebpf: Ebpf,
+    refused: Vec<(&'static str, SourceError)>,
+}
+
+impl Loader {
+    /// Makes the maps of an object. `globals` are its constants by name, `entries` the sizes of maps that are not as the object
+    /// has them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell its types, or refuses a map.
+    pub fn new(object: &[u8], globals: &[(&str, u32)], entries: &[(&str, u32)]) -> Result<Self, SourceError> {
+        let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        let btf = types()?;
+        let mut loader = EbpfLoader::new();
+        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE);
+        for (name, value) in globals {
+            loader.override_global(name, value, true);
+        }
+        for (name, most) in entries {
+            loader.map_max_entries(name, *most);
+        }
+        let ebpf = loader.load(object).map_err(|cause| refused("making BPF maps".to_owned(), cause))?;
+        Ok(Self { btf, programs: Programs { ebpf, refused: Vec::new() }, _alone: alone })
+    }
+
+    /// Loads a program and attaches it to a tracepoint (`tp_btf`); whether the kernel took it.
+    pub fn trace(&mut self, program: &'static str, tracepoint: &str) -> bool {
+        self.trace_any(program, &[program], tracepoint)
+    }
+
+    /// Loads the first of these programs that fits the arguments of a tracepoint of this kernel, which the kernel compares with
+    /// its types; whether it took one. `name` is what stands for all of them.
+    pub fn trace_any(&mut self, name: &'static str, programs: &[&str], tracepoint: &str) -> bool {
+        let Self { btf, programs: Programs { ebpf, .. }, .. } = self;
+        let mut first = None;
+        for program in programs {
+            let result = program_mut::<BtfTracePoint>(ebpf, program).and_then(|program| {
+                program.load(tracepoint, btf)?;
+                program.attach().map(drop)
+            });
+            match result {
+                Ok(()) => return true,
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        self.note(name, Err(first.unwrap_or(ProgramError::NotLoaded)))
+    }
+
+    /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]; whether the kernel took it.
+    pub fn iterator(&mut self, program: &'static str, over: &str) -> bool {
+        let iter = program_mut::<Iter>(&mut self.programs.ebpf, program);
+        let result = iter.and_then(|iter| iter.load(over, &self.btf));
+        self.note(program, result)
+    }
+
+    fn note(&mut self, program: &'static str, result: Result<(), ProgramError>) -> bool {
+        let taken = result.is_ok();
+        if let Err(error) = result {
+            let error = refused(format!("loading the program {program} into the kernel"), error);
+            self.programs.refused.push((program, error));
+        }
+        taken
+    }
+
+    /// A hash map, with keys of `K` and values of `V` bytes.
+    ///
+    /// # Errors
+    ///
+    /// The object has no such map, or one of other sizes.
+    pub fn map<const K: usize, const V: usize>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Map<K, V>, SourceError> {
+        Ok(Map { map: self.take(name)?, name })
+    }
+
+    /// An array of numbers of 64 bits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub fn numbers(&mut self, name: &str) -> Result<Numbers, SourceError> {
+        Ok(Numbers(self.take(name)?))
+    }
+
+    /// A ring of events.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub fn ring(&mut self, name: &str) -> Result<Ring, SourceError> {
+        Ok(Ring(self.take(name)?))
+    }
+
+    fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(&mut self, name: &str) -> Result<T, SourceError> {
+        let doing = || format!("opening the BPF map {name}");
+        let map = self.programs.ebpf.take_map(name);
+        let map = map.ok_or_else(|| SourceError::absent(doing(), "the object has no such map"))?;
+        T::try_from(map).map_err(|cause| SourceError::io(doing(), cause))
+    }
+
+    /// The programs, once all are loaded.
+    pub fn finish(self) -> Programs {
+        let Self { btf, programs, _alone: alone } = self;
+        drop(btf);
+        process::give_memory_back();
+        drop(alone);
+        programs
+    }
+}
+
+impl Programs {
+    /// Why the kernel did not take a program; `None` if it did.
+    pub fn refused(&self, program: &str) -> Option<&SourceError> {
+        self.refused.iter().find(|(name, _)| *name == program).map(|(_, error)| error)
+    }
+
+    /// Every program that the kernel did not take, and why.
+    pub fn all_refused(&self) -> &[(&'static str, SourceError)] {
+        &self.refused
+    }
+
+    /// Runs an iterator over everything there is. What it writes, of which at most `most` bytes are read: a program that
+    /// writes more is stopped there.
+    ///
+    /// # Errors
+    ///
+    /// The program was not taken, or the kernel refuses to run it.
+    pub fn pass(&mut self, program: &str, most: usize) -> Result<Vec<u8>, SourceError> {
+        if let Some(error) = self.refused(program) {
+            return Err(error.again("the program was not loaded"));
+        }
+        run(&mut self.ebpf, program, most)
+            .map_err(|error| refused(format!("running the iterator {program}"), error))
+    }
+
+    /// Runs that were left out because a program is not run while it runs on the same CPU.
+    pub fn interrupted(&self) -> u64 {
+        let programs = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        programs.filter_map(|program| bpf::number(program.as_fd(), "recursion_misses")).sum()
+    }
+}
+
+fn run(ebpf: &mut Ebpf, program: &str, most: usize) -> Result<Vec<u8>, ProgramError> {
+    let iter: &mut Iter = program_mut(ebpf, program)?;
+    // The link is used up by a pass.
+    let link = iter.attach()?;
+    let link = iter.take_link(link)?.into_file();
+    let mut file = link.map_err(|error| ProgramError::IOError(io::Error::other(error)))?;
+    let (mut told, mut part) = (Vec::new(), [0; 4096]);
+    // Also where nothing is written, reading is what makes the kernel go on.
+    loop {
+        match file.read(&mut part) {
+            Ok(0) => return Ok(told),
+            Ok(length) => {
+                told.extend_from_slice(part.get(..length).unwrap_or_default());
+                if told.len() > most {
+                    told.truncate(most);
+                    return Ok(told);
+                }
+            }
+            // After each million without output (`MAX_ITER_OBJECTS` in kernel/bpf/bpf_iter.c), and after a signal.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(ProgramError::IOError(error)),
+        }
+    }
+}
+
+/// A hash map in the kernel.
+pub struct Map<const K: usize, const V: usize> {
+    map: HashMap<MapData, [u8; K], [u8; V]>,
+    name: &'static str,
+}
+
+/// `BPF_EXIST` of `include/uapi/linux/bpf.h`.
+const BPF_EXIST: u64 = 2;
+
+impl<const K: usize, const V: usize> Map<K, V> {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.map.map().fd().as_fd()
+    }
+
+    /// Every entry, with few calls (`BPF_MAP_LOOKUP_BATCH`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn entries(&self, take: impl FnMut(&[u8; K], &[u8; V])) -> Result<(), SourceError> {
+        let doing = || format!("reading the BPF map {}", self.name);
+        bpf::entries(self.fd(), take)
+            .map(drop)
+            .map_err(|cause| SourceError::from_io(doing(), CAPABILITIES, cause))
+    }
+
+    /// The keys of all entries.
+    pub fn keys(&self) -> impl Iterator<Item = [u8; K]> {
+        self.map.keys().filter_map(Result::ok)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8; K]) -> Option<[u8; V]> {
+        self.map.get(key, 0).ok()
+    }
+
+    /// Writes an entry; whether there was room for it.
+    pub fn insert(&mut self, key: [u8; K], value: [u8; V]) -> bool {
+        self.map.insert(key, value, 0).is_ok()
+    }
+
+    /// Writes the value of an entry where there is one.
+    pub fn change(&mut self, key: [u8; K], value: [u8; V]) {
+        // It may be gone.
+        drop(self.map.insert(key, value, BPF_EXIST));
+    }
+
+    /// Takes an entry out; whether it was there.
+    pub fn remove(&mut self, key: &[u8; K]) -> bool {
+        self.map.remove(key).is_ok()
+    }
+
+    /// Memory of the map as the kernel tells it, bytes.
+    pub fn memory(&self) -> u64 {
+        bpf::number(self.fd(), "memlock").unwrap_or_default()
+    }
+}
+
+/// An array of numbers in the kernel.
+pub struct Numbers(Array<MapData, u64>);
+
+impl Numbers {
+    /// The number at a place; 0 where there is none.
+    pub fn get(&self, place: u32) -> u64 {
+        self.0.get(&place, 0).unwrap_or_default()
+    }
+
+    /// Writes the number at a place that is there.
+    pub fn set(&mut self, place: u32, number: u64) {
+        drop(self.0.set(place, number, 0));
+    }
+}
+
+/// What programs report at once.
+pub struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    /// Takes the next event that `parse` understands; `None` if there is none.
+    pub fn take<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        while let Some(item) = self.0.next() {
+            if let Some(event) = parse(&item) {
+                return Some(event);
+            }
+        }
+        None
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The kernel's types, which programs are fitted to.
+fn types() -> Result<Btf, SourceError> {
+    Btf::from_sys_fs().map_err(|cause| {
+        SourceError::absent(
+            "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
+            cause,
+        )
+    })
+}
+
+/// Whether the kernel tells its types, in words.
+///
+/// # Errors
+///
+/// It does not.
+pub fn btf() -> Result<String, SourceError> {
+    let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    let read = types().map(|_| "the kernel tells its types".to_owned());
+    process::give_memory_back();
+    read
+}
+
+fn program_mut<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProgramError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// Sorts an error of the library by the error number that is under it.
+fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            let error = io::Error::from_raw_os_error(error);
+            return match error.raw_os_error() {
+                // A kernel without the program type, the map type or the system call.
+                Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP) => SourceError::absent(doing, error),
+                _ => SourceError::from_io(doing, CAPABILITIES, error),
+            };
+        }
+        cause = error.source();
+    }
+    SourceError::io(doing, short(&error))
+}
+
+/// An error without what the verifier says line by line.
+fn short(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().to_owned()
+}
