@@ -1,5 +1,6 @@
 //! The source of the containers, against real engines and what they have written.
 
+mod agreement;
 mod connections;
 mod engines;
 mod entries;

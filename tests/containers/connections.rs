@@ -13,20 +13,25 @@ use std::time::{Duration, Instant};
 const BRIDGE: &str = "172.17.0.1";
 
 /// A Docker, and the agent that looks at its containers, in one network namespace.
-struct World {
+pub(super) struct World {
     agent: Option<(Agent, SocketAddr)>,
     file: tempfile::NamedTempFile,
-    docker: Docker,
-    namespace: Namespace,
+    pub(super) docker: Docker,
+    pub(super) namespace: Namespace,
 }
 
 impl World {
     fn new(tcp: &str) -> Option<Self> {
+        Self::with(tcp, "enabled: false")
+    }
+
+    /// One whose agent has these settings of the source sockets too.
+    pub(super) fn with(tcp: &str, sockets: &str) -> Option<Self> {
         let namespace = Namespace::new()?;
         let docker = Docker::start(&namespace)?;
         let file = file(&format!(
             "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
-             sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+             sources:\n  conntrack: {{enabled: false}}\n  sockets: {{{sockets}}}\n  \
              containers: {{enabled: true, tcp: {{fold_ports: none, {tcp}}}}}\n",
             docker.data().display()
         ));
@@ -34,7 +39,7 @@ impl World {
     }
 
     /// Starts the agent; its first cycle is over.
-    fn watch(&mut self) {
+    pub(super) fn watch(&mut self) {
         let path = self.file.path().to_str().unwrap().to_owned();
         let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path];
         let mut agent = self.namespace.inside(|| Agent::start(command(&arguments)));
@@ -48,8 +53,13 @@ impl World {
         );
     }
 
-    fn scrape(&self) -> String {
-        let address = self.agent.as_ref().unwrap().1;
+    /// Where the agent listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.agent.as_ref().unwrap().1
+    }
+
+    pub(super) fn scrape(&self) -> String {
+        let address = self.address();
         self.namespace.inside(|| get(address, "/metrics").1)
     }
 

@@ -229,21 +229,64 @@ fn transfers_between_two_cycles_keep_their_direction() {
 #[test]
 fn a_port_that_is_not_certain_to_be_a_services_has_no_group() {
     let Some(namespace) = Namespace::new() else { return };
+    let Some(elsewhere) = Namespace::new() else { return };
+    let peer = elsewhere.path();
+    namespace.run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "there", "netns", &peer]);
+    for (space, device, address) in
+        [(&namespace, "here", "10.9.0.1/24"), (&elsewhere, "there", "10.9.0.2/24")]
+    {
+        space.run("ip", &["addr", "add", address, "dev", device]);
+        space.run("ip", &["link", "set", device, "up"]);
+    }
     namespace.inside(|| {
         let mut probe = Probe::at(&namespace, "{}");
         let mut ends = Ends::new();
         for port in 20_000..20_020 {
-            let (client, server) = passive(&format!("127.0.0.1:{port}"));
+            let listener = listener(&format!("10.9.0.1:{port}"));
+            let client = elsewhere.inside(|| TcpStream::connect(("10.9.0.1", port)).unwrap());
+            let (server, _) = listener.accept().unwrap();
+            drop(listener);
             abort(server);
             aborted(client);
-            ends.wait(2);
+            ends.wait(1);
         }
-        let numbers = probe.until("all were reset", |numbers| numbers.became("reset", &[]) == 40.0);
-        assert_eq!(numbers.became("reset", &[OUTGOING]), 20.0, "who was reset has its numbers");
-        assert_eq!(left_out(&numbers), 20.0, "who did it has not");
-        let servers: Vec<&str> =
-            numbers.series("tcp.connections", &["event=reset", INCOMING]).map(|(series, _)| series).collect();
-        assert!(numbers.became("reset", &[INCOMING]) == 20.0, "{servers:?}");
+        let numbers = probe.until("all were reset", |numbers| numbers.ended() == 20.0);
+        assert_eq!(numbers.events(&[INCOMING, "server.port=~unknown"]), [20.0, 0.0, 20.0, 0.0]);
+        assert_eq!(left_out(&numbers), 20.0);
+    });
+}
+
+/// The other end of a connection within this machine has what who reset it has lost.
+#[test]
+fn who_resets_has_the_direction_and_the_port_that_the_other_end_knows() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut ends = Ends::new();
+        // Ports that the kernel gives to clients, and ports that it does not.
+        for port in [20_001, 50_001] {
+            for by_client in [true, false] {
+                for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+                    let (client, server) = passive(&address);
+                    let (first, second) = if by_client { (client, server) } else { (server, client) };
+                    abort(first);
+                    aborted(second);
+                    ends.wait(2);
+                }
+            }
+        }
+        let numbers = probe.until("all were reset", |numbers| numbers.ended() == 16.0);
+        for side in [OUTGOING, INCOMING] {
+            for port in ["server.port=20001", "server.port=50001"] {
+                assert_eq!(
+                    numbers.events(&[side, port]),
+                    [4.0, 0.0, 4.0, 0.0],
+                    "{side} {port} {:?}",
+                    numbers.series("tcp.connections", &["event=reset"]).collect::<Vec<_>>()
+                );
+            }
+        }
+        assert_eq!(left_out(&numbers), 0.0);
     });
 }
 

@@ -130,7 +130,8 @@ fn sequence(record: &Record<'_>) -> Option<Direction> {
     let unsent = u64::from(tcp.notsent_bytes()?);
     let unacked = u64::from(record.write_queue).checked_sub(unsent)?;
     if record.state == State::Close {
-        if tcp.segs_out() == Some(0) {
+        // Who was connected to, was sent nothing but a reset and has said nothing, has received one segment.
+        if tcp.segs_out() == Some(0) && tcp.segs_in() == Some(0) {
             return None; // it was disconnected, and has lost its counters
         }
         return match (acked + unacked).checked_sub(payload)? {

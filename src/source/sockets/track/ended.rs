@@ -58,9 +58,11 @@ impl Tracker {
             return false;
         }
         let selected = known.selected;
-        if last.lost() && state.uses_mptcp() {
-            if let Some(other) = state.other_ends.take(record) {
-                last.mirror(&other);
+        let mptcp = state.uses_mptcp();
+        let unseen = known.group == NO_GROUP && pending.is_none();
+        if last.lost() && (mptcp || unseen && !state.verdict(record).certain) {
+            if let Some(other) = state.other_ends.take(record, mptcp) {
+                last.complete(&other, mptcp);
             } else if is_local(record) && self.deferred.len() < DEFERRED {
                 let (last, dump) = (last.to_static(), state.dump);
                 self.deferred.push(Deferred { last, known, pending, dump, since: now });
@@ -86,7 +88,7 @@ impl Tracker {
         };
         if let Some(place) = self.deferred.iter().position(waits) {
             let Deferred { mut last, known, pending, .. } = self.deferred.swap_remove(place);
-            last.mirror(&end);
+            last.complete(&end, state.uses_mptcp());
             finish(&mut self.groups, state, known, pending, &last, now);
         } else {
             state.other_ends.add(record, end);

@@ -48,14 +48,17 @@ impl<'a> LastNumbers<'a> {
         LastNumbers { record, ..*self }
     }
 
-    /// Takes what was lost from the other end.
-    pub(super) fn mirror(&mut self, other: &ClosedSocket) {
+    /// Takes what was lost from the other end: the addresses, and where Multipath TCP may have lost the counters of an
+    /// orderly end, these too.
+    pub(super) fn complete(&mut self, other: &ClosedSocket, mptcp: bool) {
         self.record.local = other.peer;
         self.record.peer = other.local;
-        self.sample = other.mirrored();
         self.direction = other.mirrored_direction();
-        self.has_counters = true;
-        self.mirrored = true;
+        if mptcp && other.in_order {
+            self.sample = other.mirrored();
+            self.has_counters = true;
+            self.mirrored = true;
+        }
     }
 
     /// What became of the connection.

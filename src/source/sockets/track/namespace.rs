@@ -156,7 +156,7 @@ impl NamespaceState {
     }
 
     /// Which end opened a connection.
-    fn verdict(&self, record: &Record<'_>) -> Verdict {
+    pub(super) fn verdict(&self, record: &Record<'_>) -> Verdict {
         let surroundings = NamespaceEvidence {
             listeners: &self.listeners,
             ephemeral: self.ephemeral,

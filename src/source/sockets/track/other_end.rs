@@ -1,7 +1,8 @@
 //! The other ends of connections within this machine (pure).
 //!
-//! Both ends of a connection over loopback have a destroy event. Where one of them has lost its counters and its peer's port (see
-//! [`mptcp`](super::super::mptcp)), the other says what it was: what one end has sent the other has received.
+//! Both ends of a connection over loopback have a destroy event. Where one of them has lost its counters and its peer's port, because
+//! it sent a reset or by Multipath TCP (see [`mptcp`](super::super::mptcp)), the other says what it was: which end opened
+//! it, and what one end has sent the other has received.
 
 use super::super::diag::Record;
 use super::super::direction::Direction;
@@ -51,9 +52,12 @@ impl OtherEnds {
         }
     }
 
-    /// The other end of a connection that has lost its counters.
-    pub(super) fn take(&mut self, record: &Record<'_>) -> Option<ClosedSocket> {
-        self.remove(record.peer.ip(), record.local.port(), |end| end.is_other_of(record))
+    /// The other end of a connection that has lost its counters. Of several that may be it, one that ended as it did: in
+    /// order with Multipath TCP, by a reset without.
+    pub(super) fn take(&mut self, record: &Record<'_>, mptcp: bool) -> Option<ClosedSocket> {
+        let (address, port) = (record.peer.ip(), record.local.port());
+        self.remove(address, port, |end| end.in_order == mptcp && end.is_other_of(record))
+            .or_else(|| self.remove(address, port, |end| end.is_other_of(record)))
     }
 
     fn remove(
@@ -88,8 +92,7 @@ impl ClosedSocket {
     /// Whether it is the other end of a connection that has lost its peer's port, or one like it.
     pub(super) fn is_other_of(&self, record: &Record<'_>) -> bool {
         let local = record.local.ip();
-        self.in_order
-            && self.local.ip() == record.peer.ip()
+        self.local.ip() == record.peer.ip()
             && self.peer.port() == record.local.port()
             && (local.is_unspecified() || local == self.peer.ip())
     }
