@@ -37,9 +37,9 @@ pub enum AgentError {
     /// The machine did not give what was needed.
     #[error("{doing}")]
     Start {
-        /// What was being done.
+        /// The operation that failed, as a phrase.
         doing: String,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         cause: std::io::Error,
     },

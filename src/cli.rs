@@ -96,7 +96,7 @@ enum Command {
 enum ConfigCommand {
     /// Converts the configuration of another tool, with a comment where the two differ.
     Import {
-        /// The tool.
+        /// Tool whose configuration is imported.
         #[arg(value_parser = tools())]
         tool: &'static Tool,
         /// Its configuration file.
@@ -218,7 +218,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The exit code.
+    /// Exit code of the process.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Config(_) | Self::Agent(AgentError::Input(_)) => 2,
@@ -232,7 +232,7 @@ impl CliError {
 pub struct CommandOutput {
     /// For stdout.
     pub text: String,
-    /// The exit code.
+    /// Exit code of the process.
     pub code: u8,
 }
 

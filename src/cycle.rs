@@ -25,7 +25,7 @@ pub struct Sources {
     table: Arc<Table>,
     left_out: AtomicU64,
     exports: Option<Arc<dyn Vital>>,
-    /// How they are doing.
+    /// Result of the last cycle of every source, for the log, the error counters and `/-/ready`.
     pub health: Health,
     stop: Stop,
 }

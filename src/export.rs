@@ -57,7 +57,7 @@ impl Shared {
 
 /// A provider with its cycle.
 pub struct Reader {
-    /// The SDK's part.
+    /// The meter provider of this reader.
     pub provider: SdkMeterProvider,
     /// Ours.
     pub cycle: Arc<Cycle>,

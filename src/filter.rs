@@ -112,7 +112,7 @@ pub enum FilterError {
         "filter: the text has {length} bytes, and at most {TEXT} are read; use prefixes instead of single addresses"
     )]
     TooLong {
-        /// Its length in bytes.
+        /// Length of the expression in bytes.
         length: usize,
     },
     /// The kernel would not take it.

@@ -21,7 +21,7 @@ pub struct Health {
     push: Mutex<Push>,
 }
 
-/// How the push is doing.
+/// State of the OTLP push, for `/-/status` and the log.
 #[derive(Debug, Clone, Default)]
 pub struct Push {
     /// When the receiver last took everything.
@@ -35,7 +35,7 @@ pub struct Push {
 pub struct SourceHealth {
     /// Whether it answered in the last cycle, as a whole.
     pub up: bool,
-    /// When it last did.
+    /// Time of the last cycle in which the source was up.
     pub last_success: Option<Instant>,
     /// What was wrong in the last cycle: part (empty for the whole) and reason, with the text.
     pub failures: BTreeMap<(String, Reason), String>,
@@ -100,7 +100,7 @@ impl Health {
         }
     }
 
-    /// How the push is doing.
+    /// State of the OTLP push, for `/-/status` and the log.
     pub fn push(&self) -> Push {
         self.push.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -74,7 +74,7 @@ pub struct Metric {
 pub struct Classic {
     /// Prometheus name as they print it, without a suffix.
     pub name: &'static str,
-    /// Their `# HELP` text.
+    /// `# HELP` text of the classic names.
     pub help: &'static str,
 }
 

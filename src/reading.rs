@@ -11,11 +11,11 @@ pub use error::{Cause, SourceError, chain};
 /// One number a source gave, with the attributes it belongs to.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// Its row in the table.
+    /// The metric's row in the table.
     pub metric: &'static Metric,
     /// Its attributes, in the order of the row.
     pub labels: Labels,
-    /// What was observed.
+    /// The observed value, in the unit of the metric.
     pub value: Value,
 }
 
@@ -93,7 +93,7 @@ pub struct SourceOutcome {
 pub struct Snapshot {
     table: Arc<Table>,
     by_metric: Vec<Vec<Reading>>,
-    /// How each source did.
+    /// Result of each source in this cycle.
     pub outcomes: Vec<SourceOutcome>,
 }
 

@@ -102,9 +102,9 @@ pub trait SourceKind {
     type Settings;
     /// Key in the configuration, label value, field in the log.
     const NAME: &'static str;
-    /// Its part of the table.
+    /// The source's rows of the metric table.
     const PART: &'static Part;
-    /// What it needs, part by part.
+    /// Capabilities, address families, files and kernel release that each part of the source needs.
     const REQUIREMENTS: &'static [Requirement];
     /// Its flags on the command line.
     const FLAGS: &'static [Flag] = &[];
@@ -215,7 +215,7 @@ impl<All> SourceSpec<All> {
 pub struct Check {
     /// Name of the source.
     pub source: &'static str,
-    /// The way it was asked.
+    /// Method by which the part was read: `netlink`, `procfs`, a program.
     pub via: &'static str,
     /// `works`, or the reason why it does not.
     pub status: &'static str,

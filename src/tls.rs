@@ -104,7 +104,7 @@ pub struct Files {
     pub authorities: Option<PathBuf>,
     /// The certificate to show, and those between it and its authority.
     pub certificate: Option<PathBuf>,
-    /// Its private key.
+    /// File of the private key of the certificate.
     pub key: Option<PathBuf>,
 }
 

@@ -25,7 +25,7 @@ const ENCODED: &AsciiSet = &CONTROLS
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// The scheme of a URL.
+/// Scheme of a URL: `http` or `https`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     /// `http`

@@ -22,14 +22,14 @@ const MOST_BYTES: usize = 1024 * 1024;
 /// A running agent.
 #[derive(Debug)]
 pub(super) struct Running {
-    place: Place,
+    place: AgentAddress,
     authorities: Option<PathBuf>,
     within: Duration,
 }
 
-/// Where it listens.
+/// Address at which the running agent listens.
 #[derive(Debug)]
-enum Place {
+enum AgentAddress {
     Unix(PathBuf),
     Host { host: String, port: u16, secure: bool },
 }
@@ -39,7 +39,7 @@ impl Running {
     pub(super) fn at(url: &str, authorities: Option<PathBuf>, within: Duration) -> Result<Self, CliError> {
         let wrong = |why: &str| CliError::Usage(format!("`{}` {why}", endpoint::shown(url)));
         let place = if let Some(path) = endpoint::unix_path(url) {
-            Place::Unix(path.to_owned())
+            AgentAddress::Unix(path.to_owned())
         } else {
             let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
             let secure = match uri.scheme_str() {
@@ -56,7 +56,7 @@ impl Running {
             }
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             let port = uri.port_u16().or_else(|| uri.scheme_str().map(|_| if secure { 443 } else { 80 }));
-            Place::Host { host, port: port.ok_or_else(|| wrong("has no port"))?, secure }
+            AgentAddress::Host { host, port: port.ok_or_else(|| wrong("has no port"))?, secure }
         };
         Ok(Self { place, authorities, within })
     }
@@ -85,17 +85,17 @@ impl Running {
                     "::" => "::1",
                     host => host,
                 };
-                Place::Host { host: host.to_owned(), port: *port, secure: false }
+                AgentAddress::Host { host: host.to_owned(), port: *port, secure: false }
             }
         };
         Ok(Self { place, authorities, within })
     }
 
-    /// Where that is, as a URL.
+    /// URL of the running agent's endpoint.
     pub(super) fn shown(&self) -> String {
         match &self.place {
-            Place::Unix(path) => format!("unix:{}", path.display()),
-            Place::Host { host, port, secure } => {
+            AgentAddress::Unix(path) => format!("unix:{}", path.display()),
+            AgentAddress::Host { host, port, secure } => {
                 let scheme = if *secure { "https" } else { "http" };
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
                 format!("{scheme}://{host}:{port}")
@@ -115,11 +115,11 @@ impl Running {
 
     async fn ask(&self, path: &str) -> Result<(u16, String), String> {
         match &self.place {
-            Place::Unix(socket) => {
+            AgentAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
                 exchange(stream, "localhost", path).await
             }
-            Place::Host { host, port, secure } => {
+            AgentAddress::Host { host, port, secure } => {
                 let stream =
                     TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
                 let named = if host.contains(':') { format!("[{host}]") } else { host.clone() };

@@ -31,7 +31,7 @@ pub(super) struct Asked {
     timeout: String,
 }
 
-/// What `status` prints.
+/// Output format of `status`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Format {
     Text,

@@ -145,7 +145,7 @@ impl Config {
 /// More than any configuration; what is larger is another file.
 const MOST: u64 = 1024 * 1024;
 
-/// The text of a file.
+/// Reads a configuration file as text, up to the largest size taken.
 pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     let text = crate::sys::read_limited(path, MOST + 1).and_then(|text| {
         let small = text.len() as u64 <= MOST;

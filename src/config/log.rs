@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The agent's own log.
+/// The agent's own log, written to stderr.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

@@ -56,7 +56,7 @@ impl ErrorType {
     /// None of the others.
     pub const OTHER: Self = Self("_OTHER");
 
-    /// That of a gRPC status.
+    /// `error.type` of a gRPC status.
     pub fn grpc(code: tonic::Code) -> Self {
         usize::try_from(code as i32)
             .ok()
@@ -64,12 +64,12 @@ impl ErrorType {
             .map_or(Self::OTHER, |name| Self(name))
     }
 
-    /// That of an HTTP status.
+    /// `error.type` of an HTTP status.
     pub fn http(status: u16) -> Self {
         HTTP.iter().find(|(code, _)| *code == status).map_or(Self::OTHER, |(_, name)| Self(name))
     }
 
-    /// The label value.
+    /// Value of the attribute `error.type`.
     pub fn word(self) -> &'static str {
         self.0
     }

@@ -13,7 +13,7 @@ pub static EXPORTER: LabelSet = LabelSet::fixed(
     1,
 );
 
-/// Why an export failed.
+/// Class of the error of an export.
 pub static ERROR_TYPE: LabelSet = LabelSet::fixed(&[Label::ErrorType], ErrorType::BOUND);
 
 crate::metrics! {

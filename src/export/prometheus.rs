@@ -19,7 +19,7 @@ pub struct Pull {
     scraping: Mutex<()>,
 }
 
-/// What a scrape gave.
+/// Result of a scrape.
 #[derive(Debug)]
 pub enum Scrape {
     /// The exposition, in Prometheus' text format 0.0.4.

@@ -67,7 +67,7 @@ impl StartTimes {
     }
 }
 
-/// Those of this process.
+/// Start times of the series of this process.
 static START_TIMES: LazyLock<Mutex<StartTimes>> =
     LazyLock::new(|| Mutex::new(StartTimes::new(Clocks::now())));
 

@@ -185,7 +185,7 @@ fn compared(side: Side, compare: Compare, family: Option<Family>, port: u16) -> 
 }
 
 impl Node {
-    /// Its size in bytes.
+    /// Size of the encoded instructions in bytes.
     fn size(&self) -> usize {
         match self {
             Self::Always(value) => {
@@ -215,7 +215,7 @@ fn assemble(node: &Node) -> Vec<u8> {
     program.0
 }
 
-/// The bytes so far.
+/// Encoded instructions, in the order of the kernel (`struct inet_diag_bc_op`).
 struct Program(Vec<u8>);
 
 impl Program {

@@ -18,7 +18,7 @@ pub(super) enum Expression {
     Cgroup(String),
     /// The port was chosen by the kernel.
     Autobound,
-    /// The opposite.
+    /// Negation of a condition.
     Not(Box<Expression>),
     /// Conditions put together from left to right, as the grammar of `ss` does: neither `and` nor `or` binds closer.
     /// However long, it is one node, so that the depth of the tree is that of the parentheses and the `not`s.

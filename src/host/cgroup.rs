@@ -75,7 +75,7 @@ pub struct Walk {
     pub left_out: usize,
     /// Whether it was the time that was not enough.
     pub cut_short: bool,
-    /// How long it took.
+    /// Duration of the walk.
     pub took: Duration,
 }
 
@@ -214,7 +214,7 @@ struct Directory {
     /// From the root, without a slash at the beginning.
     path: String,
     depth: usize,
-    /// How many are below it.
+    /// Number of directories below.
     below: usize,
 }
 

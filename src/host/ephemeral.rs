@@ -18,7 +18,7 @@ pub struct EphemeralPorts {
 }
 
 impl Default for EphemeralPorts {
-    /// The kernel's default.
+    /// The kernel's default of `net.ipv4.ip_local_port_range`.
     fn default() -> Self {
         Self { low: 32_768, high: 60_999 }
     }

@@ -117,13 +117,13 @@ pub struct Container {
 pub struct Directory {
     /// Number of its hierarchy; 0 is version 2.
     pub hierarchy: u32,
-    /// The id of the group.
+    /// Id of the control group: the inode of its directory.
     pub id: u64,
-    /// Where it is mounted.
+    /// Mount point of its hierarchy.
     pub path: PathBuf,
 }
 
-/// How much there is.
+/// Numbers of containers, services and those without a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkloadCounts {
     /// Containers that are there.
@@ -245,7 +245,7 @@ impl Inventory {
         inner.entries.iter().map(|entry| container(entry, uptime, groups(entry))).collect()
     }
 
-    /// How much there is.
+    /// Numbers of containers, services and those without a name.
     pub fn tally(&self) -> WorkloadCounts {
         let inner = self.inner();
         let mut tally = WorkloadCounts { left_out: inner.entries.left_out, ..WorkloadCounts::default() };

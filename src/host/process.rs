@@ -29,7 +29,7 @@ const STEP: usize = 64;
 /// Room for what `getdents64(2)` gives at a time: 24 bytes a descriptor.
 const ENTRIES: usize = 32 * 1024;
 
-/// What to find out.
+/// Options of a walk over `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub struct WalkOptions {
     /// How long the walk may take; it is kept to within 64 descriptors or one process.
@@ -43,13 +43,13 @@ pub struct WalkOptions {
 /// A process that holds a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The socket's inode.
+    /// Inode of the socket.
     pub inode: u32,
     /// The process that has the socket open.
     pub process: Arc<Process>,
 }
 
-/// What a walk gave.
+/// Result of a walk over `/proc`.
 #[derive(Debug, Default)]
 pub struct WalkResult {
     /// By inode, then by pid; each pair once.

@@ -95,7 +95,7 @@ fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     Ok(draft)
 }
 
-/// What was taken so far.
+/// Series imported so far, to find duplicates.
 #[derive(Default)]
 struct ImportedSeries {
     /// Series of the exporter: name, host, port and protocol.

@@ -61,7 +61,7 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
-    /// Their sum.
+    /// Sum of the observed values.
     pub fn sum(&self) -> f64 {
         self.sum
     }

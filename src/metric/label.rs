@@ -20,7 +20,7 @@ pub enum Label {
     Sysctl,
     /// Name of a source.
     Source,
-    /// Why a source failed.
+    /// Class of the error of a source.
     Reason,
     /// Way a source is read.
     Via,
@@ -74,13 +74,13 @@ pub enum Label {
     SystemdUnit,
     /// Path of a log file (semantic conventions).
     LogFilePath,
-    /// Where a log is.
+    /// Kind of log: a file, or that of a container engine.
     LogSource,
     /// Severity of a log message.
     Severity,
     /// Hash of the words of a message that do not vary, or what stands for many.
     Pattern,
-    /// What a pattern says.
+    /// Sample of the messages of a pattern.
     Sample,
     /// A part of a source that is read in one way or another.
     SourcePart,
@@ -104,7 +104,7 @@ pub enum Label {
     Flow,
     /// Name of a target of the probes.
     ProbeName,
-    /// How a probe ended.
+    /// Outcome of a probe.
     Outcome,
     /// Part of a probe.
     Phase,

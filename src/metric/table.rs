@@ -35,17 +35,17 @@ pub enum TableError {
     /// No bound is set for a set of labels.
     #[error("{metric}: no bound is set for its labels {labels}: {meaning}")]
     Unbounded {
-        /// The row.
+        /// Name of the metric whose row it is.
         metric: &'static str,
         /// Keys of the set.
         labels: String,
-        /// What the bound is.
+        /// Description of the bound, as METRICS.md has it.
         meaning: &'static str,
     },
     /// Two rows have one name.
     #[error("{metric} is in the table twice")]
     Twice {
-        /// The name.
+        /// Name of the metric that occurs twice.
         metric: &'static str,
     },
 }
@@ -173,7 +173,7 @@ macro_rules! metrics {
             }
         }),*];
 
-        /// The rows.
+        /// The source's part of the table.
         pub static PART: $crate::metric::Part = $crate::metric::Part { rows: &ROWS };
 
         $(

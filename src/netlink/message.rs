@@ -40,7 +40,7 @@ pub enum Malformed {
 pub enum Progress {
     /// More will come.
     More,
-    /// The dump is complete.
+    /// `NLMSG_DONE`: the dump is complete.
     Done,
     /// The kernel refused, with this error number.
     Refused(i32),

@@ -14,53 +14,53 @@ pub enum SourceError {
     /// The kernel or the machine does not have it (a module that is not loaded, a tool that is not installed).
     #[error("{doing}")]
     Absent {
-        /// What was being done.
+        /// The operation that failed, as a phrase: `reading /proc/net/stat/nf_conntrack`.
         doing: String,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         cause: Option<Cause>,
     },
     /// It is there, and this process may not.
     #[error("{doing} (needs {capability})")]
     Denied {
-        /// What was being done.
+        /// The operation that failed, as a phrase: `reading /proc/net/stat/nf_conntrack`.
         doing: String,
         /// The capability that would allow it.
         capability: &'static str,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         cause: Option<Cause>,
     },
     /// Reading failed.
     #[error("{doing}")]
     Io {
-        /// What was being done.
+        /// The operation that failed, as a phrase: `reading /proc/net/stat/nf_conntrack`.
         doing: String,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         cause: Option<Cause>,
     },
     /// The answer could not be understood.
     #[error("{doing}")]
     Parse {
-        /// What was being done.
+        /// The operation that failed, as a phrase: `reading /proc/net/stat/nf_conntrack`.
         doing: String,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         cause: Option<Cause>,
     },
     /// No answer came in time.
     #[error("{doing}: no answer within {}", humantime::format_duration(*.after))]
     Timeout {
-        /// What was being done.
+        /// The operation that failed, as a phrase: `reading /proc/net/stat/nf_conntrack`.
         doing: String,
-        /// How long was waited.
+        /// Time waited before giving up.
         after: Duration,
     },
     /// The source itself broke; a defect of connscope.
     #[error("the source panicked: {message}")]
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }

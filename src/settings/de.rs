@@ -224,7 +224,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     forward_to_deserialize_any! { i8 i16 i128 u128 f32 char bytes byte_buf unit unit_struct tuple_struct }
 }
 
-/// The items of a list.
+/// Deserialises the items of a list one after the other.
 struct Items<'de> {
     list: &'de [Rc<Node>],
     next: usize,

@@ -13,9 +13,9 @@ pub(super) const NAME: &str = "\0located";
 /// A value, and where it stands: line and column, from 1. `None`: it is a default, or not from a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Located<T> {
-    /// The value itself.
+    /// The deserialised value.
     pub value: T,
-    /// Its line and column.
+    /// Line and column of the value, both from 1; `None` outside of a file.
     pub place: Option<(u64, u64)>,
 }
 

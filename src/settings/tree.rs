@@ -7,9 +7,9 @@ use std::rc::Rc;
 /// One value of a document. An alias (`*name`) shares the node of its anchor.
 #[derive(Debug)]
 pub struct Node {
-    /// What it is.
+    /// Scalar, list or mapping.
     pub(super) value: Value,
-    /// Where it begins.
+    /// Line and column of the node's first character.
     pub(super) at: Position,
     /// Nodes in it and itself, those behind aliases counted at every use.
     pub(super) size: u32,
@@ -55,7 +55,7 @@ impl Node {
         Self { value: Value::Scalar { text: text.into_boxed_str(), style }, at, size: 1, bytes, depth: 1 }
     }
 
-    /// The text of a scalar.
+    /// Text of the node, if it is a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, .. } => Some(text),

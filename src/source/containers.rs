@@ -97,7 +97,7 @@ impl SourceKind for Containers {
     }
 }
 
-/// The source.
+/// The source `containers`.
 pub struct Containers {
     inventory: Arc<Inventory>,
     /// The numbers of those whose counters began with a point of 0: of what happened before the first point, `increase()`
@@ -118,7 +118,7 @@ struct Tcp {
     way: TcpMethod,
 }
 
-/// How TCP is read.
+/// Method by which TCP connections are read.
 enum TcpMethod {
     /// That is tried by the first cycle.
     Untried,

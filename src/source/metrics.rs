@@ -3,14 +3,14 @@
 use crate::metric::label::Reason;
 use crate::metric::{Label, LabelSet};
 
-/// The name of a source.
+/// Name of a source: its key under `sources`.
 pub static SOURCE: LabelSet = LabelSet::configured(&[Label::Source], "number of sources");
 
 /// A network namespace that was read. Of several sources that read namespaces, the largest bound holds.
 pub static NETNS: LabelSet =
     LabelSet::configured(&[Label::Netns], "network namespaces read at once, 512 with `all`");
 
-/// Why a source failed.
+/// Class of the error, as `SourceError::reason` gives it.
 pub static REASON: LabelSet = LabelSet::fixed(&[Label::Reason], Reason::ALL.len());
 
 crate::metrics! {

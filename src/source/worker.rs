@@ -55,7 +55,7 @@ struct ReadRequest {
     answer: SyncSender<SourceResponse>,
 }
 
-/// What a source answered.
+/// Result of one read of a source.
 #[derive(Debug)]
 pub struct SourceResponse {
     /// Its numbers and the parts that failed.

@@ -24,7 +24,7 @@ pub const MOST: usize = 128;
 /// fetch stays in the agent, where it is shared.
 const UNSENT: u32 = 32 * 1024;
 
-/// The connections.
+/// All connections of the HTTP endpoint, up to a limit.
 #[derive(Debug, Default)]
 pub struct Connections {
     table: Mutex<Table>,
@@ -150,7 +150,7 @@ impl Table {
 }
 
 impl ConnectionTicket {
-    /// Its number.
+    /// Number of the connection, unique in the process.
     pub fn id(&self) -> u64 {
         self.id
     }

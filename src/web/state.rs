@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
-/// What `/-/status` says.
+/// Body of `/-/status`, as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the agent.
@@ -25,7 +25,7 @@ pub struct Status {
 /// A source, as its last cycle left it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// Its name.
+    /// Name of the source.
     pub source: String,
     /// `up`, `up in part`, `absent`, `down`, or `not asked yet`.
     pub state: String,
@@ -37,7 +37,7 @@ pub struct SourceStatus {
     pub warnings: Vec<String>,
 }
 
-/// The push over OTLP.
+/// State of the push over OTLP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushStatus {
     /// Seconds since the receiver last took everything.

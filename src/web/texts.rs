@@ -36,7 +36,7 @@ pub struct Text {
     pub id: u64,
     /// Status of the answer.
     pub status: StatusCode,
-    /// Its media type.
+    /// Value of the header `Content-Type`.
     pub content_type: &'static str,
     plain: Vec<u8>,
     gzip: OnceLock<Vec<u8>>,
@@ -60,7 +60,7 @@ impl AsRef<[u8]> for Gzip {
 }
 
 impl Text {
-    /// Its bytes.
+    /// The uncompressed body.
     pub fn plain(self: &Arc<Self>) -> Bytes {
         Bytes::from_owner(Plain(Arc::clone(self)))
     }
@@ -91,7 +91,7 @@ struct PendingText {
     gzip: Arc<AtomicBool>,
 }
 
-/// What makes texts.
+/// Renders response bodies on a thread of its own; requests for the same key share one body.
 pub struct Renderer<K> {
     jobs: SyncSender<Job>,
     waiting: PendingTexts<K>,

@@ -51,7 +51,7 @@ pub(super) struct Connector {
     failing: Mutex<Vec<SocketAddr>>,
 }
 
-/// Where to connect to.
+/// Destination of a connection.
 enum Destination {
     Unix(PathBuf),
     /// The receiver, or the proxy before it.

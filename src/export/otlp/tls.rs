@@ -33,7 +33,7 @@ impl Tls {
         Ok(Self { files, protocol, state: Mutex::new(State { config, read, refused: None }) })
     }
 
-    /// How to speak it now.
+    /// TLS configuration with the certificates read last.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).config)
     }

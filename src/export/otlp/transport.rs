@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Rejected {
     /// Data points.
     pub points: u64,
-    /// Why.
+    /// Message of the receiver, cut and cleaned of control characters.
     pub message: String,
 }
 

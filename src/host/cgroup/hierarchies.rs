@@ -20,9 +20,9 @@ pub struct Hierarchy {
     pub number: u32,
     /// `v2`, or what the hierarchy of version 1 is there for: `memory`, `name=systemd`.
     pub word: &'static str,
-    /// Where it is mounted.
+    /// Mount of the hierarchy.
     pub mount: Mount,
-    /// The groups in it.
+    /// Paths of the control groups by their ids.
     pub groups: Cgroups,
 }
 

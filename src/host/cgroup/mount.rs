@@ -14,7 +14,7 @@ const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
 /// A mount of a hierarchy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is.
+    /// Mount point.
     pub point: PathBuf,
     /// The path in the hierarchy of what is mounted; empty for its root and for what is above this process' own root.
     pub above: String,

@@ -36,7 +36,7 @@ pub struct InitProcess {
     pub started: u64,
 }
 
-/// Who is or was there.
+/// A container or service that runs, or ran recently.
 #[derive(Debug)]
 pub struct Entry {
     /// Name and attributes.
@@ -62,7 +62,7 @@ pub struct Entry {
     pub cgroup: Arc<str>,
     /// Whether anybody knows a name for it.
     pub named: bool,
-    /// What runs, or ran last.
+    /// Key of the container instance that runs, or ran last.
     pub(super) key: Arc<str>,
 }
 
@@ -92,7 +92,7 @@ impl Entry {
         entry
     }
 
-    /// It was started anew.
+    /// Counts a restart.
     pub(super) fn restarted(&mut self) {
         self.restarts += 1;
         self.ended = None;

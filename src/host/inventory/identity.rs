@@ -115,16 +115,16 @@ pub enum Name {
     Kubernetes {
         /// Namespace of the pod.
         namespace: String,
-        /// The pod.
+        /// Name of the pod.
         pod: String,
-        /// The container in it.
+        /// Name of the container in the pod.
         container: String,
     },
     /// A container of a pod, of which only the pod is known.
     Pod {
         /// Namespace of the pod.
         namespace: String,
-        /// The pod.
+        /// Name of the pod.
         pod: String,
     },
     /// The container that holds the namespaces of a pod and runs nothing else ("pause"); namespace and name of the pod, as

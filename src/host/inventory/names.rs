@@ -37,7 +37,7 @@ pub struct NameFiles {
 }
 
 impl NameFiles {
-    /// Those below a root.
+    /// The engines' state files below a root directory.
     pub fn below(root: &Path, names: &config::Names) -> Self {
         let at = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
         let all = |paths: &Vec<PathBuf>| paths.iter().map(at).collect();

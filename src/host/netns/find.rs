@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Longest value of the attribute `netns`: the name of a pod and that of its Kubernetes namespace.
 const LABEL: usize = 253 + 1 + 63;
 
-/// What there is to read.
+/// Network namespaces that can be read.
 #[derive(Debug, Default)]
 pub struct Found {
     /// At most [`NAMESPACES`].

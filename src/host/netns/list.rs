@@ -67,7 +67,7 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// Those there are.
+    /// Lists the processes in `/proc`.
     pub(super) fn list() -> Self {
         let mut processes = Self::default();
         let mut pids: Vec<u32> = names("/proc").filter_map(|name| name.parse().ok()).collect();

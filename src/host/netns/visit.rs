@@ -14,9 +14,9 @@ const THREADS: usize = 32;
 /// What reading one network namespace gave.
 #[derive(Debug)]
 pub struct NamespaceResult<T> {
-    /// The one that was read.
+    /// The namespace that was read.
     pub namespace: Namespace,
-    /// Who it is, and what was read in it.
+    /// Device and inode of the namespace, and the value read in it.
     pub result: Result<(Identity, T), SourceError>,
 }
 

@@ -11,7 +11,7 @@ macro_rules! closed_set {
             /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The label value.
+            /// Value of the label in series.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }

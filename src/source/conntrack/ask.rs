@@ -54,7 +54,7 @@ pub fn ways(via: Via) -> &'static [Method] {
 pub struct AskOptions {
     /// Name or path of the conntrack program.
     pub command: String,
-    /// How long it may take.
+    /// Longest run time of the program.
     pub timeout: Duration,
     /// What the table as a whole is read from.
     pub sysctls: Sysctls,
@@ -71,7 +71,7 @@ pub struct NamespaceStatistics {
     pub refused: Vec<(Method, SourceError)>,
     /// The counters of expectations, where they do not come with the others.
     pub expectations: Option<Statistics>,
-    /// The table as a whole.
+    /// Entries, limit and buckets of the table.
     pub table: Table,
 }
 

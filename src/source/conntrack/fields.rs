@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// A counter the table has a row for.
 #[derive(Debug)]
 pub struct KnownCounter {
-    /// The kernel's word.
+    /// Name of the counter in the kernel and in `conntrack -S`.
     pub word: &'static str,
     /// Column name in `/proc/net/stat/nf_conntrack`, where it differs.
     pub column: Option<&'static str>,
@@ -81,7 +81,7 @@ impl Field {
         ))
     }
 
-    /// The kernel's word.
+    /// Name of the counter in the kernel and in `conntrack -S`.
     pub fn word(&self) -> &str {
         match self {
             Self::Known(known) => known.word,
@@ -150,7 +150,7 @@ pub enum Malformed {
     Word {
         /// Line, from 1.
         line: usize,
-        /// The word, cut short.
+        /// The name of the counter, cut to a bounded length.
         word: String,
     },
     /// A line that does not begin as one of this format does.

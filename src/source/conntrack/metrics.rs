@@ -14,7 +14,7 @@ pub const SYSCTL_FILES: usize = 64;
 /// replay) may name more CPUs than this one has.
 const LEAST_SERIES: usize = 1024;
 
-/// The CPU that counted.
+/// Number of the CPU whose counter it is.
 pub static CPU: LabelSet =
     LabelSet::configured(&[Label::Cpu], "possible CPUs of the machine").least(LEAST_SERIES);
 

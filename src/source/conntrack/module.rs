@@ -6,7 +6,7 @@ use std::path::Path;
 /// Its directory in `sysfs`: there with its parameters, also where it is built in.
 const MODULE: &str = "/sys/module/nf_conntrack";
 
-/// Where its sysctls are.
+/// Directory of the module's sysctls.
 pub(super) const SYSCTLS: &str = "/proc/sys/net/netfilter";
 
 /// Whether it is loaded, as far as can be seen from here.

@@ -78,7 +78,7 @@ pub fn parse_dump(
     })
 }
 
-/// The table as a whole.
+/// Statistics of the table as a whole (`IPCTNL_MSG_CT_GET_STATS`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Global {
     /// Entries in the table.
@@ -122,7 +122,7 @@ impl<T: Transport> Socket<T> {
         Self(client)
     }
 
-    /// The counters by CPU.
+    /// Counters of each CPU (`IPCTNL_MSG_CT_GET_STATS_CPU`).
     pub fn statistics(&mut self) -> Result<Statistics, SourceError> {
         self.dump(IPCTNL_MSG_CT_GET_STATS_CPU, STATISTICS)
     }

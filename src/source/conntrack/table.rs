@@ -54,7 +54,7 @@ fn name(file: &str) -> &str {
     file.split_once('_').map_or(file, |(_, name)| name)
 }
 
-/// Which sysctls are read.
+/// Sysctls that are read: those of the module, or the configured ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sysctls {
     /// Count, limit and buckets, where this kernel has them.

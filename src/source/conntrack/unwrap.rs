@@ -20,7 +20,7 @@ struct Counter {
 #[derive(Debug, Default)]
 struct Counters {
     cpus: BTreeMap<u32, Vec<(Field, Counter)>>,
-    /// When it was last read.
+    /// Number of the cycle that read the counter last.
     seen: u64,
 }
 

@@ -38,9 +38,9 @@ pub fn if_inet6(text: &str) -> Vec<IpAddr> {
 /// A socket in a `tcp` or `tcp6`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Socket {
-    /// Its own end.
+    /// Local address and port.
     pub local: SocketAddr,
-    /// The other end.
+    /// Address and port of the peer.
     pub peer: SocketAddr,
     /// Its state, as in `include/net/tcp_states.h`.
     pub state: u8,

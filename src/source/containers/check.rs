@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 /// The way that everything rests on.
 const CGROUP: &str = "cgroup";
 
-/// What each part takes.
+/// Capabilities, files and kernel release that each part of the source needs.
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         files: &["/sys/fs/cgroup", "/proc/PID/stat"],

@@ -20,7 +20,7 @@ pub enum ReportedEndpoint {
     Ephemeral(IpAddr),
     /// A public address.
     Public,
-    /// What finds no room.
+    /// Every endpoint beyond the limit.
     Other,
 }
 
@@ -58,25 +58,25 @@ impl ReportedEndpoint {
 /// A destination as it is shown: what was asked for, and what it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportedDestination {
-    /// What was asked for.
+    /// Destination that the container connected to.
     pub asked: ReportedEndpoint,
-    /// What it got; the same unless it is translated.
+    /// Destination after address translation; the same as `asked` without translation.
     pub got: ReportedEndpoint,
 }
 
 impl ReportedDestination {
-    /// What finds no room.
+    /// Every endpoint beyond the limit.
     pub const OTHER: Self = Self { asked: ReportedEndpoint::Other, got: ReportedEndpoint::Other };
 }
 
-/// What is put together.
+/// Which endpoints are reported as one: public addresses and ephemeral ports.
 #[derive(Debug, Clone)]
 pub struct Folding {
-    /// Whether public addresses are.
+    /// Whether public addresses are reported as one.
     pub public: bool,
-    /// Public networks whose addresses are not.
+    /// Public networks whose addresses are reported as they are.
     pub networks: Vec<Network>,
-    /// Ports that are; `None`: none.
+    /// Ephemeral ports, which are reported as one; `None`: no port is.
     pub ports: Option<RangeInclusive<u16>>,
 }
 
@@ -170,7 +170,7 @@ impl DestinationShares {
         entries(self.total)
     }
 
-    /// How many there are.
+    /// Number of destinations reported now, over all containers.
     pub fn used(&self) -> usize {
         self.used
     }

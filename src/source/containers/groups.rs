@@ -34,7 +34,7 @@ pub(super) struct GroupOwners {
 struct KnownGroup {
     path: String,
     whose: Owner,
-    /// When it was looked at.
+    /// Time at which the group's path was last looked up.
     looked: Instant,
     /// Since when its directory is known to be gone.
     gone: Option<Instant>,

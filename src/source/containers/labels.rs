@@ -68,7 +68,7 @@ pub static CLASSIC: LabelSet =
 closed_set! {
     /// The closed set of values of the label `event`: what became of a connection that a container opened.
     Event {
-        /// It was established.
+        /// A connection was established.
         Opened = "opened",
         /// It was established and ended in order.
         Closed = "closed",
@@ -125,9 +125,9 @@ pub static CLASSIC_LISTEN: LabelSet = LabelSet::configured(
 /// The agent itself, as coroot-node-agent says it.
 pub static AGENT: LabelSet = LabelSet::fixed(&[Label::ClassicMachineId, Label::Version], 1);
 
-/// What found no room.
+/// Kind of object that was left out because a limit was reached.
 pub static LEFT_OUT: LabelSet = LabelSet::fixed(&[Label::Key], LeftOut::ALL.len());
 
-/// What is read, and how.
+/// Part of the source, and the method by which it is read.
 pub static SOURCE: LabelSet =
     LabelSet::fixed(&[Label::SourcePart, Label::Via], SourcePart::ALL.len() * Via::ALL.len());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 /// A listening socket, whoever found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
-    /// Where.
+    /// Local address and port of the listening socket.
     pub at: SocketAddr,
     /// Whether it takes no connections over IPv4, where it is one of IPv6.
     pub only: bool,

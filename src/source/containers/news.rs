@@ -70,13 +70,13 @@ impl SharedCounts {
 
 /// What the thread works with.
 pub(super) struct ReaderInputs {
-    /// What the kernel tells.
+    /// Events of the kernel: connections opened and closed.
     pub(super) ring: Ring,
-    /// Where answers go.
+    /// Kernel maps that the translated destinations are written to.
     pub(super) answers: Answers,
-    /// The paths of control groups.
+    /// Path of each control group by its id.
     pub(super) groups: Arc<Groups>,
-    /// Who they are.
+    /// Containers and services by their control groups.
     pub(super) inventory: Arc<Inventory>,
     /// Questions a second.
     pub(super) rate: u32,

@@ -63,7 +63,7 @@ pub struct Attempt<'a> {
     pub result: ProbeResult,
     resolver: &'a Resolver,
     options: Options<'a>,
-    /// When its time is up.
+    /// Time at which the probe is given up and counts as timed out.
     pub deadline: Instant,
     under_way: Option<Phase>,
     /// A datagram was sent: silence from here on means no answer, and nothing more is known.

@@ -8,10 +8,10 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;
 
-/// Why a probe failed.
+/// Reason why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Its `error.type`.
+    /// Value of the attribute `error.type`.
     pub error: ProbeError,
     /// In words, for `/probes` and `/probe?debug=true`.
     pub why: String,

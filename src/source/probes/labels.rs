@@ -47,7 +47,7 @@ closed_set! {
 
 closed_set! {
     /// The closed set of values of the label `outcome`: how a probe ended.
-    SourceOutcome {
+    Outcome {
         /// The peer was reached and is as it should be.
         Success = "success",
         /// It was not, or is not.
@@ -93,8 +93,8 @@ pub static NETWORK_TYPE: LabelSet = LabelSet::fixed(&[Label::NetworkType], 2);
 /// Why a probe failed; a probe that succeeded has none.
 pub static ERROR: LabelSet = LabelSet::fixed(&[Label::ErrorType], ProbeError::ALL.len() + 1);
 
-/// How a probe ended.
-pub static OUTCOME: LabelSet = LabelSet::fixed(&[Label::Outcome], SourceOutcome::ALL.len());
+/// Outcome of a probe.
+pub static OUTCOME: LabelSet = LabelSet::fixed(&[Label::Outcome], Outcome::ALL.len());
 
 /// Part of a probe.
 pub static PHASE: LabelSet = LabelSet::fixed(&[Label::Phase], Phase::ALL.len());

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-/// What has come and gone.
+/// Targets added and removed by one update.
 #[derive(Debug, Default)]
 pub struct TargetChanges {
     /// New, or with other settings.
@@ -230,11 +230,11 @@ impl Registry {
 /// Records a panic of the thread or task that holds it, which nobody else waits for.
 #[derive(Debug)]
 pub struct PanicGuard<'a> {
-    /// Where it is recorded.
+    /// Registry in which the panic is recorded.
     pub registry: &'a Registry,
     /// The group that stays as it was.
     pub group: &'a str,
-    /// What is being done.
+    /// The operation, for the log line.
     pub doing: &'a str,
 }
 

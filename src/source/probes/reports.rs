@@ -38,7 +38,7 @@ const LINE: usize = LONGEST_ERROR + LONGEST_NAME;
 /// What a Prometheus needs besides the probe: `blackbox_exporter` leaves it as much.
 const OFFSET: Duration = Duration::from_millis(500);
 
-/// The reports.
+/// Reports of the probes: `/probes` and `/probe`.
 #[derive(Debug)]
 pub struct ProbeReports {
     common: Arc<RunnerContext>,

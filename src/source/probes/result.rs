@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::source::probes::config::Family;
-use crate::source::probes::labels::{Phase, ProbeError, SourceOutcome};
+use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,11 +13,11 @@ pub struct ProbeResult {
     pub began: SystemTime,
     /// The same by the monotonic clock.
     pub began_at: Instant,
-    /// How long it took.
+    /// Duration of the whole probe.
     pub took: Duration,
     /// Phases that were completed, each once.
     pub phases: Vec<(Phase, Duration)>,
-    /// Why it failed.
+    /// Reason of the failure; `None` if the probe succeeded.
     pub fault: Option<Fault>,
     /// Address that was probed; where redirects led elsewhere, the first.
     pub peer: Option<IpAddr>,
@@ -54,7 +54,7 @@ pub struct TlsSession {
 pub struct HttpResponse {
     /// Status code of the response.
     pub status: u16,
-    /// Its version: 1.1, 1.0.
+    /// HTTP version of the response: 1.0 or 1.1.
     pub version: f64,
     /// Redirects that were followed before it.
     pub redirects: u32,
@@ -87,11 +87,11 @@ impl ProbeResult {
     }
 
     /// Whether the probe succeeded, failed, or says nothing.
-    pub fn outcome(&self) -> SourceOutcome {
+    pub fn outcome(&self) -> Outcome {
         match self.fault.as_ref().map(|fault| fault.error) {
-            None => SourceOutcome::Success,
-            Some(ProbeError::NoAnswer) => SourceOutcome::NoAnswer,
-            Some(_) => SourceOutcome::Failure,
+            None => Outcome::Success,
+            Some(ProbeError::NoAnswer) => Outcome::NoAnswer,
+            Some(_) => Outcome::Failure,
         }
     }
 

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 /// Between two first probes where a few targets come at once; where they are many, they share their interval.
 const SPREAD: Duration = Duration::from_millis(10);
 
-/// What all probes share.
+/// State shared by all probes.
 #[derive(Debug)]
 pub struct RunnerContext {
     /// Settings.

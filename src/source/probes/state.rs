@@ -7,7 +7,7 @@ use crate::metric::Labels;
 use crate::reading::Readings;
 use crate::source::probes::config::Family;
 use crate::source::probes::config::Probes;
-use crate::source::probes::labels::SourceOutcome;
+use crate::source::probes::labels::Outcome;
 use crate::source::probes::metrics;
 use counts::Counts;
 use history::HistoryEntry;
@@ -87,10 +87,10 @@ impl TargetState {
         // A name that cannot be looked up says nothing of the family: the series go on as they were.
         self.family = target.family.or(result.family()).or(self.family);
         let outcome = result.outcome();
-        if outcome == SourceOutcome::Success {
+        if outcome == Outcome::Success {
             self.last_success = Some(now);
         }
-        self.decide(target, outcome == SourceOutcome::Success, now);
+        self.decide(target, outcome == Outcome::Success, now);
         self.expiry = result.certificate_expiry().or(self.expiry);
         self.status = result.http.map(|response| response.status);
         self.loss = result.echoes.as_ref().filter(|echoes| echoes.sent > 0).map(|echoes| {
@@ -120,7 +120,7 @@ impl TargetState {
         }
     }
 
-    fn count(&mut self, target: &Target, result: &ProbeResult, outcome: SourceOutcome, phases: bool) {
+    fn count(&mut self, target: &Target, result: &ProbeResult, outcome: Outcome, phases: bool) {
         let family = self.family;
         let known = self.families.iter().position(|counts| counts.family == family);
         let index = known.unwrap_or_else(|| {

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub struct Target {
     /// As it was configured.
     pub settings: Arc<Settings>,
-    /// Where its probes lead.
+    /// Address, source and network namespace of the target's probes.
     pub route: Route,
     /// Attributes of its series that never change.
     pub labels: Labels,

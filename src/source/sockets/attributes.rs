@@ -37,7 +37,7 @@ pub enum PortKind {
     Listened,
     /// A peer's, or one whose listener has gone; that it is a service's is certain.
     Connected,
-    /// It may be a client's.
+    /// May be an ephemeral port of a client.
     Uncertain,
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 const DIAG: &str = "sock_diag";
 const NETNS: &str = "netns";
 
-/// What each part takes.
+/// Capabilities, files and kernel release that each part of the source needs.
 pub const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         address_families: &["AF_NETLINK"],

@@ -10,7 +10,7 @@ pub struct Delta {
     pub events: [u8; Event::ALL.len()],
     /// By how many the open connections became more.
     pub open: i8,
-    /// What the socket did.
+    /// Change of the socket's counters since the last dump.
     pub activity: Activity,
 }
 

@@ -147,7 +147,7 @@ pub struct Record<'a> {
     pub mark: Option<u32>,
     /// Inode of the directory of its cgroup (version 2); 5.8.
     pub cgroup: Option<u64>,
-    /// Its options; 5.10.
+    /// Socket options (`INET_DIAG_SOCKOPT`); Linux 5.10.
     pub options: Option<SocketOptions>,
     /// What sits upon TCP (`tls`, `mptcp`), with [`extension::INFO`]; 5.4.
     pub ulp: Option<&'a str>,

@@ -35,9 +35,9 @@ const WELL_KNOWN: u16 = 1024;
 pub enum Direction {
     /// The peer: this end serves.
     Incoming,
-    /// This end.
+    /// This end opened the connection.
     Outgoing,
-    /// It cannot be told.
+    /// Unknown: there is no evidence for either end.
     Unknown,
 }
 
@@ -199,7 +199,7 @@ fn transparent(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Opt
     takes.then_some(Verdict::guess(Direction::Incoming, port < WELL_KNOWN))
 }
 
-/// What the two ports say.
+/// Direction judged by the two ports alone: an ephemeral port is the client's.
 fn ports(record: &Record<'_>, ephemeral: EphemeralPorts) -> Option<Verdict> {
     let (local, peer) = (record.local.port(), record.peer.port());
     let given = |port: u16| ephemeral.contains(port);

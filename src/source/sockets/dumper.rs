@@ -91,7 +91,7 @@ impl<T: Transport> Dumper<T> {
     }
 }
 
-/// The sockets of a dump.
+/// Response handler that decodes the sockets of a dump.
 struct Records<'a> {
     take: &'a mut dyn FnMut(&Record<'_>),
     /// Cookies of those that were handed over, in this attempt and those before.

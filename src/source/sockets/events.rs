@@ -317,7 +317,7 @@ impl Shared {
     }
 }
 
-/// What was waited for.
+/// Reason why the thread woke up.
 enum Wakeup {
     /// The agent is stopping.
     Stop,

@@ -60,7 +60,7 @@ pub struct Group {
     observed: bool,
 }
 
-/// The groups there are.
+/// All groups of sockets, by network namespace and attribute values.
 #[derive(Debug)]
 pub struct Groups {
     by: [bool; KEYS.len()],

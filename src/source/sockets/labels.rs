@@ -7,7 +7,7 @@ closed_set! {
     /// The closed set of values of the label `event`: what became of a connection. `opened` less `closed` less `reset` is
     /// what is open now.
     Event {
-        /// It was established.
+        /// A connection was established.
         Opened = "opened",
         /// It was established and ended in order.
         Closed = "closed",

@@ -30,7 +30,7 @@ pub(super) struct OpenNamespace {
     pub(super) label: Option<Arc<str>>,
     /// What its sockets are asked for over.
     pub(super) sock_diag: SockDiag,
-    /// Where it was found.
+    /// Path through which the namespace is opened.
     path: PathBuf,
 }
 

@@ -65,7 +65,7 @@ impl Peers {
         found.map_or(0, |(_, number)| *number)
     }
 
-    /// The name of a group.
+    /// Name of the peer group with this number.
     pub fn name(&self, number: u32) -> Arc<str> {
         let name = usize::try_from(number).ok().and_then(|number| self.names.get(number));
         name.map_or_else(|| PUBLIC.into(), Arc::clone)

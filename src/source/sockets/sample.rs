@@ -67,7 +67,7 @@ pub struct SupportedFields {
 }
 
 impl SupportedFields {
-    /// What either has.
+    /// Fields that are in at least one of the two.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {

@@ -24,7 +24,7 @@ pub struct Flow<'a> {
 /// A process that holds a socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// The PID.
+    /// Process id, in the agent's PID namespace.
     pub pid: u32,
     /// Its name: `/proc/PID/comm`, 15 bytes at most, without the line's end.
     pub comm: &'a str,
@@ -33,7 +33,7 @@ pub struct Process<'a> {
     pub arguments: &'a [String],
 }
 
-/// Which flows are shown.
+/// Selection of the flows that get a series.
 #[derive(Debug, Clone)]
 pub struct Selection {
     include: Rules,

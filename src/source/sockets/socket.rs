@@ -48,7 +48,7 @@ pub enum Observation {
     Listener {
         /// Connections that wait to be accepted.
         usage: u64,
-        /// How many may wait.
+        /// Length of the accept queue (`backlog`).
         limit: u64,
         /// Attempts dropped so far; wraps. `None` where the kernel does not say.
         drops: Option<u32>,

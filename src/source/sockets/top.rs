@@ -10,7 +10,7 @@ use crate::source::sockets::metrics;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The worst so far.
+/// The flows that rank highest in this cycle.
 #[derive(Debug)]
 pub struct Top {
     settings: Settings,

@@ -73,12 +73,12 @@ impl Kind {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }
 
-    /// The kind of a word.
+    /// Kind with this name in the configuration.
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
     }
 
-    /// What it comes down to.
+    /// Protocol that this kind of probe uses.
     pub fn protocol(self) -> Protocol {
         match self {
             Self::Tcp | Self::Tcp4 | Self::Tcp6 => Protocol::Tcp,
@@ -90,7 +90,7 @@ impl Kind {
         }
     }
 
-    /// The family it fixes.
+    /// Address family that this kind requires, if any.
     pub fn family(self) -> Option<Family> {
         match self {
             Self::Tcp4 | Self::Udp4 | Self::Icmp4 | Self::Ip4 => Some(Family::Ipv4),
@@ -129,7 +129,7 @@ impl Family {
         if address.is_ipv4() { Self::Ipv4 } else { Self::Ipv6 }
     }
 
-    /// The other one.
+    /// The other address family.
     #[must_use]
     pub fn other(self) -> Self {
         match self {

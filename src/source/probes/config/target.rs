@@ -17,7 +17,7 @@ pub struct Target {
     /// Name of the target: the attribute `probe.name`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// How it is probed.
+    /// Kind of probe.
     pub kind: Kind,
     /// Name or address of the peer; a link-local address with its zone, `fe80::1%eth0`, or with `interface`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "host")]
@@ -105,7 +105,7 @@ pub struct Target {
     /// What is asked over HTTP, and what the answer has to be.
     #[serde(skip_serializing_if = "is_default")]
     pub http: Http,
-    /// What is sent over ICMP.
+    /// Settings of an ICMP echo probe.
     #[serde(skip_serializing_if = "is_default")]
     pub icmp: Icmp,
 }
@@ -192,7 +192,7 @@ pub struct Step {
     pub starttls: bool,
 }
 
-/// How TLS is spoken.
+/// TLS settings of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -278,7 +278,7 @@ pub enum Method {
     Options,
 }
 
-/// What is sent over ICMP.
+/// Settings of an ICMP echo probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

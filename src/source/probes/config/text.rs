@@ -13,7 +13,7 @@ const SHORT: usize = 2560;
 /// A compiled expression.
 #[derive(Debug, Clone)]
 pub struct Expression {
-    /// The expression.
+    /// The compiled regular expression.
     pub regex: Arc<Regex>,
     /// Whether a match may take more than 50 ms.
     pub long: bool,

@@ -29,10 +29,10 @@ struct Group {
     labels: BTreeMap<String, String>,
 }
 
-/// The targets of a file.
+/// Targets read from one file of file-based service discovery.
 #[derive(Debug, Default)]
 pub struct FileTargets {
-    /// Those there is room for.
+    /// Targets within the limit.
     pub targets: Vec<Target>,
     /// How many more there are; of these nothing was made.
     pub beyond: usize,

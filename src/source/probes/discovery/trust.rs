@@ -63,7 +63,7 @@ pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The names of a path.
+/// Components of a path, from the root.
 fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),

@@ -19,7 +19,7 @@ pub mod receive_buffer;
 /// Bytes that a peer may send before what is expected, and of a line that is sent.
 const MOST: usize = 64 * 1024;
 
-/// What is sent.
+/// Bytes that a step sends.
 #[derive(Debug, Clone)]
 enum Payload {
     Line(String),
@@ -33,7 +33,7 @@ struct Step {
     starttls: bool,
 }
 
-/// The steps.
+/// Steps of a query and response conversation, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Conversation {
     steps: Vec<Step>,

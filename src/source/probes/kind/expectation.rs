@@ -8,7 +8,7 @@ use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::ProbeError;
 use tokio::sync::Semaphore;
 
-/// What is expected.
+/// Bytes or text that a response has to contain.
 #[derive(Debug, Clone)]
 pub enum Expectation {
     /// A line, or a datagram, that matches.

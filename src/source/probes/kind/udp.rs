@@ -22,7 +22,7 @@ pub mod preset;
 enum Payload {
     /// As configured; without an expectation any answer will do.
     Own(Vec<u8>, Option<Expectation>),
-    /// That of a protocol.
+    /// Payload of a preset protocol, and the name it asks for.
     Preset(crate::source::probes::config::Preset, String),
 }
 

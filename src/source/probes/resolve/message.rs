@@ -34,7 +34,7 @@ pub struct Question {
     bytes: Vec<u8>,
 }
 
-/// What a server said.
+/// Response of a name server to one question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
     /// The records that were asked for; none where the name has others.
@@ -49,7 +49,7 @@ pub enum Response {
     Failed(&'static str),
 }
 
-/// What one record says.
+/// Data of one resource record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordData {
     /// `A` or `AAAA`.

@@ -5,7 +5,7 @@ use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
 use crate::source::probes::config::Family;
-use crate::source::probes::labels::{Phase, ProbeError, SourceOutcome};
+use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use crate::source::probes::metrics;
 use crate::source::probes::result::ProbeResult;
 use std::sync::{Arc, LazyLock};
@@ -22,7 +22,7 @@ pub struct Counts {
     phases: Vec<Durations<Phase>>,
     round_trips: Option<Arc<Distribution>>,
     /// Success and failure from the beginning; silence, a thing of datagrams, once there has been some.
-    runs: Vec<(SourceOutcome, Labels, u64)>,
+    runs: Vec<(Outcome, Labels, u64)>,
 }
 
 /// A series of durations, told apart by its key.
@@ -52,14 +52,14 @@ static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
 impl Counts {
     /// Counters of a target that has not been probed yet.
     pub fn new(family: Option<Family>, labels: Labels) -> Self {
-        let runs = [SourceOutcome::Success, SourceOutcome::Failure]
-            .map(|outcome| (outcome, by_outcome(&labels, outcome), 0));
+        let runs =
+            [Outcome::Success, Outcome::Failure].map(|outcome| (outcome, by_outcome(&labels, outcome), 0));
         let runs = runs.into();
         Self { family, labels, durations: Vec::new(), phases: Vec::new(), round_trips: None, runs }
     }
 
     /// Counts a probe.
-    pub fn take(&mut self, result: &ProbeResult, outcome: SourceOutcome, phases: bool) {
+    pub fn take(&mut self, result: &ProbeResult, outcome: Outcome, phases: bool) {
         let labels = &self.labels;
         match self.runs.iter_mut().find(|(known, ..)| *known == outcome) {
             Some((.., count)) => *count += 1,
@@ -103,7 +103,7 @@ fn by_phase(labels: &Labels, phase: Phase) -> Labels {
     labels.with(Label::Phase, phase.word())
 }
 
-fn by_outcome(labels: &Labels, outcome: SourceOutcome) -> Labels {
+fn by_outcome(labels: &Labels, outcome: Outcome) -> Labels {
     labels.with(Label::Outcome, outcome.word())
 }
 

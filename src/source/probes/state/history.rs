@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 /// What is kept of a result.
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
-    /// When the probe began.
+    /// Start of the probe, by the wall clock.
     pub began: SystemTime,
-    /// How long it took.
+    /// Duration of the probe.
     pub took: Duration,
     /// Address that was probed.
     pub peer: Option<IpAddr>,
-    /// Why it failed.
+    /// Reason of the failure; `None` if the probe succeeded.
     pub fault: Option<Fault>,
 }
 

@@ -22,7 +22,7 @@ pub struct Conditions {
     /// Processes that have the socket open.
     #[serde(deserialize_with = "section")]
     pub processes: Processes,
-    /// The peer of the flow.
+    /// Selection by the peer of the flow.
     #[serde(deserialize_with = "section")]
     pub peers: Peers,
     /// Ports of the peer: numbers, or ranges such as `8000-9000`, both ends included.

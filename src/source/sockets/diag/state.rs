@@ -66,7 +66,7 @@ impl State {
         1 << self as u8
     }
 
-    /// The bits of several.
+    /// Bit mask of several states, as `idiag_states` has it.
     pub fn masks(states: &[Self]) -> u32 {
         states.iter().fold(0, |masks, state| masks | state.mask())
     }

@@ -13,7 +13,7 @@ pub(super) const IS_OTHER: u32 = u32::MAX - 2;
 /// The values of one key that groups have at present.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    /// How many there may be.
+    /// Largest number of distinct values that get a code.
     limit: usize,
     codes: HashMap<Arc<str>, u32>,
     /// Text of a code, and how many groups have it.
@@ -27,7 +27,7 @@ impl Values {
         Self { limit, ..Self::default() }
     }
 
-    /// How many there may be.
+    /// Largest number of distinct values that get a code.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
