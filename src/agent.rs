@@ -21,12 +21,15 @@ use crate::timeouts;
 use crate::vitals::{self, Vital};
 use crate::web::{self, Web};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use service::Service;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+mod service;
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,9 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
         started = starting => started.map_err(|error| AgentError::Failed(format!("starting: {error}")))??,
         () = stop.exhausted(Duration::ZERO) => return Ok(()),
     };
+    let service = Arc::new(Service::of_process());
+    let collecting = !config.environment.disabled;
+    tokio::spawn(service.tell(Arc::clone(&running.sources), collecting, stop.clone()));
     let failed = first_cycle(&running)?;
     tokio::select! {
         () = stop.exhausted(Duration::ZERO) => {}

@@ -5,6 +5,8 @@
 //! twice at the same time and calls every instrument once in a collection; which is why each reader has a provider
 //! and a [`Cycle`] of its own.
 
+#![expect(clippy::disallowed_methods, reason = "when a collection began is noted here")]
+
 use crate::health::Health;
 use crate::host::Host;
 use crate::metric::label::Reason;
@@ -14,9 +16,13 @@ use crate::source::worker::{SourceResponse, Worker};
 use crate::source::{Mode, Reports, SourceSpec, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
+use progress::Progress;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+pub mod progress;
 
 /// The sources at work; one for all readers.
 #[derive(Debug)]
@@ -27,6 +33,9 @@ pub struct Sources {
     exports: Option<Arc<dyn Vital>>,
     /// Result of the last cycle of every source, for the log, the error counters and `/-/ready`.
     pub health: Health,
+    /// Cycles that have ended, of all readers.
+    completed: watch::Sender<u64>,
+    readers: Mutex<Vec<Weak<Progress>>>,
     stop: Stop,
 }
 
@@ -57,6 +66,8 @@ impl Sources {
             left_out: AtomicU64::new(0),
             exports,
             health: Health::default(),
+            completed: watch::Sender::new(0),
+            readers: Mutex::default(),
             stop: stop.clone(),
         }
     }
@@ -98,7 +109,45 @@ impl Sources {
         vitals::observe(self.exports.as_deref(), &mut own);
         own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
+        self.completed.send_modify(|completed| *completed += 1);
         snapshot
+    }
+
+    /// One cycle that no reader takes, to find out whether the sources answer.
+    pub fn try_all(&self) {
+        drop(self.ask());
+    }
+
+    /// How many cycles have ended, whatever they found out.
+    pub fn completed(&self) -> u64 {
+        *self.completed.borrow()
+    }
+
+    /// The longest that a source may take in a cycle.
+    pub fn longest(&self) -> Duration {
+        self.workers.iter().map(Worker::deadline).max().unwrap_or_default()
+    }
+
+    /// Waits until more than so many have.
+    pub async fn completed_after(&self, count: u64) {
+        let mut completed = self.completed.subscribe();
+        // The sender is here, so the wait cannot fail.
+        let _more = completed.wait_for(|completed| *completed > count).await;
+    }
+
+    /// Whether any reader is late with a collection by this much.
+    pub fn overdue(&self, now: Instant, grace: Duration) -> bool {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.iter().filter_map(Weak::upgrade).any(|reader| reader.overdue(now, grace))
+    }
+
+    /// What one more reader is at.
+    fn progress(&self) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(Instant::now()));
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(&progress));
+        progress
     }
 
     /// Keeps what a source gave.
@@ -159,6 +208,8 @@ fn start_worker(
 pub struct Cycle {
     sources: Arc<Sources>,
     state: Mutex<State>,
+    /// What the reader is at.
+    pub progress: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -172,7 +223,8 @@ impl Cycle {
     pub fn new(sources: Arc<Sources>) -> Self {
         let asked = vec![true; sources.table().rows().len()];
         let snapshot = Arc::new(Snapshot::empty(sources.table()));
-        Self { sources, state: Mutex::new(State { asked, snapshot }) }
+        let progress = sources.progress();
+        Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
     }
 
     /// The rows that there are instruments for.
@@ -187,6 +239,7 @@ impl Cycle {
         if state.asked.get(instrument).copied().unwrap_or(true) {
             // Begun before it is asked: should asking panic, the other instruments are not to ask again.
             state.asked.fill(false);
+            self.progress.collecting(Instant::now());
             state.snapshot = Arc::new(Snapshot::empty(self.table()));
             state.snapshot = Arc::new(self.sources.ask());
         }
@@ -196,8 +249,10 @@ impl Cycle {
         Arc::clone(&state.snapshot)
     }
 
-    /// The snapshot of the cycle that every instrument has asked for; nothing of it is kept here.
+    /// The snapshot of the cycle that every instrument has asked for; nothing of it is kept here. Whoever exports it says so
+    /// to [`Cycle::progress`].
     pub fn finish(&self) -> Arc<Snapshot> {
+        self.progress.waiting(Instant::now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(self.table())))
     }

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod memory;
 pub mod namespace;
 pub mod netlink;
+pub mod notify;
 pub mod process;
 pub mod socket;
 

@@ -9,6 +9,7 @@ mod endpoint;
 mod once;
 mod process;
 mod refused;
+mod service;
 mod status;
 
 fn text(bytes: &[u8]) -> String {

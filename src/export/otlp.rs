@@ -11,6 +11,8 @@
 //! `opentelemetry-otlp` is the reference that the tests hold this one against (`tests/export/reference.rs`): messages,
 //! statuses that are retried, variables. Each intended difference stands there with its reason.
 
+#![expect(clippy::disallowed_methods, reason = "when an export ended is noted here")]
+
 use super::{Reader, Shared, distributions};
 use crate::config::{Config, Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
@@ -24,7 +26,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use sender::Sender;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::instruments;
 
@@ -92,6 +94,7 @@ pub fn start(
     }
     let exporter = Exporter::new(shared, otlp, exports, runtime, stop)?;
     let cycle = Arc::clone(&exporter.cycle);
+    cycle.progress.every(otlp.interval);
     let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval).build();
     Ok(Some(Reader::new(shared, cycle, reader, Profile::Otel, config.environment.exponential_histograms)))
 }
@@ -113,6 +116,7 @@ impl Exporter {
 impl PushMetricExporter for Exporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let snapshot = self.cycle.finish();
+        self.cycle.progress.exporting();
         let request = distributions::request(metrics, &snapshot);
         let readings = snapshot.readings();
         drop(snapshot);
@@ -128,6 +132,7 @@ impl PushMetricExporter for Exporter {
             Err(error) => Some(error.to_string()),
         };
         self.cycle.health().pushed(failure.as_deref());
+        self.cycle.progress.waiting(Instant::now());
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),

@@ -104,6 +104,11 @@ impl Worker {
         Ok(Self { name, deadline, questions, reports, load, thread })
     }
 
+    /// How long one answer is waited for.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Lets the thread end and waits for it, no longer than `until`.
     pub fn finish(self, until: Instant) {
         drop(self.questions);

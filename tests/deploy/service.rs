@@ -125,6 +125,28 @@ fn systemd_understands_the_unit_and_every_drop_in() {
     }
 }
 
+/// `systemd-analyze security` rates from 0 (safe) to 10; 25 is 2.5.
+#[test]
+fn the_exposure_that_systemd_sees_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("connscope.service");
+    std::fs::write(&path, unit()).unwrap();
+    let rated = Command::new("systemd-analyze")
+        .args(["security", "--no-pager", "--offline=true", "--threshold=25"])
+        .arg(&path)
+        .output();
+    match rated {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            skipped("needs systemd-analyze (make test installs it)");
+        }
+        rated => {
+            let rated = rated.unwrap();
+            let said = String::from_utf8_lossy(&rated.stdout);
+            assert!(rated.status.success() && said.contains("Overall exposure level"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_it() {
     let names: Vec<String> = drop_ins().into_iter().map(|one| one.name).collect();

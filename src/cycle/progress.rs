@@ -1,0 +1,89 @@
+//! What each reader is at, so that a collection that never ends can be told from one that nobody asked for.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What one reader is at.
+#[derive(Debug)]
+pub struct Progress {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How often it collects by itself; none where somebody has to ask.
+    interval: Option<Duration>,
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum At {
+    /// Waits for the next collection, since then.
+    Waiting(Instant),
+    /// Collects, since then.
+    Collecting(Instant),
+    /// Waits for whoever takes what was collected, who may take any time.
+    Exporting,
+}
+
+impl Progress {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { state: Mutex::new(State { interval: None, at: At::Waiting(now) }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reader collects by itself, this often.
+    pub fn every(&self, interval: Duration) {
+        self.lock().interval = Some(interval);
+    }
+
+    /// A collection begins.
+    pub fn collecting(&self, now: Instant) {
+        self.lock().at = At::Collecting(now);
+    }
+
+    /// The collection has ended, and goes to a receiver.
+    pub fn exporting(&self) {
+        self.lock().at = At::Exporting;
+    }
+
+    /// Everything has ended.
+    pub fn waiting(&self, now: Instant) {
+        self.lock().at = At::Waiting(now);
+    }
+
+    /// Whether a collection is late by `grace`: it lasts that long, or should have begun that long ago.
+    pub fn overdue(&self, now: Instant, grace: Duration) -> bool {
+        let state = self.lock();
+        match (state.at, state.interval) {
+            (At::Collecting(since), _) => now.saturating_duration_since(since) > grace,
+            (At::Waiting(since), Some(interval)) => now.saturating_duration_since(since) > interval + grace,
+            (At::Waiting(_), None) | (At::Exporting, _) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Progress;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn only_a_collection_can_be_late_and_never_a_receiver() {
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let grace = Duration::from_mins(1);
+        let progress = Progress::new(now);
+        assert!(!progress.overdue(after(1_000_000), grace), "nobody has asked");
+        progress.collecting(now);
+        assert!(!progress.overdue(after(60), grace) && progress.overdue(after(61), grace));
+        progress.exporting();
+        assert!(!progress.overdue(after(1_000_000), grace), "the receiver takes its time");
+        progress.every(Duration::from_secs(10));
+        progress.waiting(now);
+        assert!(!progress.overdue(after(70), grace) && progress.overdue(after(71), grace));
+    }
+}
