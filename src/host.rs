@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod ephemeral;
 pub mod inventory;
+pub mod machine;
 pub mod netns;
 pub mod process;
 

@@ -1,5 +1,6 @@
 //! The source of the logs: the running agent, and files that are written, renamed and cut off meanwhile.
 
+mod classic;
 mod engines;
 mod files;
 
@@ -16,10 +17,15 @@ struct Running {
 impl Running {
     /// With these settings of the source, and of the inventory.
     fn new(logs: &str, inventory: &str) -> Self {
+        Self::printing("otel", logs, inventory)
+    }
+
+    /// With this naming of the metrics, too.
+    fn printing(naming: &str, logs: &str, inventory: &str) -> Self {
         let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         write!(
             file,
-            "inventory: {inventory}\nsources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+            "export: {{prometheus: {{naming: {naming}}}}}\ninventory: {inventory}\nsources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
              logs: {{enabled: true, {logs}}}\n"
         )
         .unwrap();
@@ -30,9 +36,14 @@ impl Running {
         Self { agent, address, _file: file }
     }
 
+    /// What it prints.
+    fn text(&self) -> String {
+        get(self.address, "/metrics").1
+    }
+
     /// The values of the series of a metric that have all of these labels.
     fn values(&self, metric: &str, labels: &[&str]) -> Vec<f64> {
-        let text = get(self.address, "/metrics").1;
+        let text = self.text();
         let of_metric = |line: &&str| {
             line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{'))
                 && labels.iter().all(|label| line.contains(label))

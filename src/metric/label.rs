@@ -18,7 +18,7 @@ pub enum Label {
     Field,
     /// Name of a sysctl file without its `ip_` or `nf_` prefix.
     Sysctl,
-    /// Name of a source.
+    /// Name of a source; of a message, where it was logged, as coroot-node-agent prints it.
     Source,
     /// Class of the error of a source.
     Reason,
@@ -126,6 +126,10 @@ pub enum Label {
     ClassicListenAddr,
     /// Who listens for a container, as coroot-node-agent prints it.
     ClassicProxy,
+    /// Severity of a message, as coroot-node-agent prints it.
+    ClassicLevel,
+    /// Hash of the words of a message that do not vary, as coroot-node-agent prints it.
+    ClassicPatternHash,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -192,6 +196,8 @@ impl Label {
             Self::ClassicDestinationIp => "destination_ip",
             Self::ClassicListenAddr => "listen_addr",
             Self::ClassicProxy => "proxy",
+            Self::ClassicLevel => "level",
+            Self::ClassicPatternHash => "pattern_hash",
             Self::Configured(key) => key.word(),
         }
     }

@@ -8,6 +8,8 @@
 use super::{Check, Mode, Requirement, Source, SourceKind};
 use crate::host::Host;
 use crate::host::inventory::Inventory;
+use crate::host::machine;
+use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::logs::config::Logs as Settings;
@@ -20,8 +22,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 mod check;
+pub mod classic;
 pub mod clean;
 pub mod config;
+pub mod count;
 pub mod counts;
 mod find;
 pub mod follow;
@@ -57,7 +61,14 @@ impl SourceKind for Logs {
         let containers = host.most_containers();
         let files = if let config::Files::Paths(_) = settings.files { settings.max_files } else { 0 };
         let rest = 2 * Severity::ALL.len() * (containers + files);
+        let logs = LogSource::ALL.len() * containers + settings.max_files;
+        let classic = if settings.classic.enabled {
+            settings.patterns_total + 3 * Severity::ALL.len() * logs
+        } else {
+            0
+        };
         vec![
+            (&labels::CLASSIC, classic),
             (&labels::WHO, containers + files),
             (&labels::LOG, LogSource::ALL.len() * containers + files),
             (&labels::PATTERN, settings.patterns_total + rest),
@@ -73,6 +84,10 @@ impl SourceKind for Logs {
         check::check(settings, &host.inventory())
     }
 
+    fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {
+        super::classic_without_effect(NAME, settings.classic.enabled, naming)
+    }
+
     fn suffices(_: &Settings, checks: &[Check]) -> bool {
         check::suffices(checks)
     }
@@ -82,6 +97,8 @@ impl SourceKind for Logs {
 pub struct Logs {
     settings: Settings,
     inventory: Arc<Inventory>,
+    /// The id of the machine, where messages are counted under the labels of coroot-node-agent.
+    machine: Option<Arc<str>>,
     shared: Arc<Mutex<Shared>>,
     thread: JoinHandle<()>,
 }
@@ -89,6 +106,7 @@ pub struct Logs {
 impl Logs {
     /// Goes to the end of every log there is, and begins to read what comes after it.
     pub fn start(settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> Result<Self, SourceError> {
+        let machine = settings.classic.enabled.then(|| machine::id(&inventory.settings().root));
         let shared = Shared::new(settings);
         let reader = Reader::new(settings, inventory, &shared);
         let stop = stop.clone();
@@ -96,7 +114,7 @@ impl Logs {
             .name("logs-reader".to_owned())
             .spawn(move || reader.run(&stop))
             .map_err(|cause| SourceError::io("starting the thread that reads logs", cause))?;
-        Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), shared, thread })
+        Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), machine, shared, thread })
     }
 }
 
@@ -106,7 +124,8 @@ impl Source for Logs {
             return Err(SourceError::Panicked { message: "the thread that reads logs has ended".to_owned() });
         }
         let mut shared = Shared::of(&self.shared);
-        observe::observe(&mut shared.counts, &self.inventory, self.settings.sample, out);
+        let machine = self.machine.as_ref();
+        observe::observe(&mut shared.counts, &self.inventory, self.settings.sample, machine, out);
         for source in LogSource::ALL {
             let files = shared.files.get(source).copied().unwrap_or_default();
             out.observe(metrics::CONNSCOPE_LOGS_FILES, &[(Label::LogSource, source.word().into())], files);

@@ -112,12 +112,16 @@ fn recording_rules_ask_for_what_the_agent_reports() {
     }
 }
 
+/// The names of coroot-node-agent that rules make or read.
+const COROOT_NODE_AGENT: &[&str] = &["container_log_messages_total"];
+
 /// The names of a tool, by the name of its file of rules.
 fn names_of(tool: &str) -> BTreeSet<String> {
     let listed = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match tool {
         "classic" => reported(Profile::Classic).into_keys().collect(),
         "connection-status" => listed(CONNECTION_STATUS),
+        "coroot-node-agent" => listed(COROOT_NODE_AGENT),
         "conntrack-stats" => listed(CONNTRACK_STATS),
         "node-exporter" => listed(NODE_EXPORTER),
         "ss-exporter" => listed(SS_EXPORTER),

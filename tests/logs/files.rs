@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const MESSAGES: &str = "container_log_messages_total";
 const PATTERNS: &str = "container_log_patterns_total";
 
-fn append(path: &Path, text: &[u8]) {
+pub(super) fn append(path: &Path, text: &[u8]) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text).unwrap();
 }
 

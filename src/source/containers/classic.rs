@@ -4,14 +4,12 @@ use super::destinations::ReportedDestination;
 use super::metrics;
 use super::tcp::Counts;
 use crate::host::inventory::{Container, Workload};
+use crate::host::machine;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Most that is read of a file with an id.
-const MOST: u64 = 256;
 
 /// What every classic series has.
 pub(super) struct Classic {
@@ -21,9 +19,7 @@ pub(super) struct Classic {
 impl Classic {
     /// The machine is that of the files below a root.
     pub(super) fn new(root: &Path) -> Self {
-        let files = [root.join("etc/machine-id"), "/sys/class/dmi/id/product_uuid".into()];
-        let ids = files.iter().filter_map(|file| machine_id(&crate::sys::read_limited(file, MOST).ok()?));
-        Self { machine: ids.into_iter().next().unwrap_or_default().into() }
+        Self { machine: machine::id(root) }
     }
 
     /// The labels of a container.
@@ -92,26 +88,5 @@ impl Classic {
             (Label::Version, env!("CARGO_PKG_VERSION").into()),
         ];
         out.observe(metrics::CONTAINER_CLASSIC_AGENT, &labels, 1);
-    }
-}
-
-/// The id in a text, without its dashes; `None` where there is none (`uninitialized`).
-fn machine_id(text: &str) -> Option<String> {
-    let id: String = text.trim().chars().filter(|character| *character != '-').collect();
-    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_id.then(|| id.to_ascii_lowercase())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::machine_id;
-
-    #[test]
-    fn the_machine_is_known_by_32_digits_without_dashes() {
-        let id = "0f5e7d3c1a2b4c3d8e9f0123456789ab";
-        assert_eq!(machine_id(&format!("{id}\n")).as_deref(), Some(id));
-        assert_eq!(machine_id("0F5E7D3C-1A2B-4C3D-8E9F-0123456789AB\n").as_deref(), Some(id));
-        assert_eq!(machine_id("uninitialized\n"), None);
-        assert_eq!(machine_id(""), None);
     }
 }

@@ -72,6 +72,18 @@ pub struct Logs {
     #[serde(deserialize_with = "retention", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub retention: Duration,
+    /// The name and labels of coroot-node-agent; in the `classic` profile only.
+    #[serde(deserialize_with = "values::section")]
+    pub classic: Classic,
+}
+
+/// The name and labels of coroot-node-agent.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Classic {
+    /// Whether they are printed.
+    pub enabled: bool,
 }
 
 impl Default for Logs {
@@ -91,6 +103,7 @@ impl Default for Logs {
             multiline: true,
             max_files: 1000,
             retention: Duration::from_hours(1),
+            classic: Classic::default(),
         }
     }
 }

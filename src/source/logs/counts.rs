@@ -1,6 +1,8 @@
 //! What was counted of each log, and the bounds of it.
 
+use super::classic::{self, Classic, Kind};
 use super::config::{Level, LogSample, Logs as Settings};
+use super::count::SeriesCounter;
 use super::labels::{LeftOut, LogSource, Lost};
 use super::pattern::{Hash, Patterns, alike};
 use super::severity::{Severity, text};
@@ -20,25 +22,15 @@ pub enum Subject {
     File(Arc<str>),
 }
 
-/// A number that only grows, and whether its series has begun. It begins with a point of 0: of what happened before the
-/// first point, `increase()` would see nothing.
-#[derive(Debug, Default)]
-pub struct SeriesCounter {
-    /// How many there were.
-    pub total: u64,
-    begun: bool,
-}
-
-impl SeriesCounter {
-    /// The value of its series now.
-    pub fn observed(&mut self) -> u64 {
-        if std::mem::replace(&mut self.begun, true) { self.total } else { 0 }
-    }
-
-    fn join(&mut self, other: &Self) {
-        self.total += other.total;
-        self.begun |= other.begun;
-    }
+/// Where a message comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose log it is.
+    pub subject: Subject,
+    /// Where it was found.
+    pub source: LogSource,
+    /// Its name among the logs of the subject, as coroot-node-agent has it ([`classic::source`]).
+    pub name: Arc<str>,
 }
 
 /// What was counted of one log.
@@ -81,6 +73,8 @@ pub struct SubjectCounts {
     pub patterns: BTreeMap<Severity, SeverityPatterns>,
     /// When the last message of severity error or critical was read, in seconds since 1970.
     pub last_error: Option<f64>,
+    /// The same under the labels of coroot-node-agent; empty where that is off.
+    pub classic: Classic,
 }
 
 /// What was counted of all.
@@ -94,6 +88,7 @@ pub struct Counts {
     /// Messages whose pattern may be looked for now, and when that was reckoned.
     allowance: f64,
     reckoned: Option<Instant>,
+    classic: Option<classic::Limits>,
     /// By whose logs they are.
     pub of: HashMap<Subject, SubjectCounts>,
     /// Bytes that were lost, in the order of [`Lost::ALL`].
@@ -131,6 +126,7 @@ impl Counts {
             kept: 0,
             allowance: f64::from(settings.pattern_rate),
             reckoned: None,
+            classic: classic::Limits::new(settings),
             of: HashMap::new(),
             lost: Default::default(),
             left_out: Default::default(),
@@ -139,16 +135,27 @@ impl Counts {
     }
 
     /// A log is followed: its series begin.
-    pub fn begin(&mut self, subject: &Subject, source: LogSource) -> &mut LogCounts {
+    pub fn begin(&mut self, origin: &Origin) {
+        self.of(&origin.subject).logs.entry(origin.source).or_default();
+    }
+
+    fn of(&mut self, subject: &Subject) -> &mut SubjectCounts {
         if !self.of.contains_key(subject) {
             self.of.insert(subject.clone(), SubjectCounts::default());
         }
-        self.of.entry(subject.clone()).or_default().logs.entry(source).or_default()
+        self.of.entry(subject.clone()).or_default()
     }
 
     /// Bytes were read.
-    pub fn read(&mut self, subject: &Subject, source: LogSource, bytes: u64) {
-        self.begin(subject, source).bytes.total += bytes;
+    pub fn read(&mut self, origin: &Origin, bytes: u64) {
+        self.of(&origin.subject).logs.entry(origin.source).or_default().bytes.total += bytes;
+    }
+
+    /// A log is not followed any more.
+    pub fn leave(&mut self, origin: &Origin) {
+        if let (Some(of), Some(limits)) = (self.of.get_mut(&origin.subject), &mut self.classic) {
+            of.classic.forget(&origin.name, limits);
+        }
     }
 
     /// Bytes were lost.
@@ -166,59 +173,67 @@ impl Counts {
     }
 
     /// Counts a message.
-    pub fn message(&mut self, subject: &Subject, source: LogSource, message: Message<'_>, now: Timestamp) {
+    pub fn message(&mut self, origin: &Origin, message: Message<'_>, now: Timestamp) {
         let (severity, says) = match message.structured {
             Some(known) if known.text.is_empty() => (known.severity, message.text),
             Some(known) => (known.severity, &*known.text),
             None => (text::severity(message.text), message.text),
         };
-        if let Some(count) = self.begin(subject, source).messages.get_mut(severity as usize) {
+        let of = self.of(&origin.subject);
+        let log = of.logs.entry(origin.source).or_default();
+        if let Some(count) = log.messages.get_mut(severity as usize) {
             count.total += 1;
         }
-        if matches!(severity, Severity::Error | Severity::Critical)
-            && let Some(of) = self.of.get_mut(subject)
-        {
+        if matches!(severity, Severity::Error | Severity::Critical) {
             of.last_error = Some(now.wall);
         }
-        if self.levels.contains(&severity) {
-            self.pattern(subject, severity, says, now.instant);
+        let kind = if self.levels.contains(&severity) {
+            self.pattern(&origin.subject, severity, says, now.instant)
+        } else {
+            Kind::Plain
+        };
+        if let (Some(of), Some(limits)) = (self.of.get_mut(&origin.subject), &mut self.classic) {
+            of.classic.message(&origin.name, severity, kind, says, limits);
         }
     }
 
-    fn pattern(&mut self, subject: &Subject, severity: Severity, says: &str, now: Instant) {
+    fn pattern(&mut self, subject: &Subject, severity: Severity, says: &str, now: Instant) -> Kind {
         let looked_for = self.may_look(now);
-        let Some(of) = self.of.get_mut(subject) else { return };
+        let Some(of) = self.of.get_mut(subject) else { return Kind::Plain };
         let of = of.patterns.entry(severity).or_default();
         if !looked_for {
             of.skipped.get_or_insert_default().total += 1;
             self.leave_out(LeftOut::Budget);
-            return;
+            return Kind::Skipped;
         }
         let shown = if self.settings.sample == LogSample::Pattern { self.settings.sample_length } else { 0 };
         let hash = self.scratch.of(says, shown);
         let words = self.scratch.words.as_slice();
         let known = if of.patterns.contains_key(&hash) {
-            of.patterns.get_mut(&hash)
+            of.patterns.get_key_value(&hash).map(|(hash, _)| *hash)
         } else {
-            of.patterns.values_mut().find(|pattern| alike(&pattern.words, words))
+            of.patterns.iter().find(|(_, pattern)| alike(&pattern.words, words)).map(|(hash, _)| *hash)
         };
-        if let Some(pattern) = known {
+        if let Some(pattern) = known.and_then(|known| of.patterns.get_mut(&known)) {
             pattern.count.total += 1;
             pattern.latest = now;
-        } else if of.patterns.len() < self.settings.patterns && self.kept < self.settings.patterns_total {
-            let sample = match self.settings.sample {
-                LogSample::Pattern => Cow::Borrowed(&*self.scratch.text),
-                LogSample::First => Cow::Owned(bounded(says, self.settings.sample_length)),
-                LogSample::Off => Cow::Borrowed(""),
-            };
-            let count = SeriesCounter { total: 1, begun: false };
-            let pattern = Pattern { words: words.into(), sample: (&*sample).into(), count, latest: now };
-            of.patterns.insert(hash, pattern);
-            self.kept += 1;
-        } else {
+            return Kind::Pattern(known.unwrap_or(hash));
+        }
+        if of.patterns.len() >= self.settings.patterns || self.kept >= self.settings.patterns_total {
             of.other.get_or_insert_default().total += 1;
             self.leave_out(LeftOut::Pattern);
+            return Kind::Other;
         }
+        let sample = match self.settings.sample {
+            LogSample::Pattern => Cow::Borrowed(&*self.scratch.text),
+            LogSample::First => Cow::Owned(bounded(says, self.settings.sample_length)),
+            LogSample::Off => Cow::Borrowed(""),
+        };
+        let (words, sample, count) = (words.into(), (&*sample).into(), SeriesCounter::first());
+        let pattern = Pattern { words, sample, count, latest: now };
+        of.patterns.insert(hash, pattern);
+        self.kept += 1;
+        Kind::Pattern(hash)
     }
 
     /// Whether one more pattern may be looked for now: so many in a second, and as many at once.
@@ -235,17 +250,26 @@ impl Counts {
     /// Lets go of patterns that have not occurred for the retention.
     pub fn expire(&mut self, now: Instant) {
         let retention = self.settings.retention;
-        for of in self.of.values_mut().flat_map(|of| of.patterns.values_mut()) {
-            let before = of.patterns.len();
-            of.patterns.retain(|_, pattern| now.saturating_duration_since(pattern.latest) < retention);
-            self.kept -= before - of.patterns.len();
+        for of in self.of.values_mut() {
+            for (severity, of_severity) in &mut of.patterns {
+                let patterns = &mut of_severity.patterns;
+                let before = patterns.len();
+                patterns.retain(|_, pattern| now.saturating_duration_since(pattern.latest) < retention);
+                self.kept -= before - patterns.len();
+                if let Some(limits) = self.classic.as_mut().filter(|_| patterns.len() < before) {
+                    of.classic.expire(*severity, |hash| patterns.contains_key(hash), limits);
+                }
+            }
         }
     }
 
     /// Lets go of what was counted of somebody.
     pub fn forget(&mut self, subject: &Subject) {
-        if let Some(of) = self.of.remove(subject) {
+        if let Some(mut of) = self.of.remove(subject) {
             self.kept -= kept(&of);
+            if let Some(limits) = &mut self.classic {
+                of.classic.clear(limits);
+            }
         }
     }
 
@@ -254,6 +278,9 @@ impl Counts {
         let Some(from) = self.of.remove(subject) else { return };
         self.kept -= kept(&from);
         let into = self.of.entry(other).or_default();
+        if let Some(limits) = &mut self.classic {
+            into.classic.join(from.classic, limits);
+        }
         for (source, log) in from.logs {
             let into = into.logs.entry(source).or_default();
             into.messages.iter_mut().zip(&log.messages).for_each(|(into, from)| into.join(from));

@@ -66,6 +66,19 @@ pub static PATTERN: LabelSet = LabelSet::configured(
 pub static PATTERN_INFO: LabelSet =
     LabelSet::configured(who_and![LogFilePath, Pattern, Sample, Severity], "`sources.logs.patterns_total`");
 
+/// Messages of a log, as coroot-node-agent says it.
+pub static CLASSIC: LabelSet = LabelSet::configured(
+    &[
+        Label::ClassicContainerId,
+        Label::ClassicLevel,
+        Label::ClassicMachineId,
+        Label::ClassicPatternHash,
+        Label::Source,
+        Label::Sample,
+    ],
+    "`sources.logs.patterns_total`, and for each log three of each severity",
+);
+
 /// Where logs are.
 pub static SOURCE: LabelSet = LabelSet::fixed(&[Label::LogSource], LogSource::ALL.len());
 

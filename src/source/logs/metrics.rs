@@ -1,6 +1,6 @@
 //! The metrics of the logs.
 
-use super::labels::{LEFT_OUT, LOG, LOST, PATTERN, PATTERN_INFO, SEVERITY, SOURCE, WHO};
+use super::labels::{CLASSIC, LEFT_OUT, LOG, LOST, PATTERN, PATTERN_INFO, SEVERITY, SOURCE, WHO};
 
 crate::metrics! {
     /// Messages that were logged, by severity.
@@ -13,6 +13,9 @@ crate::metrics! {
     CONTAINER_LOG_PATTERN_INFO: Gauge<u64> = "container.log.pattern.info" in "", by [PATTERN_INFO];
     /// Unix time at which the last message of severity error or critical was read; absent before the first.
     CONTAINER_LOG_LAST_MESSAGE_TIME: Gauge<f64> = "container.log.last_message.time" in "s", by [WHO];
+    /// Messages, by log, severity and pattern.
+    CONTAINER_CLASSIC_LOG_MESSAGES: Counter<u64> = "container.classic.log.messages" in "{message}", by [CLASSIC],
+        only classic "container_log_messages_total" "Number of messages grouped by the automatically extracted repeated pattern";
     /// Log files that are followed.
     CONNSCOPE_LOGS_FILES: UpDownCounter = "connscope.logs.files" in "{file}", by [SOURCE];
     /// Bytes in the log files that were not read yet.

@@ -1,10 +1,11 @@
 //! From what was counted to readings.
 
+use super::classic::{Classic, Kind};
 use super::config::LogSample;
 use super::counts::{Counts, Subject, SubjectCounts};
 use super::labels::{LeftOut, LogSource, Lost};
-use super::metrics;
 use super::severity::Severity;
+use super::{metrics, pattern};
 use crate::host::inventory::Inventory;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
@@ -17,15 +18,25 @@ const OTHER: &str = "~other";
 const SKIPPED: &str = "~skipped";
 
 /// Observes all that was counted; what belongs to nobody any more goes.
-pub(super) fn observe(counts: &mut Counts, inventory: &Inventory, sample: LogSample, out: &mut Readings) {
+pub(super) fn observe(
+    counts: &mut Counts,
+    inventory: &Inventory,
+    sample: LogSample,
+    machine: Option<&Arc<str>>,
+    out: &mut Readings,
+) {
     settle(counts, inventory);
     for (subject, of) in &mut counts.of {
-        let who = match subject {
-            Subject::Container(number) => inventory.current(*number).map(|who| who.labels.clone()),
-            Subject::File(path) => Some(Labels::new(vec![(Label::LogFilePath, Arc::clone(path))])),
+        let (who, identity) = match subject {
+            Subject::Container(number) => match inventory.current(*number) {
+                Some(who) => (who.labels.clone(), Arc::clone(&who.identity)),
+                None => continue,
+            },
+            Subject::File(path) => (Labels::new(vec![(Label::LogFilePath, Arc::clone(path))]), Arc::from("")),
         };
-        if let Some(who) = who {
-            of_subject(&who, of, sample, out);
+        of_subject(&who, of, sample, out);
+        if let Some(machine) = machine {
+            of_coroot(machine, &identity, &mut of.classic, out);
         }
     }
     for (reason, bytes) in Lost::ALL.iter().zip(&counts.lost) {
@@ -74,7 +85,7 @@ fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut
     for (severity, of) in &mut of.patterns {
         let labels = who.with(Label::Severity, severity.word());
         for (hash, pattern) in &mut of.patterns {
-            let labels = labels.with(Label::Pattern, format!("{:032x}", u128::from_be_bytes(*hash)));
+            let labels = labels.with(Label::Pattern, pattern::word(*hash));
             out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
             let info = match sample {
                 LogSample::Off => labels,
@@ -90,5 +101,26 @@ fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut
                 out.observe(metrics::CONTAINER_LOG_PATTERNS, labels, count.observed());
             }
         }
+    }
+}
+
+/// Under the labels of coroot-node-agent, by the identity of a container; empty of a file that is nobody's.
+fn of_coroot(machine: &Arc<str>, identity: &Arc<str>, classic: &mut Classic, out: &mut Readings) {
+    for (source, severity, kind, sample, count) in classic.iter() {
+        let hash = match kind {
+            Kind::Plain => String::new(),
+            Kind::Pattern(hash) => pattern::word(hash),
+            Kind::Other => "0".repeat(32),
+            Kind::Skipped => "1".repeat(32),
+        };
+        let labels = Labels::new(vec![
+            (Label::ClassicContainerId, Arc::clone(identity)),
+            (Label::ClassicMachineId, Arc::clone(machine)),
+            (Label::Source, Arc::clone(source)),
+            (Label::ClassicLevel, severity.word().into()),
+            (Label::ClassicPatternHash, hash.into()),
+            (Label::Sample, Arc::clone(sample)),
+        ]);
+        out.observe(metrics::CONTAINER_CLASSIC_LOG_MESSAGES, labels, count.observed());
     }
 }

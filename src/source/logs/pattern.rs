@@ -9,6 +9,11 @@ const WORDS: usize = 100;
 /// MD5 of the words with blanks between.
 pub type Hash = [u8; 16];
 
+/// A hash as it is printed.
+pub fn word(hash: Hash) -> String {
+    format!("{:032x}", u128::from_be_bytes(hash))
+}
+
 /// Makes patterns; its memory is used again, so that a known pattern costs no allocation.
 #[derive(Debug, Default)]
 pub struct Patterns {
@@ -137,7 +142,7 @@ mod tests {
     fn pattern(message: &str) -> (String, String, Vec<u32>) {
         let mut patterns = Patterns::default();
         let hash = patterns.of(message, usize::MAX);
-        (format!("{:032x}", u128::from_be_bytes(hash)), patterns.text, patterns.words)
+        (super::word(hash), patterns.text, patterns.words)
     }
 
     /// Tab-separated: the hash and the words that logparser makes of it, the message with its escapes.

@@ -5,8 +5,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
 
+use super::classic;
 use super::config::{Files, Logs as Settings};
-use super::counts::{Counts, Subject, Timestamp};
+use super::counts::{Counts, Origin, Subject, Timestamp};
 use super::find::{Finder, Found};
 use super::follow::Follow;
 use super::frame::Frame;
@@ -17,7 +18,7 @@ use crate::reading::SourceError;
 use crate::stop::Stop;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,11 +80,15 @@ fn place(found: &Found) -> LogKey {
     (container, found.path.clone())
 }
 
+/// A path as a label has it.
+fn name_of(path: &Path) -> String {
+    crate::text::bounded_unique(&path.to_string_lossy(), crate::text::LONGEST_NAME)
+}
+
 /// A log that is followed.
 struct FollowedLog {
     follow: Follow,
-    subject: Subject,
-    source: LogSource,
+    origin: Origin,
     streams: Streams,
     /// Whether who wrote it has ended: a part that is open has no end.
     ended: bool,
@@ -173,7 +178,7 @@ impl Reader {
             .logs
             .iter()
             .filter(|(place, log)| log.follow.is_over() && !places.contains(place))
-            .filter(|(_, log)| files || log.source != LogSource::File)
+            .filter(|(_, log)| files || log.origin.source != LogSource::File)
             .map(|(place, _)| place.clone())
             .collect();
         for place in gone {
@@ -193,7 +198,7 @@ impl Reader {
         let place = place(&found);
         let Found { path, root, subject, source, ended } = found;
         if let Some(log) = self.logs.get_mut(&place) {
-            log.subject = subject;
+            log.origin.subject = subject;
             log.ended = ended;
             if let Some(root) = root {
                 log.follow.below(root);
@@ -206,20 +211,18 @@ impl Reader {
             }
             return;
         }
-        Shared::of(&self.shared).counts.begin(&subject, source);
+        let name = match &subject {
+            Subject::File(path) => classic::source(source, path),
+            Subject::Container(_) => classic::source(source, &name_of(&path)),
+        };
+        let origin = Origin { subject, source, name };
+        Shared::of(&self.shared).counts.begin(&origin);
         let mut follow = Follow::new(path, self.since);
         if let Some(root) = root {
             follow.below(root);
         }
-        let log = FollowedLog {
-            follow,
-            subject,
-            source,
-            streams: Streams::default(),
-            ended,
-            more: false,
-            error: None,
-        };
+        let log =
+            FollowedLog { follow, origin, streams: Streams::default(), ended, more: false, error: None };
         self.logs.insert(place, log);
     }
 
@@ -227,8 +230,13 @@ impl Reader {
     fn leave(&mut self, mut log: FollowedLog) {
         let mut shared = Shared::of(&self.shared);
         log.end(&mut shared.counts, self.settings.multiline, now());
-        if let Subject::File(_) = log.subject {
-            shared.counts.forget(&log.subject);
+        // Names of files come and go; a container has one for its streams, in whichever file they are.
+        let same = |other: &FollowedLog| other.origin == log.origin;
+        if log.origin.source == LogSource::File && !self.logs.values().any(same) {
+            shared.counts.leave(&log.origin);
+        }
+        if let Subject::File(_) = log.origin.subject {
+            shared.counts.forget(&log.origin.subject);
         }
     }
 
@@ -260,7 +268,7 @@ impl Reader {
         let mut closed = None;
         let mut count = 0;
         for log in self.logs.values_mut() {
-            *shared.files.entry(log.source).or_default() += 1;
+            *shared.files.entry(log.origin.source).or_default() += 1;
             shared.lag += log.follow.lag();
             if let Some(error) = log.error.take() {
                 count += 1;
@@ -273,7 +281,7 @@ impl Reader {
 
 impl FollowedLog {
     fn frame(&self) -> Frame {
-        match self.source {
+        match self.origin.source {
             LogSource::Docker => Frame::Docker,
             LogSource::Cri => Frame::Cri,
             LogSource::File => Frame::Plain,
@@ -282,14 +290,13 @@ impl FollowedLog {
 
     fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
-        let Self { follow, subject, source, streams, .. } = self;
+        let Self { follow, origin, streams, .. } = self;
         let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
-            of_line(line, frame, streams, counts, (subject, *source), multiline, now);
+            of_line(line, frame, streams, counts, origin, multiline, now);
         });
-        streams
-            .quiet(now.instant, &mut |message: Message<'_>| counts.message(subject, *source, message, now));
+        streams.quiet(now.instant, &mut |message: Message<'_>| counts.message(origin, message, now));
         if turn.bytes > 0 {
-            counts.read(subject, *source, turn.bytes);
+            counts.read(origin, turn.bytes);
         }
         counts.lose(Lost::LineTooLong, turn.passed);
         counts.lose(Lost::Rotated, turn.rotated);
@@ -304,23 +311,23 @@ impl FollowedLog {
     /// All that is open ends, and nothing more is read.
     fn end(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
-        let Self { follow, subject, source, streams, .. } = self;
-        follow.end(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
+        let Self { follow, origin, streams, .. } = self;
+        follow.end(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
         self.give_up(counts, multiline, now);
     }
 
     /// All that is open ends here, for want of room.
     fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
-        let Self { follow, subject, source, streams, .. } = self;
-        follow.cut(&mut |line| of_line(line, frame, streams, counts, (subject, *source), multiline, now));
+        let Self { follow, origin, streams, .. } = self;
+        follow.cut(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
         self.give_up(counts, multiline, now);
     }
 
     /// The messages that are open end.
     fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
-        let Self { subject, source, streams, .. } = self;
-        streams.end(multiline, &mut |message| counts.message(subject, *source, message, now));
+        let Self { origin, streams, .. } = self;
+        streams.end(multiline, &mut |message| counts.message(origin, message, now));
     }
 }
 
@@ -330,16 +337,16 @@ fn of_line(
     frame: Frame,
     streams: &mut Streams,
     counts: &mut Counts,
-    (subject, source): (&Subject, LogSource),
+    origin: &Origin,
     multiline: bool,
     now: Timestamp,
 ) {
     let Some(record) = frame.record(line) else {
-        *counts.malformed.entry(source).or_default() += 1;
+        *counts.malformed.entry(origin.source).or_default() += 1;
         return;
     };
     let passed = streams.record(&record, multiline, now.instant, &mut |message| {
-        counts.message(subject, source, message, now);
+        counts.message(origin, message, now);
     });
     counts.lose(Lost::LineTooLong, passed);
 }
