@@ -59,11 +59,11 @@ demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with do
 demo-check: ## runs the demo from images built here and asks for every panel's data; needs root and Go
 	.ci/demo-check
 
-bpf: ## makes the object with the programs in the kernel anew; needs clang 14
+bpf: ## rebuilds the BPF object; needs clang 14
 	.ci/tools clang-14=clang-14 llvm-strip-14=llvm-14
 	.ci/bpf
 
-metrics: compiler ## writes METRICS.md anew
+metrics: compiler ## regenerates METRICS.md
 	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new
 	mv METRICS.md.new METRICS.md
 

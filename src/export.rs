@@ -42,7 +42,7 @@ fn give_memory_back(readings: usize) {
 pub struct Shared {
     /// Who the metrics are of.
     pub resource: Resource,
-    /// The sources, which every reader asks anew.
+    /// The sources, read once per cycle of each reader.
     pub sources: Arc<Sources>,
     /// Records what the agent measures of itself, in every reader.
     pub recorder: HistogramRecorder,

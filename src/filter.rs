@@ -117,7 +117,7 @@ pub enum FilterError {
     },
     /// The kernel would not take it.
     #[error(
-        "filter: as bytecode it has {size} bytes, and the kernel takes at most {limit}; use fewer addresses or ports",
+        "filter: its bytecode has {size} bytes, more than the {limit} the kernel accepts; use fewer addresses or ports",
         limit = bytecode::LIMIT
     )]
     TooLarge {

@@ -44,7 +44,7 @@ pub trait Source: Send {
 /// How the agent runs. An argument, and no key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `connscope run`: asked again and again.
+    /// `connscope run`: asked repeatedly.
     Run,
     /// `connscope once`: asked once, and waited for.
     Once,
@@ -140,7 +140,7 @@ pub trait SourceKind {
         Err(format!("the source {} has no flag {name}", Self::NAME))
     }
 
-    /// Puts something else in place of what is secret more often than not.
+    /// Puts something else instead of what is secret more often than not.
     fn hide(_settings: &mut Self::Settings) {}
 
     /// Settings that have no effect where the endpoint prints these names: for each a sentence that says what to do.

@@ -75,8 +75,8 @@ fn anchors_aliases_and_merge_keys_give_the_values_of_what_they_name() {
 #[test]
 fn what_is_wrong_is_said_with_its_key_and_place() {
     for (text, expected) in [
-        ("name: [a]", "1:7: name: is a list; it takes a string"),
-        ("name:", "1:5: name: is empty; it takes a string"),
+        ("name: [a]", "1:7: name: is a list; a string is expected"),
+        ("name:", "1:5: name: is empty; a string is expected"),
         ("name: x\nport: 70000", "2:7: port: is not a whole number, or is out of range"),
         ("name: x\nport: -1", "2:7: port: is not a whole number, or is out of range"),
         ("name: x\nshare: inf", "2:8: share: is not a number"),

@@ -157,7 +157,7 @@ async fn exchange(
     host: &str,
     path: &str,
 ) -> Result<(u16, String), String> {
-    let no_http = |error: hyper::Error| format!("it does not speak HTTP: {error}");
+    let no_http = |error: hyper::Error| format!("it does not answer with HTTP: {error}");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
     let driver = tokio::spawn(connection);

@@ -88,7 +88,7 @@ fn first_line(text: &str) -> String {
 
 fn refused(status: u16, body: &str) -> String {
     match (status, first_line(body)) {
-        (401, _) => "it asks for a user and a password: listen on a Unix socket as well, which asks for none"
+        (401, _) => "it requires a user and a password: add a Unix socket to export.prometheus.listen, which requires none"
             .to_owned(),
         (_, line) => format!("status {status}: {line}"),
     }

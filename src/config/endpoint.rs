@@ -47,7 +47,7 @@ pub fn check(text: &str) -> Result<String, String> {
         return Err("names no host".to_owned());
     }
     if uri.query() == Some(HIDDEN) {
-        return Err(format!("has {HIDDEN}, which connscope config prints in place of a query"));
+        return Err(format!("has {HIDDEN}, which connscope config prints instead of a query"));
     }
     Ok(text.to_owned())
 }

@@ -88,8 +88,8 @@ pub fn start(
     }
     if let Some(preference) = &config.environment.temporality {
         tracing::warn!(
-            "{preference} temporality was asked for; connscope stays cumulative: kernel counters are totals, and a \
-             difference that is lost in transit is lost for good"
+            "{preference} temporality is not supported; connscope exports cumulative counters: a delta that is lost in \
+             transit cannot be recovered"
         );
     }
     let exporter = Exporter::new(shared, otlp, exports, runtime, stop)?;

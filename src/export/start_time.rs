@@ -4,7 +4,7 @@
 //! afterwards (NTP, a machine that resumes), points would begin after they end, which the data model does not allow and
 //! receivers refuse. The boot clock, which nobody sets and which goes on while the machine sleeps, says how long ago the
 //! start was: start times are moved by as much as the clock was. They are moved once, and stay where they are then: a start
-//! that differs from the one before means a counter that began anew.
+//! that differs from the one before means a counter that was reset.
 
 #![expect(clippy::disallowed_methods, reason = "this is about the clock of the machine")]
 

@@ -8,7 +8,7 @@ pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two tries of one export.
 pub const RETRY_MOST: Duration = Duration::from_secs(5);
 
-/// Longest pause that a receiver's delays grow to when it names them again and again; one that is longer stays as it is.
+/// Longest pause that a receiver's delays grow to when it names them repeatedly; one that is longer stays as it is.
 pub const THROTTLE_MOST: Duration = Duration::from_mins(1);
 
 /// Longest delay of a receiver's that is believed; a date that is further away comes from a clock that is wrong.

@@ -24,10 +24,10 @@ pub(super) fn host(word: &str, services: &Services) -> Result<Host, String> {
     let port = port.map_or(Ok(None), |word| port_or_any(word, services))?;
     match (family, network) {
         (Some(Family::V4), Some(Network { address: IpAddr::V6(_), .. })) => {
-            Err("is no IPv4 address, which `inet:` asks for".into())
+            Err("is not an IPv4 address, which `inet:` requires".into())
         }
         (Some(Family::V6), Some(Network { address: IpAddr::V4(_), .. })) => {
-            Err("is an IPv4 address, and `inet6:` asks for another (v4-mapped is IPv4 here)".into())
+            Err("is an IPv4 address, and `inet6:` requires an IPv6 address (v4-mapped counts as IPv4)".into())
         }
         (_, Some(_)) => Ok(Host { family: None, network, port }),
         (family, None) => Ok(Host { family, network, port }),

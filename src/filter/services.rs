@@ -15,7 +15,7 @@ impl Services {
         Self { ports: BTreeMap::new(), any: true }
     }
 
-    /// Reads the text of /etc/services, names and aliases; a line that is not understood is passed over, as the C
+    /// Reads the text of /etc/services, names and aliases; a line that is not understood is skipped, as the C
     /// library does. A name counts for TCP and UDP; if these have different ports it stands for neither.
     pub fn read(text: &str) -> Self {
         let mut ports = BTreeMap::new();

@@ -23,7 +23,7 @@ pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
 /// Held while an object is loaded.
 static LOADING: Mutex<()> = Mutex::new(());
 
-/// An object that is being loaded: its maps are made, and its programs are loaded one by one.
+/// An object that is being loaded: its maps are made, and its programs are loaded individually.
 pub struct Loader {
     btf: Btf,
     programs: Programs,

@@ -98,7 +98,7 @@ pub struct Container {
     pub runtime: &'static str,
     /// Path of its control group.
     pub cgroup: Arc<str>,
-    /// How often it was started anew since the agent knows it.
+    /// How often it was restarted since the agent knows it.
     pub restarts: u64,
     /// For how long its first process has been running, in seconds; `None` where there is none, or it cannot be seen.
     pub uptime: Option<f64>,
@@ -106,7 +106,7 @@ pub struct Container {
     pub process: Option<u32>,
     /// Whether it has ended, less than the retention ago.
     pub ended: bool,
-    /// Whether it was there before the agent, and was not started anew since.
+    /// Whether it was there before the agent, and was not restarted since.
     pub before: bool,
     /// The directories of its own control groups, one for each hierarchy that is looked at; empty once it has ended.
     pub groups: Vec<Directory>,
@@ -209,7 +209,7 @@ impl Inventory {
     }
 
     /// Who a control group belongs to; `None`: nobody that is wanted, or there was no room. The group may be gone by now;
-    /// its id tells a container that was started anew from the one before, and its path is that from the root of its
+    /// its id tells a container that was restarted from the one before, and its path is that from the root of its
     /// hierarchy. One that is not known yet is asked for its name, which reads up to a dozen small files.
     pub fn who(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
         let mut inner = self.inner();

@@ -120,7 +120,7 @@ impl ImportedSeries {
                 return Err("it is repeated, and one series is for both".to_owned());
             }
             notes.push(
-                "Another is at the same place by another protocol; the label tells them apart.".to_owned(),
+                "Another target has the same host and port with another protocol; the label tells them apart.".to_owned(),
             );
         }
         serde_json::to_value(&target).map_err(|error| error.to_string())
@@ -177,7 +177,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
         "unix" | "unixgram" | "unixpacket" => {
             notes.push(format!(
                 "The exporter makes one path of host and port, {host}:{written}, and so does connscope. For the socket \
-                 {host} write `path: {host}` in place of both."
+                 {host} write `path: {host}` instead of both."
             ));
         }
         _ => {}
@@ -195,7 +195,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
 fn timeout(written: Option<f64>, notes: &mut Vec<String>) -> Option<Duration> {
     let seconds = written.unwrap_or(0.0).trunc();
     if written.is_some_and(|written| written.fract() != 0.0) {
-        notes.push(format!("The exporter takes timeout {} for {seconds}.", written.unwrap_or(0.0)));
+        notes.push(format!("The exporter treats timeout {} as {seconds}.", written.unwrap_or(0.0)));
     }
     if seconds < 0.0 {
         notes.push("A timeout below 0 was up before anything could answer, so it was always 0; here it is the default.".to_owned());

@@ -102,9 +102,7 @@ impl<const N: usize> Group<N> {
             return Vec::new();
         }
         if self.active.is_none() {
-            draft.note(format!(
-                "logic.metrics.{key} does not say whether it is active; it is taken as active."
-            ));
+            draft.note(format!("logic.metrics.{key} has no key `active`; it is imported as active."));
         }
         if self.metrics.iter().all(|(_, _, said)| said.is_none()) {
             draft
@@ -118,11 +116,11 @@ impl<const N: usize> Group<N> {
                 Some(Some(false)) => {}
                 Some(None) => {
                     draft.note(format!(
-                        "logic.metrics.{key}.{metric} does not say whether it is active; it is taken as active."
+                        "logic.metrics.{key}.{metric} has no key `active`; it is imported as active."
                     ));
                     shown.push(*family);
                 }
-                None => draft.note(format!("logic.metrics.{key}.{metric} is not there; it is not shown.")),
+                None => draft.note(format!("logic.metrics.{key}.{metric} is missing; it is not imported.")),
             }
         }
         shown

@@ -100,7 +100,7 @@ enum Completion {
     Interrupted,
 }
 
-/// A netlink socket that is asked again and again.
+/// A netlink socket that is asked repeatedly.
 #[derive(Debug)]
 pub struct Client<T = NetlinkSocket> {
     transport: T,

@@ -90,13 +90,13 @@ impl Node {
 
     fn word(&self) -> Result<&str, Error> {
         match &self.value {
-            Value::Scalar { .. } if self.is_null() => Err(Error::new("is empty; it takes a string")),
+            Value::Scalar { .. } if self.is_null() => Err(Error::new("is empty; a string is expected")),
             Value::Scalar { style: Style::Literal, .. } => {
-                Err(Error::new("is a number or a truth value; it takes a string"))
+                Err(Error::new("is a number or a boolean; a string is expected"))
             }
             Value::Scalar { text, .. } => Ok(text),
-            Value::List { .. } => Err(Error::new("is a list; it takes a string")),
-            Value::Map(_) => Err(Error::new("is a section with keys; it takes a string")),
+            Value::List { .. } => Err(Error::new("is a list; a string is expected")),
+            Value::Map(_) => Err(Error::new("is a section with keys; a string is expected")),
         }
     }
 }
@@ -262,7 +262,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
         let Some((key, value)) = self.value.take() else {
-            return Err(Error::new("a value was asked for before its key"));
+            return Err(Error::new("a value was requested before its key"));
         };
         seed.deserialize(value).map_err(|error| error.at(value.at).within(step(key)))
     }

@@ -103,5 +103,5 @@ pub fn print<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S:
     serializer.collect_str(&humantime::format_duration(*value))
 }
 
-/// What `connscope config` prints in place of what may be secret.
+/// What `connscope config` prints instead of what may be secret.
 pub const HIDDEN: &str = "(hidden)";

@@ -1,5 +1,4 @@
-//! The containers and systemd services of the machine: who they are, since when they run, and how often they were started
-//! anew.
+//! The containers and systemd services of the machine: their names, start times, restarts, OOM kills and TCP connections.
 //!
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
 //! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open are

@@ -37,7 +37,7 @@ impl NetlinkSocket {
         if sent == request.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
-    /// Receives one datagram of the kernel; datagrams of other processes are passed over.
+    /// Receives one datagram of the kernel; datagrams of other processes are skipped.
     pub fn receive(&mut self) -> io::Result<&[u8]> {
         self.receive_with(RecvFlags::empty())
     }

@@ -54,7 +54,7 @@ pub fn stamp(socket: BorrowedFd) -> io::Result<()> {
 }
 
 /// `ICMP_FILTER` (`include/uapi/linux/icmp.h`), by which a raw socket passes over types of messages. A bit that is set
-/// is passed over.
+/// is skipped.
 pub fn icmp_filter(socket: BorrowedFd, passed_over: u32) -> io::Result<()> {
     const ICMP_FILTER: i32 = 1;
     set(socket, libc::SOL_RAW, ICMP_FILTER, passed_over.cast_signed())

@@ -88,7 +88,7 @@ impl CertificateSet {
         }
     }
 
-    /// What is no file (a directory of keystores), and links to nothing, are passed over.
+    /// What is no file (a directory of keystores), and links to nothing, are skipped.
     fn directory(&mut self, directory: &Path) {
         let names = match std::fs::read_dir(directory) {
             Ok(names) => names,

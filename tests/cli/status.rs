@@ -119,7 +119,7 @@ fn what_is_no_agent_is_one_line_in_time() {
     let line = failure(&connscope(&["status", "unix:/nowhere/connscope.sock"]));
     assert!(line.contains("asking unix:/nowhere/connscope.sock: No such file"), "{line}");
     for (answer, why) in [
-        (b"220 smtp\r\n".to_vec(), "does not speak HTTP"),
+        (b"220 smtp\r\n".to_vec(), "does not answer with HTTP"),
         (b"HTTP/1.0 404 Not Found\r\n\r\nno".to_vec(), "no connscope, or an older one"),
         (b"HTTP/1.0 500 Oops\r\n\r\nfirst\nsecond".to_vec(), "status 500: first"),
         (b"HTTP/1.0 200 OK\r\n\r\n{}".to_vec(), "/-/status is no status: missing field `version`"),

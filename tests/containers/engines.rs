@@ -115,7 +115,7 @@ fn a_container_of_a_pod_has_the_names_that_containerd_was_told_and_a_sandbox_is_
     let runtime = [&who[..], &["container_runtime_name=\"containerd\"", &format!("container_id=\"{app}\"")]];
     assert_eq!(value(&text, "container_info", &runtime.concat()), Some(1.0), "{text}");
     assert!(!text.contains(&pause), "the sandbox is there: {text}");
-    // The kubelet starts a container anew as another one, with another id.
+    // The kubelet restarts a container as another one, with another id.
     let again = "c3".repeat(32);
     containerd.end(&app);
     containerd.run(pod, &again, &[&of_pod[..], &kind("container"), &name].concat(), &["sleep", "600"]);

@@ -165,7 +165,7 @@ fn every_place_gives_a_name_and_costs_no_more_than_that_where_it_makes_no_sense(
         symlink(elsewhere.path(), &path).unwrap();
         assert_eq!(folder.names(), (None, false), "{file}: a link to elsewhere");
         std::fs::remove_file(&path).unwrap();
-        // A link in place of a directory.
+        // A link instead of a directory.
         let parent = path.parent().unwrap();
         std::fs::remove_dir(parent).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();

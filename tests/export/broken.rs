@@ -113,7 +113,7 @@ fn grpc_to_a_port_of_http_is_told_with_what_to_change() {
         ),
         (
             hyper.address(),
-            "closed the connection without an answer to grpc over http:// at port PORT: if http/protobuf is spoken there, set",
+            "closed the connection without an answer to grpc over http:// at port PORT: if the receiver uses http/protobuf, set",
         ),
     ] {
         let transport = Transport::new(&otlp(format!("http://{address}"), Speaks::Grpc), &|_| None);
@@ -186,8 +186,8 @@ fn a_receiver_that_hangs_up_is_one_cause_however_it_does() {
         let (asked, other) =
             (protocol(speaks), protocol(if speaks == Speaks::Grpc { Speaks::Http } else { Speaks::Grpc }));
         let closed = format!(
-            "the receiver closed the connection without an answer to {asked} over http:// at port {}: if {other} is spoken \
-             there, set export.otlp.protocol to that",
+            "the receiver closed the connection without an answer to {asked} over http:// at port {}: if the receiver uses {other}, \
+             set export.otlp.protocol to that",
             address.port()
         );
         assert_eq!(said, BTreeSet::from([closed]), "{speaks:?}");
@@ -280,6 +280,6 @@ fn a_receiver_that_goes_silent_is_noticed_between_two_messages() {
     // No message is sent meanwhile.
     crate::support::eventually("the connection to be given up", || relay.given_up.load(Ordering::SeqCst) > 0);
     send();
-    assert_eq!(relay.connections.load(Ordering::SeqCst), 2, "and made anew");
+    assert_eq!(relay.connections.load(Ordering::SeqCst), 2, "and connected again");
     assert_eq!(receiver.received().len(), 3);
 }

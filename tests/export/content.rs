@@ -190,5 +190,5 @@ fn delta_gets_one_line_and_stays_cumulative() {
     assert_eq!(found(&received.request), Some(1));
     let left = agent.terminate();
     assert_eq!(left.count("delta"), 1, "{:#?}", left.log);
-    assert_eq!(left.count("delta temporality was asked for; connscope stays cumulative"), 1);
+    assert_eq!(left.count("delta temporality is not supported; connscope exports cumulative"), 1);
 }

@@ -16,7 +16,7 @@ fn a_start_is_moved_with_a_clock_that_is_set_back_and_stays_there() {
     // An hour back, 60 s later.
     let now = 100_120 - HOUR;
     assert_eq!(times.place(start, now, clocks(now, 130)), start - HOUR);
-    // A clock that is adjusted a little at a time moves it no more: another start would mean a counter that began anew.
+    // A clock that is adjusted a little at a time moves it no more: another start would mean a counter that was reset.
     assert_eq!(times.place(start, now + 7, clocks(now + 7, 140)), start - HOUR);
     // What began after the clock was set does not begin after its point either.
     assert_eq!(times.place(now + 10, now + 60, clocks(now + 60, 190)), now + 10 - HOUR);

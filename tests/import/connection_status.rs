@@ -62,7 +62,7 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
         "Without brackets an IPv6 address was always 0",
         "`far` is left out: there is no port 99999",
         "`below` is left out: there is no port -5",
-        "takes timeout 0.5 for 0",
+        "treats timeout 0.5 as 0",
         "A timeout below 0",
         "timeout 3600 is more",
         "`web` is left out: it is repeated",

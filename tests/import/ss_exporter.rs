@@ -35,19 +35,18 @@ const LIMIT: &str = "The exporter has no limit. Flows over the limit are counted
 const FOLDING: &str = "There is no logic.compression.labelFolding; both ends of a flow are shown.";
 const COMMANDS: &str = "No flow ever matched `cmds`: both versions compare a name with a list of arguments. Here a \
     process has its name, the file name of its program and its command line, and each of them matches.";
-const PIDS: &str = "Version 3 asks for a pid and a command at once. Here, as in version 2, either is enough.";
-const PEERS: &str =
-    "Version 3 asks for an address and a network at once. Here, as in version 2, either is enough.";
+const PIDS: &str = "Version 3 requires both pid and command. Here, as in version 2, either is enough.";
+const PEERS: &str = "Version 3 requires both address and network. Here, as in version 2, either is enough.";
 const NETWORKS: &str = "Version 3 compares the text before the slash: 10.0.0.0/8 is 10.0.0.0 to it, and nothing else. \
     Here it is the network.";
 const HOSTS: &str = "Version 2 compares the name that the peer's address has in the DNS, version 3 does not read \
     `hosts`. Here it is the addresses that the name has.";
 const EXCLUDE: &str =
     "`exclude` is in the README of version 3; neither version reads it. Here it leaves flows out.";
-const NO_CWND: &str = "logic.metrics.gauges.cwnd is not there; it is not shown.";
-const NO_RATE: &str = "logic.metrics.gauges.deliveryRate is not there; it is not shown.";
+const NO_CWND: &str = "logic.metrics.gauges.cwnd is missing; it is not imported.";
+const NO_RATE: &str = "logic.metrics.gauges.deliveryRate is missing; it is not imported.";
 const NO_COUNTERS: &str = "There is no logic.metrics.counters; none of them is shown.";
-const ACTIVE: &str = "logic.metrics.histograms does not say whether it is active; it is taken as active.";
+const ACTIVE: &str = "logic.metrics.histograms has no key `active`; it is imported as active.";
 
 /// Every file that is read: what it is under `sources.sockets.classic`, but for `enabled`, and the comments there, those
 /// above `flow` first.
@@ -171,11 +170,11 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
          [\"2001:db8::/32\"]}, ports: [22]}",
         &[],
         &[
-            "logic.metrics.gauges.rtt does not say whether it is active; it is taken as active.",
+            "logic.metrics.gauges.rtt has no key `active`; it is imported as active.",
             NO_CWND,
             NO_RATE,
-            "logic.metrics.counters does not say whether it is active; it is taken as active.",
-            "logic.metrics.counters.dataSegsOut is not there; it is not shown.",
+            "logic.metrics.counters has no key `active`; it is imported as active.",
+            "logic.metrics.counters.dataSegsOut is missing; it is not imported.",
             "The bucketBounds did not rise; they are put in order, each once.",
             EXCLUDE,
             COMMANDS,
@@ -311,7 +310,7 @@ fn comments_stand_above_the_key_they_are_about() {
     let expected = "\
       include:
         processes:
-          # Version 3 asks for a pid and a command at once. Here, as in version 2, either is enough.
+          # Version 3 requires both pid and command. Here, as in version 2, either is enough.
           pids: [1000, 2000]
           # No flow ever matched `cmds`: both versions compare a name with a list of arguments. Here
           # a process has its name, the file name of its program and its command line, and each of

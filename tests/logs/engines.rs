@@ -120,7 +120,7 @@ fn a_container_of_a_pod_is_followed_through_rotation_and_restarts() {
     append(&log, &format!("{time} stdout F ERROR after\nno record\n"));
     agent.sees(MESSAGES, &errors, 5.0);
     agent.sees("connscope_logs_malformed_total", &["log_source=\"cri\""], 1.0);
-    // Started anew it is another container with a log of its own, and the counter goes on.
+    // Restarted it is another container with a log of its own, and the counter goes on.
     docker.docker(&["rm", "--force", "first"]);
     let id = docker.run("second", &[], &["sleep", "600"]);
     append(&link(root.path(), &id, 1), &format!("{time} stdout F ERROR again\n"));

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-/// A target in place of each module of its `blackbox-good.yml`, and in place of the part of it that there is here.
+/// A target instead of each module of its `blackbox-good.yml`, and instead of the part of it that there is here.
 const TAKEN: &[(&str, &str)] = &[
     ("http_2xx", "kind: http, url: 'http://a/', timeout: 5s"),
     (
@@ -45,7 +45,7 @@ const TAKEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// A target in place of each of its files that are refused, and why it is refused here.
+/// A target instead of each of its files that are refused, and why it is refused here.
 const REFUSED: &[(&str, &str, &str)] = &[
     (
         "blackbox-bad",

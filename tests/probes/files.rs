@@ -277,7 +277,7 @@ fn a_file_that_is_refused_takes_nothing_from_the_next() {
     let settings = settings(&format!("refresh: 1s\nlimit: 2\nfiles: ['{}']\n", file.display()));
     let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
     eventually("it is told", || told(&mut source).1.concat().contains("one more than the 64"));
-    // What Prometheus sets itself is passed over, and what there is no room for is counted.
+    // What Prometheus sets itself is skipped, and what there is no room for is counted.
     let places: Vec<String> = (1..=5).map(|port| format!("'127.0.0.1:{port}'")).collect();
     let text = format!("- targets: [{}]\n  labels: {{only_here_69: x, job: y}}\n", places.join(", "));
     std::fs::write(&file, text).unwrap();

@@ -109,7 +109,7 @@ fn reply(question: &[u8], zones: &Zones) -> Option<Vec<u8>> {
     reply.build_bytes_vec().ok()
 }
 
-#[expect(unsafe_code, reason = "the test has files of its own in place of the machine's")]
+#[expect(unsafe_code, reason = "the test has files of its own instead of the machine's")]
 fn unshare_mounts() {
     // SAFETY: unshare takes no pointers; with CLONE_NEWNS it changes the calling thread and nothing else.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0, "{}", std::io::Error::last_os_error());

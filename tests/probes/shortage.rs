@@ -71,7 +71,8 @@ fn an_agent_without_descriptors_says_so_and_nothing_about_its_peers() {
     let lacking = |kept: &mut Kept, name: &str| {
         let history = kept.get(&format!("/probes?target={name}"));
         history.lines().nth(1).is_some_and(|line| {
-            line.contains("not probed, the agent lacks something") && line.contains("Too many open files")
+            line.contains("not probed, the agent lacks a permission or resource")
+                && line.contains("Too many open files")
         })
     };
     for name in names {
@@ -91,7 +92,7 @@ fn an_agent_without_descriptors_says_so_and_nothing_about_its_peers() {
     let source = |text: &str, series: &str| sample(text, &format!("{series}source=\"probes\"}}"));
     assert!(source(&second, "connscope_source_errors_total{reason=\"io\",") > Some(0.0), "{second}");
     let page = kept.get(&format!("/probe?target=127.0.0.1:{port}"));
-    assert!(page.contains("the agent lacks something") && !page.contains("probe_success"), "{page}");
+    assert!(page.contains("the agent lacks a permission") && !page.contains("probe_success"), "{page}");
     prlimit(pid, Resource::Nofile, before).unwrap();
     for name in names {
         eventually(&format!("{name} is probed again"), || !lacking(&mut kept, name));

@@ -169,7 +169,7 @@ fn labels_of_all_files_have_a_most() {
     eventually("the second is refused", || {
         let (count, failed) = now();
         count == targets(10)
-            && failed.iter().any(|why| why.contains("12260 bytes altogether, and 8220 are left"))
+            && failed.iter().any(|why| why.contains("12260 bytes in total, and only 8220 are left"))
     });
     write("a.yaml", "");
     eventually("there is room for it again", || now() == (targets(20), Vec::new()));
@@ -181,7 +181,7 @@ fn a_file_is_no_larger_than_it_looks() {
     let many = (0..60).map(|n| format!("l{n}: {}", "v".repeat(100))).collect::<Vec<_>>().join(", ");
     let error =
         file_sd::read(&format!("- targets: ['a:1']\n  labels: {{{many}}}\n"), false, most).unwrap_err();
-    assert!(error.contains("4096 are taken"), "{error}");
+    assert!(error.contains("at most 4096 are allowed"), "{error}");
     let body = "b".repeat(100_000);
     let first = format!("- {{name: a, kind: http, url: 'http://a/', http: &h {{body: {body}}}}}\n");
     let text = first + &"- {name: a, kind: http, url: 'http://a/', http: *h}\n".repeat(200);

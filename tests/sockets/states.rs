@@ -168,7 +168,7 @@ fn every_state_is_counted_as_ss_counts_it() {
         let numbers = namespace.inside(|| Probe::new(&format!("filter: '{filter}'")).read());
         assert_eq!(counts(&numbers), expected, "filter: {filter}");
         let typed = numbers.state("time_wait", &["network.type=ipv4"]);
-        assert_eq!(typed, if filter.is_empty() { 0.0 } else { 1.0 }, "one by one only with a filter");
+        assert_eq!(typed, if filter.is_empty() { 0.0 } else { 1.0 }, "individually only with a filter");
     }
     let some = namespace.inside(|| Probe::new("filter: state time-wait state close-wait").read());
     let mut left: BTreeMap<&str, f64> = STATES.iter().map(|state| (*state, 0.0)).collect();

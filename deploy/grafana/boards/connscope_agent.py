@@ -83,7 +83,7 @@ def agent():
                 defaults={"min": 0, "max": 1},
             ),
             panel(
-                "How conntrack is read",
+                "Read methods of conntrack",
                 "Number of agents by how they read the statistics. command starts a process in each cycle, "
                 "netlink needs CAP_NET_ADMIN, procfs is the last resort and may lack counters: find out why an "
                 "agent fell back (`connscope check`).",
@@ -128,7 +128,7 @@ def agent():
                 "suffix: readings/s",
                 target(f"rate(connscope_readings_left_out_total{{{AGENT}}}[$__rate_interval])", WHO),
             ),
-            row("Push"),
+            row("OTLP export"),
             panel(
                 "Data points by outcome",
                 "accepted, or the reason why not: connection and timeout are the network path, a status code is "
@@ -156,7 +156,7 @@ def agent():
                 "short",
                 target(f"otel_sdk_exporter_metric_data_point_inflight{{{AGENT}}}", WHO),
             ),
-            row("Cost"),
+            row("Resource usage"),
             panel(
                 "Memory",
                 "Physical memory of each agent. Flat after the first minutes; a slope that lasts is a defect "

@@ -24,7 +24,7 @@ def table():
         "How full the connection tracking tables are, and when they will be full.",
         [
             panel(
-                "Fullest table",
+                "Table utilization, maximum",
                 f"Utilization of the fullest table shown. Above {percent(FILLING)}: find out who opens "
                 "connections, or raise nf_conntrack_max (runbook ConntrackTableFilling). At 100 % new connections "
                 "fail.",

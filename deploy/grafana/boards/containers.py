@@ -1,4 +1,4 @@
-"""Containers: who talks to whom, what fails, who was killed, who restarts."""
+"""Containers: connections by destination, failures, OOM kills and restarts."""
 
 from panels import columns, dashboard, panel, row, target
 from queries import AGENT, BY_AGENT, CONTAINER, CONTAINER_LABELS, NONE, NONE_OF_AGENT, NONE_YET, SIXTEEN, WHO, several
@@ -81,7 +81,7 @@ def containers():
                 steps=[(None, "green"), (threshold("ContainerConnectsFailing"), "red")],
             ),
             panel(
-                "Processes killed for memory",
+                "OOM kills",
                 "In ten minutes. Runbook ContainerOomKilled.",
                 "short",
                 target(f"sum(increase(container_oom_kills_total{{{AGENT}}}[10m])) or {NONE}", "killed"),
@@ -92,7 +92,7 @@ def containers():
             ),
             panel(
                 "Restarts",
-                "In ten minutes. A deployment restarts each container once; one that restarts again and again is below: runbook "
+                "In ten minutes. A deployment restarts each container once; one in a restart loop is below: runbook "
                 "ContainerRestarting.",
                 "short",
                 target(f"sum(increase(container_restarts_total{{{AGENT}}}[10m])) or {NONE}", "restarts"),
@@ -100,11 +100,11 @@ def containers():
                 width=6,
                 height=5,
             ),
-            row("Who talks to whom"),
+            row("Connections by group"),
             panel(
                 "Connection attempts by container and destination",
                 "Attempts per second, opened and failed. server_address is what the container asked for; ~public are public "
-                "addresses, ~other what is over the limit.",
+                "addresses, ~other all beyond the limit.",
                 "suffix: /s",
                 target(or_none(f"topk(100, {attempts(f'by ({NAME}, {TO})')})"), format="table", instant=True),
                 kind="table",
@@ -113,7 +113,7 @@ def containers():
             ),
             panel(
                 "Graph of connections",
-                "The same as a graph: containers, and the destinations they connect to.",
+                "Node graph of the containers and the destinations they connect to.",
                 "suffix: /s",
                 target(edges(), format="table", instant=True),
                 target(nodes(), format="table", instant=True),
@@ -217,9 +217,9 @@ def containers():
                     "{{network_io_direction}} " + CONTAINER,
                 ),
             ),
-            row("Killed and restarted"),
+            row("OOM kills and restarts"),
             panel(
-                "Processes killed for memory, by container",
+                "OOM kills by container",
                 "In ten minutes. Also where the container lives on because its first process was not the one. Runbook "
                 "ContainerOomKilled." + SIXTEEN,
                 "short",
@@ -272,7 +272,7 @@ def containers():
                 target(f"max {BY_AGENT} (connscope_containers_kernel_memory_usage_bytes{{{AGENT}}}) or {NONE_YET}", WHO),
             ),
             panel(
-                "How each part is read",
+                "Read methods",
                 "How each part is known on each node: bpf is exact; procfs, cgroup and taskstats are the ways without it.",
                 "short",
                 target(

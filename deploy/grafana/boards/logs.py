@@ -1,4 +1,4 @@
-"""How much is logged, how bad it is, and what is new in it."""
+"""Log volume, errors, and new message patterns."""
 
 from panels import columns, dashboard, panel, row, target
 from queries import AGENT, BY_AGENT, CONTAINER, CONTAINER_LABELS, NONE, SIXTEEN, WHO, several, total
@@ -20,7 +20,7 @@ def logs():
     return dashboard(
         "connscope-logs",
         "Logs",
-        "How much is logged, how bad it is, and what recurs in it. Zero where sources.logs is not enabled.",
+        "Log volume, messages by severity, and recurring patterns. Zero where sources.logs is not enabled.",
         [
             panel(
                 "Messages by severity",
@@ -80,15 +80,15 @@ def logs():
                 width=8,
             ),
             panel(
-                "Not read yet",
+                "Unread log bytes",
                 "Bytes that are in the files and were not read yet. Steady above some MiB: more is logged than one thread reads.",
                 "bytes",
                 target(f"sum {BY_AGENT} (connscope_logs_lag_bytes{{{AGENT}}}) or {NONE}", WHO),
                 width=8,
             ),
             panel(
-                "Lost, left out and not understood",
-                "Bytes that were gone or passed over, by reason; messages and files over a limit, by key; and lines that are not "
+                "Lost, left out and malformed",
+                "Bytes that were rotated away or skipped, by reason; messages and files over a limit, by key; and lines that are not "
                 "what the format of their log says.",
                 "short",
                 target(

@@ -126,7 +126,7 @@ def probes():
                 defaults={"min": 0, "max": 1},
             ),
             panel(
-                "What is down, and why",
+                "Targets down, by error type",
                 "Failures in the last 15 minutes of the targets that are down, by error type; one row of zero per "
                 "agent if none is. connection_refused: the machine answers, the service does not. timeout: the "
                 "network path, or a packet filter. no_answer: UDP without a reply. dns_: name resolution. "
@@ -239,7 +239,7 @@ def probes():
             panel(
                 "All targets",
                 "One row per target. Availability is the fraction of the time since the start of the agent, so it "
-                "starts anew with a restart. 10 years means never since then.",
+                "starts again when the agent restarts. 10 years means never since then.",
                 "short",
                 *[
                     target(expr, format="table", instant=True)

@@ -47,7 +47,7 @@ def sockets():
     return dashboard(
         "connscope-sockets",
         "Sockets",
-        "TCP and UDP sockets: who talks to whom, how well, and where it is stuck. Empty where the source "
+        "TCP and UDP sockets: connections, retransmissions, round-trip times and full queues. Empty where the source "
         "sockets is switched off.",
         [
             panel(
@@ -93,7 +93,7 @@ def sockets():
                 height=5,
             ),
             panel(
-                "Fullest accept queue",
+                "Accept queue utilization, maximum",
                 "Connections waiting to be accepted, as a fraction of the limit. At 100 % the next attempt is "
                 "dropped. Runbook SocketsAcceptQueueNearlyFull.",
                 "percentunit",
@@ -210,7 +210,7 @@ def sockets():
             ),
             panel(
                 "Payload by group",
-                "Sent and received together: who uses the link." + HIGHEST,
+                "Sent and received together." + HIGHEST,
                 "Bps",
                 target(several(rate_by("tcp_io_bytes_total")), GROUP),
                 width=8,
@@ -259,7 +259,7 @@ def sockets():
                 width=8,
             ),
             panel(
-                "Waiting to be accepted",
+                "Accept queue",
                 "Established connections that no process has accepted yet. More than a few for long: the "
                 "application is busy or stuck." + HIGHEST,
                 "short",

@@ -62,7 +62,7 @@ impl Proxy {
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             let scheme = uri.scheme_str().unwrap_or_default();
             return Err(format!(
-                "{name}: names a {scheme} proxy; connscope speaks to http and https proxies. Add the receiver to NO_PROXY to \
+                "{name}: names a {scheme} proxy; connscope supports http and https proxies. Add the receiver to NO_PROXY to \
                  reach it without one"
             ));
         }

@@ -38,7 +38,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// The receiver refused and named a delay: the pause that follows. A delay that is named again and again is doubled each
+    /// The receiver refused and named a delay: the pause that follows. A delay that is named repeatedly is doubled each
     /// time, up to a minute or what was named if that is longer; up to a quarter is added, never taken away. `None` where
     /// the delay is none: zero, in the past, or longer than an hour, which is a clock that is wrong.
     pub fn refused(&mut self, refusal: &Refusal, now: Instant, random: u64) -> Option<Duration> {

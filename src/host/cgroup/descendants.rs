@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Directories that are found below one, at most.
 const MOST: usize = 64;
 
-/// The directories of the groups below that of a group, at most 64. What cannot be read is passed over.
+/// The directories of the groups below that of a group, at most 64. What cannot be read is skipped.
 pub fn descendants(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];

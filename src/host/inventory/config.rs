@@ -153,7 +153,7 @@ impl schemars::JsonSchema for Expression {
 fn expressions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Expression>, D::Error> {
     let expressions: Vec<Expression> = values::section(deserializer)?;
     if expressions.len() > MOST {
-        return Err(D::Error::custom(format!("at most {MOST} expressions are taken; join them with `|`")));
+        return Err(D::Error::custom(format!("at most {MOST} expressions are allowed; join them with `|`")));
     }
     Ok(expressions)
 }

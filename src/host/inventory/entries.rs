@@ -1,8 +1,8 @@
-//! The entries of the inventory: who is there, who ended, and who is started anew (pure: the names and whether a group is
+//! The entries of the inventory: who is there, who ended, and who is restarted (pure: the names and whether a group is
 //! still there are asked of whoever calls).
 //!
 //! What runs is a `RunningUnit`, known by its id or the name of its unit; who it is, an [`Entry`], known by its identity. A
-//! container that is started anew is another subject, or the same with other groups, and the same entry with one restart
+//! container that is restarted is another subject, or the same with other groups, and the same entry with one restart
 //! more.
 
 use super::entry::{CgroupRef, Entry, TopGroup};

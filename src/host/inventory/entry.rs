@@ -45,16 +45,16 @@ pub struct Entry {
     pub image: Arc<str>,
     /// What runs it; empty where that is not known.
     pub runtime: &'static str,
-    /// How often it was started anew.
+    /// How often it was restarted.
     pub restarts: u64,
-    /// Whether it was there before the agent, and was not started anew since.
+    /// Whether it was there before the agent, and was not restarted since.
     pub before: bool,
     /// When it ended; `None` while it is there.
     pub ended: Option<Instant>,
     /// Its first process, as far as that was looked for.
     pub first: Option<InitProcess>,
     /// When the first process was last seen, in ticks since the machine was started; `None` where none was seen since the
-    /// container was started anew.
+    /// container was restarted.
     pub seen: Option<u64>,
     /// The id of the container that runs, or ran last; `None` of what has no id.
     pub container: Option<Arc<str>>,

@@ -1,4 +1,4 @@
-//! Who goes when: names that are asked for anew, and containers that ended (pure).
+//! Who goes when: names that are looked up again, and containers that ended (pure).
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! From the path of a control group and the names that were found to an identity (pure).
 //!
 //! The identity is the name that people know: `/docker/web`, `/k8s/prod/web-0/app`, `/podman/db`, `/lxc/mail`,
-//! `/system.slice/nginx.service`. A container that is started anew under its name is the same; its id is not.
+//! `/system.slice/nginx.service`. A container that is restarted under its name is the same; its id is not.
 
 use crate::host::cgroup;
 use crate::metric::{Label, Labels};
@@ -146,7 +146,7 @@ pub struct ContainerMetadata {
 /// Who a container or a service is: what it is called, and the attributes of its series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
-    /// The number of its entry in the inventory. It stays the same when the container is started anew, and is not given
+    /// The number of its entry in the inventory. It stays the same when the container is restarted, and is not given
     /// twice.
     pub number: u64,
     /// Its identity; the label `container_id` of the classic names.

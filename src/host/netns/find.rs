@@ -35,7 +35,7 @@ pub struct Found {
     pub note: Option<String>,
 }
 
-/// Finds network namespaces, again and again.
+/// Finds network namespaces, repeatedly.
 #[derive(Debug)]
 pub struct Finder {
     configured: Vec<String>,

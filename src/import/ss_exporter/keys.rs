@@ -89,7 +89,7 @@ pub(super) struct Compression {
     pub(super) folding: Option<Folding>,
 }
 
-/// `stack` is what the comments in the example of version 2 have in the place of `peering`.
+/// `stack` is what the comments in the example of version 2 have instead of `peering`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Selection {

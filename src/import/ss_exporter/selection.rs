@@ -58,13 +58,13 @@ impl Selected {
     pub(super) fn put(&self, draft: &mut ConfigDraft) {
         let Conditions { processes, peers, .. } = &self.include;
         if !processes.pids.is_empty() && !processes.commands.is_empty() {
-            draft.note(
-                "Version 3 asks for a pid and a command at once. Here, as in version 2, either is enough.",
-            );
+            draft.note("Version 3 requires both pid and command. Here, as in version 2, either is enough.");
         }
         put_processes(draft, "include", &self.include);
         if !peers.addresses.is_empty() && !peers.networks.is_empty() {
-            draft.note("Version 3 asks for an address and a network at once. Here, as in version 2, either is enough.");
+            draft.note(
+                "Version 3 requires both address and network. Here, as in version 2, either is enough.",
+            );
         }
         put_peers(draft, "include", &self.include, Some(NETWORKS));
         if self.exclude != Conditions::default() {

@@ -1,7 +1,7 @@
 //! The table as a whole: entries, limit, buckets and what else its sysctls say.
 //!
 //! Directories and file names are configured as Telegraf's `inputs.conntrack` takes them: every file is looked for in
-//! every directory, missing ones are passed over, and `ip_conntrack_count` and `nf_conntrack_count` are the same
+//! every directory, missing ones are skipped, and `ip_conntrack_count` and `nf_conntrack_count` are the same
 //! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
 
 use super::netlink::Global;

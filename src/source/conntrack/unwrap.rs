@@ -2,7 +2,7 @@
 //!
 //! The kernel counts in `unsigned int`, one a CPU and network namespace, so each of them starts again at 0 after
 //! 4294967295. Summed over CPUs a wrap could no longer be seen, so every counter is unwrapped alone, before any sum.
-//! A counter that goes back has either wrapped or begun anew (the namespace was made again, the module loaded again);
+//! A counter that goes back has either wrapped or been reset (the namespace was made again, the module loaded again);
 //! the difference is told by what all counters of the namespace did.
 
 use super::fields::{Field, Row};
@@ -31,7 +31,7 @@ const WIDTH: u64 = 1 << 32;
 const PLAUSIBLE: u64 = 1 << 31;
 
 /// A counter from here on is about to wrap. Two that wrap in the same interval (`drop` and `insert_failed` may count the
-/// same packets) are both here; counters that begin anew together are as a rule not.
+/// same packets) are both here; counters that are reset together are as a rule not.
 const ABOUT_TO_WRAP: u64 = WIDTH - (1 << 30);
 
 /// Readings after which a namespace that was not among them is forgotten: it may only have failed for a while.

@@ -52,7 +52,7 @@ pub const LISTEN: u8 = 10;
 /// `LAST_ACK`, `CLOSING`.
 pub const OPEN: [u8; 6] = [1, 4, 5, 8, 9, 11];
 
-/// The sockets of a `tcp` or `tcp6`; lines that are not understood are passed over.
+/// The sockets of a `tcp` or `tcp6`; lines that are not understood are skipped.
 pub fn tcp(text: &str) -> Vec<Socket> {
     text.lines().skip(1).filter_map(socket).collect()
 }

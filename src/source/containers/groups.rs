@@ -72,7 +72,7 @@ impl GroupOwners {
     }
 
     /// Those whose directory has been gone since an earlier cycle and which are not `used`; they are no longer known here.
-    /// A container that is started anew gets another group.
+    /// A container that is restarted gets another group.
     pub(super) fn ended(&mut self, used: impl FnOnce() -> HashSet<u64>, now: Instant) -> Vec<u64> {
         let ended = |met: &KnownGroup| met.gone.is_some_and(|gone| gone < now);
         let mut over: Vec<u64> = self.met.iter().filter(|(_, met)| ended(met)).map(|(key, _)| *key).collect();

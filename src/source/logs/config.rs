@@ -207,7 +207,7 @@ impl<'de> Visitor<'de> for FilesVisitor {
             checked(&path).map_err(A::Error::custom)?;
             paths.push(path);
             if paths.len() > PATHS {
-                return Err(A::Error::custom(format!("at most {PATHS} patterns are taken")));
+                return Err(A::Error::custom(format!("at most {PATHS} patterns are allowed")));
             }
         }
         Ok(Files::Paths(paths))

@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub ended: bool,
 }
 
-/// Finds logs again and again; what was said once is not said again.
+/// Finds logs repeatedly; what was said once is not said again.
 #[derive(Debug)]
 pub(super) struct Finder {
     settings: Settings,

@@ -148,7 +148,7 @@ impl Follow {
         }
     }
 
-    /// There is no room for lines that were begun: gives them to `take`, and passes over the rest of them.
+    /// There is no room for lines that were begun: gives them to `take`, and skips the rest of them.
     pub fn cut(&mut self, take: &mut dyn FnMut(&[u8])) {
         for generation in &mut self.generations {
             generation.lines.cut(&mut *take);

@@ -6,13 +6,13 @@ use memchr::memchr;
 #[derive(Debug, Default)]
 pub struct Lines {
     begun: Vec<u8>,
-    /// Whether the line has been too long, and its end is passed over.
+    /// Whether the line has been too long, and its end is skipped.
     passing: bool,
 }
 
 impl Lines {
     /// Takes the next piece and gives each line that is complete, without its end, to `take`. Of a line of more than
-    /// `longest` bytes the beginning is given as soon as it is there. Returns how many bytes were passed over.
+    /// `longest` bytes the beginning is given as soon as it is there. Returns how many bytes were skipped.
     pub fn push(&mut self, mut piece: &[u8], longest: usize, mut take: impl FnMut(&[u8])) -> u64 {
         let mut passed = 0;
         while !piece.is_empty() {
@@ -49,7 +49,7 @@ impl Lines {
         }
     }
 
-    /// There is no room for the line that was begun: gives it to `take`, and passes over the rest of it.
+    /// There is no room for the line that was begun: gives it to `take`, and skips the rest of it.
     pub fn cut(&mut self, take: impl FnOnce(&[u8])) {
         let begun = std::mem::take(&mut self.begun);
         if !begun.is_empty() {

@@ -16,13 +16,13 @@ pub struct Messages {
     /// Whether the first line has a time.
     timed: bool,
     trace: Trace,
-    /// Whether the message was so long that it has been given; the lines that continue it are passed over.
+    /// Whether the message was so long that it has been given; the lines that continue it are skipped.
     full: bool,
 }
 
 impl Messages {
     /// Takes the next line; gives the message before it to `take` where this line begins another, and one that is full at
-    /// once. Returns how many bytes of the line were passed over.
+    /// once. Returns how many bytes of the line were skipped.
     pub fn line(&mut self, line: &str, mut take: impl FnMut(&str)) -> u64 {
         let open = !self.text.is_empty() || self.full;
         if !self.continues(line) || (!open && !line.is_empty()) {

@@ -31,14 +31,14 @@ pub struct Streams {
 #[derive(Debug, Default)]
 struct StreamState {
     parts: Vec<u8>,
-    /// Whether the parts were more than 64 KiB, and the rest is passed over.
+    /// Whether the parts were more than 64 KiB, and the rest is skipped.
     passing: bool,
     messages: Messages,
     latest: Option<Instant>,
 }
 
 impl Streams {
-    /// Takes the next record; gives each message that is complete to `take`. Returns how many bytes were passed over.
+    /// Takes the next record; gives each message that is complete to `take`. Returns how many bytes were skipped.
     pub fn record(
         &mut self,
         record: &Record<'_>,

@@ -135,7 +135,7 @@ impl Probes {
         self.enabled && (any || self.on_request.enabled)
     }
 
-    /// Puts something else in place of what is secret more often than not.
+    /// Puts something else instead of what is secret more often than not.
     pub fn hide(&mut self) {
         let templates = self.dns.iter_mut().map(|names| &mut names.target);
         self.targets.iter_mut().map(Arc::make_mut).chain(templates).for_each(Target::hide);

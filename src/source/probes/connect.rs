@@ -81,5 +81,8 @@ pub fn is_self(here: SocketAddr, peer: SocketAddr) -> bool {
 
 /// The fault of a socket that is connected to itself: nobody listens at the peer.
 pub fn self_connection(peer: SocketAddr) -> Fault {
-    Fault::new(ProbeError::ConnectionRefused, format!("nobody is at {peer} but this end of the connection"))
+    Fault::new(
+        ProbeError::ConnectionRefused,
+        format!("nothing listens at {peer}: the connection was to itself (TCP simultaneous open)"),
+    )
 }

@@ -34,7 +34,7 @@ type FileFingerprint = Option<(usize, u64)>;
 #[derive(Debug, Default)]
 pub struct Files {
     seen: BTreeMap<PathBuf, FileFingerprint>,
-    /// Files that are read anew though they are as they were. Not all of their targets were taken: what goes elsewhere
+    /// Files that are read again though they have not changed. Not all of their targets were taken: what goes elsewhere
     /// may make room for them; or could not be made: a file that they name may come.
     again: BTreeSet<PathBuf>,
     /// Bytes of the labels of all targets of a file that were taken.
@@ -105,7 +105,7 @@ impl Files {
             Ok(text) => text,
             Err(error) => {
                 common.registry.fail(&group, format!("{group}: cannot be read: {error}"));
-                // Once it can be read again that is told by reading it anew.
+                // Once it can be read, it is read again, and that is logged.
                 self.seen.insert(path.to_owned(), None);
                 return None;
             }
@@ -141,8 +141,8 @@ impl Files {
         let room = most.saturating_mul(LABELS).saturating_sub(others);
         if labels > room {
             let why =
-                format!("the labels of its targets have {labels} bytes altogether, and {room} are left");
-            let how = format!("{LABELS} times sources.probes.limit are there for those of all files");
+                format!("the labels of its targets have {labels} bytes in total, and only {room} are left");
+            let how = format!("the limit for all files is {LABELS} times sources.probes.limit");
             common.registry.fail(&group, format!("{group}: {why}: {how}"));
             self.again.insert(path.to_owned());
             return None;
@@ -232,7 +232,7 @@ pub fn start(common: &Arc<RunnerContext>, runner: &Runner) {
     }
 }
 
-/// Looks at the files over and over. A file may be where reading takes its time, so that nobody waits for it here.
+/// Looks at the files repeatedly. A file may be where reading takes its time, so that nobody waits for it here.
 async fn files(common: Arc<RunnerContext>, runner: Runner) {
     const GROUP: &str = "files";
     let files = Arc::new(Mutex::new(Files::default()));
@@ -257,7 +257,7 @@ async fn files(common: Arc<RunnerContext>, runner: Runner) {
     }
 }
 
-/// Looks a name up over and over.
+/// Looks a name up repeatedly.
 async fn follow(watched: dns::DnsName, common: Arc<RunnerContext>, runner: Runner) {
     let watched = Arc::new(tokio::sync::Mutex::new(watched));
     let group = watched.lock().await.group();

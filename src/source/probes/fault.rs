@@ -66,22 +66,22 @@ impl Fault {
 /// An error of TLS in words that say what to change.
 fn explain(error: &TlsError) -> String {
     if let Some(limit) = limit(error) {
-        return format!("{limit}; tls.verify: false takes any certificate and any key");
+        return format!("{limit}; tls.verify: false accepts any certificate and any key");
     }
     let text = match error {
         TlsError::InvalidCertificate(wrong) if is_authority(wrong) => {
-            "the certificate says that it is an authority (CA:TRUE), and such a one is not taken for that of a server, even \
-             where it is in tls.ca_file"
+            "the certificate is that of an authority (CA:TRUE), which is not accepted as a server's, even if it is in \
+             tls.ca_file"
         }
         TlsError::InvalidMessage(_) => {
             "the peer does not speak TLS on this port: write http:// instead of https://, take kind: tcp instead of tls, or \
              name the port of TLS"
         }
         TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "the peer speaks neither TLS 1.2 nor TLS 1.3, and connscope nothing older"
+            "the peer supports neither TLS 1.2 nor TLS 1.3, and connscope nothing older"
         }
         TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the peer speaks none of the protocols that were offered (ALPN); a gRPC server speaks h2 only: probe it with kind: \
+            "the peer supports none of the offered protocols (ALPN); a gRPC server supports h2 only: probe it with kind: \
              tls and tls.alpn: [h2]"
         }
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {

@@ -72,7 +72,8 @@ impl ProbeReports {
             match probed.await {
                 Ok((target, result)) => match result.fault.as_ref().filter(|fault| fault.local) {
                     Some(fault) => {
-                        let why = format!("not probed, the agent lacks something: {}", fault.why);
+                        let why =
+                            format!("not probed, the agent lacks a permission or resource: {}", fault.why);
                         Err(ReportError::Unavailable(why))
                     }
                     None => Ok(measured(&target, result, debug)),
@@ -105,7 +106,7 @@ impl ProbeReports {
                     wanted.http.headers.insert("Host".to_owned(), hostname);
                 }
                 Protocol::Tls => wanted.tls.server_name = hostname,
-                _ => return Err(bad("hostname goes with kind=http and kind=tls".to_owned())),
+                _ => return Err(bad("hostname requires kind=http or kind=tls".to_owned())),
             }
         }
         // Of half a second half is left.

@@ -84,7 +84,7 @@ impl SearchFailure {
 
     fn into_fault(self, name: &str) -> Fault {
         self.fault.unwrap_or_else(|| {
-            let why = format!("`{name}` does not exist, or has no address of the family that is asked for");
+            let why = format!("`{name}` does not exist, or has no address of the requested family");
             Fault::new(ProbeError::DnsNotFound, why)
         })
     }
@@ -295,7 +295,7 @@ impl Resolver {
                 }
                 Ok(Ok(Response::Referral)) => (
                     ProbeError::Other,
-                    format!("the name server {server} knows nothing of `{name}` and asks nobody"),
+                    format!("the name server {server} does not know `{name}` and does not recurse"),
                 ),
                 Ok(Ok(Response::Truncated)) => (
                     ProbeError::Other,
@@ -327,7 +327,7 @@ fn as_asked(name: &str) -> Result<String, Fault> {
 }
 
 fn other_family(address: &str) -> Fault {
-    let why = format!("{address} is of the family that is not asked for");
+    let why = format!("{address} is of an address family that is not requested");
     Fault::new(ProbeError::DnsNotFound, why)
 }
 

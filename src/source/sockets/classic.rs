@@ -248,7 +248,7 @@ fn owner(owners: Option<&Owners>, cookie: u64) -> Option<&Arc<Owner>> {
     owners.and_then(|owners| owners.of(cookie).flatten())
 }
 
-/// Looks names up, again and again, until the agent stops. A name that cannot be looked up keeps the addresses it had.
+/// Looks names up, repeatedly, until the agent stops. A name that cannot be looked up keeps the addresses it had.
 fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
     let mut failing = HashSet::new();
     loop {

@@ -126,7 +126,7 @@ pub enum GroupBy {
 pub struct Top {
     /// What flows are ranked by.
     pub by: TopBy,
-    /// Number of flows, 0 to 100; 0 turns them off.
+    /// Number of flows, 0 to 100; 0 disables them.
     #[serde(deserialize_with = "top")]
     #[cfg_attr(test, schemars(range(max = 100)))]
     pub count: usize,

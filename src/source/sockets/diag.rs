@@ -82,7 +82,7 @@ pub enum Malformed {
     #[error(transparent)]
     Netlink(#[from] netlink::Malformed),
     /// A socket of a family that was not asked for.
-    #[error("there is no address family {0} among what was asked for")]
+    #[error("address family {0} was not requested")]
     Family(u8),
     /// A state that no kernel has.
     #[error("there is no state {0}")]

@@ -51,7 +51,7 @@ impl<T: Transport> Dumper<T> {
         Self { both_at_once: false, ..self }
     }
 
-    /// Hands every socket that is asked for to `take`, each once, also where the kernel interrupts the dump and begins anew.
+    /// Hands every socket that is asked for to `take`, each once, also where the kernel interrupts the dump and it is repeated.
     pub fn dump(&mut self, query: Query<'_>, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         if self.both_at_once && query.protocol == diag::TCP {
             let doing = || format!("asking sock_diag for the {} sockets", name(&query));

@@ -305,7 +305,7 @@ impl Groups {
         self.all.values()
     }
 
-    /// Begins a cycle: the accept queues of listening sockets are added up anew.
+    /// Begins a cycle: the accept queues of listening sockets are summed from 0.
     pub fn begin_cycle(&mut self) {
         for group in self.all.values_mut() {
             group.totals.begin_cycle();

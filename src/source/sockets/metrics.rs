@@ -80,7 +80,7 @@ crate::metrics! {
         only classic "tcp_rtt_hist_ms" "tcp flowslatency outline";
     /// Selected flows not shown because sources.sockets.classic.limit was reached, counted in every cycle.
     TCP_FLOWS_LEFT_OUT: Counter<u64> = "tcp.flows.left_out" in "{flow}",
-        only classic "tcp_flows_left_out" "tcp flows left out because of the limit, counted anew in every collection";
+        only classic "tcp_flows_left_out" "tcp flows left out because of the limit, counted from 0 in every collection";
     /// Sockets whose counters are kept from one cycle to the next.
     CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}";
     /// Groups of sockets.

@@ -86,7 +86,7 @@ impl OpenNamespaces {
         let (mut report, found) = Report::begin(NAME, self.finder.find(), out);
         let there: HashMap<(u64, u64), Arc<str>> =
             found.iter().map(|namespace| (namespace.file, Arc::clone(&namespace.label))).collect();
-        // One that goes by another name now begins anew under it.
+        // One that goes by another name now starts from 0 under it.
         self.close(shared, |file, open| there.get(file) != open.label.as_ref());
         let mut new = Vec::new();
         for namespace in found {

@@ -69,7 +69,7 @@ impl SockDiag {
                 )?,
             ),
         };
-        // Without it, those in TIME_WAIT are asked for one by one.
+        // Without it, those in TIME_WAIT are asked for individually.
         let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
         let mut opened = Self {
             dumper,
@@ -97,7 +97,7 @@ impl SockDiag {
         &self.names
     }
 
-    /// Looks up anew what the names in the filter mean; whether that has changed.
+    /// Looks up the names in the filter again; whether what they stand for has changed.
     pub fn name(&mut self, filter: &Filter) -> bool {
         let mut names = Names::default();
         for interface in filter.interfaces() {

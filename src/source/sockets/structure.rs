@@ -3,7 +3,7 @@
 /// Writes a type that borrows the bytes of a structure, with a method for each of its numbers.
 ///
 /// `name: u32 = 148 unless 0 | u32::MAX` is the number at byte 148, in the byte order of the machine. It is `None`
-/// where fewer bytes were sent, and where its value is one that the kernel puts in the place of none.
+/// where fewer bytes were sent, and where its value is one that the kernel puts instead of none.
 macro_rules! structure {
     (
         $(#[$about:meta])*

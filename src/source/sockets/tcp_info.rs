@@ -6,7 +6,7 @@
 //! beside a field is the first that has it. Numbers are in the byte order of the machine and in the kernel's units.
 //!
 //! Left out: `tcpi_fackets` (0 since 4.15), `tcpi_last_ack_sent` (never filled), and the four bytes at 276, which
-//! 7.0 has laid out anew.
+//! 7.0 has a different layout of.
 
 use super::structure::structure;
 

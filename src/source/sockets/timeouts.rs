@@ -17,7 +17,7 @@ pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
 /// How long an address is remembered that nobody listens on any more: connections outlive their listener.
 pub const LISTENER_CLOSED: Duration = Duration::from_mins(5);
 
-/// How often the names of hosts that flows are selected by are looked up anew.
+/// How often the names of hosts that flows are selected by are looked up again.
 pub const HOSTS: Duration = Duration::from_mins(1);
 
 /// How long after a network namespace had more sockets than can be remembered those that are not known are taken for old.

@@ -70,12 +70,12 @@ impl Top {
         );
     }
 
-    /// Begins anew.
+    /// Clears the flows for the next cycle.
     pub fn clear(&mut self) {
         self.flows.clear();
     }
 
-    /// Observes them, and begins anew.
+    /// Observes the flows, and clears them for the next cycle.
     pub fn observe(&mut self, out: &mut Readings) {
         for flow in std::mem::take(&mut self.flows) {
             let mut labels = vec![

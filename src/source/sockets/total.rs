@@ -119,7 +119,7 @@ impl Totals {
         }
     }
 
-    /// Forgets the accept queues of the last cycle: they are added up anew in each.
+    /// Forgets the accept queues of the last cycle: they are summed from 0 in each.
     pub fn begin_cycle(&mut self) {
         self.queue = None;
     }

@@ -1,4 +1,4 @@
-//! The kernel's rules for bytecode, written anew from what `inet_diag_bc_audit` and `inet_diag_bc_run` in
+//! The kernel's rules for bytecode, written independently from what `inet_diag_bc_audit` and `inet_diag_bc_run` in
 //! `net/ipv4/inet_diag.c` do (Linux 6.18).
 
 use connscope::filter::Subject;

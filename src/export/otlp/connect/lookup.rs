@@ -22,7 +22,7 @@ impl Lookup {
         Self { host, port, under_way: Mutex::default() }
     }
 
-    /// The addresses now. A look-up that an earlier call gave up waiting for is waited for again, and not begun anew.
+    /// The addresses now. A look-up that an earlier call gave up waiting for is waited for again, and not restarted.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);

@@ -66,7 +66,7 @@ impl Peer {
     pub(super) fn handshake(&self, error: &Error) -> String {
         if is_closed(error) {
             return format!(
-                "{} closed the connection during the TLS handshake: is TLS spoken at {}, as https:// in {} says?",
+                "{} closed the connection during the TLS handshake: does it accept TLS at {}, as https:// in {} says?",
                 self.name(),
                 self.place,
                 self.setting
@@ -99,7 +99,7 @@ impl Peer {
                     format!("{} closed the connection without an answer to {}", self.name(), self.asked());
                 match self.otherwise() {
                     Some((other, _)) if !self.answered.load(Ordering::Relaxed) => {
-                        format!("{closed}: if {other} is spoken there, set export.otlp.protocol to that")
+                        format!("{closed}: if the receiver uses {other}, set export.otlp.protocol to that")
                     }
                     _ => closed,
                 }

@@ -38,7 +38,7 @@ pub struct Tcp {
     pub loopback: bool,
     /// What becomes of public addresses.
     pub public: Public,
-    /// Public networks whose addresses are shown one by one where `public` is `fold`.
+    /// Public networks whose addresses are shown individually where `public` is `fold`.
     #[serde(deserialize_with = "networks")]
     pub networks: Vec<Network>,
     /// Ports that are shown as one, `~ephemeral`: `ephemeral` (those of `net.ipv4.ip_local_port_range`), FIRST-LAST, or

@@ -1,7 +1,7 @@
 //! Files below `/var/log` that processes of containers and services have open for writing, by a walk over `/proc`.
 //!
 //! What a process has open is a link `/proc/PID/fd/N` with the path as the process sees it, and whether it may write is in
-//! `flags` of `/proc/PID/fdinfo/N` (`proc_pid_fdinfo(5)`). Directories of logs that are found in another way are passed over.
+//! `flags` of `/proc/PID/fdinfo/N` (`proc_pid_fdinfo(5)`). Directories of logs that are found in another way are skipped.
 
 #![expect(clippy::disallowed_methods, reason = "a walk has a budget")]
 

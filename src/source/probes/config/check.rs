@@ -166,7 +166,7 @@ impl Target {
                 }
                 let length = self.unix_path().len();
                 if length > 107 {
-                    return Err(format!("has a path of {length} bytes; the kernel takes 107"));
+                    return Err(format!("has a path of {length} bytes; the kernel accepts at most 107"));
                 }
             }
             Protocol::Http => {
@@ -213,24 +213,23 @@ impl Target {
             return Err(format!("has send or expect, which kind {kind} does not take"));
         }
         if !self.conversation.is_empty() && (!speaks || any) {
-            return Err("has a conversation, which goes with tcp, tls and unix, and without send and expect"
-                .to_owned());
+            return Err(
+                "has a conversation, which requires kind tcp, tls or unix, and excludes send and expect"
+                    .to_owned(),
+            );
         }
         if self.preset.is_some() && (protocol != Protocol::Udp || any) {
-            return Err("has a preset, which goes with udp, and without send and expect".to_owned());
+            return Err("has a preset, which requires kind udp, and excludes send and expect".to_owned());
         }
         if !self.query.is_empty() && !matches!(self.preset, Some(Preset::Dns | Preset::Snmp | Preset::Sip)) {
-            return Err("has query, which goes with preset dns, snmp and sip".to_owned());
+            return Err("has query, which requires preset dns, snmp or sip".to_owned());
         }
         let steps = self.conversation.iter().flat_map(|step| [&step.send, &step.send_hex]);
         let mut sent = [&self.send, &self.send_hex].into_iter().chain(steps).flatten();
         let hidden = |text: &String| text == values::HIDDEN;
         let page = self.url.split_once('?').is_some_and(|(_, query)| query == values::HIDDEN);
         if page || hidden(&self.query) || hidden(&self.http.body) || sent.any(hidden) {
-            return Err(format!(
-                "has {}, which connscope config prints in place of what is secret",
-                values::HIDDEN
-            ));
+            return Err(format!("has {}, which connscope config prints instead of secrets", values::HIDDEN));
         }
         both(self.send.as_ref(), self.send_hex.as_ref(), "send")?;
         both(self.expect.as_ref(), self.expect_hex.as_ref(), "expect")?;

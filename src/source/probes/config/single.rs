@@ -67,7 +67,7 @@ pub fn shared<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Ta
 pub(super) fn check_labels(labels: &TargetLabels, bytes: usize) -> Result<(), String> {
     let mut known = BTreeMap::new();
     if bytes > LABELS {
-        return Err(format!("has labels of {bytes} bytes altogether; {LABELS} are taken"));
+        return Err(format!("has labels of {bytes} bytes in total; at most {LABELS} are allowed"));
     }
     for key in labels.keys() {
         if let Some(other) = known.insert(key.replace('.', "_"), key) {

@@ -111,7 +111,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Puts something else in place of what is secret more often than not: whatever is sent, the headers, body and query
+    /// Puts something else instead of what is secret more often than not: whatever is sent, the headers, body and query
     /// of a request, and the community of SNMP.
     pub(super) fn hide(&mut self) {
         let steps = self.conversation.iter_mut().flat_map(|step| [&mut step.send, &mut step.send_hex]);
@@ -175,7 +175,7 @@ pub enum Record {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Step {
-    /// Regular expression that a line has to match; lines before it are passed over.
+    /// Regular expression that a line has to match; lines before it are skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
     /// Bytes that have to come, as hex digits.

@@ -29,15 +29,15 @@ pub fn regular(text: &str) -> Result<Expression, String> {
         let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if why.contains("size limit") {
             return format!(
-                "expects `{text}`, which is too large to be matched in time: about 2,000 characters are taken, and a counted \
-                 repetition, `(abc){{9}}`, is as long as what it stands for"
+                "expects `{text}`, which is too large to be matched in time: at most about 2,000 characters are allowed, \
+                 and a counted repetition, `(abc){{9}}`, counts as its expansion"
             );
         }
         format!("expects `{text}`, which is not a regular expression: {why}")
     })
 }
 
-/// Bytes of hex digits; blanks and colons between them are passed over.
+/// Bytes of hex digits; blanks and colons between them are skipped.
 pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
     // What is sent may be secret, so that it is not said again.
     let wrong = || "has a key that ends in _hex and does not hold pairs of hex digits".to_owned();

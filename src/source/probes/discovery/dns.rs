@@ -9,7 +9,7 @@ use crate::source::probes::resolve::message::RecordData;
 use crate::source::probes::runner::RunnerContext;
 use std::sync::Arc;
 
-/// One name of `sources.probes.dns`, looked up over and over.
+/// One name of `sources.probes.dns`, looked up repeatedly.
 #[derive(Debug)]
 pub struct DnsName {
     index: usize,

@@ -2,7 +2,7 @@
 //!
 //! A list. An element with `targets` is a group of Prometheus': each target is `HOST:PORT`, a host for ICMP, a path for
 //! a socket, a URL for HTTP; `labels` go onto all of them. Labels that begin with two underscores say how it is
-//! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are passed over as Prometheus does;
+//! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are skipped as Prometheus does;
 //! `name` is what the target is called. Any other element is a target as `sources.probes.targets` has it.
 
 use crate::settings::{self, Limits, Node, values};
@@ -19,7 +19,7 @@ const OTHERS: [&str; 3] = ["name", "job", "instance"];
 /// Values of a file for each target there may be, at most.
 const VALUES: u64 = 40;
 
-/// A group of Prometheus'; its targets are read one by one.
+/// A group of Prometheus'; its targets are read individually.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {

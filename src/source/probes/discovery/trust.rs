@@ -18,7 +18,7 @@ const LINKS: usize = 40;
 pub fn privileged(target: &Target) -> Option<&'static str> {
     let tls = &target.tls;
     if target.kind.protocol() == Protocol::Unix {
-        return Some("is of a kind that speaks to sockets of this machine");
+        return Some("is of a kind that connects to sockets of this machine");
     }
     if tls.cert_file.is_some() || tls.key_file.is_some() {
         return Some("has a client certificate");

@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A line with the matched groups in place of `${N}`, and its line end.
+/// A line with the matched groups instead of `${N}`, and its line end.
 fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
     let line = unescape(line).map_err(|why| Fault::new(ProbeError::Other, why))?;
     let mut bytes = Vec::with_capacity(line.len() + 1);

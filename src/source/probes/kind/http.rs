@@ -62,7 +62,7 @@ impl Http {
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let url = Url::parse(&settings.url).map_err(|why| format!("has a url that {why}"))?;
         if let Some(other) = settings.tls.alpn.iter().find(|offered| *offered != "http/1.1") {
-            return Err(format!("offers {other} in tls.alpn; HTTP/1.1 is spoken"));
+            return Err(format!("offers {other} in tls.alpn, but the probe uses HTTP/1.1"));
         }
         // A redirect may lead from http to https.
         let may_speak_tls = url.scheme() == Scheme::Https || settings.http.redirects > 0;
@@ -112,7 +112,7 @@ impl Http {
             url = url.join(&location).map_err(|why| wrong(&why))?;
             method = redirected(method, status);
             if !self.own(&url) && !self.body(method).is_empty() {
-                return Err(wrong("http.body goes to no other scheme, host or port"));
+                return Err(wrong("http.body is not sent to another scheme, host or port"));
             }
         }
         Ok(())
@@ -148,7 +148,8 @@ impl Http {
         if url.scheme() == Scheme::Http {
             return send(attempt, stream, request, url).await;
         }
-        let untold = || "TLS cannot be spoken: the system has no authorities, set tls.ca_file".to_owned();
+        let untold =
+            || "TLS is not possible: the system has no certificate authorities; set tls.ca_file".to_owned();
         let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
         let (stream, _) = tls.handshake(attempt, stream).await?;
@@ -273,7 +274,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     url: &Url,
 ) -> Result<Exchange, Fault> {
     let began: Instant = attempt.begin(Phase::Request);
-    // A peer that answers without an end (`100 Continue` over and over) is cut off.
+    // A peer that answers without an end (`100 Continue` repeatedly) is cut off.
     let (from, to) = tokio::io::split(stream);
     let (stream, beginning) = ResponseStream::new(tokio::io::join(from.take(RECEIVED), to));
     // As lenient as curl, Go and browsers are.

@@ -238,6 +238,6 @@ async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool),
         // Echo replies only: our own requests over loopback are no answers.
         crate::sys::socket::icmp_filter(socket.as_fd(), !1).map_err(failed("setting ICMP_FILTER"))?;
     }
-    socket.connect(&peer.into()).map_err(|error| Fault::connecting("finding a way to the peer", &error))?;
+    socket.connect(&peer.into()).map_err(|error| Fault::connecting("finding a route to the peer", &error))?;
     Ok((socket, raw))
 }

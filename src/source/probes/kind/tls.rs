@@ -56,7 +56,7 @@ impl Tls {
             }
         };
         let builder = tls::client()
-            .map_err(|error| format!("cannot speak TLS: {error}"))?
+            .map_err(|error| format!("cannot set up TLS: {error}"))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities.clone())));
         let identity = match (&settings.cert_file, &settings.key_file) {

@@ -61,7 +61,7 @@ impl Udp {
             .map_err(failed("setting IP_RECVERR"))?;
         socket
             .connect(&peer.into())
-            .map_err(|error| Fault::connecting("finding a way to the peer", &error))?;
+            .map_err(|error| Fault::connecting("finding a route to the peer", &error))?;
         let here = socket.local_addr().map_err(failed("asking for the own address"))?;
         if here.as_socket().is_some_and(|here| connect::is_self(here, peer)) {
             return Err(connect::self_connection(peer));

@@ -25,7 +25,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Reads the file; a line that is none is passed over.
+    /// Reads the file; a line that is none is skipped.
     pub fn read(text: &str) -> Self {
         let mut hosts = Self::default();
         for line in text.lines() {
@@ -86,7 +86,7 @@ impl ResolvConf {
         }
     }
 
-    /// Reads the file; a line that is not understood is passed over. Without a server this machine is asked; without a
+    /// Reads the file; a line that is not understood is skipped. Without a server this machine is asked; without a
     /// domain it is that of `machine`, the name of this one.
     pub fn read(text: &str, machine: &str) -> Self {
         let mut read = Self::of(Vec::new());
@@ -116,7 +116,7 @@ impl ResolvConf {
 
     fn option(&mut self, word: &str) {
         let (option, value) = word.split_once(':').unwrap_or((word, ""));
-        // As `atoi` has it: what follows the digits is passed over.
+        // As `atoi` has it: what follows the digits is skipped.
         let end = value.find(|character: char| !character.is_ascii_digit()).unwrap_or(value.len());
         let number = value.get(..end).filter(|digits| !digits.is_empty());
         let number = number.map(|digits| digits.parse::<usize>().unwrap_or(usize::MAX));

@@ -1,7 +1,7 @@
 //! Questions to a name server and its responses (RFC 1035, RFC 2782, RFC 3596), pure.
 //!
 //! A response is anybody's datagram until its id and its question are those that were sent, so these are compared before
-//! anything else is looked at. Of the records each stands for itself: one that is not what its type says is passed over, and
+//! anything else is looked at. Of the records each stands for itself: one that is not what its type says is skipped, and
 //! the other sections are not read at all. A reader of whole messages refuses all of it for one odd record.
 
 use crate::source::probes::config::Record;

@@ -31,7 +31,10 @@ impl HistoryEntry {
         match &self.fault {
             None => format!("{ago} ago: success{peer}, {took}"),
             Some(fault) if fault.local => {
-                format!("{ago} ago: not probed, the agent lacks something{peer}, {took}: {}", fault.why)
+                format!(
+                    "{ago} ago: not probed, the agent lacks a permission or resource{peer}, {took}: {}",
+                    fault.why
+                )
             }
             Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.why),
         }

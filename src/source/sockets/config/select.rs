@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 /// Entries of one list at most. Each flow is compared with each entry.
 pub const ENTRIES: usize = 1000;
-/// Names in one list of hosts at most. Each is looked up again and again while the agent runs.
+/// Names in one list of hosts at most. Each is looked up repeatedly while the agent runs.
 pub const HOSTS: usize = 100;
 
 /// Conditions on a flow. An empty list is no condition.

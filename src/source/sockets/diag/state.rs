@@ -30,7 +30,7 @@ pub enum State {
     Listen = 10,
     /// Closed by both at the same time, and the peer has not acknowledged it.
     Closing = 11,
-    /// What the kernel has in the place of [`SynRecv`](Self::SynRecv). The answer calls it `SynRecv`, by
+    /// What the kernel has instead of [`SynRecv`](Self::SynRecv). The answer calls it `SynRecv`, by
     /// whichever of the two it was asked for.
     NewSynRecv = 12,
     /// Bound to a port and neither connected nor listening. Asked for by this number since 6.8; the answer calls it

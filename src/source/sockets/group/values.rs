@@ -47,7 +47,7 @@ impl Values {
             return None;
         }
         let code = self.next;
-        // After four billion containers a code comes again; that of one that is still in use is passed over.
+        // After four billion containers a code comes again; that of one that is still in use is skipped.
         self.next = (code + 1) % IS_OTHER;
         if self.used.contains_key(&code) {
             return None;

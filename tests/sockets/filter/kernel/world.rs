@@ -157,7 +157,7 @@ impl World {
             let both = self.dump_both(filter.states(), &bytecode).unwrap();
             (both.len() != apart.len() || apart.iter().any(|(cookie, there)| both.get(cookie) != Some(there)))
                 .then(|| {
-                    format!("{filter}: both families at once and one by one differ: {both:#?} {apart:#?}")
+                    format!("{filter}: both families at once and individually differ: {both:#?} {apart:#?}")
                 })
         };
         match differ() {

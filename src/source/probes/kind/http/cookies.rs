@@ -5,7 +5,7 @@ use hyper::HeaderMap;
 use hyper::header::SET_COOKIE;
 use std::time::SystemTime;
 
-/// Cookies that are kept; more than a page of a browser may set are passed over.
+/// Cookies that are kept; more than a page of a browser may set are skipped.
 const MOST: usize = 180;
 
 /// Longest name and value together, as in browsers.
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_cookie_stays_until_it_is_set_anew() {
+    fn a_configured_cookie_stays_until_it_is_set_again() {
         let mut cookies = Cookies::default();
         let url = Url::parse("http://a.example/").expect("it is one");
         assert_eq!(cookies.header(&url, Some(b"a=1; b=2")), Some(b"a=1; b=2".to_vec()));

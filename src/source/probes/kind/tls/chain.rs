@@ -52,7 +52,9 @@ impl Authorities {
             .get_or_init(|| {
                 let roots = system_authorities();
                 if roots.is_empty() {
-                    return Err("speaks TLS, and the system has no authorities: set tls.ca_file".to_owned());
+                    return Err(
+                        "uses TLS, and the system has no certificate authorities: set tls.ca_file".to_owned()
+                    );
                 }
                 Self::new(roots).map(Arc::new)
             })
