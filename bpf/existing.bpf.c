@@ -17,26 +17,32 @@ INLINE int opened_here(const struct tcp_sock *tcp)
 
 INLINE void existing(struct sock *sk, struct tcp_sock *tcp, struct task_struct *task)
 {
-	struct connection connection = {};
-	struct totals *totals;
+	struct connection connection = {.state = ASKED, .before = BEFORE_OPEN}, *kept;
 	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
-	if (!followed || !opened_here(tcp) || !begin(&connection, sk, task, 1))
+	int connecting = sk->__sk_common.skc_state == SYN_SENT;
+	if (!followed || (!connecting && !opened_here(tcp)) || !begin(&connection, sk, task, 1))
 		return;
-	connection.sent = tcp->bytes_sent - tcp->bytes_retrans;
-	connection.received = payload_received(sk, tcp);
-	connection.state = COUNTED;
-	if (*followed >= connection_limit || map_update(&connections, &socket, &connection, BPF_NOEXIST))
-		return;
-	add(followed, 1);
-	if (translate && !is_direct(&connection.asked, connection.asked_port) && ask(sk, &connection, EXISTED, 0)) {
-		struct connection *kept = map_lookup(&connections, &socket);
-		if (kept)
-			kept->state = ASKED;
+	if (connecting) {
+		connection.state = CONNECTING;
+		connection.before = BEFORE_CONNECTING;
+	} else {
+		connection.local_port = sk->__sk_common.skc_num;
+		connection.sent = tcp->bytes_sent - tcp->bytes_retrans;
+		connection.received = payload_received(sk, tcp);
+	}
+	if (*followed >= connection_limit) {
+		count(NO_ROOM_FOR_CONNECTION);
 		return;
 	}
-	totals = totals_for(&connection);
-	if (totals)
-		add(&totals->open, 1);
+	if (map_update(&connections, &socket, &connection, BPF_NOEXIST))
+		return;
+	add(followed, 1);
+	if (connecting || ask(sk, &connection))
+		return;
+	kept = map_lookup(&connections, &socket);
+	/* It may have ended meanwhile, which then counted it. */
+	if (kept && exchange(&kept->state, ASKED, COUNTED) == ASKED)
+		count_opening(kept);
 }
 
 SEC("iter/task_file")
@@ -63,7 +69,6 @@ int existing_sockets(struct bpf_iter__task_file *context)
 			listening(sk, task, 1);
 		return 0;
 	case CLOSE:
-	case SYN_SENT:
 	case SYN_RECV:
 	case TIME_WAIT:
 	case NEW_SYN_RECV:
@@ -74,46 +79,61 @@ int existing_sockets(struct bpf_iter__task_file *context)
 	return 0;
 }
 
-/*
- * One open connection: the difference to the last look goes to its destination. The socket is read with
- * probe reads: it may be closed meanwhile, and its memory belongs to sockets as long as this runs (SLAB_TYPESAFE_BY_RCU).
- */
-static long look(void *map, u64 *socket, struct connection *connection, void *context)
+/* What came since the last time, unless its end has counted it meanwhile. */
+INLINE u64 take(u64 *counted, u64 number)
 {
-	struct tcp_sock *tcp = (struct tcp_sock *)*socket;
-	struct sock *sk = (struct sock *)*socket;
+	u64 last = *counted, more = grown(number, last);
+	return more && exchange(counted, last, number) == last ? more : 0;
+}
+
+/*
+ * One open connection: the difference to the last look goes to its destination, and with the answer of the agent its
+ * opening. The socket is read with probe reads: it may be closed meanwhile, and its memory belongs to sockets as long as
+ * this runs (SLAB_TYPESAFE_BY_RCU).
+ */
+static long look(void *map, u64 *key, struct connection *connection, void *context)
+{
+	u64 socket = *key;
+	struct tcp_sock *tcp = (struct tcp_sock *)socket;
+	struct sock *sk = (struct sock *)socket;
 	struct totals *totals;
 	u64 sent = 0, again = 0, received = 0;
 	unsigned long flags = 0;
-	u32 rtt = 0;
+	u32 rtt = 0, ports = 0, local;
 	u8 state = 0;
-	u16 port = 0;
 	read_kernel(&state, sizeof state, (void *)&sk->__sk_common.skc_state);
-	read_kernel(&port, sizeof port, &sk->__sk_common.skc_dport);
-	if (state == CLOSE || port != connection->asked_port) {
-		/* Its end was missed: the kernel does not run a program inside itself. */
-		missed(connection);
-		forget(*socket);
+	read_kernel(&ports, sizeof ports, &sk->__sk_common.skc_portpair);
+	local = ports >> 16;
+	/* The kernel takes the local port back before it says that the connection has ended. */
+	if (!state || state == CLOSE || (u16)ports != connection->asked_port ||
+	    (local && connection->local_port && local != connection->local_port)) {
+		/*
+		 * Its end was missed (the kernel does not run a program inside itself), or could not be taken out of
+		 * the map. The entry may be another's already.
+		 */
+		if (map_lookup(&connections, &socket) == connection) {
+			missed(socket, connection);
+			forget(socket);
+		}
 		return 0;
 	}
-	if (state == SYN_SENT || connection->state == CONNECTING || !settled(*socket, connection))
+	if (connection->state == ASKED && answered(socket, connection) &&
+	    exchange(&connection->state, ASKED, COUNTED) == ASKED) {
+		forget_answer(socket, connection);
+		count_opening(connection);
+	}
+	if (state == SYN_SENT || connection->state != COUNTED)
+		return 0;
+	totals = totals_for(connection);
+	if (!totals)
 		return 0;
 	read_kernel(&again, sizeof again, &tcp->bytes_retrans);
 	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
 	read_kernel(&received, sizeof received, &tcp->bytes_received);
 	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
 	read_kernel(&flags, sizeof flags, &sk->__sk_common.skc_flags);
-	received -= flags >> SOCK_DONE & 1;
-	sent -= again;
-	totals = totals_for(connection);
-	if (!totals)
-		return 0;
-	sent = grown(sent, connection->sent);
-	connection->sent += sent;
-	add(&totals->sent, sent);
-	received = grown(received, connection->received);
-	connection->received += received;
-	add(&totals->received, received);
+	add(&totals->sent, take(&connection->sent, sent - again));
+	add(&totals->received, take(&connection->received, received - (flags >> SOCK_DONE & 1)));
 	if (rtt) {
 		add(&totals->rtt, rtt);
 		add(&totals->rtts, 1);

@@ -32,8 +32,11 @@ enum {
 	NUMBERS,
 };
 
-/* What is reported to the agent at once: a new group, or a connection whose translation is to be asked for. */
-enum { NEW_GROUP = 1, OPENED = 2, ENDED = 3, EXISTED = 4 };
+/*
+ * What is reported to the agent at once: a new group, a connection whose translation is to be asked for, and the end of
+ * one that it has not answered for; that one the agent counts, from its opening on.
+ */
+enum { NEW_GROUP = 1, QUESTION = 2, ENDED = 3 };
 
 struct address {
 	u64 half[2];
@@ -56,7 +59,8 @@ struct event {
 	u64 sent;
 	u64 received;
 	u32 rtt;
-	u32 reserved;
+	/* As in struct connection. */
+	u32 before;
 };
 
 MAP(groups, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct group);

@@ -43,10 +43,14 @@ enum { AF_INET = 2, AF_INET6 = 10 };
 enum { SOCK_DONE = 1 };
 
 #define SEC(name) __attribute__((section(name), used))
+#define NOINLINE __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline))
 /* Whether the running kernel's structure has a member. */
 #define exists(field) __builtin_preserve_field_info(field, 2)
 #define add(pointer, number) ((void)__sync_fetch_and_add(pointer, number))
+/* Atomic, and the value is the former one: Linux 5.12. */
+#define swap(pointer, number) __sync_lock_test_and_set(pointer, number)
+#define exchange(pointer, from, to) __sync_val_compare_and_swap(pointer, from, to)
 
 #define MAP(name, kind, entries, flags, key_type, value_type)                                                          \
 	struct {                                                                                                       \
@@ -136,6 +140,8 @@ struct sock_common {
 	u8 skc_ipv6only : 1;
 	u32 skc_daddr;
 	u32 skc_rcv_saddr;
+	/* Of the next two. */
+	u32 skc_portpair;
 	u16 skc_dport;
 	u16 skc_num;
 	struct in6_addr skc_v6_daddr;

@@ -3,7 +3,8 @@
  * TCP connections that processes open, counted by control group and destination, and listening sockets.
  *
  * The group is that of the task that calls connect(): at every other change of state another task is current. What a
- * connection did is added to its destination when it ends, and while it is open once a cycle by `open_connections`.
+ * connection did is added to its destination when it ends, and while it is open once a cycle by `open_connections`, which
+ * may run on another CPU while the connection ends: who changes `state` with swap() or exchange() counts.
  */
 #include "group.h"
 
@@ -36,7 +37,7 @@ struct totals {
 	u32 opened;
 	u32 closed;
 	u32 reset;
-	/* Opened less ended; less than nothing where the agent counted the opening. */
+	/* Opened less ended. */
 	u32 open;
 	u32 failed[REASONS];
 	u32 retransmits;
@@ -51,8 +52,25 @@ struct totals {
 	u32 connect[BUCKETS];
 };
 
-/* What became of the question for the translation. */
-enum { CONNECTING = 0, COUNTED = 1, ASKED = 2, EXISTING = 3 };
+enum {
+	/* connect() was called. */
+	CONNECTING = 0,
+	/* Its opening is counted. */
+	COUNTED = 1,
+	/* The agent is asked for its translation; its opening is counted when the answer is there, or when it ends. */
+	ASKED = 2,
+	/* Its end is counted, or the agent counts all of it. */
+	DONE = 3,
+};
+
+/* Bytes of a connection whose end is counted: whatever it has sent is not more. */
+#define ALL (~0ULL >> 1)
+
+/* What was there before the programs: it is not counted as opened, or its handshake has no time. */
+enum { BEFORE_OPEN = 1, BEFORE_CONNECTING = 2 };
+
+/* Where a connection is counted, from its opening to its end. */
+enum { NOWHERE = 0, IN_DESTINATION = 1, IN_REST = 2 };
 
 struct connection {
 	u64 group;
@@ -60,10 +78,17 @@ struct connection {
 	struct address got;
 	u16 asked_port;
 	u16 got_port;
-	u8 state;
+	/* Chosen after connect() has begun; 0 until it is established. */
+	u16 local_port;
 	u8 unfollowed;
-	u16 retransmits;
+	u8 before;
+	u32 state;
+	u32 counted_in;
+	u32 retransmits;
+	u32 reserved;
 	u64 started;
+	u64 handshake;
+	/* Bytes that are counted. */
 	u64 sent;
 	u64 received;
 };
@@ -110,8 +135,8 @@ const volatile u32 translate;
 /* What an entry begins with. */
 static const struct totals nothing = {};
 
-/* The path of a group that is seen for the first time, and the entry for what finds no room. */
-static __attribute__((noinline)) int meet(struct cgroup *group, u64 key, u32 slot)
+/* The path of a group that is seen for the first time. */
+static NOINLINE int meet(struct cgroup *group, u64 key, u32 slot)
 {
 	struct group *known = map_lookup(&scratch, &slot);
 	struct kernfs_node *node = group->kn;
@@ -128,10 +153,6 @@ static __attribute__((noinline)) int meet(struct cgroup *group, u64 key, u32 slo
 		node = parent;
 	}
 	known->levels = level;
-	if (map_update(&rest, &key, &nothing, BPF_NOEXIST) && !map_lookup(&rest, &key)) {
-		count(NO_ROOM_FOR_GROUP);
-		return 0;
-	}
 	if (map_update(&groups, &key, known, BPF_NOEXIST) && !map_lookup(&groups, &key)) {
 		count(NO_ROOM_FOR_GROUP);
 		return 0;
@@ -176,45 +197,70 @@ INLINE int is_direct(const struct address *address, u16 port)
 	return until && now() < *until;
 }
 
-/* Its numbers; those of what found no room where there is none for it. */
-static __attribute__((noinline)) struct totals *totals_of(struct destination *key)
+/*
+ * The numbers of a destination; 0 where there is no room for them. What a connection is counted in already is made again
+ * whatever the share is.
+ */
+static NOINLINE struct totals *totals_of(struct destination *key, int counted)
 {
 	struct totals *totals = map_lookup(&destinations, key);
+	struct group *group;
+	u64 *used;
 	if (totals)
 		return totals;
-	struct group *group = map_lookup(&groups, &key->group);
-	if (group && group->ignored)
+	group = map_lookup(&groups, &key->group);
+	used = number(DESTINATIONS_USED);
+	if (!group || group->ignored || !used)
 		return 0;
-	u64 *used = number(DESTINATIONS_USED);
 	/* As much as is free is what one may have: one that goes over all ports leaves half, and two a third. */
-	if (group && used && *used < destination_limit && group->used < destination_limit - *used) {
-		if (!map_update(&destinations, key, &nothing, BPF_NOEXIST)) {
-			add(&group->used, 1);
-			add(used, 1);
-		}
-		totals = map_lookup(&destinations, key);
-		if (totals)
-			return totals;
+	if (!counted && (*used >= destination_limit || group->used >= destination_limit - *used))
+		return 0;
+	if (!map_update(&destinations, key, &nothing, BPF_NOEXIST)) {
+		add(&group->used, 1);
+		add(used, 1);
 	}
-	count(NO_ROOM_FOR_DESTINATION);
-	return map_lookup(&rest, &key->group);
+	return map_lookup(&destinations, key);
 }
 
-INLINE void key_of(struct destination *key, const struct connection *connection)
+/* The numbers of what finds no room in a group. There is room for those of every group in `groups`. */
+static NOINLINE struct totals *rest_of(u64 *key)
 {
-	key->group = connection->group;
-	key->asked = connection->asked;
-	key->got = connection->got;
-	key->asked_port = connection->asked_port;
-	key->got_port = connection->got_port;
-	key->reserved = 0;
+	struct totals *totals = map_lookup(&rest, key);
+	struct group *group;
+	if (totals)
+		return totals;
+	group = map_lookup(&groups, key);
+	if (!group || group->ignored)
+		return 0;
+	map_update(&rest, key, &nothing, BPF_NOEXIST);
+	return map_lookup(&rest, key);
 }
 
-INLINE struct totals *totals_for(const struct connection *connection)
+/* The numbers that a connection is counted in, from its opening to its end. */
+static NOINLINE struct totals *totals_for(struct connection *connection)
 {
+	u64 group = connection->group;
 	struct destination key;
-	key_of(&key, connection);
-	return totals_of(&key);
+	struct totals *totals;
+	if (connection->counted_in == IN_REST)
+		return rest_of(&group);
+	key.group = group;
+	key.asked = connection->asked;
+	key.got = connection->got;
+	key.asked_port = connection->asked_port;
+	key.got_port = connection->got_port;
+	key.reserved = 0;
+	totals = totals_of(&key, connection->counted_in == IN_DESTINATION);
+	if (totals) {
+		connection->counted_in = IN_DESTINATION;
+		return totals;
+	}
+	totals = rest_of(&group);
+	if (totals) {
+		connection->counted_in = IN_REST;
+		count(NO_ROOM_FOR_DESTINATION);
+	}
+	return totals;
 }
 
 INLINE u32 reason(int error, int port)
@@ -283,19 +329,6 @@ INLINE int from_loopback(const struct sock *sk, const struct address *address)
 	return !all_loopback && is_loopback(address) && sk->__sk_common.skc_net.net->ns.inum != agent_netns;
 }
 
-/* A connection whose end was missed. */
-INLINE void missed(const struct connection *connection)
-{
-	struct totals *totals;
-	if (connection->state != COUNTED)
-		return;
-	totals = totals_for(connection);
-	if (!totals)
-		return;
-	add(&totals->closed, 1);
-	add(&totals->open, -1);
-}
-
 /* Whose connection it is, and to where; 0 where it is not counted. */
 INLINE int begin(struct connection *connection, struct sock *sk, struct task_struct *task, u32 slot)
 {
@@ -312,23 +345,6 @@ INLINE int begin(struct connection *connection, struct sock *sk, struct task_str
 	return 1;
 }
 
-INLINE void connecting(struct sock *sk)
-{
-	struct connection connection = {}, *stale;
-	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
-	if (!followed || !begin(&connection, sk, current_task(), 0))
-		return;
-	connection.unfollowed = *followed >= connection_limit;
-	/* What is left of a socket whose end was missed has the same key. */
-	stale = map_lookup(&connections, &socket);
-	if (stale)
-		missed(stale);
-	if (map_update(&connections, &socket, &connection, BPF_ANY))
-		count(NO_ROOM_FOR_CONNECTION);
-	else if (!stale)
-		add(followed, 1);
-}
-
 INLINE void forget(u64 socket)
 {
 	u64 *followed = number(CONNECTIONS_FOLLOWED);
@@ -336,68 +352,144 @@ INLINE void forget(u64 socket)
 		add(followed, -1);
 }
 
-/* Asks the agent for the translation of a connection; it counts those it is reported. */
-INLINE int ask(const struct sock *sk, const struct connection *connection, u32 kind, u64 handshake)
+/* Counts that a connection was established. */
+static NOINLINE int count_opening(struct connection *connection)
 {
-	struct event event = {.kind = kind};
-	event.group = connection->group;
-	event.socket = (u64)sk;
-	event.started = connection->started;
-	event.asked = connection->asked;
-	event.asked_port = connection->asked_port;
+	struct totals *totals = totals_for(connection);
+	u32 place = bucket(connection->handshake);
+	if (!totals)
+		return 0;
+	if (connection->before != BEFORE_OPEN)
+		add(&totals->opened, 1);
+	if (!connection->before) {
+		add(&totals->connecting, connection->handshake);
+		if (place < BUCKETS)
+			add(&totals->connect[place], 1);
+	}
+	if (!connection->unfollowed)
+		add(&totals->open, 1);
+	add(&totals->retransmits, connection->retransmits);
+	connection->retransmits = 0;
+	return 0;
+}
+
+/* What a connection did since the last time. */
+struct end {
+	u64 sent;
+	u64 received;
+	u32 rtt;
+	u32 reset;
+};
+
+/* Counts the end of a connection. */
+static NOINLINE int count_end(struct connection *connection, const struct end *end)
+{
+	struct totals *totals = totals_for(connection);
+	if (!totals)
+		return 0;
+	add(end->reset ? &totals->reset : &totals->closed, 1);
+	add(&totals->open, -1);
+	add(&totals->sent, end->sent);
+	add(&totals->received, end->received);
+	if (end->rtt) {
+		add(&totals->rtt, end->rtt);
+		add(&totals->rtts, 1);
+	}
+	return 0;
+}
+
+/* The translation, where the agent has answered: whether it has. */
+INLINE int answered(u64 socket, struct connection *connection)
+{
+	struct question question = {.socket = socket, .started = connection->started};
+	struct endpoint *answer = map_lookup(&answers, &question);
+	if (!answer)
+		return 0;
+	connection->got = answer->address;
+	connection->got_port = answer->port;
+	return 1;
+}
+
+INLINE void forget_answer(u64 socket, const struct connection *connection)
+{
+	struct question question = {.socket = socket, .started = connection->started};
+	map_delete(&answers, &question);
+}
+
+/* A connection whose end was missed: it is counted as one that ended in order. */
+static NOINLINE int missed(u64 socket, struct connection *connection)
+{
+	struct end end = {};
+	u32 state = connection->state;
+	connection->state = DONE;
+	if (state == ASKED) {
+		answered(socket, connection);
+		forget_answer(socket, connection);
+		count_opening(connection);
+	}
+	if (state == ASKED || state == COUNTED)
+		count_end(connection, &end);
+	return 0;
+}
+
+INLINE void connecting(struct sock *sk)
+{
+	struct connection connection = {}, *stale;
+	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
+	/* What is left of a socket whose end was missed has the same key. */
+	stale = map_lookup(&connections, &socket);
+	if (stale) {
+		missed(socket, stale);
+		forget(socket);
+	}
+	if (!followed || !begin(&connection, sk, current_task(), 0))
+		return;
+	connection.unfollowed = *followed >= connection_limit;
+	if (map_update(&connections, &socket, &connection, BPF_ANY))
+		count(NO_ROOM_FOR_CONNECTION);
+	else
+		add(followed, 1);
+}
+
+INLINE void describe(struct event *event, u64 socket, const struct connection *connection)
+{
+	event->socket = socket;
+	event->group = connection->group;
+	event->started = connection->started;
+	event->asked = connection->asked;
+	event->asked_port = connection->asked_port;
+}
+
+/* Asks the agent for the translation of a connection; whether the question will reach it. */
+INLINE int ask(const struct sock *sk, const struct connection *connection)
+{
+	struct event event = {.kind = QUESTION};
+	if (!translate || is_direct(&connection->asked, connection->asked_port))
+		return 0;
+	describe(&event, (u64)sk, connection);
 	event.local_port = sk->__sk_common.skc_num;
-	event.retransmits = connection->retransmits;
-	event.handshake = handshake;
 	local_of(sk, &event.local);
 	return tell(&event);
 }
 
 INLINE void opened(struct sock *sk, struct connection *connection)
 {
-	u64 handshake = now() - connection->started;
-	struct totals *totals;
-	u32 place = bucket(handshake);
 	if (connection->state != CONNECTING)
 		return;
-	if (connection->unfollowed)
+	connection->handshake = now() - connection->started;
+	connection->local_port = sk->__sk_common.skc_num;
+	if (connection->unfollowed) {
 		count(NO_ROOM_FOR_CONNECTION);
-	else if (translate && !is_direct(&connection->asked, connection->asked_port) &&
-		 ask(sk, connection, OPENED, handshake)) {
+	} else if (ask(sk, connection)) {
 		connection->state = ASKED;
-		connection->retransmits = 0;
 		return;
 	}
+	count_opening(connection);
 	connection->state = COUNTED;
-	totals = totals_for(connection);
-	if (totals) {
-		add(&totals->opened, 1);
-		add(&totals->connecting, handshake);
-		add(&totals->retransmits, connection->retransmits);
-		if (place < BUCKETS)
-			add(&totals->connect[place], 1);
-		if (!connection->unfollowed)
-			add(&totals->open, 1);
-	}
-	connection->retransmits = 0;
-	if (connection->unfollowed)
+	if (connection->unfollowed) {
+		connection->state = DONE;
 		forget((u64)sk);
-}
-
-/* The translation, once the agent has answered; whether it is settled who counts this connection. */
-INLINE int settled(u64 socket, struct connection *connection)
-{
-	struct question question = {.socket = socket, .started = connection->started};
-	struct endpoint *answer;
-	if (connection->state == COUNTED)
-		return 1;
-	answer = map_lookup(&answers, &question);
-	if (!answer)
-		return 0;
-	connection->got = answer->address;
-	connection->got_port = answer->port;
-	connection->state = COUNTED;
-	map_delete(&answers, &question);
-	return 1;
+	}
 }
 
 INLINE u64 payload_received(const struct sock *sk, const struct tcp_sock *tcp)
@@ -412,52 +504,53 @@ INLINE u64 grown(u64 now, u64 last)
 	return (s64)(now - last) > 0 ? now - last : 0;
 }
 
-INLINE void ended(struct sock *sk, struct connection *connection, int old)
+/* `before`: Linux 5.11 has no atomic instruction that tells the former value, and no `open_connections` either. */
+INLINE void ended(struct sock *sk, struct connection *connection, int old, int before)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
-	struct totals *totals;
-	u64 sent = 0, received = 0;
-	int reset = sk->sk_err || old == ESTABLISHED || old == CLOSE_WAIT;
-	u32 rtt = 0;
+	struct end end = {.reset = sk->sk_err || old == ESTABLISHED || old == CLOSE_WAIT};
+	u64 socket = (u64)sk, sent = connection->sent, received = connection->received;
+	u32 state = connection->state;
+	if (before) {
+		connection->state = DONE;
+	} else {
+		/* What is looked at from now on is counted here. */
+		state = swap(&connection->state, DONE);
+		sent = swap(&connection->sent, ALL);
+		received = swap(&connection->received, ALL);
+	}
 	if (tcp) {
-		u64 again = tcp->bytes_retrans;
-		sent = grown(tcp->bytes_sent - again, connection->sent);
-		received = grown(payload_received(sk, tcp), connection->received);
-		rtt = tcp->srtt_us;
+		end.sent = grown(tcp->bytes_sent - tcp->bytes_retrans, sent);
+		end.received = grown(payload_received(sk, tcp), received);
+		end.rtt = tcp->srtt_us;
 	}
-	if (!settled((u64)sk, connection)) {
-		struct event event = {.kind = ENDED, .group = connection->group, .reset = reset};
-		event.socket = (u64)sk;
-		event.started = connection->started;
-		event.asked = connection->asked;
-		event.asked_port = connection->asked_port;
-		event.retransmits = connection->retransmits;
-		event.sent = sent;
-		event.received = received;
-		event.rtt = rtt;
-		tell(&event);
+	if (state == ASKED) {
+		if (!answered(socket, connection)) {
+			struct event event = {.kind = ENDED, .reset = end.reset, .before = connection->before};
+			describe(&event, socket, connection);
+			event.retransmits = connection->retransmits;
+			event.handshake = connection->handshake;
+			event.sent = end.sent;
+			event.received = end.received;
+			event.rtt = end.rtt;
+			if (tell(&event))
+				return;
+			/* Nobody else learns of it. */
+		}
+		forget_answer(socket, connection);
+		count_opening(connection);
+	} else if (state != COUNTED) {
 		return;
 	}
-	totals = totals_for(connection);
-	if (!totals)
-		return;
-	add(reset ? &totals->reset : &totals->closed, 1);
-	add(&totals->open, -1);
-	add(&totals->sent, sent);
-	add(&totals->received, received);
-	add(&totals->retransmits, connection->retransmits);
-	if (rtt) {
-		add(&totals->rtt, rtt);
-		add(&totals->rtts, 1);
-	}
+	count_end(connection, &end);
 }
 
 INLINE void failed(struct sock *sk, struct connection *connection)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
-	struct totals *totals;
+	struct totals *totals = totals_for(connection);
 	u32 why = reason(sk->sk_err, tcp ? tcp->inet_conn.icsk_inet.inet_sport : 0);
-	totals = totals_for(connection);
+	connection->state = DONE;
 	if (!totals)
 		return;
 	if (why < REASONS)
@@ -491,8 +584,7 @@ INLINE void listening(struct sock *sk, struct task_struct *task, u32 slot)
 		count(NO_ROOM_FOR_LISTENER);
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int set_state(u64 *context)
+INLINE int changed(u64 *context, int before)
 {
 	struct sock *sk = (struct sock *)context[0];
 	int old = context[1], new = context[2];
@@ -522,9 +614,22 @@ int set_state(u64 *context)
 	if (connection->state == CONNECTING)
 		failed(sk, connection);
 	else
-		ended(sk, connection, old);
+		ended(sk, connection, old, before);
 	forget(socket);
 	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int set_state(u64 *context)
+{
+	return changed(context, 0);
+}
+
+/* For Linux 5.11. */
+SEC("tp_btf/inet_sock_set_state")
+int set_state_before(u64 *context)
+{
+	return changed(context, 1);
 }
 
 INLINE int retransmitted(u64 socket)
@@ -533,9 +638,9 @@ INLINE int retransmitted(u64 socket)
 	struct totals *totals;
 	if (!connection)
 		return 0;
-	if (connection->state == CONNECTING || !settled(socket, connection)) {
-		if (connection->retransmits < 0xffff)
-			connection->retransmits++;
+	if (connection->state != COUNTED) {
+		/* It is added when the connection is counted. */
+		connection->retransmits++;
 		return 0;
 	}
 	totals = totals_for(connection);

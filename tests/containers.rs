@@ -4,6 +4,8 @@ mod agreement;
 mod connections;
 mod engines;
 mod entries;
+mod kernel;
+mod lab;
 mod names;
 mod object;
 mod recorded;

@@ -16,6 +16,8 @@ pub(crate) mod agent;
 pub(crate) mod authority;
 #[path = "support/engine.rs"]
 pub(crate) mod engine;
+#[path = "support/maps.rs"]
+pub(crate) mod maps;
 #[path = "support/receiver.rs"]
 pub(crate) mod receiver;
 #[path = "support/table.rs"]

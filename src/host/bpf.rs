@@ -12,7 +12,7 @@ use aya::maps::{Array, HashMap, IterableMap, MapData, MapError, RingBuf};
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use aya::include_bytes_aligned;
@@ -33,6 +33,7 @@ pub struct Loader {
 /// The programs of an object that the kernel took. They are detached when this is dropped.
 pub struct Programs {
     ebpf: Ebpf,
+    maps: Vec<OwnedFd>,
     refused: Vec<(&'static str, SourceError)>,
 }
 
@@ -55,7 +56,8 @@ impl Loader {
             loader.map_max_entries(name, *most);
         }
         let ebpf = loader.load(object).map_err(|cause| refused("making BPF maps".to_owned(), cause))?;
-        Ok(Self { btf, programs: Programs { ebpf, refused: Vec::new() }, _alone: alone })
+        let maps = ebpf.maps().filter_map(|(_, map)| descriptor(map)).collect();
+        Ok(Self { btf, programs: Programs { ebpf, maps, refused: Vec::new() }, _alone: alone })
     }
 
     /// Loads a program and attaches it to a tracepoint (`tp_btf`); whether the kernel took it.
@@ -169,11 +171,31 @@ impl Programs {
             .map_err(|error| refused(format!("running the iterator {program}"), error))
     }
 
+    /// Memory of all maps of the object as the kernel tells it, bytes. What is allocated when it is needed is in it as far as it
+    /// is in use.
+    pub fn memory(&self) -> u64 {
+        self.maps.iter().filter_map(|map| bpf::number(map.as_fd(), "memlock")).sum()
+    }
+
     /// Runs that were left out because a program is not run while it runs on the same CPU.
     pub fn interrupted(&self) -> u64 {
         let programs = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
         programs.filter_map(|program| bpf::number(program.as_fd(), "recursion_misses")).sum()
     }
+}
+
+/// A descriptor of a map, for the one that is taken goes with whoever takes it.
+fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
+    use aya::maps::Map;
+    let (Map::Array(data)
+    | Map::HashMap(data)
+    | Map::PerCpuArray(data)
+    | Map::RingBuf(data)
+    | Map::Unsupported(data)) = map
+    else {
+        return None;
+    };
+    data.fd().as_fd().try_clone_to_owned().ok()
 }
 
 fn run(ebpf: &mut Ebpf, program: &str, most: usize) -> Result<Vec<u8>, ProgramError> {
@@ -251,11 +273,6 @@ impl<const K: usize, const V: usize> Map<K, V> {
     /// Takes an entry out; whether it was there.
     pub fn remove(&mut self, key: &[u8; K]) -> bool {
         self.map.remove(key).is_ok()
-    }
-
-    /// Memory of the map as the kernel tells it, bytes.
-    pub fn memory(&self) -> u64 {
-        bpf::number(self.fd(), "memlock").unwrap_or_default()
     }
 }
 

@@ -71,14 +71,15 @@ fn a_listening_socket_is_read_as_the_programs_write_it() {
 fn events_of_each_kind_are_read() {
     let group = fixture("kernel/linux-6.18-event-1.bin");
     assert!(matches!(Event::parse(&group), Some(Event::Group(key)) if key >> 48 == 4));
-    let opened = fixture("kernel/linux-6.18-event-2.bin");
-    let Some(Event::Opened(opened_event)) = Event::parse(&opened) else { panic!("{opened:?}") };
-    assert_eq!(opened_event.asked, at("127.0.0.1:43805"));
-    assert_eq!(opened_event.local.ip(), at("127.0.0.1:0").ip());
-    assert!(opened_event.handshake.is_some_and(|nanoseconds| nanoseconds < 1_000_000));
-    let existed = fixture("kernel/linux-6.18-event-4.bin");
-    assert!(matches!(Event::parse(&existed), Some(Event::Opened(event)) if event.handshake.is_none()));
-    for event in [group, opened, existed] {
+    let asked = fixture("kernel/linux-6.18-event-2.bin");
+    let Some(Event::Asked(question)) = Event::parse(&asked) else { panic!("{asked:?}") };
+    assert_eq!(question.asked, at("127.0.0.1:43805"));
+    assert_eq!(question.local.ip(), at("127.0.0.1:0").ip());
+    let end = fixture("kernel/linux-6.18-event-3.bin");
+    let Some(Event::Ended(ended)) = Event::parse(&end) else { panic!("{end:?}") };
+    assert!(ended.handshake.is_some_and(|nanoseconds| nanoseconds < 1_000_000), "{ended:?}");
+    assert!(ended.opened && ended.reset && ended.rtt > 0, "{ended:?}");
+    for event in [group, asked, end] {
         for part in prefixes(&event) {
             let _event_or_not = Event::parse(part);
         }

@@ -109,6 +109,21 @@ fn idle_destinations_are_forgotten_and_open_ones_are_not() {
 }
 
 #[test]
+fn what_happens_while_an_idle_destination_is_forgotten_is_counted() {
+    let (now, retention) = (Instant::now(), Duration::from_mins(5));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
+    let one_ended = Totals { opened: 1, closed: 1, ..Totals::default() };
+    tcp.take(1, &one(1), &one_ended, now);
+    let later = now + retention;
+    assert_eq!(tcp.idle(retention, later), [one(1)]);
+    // Another was opened since it was read; the next entry of the kernel begins at 0, and has its end.
+    tcp.forget(&one(1), Some(Totals { opened: 2, closed: 1, open: 1, ..Totals::default() }), later);
+    tcp.take(1, &one(1), &Totals { closed: 1, open: u32::MAX, ..Totals::default() }, later);
+    let (_, _, counts) = tcp.iter().next().unwrap();
+    assert_eq!((counts.opened, counts.closed, counts.open()), (1, 1, 0), "its series began again");
+}
+
+#[test]
 fn what_the_agent_counts_by_itself_is_kept_for_no_more_destinations_than_the_kernel_has() {
     let (now, retention) = (Instant::now(), Duration::from_mins(5));
     let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
@@ -132,6 +147,7 @@ fn a_group_is_used_while_it_has_destinations_or_open_connections() {
     tcp.take_rest(1, 9, &Totals { opened: 1, closed: 1, ..Totals::default() }, now);
     assert_eq!(tcp.groups(), HashSet::from([7, 8]));
     assert_eq!(tcp.idle(retention, now + retention), [one(1)]);
+    tcp.forget(&one(1), None, now);
     assert_eq!(tcp.groups(), HashSet::from([8]));
     tcp.forget_group(8);
     assert_eq!(tcp.groups(), HashSet::new());

@@ -71,8 +71,8 @@ fn tcp(settings: &Tcp) -> Vec<Check> {
     let loaded = own_netns().and_then(|netns| Kernel::load(limits(settings, netns)));
     let mut checks = vec![check("btf", bpf::btf())];
     match loaded {
-        Ok((mut kernel, answers, _)) => {
-            let memory = kernel.memory() + answers.memory();
+        Ok((mut kernel, _, _)) => {
+            let memory = kernel.memory();
             let missing: Vec<String> =
                 kernel.refused().iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
             checks.push(check(

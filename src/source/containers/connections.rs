@@ -35,8 +35,12 @@ pub(super) struct Connections {
     processes: bool,
     /// Translations that were not asked for.
     pub(super) unasked: u64,
-    /// Openings and ends of connections that found no room between two cycles.
+    /// Connections that found no room between two cycles.
     pub(super) uncounted: u64,
+    /// Whether the sockets that were there before are to be looked for.
+    unfound: bool,
+    /// Groups of what found no room that the kernel no longer knew in the last cycle.
+    orphans: HashSet<u64>,
 }
 
 impl Connections {
@@ -47,7 +51,7 @@ impl Connections {
         stop: &Stop,
     ) -> Result<Self, SourceError> {
         let netns = own_netns()?;
-        let (mut kernel, answers, ring) = Kernel::load(limits(settings, netns))?;
+        let (kernel, answers, ring) = Kernel::load(limits(settings, netns))?;
         let work = ReaderInputs {
             ring,
             answers,
@@ -57,7 +61,6 @@ impl Connections {
         };
         let shared = news::start(work, settings.translate, stop)
             .map_err(|cause| SourceError::io("starting a thread of the source containers", cause))?;
-        kernel.find_existing()?;
         let processes = sees_all_processes();
         Ok(Self {
             kernel,
@@ -69,6 +72,8 @@ impl Connections {
             processes,
             unasked: 0,
             uncounted: 0,
+            unfound: true,
+            orphans: HashSet::new(),
         })
     }
 
@@ -81,6 +86,11 @@ impl Connections {
         now: Instant,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
+        // After the threads have begun: they answer for what is found.
+        if self.unfound {
+            self.kernel.find_existing()?;
+            self.unfound = false;
+        }
         tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
         self.kernel.look_at_open()?;
         let news = self.shared.take();
@@ -127,11 +137,16 @@ impl Connections {
                 tcp.add(who.number, key, more, now);
             }
         }
-        self.kernel.rest(|group, totals| {
-            if let Some(who) = known.who(group) {
-                tcp.take_rest(who.number, group, &totals, now);
-            }
+        let mut orphans = HashSet::new();
+        self.kernel.rest(|group, totals| match known.who(group) {
+            Some(who) => tcp.take_rest(who.number, group, &totals, now),
+            None if known.ignored(group) || groups.get(group).is_none() => drop(orphans.insert(group)),
+            None => {}
         })?;
+        for group in orphans.intersection(&self.orphans) {
+            self.kernel.forget_rest(*group);
+        }
+        self.orphans = orphans;
         for key in &foreign {
             self.kernel.forget_destination(key);
         }
@@ -150,7 +165,8 @@ impl Connections {
         }
         let mut left: HashMap<u64, u32> = HashMap::new();
         for key in &gone {
-            self.kernel.forget_destination(key);
+            let latest = self.kernel.forget_destination(key);
+            tcp.forget(key, latest, now);
             left.entry(key.group).or_default();
         }
         tcp.count_by_group(&mut left);

@@ -5,9 +5,12 @@
 
 use crate::host::bpf::{Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned};
 use crate::reading::SourceError;
+use crate::sys::kernel_release;
 use records::{
-    DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION, Question, TOTALS, Totals,
+    CONNECTION, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION, Question,
+    TOTALS, Totals,
 };
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +42,11 @@ pub struct Groups(Mutex<Map<8, GROUP>>);
 
 /// The maps that answers to questions go into.
 pub struct Answers {
-    answers: Map<QUESTION, ENDPOINT>,
+    /// Connections that are followed.
+    followed: Map<8, CONNECTION>,
+    given: Map<QUESTION, ENDPOINT>,
+    /// Answers whose connection was not there when it was last looked at.
+    left: HashSet<Question>,
     direct: Map<ENDPOINT, 8>,
 }
 
@@ -49,7 +56,9 @@ pub struct Ring(Told);
 impl Kernel {
     /// Loads and attaches the programs.
     pub fn load(limits: Limits) -> Result<(Self, Answers, Ring), SourceError> {
-        let (loopback, translate) = (u32::from(limits.loopback), u32::from(limits.translate));
+        // Without this program, which needs Linux 5.13, nothing takes the answers for open connections.
+        let translate = limits.translate && kernel_release().is_none_or(|release| release >= (5, 13));
+        let (loopback, translate) = (u32::from(limits.loopback), u32::from(translate));
         let globals = [
             ("destination_limit", limits.destinations),
             ("connection_limit", limits.connections),
@@ -60,11 +69,16 @@ impl Kernel {
         // Those that connect while so many are followed already find room too.
         let entries = [("destinations", limits.destinations), ("connections", limits.connections + 1024)];
         let mut loader = Loader::new(OBJECT, &globals, &entries)?;
-        loader.trace("set_state", "inet_sock_set_state");
+        loader.trace_any("set_state", &["set_state", "set_state_before"], "inet_sock_set_state");
         loader.trace_any("retransmit", &["retransmit", "retransmit_before"], "tcp_retransmit_skb");
         loader.iterator("existing_sockets", "task_file");
         loader.iterator("open_connections", "bpf_map");
-        let answers = Answers { answers: loader.map("answers")?, direct: loader.map("direct")? };
+        let answers = Answers {
+            followed: loader.map("connections")?,
+            given: loader.map("answers")?,
+            left: HashSet::new(),
+            direct: loader.map("direct")?,
+        };
         let ring = Ring(loader.ring("ring")?);
         let destinations = loader.map("destinations")?;
         let (rest, listeners) = (loader.map("rest")?, loader.map("listeners")?);
@@ -126,16 +140,24 @@ impl Kernel {
         })
     }
 
-    /// Forgets a destination that nothing happened with for a while.
-    pub fn forget_destination(&mut self, key: &Destination) {
-        self.destinations.remove(&key.bytes());
+    /// Forgets a destination that nothing happened with for a while; its latest numbers, if it was there.
+    pub fn forget_destination(&mut self, key: &Destination) -> Option<Totals> {
+        let key = key.bytes();
+        let latest = self.destinations.get(&key);
+        self.destinations.remove(&key);
+        latest.and_then(|value| Totals::parse(&value))
+    }
+
+    /// Forgets what found no room in a control group.
+    pub fn forget_rest(&mut self, group: u64) {
+        self.rest.remove(&group.to_ne_bytes());
     }
 
     /// Forgets a control group that is gone.
     pub fn forget_group(&mut self, key: u64) {
-        // In this order: the kernel makes both where the group is not there.
-        self.rest.remove(&key.to_ne_bytes());
+        // In this order: the kernel makes the second only where the first is there.
         self.groups.lock().remove(&key.to_ne_bytes());
+        self.forget_rest(key);
     }
 
     /// Says how many destinations there are: the kernel counts those that come, and not those that are forgotten.
@@ -157,10 +179,9 @@ impl Kernel {
         }
     }
 
-    /// Memory of the maps that are read once a cycle, bytes.
+    /// Memory of all maps of the programs as the kernel tells it, bytes.
     pub fn memory(&self) -> u64 {
-        let groups = self.groups.lock().memory();
-        self.destinations.memory() + self.rest.memory() + self.listeners.memory() + groups
+        self.programs.memory()
     }
 }
 
@@ -196,14 +217,14 @@ impl Groups {
 impl Answers {
     /// Says what a connection got; whether there was room for it.
     pub fn answer(&mut self, question: Question, got: SocketAddr) -> bool {
-        self.answers.insert(question.bytes(), records::endpoint(got))
+        self.given.insert(question.bytes(), records::endpoint(got))
     }
 
     /// Takes an answer back that the kernel had no use for.
     pub fn withdraw(&mut self, question: Question) -> Option<SocketAddr> {
         let key = question.bytes();
-        let got = self.answers.get(&key)?;
-        self.answers.remove(&key).then_some(())?;
+        let got = self.given.get(&key)?;
+        self.given.remove(&key).then_some(())?;
         records::parse_endpoint(&got)
     }
 
@@ -217,9 +238,26 @@ impl Answers {
         self.direct.remove(&records::endpoint(asked));
     }
 
-    /// Memory of its maps, bytes.
-    pub fn memory(&self) -> u64 {
-        self.answers.memory() + self.direct.memory()
+    /// Takes the answers away that nobody will look at: their connections have ended, or are not followed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn sweep(&mut self) -> Result<(), SourceError> {
+        let mut left = HashSet::new();
+        self.given.entries(|key, _| {
+            let Some(question) = Question::parse(key) else { return };
+            let connection = self.followed.get(&question.socket.to_ne_bytes());
+            if !connection.is_some_and(|connection| question.is_of(&connection)) {
+                left.insert(question);
+            }
+        })?;
+        // The end of a connection may still be on its way here, and wants the answer.
+        for question in left.intersection(&self.left) {
+            self.given.remove(&question.bytes());
+        }
+        self.left = left;
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The threads that wait for what the kernel reports at once: connections whose translation is asked for, and control
 //! groups that were not seen before.
 //!
-//! A connection that is reported is counted here and nowhere else. The question to conntrack goes out at once: engines
-//! delete a container's entries when it ends.
+//! The question to conntrack goes out at once: engines delete a container's entries when it ends. The kernel counts the
+//! connection when it has the answer; one that ended before is counted here, from its opening on.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,7 +10,7 @@
 )]
 
 use super::groups;
-use super::kernel::records::{Destination, Ended, Event, Opened, Question, Totals};
+use super::kernel::records::{Asked, Destination, Ended, Event, Question, Totals};
 use super::kernel::{Answers, Groups, Ring};
 use super::tcp;
 use super::translate::{self, Rule};
@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// How long the threads wait before they look whether the agent stops.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+/// From one look at what is left of answers to the next.
+const SWEEP: Duration = Duration::from_secs(10);
 /// Groups that wait for their names.
 const WAITING: usize = 1024;
 /// Connections whose answer found no room in the kernel, and destinations counted between two cycles.
@@ -43,11 +45,11 @@ pub(super) struct EventCounts {
     pub(super) counted: HashMap<Destination, Totals>,
     /// Connections that were not asked about: `translate_rate` was reached.
     pub(super) unasked: u64,
-    /// Openings and ends of connections that found no room in `counted`.
+    /// Connections that found no room in `counted`.
     pub(super) uncounted: u64,
     /// Why conntrack could not be asked; kept until it answers.
     pub(super) error: Option<Arc<SourceError>>,
-    /// The thread has panicked.
+    /// One of the threads has panicked.
     pub(super) broken: bool,
 }
 
@@ -61,6 +63,13 @@ impl SharedCounts {
         let mut told = self.lock();
         let rest = EventCounts { error: told.error.clone(), broken: told.broken, ..EventCounts::default() };
         std::mem::replace(&mut *told, rest)
+    }
+
+    /// Does the work of a thread, and notes if it panics.
+    fn watch(&self, work: impl FnOnce()) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            self.lock().broken = true;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, EventCounts> {
@@ -87,16 +96,14 @@ pub(super) fn start(work: ReaderInputs, translate: bool, stop: &Stop) -> io::Res
     let shared = Arc::new(SharedCounts::default());
     let (names, asked) = sync_channel(WAITING);
     let (groups, inventory, stopped) = (Arc::clone(&work.groups), Arc::clone(&work.inventory), stop.clone());
-    std::thread::Builder::new()
-        .name("containers-names".to_owned())
-        .spawn(move || ask_names(&asked, &groups, &inventory, &stopped))?;
+    std::thread::Builder::new().name("containers-names".to_owned()).spawn({
+        let told = Arc::clone(&shared);
+        move || told.watch(|| ask_names(&asked, &groups, &inventory, &stopped))
+    })?;
     let (told, stop) = (Arc::clone(&shared), stop.clone());
     std::thread::Builder::new().name("containers-news".to_owned()).spawn(move || {
         let thread = RingReader::new(work, Arc::clone(&told), names, translate);
-        let run = std::panic::AssertUnwindSafe(|| thread.run(&stop));
-        if std::panic::catch_unwind(run).is_err() {
-            told.lock().broken = true;
-        }
+        told.watch(|| thread.run(&stop));
     })?;
     Ok(shared)
 }
@@ -118,6 +125,7 @@ struct RingReader {
     rule: Rule,
     /// Answers that found no room in the kernel.
     kept: HashMap<Question, SocketAddr>,
+    swept: Instant,
 }
 
 impl RingReader {
@@ -130,7 +138,15 @@ impl RingReader {
                 None
             }
         };
-        Self { work, shared, names, conntrack, rule: Rule::default(), kept: HashMap::new() }
+        Self {
+            work,
+            shared,
+            names,
+            conntrack,
+            rule: Rule::default(),
+            kept: HashMap::new(),
+            swept: Instant::now(),
+        }
     }
 
     fn run(mut self, stop: &Stop) {
@@ -138,38 +154,53 @@ impl RingReader {
             let mut ready = [PollFd::from_borrowed_fd(self.work.ring.as_fd(), PollFlags::IN)];
             // A signal is as good as the time.
             let _ready_or_not = poll(&mut ready, Some(&LOOK));
-            while let Some(event) = self.work.ring.take() {
+            while !stop.draining()
+                && let Some(event) = self.work.ring.take()
+            {
                 match event {
                     // A group whose name is not asked for now is asked for by the next cycle.
                     Event::Group(key) => drop(self.names.try_send(key)),
-                    Event::Opened(opened) => self.opened(&opened),
+                    Event::Asked(asked) => self.asked(&asked),
                     Event::Ended(ended) => self.ended(&ended),
                 }
             }
+            self.answer_kept();
+            self.sweep();
             for asked in self.rule.expired(Instant::now()) {
                 self.work.answers.forget_direct(asked);
             }
         }
     }
 
-    fn opened(&mut self, opened: &Opened) {
-        let got = self.translated(opened);
-        if !self.work.answers.answer(opened.question, got) && self.kept.len() < MOST {
-            self.kept.insert(opened.question, got);
+    fn asked(&mut self, asked: &Asked) {
+        let got = self.translated(asked);
+        if !self.work.answers.answer(asked.question, got) && self.kept.len() < MOST {
+            self.kept.insert(asked.question, got);
         }
-        let mut totals = Totals { open: 1, retransmits: opened.retransmits, ..Totals::default() };
-        if let Some(handshake) = opened.handshake {
-            (totals.opened, totals.connecting) = (1, handshake);
-            if let Some(count) = totals.connect.get_mut(tcp::bucket(handshake)) {
-                *count = 1;
-            }
+    }
+
+    /// Tries answers again that found no room. The kernel takes those of open connections once a cycle.
+    fn answer_kept(&mut self) {
+        let answers = &mut self.work.answers;
+        let mut room = true;
+        self.kept.retain(|question, got| {
+            room = room && answers.answer(*question, *got);
+            !room
+        });
+    }
+
+    /// Takes away what is left of answers.
+    fn sweep(&mut self) {
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            // What cannot be read now is read the next time.
+            let _read_or_not = self.work.answers.sweep();
         }
-        self.count(Destination { group: opened.group, asked: opened.asked, got }, &totals);
     }
 
     /// What a connection has got; what was asked for where that cannot be found out.
-    fn translated(&mut self, opened: &Opened) -> SocketAddr {
-        let (asked, now) = (opened.asked, Instant::now());
+    fn translated(&mut self, question: &Asked) -> SocketAddr {
+        let (asked, now) = (question.asked, Instant::now());
         let Some(client) = &mut self.conntrack else {
             self.leave_alone(asked, translate::WHILE);
             return asked;
@@ -179,7 +210,7 @@ impl RingReader {
             self.leave_alone(asked, Duration::from_secs(1));
             return asked;
         }
-        match translate::ask(client, opened.local, asked) {
+        match translate::ask(client, question.local, asked) {
             Ok(got) => {
                 self.shared.lock().error = None;
                 if self.rule.settled(asked, got) {
@@ -208,17 +239,23 @@ impl RingReader {
 
     fn ended(&mut self, ended: &Ended) {
         let got = self.kept.remove(&ended.question).or_else(|| self.work.answers.withdraw(ended.question));
-        let totals = Totals {
+        let mut totals = Totals {
+            opened: u32::from(ended.opened),
             closed: u32::from(!ended.reset),
             reset: u32::from(ended.reset),
-            open: u32::MAX, // one less
             retransmits: ended.retransmits,
             rtts: u32::from(ended.rtt > 0),
             rtt: u64::from(ended.rtt),
             sent: ended.sent,
             received: ended.received,
+            connecting: ended.handshake.unwrap_or_default(),
             ..Totals::default()
         };
+        if let Some(count) =
+            ended.handshake.and_then(|handshake| totals.connect.get_mut(tcp::bucket(handshake)))
+        {
+            *count = 1;
+        }
         let got = got.unwrap_or(ended.asked);
         self.count(Destination { group: ended.group, asked: ended.asked, got }, &totals);
     }

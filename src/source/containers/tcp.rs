@@ -126,6 +126,7 @@ fn connections(more: &Totals) -> u64 {
 /// An entry of the kernel.
 #[derive(Debug)]
 struct KernelEntry {
+    who: u64,
     last: Totals,
     open: i64,
     touched: Instant,
@@ -194,12 +195,13 @@ impl Tcp {
             self.kept.get(key).map(|kept| kept.place).filter(|place| self.shown.contains_key(&(who, *place)));
         let place = place.unwrap_or_else(|| self.place(who, key, now));
         let kept = self.kept.entry(*key).or_insert_with(|| KernelEntry {
+            who,
             last: Totals::default(),
             open: 0,
             touched: now,
             place,
         });
-        kept.place = place;
+        (kept.who, kept.place) = (who, place);
         if *more == Totals::default() {
             return;
         }
@@ -239,8 +241,8 @@ impl Tcp {
         place
     }
 
-    /// Entries of the kernel with which nothing happened for so long: they are no longer known here, and are to be
-    /// forgotten there.
+    /// Entries of the kernel with which nothing happened for so long: they are to be forgotten there, and then here
+    /// ([`Self::forget`]).
     pub fn idle(&mut self, retention: Duration, now: Instant) -> Vec<Destination> {
         let idle = |touched: Instant| now.saturating_duration_since(touched) >= retention;
         let gone: Vec<Destination> = self
@@ -249,9 +251,6 @@ impl Tcp {
             .filter(|(_, kept)| kept.open <= 0 && idle(kept.touched))
             .map(|(key, _)| *key)
             .collect();
-        for key in &gone {
-            self.kept.remove(key);
-        }
         let shares = &mut self.shares;
         self.shown.retain(|(who, place), counts| {
             let stays = counts.open > 0 || !idle(counts.touched);
@@ -261,6 +260,21 @@ impl Tcp {
             stays
         });
         gone
+    }
+
+    /// An entry is no longer in the kernel; `latest` is what it had, where it was there. What happened since it was last
+    /// read is counted.
+    pub fn forget(&mut self, key: &Destination, latest: Option<Totals>, now: Instant) {
+        let Some(kept) = self.kept.get_mut(key) else { return };
+        let more = latest.map(|latest| latest.since(&kept.last)).unwrap_or_default();
+        // The next entry of this destination begins at 0.
+        kept.last = Totals::default();
+        if more == Totals::default() {
+            self.kept.remove(key);
+        } else {
+            let who = kept.who;
+            self.count(who, key, &more, now);
+        }
     }
 
     /// How many entries of the kernel each of these control groups has.

@@ -14,6 +14,8 @@ pub const TOTALS: usize = 160;
 pub const GROUP: usize = 16 + LEVELS * NAME;
 /// Length of a value of the map `listeners`.
 pub const LISTENER: usize = 40;
+/// Length of a value of the map `connections`.
+pub const CONNECTION: usize = 96;
 /// Length of a key of the map `answers`.
 pub const QUESTION: usize = 16;
 /// Length of a key of the map `direct` and of a value of `answers`.
@@ -108,7 +110,7 @@ pub struct Totals {
     pub closed: u32,
     /// Connections that ended with a reset.
     pub reset: u32,
-    /// Established and not ended; of those that the agent counted the opening is missing.
+    /// Established and not ended.
     pub open: u32,
     /// Connections that were not established, by [`Failure`].
     pub failed: [u32; Failure::ALL.len()],
@@ -258,6 +260,18 @@ pub struct Question {
 }
 
 impl Question {
+    /// Reads a key.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self { socket: fields.u64()?, started: fields.u64()? })
+    }
+
+    /// Whether it is about the connection that a value of `connections` describes.
+    pub fn is_of(self, connection: &[u8; CONNECTION]) -> bool {
+        let mut fields = Fields(connection.get(64..).unwrap_or_default());
+        fields.u64() == Some(self.started)
+    }
+
     /// Writes it.
     pub fn bytes(self) -> [u8; QUESTION] {
         fixed(&[self.socket.to_ne_bytes(), self.started.to_ne_bytes()].concat())
@@ -275,20 +289,23 @@ pub fn endpoint(at: SocketAddr) -> [u8; ENDPOINT] {
     fixed(&[mapped(at.ip()).as_slice(), &at.port().to_be_bytes()].concat())
 }
 
+/// `before` of a connection that was established before the programs were loaded.
+const BEFORE_OPEN: u32 = 1;
+
 /// What the kernel reports at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A control group that was not seen before.
     Group(u64),
-    /// A connection to a destination that may be translated; it is counted by whoever reads this.
-    Opened(Opened),
-    /// The end of such a connection, whose question was not answered before.
+    /// A connection was established to a destination that may be translated. The kernel counts it when it has the answer.
+    Asked(Asked),
+    /// The end of such a connection, for which there was no answer by then. All of it is counted by whoever reads this.
     Ended(Ended),
 }
 
-/// A connection that was established.
+/// A connection whose translation is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
+pub struct Asked {
     /// Which it is.
     pub question: Question,
     /// Control group of whoever connected.
@@ -297,10 +314,6 @@ pub struct Opened {
     pub local: SocketAddr,
     /// What it asked for.
     pub asked: SocketAddr,
-    /// How long the handshake took, nanoseconds; `None` of one that was open before the agent came.
-    pub handshake: Option<u64>,
-    /// Segments retransmitted by then.
-    pub retransmits: u32,
 }
 
 /// A connection that ended.
@@ -314,7 +327,11 @@ pub struct Ended {
     pub asked: SocketAddr,
     /// Whether by a reset.
     pub reset: bool,
-    /// Segments retransmitted since it was established.
+    /// Whether it was established after the programs were loaded.
+    pub opened: bool,
+    /// How long the handshake took, nanoseconds; `None` where its beginning was not seen.
+    pub handshake: Option<u64>,
+    /// Segments retransmitted.
     pub retransmits: u32,
     /// Payload sent, bytes.
     pub sent: u64,
@@ -336,28 +353,23 @@ impl Event {
         let retransmits = fields.u32()?;
         let handshake = fields.u64()?;
         let (sent, received, rtt) = (fields.u64()?, fields.u64()?, fields.u32()?);
-        let opened = |handshake| Opened {
-            question,
-            group,
-            local: (local, local_port).into(),
-            asked: (asked, asked_port).into(),
-            handshake,
-            retransmits,
-        };
+        let before = fields.u32()?;
+        let (local, asked) = ((local, local_port).into(), (asked, asked_port).into());
         match kind {
             1 => Some(Self::Group(group)),
-            2 => Some(Self::Opened(opened(Some(handshake)))),
+            2 => Some(Self::Asked(Asked { question, group, local, asked })),
             3 => Some(Self::Ended(Ended {
                 question,
                 group,
-                asked: (asked, asked_port).into(),
+                asked,
                 reset,
+                opened: before != BEFORE_OPEN,
+                handshake: (before == 0).then_some(handshake),
                 retransmits,
                 sent,
                 received,
                 rtt,
             })),
-            4 => Some(Self::Opened(opened(None))),
             _ => None,
         }
     }
