@@ -4,7 +4,7 @@
 //! first. Here it is one cause.
 
 use crate::peer::FirstBytes;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -117,6 +117,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedStream<S> {
             Poll::Ready(Err(error)) => self.unwritten(context, error),
             written => written,
         }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<Result<usize>> {
+        if let Some(error) = self.unwritten.take() {
+            return self.unwritten(context, error);
+        }
+        match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+            Poll::Ready(Err(error)) => self.unwritten(context, error),
+            written => written,
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
