@@ -15,6 +15,7 @@ use opentelemetry_sdk::metrics::reader::MetricReader;
 use std::sync::Arc;
 
 pub mod distributions;
+pub mod encode;
 pub mod error_type;
 pub mod exposition;
 pub mod instruments;

@@ -4,23 +4,14 @@
 //! specification calls a `MetricProducer`). So whoever takes a collection out of the SDK adds the distributions of the
 //! same cycle here: to the OTLP message, or to the families of an exposition.
 
-#![expect(clippy::disallowed_methods, reason = "a point is of the time at which it is collected")]
-
-use super::start_time;
 use crate::metric::distribution::Distribution;
 use crate::metric::naming::{self, Profile};
 use crate::metric::{Kind, Metric, Value};
 use crate::reading::{Reading, Snapshot};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Histogram, HistogramDataPoint, Metric as OtlpMetric, metric::Data,
-};
 use prometheus::proto::{self, MetricFamily, MetricType};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The rows that are observed as a whole, with their readings.
-fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Metric, &[Reading])> {
+pub(super) fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Metric, &[Reading])> {
     snapshot
         .table()
         .rows()
@@ -29,65 +20,12 @@ fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Metric, &[Rea
         .filter(|(_, readings)| !readings.is_empty())
 }
 
-fn distribution(reading: &Reading) -> Option<&Distribution> {
+/// The distribution of a reading, which has one if its row is observed as a whole.
+pub(super) fn of(reading: &Reading) -> Option<&Distribution> {
     match &reading.value {
         Value::Distribution(distribution) => Some(distribution),
         _ => None,
     }
-}
-
-/// A collection as an OTLP request, the distributions of its cycle included.
-pub fn request(
-    metrics: &opentelemetry_sdk::metrics::data::ResourceMetrics,
-    snapshot: &Snapshot,
-) -> ExportMetricsServiceRequest {
-    let mut request = ExportMetricsServiceRequest::from(metrics);
-    let now = nanoseconds(SystemTime::now());
-    let added = observed(snapshot).filter(|(metric, _)| !metric.only_classic).map(|(metric, readings)| {
-        let data_points = readings
-            .iter()
-            .filter_map(|reading| Some(data_point(reading, distribution(reading)?, now)))
-            .collect();
-        OtlpMetric {
-            name: metric.name.to_owned(),
-            description: metric.description.to_owned(),
-            unit: metric.unit.to_owned(),
-            metadata: Vec::new(),
-            data: Some(Data::Histogram(Histogram {
-                data_points,
-                aggregation_temporality: AggregationTemporality::Cumulative.into(),
-            })),
-        }
-    });
-    // Every provider has one resource and one scope.
-    let scope = request.resource_metrics.first_mut().and_then(|resource| resource.scope_metrics.first_mut());
-    if let Some(scope) = scope {
-        scope.metrics.extend(added);
-    }
-    start_time::correct(&mut request);
-    request
-}
-
-fn data_point(reading: &Reading, distribution: &Distribution, now: u64) -> HistogramDataPoint {
-    let attributes = reading.labels.iter().map(|(label, value)| KeyValue {
-        key: label.key().to_owned(),
-        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_string())) }),
-        ..KeyValue::default()
-    });
-    HistogramDataPoint {
-        attributes: attributes.collect(),
-        start_time_unix_nano: nanoseconds(distribution.since()),
-        time_unix_nano: now,
-        count: distribution.count(),
-        sum: Some(distribution.sum()),
-        bucket_counts: distribution.counts().to_vec(),
-        explicit_bounds: distribution.bounds().to_vec(),
-        ..HistogramDataPoint::default()
-    }
-}
-
-fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
 /// The families that the distributions of a cycle make in its exposition, by name. Each is made when it is asked for: the
@@ -105,7 +43,7 @@ pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (
             family.set_name(known);
             family.set_help(help.to_owned());
             family.set_field_type(MetricType::HISTOGRAM);
-            let samples = readings.iter().filter_map(|reading| Some(sample(reading, distribution(reading)?)));
+            let samples = readings.iter().filter_map(|reading| Some(sample(reading, of(reading)?)));
             family.set_metric(samples.collect());
             family
         };

@@ -13,7 +13,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "when an export ended is noted here")]
 
-use super::{Reader, Shared, distributions};
+use super::{Reader, Shared, encode};
 use crate::config::{Config, Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
 use crate::export::outcomes::Exports;
@@ -39,7 +39,6 @@ mod proxy;
 pub mod refusal;
 pub mod retry;
 mod sender;
-pub mod split;
 mod tls;
 pub mod transport;
 
@@ -117,14 +116,14 @@ impl PushMetricExporter for Exporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let snapshot = self.cycle.finish();
         self.cycle.progress.exporting();
-        let request = distributions::request(metrics, &snapshot);
+        let messages = encode::messages(metrics, &snapshot, encode::pack::MOST_BYTES);
         let readings = snapshot.readings();
         drop(snapshot);
         let sender = Arc::clone(&self.sender);
         sender.refresh();
         // The reader's thread is outside the runtime that the connection lives in. On the one thread of that runtime: a message
         // that another thread hands over while a connection ends may stay in hyper's queue, and is never answered.
-        let sent = self.runtime.spawn(async move { sender.send(request).await }).await;
+        let sent = self.runtime.spawn(async move { sender.send(messages).await }).await;
         super::give_memory_back(readings);
         let failure = match &sent {
             Ok(Ok(())) => None,

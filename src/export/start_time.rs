@@ -8,10 +8,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is about the clock of the machine")]
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::time::{ClockId, clock_gettime};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Both clocks at one time, in nanoseconds.
@@ -76,30 +76,40 @@ pub fn note() {
     LazyLock::force(&START_TIMES);
 }
 
-/// Moves the start times in a request that would be after their points.
-pub fn correct(request: &mut ExportMetricsServiceRequest) {
-    let mut known = START_TIMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = Clocks::now();
-    let metrics = request
-        .resource_metrics
-        .iter_mut()
-        .flat_map(|resource| &mut resource.scope_metrics)
-        .flat_map(|scope| &mut scope.metrics);
-    macro_rules! place {
-        ($data:expr) => {
-            for point in &mut $data.data_points {
-                point.start_time_unix_nano =
-                    known.place(point.start_time_unix_nano, point.time_unix_nano, now);
-            }
-        };
+/// Moves the start times of one collection that would be after their points.
+pub struct Correction {
+    known: MutexGuard<'static, StartTimes>,
+    now: Clocks,
+}
+
+/// Begins with the start times of a collection.
+pub fn correction() -> Correction {
+    Correction { known: START_TIMES.lock().unwrap_or_else(PoisonError::into_inner), now: Clocks::now() }
+}
+
+impl Correction {
+    /// Where a start belongs, of a point with this time. Both are in nanoseconds since 1970.
+    pub fn place(&mut self, start: u64, time: u64) -> u64 {
+        self.known.place(start, time, self.now)
     }
-    for data in metrics.filter_map(|metric| metric.data.as_mut()) {
-        match data {
-            Data::Gauge(gauge) => place!(gauge),
-            Data::Sum(sum) => place!(sum),
-            Data::Histogram(histogram) => place!(histogram),
-            Data::ExponentialHistogram(histogram) => place!(histogram),
-            Data::Summary(summary) => place!(summary),
+
+    /// Moves the start times of a metric; how many data points it has.
+    pub fn correct(&mut self, metric: &mut Metric) -> u64 {
+        macro_rules! place {
+            ($data:expr) => {{
+                for point in &mut $data.data_points {
+                    point.start_time_unix_nano = self.place(point.start_time_unix_nano, point.time_unix_nano);
+                }
+                $data.data_points.len() as u64
+            }};
+        }
+        match &mut metric.data {
+            Some(Data::Gauge(gauge)) => place!(gauge),
+            Some(Data::Sum(sum)) => place!(sum),
+            Some(Data::Histogram(histogram)) => place!(histogram),
+            Some(Data::ExponentialHistogram(histogram)) => place!(histogram),
+            Some(Data::Summary(summary)) => place!(summary),
+            None => 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One cycle on stdout: what `connscope once` prints, and the `console` exporter.
 
 use super::prometheus::{Pull, Scrape};
-use super::{Reader, Shared, distributions};
+use super::{Reader, Shared, encode};
 use crate::cycle::Cycle;
 use crate::metric::Value;
 use crate::metric::naming::Profile;
@@ -72,7 +72,7 @@ pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String
 }
 
 fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String> {
-    let request = distributions::request(metrics, snapshot);
+    let request = encode::request(metrics, snapshot).map_err(|error| error.to_string())?;
     let mut text = serde_json::to_string_pretty(&request).map_err(|error| error.to_string())?;
     text.push('\n');
     Ok(text)
@@ -127,7 +127,7 @@ impl PushMetricExporter for Console {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         use std::io::Write;
         let failed = |error: &dyn std::fmt::Display| OTelSdkError::InternalFailure(error.to_string());
-        let request = distributions::request(metrics, &self.cycle.finish());
+        let request = encode::request(metrics, &self.cycle.finish()).map_err(|error| failed(&error))?;
         let line = serde_json::to_string(&request).map_err(|error| failed(&error))?;
         writeln!(std::io::stdout().lock(), "{line}").map_err(|error| failed(&error))
     }

@@ -6,9 +6,11 @@ use crate::support::PATIENCE;
 use crate::support::authority::Authority;
 use crate::support::receiver::{Receiver, Speaks};
 use connscope::config::{Config, Flags, Otlp};
+use connscope::export::encode::Message;
 use connscope::export::otlp::grpc::Keepalive;
 use connscope::export::otlp::transport::Transport;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message as _;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -48,12 +50,13 @@ fn refused(runtime: &Runtime, transport: &Arc<Transport>) -> String {
 }
 
 /// A message that is more than the kernel takes at once.
-fn message() -> ExportMetricsServiceRequest {
+fn message() -> Message {
     let resource = opentelemetry_proto::tonic::metrics::v1::ResourceMetrics {
         schema_url: "x".repeat(3 << 20),
         ..Default::default()
     };
-    ExportMetricsServiceRequest { resource_metrics: vec![resource] }
+    let request = ExportMetricsServiceRequest { resource_metrics: vec![resource] };
+    Message { bytes: request.encode_to_vec().into(), points: 0 }
 }
 
 #[test]

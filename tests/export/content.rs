@@ -2,10 +2,11 @@
 
 use super::program::{Agent, BOTH, found, protocol};
 use super::push::{Push, few};
-use super::request::{EXPORTED, assert_as_in_the_table, exported, metric, numbers, resource_of, text, value};
+use super::request::{
+    EXPORTED, assert_as_in_the_table, exported, metric, numbers, points, resource_of, text, value,
+};
 use crate::support::PATIENCE;
 use crate::support::receiver::{Receiver, Speaks};
-use connscope::export::otlp::split::points;
 use connscope::metric::Label;
 use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;

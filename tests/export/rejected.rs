@@ -2,10 +2,9 @@
 
 use super::program::{Agent, BOTH, protocol};
 use super::push::{Push, few, nothing};
-use super::request::exported;
+use super::request::{exported, points};
 use crate::support::PATIENCE;
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
-use connscope::export::otlp::split::points;
 use tonic::Code;
 
 #[test]

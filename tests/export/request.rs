@@ -63,6 +63,22 @@ pub(super) fn value(
         .and_then(|point| point.value)
 }
 
+/// Data points of a metric.
+pub(super) fn points_of(metric: &Metric) -> usize {
+    match metric.data.as_ref().expect("data") {
+        Data::Gauge(data) => data.data_points.len(),
+        Data::Sum(data) => data.data_points.len(),
+        Data::Histogram(data) => data.data_points.len(),
+        Data::ExponentialHistogram(data) => data.data_points.len(),
+        Data::Summary(data) => data.data_points.len(),
+    }
+}
+
+/// Data points in a request.
+pub(super) fn points(request: &ExportMetricsServiceRequest) -> u64 {
+    metrics_of(request).map(|metric| points_of(metric) as u64).sum()
+}
+
 pub(super) const EXPORTED: &str = "otel.sdk.exporter.metric_data_point.exported";
 
 /// Data points that the exporter says it has exported with this outcome.

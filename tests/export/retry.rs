@@ -2,10 +2,9 @@
 
 use super::program::{Agent, BOTH, found, protocol};
 use super::push::{Push, few};
-use super::request::{exported, metric, text, value};
+use super::request::{exported, metric, points, text, value};
 use crate::support::PATIENCE;
 use crate::support::receiver::{Behaviour, Received, Receiver, Speaks, Status};
-use connscope::export::otlp::split::points;
 use connscope::metric::Label;
 use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;

@@ -2,9 +2,8 @@
 
 use super::program::{Agent, BOTH, Left, found, protocol};
 use super::push::{Push, few, nothing};
-use super::request::exported;
+use super::request::{exported, points};
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
-use connscope::export::otlp::split::points;
 use std::time::{Duration, Instant};
 use tonic::Code;
 

@@ -1,10 +1,12 @@
 //! A collection that is too much for one message goes out in several.
 
 use super::push::Push;
-use super::request::{assert_as_in_the_table, exported, metrics_of, numbers, resource_of, text};
+use super::request::{
+    assert_as_in_the_table, exported, metrics_of, numbers, points, points_of, resource_of, text,
+};
 use crate::support::receiver::{Behaviour, Receiver, Speaks};
 use crate::support::table::table;
-use connscope::export::otlp::split::{MOST_BYTES, points, split};
+use connscope::export::encode::pack::{Frame, MOST_BYTES, Packer};
 use connscope::metric::Label;
 use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -168,6 +170,34 @@ fn around(metrics: Vec<Metric>) -> ExportMetricsServiceRequest {
     ExportMetricsServiceRequest { resource_metrics: vec![resource] }
 }
 
+/// Packs a request of one scope, metric by metric.
+fn split(request: &ExportMetricsServiceRequest, most: usize) -> Vec<ExportMetricsServiceRequest> {
+    let [resource] = request.resource_metrics.as_slice() else { panic!("{request:?}") };
+    let [scope] = resource.scope_metrics.as_slice() else { panic!("{request:?}") };
+    let frame = Frame {
+        resource: ResourceMetrics { scope_metrics: Vec::new(), ..resource.clone() }.encode_to_vec(),
+        scope: ScopeMetrics { metrics: Vec::new(), ..scope.clone() }.encode_to_vec(),
+        ..Frame::default()
+    };
+    let mut packer = Packer::new(frame, most);
+    for metric in &scope.metrics {
+        packer.add(|out| {
+            metric.encode(out).expect("room");
+            points_of(metric) as u64
+        });
+    }
+    let messages = packer.finish();
+    messages
+        .iter()
+        .map(|message| {
+            let request = ExportMetricsServiceRequest::decode(message.bytes.clone()).expect("protobuf");
+            assert_eq!(message.points, points(&request));
+            assert_eq!(message.bytes, request.encode_to_vec(), "as the encoder writes it");
+            request
+        })
+        .collect()
+}
+
 /// Everything in it, a data point a line, with what it belongs to.
 fn flat(request: &ExportMetricsServiceRequest) -> Vec<String> {
     let mut flat = Vec::new();
@@ -198,7 +228,7 @@ proptest! {
         most in 1usize..12_000,
     ) {
         let request = around(metrics);
-        let messages = split(request.clone(), most);
+        let messages = split(&request, most);
         let whole: Vec<String> = messages.iter().flat_map(flat).collect();
         prop_assert_eq!(whole, flat(&request));
         prop_assert_eq!(messages.iter().map(points).sum::<u64>(), points(&request));
@@ -219,8 +249,8 @@ fn what_fits_stays_together_to_the_last_byte() {
     };
     let request = around(vec![metric("one"), metric("two")]);
     let length = request.encoded_len();
-    assert_eq!(split(request.clone(), length), std::slice::from_ref(&request));
-    let messages = split(request.clone(), length - 1);
+    assert_eq!(split(&request, length), std::slice::from_ref(&request));
+    let messages = split(&request, length - 1);
     assert_eq!(messages.len(), 2, "between the metrics, where that is enough");
     assert_eq!(messages[0], around(vec![metric("one")]));
     assert_eq!(messages[1], around(vec![metric("two")]));
@@ -234,7 +264,7 @@ fn a_point_larger_than_a_message_is_left_to_the_receiver() {
         data: Some(Data::Gauge(Gauge { data_points: points })),
         ..Default::default()
     };
-    let messages = split(around(vec![metric]), 1000);
+    let messages = split(&around(vec![metric]), 1000);
     let lengths: Vec<usize> = messages.iter().map(Message::encoded_len).collect();
     assert_eq!(lengths.len(), 3, "{lengths:?}");
     assert_eq!(lengths.iter().filter(|length| **length > 1000).count(), 1);

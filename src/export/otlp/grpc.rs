@@ -8,6 +8,7 @@ use super::connect::{Connector, Driver};
 use super::kept::{OpenConnection, ReusedConnection};
 use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp, endpoint};
+use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
 use crate::reading::chain;
@@ -16,18 +17,17 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::bytes::BufMut;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::body::Body;
 use tonic::client::GrpcService;
-use tonic::codec::CompressionEncoding;
+use tonic::codec::{Codec, CompressionEncoding, EncodeBuf, Encoder};
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
-use tonic_prost::ProstCodec;
+use tonic_prost::ProstDecoder;
 use tonic_types::StatusExt;
 
 /// The service and its method.
@@ -80,6 +80,38 @@ impl GrpcService<Body> for Sender {
     }
 }
 
+/// Messages that are written already, and answers by prost.
+struct Written;
+
+/// Takes the bytes of a message.
+struct Writing;
+
+impl Codec for Written {
+    type Encode = Message;
+    type Decode = ExportMetricsServiceResponse;
+    type Encoder = Writing;
+    type Decoder = ProstDecoder<ExportMetricsServiceResponse>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Writing
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::default()
+    }
+}
+
+impl Encoder for Writing {
+    type Item = Message;
+    type Error = tonic::Status;
+
+    fn encode(&mut self, message: Message, out: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        out.reserve(message.bytes.len());
+        out.put(message.bytes);
+        Ok(())
+    }
+}
+
 impl Grpc {
     /// As configured; the error names what in the configuration is wrong.
     pub(super) fn new(otlp: &Otlp, keepalive: Keepalive) -> Result<Self, String> {
@@ -116,7 +148,7 @@ impl Grpc {
 
     pub(super) async fn send(
         &self,
-        message: &ExportMetricsServiceRequest,
+        message: &Message,
         within: Duration,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
         let connected = match self.connections.take(|sender| sender.0.is_closed()) {
@@ -131,8 +163,7 @@ impl Grpc {
         ready.map_err(|error| self.connections.unanswered(&connected, &chain(&error)))?;
         let mut request = tonic::Request::new(message.clone());
         *request.metadata_mut() = self.metadata.clone();
-        let codec = ProstCodec::<ExportMetricsServiceRequest, ExportMetricsServiceResponse>::default();
-        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), codec).await;
+        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), Written).await;
         match answer {
             // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
             // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.

@@ -11,6 +11,7 @@ use super::kept::{OpenConnection, ReusedConnection};
 use super::proxy::Proxy;
 use super::refusal::{Refusal, clean};
 use crate::config::{Compression, Otlp};
+use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
 use crate::reading::chain;
 use http_body_util::{BodyExt, Full};
@@ -21,10 +22,8 @@ use hyper::header::{
     USER_AGENT as USER_AGENT_HEADER,
 };
 use hyper::{HeaderMap, Request, Response, Uri};
-use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-};
-use prost::Message;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message as _;
 use std::ffi::OsString;
 use std::io::Write;
 use std::str::FromStr;
@@ -96,10 +95,10 @@ impl Http {
 
     pub(super) async fn send(
         &self,
-        message: &ExportMetricsServiceRequest,
+        message: &Message,
         within: Duration,
     ) -> Result<ExportMetricsServiceResponse, Refusal> {
-        let body = compressed(message.encode_to_vec(), self.compression)
+        let body = compressed(&message.bytes, self.compression)
             .map_err(|error| Refusal::new(ErrorType::OTHER, format!("compressing: {error}")))?;
         let mut request = Request::post(self.target.clone())
             .body(Full::from(body))
@@ -147,15 +146,15 @@ fn authority(uri: &Uri) -> Result<HeaderValue, String> {
     HeaderValue::from_str(&authority).map_err(|error| format!("export.otlp.endpoint: {error}"))
 }
 
-fn compressed(body: Vec<u8>, compression: Compression) -> std::io::Result<Vec<u8>> {
+fn compressed(body: &Bytes, compression: Compression) -> std::io::Result<Bytes> {
     match compression {
-        Compression::None => Ok(body),
+        Compression::None => Ok(body.clone()),
         Compression::Gzip => {
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(&body)?;
-            encoder.finish()
+            encoder.write_all(body)?;
+            encoder.finish().map(Bytes::from)
         }
-        Compression::Zstd => zstd::encode_all(body.as_slice(), 0),
+        Compression::Zstd => zstd::encode_all(body.as_ref(), 0).map(Bytes::from),
     }
 }
 

@@ -9,16 +9,15 @@ use super::instruments::HistogramRecorder;
 use super::link::ReceiverStatus;
 use super::refusal::Refusal;
 use super::retry::{Backoff, Throttle, share};
-use super::split::{self, MOST_BYTES};
 use super::transport::{Rejected, Transport};
 use crate::config::{Otlp, endpoint};
+use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
 use crate::export::metrics;
 use crate::export::outcomes::Exports;
 use crate::export::timeouts::UNLIMITED;
 use crate::stop::Stop;
 use crate::timeouts;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -67,15 +66,14 @@ impl Sender {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one collection, in as many messages as it takes.
-    pub(super) async fn send(&self, request: ExportMetricsServiceRequest) -> Result<(), Refusal> {
+    /// Sends the messages of one collection.
+    pub(super) async fn send(&self, messages: Vec<Message>) -> Result<(), Refusal> {
         let started = Instant::now();
         let deadline = started + self.timeout;
         let mut worst: Result<(), Refusal> = Ok(());
-        let messages = split::split(request, MOST_BYTES);
         let mut left = messages.len();
         for message in messages {
-            let points = split::points(&message);
+            let points = message.points;
             self.exports.begin(points);
             let sent = self.send_message(message, share(Instant::now(), deadline, left)).await;
             left -= 1;
@@ -110,11 +108,7 @@ impl Sender {
     }
 
     /// Sends one message, again where that may help, until the deadline.
-    async fn send_message(
-        &self,
-        message: ExportMetricsServiceRequest,
-        deadline: Instant,
-    ) -> Result<Rejected, Refusal> {
+    async fn send_message(&self, message: Message, deadline: Instant) -> Result<Rejected, Refusal> {
         let began = Instant::now();
         // The last values of an agent that is stopping are sent once, whatever the receiver has said: it is then or never.
         if let Some(refusal) = self.throttle().holds(began).filter(|_| !self.stop.draining()) {

@@ -4,7 +4,7 @@ use super::grpc::{Grpc, Keepalive};
 use super::http::Http;
 use super::refusal::{Refusal, clean};
 use crate::config::{Otlp, Protocol};
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use crate::export::encode::Message;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -58,11 +58,7 @@ impl Transport {
     }
 
     /// Sends one message, within a time that the caller watches: dropping the future gives the connection up.
-    pub async fn send(
-        &self,
-        message: &ExportMetricsServiceRequest,
-        within: Duration,
-    ) -> Result<Rejected, Refusal> {
+    pub async fn send(&self, message: &Message, within: Duration) -> Result<Rejected, Refusal> {
         let response = match self {
             Self::Grpc(grpc) => grpc.send(message, within).await?,
             Self::Http(http) => http.send(message, within).await?,
