@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Reading, Readings, Snapshot, SourceError, SourceOutcome};
-use crate::source::worker::{SourceResponse, Worker};
+use crate::source::worker::{Pending, SourceResponse, Worker};
 use crate::source::{Mode, Reports, SourceSpec, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
@@ -95,9 +95,12 @@ impl Sources {
     /// Asks every source once, all at the same time.
     fn ask(&self) -> Snapshot {
         let pending: Vec<_> = self.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
+        // The last sources in the list take longest as a rule: whoever waits for them finds the others done.
+        let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
+        let mut answers: Vec<_> = pending.into_iter().rev().map(waited).collect();
         let mut snapshot = Snapshot::empty(&self.table);
-        for (name, pending) in pending {
-            let outcome = self.keep(&mut snapshot, name, pending.wait(&self.stop));
+        while let Some((name, answer)) = answers.pop() {
+            let outcome = self.keep(&mut snapshot, name, answer);
             // What is missing because the agent leaves says nothing of the source.
             if outcome.up || !self.stop.draining() {
                 self.health.note(&outcome);

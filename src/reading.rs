@@ -92,6 +92,7 @@ pub struct SourceOutcome {
 #[derive(Debug)]
 pub struct Snapshot {
     table: Arc<Table>,
+    /// One for each row, once there is a reading.
     by_metric: Vec<Vec<Reading>>,
     /// Result of each source in this cycle.
     pub outcomes: Vec<SourceOutcome>,
@@ -100,8 +101,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot with nothing in it.
     pub fn empty(table: &Arc<Table>) -> Self {
-        let by_metric = table.rows().map(|_| Vec::new()).collect();
-        Self { table: Arc::clone(table), by_metric, outcomes: Vec::new() }
+        Self { table: Arc::clone(table), by_metric: Vec::new(), outcomes: Vec::new() }
     }
 
     /// The rows that readings are kept by.
@@ -113,6 +113,9 @@ impl Snapshot {
     pub fn take(&mut self, reading: Reading) -> bool {
         let limit = self.table.limit(reading.metric);
         let index = self.table.index(reading.metric);
+        if self.by_metric.is_empty() {
+            self.by_metric.resize_with(self.table.rows().len(), Vec::new);
+        }
         match index.and_then(|index| self.by_metric.get_mut(index)) {
             Some(readings) if readings.len() < limit => {
                 readings.push(reading);

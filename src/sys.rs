@@ -1,9 +1,11 @@
 //! The operating system, one call at a time; the only place with `unsafe`.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, open, openat, statat};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 pub mod bpf;
 pub mod memory;
@@ -47,6 +49,44 @@ pub fn read_limited(path: impl AsRef<Path>, most: u64) -> std::io::Result<String
     let mut text = String::new();
     std::fs::File::open(path)?.take(most).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// A file of the kernel that is read in every cycle, and stays open. The kernel makes such a file's text when it is read from
+/// its beginning.
+#[derive(Debug)]
+pub struct KeptFile {
+    path: PathBuf,
+    file: Mutex<Option<File>>,
+}
+
+impl KeptFile {
+    /// Most that is read.
+    const MOST: usize = 4096;
+
+    /// Nothing is opened before it is read.
+    pub const fn new(path: PathBuf) -> Self {
+        Self { path, file: Mutex::new(None) }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its text, of which 4096 bytes are read. It is opened again where what was open cannot be read any more: what it was
+    /// of is gone.
+    pub fn read(&self) -> std::io::Result<String> {
+        let mut bytes = [0; Self::MOST];
+        let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = kept.as_ref().and_then(|file| file.read_at(&mut bytes, 0).ok());
+        let length = match again {
+            Some(length) => length,
+            None => kept.insert(File::open(&self.path)?).read_at(&mut bytes, 0)?,
+        };
+        let text = bytes.get(..length).unwrap_or_default();
+        String::from_utf8(text.to_vec())
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    }
 }
 
 /// Reads a regular file of at most `most` bytes. Anything else is refused before it is opened for good: a FIFO would wait

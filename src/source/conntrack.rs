@@ -99,6 +99,8 @@ pub struct Conntrack {
     cpu: Cpu,
     finder: Finder,
     socket: Option<netlink::Socket>,
+    /// The network namespace of the agent, which is always the same.
+    identity: Option<Identity>,
     unwrapper: unwrap::Unwrapper,
     unknown: HashSet<Arc<str>>,
 }
@@ -112,6 +114,7 @@ impl Conntrack {
             cpu: settings.cpu,
             finder: Finder::new(&settings.netns),
             socket: None,
+            identity: None,
             unwrapper: unwrap::Unwrapper::default(),
             unknown: HashSet::new(),
         }
@@ -159,8 +162,13 @@ impl Source for Conntrack {
 impl Conntrack {
     /// Asks in the agent's own network namespace, over the socket that stays open.
     fn own(&mut self, ways: &[Method]) -> Result<NamespaceResult<NamespaceStatistics>, SourceError> {
-        let identity = crate::sys::namespace::identity()
-            .map_err(|cause| SourceError::io("telling the network namespace", cause))?;
+        let identity = match self.identity {
+            Some(identity) => identity,
+            None => *self.identity.insert(
+                crate::sys::namespace::identity()
+                    .map_err(|cause| SourceError::io("telling the network namespace", cause))?,
+            ),
+        };
         let round = SharedDeadline::new(self.asking.timeout);
         let answer = self.asking.ask(ways, &round, &mut self.socket);
         let namespace = Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };

@@ -128,10 +128,15 @@ impl Worker {
         let give_up_at = asked_at + self.deadline * (ahead + 1);
         let mut pending = Pending { asked_at, give_up_at, deadline: self.deadline, answer: None };
         if load.busy_since.is_none_or(|since| since + self.deadline > asked_at) {
+            load.waiting += 1;
+            // The worker, which begins at once, looks at its load first.
+            drop(load);
             let (answer, receiver) = sync_channel(1);
             if self.questions.try_send(ReadRequest { give_up_at, answer }).is_ok() {
-                load.waiting += 1;
                 pending.answer = Some(receiver);
+            } else {
+                let mut load = WorkerLoad::of(&self.load);
+                load.waiting = load.waiting.saturating_sub(1);
             }
         }
         pending

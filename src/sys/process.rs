@@ -12,6 +12,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Most a program may print. `conntrack -S` prints 200 bytes for a CPU, and there are never more than 8192.
@@ -221,7 +222,9 @@ pub struct Usage {
 
 /// Reads it: `getrusage(2)`, and `/proc/self/statm` (`proc_pid_statm(5)`). `None` where `/proc` is not there.
 pub fn usage() -> Option<Usage> {
-    let statm = super::read_limited("/proc/self/statm", 256).ok()?;
+    static STATM: LazyLock<super::KeptFile> =
+        LazyLock::new(|| super::KeptFile::new("/proc/self/statm".into()));
+    let statm = STATM.read().ok()?;
     let resident: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     let page = u64::try_from(rustix::param::page_size()).ok()?;
     let (user, system) = cpu_time()?;

@@ -10,13 +10,14 @@ use crate::reading::{Readings, SourceError};
 use crate::source::conntrack::config::Table as Settings;
 use crate::source::conntrack::metrics;
 use crate::source::conntrack::metrics::SYSCTL_FILES;
+use crate::sys::KeptFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the sysctls are: a directory and the prefix of the files in it. The first is that of every kernel of
 /// today, the second that of the old ones, which newer ones had for compatibility for a while.
-const GENERATIONS: &[(&str, &str)] =
-    &[("/proc/sys/net/netfilter", "nf_conntrack_"), ("/proc/sys/net/ipv4/netfilter", "ip_conntrack_")];
+const GENERATIONS: [(&str, &str); 2] =
+    [("/proc/sys/net/netfilter", "nf_conntrack_"), ("/proc/sys/net/ipv4/netfilter", "ip_conntrack_")];
 
 /// Where files that are configured without a directory are looked for.
 const DIRS: &[&str] = &["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
@@ -55,10 +56,11 @@ fn name(file: &str) -> &str {
 }
 
 /// Sysctls that are read: those of the module, or the configured ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Sysctls {
-    /// Count, limit and buckets, where this kernel has them.
-    Standard,
+    /// Count, limit and buckets, where this kernel has them. The files of the buckets, of which netlink does not tell, stay
+    /// open.
+    Standard([KeptFile; GENERATIONS.len()]),
     /// Every file in every directory.
     Configured(Vec<PathBuf>),
 }
@@ -67,7 +69,8 @@ impl Sysctls {
     /// What the configuration says; a list that is empty stands for the usual ones.
     pub fn new(settings: &Settings) -> Self {
         if settings.dirs.is_empty() && settings.files.is_empty() {
-            return Self::Standard;
+            let buckets = GENERATIONS.map(|(dir, prefix)| Path::new(dir).join(format!("{prefix}buckets")));
+            return Self::Standard(buckets.map(KeptFile::new));
         }
         let or = |configured: &[String], usual: &[&str]| match configured {
             [] => usual.iter().map(ToString::to_string).collect(),
@@ -91,18 +94,16 @@ impl Sysctls {
                 }
                 table.complete(ask);
             }
-            Self::Standard => {
+            Self::Standard(buckets) => {
                 table.complete(ask);
-                for (dir, prefix) in GENERATIONS {
-                    let path = |name: &str| Path::new(dir).join(format!("{prefix}{name}"));
-                    for (name, known) in [
-                        ("count", table.usage.is_some()),
-                        ("max", table.limit.is_some()),
-                        ("buckets", table.buckets.is_some()),
-                    ] {
+                for ((dir, prefix), buckets) in GENERATIONS.iter().zip(buckets) {
+                    for (name, known) in [("count", table.usage.is_some()), ("max", table.limit.is_some())] {
                         if !known {
-                            table.read(&path(name));
+                            table.read(&Path::new(dir).join(format!("{prefix}{name}")));
                         }
+                    }
+                    if table.buckets.is_none() {
+                        table.take(buckets.path(), buckets.read());
                     }
                     if table.buckets.is_some() || table.limit.is_some() {
                         break;
@@ -117,8 +118,13 @@ impl Sysctls {
 impl Table {
     /// Reads one file, if it is there. One that gives no number does not take the others with it.
     fn read(&mut self, path: &Path) {
+        self.take(path, crate::sys::read_limited(path, MOST));
+    }
+
+    /// Takes the text of one file.
+    fn take(&mut self, path: &Path, text: std::io::Result<String>) {
         let doing = || format!("reading {}", path.display());
-        let error = match crate::sys::read_limited(path, MOST) {
+        let error = match text {
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return,
             Err(cause) => SourceError::from_io(doing(), "the permission to read it", cause),
             Ok(text) => {
