@@ -57,7 +57,12 @@ fn rules(path: &Path) -> Vec<Value> {
 }
 
 fn alerts() -> Vec<Value> {
-    rules(&deploy("deploy/prometheus/rules/connscope-alerts.yml"))
+    let of_alerts = |path: &PathBuf| stem(path).ends_with("-alerts");
+    files("deploy/prometheus/rules", "yml")
+        .iter()
+        .filter(|path| of_alerts(path))
+        .flat_map(|path| rules(path))
+        .collect()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -220,8 +220,7 @@ impl Peers {
     /// Waits until the rule `ProbeDown` is true of those that are down, by both ways, and of nobody else: its
     /// expression, and what Prometheus itself makes of the rule.
     pub(crate) fn alerted(&self, prometheus: &Prometheus, queries: [&str; 2]) {
-        let text =
-            std::fs::read_to_string(repository("deploy/prometheus/rules/connscope-alerts.yml")).unwrap();
+        let text = std::fs::read_to_string(repository("deploy/prometheus/rules/probes-alerts.yml")).unwrap();
         let rules: serde_json::Value = connscope::settings::from_str(&text).unwrap();
         let groups = rules["groups"].as_array().unwrap();
         let mut rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
