@@ -4,12 +4,15 @@ mod agreement;
 mod connections;
 mod engines;
 mod entries;
+mod failures;
 mod kernel;
 mod lab;
+mod listening;
 mod names;
 mod object;
 mod recorded;
 mod totals;
+mod translation;
 
 use crate::support::{connscope, sample};
 use std::io::Write;

@@ -27,7 +27,9 @@ use entries::{Entries, HostLookup};
 use entry::{Entry, TopGroup};
 use identity::{ContainerMetadata, Name};
 use names::NameFiles;
+use names::published::PublishedPorts;
 use names::socket::Socket;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,6 +75,7 @@ pub struct Inventory {
 struct Inner {
     entries: Entries,
     outside: HostSources,
+    published: PublishedPorts,
     refreshed: Option<Instant>,
 }
 
@@ -150,7 +153,7 @@ impl Inventory {
             socket: None,
         };
         let entries = Entries::new(settings.limit, settings.retention);
-        let inner = Inner { entries, outside, refreshed: None };
+        let inner = Inner { entries, outside, published: PublishedPorts::default(), refreshed: None };
         Self { settings: settings.clone(), inner: Mutex::new(inner) }
     }
 
@@ -168,7 +171,7 @@ impl Inventory {
     pub fn refresh(&self) -> Result<(), SourceError> {
         let now = Instant::now();
         let mut inner = self.inner();
-        let Inner { entries, outside, refreshed } = &mut *inner;
+        let Inner { entries, outside, refreshed, .. } = &mut *inner;
         if refreshed.is_some_and(|at| now.saturating_duration_since(at) < SHARED) {
             return Ok(());
         }
@@ -243,6 +246,19 @@ impl Inventory {
             tops.filter_map(directory).collect()
         };
         inner.entries.iter().map(|entry| container(entry, uptime, groups(entry))).collect()
+    }
+
+    /// The TCP ports that Docker publishes for each container that is running, by its number. An address may be unspecified.
+    pub fn published(&self) -> Vec<(u64, Arc<[SocketAddr]>)> {
+        let mut inner = self.inner();
+        let Inner { entries, outside, published, .. } = &mut *inner;
+        let running = entries.iter().filter(|entry| entry.ended.is_none() && entry.runtime == "docker");
+        let running: Vec<(u64, Arc<str>)> = running
+            .filter_map(|entry| Some((entry.who.number, Arc::clone(entry.container.as_ref()?))))
+            .collect();
+        let ids: Vec<Arc<str>> = running.iter().map(|(_, id)| Arc::clone(id)).collect();
+        published.look(outside.names.docker_directories(), &ids);
+        running.into_iter().map(|(number, id)| (number, published.of(&id))).collect()
     }
 
     /// Numbers of containers, services and those without a name.

@@ -124,8 +124,8 @@ pub enum Label {
     ClassicDestinationIp,
     /// Where a container listens, as coroot-node-agent prints it.
     ClassicListenAddr,
-    /// Who listens for a container, as coroot-node-agent prints it.
-    ClassicProxy,
+    /// What listens for a container: `dockerd`, where Docker publishes the port.
+    Proxy,
     /// Severity of a message, as coroot-node-agent prints it.
     ClassicLevel,
     /// Hash of the words of a message that do not vary, as coroot-node-agent prints it.
@@ -195,7 +195,7 @@ impl Label {
             Self::ClassicActualDestination => "actual_destination",
             Self::ClassicDestinationIp => "destination_ip",
             Self::ClassicListenAddr => "listen_addr",
-            Self::ClassicProxy => "proxy",
+            Self::Proxy => "proxy",
             Self::ClassicLevel => "level",
             Self::ClassicPatternHash => "pattern_hash",
             Self::Configured(key) => key.word(),

@@ -38,6 +38,7 @@ pub mod labels;
 pub mod listen;
 mod listeners;
 pub mod metrics;
+mod namespaces;
 mod news;
 mod observe;
 mod oom;
@@ -114,6 +115,8 @@ struct Tcp {
     stop: Stop,
     totals: tcp::Tcp,
     listeners: Listeners,
+    /// Inode of the agent's own network namespace.
+    netns: u32,
     way: TcpMethod,
 }
 
@@ -134,12 +137,13 @@ impl Tcp {
             stop: stop.clone(),
             totals: connections::totals(settings),
             listeners: Listeners::default(),
+            netns: connections::own_netns().unwrap_or_default(),
             way: TcpMethod::Untried,
         }
     }
 
     fn read(&mut self, inventory: &Arc<Inventory>, containers: &[Container], out: &mut Readings) {
-        let Self { settings, stop, totals, listeners, way } = self;
+        let Self { settings, stop, totals, listeners, netns, way } = self;
         let now = Instant::now();
         if let TcpMethod::Untried = way {
             *way = match Connections::new(settings, inventory, stop) {
@@ -149,6 +153,10 @@ impl Tcp {
         }
         totals.begin();
         listeners.begin(inventory.settings().retention, now);
+        listeners.rename(|number| inventory.current(number).map(|who| who.number));
+        for (number, published) in inventory.published() {
+            published.iter().for_each(|at| listeners.publish(number, *at, u64::from(*netns)));
+        }
         match way {
             TcpMethod::Bpf(connections) => {
                 if let Err(error) = connections.read(totals, listeners, inventory, now, out) {

@@ -29,8 +29,9 @@ impl World {
     pub(super) fn with(tcp: &str, sockets: &str) -> Option<Self> {
         let namespace = Namespace::new()?;
         let docker = Docker::start(&namespace)?;
+        // What has no name is another test's.
         let file = file(&format!(
-            "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
+            "inventory: {{units: false, exclude: [/container/.*], names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
              sources:\n  conntrack: {{enabled: false}}\n  sockets: {{{sockets}}}\n  \
              containers: {{enabled: true, tcp: {{fold_ports: none, {tcp}}}}}\n",
             docker.data().display()
@@ -156,6 +157,13 @@ fn a_published_port_is_shown_with_the_container_behind_it() {
     let Some(mut world) = World::new("") else { return };
     world.docker.run("web", &["--publish", "18091:8080"], &["httpd", "-f", "-p", "8080", "-h", "/bin"]);
     world.watch();
+    let listens = [
+        "container_name=\"web\"",
+        "network_local_address=\"172.17.0.1\"",
+        "network_local_port=\"18091\"",
+        "proxy=\"dockerd\"",
+    ];
+    world.sees(&[("container_tcp_listen", &listens, 1.0)]);
     for name in ["c1", "c2", "c3", "c4", "c5"] {
         // Docker does not translate what comes from its own bridge; in the host's namespace it does.
         let client =

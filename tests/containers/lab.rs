@@ -132,13 +132,33 @@ impl Lab {
 
     /// The same, which publishes ports: `NetworkSettings.Ports`.
     pub(super) fn published(&self, name: &str, namespace: Option<&Namespace>, ports: &str) -> Container {
-        let (top, id) = (unique(), id());
-        let files = self.docker.path().join("containers").join(&id);
+        let id = id();
+        self.write(&id, name, ports);
+        Self::start(&id, namespace)
+    }
+
+    /// The same, of which no file says the name.
+    pub(super) fn unnamed() -> Container {
+        Self::start(&id(), None)
+    }
+
+    /// Has Docker's file of a container say something else.
+    pub(super) fn publishes(&self, container: &Container, name: &str, ports: &str) {
+        self.write(container.directory.file_name().unwrap().to_str().unwrap(), name, ports);
+    }
+
+    fn write(&self, id: &str, name: &str, ports: &str) {
+        let files = self.docker.path().join("containers").join(id);
         std::fs::create_dir_all(&files).unwrap();
         let text =
             format!(r#"{{"Name":"/{name}","Config":{{"Image":"x"}},"NetworkSettings":{{"Ports":{ports}}}}}"#);
-        std::fs::write(files.join("config.v2.json"), text).unwrap();
-        let directory = hierarchy().join(&top).join(&id);
+        // As Docker does it: another file takes its place.
+        std::fs::write(files.join("new"), text).unwrap();
+        std::fs::rename(files.join("new"), files.join("config.v2.json")).unwrap();
+    }
+
+    fn start(id: &str, namespace: Option<&Namespace>) -> Container {
+        let directory = hierarchy().join(unique()).join(id);
         std::fs::create_dir_all(&directory).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/containers/peers.pl");
         let mut command = Command::new("perl");

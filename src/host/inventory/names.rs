@@ -14,6 +14,7 @@ pub mod docker;
 pub mod kubelet;
 pub mod oci;
 pub mod podman;
+pub mod published;
 pub mod socket;
 
 /// Largest file of an engine that is read, and largest answer of Docker's.
@@ -54,6 +55,11 @@ impl NameFiles {
     /// Docker's socket, where it may be asked.
     pub fn socket(&self) -> Option<&Path> {
         self.places.docker_socket.as_deref()
+    }
+
+    /// The directories of Docker.
+    pub fn docker_directories(&self) -> &[PathBuf] {
+        &self.places.docker
     }
 
     /// What the files say of a container, by its id. The first that has a name for it says it; image and runtime are of

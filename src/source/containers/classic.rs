@@ -1,13 +1,13 @@
 //! The readings under the names and labels of coroot-node-agent: the identity is `container_id`, the machine `machine_id`.
 
 use super::destinations::ReportedDestination;
+use super::listeners::{DOCKER, ListenAddress};
 use super::metrics;
 use super::tcp::Counts;
 use crate::host::inventory::{Container, Workload};
 use crate::host::machine;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,9 +61,10 @@ impl Classic {
     }
 
     /// The reading of an address that a container listens at, or did.
-    pub(super) fn listener(&self, who: &Workload, at: SocketAddr, open: bool, out: &mut Readings) {
-        let labels =
-            self.labels(who).with(Label::ClassicListenAddr, at.to_string()).with(Label::ClassicProxy, "");
+    pub(super) fn listener(&self, who: &Workload, at: ListenAddress, open: bool, out: &mut Readings) {
+        let proxy = if at.published { DOCKER } else { "" };
+        let labels = self.labels(who).with(Label::ClassicListenAddr, at.at.to_string());
+        let labels = labels.with(Label::Proxy, proxy);
         out.observe(metrics::CONTAINER_CLASSIC_LISTEN, &labels, u64::from(open));
     }
 

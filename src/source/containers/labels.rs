@@ -93,7 +93,7 @@ pub static EVENT: LabelSet =
 pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
 
 /// Where a container listens.
-pub static LISTEN: LabelSet = LabelSet::configured(who_and![LocalAddress, LocalPort], LISTENERS);
+pub static LISTEN: LabelSet = LabelSet::configured(who_and![LocalAddress, LocalPort, Proxy], LISTENERS);
 
 /// Addresses that are listened at, at most.
 pub const MOST_LISTENERS: usize = 4096;
@@ -118,7 +118,7 @@ pub static CLASSIC_ADDRESS: LabelSet = LabelSet::configured(
 
 /// Where a container listens, as coroot-node-agent says it.
 pub static CLASSIC_LISTEN: LabelSet = LabelSet::configured(
-    &[Label::ClassicContainerId, Label::ClassicListenAddr, Label::ClassicMachineId, Label::ClassicProxy],
+    &[Label::ClassicContainerId, Label::ClassicListenAddr, Label::ClassicMachineId, Label::Proxy],
     LISTENERS,
 );
 

@@ -1,35 +1,48 @@
 //! Where containers listen: from the sockets that were found to the addresses they can be connected to at.
 
-use super::addresses;
 use super::labels::MOST_LISTENERS;
 use super::listen::{Listening, expand};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use super::namespaces::Namespaces;
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Most that is read of a file with the addresses or the sockets of a network namespace.
-pub(super) const FILE: u64 = 16 * 1024 * 1024;
+/// The value of the label `proxy` of a port that Docker publishes.
+pub(super) const DOCKER: &str = "dockerd";
 
 /// Addresses without room that are remembered, so that each is counted once.
 const REMEMBERED: usize = 65_536;
 
+/// Where a container listens, or Docker for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ListenAddress {
+    /// The number of the container.
+    pub(super) who: u64,
+    /// Where.
+    pub(super) at: SocketAddr,
+    /// Whether it is a port that Docker publishes.
+    pub(super) published: bool,
+}
+
 /// The addresses that are listened at, with those that were not long ago.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    seen: BTreeMap<(u64, SocketAddr), Instant>,
+    seen: BTreeMap<ListenAddress, Instant>,
     now: Option<Instant>,
     /// Those that find no room in this cycle, and those of the last one.
-    without: [HashSet<(u64, SocketAddr)>; 2],
+    without: [HashSet<ListenAddress>; 2],
     /// Addresses that found no room so far.
     pub(super) left_out: u64,
-    namespaces: HashMap<u64, Vec<IpAddr>>,
+    namespaces: Namespaces,
 }
 
 impl Listeners {
     /// A cycle begins. What was not listened at for so long is forgotten.
     pub(super) fn begin(&mut self, retention: Duration, now: Instant) {
         self.seen.retain(|_, seen| now.saturating_duration_since(*seen) < retention);
-        self.namespaces.clear();
+        if let Some(cycle) = self.now {
+            self.namespaces.forget_before(cycle);
+        }
         let [latest, before] = &mut self.without;
         *before = std::mem::take(latest);
         self.now = Some(now);
@@ -37,47 +50,64 @@ impl Listeners {
 
     /// A socket of a container, in a network namespace that a process is in. `None`: its processes cannot be told.
     pub(super) fn take(&mut self, who: u64, listening: Listening, namespace: u64, process: Option<u32>) {
+        let process = process.map(|process| process.to_string());
+        self.add(who, listening, namespace, process.as_deref(), false);
+    }
+
+    /// A port that Docker publishes, in the network namespace of the agent.
+    pub(super) fn publish(&mut self, who: u64, at: SocketAddr, namespace: u64) {
+        // Docker names both families. Loopback is left out as in other namespaces: who connects there is on this host.
+        let listening = Listening { at, only: true, host: false };
+        self.add(who, listening, namespace, Some("self"), true);
+    }
+
+    fn add(
+        &mut self,
+        who: u64,
+        listening: Listening,
+        namespace: u64,
+        process: Option<&str>,
+        published: bool,
+    ) {
         let Some(now) = self.now else { return };
-        let at = if listening.at.ip().is_unspecified() {
-            let addresses = self.addresses(namespace, process);
-            if addresses.is_empty() { vec![listening.at] } else { expand(listening, &addresses) }
-        } else {
-            expand(listening, &[])
+        let known = match process {
+            Some(process) if listening.at.ip().is_unspecified() => {
+                self.namespaces.addresses(namespace, process, now)
+            }
+            _ => &[],
         };
-        for at in at {
-            let there = self.seen.contains_key(&(who, at));
-            if there || self.seen.len() < MOST_LISTENERS {
-                self.seen.insert((who, at), now);
+        let unknown = known.is_empty() && listening.at.ip().is_unspecified();
+        for at in if unknown { vec![listening.at] } else { expand(listening, known) } {
+            let at = ListenAddress { who, at, published };
+            if self.seen.contains_key(&at) || self.seen.len() < MOST_LISTENERS {
+                self.seen.insert(at, now);
             } else {
-                self.leave_out((who, at));
+                self.leave_out(at);
             }
         }
     }
 
+    /// `current` says who has a number now: nobody, or another one whose the addresses are from now on.
+    pub(super) fn rename(&mut self, current: impl Fn(u64) -> Option<u64>) {
+        let moved: Vec<(ListenAddress, Instant)> =
+            self.seen.extract_if(.., |at, _| current(at.who) != Some(at.who)).collect();
+        for (at, seen) in moved {
+            let Some(who) = current(at.who) else { continue };
+            let latest = self.seen.entry(ListenAddress { who, ..at }).or_insert(seen);
+            *latest = seen.max(*latest);
+        }
+    }
+
     /// Counts an address when it first finds no room.
-    fn leave_out(&mut self, at: (u64, SocketAddr)) {
+    fn leave_out(&mut self, at: ListenAddress) {
         let [latest, before] = &mut self.without;
         if latest.len() < REMEMBERED && latest.insert(at) && !before.contains(&at) {
             self.left_out += 1;
         }
     }
 
-    /// The addresses of a network namespace, read once a cycle.
-    fn addresses(&mut self, namespace: u64, process: Option<u32>) -> Vec<IpAddr> {
-        let Some(process) = process else { return Vec::new() };
-        let known = self.namespaces.entry(namespace).or_default();
-        if known.is_empty() {
-            let read = |name| {
-                crate::sys::read_limited(format!("/proc/{process}/net/{name}"), FILE).unwrap_or_default()
-            };
-            *known = addresses::fib_trie(&read("fib_trie"));
-            known.extend(addresses::if_inet6(&read("if_inet6")));
-        }
-        known.clone()
-    }
-
     /// Every address with whether it is listened at now.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, SocketAddr, bool)> {
-        self.seen.iter().map(|((who, at), seen)| (*who, *at, Some(*seen) == self.now))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ListenAddress, bool)> {
+        self.seen.iter().map(|(at, seen)| (*at, Some(*seen) == self.now))
     }
 }

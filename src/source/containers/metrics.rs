@@ -27,7 +27,7 @@ crate::metrics! {
     CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
     /// Mean of the smoothed round-trip times of the connections that are open or ended since the last cycle; absent without one.
     CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION];
-    /// An address that the container listens at; always 1.
+    /// An address that the container listens at, or with the attribute `proxy` one at which Docker publishes its port; always 1.
     CONTAINER_TCP_LISTEN: Gauge<u64> = "container.tcp.listen" in "", by [LISTEN];
     /// Connections established, by destination.
     CONTAINER_CLASSIC_CONNECTS: Counter<u64> = "container.classic.connects" in "{connection}", by [CLASSIC_DESTINATION],

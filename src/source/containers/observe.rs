@@ -4,14 +4,13 @@ use super::classic::Classic;
 use super::destinations::{ReportedDestination, ReportedEndpoint};
 use super::failure::Failure;
 use super::labels::{Event, LeftOut, SourcePart, Via};
-use super::listeners::Listeners;
+use super::listeners::{DOCKER, ListenAddress, Listeners};
 use super::metrics;
 use super::tcp::{Counts, Tcp};
 use crate::host::inventory::{Inventory, Workload};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Observes every destination that is shown, and every address that is listened at.
@@ -34,8 +33,8 @@ pub(super) fn observe(
             }
         }
     }
-    for (number, at, open) in listeners.iter() {
-        let Some(who) = inventory.current(number) else { continue };
+    for (at, open) in listeners.iter() {
+        let Some(who) = inventory.current(at.who) else { continue };
         if open {
             out.observe(metrics::CONTAINER_TCP_LISTEN, listen(&who, at), 1);
         }
@@ -87,8 +86,10 @@ fn end(labels: &Labels, at: ReportedEndpoint, address: Label, port: Label) -> La
     }
 }
 
-fn listen(who: &Workload, at: SocketAddr) -> Labels {
-    who.labels.with(Label::LocalAddress, at.ip().to_string()).with(Label::LocalPort, at.port().to_string())
+fn listen(who: &Workload, at: ListenAddress) -> Labels {
+    let labels = who.labels.with(Label::LocalAddress, at.at.ip().to_string());
+    let labels = labels.with(Label::LocalPort, at.at.port().to_string());
+    if at.published { labels.with(Label::Proxy, DOCKER) } else { labels }
 }
 
 /// Counts what found no room.

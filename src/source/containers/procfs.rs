@@ -7,7 +7,8 @@
 use super::addresses::{self, LISTEN, OPEN, Socket};
 use super::kernel::records::{Destination, Totals};
 use super::listen::Listening;
-use super::listeners::{FILE, Listeners};
+use super::listeners::Listeners;
+use super::namespaces::FILE;
 use super::tcp::Tcp;
 use crate::host::inventory::Container;
 use std::collections::{HashMap, HashSet};

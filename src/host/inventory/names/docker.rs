@@ -7,6 +7,7 @@ use super::oci;
 use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 #[derive(Deserialize)]
 struct Container {
@@ -22,6 +23,45 @@ struct Config {
     image: String,
     #[serde(rename = "Labels", default)]
     labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Networks {
+    #[serde(rename = "NetworkSettings", default)]
+    settings: Option<Settings>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    #[serde(rename = "Ports", default)]
+    ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    #[serde(rename = "HostIp", default)]
+    address: String,
+    #[serde(rename = "HostPort", default)]
+    port: String,
+}
+
+/// Ports of one container that are looked at.
+const PORTS: usize = 1024;
+
+/// Where the TCP ports of the container of a file are published (`NetworkSettings.Ports`, `nat.PortMap` of
+/// `github.com/docker/go-connections/nat`); an address that is empty is `0.0.0.0`.
+pub fn published(text: &[u8]) -> Vec<SocketAddr> {
+    let ports = serde_json::from_slice::<Networks>(text).ok().and_then(|networks| networks.settings?.ports);
+    let tcp = ports.unwrap_or_default().into_iter().filter(|(port, _)| port.ends_with("/tcp"));
+    let all = tcp.filter_map(|(_, published)| published).flatten().filter_map(|published| {
+        let address = match published.address.as_str() {
+            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            address => address.parse().ok()?,
+        };
+        let port = published.port.parse().ok().filter(|port| *port != 0)?;
+        Some(SocketAddr::new(address, port))
+    });
+    all.take(PORTS).collect()
 }
 
 /// Who the container of a file is; `None` where it is not JSON, or has no name.

@@ -1,0 +1,47 @@
+//! Ports that Docker publishes for a container, from `config.v2.json`. Docker writes them when the container has been started,
+//! so the file is read again whenever it has changed.
+
+use super::{MOST, docker};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What tells that a file is the same: inode, size, and when it was written.
+type Version = (u64, u64, i64, i64);
+
+/// The published ports of running containers.
+#[derive(Debug, Default)]
+pub struct PublishedPorts {
+    known: HashMap<Arc<str>, (Version, Arc<[SocketAddr]>)>,
+}
+
+impl PublishedPorts {
+    /// Looks at the files of these containers, by id, below directories of Docker. The others are forgotten.
+    pub fn look(&mut self, places: &[PathBuf], ids: &[Arc<str>]) {
+        let mut before = std::mem::take(&mut self.known);
+        for id in ids {
+            let file = format!("containers/{id}/config.v2.json");
+            let found = places.iter().find_map(|place| Some((place, version(&place.join(&file))?)));
+            let Some((place, version)) = found else { continue };
+            let known = before.remove(id).filter(|(known, _)| *known == version).or_else(|| {
+                let text = crate::sys::read_below(place, Path::new(&file), MOST).ok()?;
+                Some((version, docker::published(&text).into()))
+            });
+            if let Some(known) = known {
+                self.known.insert(Arc::clone(id), known);
+            }
+        }
+    }
+
+    /// Where the ports of a container are published, an address that is not specified included.
+    pub fn of(&self, id: &str) -> Arc<[SocketAddr]> {
+        self.known.get(id).map_or_else(|| Arc::from([]), |(_, published)| Arc::clone(published))
+    }
+}
+
+fn version(file: &Path) -> Option<Version> {
+    let file = std::fs::symlink_metadata(file).ok()?;
+    Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+}

@@ -1,0 +1,101 @@
+//! The addresses of network namespaces, read again only where they may have changed.
+
+use super::addresses;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Most that is read of a file with the addresses or the sockets of a network namespace.
+pub(super) const FILE: u64 = 16 * 1024 * 1024;
+
+/// How long addresses are used where nothing reports a change.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// Addresses by network namespace.
+#[derive(Debug)]
+pub(super) struct Namespaces {
+    proc: PathBuf,
+    known: HashMap<u64, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    /// The addresses of IPv6, and the sizes of the routing tables of IPv4, in which each address has routes of its own: two
+    /// small files. `fib_trie` has every route of the namespace.
+    signs: [String; 2],
+    read: Instant,
+    asked: Instant,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self { proc: "/proc".into(), known: HashMap::new() }
+    }
+}
+
+impl Namespaces {
+    /// Forgets those that nobody has asked about since a time.
+    pub(super) fn forget_before(&mut self, cycle: Instant) {
+        self.known.retain(|_, known| known.asked >= cycle);
+    }
+
+    /// The addresses of a namespace that a process is in; its files are looked at once a cycle.
+    pub(super) fn addresses(&mut self, namespace: u64, process: &str, now: Instant) -> &[IpAddr] {
+        let files = self.proc.join(process).join("net");
+        let read = |name| crate::sys::read_limited(files.join(name), FILE).unwrap_or_default();
+        let known = self.known.entry(namespace).or_insert_with(|| Known {
+            addresses: Vec::new(),
+            signs: [String::new(), String::new()],
+            read: now,
+            asked: now.checked_sub(AGAIN).unwrap_or(now),
+        });
+        if known.asked != now || known.addresses.is_empty() {
+            let signs = [read("if_inet6"), read("fib_triestat")];
+            let old = now.saturating_duration_since(known.read) >= AGAIN;
+            if known.addresses.is_empty() || old || signs != known.signs {
+                known.addresses = addresses::fib_trie(&read("fib_trie"));
+                let [six, _] = &signs;
+                known.addresses.extend(addresses::if_inet6(six));
+                (known.signs, known.read) = (signs, now);
+            }
+            known.asked = now;
+        }
+        &known.addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AGAIN, Namespaces};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn addresses_are_read_again_when_a_sign_of_them_changes_and_after_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let net = folder.path().join("7/net");
+        std::fs::create_dir_all(&net).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(net.join(name), text).unwrap();
+        let trie =
+            |address: &str| write("fib_trie", &format!("     |-- {address}\n        /32 host LOCAL\n"));
+        let mut namespaces = Namespaces { proc: folder.path().to_owned(), ..Namespaces::default() };
+        let start = Instant::now();
+        let mut at = |seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            namespaces.addresses(1, "7", now).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        write("fib_triestat", "\tPrefixes:       5\n");
+        trie("10.0.0.1");
+        assert_eq!(at(0), "10.0.0.1");
+        trie("10.0.0.2");
+        assert_eq!(at(1), "10.0.0.1", "nothing says so");
+        write("fib_triestat", "\tPrefixes:       6\n");
+        assert_eq!(at(2), "10.0.0.2");
+        write("if_inet6", "fd000000000000000000000000000001 02 40 00 80     eth0\n");
+        assert_eq!(at(3), "10.0.0.2 fd00::1");
+        trie("10.0.0.3");
+        assert_eq!(at(4), "10.0.0.2 fd00::1");
+        assert_eq!(at(3 + AGAIN.as_secs()), "10.0.0.3 fd00::1");
+    }
+}
