@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build bpf test lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
+.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: compiler ## formatting, clippy and the documentation's links, every warnin
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --test e2e -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+reloads: compiler ## reloads a running agent a thousand times, with traffic, and prints what that left behind
+	CONNSCOPE_RELOADS=1000 .ci/test --test main -- --nocapture reloading_again_and_again
 
 fmt: ## formats the code
 	$(CARGO) fmt

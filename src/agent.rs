@@ -5,10 +5,10 @@
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen, Protocol, endpoint};
 use crate::cycle::Sources;
+use crate::cycle::set::{SourceSet, Surroundings};
 use crate::export::instruments::HistogramRecorder;
 use crate::export::outcomes::Exports;
-use crate::export::prometheus::Pull;
-use crate::export::{self, Reader, Shared, otlp, resource, stdout};
+use crate::export::{self, Shared, otlp, resource};
 use crate::host::Host;
 use crate::metric::{Bounds, Part, Table};
 use crate::reading::chain;
@@ -18,17 +18,21 @@ use crate::source::{Mode, list};
 use crate::stop::Stop;
 use crate::sys::process;
 use crate::timeouts;
-use crate::vitals::{self, Vital};
+use crate::vitals::{self, Loads, Vital};
+use crate::web::lifecycle::{Asked, ReloadRequests};
 use crate::web::{self, Web};
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use readers::Prepared;
+use reload::{Load, Reloader, Running};
 use service::Service;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
+mod readers;
+pub mod reload;
 mod service;
 
 /// Why the agent did not start.
@@ -61,39 +65,46 @@ pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
     Table::of(&parts(), bounds).map(Arc::new).map_err(|error| AgentError::Failed(error.to_string()))
 }
 
-/// Everything that readers share, for this configuration.
-pub fn shared(
+/// Everything that readers share, for one cycle of this configuration.
+pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
+    started(config, &Host::new(&config.inventory), Mode::Once, Vec::new(), stop)
+}
+
+fn started(
     config: &Config,
+    host: &Host,
     mode: Mode,
-    exports: Option<Arc<dyn Vital>>,
+    vitals: Vec<Arc<dyn Vital>>,
     stop: &Stop,
 ) -> Result<Shared, AgentError> {
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors stays what it is");
     }
-    let host = Host::new(&config.inventory);
-    let table = table(&list::bounds(SOURCES, &config.sources, &host))?;
-    let sources = Sources::start(SOURCES, &config.sources, &host, mode, table, exports, stop)
+    let table = table(&list::bounds(SOURCES, &config.sources, host))?;
+    let surroundings = Surroundings { host, mode, table, vitals, stop };
+    let set = SourceSet::start(SOURCES, &config.sources, surroundings, |_| None)
         .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),
-        sources: Arc::new(sources),
+        sources: Arc::new(Sources::new(set, stop)),
         recorder: HistogramRecorder::default(),
     })
 }
 
-/// Runs the agent until SIGTERM or SIGINT.
-pub fn run(config: &Config) -> Result<(), AgentError> {
-    if exports_nothing(config) {
+/// Runs the agent until SIGTERM or SIGINT. `load` reads the configuration again.
+pub fn run(config: Config, load: Load) -> Result<(), AgentError> {
+    if exports_nothing(&config) {
         return Err(AgentError::Input(
             "nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen to an address"
                 .to_owned(),
         ));
     }
-    let stop = stop_on_signals(ShutdownMode::Drain)?;
+    let (reloads, asked) = ReloadRequests::channel();
+    let hang_up = reloads.clone();
+    let stop = stop_on_signals(ShutdownMode::Drain(Box::new(move || drop(hang_up.ask()))))?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
-    let ended = runtime.block_on(live(config, &stop));
+    let ended = runtime.block_on(live(config, load, reloads, asked, &stop));
     // What still blocks (a source that hangs) ends with the process.
     runtime.shutdown_background();
     ended
@@ -118,14 +129,13 @@ pub fn stop_on_signals(ending: ShutdownMode) -> Result<Stop, AgentError> {
     Ok(stop)
 }
 
-/// What runs, once everything was started.
-struct Running {
-    readers: Vec<Reader>,
-    pull: Option<Arc<Pull>>,
-    sources: Arc<Sources>,
-}
-
-async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
+async fn live(
+    config: Config,
+    load: Load,
+    reloads: ReloadRequests,
+    mut asked: Asked,
+    stop: &Stop,
+) -> Result<(), AgentError> {
     // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
     let listener = match &config.export.prometheus.listen {
         Listen::Off => None,
@@ -137,67 +147,88 @@ async fn live(config: &Config, stop: &Stop) -> Result<(), AgentError> {
         },
     };
     // Making the sources ready may block (files, certificates); this thread must notice a stop all the same.
-    let (handle, own, token) = (Handle::current(), config.clone(), stop.clone());
-    let starting = tokio::task::spawn_blocking(move || start(&own, listener, &handle, &token));
-    let running = tokio::select! {
+    let (handle, token) = (Handle::current(), stop.clone());
+    let collecting = !config.environment.disabled;
+    let (failed, mut failure) = mpsc::unbounded_channel();
+    let starting = tokio::task::spawn_blocking(move || {
+        start(config, load, listener, reloads, failed, &handle, &token).map(Arc::new)
+    });
+    let reloader = tokio::select! {
         started = starting => started.map_err(|error| AgentError::Failed(format!("starting: {error}")))??,
         () = stop.exhausted(Duration::ZERO) => return Ok(()),
     };
     let service = Arc::new(Service::of_process());
-    let collecting = !config.environment.disabled;
-    tokio::spawn(service.tell(Arc::clone(&running.sources), collecting, stop.clone()));
-    let failed = first_cycle(&running)?;
-    tokio::select! {
-        () = stop.exhausted(Duration::ZERO) => {}
-        Ok(cause) = failed => return Err(AgentError::Failed(cause)),
+    let sources = Arc::clone(&reloader.shared.sources);
+    tokio::spawn(Arc::clone(&service).tell(sources, collecting, stop.clone()));
+    loop {
+        tokio::select! {
+            () = stop.exhausted(Duration::ZERO) => break,
+            Some(cause) = failure.recv() => return Err(AgentError::Failed(cause)),
+            Some(first) = asked.recv() => {
+                let mut waiting = vec![first];
+                while let Ok(more) = asked.try_recv() {
+                    waiting.push(more);
+                }
+                service.reloading();
+                let own = Arc::clone(&reloader);
+                let reloaded = tokio::select! {
+                    reloaded = tokio::task::spawn_blocking(move || own.reload()) => reloaded,
+                    () = stop.exhausted(Duration::ZERO) => break,
+                };
+                let reloaded = reloaded.unwrap_or_else(|_| Err("the reload broke; the log says more".to_owned()));
+                service.ready(&reloader.shared.sources);
+                for who in waiting {
+                    let _gone = who.send(reloaded.clone());
+                }
+            }
+        }
     }
     let leave_by = Instant::now() + timeouts::EXIT;
     let token = stop.clone();
-    let left = tokio::task::spawn_blocking(move || leave(running, &token, leave_by));
+    let left = tokio::task::spawn_blocking(move || leave(reloader, &token, leave_by));
     let _in_time_or_not = tokio::time::timeout_at((leave_by + timeouts::REAP).into(), left).await;
     Ok(())
 }
 
-/// Starts everything: sources, readers, the endpoint.
+/// Starts everything: sources, readers, the endpoint, and a first cycle.
 fn start(
-    config: &Config,
+    config: Config,
+    load: Load,
     listener: Option<TcpListener>,
+    reloads: ReloadRequests,
+    failed: UnboundedSender<String>,
     runtime: &Handle,
     stop: &Stop,
-) -> Result<Running, AgentError> {
+) -> Result<Reloader, AgentError> {
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
-    let enabled = !config.environment.disabled;
-    let pushing = enabled && config.export.otlp.protocol != Protocol::None;
-    let shared = shared(config, Mode::Run, pushing.then(|| exports.clone() as Arc<dyn Vital>), stop)?;
-    let readers = if enabled { push(config, &shared, &exports, runtime, stop)? } else { Vec::new() };
-    let pull = if enabled && (listener.is_some() || readers.is_empty()) {
-        let pull = Pull::new(&shared, config.export.prometheus.naming).map_err(AgentError::Failed)?;
-        Some(Arc::new(pull))
-    } else {
-        None
-    };
+    let loads = Arc::new(Loads::new(SystemTime::now()));
+    let host = Host::new(&config.inventory);
+    let vitals = reload::vitals(&config, &exports, &loads);
+    let shared = started(&config, &host, Mode::Run, vitals, stop)?;
+    let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
+    let pull = readers::pull(&config, &shared, listener.is_some(), &push)?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    if let Some(listener) = listener {
-        let interval = pushing.then_some(config.export.otlp.interval);
-        let web = Web::new(pull.clone(), Arc::clone(&shared.sources), interval, &config.export.prometheus);
-        let started = web.and_then(|web| web.start(listener, stop));
-        started.map_err(start_error("starting the HTTP endpoint"))?;
-    }
-    say_start(config, address);
-    Ok(Running { readers, pull, sources: shared.sources })
+    let web = listener.map(|listener| {
+        let current = reload::current(&config, pull.clone());
+        let web = Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads)?);
+        web.start(listener, stop).map(|()| web)
+    });
+    let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
+    say_start(&config, address);
+    readers::first_cycle(&push, pull.as_ref(), failed.clone())?;
+    let running = Mutex::new(Some(Running { config, exports, push, pull }));
+    let (runtime, stop) = (runtime.clone(), stop.clone());
+    Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })
 }
 
 /// One last cycle and its export, then the end of what is still running, no later than `leave_by`.
-fn leave(running: Running, stop: &Stop, leave_by: Instant) {
-    let Running { readers, pull, sources } = running;
+fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     let (flushed, wait) = std::sync::mpsc::channel();
-    let providers: Vec<SdkMeterProvider> = readers.iter().map(|reader| reader.provider.clone()).collect();
+    let running = reloader.take();
     let flush = move || {
-        for provider in providers {
-            // The exporter has logged how its last export ended.
-            let _logged = provider.shutdown();
+        if let Some(Running { push, .. }) = running {
+            push.flush();
         }
-        drop((readers, pull));
         let _nobody_waits = flushed.send(());
     };
     match std::thread::Builder::new().name("flush".to_owned()).spawn(flush) {
@@ -211,7 +242,8 @@ fn leave(running: Running, stop: &Stop, leave_by: Instant) {
     }
     stop.kill();
     let until = leave_by.max(Instant::now() + timeouts::REAP);
-    if let Some(sources) = Arc::into_inner(sources) {
+    let sources = Arc::into_inner(reloader).map(|reloader| reloader.shared.sources);
+    if let Some(sources) = sources.and_then(Arc::into_inner) {
         sources.finish(until);
     } else {
         // A reader is still in a cycle; its child was just killed and is being reaped.
@@ -226,42 +258,6 @@ fn cannot_listen(listen: &Listen, cause: std::io::Error) -> AgentError {
         ErrorKind::AddrInUse | ErrorKind::PermissionDenied => AgentError::Start { doing, cause },
         _ => AgentError::Input(format!("{doing}: {cause}")),
     }
-}
-
-/// The readers that drive themselves.
-fn push(
-    config: &Config,
-    shared: &Shared,
-    exports: &Arc<Exports>,
-    runtime: &Handle,
-    stop: &Stop,
-) -> Result<Vec<Reader>, AgentError> {
-    let otlp = otlp::start(shared, config, exports, runtime, stop).map_err(AgentError::Input)?;
-    let console = config.environment.console.then(|| stdout::console(shared, config.export.otlp.interval));
-    Ok(otlp.into_iter().chain(console).collect())
-}
-
-/// One cycle at once, through a reader that there is: what cannot be read is in the log within the first second, and
-/// a receiver does not wait a whole interval for the first numbers. What is sent to the channel ends the agent: a reader of
-/// the SDK has no thread, of which it tells only its own log.
-fn first_cycle(running: &Running) -> Result<oneshot::Receiver<String>, AgentError> {
-    let (failed, failure) = oneshot::channel();
-    let provider = running.readers.first().map(|reader| reader.provider.clone());
-    let pull = running.pull.clone();
-    let cycle = move || match (provider, pull) {
-        (Some(provider), _) => {
-            let flushed = provider.force_flush().map_err(|error| error.to_string());
-            if flushed.is_err_and(|error| error.contains("closed channel")) {
-                let _gone = failed.send("the thread that pushes could not be started".to_owned());
-            }
-        }
-        (None, Some(pull)) => {
-            let _logged = pull.scrape();
-        }
-        (None, None) => {}
-    };
-    let spawned = std::thread::Builder::new().name("first-cycle".to_owned()).spawn(cycle);
-    spawned.map(|_| failure).map_err(start_error("starting the first cycle"))
 }
 
 fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {

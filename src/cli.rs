@@ -12,8 +12,9 @@ use crate::host::Host;
 use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
 use crate::metric::reference;
+use crate::reading::chain;
 use crate::signals::ShutdownMode;
-use crate::source::{Check, Mode};
+use crate::source::Check;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flags::SourceFlagArgs;
@@ -89,6 +90,9 @@ enum Command {
         /// Prints the JSON Schema of the file instead.
         #[arg(long)]
         schema: bool,
+        /// Validates and prints nothing.
+        #[arg(long, conflicts_with = "schema")]
+        quiet: bool,
     },
 }
 
@@ -144,6 +148,9 @@ struct RunFlags {
     /// Metric names of the Prometheus endpoint [default: otel].
     #[arg(long, value_enum, value_name = "PROFILE")]
     prometheus_naming: Option<Profile>,
+    /// Lets `POST /-/reload` have the configuration read again, as SIGHUP does.
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -194,6 +201,7 @@ impl RunFlags {
             interval: self.interval.clone(),
             listen: self.listen.clone(),
             naming: self.prometheus_naming,
+            lifecycle: self.enable_lifecycle,
             ..self.log.flags()
         };
         self.source.load(flags)
@@ -262,6 +270,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             Ok(CommandOutput { text: tool.read(&file)?, code: 0 })
         }
         Some(Command::Config { schema: true, .. }) => Ok(CommandOutput { text: SCHEMA.to_owned(), code: 0 }),
+        Some(Command::Config { run, quiet: true, .. }) => run.load().map(|_| CommandOutput::default()),
         Some(Command::Config { run, .. }) => Ok(CommandOutput { text: run.load()?.print(), code: 0 }),
     }
 }
@@ -269,7 +278,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
 fn run_agent(flags: &RunFlags) -> Result<CommandOutput, CliError> {
     let config = flags.load()?;
     start_log(&config)?;
-    agent::run(&config)?;
+    let flags = flags.clone();
+    agent::run(config, Box::new(move || flags.load().map_err(|error| chain(&error))))?;
     Ok(CommandOutput::default())
 }
 
@@ -287,7 +297,7 @@ fn once(
     let config = source.load(Flags { naming, ..log.flags() })?;
     start_log(&config)?;
     let stop = agent::stop_on_signals(ShutdownMode::Kill)?;
-    let shared = agent::shared(&config, Mode::Once, None, &stop)?;
+    let shared = agent::shared(&config, &stop)?;
     let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
         .map_err(|error| CliError::Output(error.clone()))?;
     let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());

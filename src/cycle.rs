@@ -8,29 +8,28 @@
 #![expect(clippy::disallowed_methods, reason = "when a collection began is noted here")]
 
 use crate::health::Health;
-use crate::host::Host;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table};
-use crate::reading::{Failure, Reading, Readings, Snapshot, SourceError, SourceOutcome};
+use crate::reading::{Failure, Reading, Readings, Snapshot, SourceOutcome};
 use crate::source::worker::{Pending, SourceResponse, Worker};
-use crate::source::{Mode, Reports, SourceSpec, metrics};
+use crate::source::{Reports, metrics};
 use crate::stop::Stop;
 use crate::vitals::{self, Vital};
 use progress::Progress;
+use set::SourceSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 pub mod progress;
+pub mod set;
 
 /// The sources at work; one for all readers.
 #[derive(Debug)]
 pub struct Sources {
-    workers: Vec<Worker>,
-    table: Arc<Table>,
+    running: RwLock<Arc<SourceSet>>,
     left_out: AtomicU64,
-    exports: Option<Arc<dyn Vital>>,
     /// Result of the last cycle of every source, for the log, the error counters and `/-/ready`.
     pub health: Health,
     /// Cycles that have ended, of all readers.
@@ -40,31 +39,11 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Starts every source of a list that is on by the settings of all.
-    pub fn start<All>(
-        specs: &[SourceSpec<All>],
-        settings: &All,
-        host: &Host,
-        mode: Mode,
-        table: Arc<Table>,
-        exports: Option<Arc<dyn Vital>>,
-        stop: &Stop,
-    ) -> Result<Self, SourceError> {
-        let mut workers = Vec::new();
-        for spec in specs.iter().filter(|spec| (spec.enabled)(settings)) {
-            let source = (spec.build)(settings, host, mode, stop)?;
-            workers.push(start_worker(spec.name, (spec.deadline)(settings, mode), source)?);
-        }
-        Ok(Self::of(workers, table, exports, stop))
-    }
-
-    /// The sources that are given, already at work.
-    pub fn of(workers: Vec<Worker>, table: Arc<Table>, exports: Option<Arc<dyn Vital>>, stop: &Stop) -> Self {
+    /// A set that was started.
+    pub fn new(set: SourceSet, stop: &Stop) -> Self {
         Self {
-            workers,
-            table,
+            running: RwLock::new(Arc::new(set)),
             left_out: AtomicU64::new(0),
-            exports,
             health: Health::default(),
             completed: watch::Sender::new(0),
             readers: Mutex::default(),
@@ -72,14 +51,30 @@ impl Sources {
         }
     }
 
-    /// The rows that may be observed, with their limits.
-    pub fn table(&self) -> &Arc<Table> {
-        &self.table
+    /// The sources that are given, already at work.
+    pub fn of(workers: Vec<Worker>, table: Arc<Table>, vital: Option<Arc<dyn Vital>>, stop: &Stop) -> Self {
+        let workers = workers.into_iter().map(Arc::new).collect();
+        Self::new(SourceSet { workers, table, vitals: vital.into_iter().collect() }, stop)
     }
 
-    /// The names of those that are on.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.workers.iter().map(|worker| worker.name)
+    /// The sources that are on now.
+    pub fn set(&self) -> Arc<SourceSet> {
+        Arc::clone(&self.running.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other sources in their place. A source that is not among the new ones ends with the last cycle that asks it. The rows
+    /// of the table are the same; their limits may be others.
+    pub fn replace(&self, set: SourceSet) {
+        let names: Vec<&str> = set.names().collect();
+        let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
+        let _old = std::mem::replace(&mut *running, Arc::new(set));
+        drop(running);
+        self.health.keep_only(&names);
+    }
+
+    /// The rows that may be observed, with their limits.
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(self.set().table())
     }
 
     /// Readings that were left out because their metric had reached its limit.
@@ -88,17 +83,19 @@ impl Sources {
     }
 
     /// What the sources can be asked for besides their readings.
-    pub fn reports(&self) -> impl Iterator<Item = &Arc<dyn Reports>> {
-        self.workers.iter().filter_map(|worker| worker.reports.as_ref())
+    pub fn reports(&self) -> Vec<Arc<dyn Reports>> {
+        self.set().workers.iter().filter_map(|worker| worker.reports.clone()).collect()
     }
 
     /// Asks every source once, all at the same time.
     fn ask(&self) -> Snapshot {
-        let pending: Vec<_> = self.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
+        let set = self.set();
+        let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
         // The last sources in the list take longest as a rule: whoever waits for them finds the others done.
         let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
         let mut answers: Vec<_> = pending.into_iter().rev().map(waited).collect();
-        let mut snapshot = Snapshot::empty(&self.table);
+        let mut snapshot = Snapshot::empty(set.table());
+        snapshot.began = set.workers.iter().map(|worker| (worker.name, worker.since)).collect();
         while let Some((name, answer)) = answers.pop() {
             let outcome = self.keep(&mut snapshot, name, answer);
             // What is missing because the agent leaves says nothing of the source.
@@ -107,9 +104,13 @@ impl Sources {
             }
             snapshot.outcomes.push(outcome);
         }
+        let now = self.set();
+        if !Arc::ptr_eq(&now, &set) {
+            self.health.keep_only(&now.names().collect::<Vec<_>>());
+        }
         let mut own = Readings::default();
         self.observe_sources(&snapshot, &mut own);
-        vitals::observe(self.exports.as_deref(), &mut own);
+        vitals::observe(&set.vitals, &mut own);
         own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
         self.completed.send_modify(|completed| *completed += 1);
@@ -128,7 +129,7 @@ impl Sources {
 
     /// The longest that a source may take in a cycle.
     pub fn longest(&self) -> Duration {
-        self.workers.iter().map(Worker::deadline).max().unwrap_or_default()
+        self.set().workers.iter().map(|worker| worker.deadline()).max().unwrap_or_default()
     }
 
     /// Waits until more than so many have.
@@ -191,19 +192,12 @@ impl Sources {
 
     /// Lets the sources end, and waits for them no longer than `until`.
     pub fn finish(self, until: Instant) {
-        for worker in self.workers {
+        let set = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let workers = Arc::into_inner(set).map(|set| set.workers).unwrap_or_default();
+        for worker in workers.into_iter().filter_map(Arc::into_inner) {
             worker.finish(until);
         }
     }
-}
-
-fn start_worker(
-    name: &'static str,
-    deadline: std::time::Duration,
-    source: Box<dyn crate::source::Source>,
-) -> Result<Worker, SourceError> {
-    Worker::start(name, deadline, source)
-        .map_err(|cause| SourceError::io(format!("starting the thread of the source {name}"), cause))
 }
 
 /// The cycles of one reader.
@@ -225,13 +219,13 @@ impl Cycle {
     /// No cycle yet: whoever asks first begins one.
     pub fn new(sources: Arc<Sources>) -> Self {
         let asked = vec![true; sources.table().rows().len()];
-        let snapshot = Arc::new(Snapshot::empty(sources.table()));
+        let snapshot = Arc::new(Snapshot::empty(&sources.table()));
         let progress = sources.progress();
         Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
     }
 
     /// The rows that there are instruments for.
-    pub fn table(&self) -> &Arc<Table> {
+    pub fn table(&self) -> Arc<Table> {
         self.sources.table()
     }
 
@@ -243,7 +237,7 @@ impl Cycle {
             // Begun before it is asked: should asking panic, the other instruments are not to ask again.
             state.asked.fill(false);
             self.progress.collecting(Instant::now());
-            state.snapshot = Arc::new(Snapshot::empty(self.table()));
+            state.snapshot = Arc::new(Snapshot::empty(&self.table()));
             state.snapshot = Arc::new(self.sources.ask());
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
@@ -257,7 +251,7 @@ impl Cycle {
     pub fn finish(&self) -> Arc<Snapshot> {
         self.progress.waiting(Instant::now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(self.table())))
+        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(&self.table())))
     }
 
     /// How the sources are doing.

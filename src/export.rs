@@ -6,7 +6,7 @@
 
 use crate::cycle::{Cycle, Sources};
 use crate::metric::naming::Profile;
-use instruments::HistogramRecorder;
+use instruments::{HistogramRecorder, Recording};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::Resource;
@@ -62,6 +62,7 @@ pub struct Reader {
     pub provider: SdkMeterProvider,
     /// Ours.
     pub cycle: Arc<Cycle>,
+    _recording: Recording,
 }
 
 impl Reader {
@@ -78,13 +79,13 @@ impl Reader {
         let provider = SdkMeterProvider::builder()
             .with_resource(shared.resource.clone())
             .with_reader(reader)
-            .with_view(instruments::view(Arc::clone(shared.sources.table()), profile, exponential_histograms))
+            .with_view(instruments::view(shared.sources.table(), profile, exponential_histograms))
             .build();
         let scope =
             InstrumentationScope::builder("connscope").with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = provider.meter_with_scope(scope);
         instruments::register(&meter, &cycle, profile);
-        shared.recorder.add(shared.sources.table(), &meter, profile);
-        Self { provider, cycle }
+        let recording = shared.recorder.add(&shared.sources.table(), &meter, profile);
+        Self { provider, cycle, _recording: recording }
     }
 }

@@ -86,6 +86,11 @@ impl Health {
         self.lock().clone()
     }
 
+    /// Forgets every source but these.
+    pub fn keep_only(&self, names: &[&str]) {
+        self.lock().retain(|name, _| names.contains(name));
+    }
+
     /// How long ago any source last succeeded.
     pub fn last_success(&self) -> Option<Duration> {
         self.lock().values().filter_map(|health| health.last_success).max().map(|at| at.elapsed())

@@ -2,7 +2,7 @@
 
 use crate::metric::{Handle, Labels, Metric, Table, Value};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub mod error;
 
@@ -96,12 +96,14 @@ pub struct Snapshot {
     by_metric: Vec<Vec<Reading>>,
     /// Result of each source in this cycle.
     pub outcomes: Vec<SourceOutcome>,
+    /// Since when each source counts.
+    pub began: Vec<(&'static str, SystemTime)>,
 }
 
 impl Snapshot {
     /// A snapshot with nothing in it.
     pub fn empty(table: &Arc<Table>) -> Self {
-        Self { table: Arc::clone(table), by_metric: Vec::new(), outcomes: Vec::new() }
+        Self { table: Arc::clone(table), by_metric: Vec::new(), outcomes: Vec::new(), began: Vec::new() }
     }
 
     /// The rows that readings are kept by.

@@ -5,11 +5,13 @@ use crate::timeouts;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What SIGHUP does.
+pub type OnHangUp = Box<dyn Fn() + Send>;
+
 /// How a command takes its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownMode {
-    /// The agent: one last cycle and its export. SIGHUP is no reason to end.
-    Drain,
+    /// The agent: one last cycle and its export. SIGHUP is no reason to end, but has something done.
+    Drain(OnHangUp),
     /// A command that ends by itself: what is running is killed, and it ends with what it has.
     Kill,
 }
@@ -22,7 +24,11 @@ pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
     let listening = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = if ending == ShutdownMode::Drain { Some(signal(SignalKind::hangup())?) } else { None };
+    let mut hang_up = match ending {
+        ShutdownMode::Drain(what) => Some((signal(SignalKind::hangup())?, what)),
+        ShutdownMode::Kill => None,
+    };
+    let kill = hang_up.is_none();
     drop(listening);
     let wait = move || {
         let name = runtime.block_on(async {
@@ -30,30 +36,29 @@ pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
                 tokio::select! {
                     _ = terminate.recv() => return "SIGTERM",
                     _ = interrupt.recv() => return "SIGINT",
-                    () = received(hang_up.as_mut()) => tracing::warn!(
-                        "SIGHUP is ignored: the configuration is read at the start; restart the agent to change it"
-                    ),
+                    () = hung_up(hang_up.as_mut()) => {}
                 }
             }
         });
         stop.drain();
-        if ending == ShutdownMode::Kill {
+        if kill {
             stop.kill();
         }
         tracing::info!("{name}, stopping");
         std::thread::sleep(timeouts::FORCED_EXIT);
         tracing::warn!("not everything ended in time; what was left ends with the process");
         crate::log::flush();
-        std::process::exit(i32::from(ending == ShutdownMode::Kill));
+        std::process::exit(i32::from(kill));
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
 }
 
-async fn received(signal: Option<&mut Signal>) {
-    match signal {
-        Some(signal) => {
+async fn hung_up(hang_up: Option<&mut (Signal, OnHangUp)>) {
+    match hang_up {
+        Some((signal, what)) => {
             signal.recv().await;
+            what();
         }
         None => std::future::pending().await,
     }

@@ -183,6 +183,8 @@ pub struct SourceSpec<All> {
     pub hide: fn(&mut All),
     /// [`SourceKind::without_effect`]
     pub without_effect: fn(&All, Profile) -> Vec<String>,
+    /// Whether the source has the same settings in both.
+    pub same: fn(&All, &All) -> bool,
 }
 
 impl<All> SourceSpec<All> {
@@ -190,6 +192,7 @@ impl<All> SourceSpec<All> {
     pub const fn of<Kind: SourceKind>() -> Self
     where
         All: AsRef<Kind::Settings> + AsMut<Kind::Settings>,
+        Kind::Settings: Serialize,
     {
         Self {
             name: Kind::NAME,
@@ -206,8 +209,15 @@ impl<All> SourceSpec<All> {
             set_flag: |all, name, value| Kind::set_flag(all.as_mut(), name, value),
             hide: |all| Kind::hide(all.as_mut()),
             without_effect: |all, naming| Kind::without_effect(all.as_ref(), naming),
+            same: |left, right| same(left.as_ref(), right.as_ref()),
         }
     }
+}
+
+/// Whether two sections of the configuration say the same, as they would be printed.
+pub fn same<T: Serialize>(left: &T, right: &T) -> bool {
+    let printed = |section: &T| serde_json::to_value(section).ok();
+    printed(left).is_some_and(|left| printed(right) == Some(left))
 }
 
 /// What `connscope check` found out about one way to ask a source.

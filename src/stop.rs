@@ -7,7 +7,7 @@
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -21,13 +21,61 @@ pub struct Stop {
 struct Inner {
     draining_since: watch::Sender<Option<Instant>>,
     killed: OwnedFd,
+    /// Parts of the agent that may end before it does.
+    children: Mutex<Vec<Weak<Inner>>>,
+}
+
+/// The token of a part of the agent, which stops with the agent, and when this goes out of scope.
+#[derive(Debug)]
+pub struct ChildStop(Stop);
+
+impl ChildStop {
+    /// The token.
+    pub fn token(&self) -> &Stop {
+        &self.0
+    }
+}
+
+impl Drop for ChildStop {
+    fn drop(&mut self) {
+        self.0.drain();
+        self.0.kill();
+    }
 }
 
 impl Stop {
     /// A token that is not stopping.
     pub fn new() -> std::io::Result<Self> {
         let killed = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { inner: Arc::new(Inner { draining_since: watch::Sender::new(None), killed }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                draining_since: watch::Sender::new(None),
+                killed,
+                children: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The token of a part that may end before the agent does.
+    pub fn child(&self) -> std::io::Result<ChildStop> {
+        let child = Self::new()?;
+        let mut children = self.inner.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.retain(|child| child.strong_count() > 0);
+        children.push(Arc::downgrade(&child.inner));
+        drop(children);
+        // Whoever stops from now on finds it in the list.
+        if self.draining() {
+            child.drain();
+        }
+        if self.killed_within(Duration::ZERO) {
+            child.kill();
+        }
+        Ok(ChildStop(child))
+    }
+
+    fn children(&self) -> Vec<Self> {
+        let children = self.inner.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.iter().filter_map(Weak::upgrade).map(|inner| Self { inner }).collect()
     }
 
     /// Stopping begins; what waits has its budget from now on and no more.
@@ -39,6 +87,9 @@ impl Stop {
             }
             Some(_) => false,
         });
+        for child in self.children() {
+            child.drain();
+        }
     }
 
     /// Whether stopping has begun.
@@ -66,6 +117,9 @@ impl Stop {
     pub fn kill(&self) {
         // An eventfd takes eight bytes or, after 2^64 calls, nothing; either way it stays readable.
         let _stays_readable = rustix::io::write(&self.inner.killed, &1u64.to_ne_bytes());
+        for child in self.children() {
+            child.kill();
+        }
     }
 
     /// Waits for so long, or until [`Stop::kill`] is called; whether it was.

@@ -19,10 +19,11 @@ use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lifecycle::ReloadRequests;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use texts::{Renderer, Text, UnsentTexts};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub mod arrivals;
 pub mod connections;
 pub mod hosts;
+pub mod lifecycle;
 pub mod listener;
 pub mod state;
 pub mod texts;
@@ -41,11 +43,9 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// What the endpoint answers from.
 pub struct Web {
-    pull: Option<Arc<Pull>>,
+    current: RwLock<Arc<Current>>,
     sources: Arc<Sources>,
-    pushing: bool,
-    stale_after: Duration,
-    hosts: Hosts,
+    reloads: ReloadRequests,
     arrivals: Arc<Arrivals>,
     connections: Arc<Connections>,
     scrapes: Renderer<()>,
@@ -55,26 +55,35 @@ pub struct Web {
 type HttpResponse = Response<Full<Bytes>>;
 type Rendered = (StatusCode, &'static str, String);
 
-impl Web {
-    /// `pull` is `None` where nothing is collected at all; `interval` is set where a push keeps the state fresh. The error
-    /// is that of starting a thread.
-    pub fn new(
-        pull: Option<Arc<Pull>>,
-        sources: Arc<Sources>,
-        interval: Option<Duration>,
-        settings: &Prometheus,
-    ) -> io::Result<Self> {
+/// What the configuration says of the answers; a reload replaces it.
+pub struct Current {
+    pull: Option<Arc<Pull>>,
+    pushing: bool,
+    stale_after: Duration,
+    hosts: Hosts,
+    lifecycle: bool,
+}
+
+impl Current {
+    /// `pull` is `None` where nothing is collected at all; `interval` is set where a push keeps the state fresh.
+    pub fn new(pull: Option<Arc<Pull>>, interval: Option<Duration>, settings: &Prometheus) -> Self {
         let stale_after = interval
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
             .max(timeouts::STALE_LEAST);
+        let hosts = Hosts::new(&settings.hosts, &settings.listen);
+        Self { pull, pushing: interval.is_some(), stale_after, hosts, lifecycle: settings.lifecycle }
+    }
+}
+
+impl Web {
+    /// Answers nobody yet. The error is that of starting a thread.
+    pub fn new(current: Current, sources: Arc<Sources>, reloads: ReloadRequests) -> io::Result<Self> {
         let connections = Arc::new(Connections::default());
         let kept = Arc::new(UnsentTexts::new(Arc::clone(&connections)));
         Ok(Self {
-            pull,
+            current: RwLock::new(Arc::new(current)),
             sources,
-            pushing: interval.is_some(),
-            stale_after,
-            hosts: Hosts::new(&settings.hosts, &settings.listen),
+            reloads,
             arrivals: Arc::default(),
             connections,
             scrapes: Renderer::start("scrape", &kept)?,
@@ -82,15 +91,24 @@ impl Web {
         })
     }
 
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers by another configuration from now on.
+    pub fn replace(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+    }
+
     /// Answers on a thread of its own until the agent stops.
-    pub fn start(self, listener: std::net::TcpListener, stop: &Stop) -> io::Result<()> {
+    pub fn start(self: &Arc<Self>, listener: std::net::TcpListener, stop: &Stop) -> io::Result<()> {
         let runtime = crate::runtime::of_one_thread("", 0)?;
-        let stop = stop.clone();
+        let (web, stop) = (Arc::clone(self), stop.clone());
         let serve = move || {
             runtime.block_on(async {
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
-                    () = Arc::new(self).serve(listener) => {}
+                    () = web.serve(listener) => {}
                     () = stop.exhausted(Duration::ZERO) => {}
                 }
             });
@@ -169,8 +187,11 @@ impl Web {
     }
 
     async fn answer(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
-        if let Some(why) = self.hosts.refusal(request) {
+        if let Some(why) = self.current().hosts.refusal(request) {
             return respond(StatusCode::FORBIDDEN, TEXT, why + "\n");
+        }
+        if request.uri().path() == "/-/reload" {
+            return self.reload(request).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD are answered\n".to_owned());
@@ -198,7 +219,7 @@ impl Web {
             parameters: parameters(request.uri().query().unwrap_or("")),
             timeout: timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         };
-        Some(match self.sources.reports().find_map(|reports| reports.report(&wanted))? {
+        Some(match self.sources.reports().iter().find_map(|reports| reports.report(&wanted))? {
             PendingReport::Wait(report) => {
                 let (status, content_type, text) = rendered(report.await);
                 respond(status, content_type, text)
@@ -214,7 +235,7 @@ impl Web {
 
     fn what_there_is(&self) -> String {
         let mut paths = "there are /metrics, /-/healthy, /-/ready, /-/status".to_owned();
-        for name in self.sources.reports().flat_map(|reports| reports.names()) {
+        for name in self.sources.reports().iter().flat_map(|reports| reports.names()) {
             let _infallible = write!(paths, ", /{name}");
         }
         paths + " and /\n"
@@ -229,7 +250,7 @@ impl Web {
 
     /// One cycle of the pull reader, or the one that is in progress.
     async fn scrape(&self, gzip: bool) -> Result<Arc<Text>, &'static str> {
-        let Some(pull) = self.pull.clone() else {
+        let Some(pull) = self.current().pull.clone() else {
             return Err("nothing is collected: OTEL_SDK_DISABLED is true\n");
         };
         let make = move || match pull.scrape() {

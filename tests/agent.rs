@@ -91,19 +91,6 @@ fn an_error_that_nobody_reads_does_not_keep_the_program() {
 }
 
 #[test]
-fn sighup_is_ignored_with_a_line_that_says_what_to_do() {
-    let mut agent = Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
-    let address = agent.address();
-    agent.signal(Signal::HUP);
-    agent.wait_for(
-        "SIGHUP is ignored: the configuration is read at the start; restart the agent to change it",
-    );
-    assert_eq!(get(address, "/-/healthy").0, 200);
-    agent.signal(Signal::TERM);
-    assert!(agent.wait().0.success());
-}
-
-#[test]
 fn sigkill_takes_the_conntrack_that_hangs_with_it() {
     let script = Script::new("echo $$ > $DIR/pid; exec sleep 1000");
     let agent = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--conntrack-source", "command"];

@@ -9,6 +9,7 @@ mod endpoint;
 mod once;
 mod process;
 mod refused;
+mod reload;
 mod service;
 mod status;
 

@@ -1,4 +1,4 @@
-//! What the service manager is told (`Type=notify`): ready, one line of status, alive, stopping.
+//! What the service manager is told (`Type=notify`): ready, one line of status, alive, reloading, stopping.
 //!
 //! Alive means that collections end. `WATCHDOG=1` is sent where a cycle has completed since the last time, and for no other
 //! reason. Where no reader has asked for one (nobody scrapes; the receiver of a push takes its time), a cycle is run for this; but
@@ -11,6 +11,7 @@ use crate::cycle::Sources;
 use crate::stop::Stop;
 use crate::sys::notify::{Notifier, watchdog};
 use crate::text;
+use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -51,7 +52,15 @@ impl Service {
         }
     }
 
-    /// The agent is up.
+    /// The configuration is about to be read again.
+    pub(super) fn reloading(&self) {
+        if self.notifier.is_some() {
+            let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+            self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()));
+        }
+    }
+
+    /// The agent is up; after a reload, up again.
     pub(super) fn ready(&self, sources: &Sources) {
         if self.notifier.is_some() {
             self.send(&format!("READY=1\nSTATUS={}", status(sources)));

@@ -129,11 +129,13 @@ pub struct Prometheus {
     pub hosts: Vec<String>,
     /// Names of the metrics on this endpoint.
     pub naming: Profile,
+    /// Whether `POST /-/reload` has the configuration read again. SIGHUP always does.
+    pub lifecycle: bool,
 }
 
 impl Default for Prometheus {
     fn default() -> Self {
-        Self { listen: Listen::default(), hosts: Vec::new(), naming: Profile::Otel }
+        Self { listen: Listen::default(), hosts: Vec::new(), naming: Profile::Otel, lifecycle: false }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Flags {
     pub listen: Option<String>,
     /// `--prometheus-naming`
     pub naming: Option<Profile>,
+    /// `--web.enable-lifecycle`
+    pub lifecycle: bool,
     /// Those of the sources, by their names with the dashes.
     pub sources: Vec<(&'static str, String)>,
     /// `--log-format`
@@ -82,6 +84,7 @@ impl Config {
         }
         otlp.protocol = flags.otlp_protocol.unwrap_or(otlp.protocol);
         prometheus.naming = flags.naming.unwrap_or(prometheus.naming);
+        prometheus.lifecycle |= flags.lifecycle;
         self.log.format = flags.format.unwrap_or(self.log.format);
         self.log.level = flags.level.unwrap_or(self.log.level);
         Ok(())

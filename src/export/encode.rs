@@ -45,7 +45,7 @@ pub fn messages(metrics: &ResourceMetrics, snapshot: &Snapshot, most: usize) -> 
     for (index, scope) in metrics.scope_metrics().enumerate() {
         let mut packer = Packer::new(frame(metrics, scope), most);
         for metric in scope.metrics() {
-            packer.add(|out| collected(out, metric, &mut correction));
+            packer.add(|out| collected(out, metric, &snapshot.began, &mut correction));
         }
         // Every provider has one scope.
         if index == 0 {
@@ -92,8 +92,13 @@ fn frame(metrics: &ResourceMetrics, scope: &ScopeMetrics) -> Frame {
     frame
 }
 
-/// Writes a metric that the SDK collected; how many data points it has.
-fn collected(out: &mut Vec<u8>, metric: &SdkMetric, correction: &mut Correction) -> u64 {
+/// Writes a metric that the SDK collected; how many data points it has. `began`: since when each source counts.
+fn collected(
+    out: &mut Vec<u8>,
+    metric: &SdkMetric,
+    began: &[(&'static str, SystemTime)],
+    correction: &mut Correction,
+) -> u64 {
     macro_rules! numbers {
         ($data:expr) => {
             match $data {
@@ -109,7 +114,8 @@ fn collected(out: &mut Vec<u8>, metric: &SdkMetric, correction: &mut Correction)
                 }
                 MetricData::Sum(sum) => {
                     head(out, metric.name(), metric.description(), metric.unit());
-                    let mut points = Points::of(Some(sum.start_time()), sum.time(), correction);
+                    let start = start_time::of_source(metric.name(), began).unwrap_or(sum.start_time());
+                    let mut points = Points::of(Some(start), sum.time(), correction);
                     nested(out, 7, |out| {
                         for point in sum.data_points() {
                             points.write(out, point.attributes(), point.value().into());

@@ -11,6 +11,7 @@ use opentelemetry::metrics::{AsyncInstrument, Histogram, Meter};
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, Stream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Name and description of a row's instrument; `None` where the profile does not have it.
@@ -115,8 +116,8 @@ fn attribute(label: Label, value: &Arc<str>) -> KeyValue {
     KeyValue::new(Key::from_static_str(label.key()), Arc::clone(value))
 }
 
-/// A row and its histogram in one provider.
-type RecordedHistogram = (&'static Metric, Histogram<f64>);
+/// Number of a provider, a row, and its histogram there.
+type RecordedHistogram = (u64, &'static Metric, Histogram<f64>);
 
 /// Where distributions are recorded when their event happens: into the histograms of every provider.
 #[derive(Debug, Clone, Default)]
@@ -125,8 +126,10 @@ pub struct HistogramRecorder {
 }
 
 impl HistogramRecorder {
-    /// Makes the histograms of one more provider.
-    pub fn add(&self, table: &Table, meter: &Meter, profile: Profile) {
+    /// Makes the histograms of one more provider, which last as long as what this gives.
+    pub fn add(&self, table: &Table, meter: &Meter, profile: Profile) -> Recording {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let provider = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut histograms = self.histograms.write().unwrap_or_else(PoisonError::into_inner);
         for metric in table.rows().filter(|metric| metric.kind == Kind::RecordedHistogram) {
             if let Some((name, description)) = named(metric, profile) {
@@ -136,9 +139,10 @@ impl HistogramRecorder {
                     .with_description(description)
                     .with_boundaries(metric.boundaries.to_vec())
                     .build();
-                histograms.push((metric, histogram));
+                histograms.push((provider, metric, histogram));
             }
         }
+        Recording { provider, recorder: self.clone() }
     }
 
     /// Records one event.
@@ -147,8 +151,22 @@ impl HistogramRecorder {
             labels.iter().map(|(label, value)| attribute(*label, value)).collect();
         attributes.sort_unstable_by(|left, right| left.key.cmp(&right.key));
         let histograms = self.histograms.read().unwrap_or_else(PoisonError::into_inner);
-        for (_, histogram) in histograms.iter().filter(|(row, _)| std::ptr::eq(*row, metric.metric())) {
+        for (_, _, histogram) in histograms.iter().filter(|(_, row, _)| std::ptr::eq(*row, metric.metric())) {
             histogram.record(value, &attributes);
         }
+    }
+}
+
+/// The histograms of one provider in a [`HistogramRecorder`], until this goes out of scope.
+#[derive(Debug)]
+pub struct Recording {
+    provider: u64,
+    recorder: HistogramRecorder,
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let mut histograms = self.recorder.histograms.write().unwrap_or_else(PoisonError::into_inner);
+        histograms.retain(|(provider, ..)| *provider != self.provider);
     }
 }

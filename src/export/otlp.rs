@@ -72,15 +72,15 @@ pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
     labels
 }
 
-/// Starts pushing; `None` where the configuration does not want it. The error names what in the configuration is
-/// wrong (a certificate that cannot be read, say).
-pub fn start(
+/// What pushes, ready to be started; `None` where the configuration does not want it. The error names what in the configuration
+/// is wrong (a certificate that cannot be read, say).
+pub fn exporter(
     shared: &Shared,
     config: &Config,
     exports: &Arc<Exports>,
     runtime: &tokio::runtime::Handle,
     stop: &Stop,
-) -> Result<Option<Reader>, String> {
+) -> Result<Option<Exporter>, String> {
     let otlp = &config.export.otlp;
     if otlp.protocol == Protocol::None {
         return Ok(None);
@@ -91,11 +91,16 @@ pub fn start(
              transit cannot be recovered"
         );
     }
-    let exporter = Exporter::new(shared, otlp, exports, runtime, stop)?;
+    Exporter::new(shared, otlp, exports, runtime, stop).map(Some)
+}
+
+/// Starts pushing.
+pub fn start(exporter: Exporter, shared: &Shared, config: &Config) -> Reader {
+    let interval = config.export.otlp.interval;
     let cycle = Arc::clone(&exporter.cycle);
-    cycle.progress.every(otlp.interval);
-    let reader = PeriodicReader::builder(exporter).with_interval(otlp.interval).build();
-    Ok(Some(Reader::new(shared, cycle, reader, Profile::Otel, config.environment.exponential_histograms)))
+    cycle.progress.every(interval);
+    let reader = PeriodicReader::builder(exporter).with_interval(interval).build();
+    Reader::new(shared, cycle, reader, Profile::Otel, config.environment.exponential_histograms)
 }
 
 impl Exporter {

@@ -8,6 +8,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is about the clock of the machine")]
 
+use crate::catalog::{SOURCES, Sources};
+use crate::source::SourceSpec;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::time::{ClockId, clock_gettime};
@@ -74,6 +76,14 @@ static START_TIMES: LazyLock<Mutex<StartTimes>> =
 /// Notes the clocks; called before the first start.
 pub fn note() {
     LazyLock::force(&START_TIMES);
+}
+
+/// Since when a counter counts: since its source began. The SDK knows only when the provider was made: a reload may make another
+/// while a source goes on, and may restart a source under a provider that stays. `None` where the metric is no source's.
+pub fn of_source(metric: &str, began: &[(&'static str, SystemTime)]) -> Option<SystemTime> {
+    let has = |spec: &&SourceSpec<Sources>| spec.part.rows.iter().any(|row| row.name == metric);
+    let source = SOURCES.iter().find(has)?.name;
+    began.iter().find(|(name, _)| *name == source).map(|(_, since)| *since)
 }
 
 /// Moves the start times of one collection that would be after their points.

@@ -10,13 +10,13 @@
 
 use super::{Reports, Source};
 use crate::reading::{Readings, SourceError};
-use crate::stop::Stop;
+use crate::stop::{ChildStop, Stop};
 use crate::timeouts;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Requests that may wait for a source. There are two readers and few scrapes at a time; requests over it are
 /// answered with a time-out at once.
@@ -33,6 +33,10 @@ pub struct Worker {
     pub reports: Option<Arc<dyn Reports>>,
     load: Arc<Mutex<WorkerLoad>>,
     thread: JoinHandle<()>,
+    /// Since when it counts.
+    pub since: SystemTime,
+    /// Ends what the source has started, with the worker.
+    _end: Option<ChildStop>,
 }
 
 /// What a worker has to do.
@@ -101,7 +105,14 @@ impl Worker {
                 }
             }
         })?;
-        Ok(Self { name, deadline, questions, reports, load, thread })
+        let since = SystemTime::now();
+        Ok(Self { name, deadline, questions, reports, load, thread, since, _end: None })
+    }
+
+    /// The same, and what ends when it does.
+    #[must_use]
+    pub fn ending(self, end: ChildStop) -> Self {
+        Self { _end: Some(end), ..self }
     }
 
     /// How long one answer is waited for.

@@ -49,20 +49,20 @@ pub struct PushStatus {
 impl Web {
     /// Whether any source has succeeded lately.
     fn fresh(&self) -> bool {
-        self.sources.health.last_success().is_some_and(|age| age <= self.stale_after)
+        self.sources.health.last_success().is_some_and(|age| age <= self.current().stale_after)
     }
 
     /// Runs a cycle where nobody else does: nobody pushes, so cycles come from scrapes, and nobody may scrape what is not
     /// ready. Whether the state is a fresh one then.
     async fn freshen(&self) -> bool {
-        if !self.fresh() && !self.pushing {
+        if !self.fresh() && !self.current().pushing {
             let _told_by_health = self.scrape(false).await;
         }
         self.fresh()
     }
 
     pub(super) async fn ready(&self) -> HttpResponse {
-        if self.pull.is_none() {
+        if self.current().pull.is_none() {
             let why = "ready: OTEL_SDK_DISABLED is true, nothing is collected\n";
             return respond(StatusCode::OK, TEXT, why.to_owned());
         }
@@ -83,9 +83,10 @@ impl Web {
     }
 
     pub(super) async fn status(&self) -> HttpResponse {
-        let ready = self.pull.is_none() || self.freshen().await;
+        let ready = self.current().pull.is_none() || self.freshen().await;
         let known = self.sources.health.sources();
-        let sources = self.sources.names().map(|name| {
+        let sources = self.sources.set();
+        let sources = sources.names().map(|name| {
             let health = known.get(name);
             let warnings = health.into_iter().flat_map(|health| &health.failures);
             let warnings = warnings.map(|((part, reason), text)| {
@@ -105,7 +106,7 @@ impl Web {
                 warnings: warnings.collect(),
             }
         });
-        let push = self.pushing.then(|| self.sources.health.push()).map(|push| PushStatus {
+        let push = self.current().pushing.then(|| self.sources.health.push()).map(|push| PushStatus {
             last_success_seconds: push.last_success.map(|at| at.elapsed().as_secs_f64()),
             warning: push.failure,
         });
@@ -123,7 +124,7 @@ impl Web {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.pull.is_none() {
+        if self.current().pull.is_none() {
             warnings.push("OTEL_SDK_DISABLED is true: nothing is collected".to_owned());
         }
         match self.sources.left_out() {
@@ -156,7 +157,7 @@ impl Web {
                 writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
         }
         let mut links = String::new();
-        for name in self.sources.reports().flat_map(|reports| reports.names()) {
+        for name in self.sources.reports().iter().flat_map(|reports| reports.names()) {
             let _infallible = writeln!(links, "<li><a href=\"/{name}\">{name}</a></li>");
         }
         let page = format!(

@@ -63,8 +63,9 @@ impl Push {
             .enable_all()
             .build()
             .expect("a runtime");
-        let reader = otlp::start(&shared, &config, &exports, runtime.handle(), &stop);
-        let reader = reader.expect("a configuration that works").expect("a reader");
+        let exporter = otlp::exporter(&shared, &config, &exports, runtime.handle(), &stop);
+        let exporter = exporter.expect("a configuration that works").expect("an exporter");
+        let reader = otlp::start(exporter, &shared, &config);
         Self { reader, stop, runtime: Some(runtime) }
     }
 

@@ -2,6 +2,7 @@
 //! table, its labels and their bound stand with it; a list of sources of its own names it, as `src/catalog.rs` names ours.
 
 use connscope::cycle::Sources as Working;
+use connscope::cycle::set::{SourceSet, Surroundings};
 use connscope::export::Shared;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
@@ -90,9 +91,11 @@ fn scraped(settings: &Sources) -> String {
     bounds.push((&source::metrics::NETNS, 1));
     let table = Arc::new(Table::of(&parts, &bounds).unwrap());
     let stop = Stop::new().unwrap();
+    let surroundings = Surroundings { host: &host, mode: Mode::Run, table, vitals: Vec::new(), stop: &stop };
+    let set = SourceSet::start(SOURCES, settings, surroundings, |_| None).unwrap();
     let shared = Shared {
         resource: Resource::builder_empty().build(),
-        sources: Arc::new(Working::start(SOURCES, settings, &host, Mode::Run, table, None, &stop).unwrap()),
+        sources: Arc::new(Working::new(set, &stop)),
         recorder: HistogramRecorder::default(),
     };
     match Pull::new(&shared, Profile::Otel).unwrap().scrape() {

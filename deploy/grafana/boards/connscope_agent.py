@@ -179,6 +179,20 @@ def agent():
                 "short",
                 target(f"count by (version) (connscope_build_info{{{AGENT}}})", "{{version}}"),
             ),
+            panel(
+                "Refused configurations",
+                "1 where the configuration was refused when it was last read again, and the one before stays in effect. The log of "
+                "the agent says why; mend the file and reload.",
+                "short",
+                target(f"connscope_config_last_reload_success{{{AGENT}}} == bool 0", WHO),
+            ),
+            panel(
+                "Age of the configuration",
+                "Time since the configuration in effect was read, at the start of the agent or by a reload. Agents that "
+                "missed a change of all of them stand out.",
+                "s",
+                target(f"time() - connscope_config_last_reload_time_seconds{{{AGENT}}}", WHO),
+            ),
         ],
         netns=None,
     )

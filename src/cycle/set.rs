@@ -1,0 +1,83 @@
+//! The sources that are on, with the table that their settings make. A reload replaces one set by another; what did not change is in
+//! both.
+
+use crate::host::Host;
+use crate::metric::Table;
+use crate::reading::SourceError;
+use crate::source::worker::Worker;
+use crate::source::{Mode, SourceSpec};
+use crate::stop::Stop;
+use crate::vitals::Vital;
+use std::sync::Arc;
+
+/// Sources at work, and what limits their readings.
+#[derive(Debug)]
+pub struct SourceSet {
+    pub(super) workers: Vec<Arc<Worker>>,
+    pub(super) table: Arc<Table>,
+    pub(super) vitals: Vec<Arc<dyn Vital>>,
+}
+
+/// What a set is started with, besides the settings of its sources.
+pub struct Surroundings<'a> {
+    /// What the sources share of the machine.
+    pub host: &'a Host,
+    /// Whether they go on running.
+    pub mode: Mode,
+    /// The rows, with the limits that the settings make.
+    pub table: Arc<Table>,
+    /// Parts of the agent with numbers of their own.
+    pub vitals: Vec<Arc<dyn Vital>>,
+    /// Ends every source.
+    pub stop: &'a Stop,
+}
+
+impl SourceSet {
+    /// Starts every source of a list that is on by the settings of all, except those that `kept` has.
+    pub fn start<All>(
+        specs: &[SourceSpec<All>],
+        settings: &All,
+        surroundings: Surroundings<'_>,
+        kept: impl Fn(&SourceSpec<All>) -> Option<Arc<Worker>>,
+    ) -> Result<Self, SourceError> {
+        let Surroundings { host, mode, table, vitals, stop } = surroundings;
+        let mut workers = Vec::new();
+        for spec in specs.iter().filter(|spec| (spec.enabled)(settings)) {
+            workers.push(match kept(spec) {
+                Some(worker) => worker,
+                None => Arc::new(started(spec, settings, host, mode, stop)?),
+            });
+        }
+        Ok(Self { workers, table, vitals })
+    }
+
+    /// The source of this name, where it is on.
+    pub fn worker(&self, name: &str) -> Option<Arc<Worker>> {
+        self.workers.iter().find(|worker| worker.name == name).cloned()
+    }
+
+    /// The names of those that are on.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.workers.iter().map(|worker| worker.name)
+    }
+
+    /// The rows that may be observed, with their limits.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+}
+
+fn started<All>(
+    spec: &SourceSpec<All>,
+    settings: &All,
+    host: &Host,
+    mode: Mode,
+    stop: &Stop,
+) -> Result<Worker, SourceError> {
+    let doing = || format!("starting the thread of the source {}", spec.name);
+    // What the source starts ends with it, also where it cannot be started whole.
+    let own = stop.child().map_err(|cause| SourceError::io(doing(), cause))?;
+    let source = (spec.build)(settings, host, mode, own.token())?;
+    let worker = Worker::start(spec.name, (spec.deadline)(settings, mode), source);
+    worker.map(|worker| worker.ending(own)).map_err(|cause| SourceError::io(doing(), cause))
+}

@@ -1,0 +1,61 @@
+//! `POST /-/reload`: the configuration is read again.
+
+use super::{HttpResponse, TEXT, Web, respond};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue, ORIGIN};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+
+/// What became of a reload: what has changed and what could not, or why the configuration stays what it was.
+pub type Reloaded = Result<String, String>;
+
+/// Asks for reloads; those who ask while one is in progress share the next.
+#[derive(Debug, Clone)]
+pub struct ReloadRequests(mpsc::Sender<oneshot::Sender<Reloaded>>);
+
+/// Who has asked for a reload, and waits for what became of it.
+pub type Asked = mpsc::Receiver<oneshot::Sender<Reloaded>>;
+
+/// Those that wait at a time; as many as there are connections.
+const MOST: usize = super::connections::MOST;
+
+impl ReloadRequests {
+    /// Both ends.
+    pub fn channel() -> (Self, Asked) {
+        let (asks, asked) = mpsc::channel(MOST);
+        (Self(asks), asked)
+    }
+
+    /// Asks; `None` where too many wait.
+    pub fn ask(&self) -> Option<oneshot::Receiver<Reloaded>> {
+        let (answer, told) = oneshot::channel();
+        self.0.try_send(answer).ok().map(|()| told)
+    }
+}
+
+impl Web {
+    pub(super) async fn reload(&self, request: &Request<Incoming>) -> HttpResponse {
+        if !matches!(*request.method(), Method::POST | Method::PUT) {
+            let why = "POST and PUT are answered\n".to_owned();
+            let mut answer = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, why);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST, PUT"));
+            return answer;
+        }
+        let refused = |why: &str| respond(StatusCode::FORBIDDEN, TEXT, format!("{why}\n"));
+        if !self.current().lifecycle {
+            return refused("off: --web.enable-lifecycle or export.prometheus.lifecycle: true allows it");
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return refused("a web page asks for it (Origin), and none may");
+        }
+        let Some(told) = self.reloads.ask() else {
+            let why = "too many wait for a reload\n".to_owned();
+            return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
+        };
+        match told.await {
+            Ok(Ok(text)) => respond(StatusCode::OK, TEXT, text + "\n"),
+            Ok(Err(why)) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, why + "\n"),
+            Err(_) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the agent is stopping\n".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Reading the configuration again: what changes, what goes on, what is refused, and that nothing is left behind.
+
+use crate::support::receiver::{Receiver, Speaks};
+use crate::support::{Agent, PATIENCE, Script, command, eventually, get, request, sample};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// An agent whose configuration is rewritten while it runs.
+struct Reloaded {
+    script: Script,
+    agent: Agent,
+    address: SocketAddr,
+}
+
+/// One target that nobody serves, under this name.
+fn target(name: &str) -> String {
+    format!("probes: {{targets: [{{name: {name}, host: 127.0.0.1, port: 1}}]}}")
+}
+
+fn yaml(conntrack: &str, sources: &str, export: &str) -> String {
+    format!(
+        "export: {{{export}}}\nsources: {{conntrack: {{via: command{conntrack}}}, sockets: {{enabled: false}}, {sources}}}\n"
+    )
+}
+
+const NO_PUSH: &str = "otlp: {protocol: none}, prometheus: {lifecycle: true}";
+
+impl Reloaded {
+    fn start(config: &str, found: u32) -> Self {
+        Self::start_with(config, found, |_| {})
+    }
+
+    fn start_with(config: &str, found: u32, more: impl FnOnce(&mut std::process::Command)) -> Self {
+        let script = Script::new("cat $DIR/output");
+        let file = script.file("connscope.yaml");
+        std::fs::write(&file, config).unwrap();
+        std::fs::write(script.file("output"), counts(found)).unwrap();
+        let mut command = command(&["--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]);
+        command.args(["--conntrack-command", &script.path()]);
+        more(&mut command);
+        let mut agent = Agent::start(command);
+        let address = agent.address();
+        Self { script, agent, address }
+    }
+
+    fn write(&self, config: &str) {
+        std::fs::write(self.script.file("connscope.yaml"), config).unwrap();
+    }
+
+    fn count(&self, found: u32) {
+        std::fs::write(self.script.file("output"), counts(found)).unwrap();
+    }
+
+    fn post(&self) -> (u16, String) {
+        let (status, _, body) = request(self.address, "POST", "/-/reload");
+        (status, body)
+    }
+
+    fn sample(&self, series: &str) -> Option<f64> {
+        sample(&get(self.address, "/metrics").1, series)
+    }
+
+    fn found(&self) -> f64 {
+        self.sample(r#"conntrack_found_total{cpu="0"}"#).unwrap()
+    }
+}
+
+fn counts(found: u32) -> String {
+    format!(
+        "cpu=0 found={found} invalid=0 insert=0 insert_failed=0 drop=0 early_drop=0 error=0 search_restart=0\n"
+    )
+}
+
+#[test]
+fn a_source_with_the_same_settings_keeps_what_it_remembers() {
+    let reloaded = Reloaded::start(&yaml("", &target("one"), NO_PUSH), u32::MAX - 1);
+    assert_eq!(reloaded.found(), f64::from(u32::MAX - 1));
+    reloaded.count(4);
+    // Only a source that remembers knows that the counter of the kernel has wrapped.
+    let unwrapped = 2f64.powi(32) + 4.0;
+    assert_eq!(reloaded.found(), unwrapped);
+    let has = |name: &str| get(reloaded.address, "/metrics").1.contains(&format!("=\"{name}\""));
+    eventually("the first target is probed", || has("one"));
+    reloaded.write(&yaml("", &target("two"), NO_PUSH));
+    assert_eq!(reloaded.post(), (200, "changed sources.probes\n".to_owned()));
+    assert_eq!(reloaded.found(), unwrapped, "conntrack goes on");
+    eventually("the second target is probed", || has("two"));
+    assert!(!has("one"), "the first is gone");
+    reloaded.write(&yaml(", timeout: 3s", &target("two"), NO_PUSH));
+    assert_eq!(reloaded.post(), (200, "changed sources.conntrack\n".to_owned()));
+    assert_eq!(reloaded.found(), 4.0, "a source that was restarted remembers nothing");
+    assert!(has("two"));
+    assert_eq!(reloaded.post(), (200, "nothing has changed\n".to_owned()));
+    reloaded.write(&yaml(", enabled: false", &target("two"), NO_PUSH));
+    assert_eq!(reloaded.post().0, 200);
+    let text = get(reloaded.address, "/metrics").1;
+    assert!(!text.contains("conntrack_found") && !text.contains("source=\"conntrack\""), "{text}");
+}
+
+#[test]
+fn a_bad_file_keeps_the_old_configuration_and_says_why() {
+    let mut reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
+    let success = "connscope_config_last_reload_success";
+    let time = "connscope_config_last_reload_time_seconds";
+    let started = reloaded.sample(time).unwrap();
+    assert_eq!(reloaded.sample(success), Some(1.0));
+    for (config, why) in [
+        ("sources: {conntrack: {vai: command}}\n", "unknown field `vai`"),
+        ("export: {otlp: {protocol: none}, prometheus: {naming: other}}\n", "unknown variant `other`"),
+        ("{", "connscope.yaml:"),
+        (
+            "export: {otlp: {endpoint: 'https://localhost:1', tls: {ca_file: /nowhere/ca.pem}}}\n",
+            "/nowhere/ca.pem: No such file",
+        ),
+    ] {
+        reloaded.write(config);
+        let (status, body) = reloaded.post();
+        assert_eq!((status, body.lines().count()), (500, 1), "{body}");
+        assert!(body.contains(why), "{body}");
+        reloaded.agent.wait_for("the configuration is refused, and the one before stays");
+        assert_eq!(reloaded.sample(success), Some(0.0));
+        assert_eq!(reloaded.sample(time), Some(started));
+        assert_eq!(reloaded.found(), 7.0);
+    }
+    std::fs::remove_file(reloaded.script.file("connscope.yaml")).unwrap();
+    assert!(reloaded.post().1.contains("No such file"));
+    reloaded.write(&yaml("", "", NO_PUSH));
+    assert_eq!(reloaded.post(), (200, "nothing has changed\n".to_owned()));
+    assert_eq!(reloaded.sample(success), Some(1.0));
+    assert!(reloaded.sample(time).unwrap() > started);
+}
+
+#[test]
+fn what_takes_a_restart_is_named_and_stays() {
+    let reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
+    reloaded.write(&format!("{}log: {{level: warn}}\ninventory: {{limit: 50}}\n", yaml("", "", NO_PUSH)));
+    let said = (200, "nothing has changed; takes a restart: inventory, log\n".to_owned());
+    assert_eq!(reloaded.post(), said);
+    assert_eq!(reloaded.post(), said, "it still does");
+}
+
+#[test]
+fn names_and_hosts_of_the_endpoint_change_at_once() {
+    let reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
+    let classic =
+        "otlp: {protocol: none}, prometheus: {lifecycle: true, naming: classic, hosts: [a.example]}";
+    reloaded.write(&yaml("", "", classic));
+    assert_eq!(reloaded.post(), (200, "changed export.prometheus\n".to_owned()));
+    assert_eq!(reloaded.sample(r#"conntrack_found{cpu="0"}"#), Some(7.0));
+    reloaded.write(&yaml("", "", "otlp: {protocol: none}"));
+    assert_eq!(reloaded.post().0, 200);
+    assert_eq!(reloaded.found(), 7.0);
+    let (status, why) = reloaded.post();
+    assert!(
+        status == 403 && why.contains("--web.enable-lifecycle"),
+        "the file does not allow it any more: {why}"
+    );
+}
+
+#[test]
+fn a_reload_over_http_is_off_by_default_and_never_for_web_pages() {
+    let mut agent = super::scraped(&[]);
+    let address = agent.address();
+    let (status, _, why) = request(address, "POST", "/-/reload");
+    assert!(status == 403 && why.contains("export.prometheus.lifecycle"), "{why}");
+    let mut agent = super::scraped(&["--web.enable-lifecycle"]);
+    let address = agent.address();
+    let (status, head, _) = request(address, "GET", "/-/reload");
+    assert!(status == 405 && head.to_lowercase().contains("allow: post, put"), "{head}");
+    assert_eq!(request(address, "PUT", "/-/reload").0, 200);
+    let (status, _, why) = request(address, "POST", "/-/reload HTTP/1.0\r\nOrigin: http://a.example\r\nX: ");
+    assert!(status == 403 && why.contains("web page"), "{why}");
+}
+
+#[test]
+fn a_signal_reloads_and_the_service_manager_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = || {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let mut reloaded = Reloaded::start_with(&yaml("", "", NO_PUSH), 7, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    assert!(next().starts_with("READY=1\n"));
+    reloaded.write(&yaml(", timeout: 3s", "", NO_PUSH));
+    reloaded.agent.signal(Signal::HUP);
+    let mut said = next();
+    while said.starts_with("STATUS=") {
+        said = next();
+    }
+    let (reloading, since) = said.split_once('\n').unwrap();
+    assert_eq!(reloading, "RELOADING=1");
+    let since: u64 = since.strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = u64::try_from(now.tv_sec).unwrap() * 1_000_000;
+    assert!(since <= now + 1_000_000 && since + 600_000_000 > now, "{since} {now}");
+    let mut said = next();
+    while said.starts_with("STATUS=") {
+        said = next();
+    }
+    assert!(said.starts_with("READY=1\n"), "{said}");
+    let line = reloaded.agent.wait_for("the configuration was read again");
+    assert!(line.contains("changed sources.conntrack"), "{line}");
+}
+
+/// Value and start of `conntrack.found`, by the last message.
+fn pushed(receiver: &Receiver, from: usize) -> (u64, u64) {
+    receiver.wait("conntrack.found", |received| {
+        let metrics =
+            received.get(from..)?.last()?.request.resource_metrics.first()?.scope_metrics.first()?;
+        let metric = metrics.metrics.iter().find(|metric| metric.name == "conntrack.found")?;
+        let Some(Data::Sum(sum)) = &metric.data else { return None };
+        let point = sum.data_points.first()?;
+        let Some(opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt(value)) =
+            point.value
+        else {
+            return None;
+        };
+        Some((value.try_into().unwrap(), point.start_time_unix_nano))
+    })
+}
+
+#[test]
+fn a_push_goes_to_another_receiver_and_what_is_counted_keeps_its_start() {
+    let (first, second) = (Receiver::start(Speaks::Grpc), Receiver::start(Speaks::Grpc));
+    let export = |receiver: &Receiver| {
+        format!("otlp: {{endpoint: '{}', interval: 50ms}}, prometheus: {{lifecycle: true}}", receiver.url())
+    };
+    let reloaded = Reloaded::start(&yaml("", "", &export(&first)), 7);
+    let (value, start) = pushed(&first, 0);
+    assert_eq!(value, 7);
+    reloaded.count(9);
+    reloaded.write(&yaml("", "", &export(&second)));
+    assert_eq!(reloaded.post(), (200, "changed export.otlp\n".to_owned()));
+    assert_eq!(pushed(&second, 0), (9, start), "another provider, the same source");
+    let silent = first.received().len();
+    // More targets are other limits, so that the provider is another one; the source of the counter is the same.
+    reloaded.write(&yaml("", &format!("{}, ", target("one")), &export(&second)));
+    assert_eq!(reloaded.post().0, 200);
+    assert_eq!(pushed(&second, second.received().len()), (9, start));
+    reloaded.write(&yaml(", timeout: 3s", &target("one"), &export(&second)));
+    assert_eq!(reloaded.post().0, 200);
+    let (_, later) = pushed(&second, second.received().len() + 1);
+    assert!(later > start, "a source that was restarted counts from now on");
+    assert_eq!(first.received().len(), silent, "nothing goes to the first any more");
+}
+
+fn entries(agent: &Agent, folder: &str) -> usize {
+    std::fs::read_dir(format!("/proc/{}/{folder}", agent.pid())).unwrap().count()
+}
+
+fn resident(agent: &Agent) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/statm", agent.pid())).unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * rustix::param::page_size() as u64 / 1024
+}
+
+/// `make reloads` does it a thousand times.
+#[test]
+fn reloading_again_and_again_with_traffic_leaves_nothing_behind() {
+    let times: usize = std::env::var("CONNSCOPE_RELOADS").map_or(24, |times| times.parse().unwrap());
+    let receiver = Receiver::start(Speaks::Grpc);
+    let configs: Vec<String> = (0..4)
+        .map(|number| {
+            let sources = format!(
+                "{}, containers: {{enabled: {}}}, logs: {{enabled: true, files: [/nowhere/{number}]}}",
+                target(["a", "b"][number % 2]),
+                number == 2,
+            );
+            let interval = 50 + 10 * (number / 2);
+            let export = format!(
+                "otlp: {{endpoint: '{}', interval: {interval}ms}}, prometheus: {{lifecycle: true}}",
+                receiver.url()
+            );
+            yaml("", &sources, &export).replace("sockets: {enabled: false}", "sockets: {limit: 100}")
+        })
+        .collect();
+    let reloaded = Reloaded::start(&configs[0], 7);
+    let round = |times: usize| {
+        for number in 0..times {
+            reloaded.write(&configs[number % configs.len()]);
+            let (status, said) = reloaded.post();
+            assert_eq!(status, 200, "{said}");
+        }
+        reloaded.write(&configs[0]);
+        assert_eq!(reloaded.post().0, 200);
+    };
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let (status, text) = get(reloaded.address, "/metrics");
+                    assert_eq!(status, 200, "{text}");
+                    assert!(text.contains("conntrack_found_total{cpu=\"0\"} 7\n"), "a gap or a fall: {text}");
+                }
+            });
+        }
+        round(8);
+        let before =
+            (entries(&reloaded.agent, "fd"), entries(&reloaded.agent, "task"), resident(&reloaded.agent));
+        let started = Instant::now();
+        round(times);
+        let took = started.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        eventually("descriptors and threads are as many as before", || {
+            entries(&reloaded.agent, "fd") <= before.0 + 4 && entries(&reloaded.agent, "task") <= before.1 + 2
+        });
+        if std::env::var_os("CONNSCOPE_RELOADS").is_some() {
+            let (fds, threads) = (entries(&reloaded.agent, "fd"), entries(&reloaded.agent, "task"));
+            println!(
+                "{times} reloads in {took:?}: descriptors {} -> {fds}, threads {} -> {threads}, resident {} -> {} KiB",
+                before.0,
+                before.1,
+                before.2,
+                resident(&reloaded.agent)
+            );
+        }
+    });
+}
+
+#[test]
+fn reloads_that_come_together_share_one_and_all_are_answered() {
+    let reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
+    reloaded.write(&yaml(", timeout: 3s", "", NO_PUSH));
+    let answers: Vec<(u16, String)> = std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..100).map(|_| scope.spawn(|| reloaded.post())).collect();
+        posts.into_iter().map(|post| post.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    reloaded.agent.log.wait("changed sources.conntrack");
+    let lines = reloaded.agent.log.all();
+    let reloads = lines.iter().filter(|line| line.contains("the configuration was read again")).count();
+    assert!((1..=100).contains(&reloads), "{reloads}");
+    assert_eq!(lines.iter().filter(|line| line.contains("changed sources.conntrack")).count(), 1);
+}
