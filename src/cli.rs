@@ -1,4 +1,4 @@
-//! The command line: `run` (the default), `once`, `check`, `status`, `healthcheck`, `metrics`, `config`.
+//! The command line: `run` (the default), `once`, `check`, `status`, `healthcheck`, `completions`, `metrics`, `config`.
 //!
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
@@ -16,7 +16,7 @@ use crate::reading::chain;
 use crate::signals::ShutdownMode;
 use crate::source::Check;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use flags::SourceFlagArgs;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -79,6 +79,11 @@ enum Command {
         /// Output format.
         #[arg(long, value_enum, default_value = "markdown")]
         format: ReferenceFormat,
+    },
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
     },
     /// Validates the configuration and prints what is in effect; the values of headers are hidden.
     #[command(args_conflicts_with_subcommands = true)]
@@ -260,6 +265,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             once(&source, &log, format, prometheus_naming)
         }
         Some(Command::Check { source, format }) => check(&source, format),
+        Some(Command::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "connscope", &mut text);
+            Ok(CommandOutput { text: String::from_utf8_lossy(&text).into_owned(), code: 0 })
+        }
         Some(Command::Status { asked, format }) => status::status(&asked, format),
         Some(Command::Healthcheck { asked }) => status::healthcheck(&asked),
         Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {

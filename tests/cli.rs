@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Output;
 
 mod config;
+mod documented;
 mod endpoint;
 mod once;
 mod process;
