@@ -166,7 +166,7 @@ fn an_error_names_the_column_and_what_was_expected() {
         ("src [::1]80", 5, "neither"),
         ("src [::/0]/0", 5, "neither"),
         ("src inet6:10.0.0.1", 5, "IPv4 address"),
-        ("src inet:[::1]", 5, "no IPv4 address"),
+        ("src inet:[::1]", 5, "not an IPv4 address"),
         ("src unix:/tmp/x", 5, "only `inet:`"),
         ("dev", 4, "interface"),
         ("fwmark x", 8, "VALUE/MASK"),
@@ -204,7 +204,7 @@ fn what_is_too_much_is_refused() {
     let hosts = |count: usize| vec!["dst 1.2.3.4"; count].join(" or ");
     assert_eq!(filter(&hosts(3276)).compile(&names(), KernelCan::LEAST).bytecode.len(), 65_516);
     assert_eq!(hosts(3277).parse::<Filter>(), Err(FilterError::TooLarge { size: 65_536 }));
-    assert!(hosts(3277).parse::<Filter>().unwrap_err().to_string().contains("at most 65528"));
+    assert!(hosts(3277).parse::<Filter>().unwrap_err().to_string().contains("more than the 65528"));
 }
 
 #[test]
