@@ -3,6 +3,7 @@
 mod classic;
 mod engines;
 mod files;
+mod journald;
 
 use crate::support::{Agent, command, eventually, get};
 use std::io::Write;

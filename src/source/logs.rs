@@ -30,6 +30,7 @@ pub mod counts;
 mod find;
 pub mod follow;
 pub mod frame;
+pub mod journal;
 pub mod labels;
 pub mod lines;
 pub mod message;
@@ -135,6 +136,9 @@ impl Source for Logs {
             let doing = format!("opening {count} of the logs, such as {}", path.display());
             let error = std::io::Error::new(error.kind(), error.to_string());
             out.fail("files", SourceError::from_io(doing, check::CAPABILITY, error));
+        }
+        if let Some(error) = &shared.journal {
+            out.fail("journald", error.again("reading the journal"));
         }
         if let Some(error) = self.inventory.denied().filter(|_| self.settings.docker || self.settings.cri) {
             out.fail("names", error);

@@ -18,8 +18,10 @@ fn messages_have_the_name_type_and_labels_of_coroot_node_agent() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.log");
     append(&path, b"before\n");
-    let files =
-        format!("docker: false, cri: false, files: ['{}'], classic: {{enabled: true}}", path.display());
+    let files = format!(
+        "docker: false, cri: false, journald: false, files: ['{}'], classic: {{enabled: true}}",
+        path.display()
+    );
     let agent = Running::printing("classic", &format!("{files}, sample: off"), "{}");
     // Nothing was logged yet, and metrics without a classic name are not printed: one answer says that it is followed.
     assert!(!agent.text().contains(MESSAGES));

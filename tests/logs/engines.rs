@@ -9,7 +9,7 @@ const MESSAGES: &str = "container_log_messages_total";
 fn of_docker(docker: &Docker, logs: &str) -> Running {
     let places =
         format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display());
-    Running::new(&format!("cri: false, files: false, {logs}"), &places)
+    Running::new(&format!("cri: false, journald: false, files: false, {logs}"), &places)
 }
 
 /// A script that a container of Docker runs when it is told to, so that its log is followed by then.
@@ -102,7 +102,7 @@ fn a_container_of_a_pod_is_followed_through_rotation_and_restarts() {
     let log = link(root.path(), &id, 0);
     let places =
         format!("{{root: {}, names: {{docker: [], containerd: [], crio: []}}}}", root.path().display());
-    let agent = Running::new("docker: false, files: false", &places);
+    let agent = Running::new("docker: false, journald: false, files: false", &places);
     let app = ["k8s_namespace_name=\"prod\"", "k8s_pod_name=\"web-0\"", "k8s_container_name=\"app\""];
     let errors = [&app[..], &["severity=\"error\"", "log_source=\"cri\""]].concat();
     agent.sees(MESSAGES, &errors, 0.0);
@@ -136,7 +136,7 @@ fn a_file_in_the_file_system_of_a_container_is_found_read_and_counted_once() {
                   echo 'ERROR in the old one' >&3; exec 3>>/var/log/app.log; echo 'ERROR in the new one' >&3; sleep 600";
     let places =
         format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display());
-    let agent = Running::new("docker: false, cri: false, files: auto", &places);
+    let agent = Running::new("docker: false, cri: false, journald: false, files: auto", &places);
     docker.run("app", &[], &["sh", "-c", script]);
     let app = ["container_name=\"app\"", "log_source=\"file\"", "severity=\"error\""];
     agent.sees(MESSAGES, &app, 1.0);

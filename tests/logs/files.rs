@@ -17,8 +17,10 @@ fn following(settings: &str) -> (tempfile::TempDir, PathBuf, Running) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.log");
     append(&path, b"ERROR before the agent was started\n");
-    let settings =
-        format!("docker: false, cri: false, files: ['{}/*.log'], {settings}", directory.path().display());
+    let settings = format!(
+        "docker: false, cri: false, journald: false, files: ['{}/*.log'], {settings}",
+        directory.path().display()
+    );
     let agent = Running::new(&settings, "{}");
     agent.sees("connscope_logs_files", &["log_source=\"file\""], 1.0);
     (directory, path, agent)

@@ -1,10 +1,10 @@
 //! What `connscope check` says of the logs: how many there are, and how many can be read.
 
 use super::NAME;
-use super::config::{Files, Logs as Settings};
+use super::config::{Files, Journald, Logs as Settings};
 use super::find::{self, Finder, Found};
-use super::follow;
 use super::labels::LogSource;
+use super::{follow, journal};
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
@@ -24,6 +24,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         capabilities: &[CAPABILITY],
         files: &["/var/log/pods", "/var/log/containers", "/sys/fs/cgroup"],
         ..Requirement::of("cri")
+    },
+    Requirement {
+        capabilities: &[CAPABILITY],
+        files: &["/var/log/journal", "/run/log/journal", "/etc/machine-id"],
+        ..Requirement::of("journald, unless the group systemd-journal is there")
     },
     Requirement {
         capabilities: &[CAPABILITY, "CAP_SYS_PTRACE"],
@@ -47,6 +52,9 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
             }
         }
     }
+    if settings.journald != Journald::Off {
+        checks.push(Check::new(NAME, LogSource::Journald.word(), journals(settings, inventory)));
+    }
     match settings.files {
         Files::Auto => {
             checks.push(Check::new(NAME, LogSource::File.word(), open_files(&mut finder, inventory)));
@@ -55,6 +63,22 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
         Files::Paths(_) => checks.push(of(LogSource::File, Ok(&finder.files()), None)),
     }
     checks
+}
+
+/// Where the journal is, and how many of its files can be read.
+fn journals(settings: &Settings, inventory: &Inventory) -> Result<String, SourceError> {
+    let journal = journal::list(&inventory.settings().root, &settings.journald)?;
+    let errors: Vec<_> =
+        journal.files.iter().filter_map(|(path, _)| Some((path, follow::open(path).err()?))).collect();
+    // All are in one directory below the place, as a rule.
+    let directory = journal.files.first().and_then(|(path, _)| path.parent()).unwrap_or(&journal.directory);
+    let all = journal.files.len();
+    match errors.into_iter().next() {
+        None => Ok(format!("{}, {all} file{}", directory.display(), if all == 1 { "" } else { "s" })),
+        Some((path, error)) => {
+            Err(SourceError::from_io(format!("opening {}", path.display()), journal::CAPABILITY, error))
+        }
+    }
 }
 
 /// How many files are open.

@@ -62,6 +62,7 @@ impl Limits {
 pub fn source(source: LogSource, path: &str) -> Arc<str> {
     match source {
         LogSource::Docker | LogSource::Cri => "stdout/stderr".into(),
+        LogSource::Journald => LogSource::Journald.word().into(),
         LogSource::File => path.into(),
     }
 }

@@ -5,6 +5,7 @@ use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Range of `patterns`.
@@ -22,7 +23,7 @@ const RETENTION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::f
 /// Patterns of paths in `files`, at most.
 const PATHS: usize = 100;
 
-/// Messages in the logs of containers, and in files.
+/// Messages in the logs of containers and services, and in files.
 #[expect(clippy::struct_excessive_bools, reason = "each is a key that is true or false")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -38,6 +39,8 @@ pub struct Logs {
     pub docker: bool,
     /// Whether the logs of Kubernetes' containers are read (containerd, CRI-O).
     pub cri: bool,
+    /// The journal of systemd: that of this machine (`true`), none (`false`), or the one in a directory.
+    pub journald: Journald,
     /// Files that are read as well: those below /var/log that containers and services have open for writing (`auto`), none
     /// (`false`), or a list of paths, which may have `*`, `?` and `[…]`.
     pub files: Files,
@@ -93,6 +96,7 @@ impl Default for Logs {
             timeout: Duration::from_secs(5),
             docker: true,
             cri: true,
+            journald: Journald::Auto,
             files: Files::Auto,
             levels: vec![Level::Warning, Level::Error, Level::Critical],
             patterns: 100,
@@ -138,6 +142,71 @@ pub enum LogSample {
     First,
     /// Nothing.
     Off,
+}
+
+/// Which journal is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Journald {
+    /// `/var/log/journal`, else `/run/log/journal`.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// The one in a directory.
+    Directory(PathBuf),
+}
+
+impl Serialize for Journald {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_bool(true),
+            Self::Off => serializer.serialize_bool(false),
+            Self::Directory(directory) => directory.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Journald {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JournaldVisitor)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Journald {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Journald".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [{"type": "boolean"}, {"type": "string"}]})
+    }
+}
+
+struct JournaldVisitor;
+
+impl Visitor<'_> for JournaldVisitor {
+    type Value = Journald;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("`true`, `false` or a directory")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Journald, E> {
+        Ok(Journald::default())
+    }
+
+    fn visit_bool<E: Error>(self, on: bool) -> Result<Journald, E> {
+        Ok(if on { Journald::Auto } else { Journald::Off })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Journald, E> {
+        let directory = PathBuf::from(text);
+        if directory.is_absolute() {
+            return Ok(Journald::Directory(directory));
+        }
+        Err(E::custom(format!("`{text}` does not begin with /")))
+    }
 }
 
 /// Which files are read beside the logs of engines.

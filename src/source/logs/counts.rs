@@ -179,6 +179,7 @@ impl Counts {
             Some(known) => (known.severity, &*known.text),
             None => (text::severity(message.text), message.text),
         };
+        let severity = if severity == Severity::Unknown { message.otherwise } else { severity };
         let of = self.of(&origin.subject);
         let log = of.logs.entry(origin.source).or_default();
         if let Some(count) = log.messages.get_mut(severity as usize) {

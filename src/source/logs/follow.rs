@@ -24,10 +24,10 @@ pub const QUIET: Duration = Duration::from_secs(10);
 const GENERATIONS: usize = 16;
 
 /// Device and inode.
-type Inode = (u64, u64);
+pub(super) type Inode = (u64, u64);
 
 /// A file, also after it was removed: another may have its inode then, made at another time.
-type FileIdentity = (Inode, Option<SystemTime>);
+pub(super) type FileIdentity = (Inode, Option<SystemTime>);
 
 /// What one turn gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -351,7 +351,7 @@ impl Generation {
     }
 }
 
-fn known(file: &Metadata) -> FileIdentity {
+pub(super) fn known(file: &Metadata) -> FileIdentity {
     (id(file), file.created().ok())
 }
 

@@ -12,6 +12,8 @@ closed_set! {
         Docker = "docker",
         /// The log of a container as containerd and CRI-O write it.
         Cri = "cri",
+        /// The journal of systemd.
+        Journald = "journald",
         /// A file of lines.
         File = "file",
     }
@@ -26,6 +28,8 @@ closed_set! {
         Truncated = "truncated",
         /// The end of a line or message of more than 64 KiB.
         LineTooLong = "line_too_long",
+        /// Entries of a journal that could not be read.
+        Journal = "journal",
     }
 }
 

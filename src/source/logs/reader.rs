@@ -6,21 +6,26 @@
 #![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
 
 use super::classic;
-use super::config::{Files, Logs as Settings};
+use super::config::{Files, Journald, Logs as Settings};
 use super::counts::{Counts, Origin, Subject, Timestamp};
 use super::find::{Finder, Found};
 use super::follow::Follow;
 use super::frame::Frame;
+use super::journal::Journal;
+use super::journal::owners::Owners;
 use super::labels::{LeftOut, LogSource, Lost};
 use super::stream::{Message, Streams};
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::stop::Stop;
+use entries::JournalReader;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+mod entries;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,13 +59,22 @@ pub(super) struct Shared {
     pub closed: Option<(PathBuf, io::Error, usize)>,
     /// Why no containers can be found.
     pub without: Option<SourceError>,
+    /// Why the journal cannot be read.
+    pub journal: Option<SourceError>,
 }
 
 impl Shared {
     /// Nothing yet.
     pub(super) fn new(settings: &Settings) -> Arc<Mutex<Self>> {
         let counts = Counts::new(settings);
-        Arc::new(Mutex::new(Self { counts, files: BTreeMap::new(), lag: 0, closed: None, without: None }))
+        Arc::new(Mutex::new(Self {
+            counts,
+            files: BTreeMap::new(),
+            lag: 0,
+            closed: None,
+            without: None,
+            journal: None,
+        }))
     }
 
     /// Waits no longer than one turn.
@@ -103,6 +117,7 @@ pub(super) struct Reader {
     inventory: Arc<Inventory>,
     finder: Finder,
     logs: HashMap<LogKey, FollowedLog>,
+    entries: Option<JournalReader>,
     left_out: HashSet<LogKey>,
     buffer: Vec<u8>,
     shared: Arc<Mutex<Shared>>,
@@ -115,15 +130,24 @@ pub(super) struct Reader {
 impl Reader {
     /// Finds the logs there are and goes to their ends.
     pub(super) fn new(settings: &Settings, inventory: &Arc<Inventory>, shared: &Arc<Mutex<Shared>>) -> Self {
+        let since = SystemTime::now();
+        let root = &inventory.settings().root;
+        let entries = (settings.journald != Journald::Off).then(|| JournalReader {
+            journal: Journal::new(root, &settings.journald, since),
+            owners: Owners::default(),
+            name: classic::source(LogSource::Journald, ""),
+            more: false,
+        });
         let mut reader = Self {
             settings: settings.clone(),
             inventory: Arc::clone(inventory),
             finder: Finder::new(settings, inventory),
             logs: HashMap::new(),
+            entries,
             left_out: HashSet::new(),
             buffer: vec![0; TURN],
             shared: Arc::clone(shared),
-            since: SystemTime::now(),
+            since,
             looked_for_containers: None,
             looked_for_files: None,
         };
@@ -154,10 +178,17 @@ impl Reader {
                 self.looked_for_files = Some(began);
                 Shared::of(&self.shared).counts.expire(began);
             }
-            self.find(files);
+            self.find(files, Timestamp { instant: began, ..now() });
         }
+        let more_entries = |reader: &Self| reader.entries.as_ref().is_some_and(|entries| entries.more);
+        self.read_journal(now());
         self.round(|_| true);
-        while self.logs.values().any(|log| log.more) && began.elapsed() < TICK {
+        while began.elapsed() < TICK {
+            if more_entries(self) {
+                self.read_journal(now());
+            } else if !self.logs.values().any(|log| log.more) {
+                break;
+            }
             self.round(|log| log.more);
         }
         self.hold_less();
@@ -165,10 +196,12 @@ impl Reader {
     }
 
     /// Follows what is there and leaves what is gone.
-    fn find(&mut self, files: bool) {
-        let containers = self.settings.docker || self.settings.cri || self.settings.files == Files::Auto;
+    fn find(&mut self, files: bool, began: Timestamp) {
+        let Settings { docker, cri, journald, files: of_files, .. } = &self.settings;
+        let containers = *docker || *cri || *of_files == Files::Auto || *journald != Journald::Off;
         let refreshed = if containers { self.inventory.refresh() } else { Ok(()) };
         Shared::of(&self.shared).without = refreshed.err();
+        self.find_journal(began);
         let mut found = self.finder.containers();
         if files {
             found.extend(self.finder.files());
@@ -275,6 +308,10 @@ impl Reader {
                 closed = Some((log.follow.path().to_owned(), error));
             }
         }
+        if let Some(entries) = &self.entries {
+            shared.files.insert(LogSource::Journald, entries.journal.files() as u64);
+            shared.lag += entries.journal.lag();
+        }
         shared.closed = closed.map(|(path, error)| (path, error, count));
     }
 }
@@ -284,7 +321,7 @@ impl FollowedLog {
         match self.origin.source {
             LogSource::Docker => Frame::Docker,
             LogSource::Cri => Frame::Cri,
-            LogSource::File => Frame::Plain,
+            LogSource::File | LogSource::Journald => Frame::Plain,
         }
     }
 

@@ -66,7 +66,7 @@ fn of_value(value: &str) -> Severity {
 }
 
 /// The severity of a number: 0 to 7 are those of syslog (RFC 5424), 10 to 60 those of bunyan and pino.
-fn of_number(number: u64) -> Severity {
+pub fn of_number(number: u64) -> Severity {
     match number {
         0..=2 | 60 => Severity::Critical,
         3 | 50..60 => Severity::Error,

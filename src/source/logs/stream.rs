@@ -5,6 +5,7 @@
 use super::clean::clean;
 use super::frame::{LONGEST, Record, Stream};
 use super::message::Messages;
+use super::severity::Severity;
 use super::severity::structured::{self, Structured};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,15 @@ pub struct Message<'a> {
     pub text: &'a str,
     /// What is known of it already, if it is a JSON object.
     pub structured: Option<&'a Structured<'a>>,
+    /// How bad it is where its text does not say.
+    pub otherwise: Severity,
+}
+
+impl<'a> Message<'a> {
+    /// A message of which nothing is known but its text.
+    pub fn new(text: &'a str, structured: Option<&'a Structured<'a>>) -> Self {
+        Self { text, structured, otherwise: Severity::Unknown }
+    }
 }
 
 /// What is open of both streams of a container.
@@ -104,7 +114,7 @@ impl StreamState {
         // An object on one line is a message, whatever is before and after it.
         if let Some(structured) = structured::parse(&line) {
             self.messages.end(|text| give(text, take));
-            take(Message { text: line.trim(), structured: Some(&structured) });
+            take(Message::new(line.trim(), Some(&structured)));
             return 0;
         }
         if multiline {
@@ -112,7 +122,7 @@ impl StreamState {
         }
         let text = line.trim();
         if !text.is_empty() {
-            take(Message { text, structured: None });
+            take(Message::new(text, None));
         }
         0
     }
@@ -120,7 +130,7 @@ impl StreamState {
 
 fn give(text: &str, take: &mut dyn FnMut(Message<'_>)) {
     let structured = structured::parse(text);
-    take(Message { text, structured: structured.as_ref() });
+    take(Message::new(text, structured.as_ref()));
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Reading, on real files and without the thread.
 
-use super::{Files, HELD, LogSource, Reader, Settings, Shared, Subject};
+use super::{Files, HELD, Journald, LogSource, Reader, Settings, Shared, Subject};
 use crate::host::inventory::Inventory;
 use crate::source::logs::counts::LogCounts;
 use crate::source::logs::severity::Severity;
@@ -19,7 +19,8 @@ impl Case {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::Paths(vec![format!("{}/*.log", directory.path().display())]);
-        let settings = Settings { docker: false, cri: false, files, ..Settings::default() };
+        let settings =
+            Settings { docker: false, cri: false, journald: Journald::Off, files, ..Settings::default() };
         let inventory = Arc::new(Inventory::new(&crate::host::inventory::config::Inventory::default()));
         let reader = Reader::new(&settings, &inventory, &Shared::new(&settings));
         Self { directory, reader }
