@@ -2,6 +2,7 @@
 //! authorities of the system, and whether any of these is another than before.
 
 use crate::sys::read_regular;
+pub use renewed::{Renewal, Renewed};
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 pub use system::authorities as system_authorities;
 
+mod renewed;
 mod system;
 
 /// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
@@ -98,7 +100,7 @@ pub fn limit(error: &TlsError) -> Option<&'static str> {
 }
 
 /// The files by which TLS is spoken.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Files {
     /// Authorities to trust; those of the system where there is none.
     pub authorities: Option<PathBuf>,

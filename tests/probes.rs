@@ -27,6 +27,7 @@ pub(crate) mod lenient;
 pub(crate) mod names;
 mod pages;
 mod registry;
+mod renewal;
 mod schedule;
 mod search;
 mod shortage;

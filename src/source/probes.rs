@@ -41,6 +41,7 @@ pub mod labels;
 pub mod metrics;
 pub mod origin;
 pub mod registry;
+pub mod renewal;
 pub mod reports;
 pub mod resolve;
 pub mod result;
@@ -148,6 +149,9 @@ impl Probes {
             .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
         runner.tell(common.registry.set("", targets));
         discovery::start(&common, &runner);
+        if mode == Mode::Run {
+            runner.runtime.spawn(renewal::certificates(Arc::clone(&common)));
+        }
         Ok(Self { common, runner, stop: stop.clone(), waited: mode == Mode::Run })
     }
 

@@ -78,7 +78,7 @@ fn config(identity: &Identity, clients: Option<&Authority>, alpn: &[&str]) -> Ar
 }
 
 /// Shakes hands and answers one line, whatever it is, as an HTTP server would.
-fn secured(config: &Arc<ServerConfig>) -> impl Fn(TcpStream) + Send + Sync + 'static {
+pub(super) fn secured(config: &Arc<ServerConfig>) -> impl Fn(TcpStream) + Send + Sync + 'static {
     let config = Arc::clone(config);
     move |stream| serve(&config, stream)
 }

@@ -1,22 +1,14 @@
 //! TLS to the receiver: the certificates of `export.otlp.tls`, read again when their files change.
 
 use crate::config::Tls as Settings;
-use crate::tls::{self, Files, Stamps};
+use crate::tls::{self, Files, Renewal, Renewed};
 use rustls::ClientConfig;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How TLS is spoken to the receiver, with the certificates as they were last read.
 pub(super) struct Tls {
-    files: Files,
     protocol: &'static [u8],
-    state: Mutex<State>,
-}
-
-struct State {
-    config: Arc<ClientConfig>,
-    read: Stamps,
-    /// The files as they were when they could not be used, so that this is logged once.
-    refused: Option<Stamps>,
+    config: Renewed<ClientConfig>,
 }
 
 impl Tls {
@@ -27,41 +19,32 @@ impl Tls {
             certificate: settings.cert_file.clone(),
             key: settings.key_file.clone(),
         };
-        // Before they are read: what changes in between is read again.
-        let read = files.stamps();
-        let config = Arc::new(config(&files, protocol)?);
-        Ok(Self { files, protocol, state: Mutex::new(State { config, read, refused: None }) })
+        Ok(Self { protocol, config: Renewed::new(files, |files| config(files, protocol))? })
     }
 
     /// TLS configuration with the certificates read last.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.state.lock().unwrap_or_else(PoisonError::into_inner).config)
+        self.config.current()
     }
 
     /// Reads the files again if they have changed, those of the system's authorities too; whether connections are to be
-    /// replaced. Files that cannot be used (a certificate is there and its key not yet) leave everything as it is, and are tried
-    /// again when they change. May block for as long as a file system does.
+    /// replaced. May wait as long as a file system does.
     pub(super) fn refresh(&self) -> bool {
-        let now = self.files.stamps();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if now == state.read || state.refused.as_ref() == Some(&now) {
-            return false;
-        }
-        let which = match self.files.authorities {
+        let files = self.config.files();
+        let which = match files.authorities {
             Some(_) => "the certificates of export.otlp.tls",
             None => "the certificate authorities of the system, or the certificates of export.otlp.tls,",
         };
-        match config(&self.files, self.protocol) {
-            Ok(config) => {
+        match self.config.refresh(&files.stamps(), |files| config(files, self.protocol)) {
+            Renewal::Unchanged => false,
+            Renewal::Renewed => {
                 tracing::info!("{which} have changed and were read again");
-                *state = State { config: Arc::new(config), read: now, refused: None };
                 true
             }
-            Err(why) => {
+            Renewal::Refused(why) => {
                 tracing::warn!(
                     "{which} have changed and cannot be used: {why}; those that were read before stay in use"
                 );
-                state.refused = Some(now);
                 false
             }
         }

@@ -93,7 +93,7 @@ pub struct Probes {
     /// Names of the DNS that stand for targets.
     #[serde(deserialize_with = "values::section")]
     pub dns: Vec<DnsDiscovery>,
-    /// How often files and names of targets are looked at: 1s to 24h.
+    /// How often files and names of targets, and certificates, are looked at: 1s to 24h.
     #[serde(deserialize_with = "refresh", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub refresh: Duration,

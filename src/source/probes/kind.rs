@@ -42,6 +42,15 @@ impl Prober {
         })
     }
 
+    /// How it speaks TLS, if it may.
+    pub fn tls(&self) -> Option<&tls::Tls> {
+        match self {
+            Self::Tcp(tcp) => tcp.tls(),
+            Self::Http(http) => http.tls(),
+            Self::Udp(_) | Self::Icmp(_) | Self::Unix(_) => None,
+        }
+    }
+
     /// Probes once; `attempt` takes what is seen.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         match self {

@@ -3,6 +3,7 @@
 use super::attempt::{Attempt, Options, Route};
 use super::fault::Fault;
 use super::kind::Prober;
+use super::kind::tls::Tls;
 use super::origin::Origin;
 use super::resolve::Resolver;
 use super::result::ProbeResult;
@@ -79,6 +80,11 @@ impl Target {
             prober,
             settings: Arc::clone(settings),
         })
+    }
+
+    /// How it speaks TLS, if it may.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.prober.tls()
     }
 
     /// Every address of its name, of both families. Those `known` so far stay where only the other family was told: the

@@ -81,6 +81,11 @@ impl Http {
         Ok(Self { url, settings: settings.http.clone(), expect, tls })
     }
 
+    /// How it speaks TLS, if it may.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Sends the request and follows redirects; then the response is checked.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let mut url = self.url.clone();

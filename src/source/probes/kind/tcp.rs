@@ -36,6 +36,11 @@ impl Tcp {
         })
     }
 
+    /// How it speaks TLS, if it does.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Connects, and runs the conversation.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let peer = attempt.resolve(&self.host, self.port).await?;

@@ -5,7 +5,7 @@ use crate::source::probes::config::TargetTls as Settings;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::TlsSession;
-use crate::tls;
+use crate::tls::{self, Files, Renewal, Renewed, Stamps};
 use crate::url::ascii_host;
 use chain::{Authorities, ChainVerifier};
 use client_certificate::ClientCertificate;
@@ -29,12 +29,10 @@ pub mod validity;
 /// How long a peer is given to refuse a certificate: a round trip across the world and back.
 const REJECTION: Duration = Duration::from_millis(500);
 
-/// How TLS is spoken to a peer.
+/// How TLS is spoken to a peer, with the certificates as they were last read.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    config: Arc<ClientConfig>,
-    /// `None`: nothing is verified.
-    authorities: Option<Arc<Authorities>>,
+    spoken: Arc<Spoken>,
     name: ServerName<'static>,
     named: bool,
     /// Whether the certificate that is configured may be shown.
@@ -42,13 +40,26 @@ pub struct Tls {
     demands_alpn: bool,
 }
 
-impl Tls {
-    /// As configured, for a host; the files are read here. `alpn` is offered where the configuration offers nothing.
-    pub fn new(settings: &Settings, host: &str, alpn: &[&str]) -> Result<Self, String> {
-        let named = !settings.server_name.is_empty();
-        let name = if named { &settings.server_name } else { host };
+#[derive(Debug)]
+struct Spoken {
+    verify: bool,
+    /// Protocols that are offered (ALPN).
+    offered: Vec<String>,
+    made: Renewed<Made>,
+}
+
+/// What is made of the files.
+#[derive(Debug)]
+struct Made {
+    config: Arc<ClientConfig>,
+    /// `None`: nothing is verified.
+    authorities: Option<Arc<Authorities>>,
+}
+
+impl Made {
+    fn of(files: &Files, verify: bool, offered: &[String]) -> Result<Self, String> {
         let certificates = |error| format!("has the certificates {error}");
-        let authorities = match (settings.verify, &settings.ca_file) {
+        let authorities = match (verify, &files.authorities) {
             (false, _) => None,
             (true, None) => Some(Authorities::of_system()?),
             (true, Some(file)) => {
@@ -59,29 +70,50 @@ impl Tls {
             .map_err(|error| format!("cannot set up TLS: {error}"))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities.clone())));
-        let identity = match (&settings.cert_file, &settings.key_file) {
+        let identity = match (&files.certificate, &files.key) {
             (Some(cert), Some(key)) => Some((
                 tls::certificates(cert).map_err(certificates)?,
                 tls::private_key(key).map_err(|error| format!("has the key {error}"))?,
             )),
             _ => None,
         };
-        let configured: Vec<&str> = settings.alpn.iter().map(String::as_str).collect();
-        let offered = if configured.is_empty() { alpn } else { &configured };
-        let offered: Vec<&[u8]> = offered.iter().map(|protocol| protocol.as_bytes()).collect();
+        let offered: Vec<&[u8]> = offered.iter().map(String::as_bytes).collect();
         let mut config = tls::complete(builder, identity, &offered)
             .map_err(|error| format!("has a certificate and a key that do not go together: {error}"))?;
         // Every probe is to see the whole handshake.
         config.resumption = Resumption::disabled();
-        let demands_alpn = !configured.is_empty();
-        Ok(Self {
-            config: Arc::new(config),
-            authorities,
-            name: server_name(name)?,
-            named,
-            shows: true,
-            demands_alpn,
-        })
+        Ok(Self { config: Arc::new(config), authorities })
+    }
+}
+
+impl Tls {
+    /// As configured, for a host; the files are read here. `alpn` is offered where the configuration offers nothing.
+    pub fn new(settings: &Settings, host: &str, alpn: &[&str]) -> Result<Self, String> {
+        let named = !settings.server_name.is_empty();
+        let name = if named { &settings.server_name } else { host };
+        let demands_alpn = !settings.alpn.is_empty();
+        let offered =
+            if demands_alpn { settings.alpn.clone() } else { alpn.iter().map(ToString::to_string).collect() };
+        let verify = settings.verify;
+        let files = Files {
+            authorities: settings.ca_file.clone(),
+            certificate: settings.cert_file.clone(),
+            key: settings.key_file.clone(),
+        };
+        let made = Renewed::new(files, |files| Made::of(files, verify, &offered))?;
+        let spoken = Arc::new(Spoken { verify, offered, made });
+        Ok(Self { spoken, name: server_name(name)?, named, shows: true, demands_alpn })
+    }
+
+    /// The files it was made of.
+    pub fn files(&self) -> &Files {
+        self.spoken.made.files()
+    }
+
+    /// Reads its files again if they, looking like this `now`, have changed. May wait as long as a file system does.
+    pub fn refresh(&self, now: &Stamps) -> Renewal {
+        let Spoken { verify, offered, made } = &*self.spoken;
+        made.refresh(now, |files| Made::of(files, *verify, offered))
     }
 
     /// The same for another host: where a redirect leads. One that is not the target's `own` is not shown the certificate
@@ -107,8 +139,9 @@ impl Tls {
             Ok(peer) => format!("the TLS handshake with {peer}"),
             Err(_) => "the TLS handshake".to_owned(),
         };
-        let chain = Arc::new(ChainVerifier::new(self.authorities.clone()));
-        let mut config = (*self.config).clone();
+        let made = self.spoken.made.current();
+        let chain = Arc::new(ChainVerifier::new(made.authorities.clone()));
+        let mut config = (*made.config).clone();
         let configured = self.shows.then(|| Arc::clone(&config.client_auth_cert_resolver));
         let certificate = Arc::new(ClientCertificate::new(configured));
         config.client_auth_cert_resolver = Arc::clone(&certificate) as Arc<dyn ResolvesClientCert>;

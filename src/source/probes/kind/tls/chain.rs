@@ -2,13 +2,13 @@
 
 use super::validity::not_after;
 use crate::source::probes::result::Expiry;
-use crate::tls::{provider, system_authorities};
+use crate::tls::{Files, Stamps, provider, system_authorities};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Signature schemes of a handshake whose signature is not verified: all that a peer may have a key for, P-521, Ed448 and
 /// SHA-1 included, which the cryptography library cannot verify.
@@ -45,20 +45,23 @@ impl Authorities {
         Ok(Self { roots, verifier })
     }
 
-    /// Those of the system; read once, and shared by all targets.
+    /// Those of the system, shared by all targets, and read again when their files have changed.
     pub fn of_system() -> Result<Arc<Self>, String> {
-        static SYSTEM: OnceLock<Result<Arc<Authorities>, String>> = OnceLock::new();
-        SYSTEM
-            .get_or_init(|| {
-                let roots = system_authorities();
-                if roots.is_empty() {
-                    return Err(
-                        "uses TLS, and the system has no certificate authorities: set tls.ca_file".to_owned()
-                    );
-                }
-                Self::new(roots).map(Arc::new)
-            })
-            .clone()
+        type Read = (Stamps, Result<Arc<Authorities>, String>);
+        static SYSTEM: Mutex<Option<Read>> = Mutex::new(None);
+        let now = Files::default().stamps();
+        let mut system = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, read)) = system.as_ref().filter(|(stamps, _)| *stamps == now) {
+            return read.clone();
+        }
+        let roots = system_authorities();
+        let read = if roots.is_empty() {
+            Err("uses TLS, and the system has no certificate authorities: set tls.ca_file".to_owned())
+        } else {
+            Self::new(roots).map(Arc::new)
+        };
+        *system = Some((now, read.clone()));
+        read
     }
 
     /// When the first certificate expires of the chain that leads to an authority, whatever else the peer sent: a
