@@ -180,7 +180,7 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         silent.recv(&mut [0; 512]).unwrap();
         assert_eq!(get(address, "/metrics").0, 200);
     }
-    agent.log.wait("looking up receiver.example: no answer within 100ms. The name servers of");
+    agent.log.wait("looking up receiver.example: no answer within 100ms. A name server of");
     assert_eq!(terminated(&mut agent), Some(0));
 }
 

@@ -49,7 +49,7 @@ impl Transport {
         }
     }
 
-    /// The name of the receiver, or of a proxy, while it is looked up and no name server has answered.
+    /// The name of the receiver, or of a proxy, while it is looked up and nobody has answered.
     pub fn looking_up(&self) -> Option<&str> {
         match self {
             Self::Grpc(grpc) => grpc.looking_up(),
