@@ -259,7 +259,13 @@ fn health_is_answered_where_every_place_has_an_answer_being_made() {
 }
 
 #[test]
-fn clients_elsewhere_without_number_keep_nobody_out() {
+fn ten_thousand_connections_from_elsewhere_keep_nobody_out() {
+    const SILENT: u64 = 10_000;
+    let open = connscope::sys::process::descriptors(SILENT + 2000);
+    if open < SILENT + 2000 {
+        crate::support::skipped(&format!("needs {} open files, and the hard limit is {open}", SILENT + 2000));
+        return;
+    }
     let (_agent, address, _file) = agent(0, "[]", "127.0.0.1:0");
     let stop = AtomicBool::new(false);
     // From an address of their own: silent ones, and such as ask and go.
@@ -268,7 +274,7 @@ fn clients_elsewhere_without_number_keep_nobody_out() {
         socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
         socket.connect(&address.into()).map(|()| TcpStream::from(socket))
     };
-    let silent: Vec<TcpStream> = (0..1000).map(|_| connect().unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..SILENT).map(|_| connect().unwrap()).collect();
     std::thread::scope(|scope| {
         let _at_the_end = Ends(&stop);
         for _ in 0..2 {
@@ -305,13 +311,51 @@ fn who_comes_late_and_takes_gzip_has_it_when_the_others_have_theirs() {
         });
         let late = async {
             tokio::task::yield_now().await;
-            let late = maker.text(1, true, made);
-            go.send(()).unwrap();
-            late.await
+            maker.text(1, true, made).await
         };
-        let (first, late) = tokio::join!(first, late);
+        // Polled last in each round: both wait by then.
+        let release = async {
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            go.send(()).unwrap();
+        };
+        let (first, late, ()) = tokio::join!(first, late, release);
         let (first, late) = (first.unwrap(), late.unwrap());
         assert!(Arc::ptr_eq(&first, &late), "they share one text");
         assert!(late.gzip().is_some());
     });
+}
+
+/// Ticks of the CPU that each thread of an agent has taken, by name (`proc_pid_stat(5)`).
+fn ticks(agent: &Agent) -> std::collections::BTreeMap<String, u64> {
+    let mut threads = std::collections::BTreeMap::new();
+    for task in std::fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (head, rest) = stat.rsplit_once(')').unwrap();
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let taken: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        *threads.entry(head.split_once('(').unwrap().1.to_owned()).or_default() += taken;
+    }
+    threads
+}
+
+#[test]
+fn no_page_is_made_on_the_thread_that_pushes_or_on_the_one_that_answers_health() {
+    let (agent, address, _file) = agent(1000, "[]", "127.0.0.1:0");
+    let before = ticks(&agent);
+    let mut taken = std::collections::BTreeMap::new();
+    eventually("pages have taken a while", || {
+        assert_eq!(get(address, "/probes").0, 200);
+        taken = ticks(&agent);
+        for (name, ticks) in &mut taken {
+            *ticks -= before.get(name).copied().unwrap_or_default().min(*ticks);
+        }
+        taken.get("reports").copied().unwrap_or_default() >= 30
+    });
+    let other =
+        |name: &str| taken.iter().find(|(thread, _)| thread.as_str() == name).map_or(0, |(_, ticks)| *ticks);
+    for name in ["connscope", "http"] {
+        assert!(other(name) < other("reports") / 2, "{name}: {taken:?}");
+    }
 }
