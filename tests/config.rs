@@ -85,3 +85,42 @@ fn what_config_prints_can_be_loaded_again() {
         assert_eq!(load(Some(&printed)).print(), config.print(), "{example}");
     }
 }
+
+#[test]
+fn a_name_that_is_too_long_is_refused_with_its_length() {
+    let long = |count: usize| "x".repeat(count);
+    let refused = |text: String| {
+        let error = Config::parse(&text, Path::new("test.yaml")).unwrap_err().to_string();
+        assert!(error.len() < 1000, "{} bytes", error.len());
+        error
+    };
+    let target = |target: String| format!("sources: {{probes: {{targets: [{{{target}}}]}}}}");
+    for (text, why) in [
+        (
+            target(format!("name: {}, host: a, port: 1", long(1025))),
+            "has 1025 bytes in name, which takes 1024 at most",
+        ),
+        (
+            target(format!("name: a, host: {}, port: 1", long(1025))),
+            "has 1025 bytes in host, which takes 1024",
+        ),
+        (
+            target(format!("name: a, kind: http, url: 'http://a/{}'", long(8192))),
+            "bytes in url, which takes 8192",
+        ),
+        (target(format!("name: a, host: a, port: 1, interface: {}", long(16))), "has 16 bytes in interface"),
+        (
+            format!("sources: {{sockets: {{peer_groups: {{{}: [10.0.0.0/8]}}}}}}", long(257)),
+            "has 257 bytes; a name takes 256 at most",
+        ),
+        (
+            format!("sources: {{sockets: {{netns: [{}]}}}}", long(4097)),
+            "has 4097 bytes; an entry takes 4096 at most",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(why), "{error}");
+    }
+    let fits = target(format!("name: {}, host: {}, port: 1, interface: {}", long(1024), long(253), long(15)));
+    Config::parse(&fits, Path::new("test.yaml")).unwrap();
+}

@@ -2,6 +2,7 @@
 
 use super::{NAMESPACES, is_pattern};
 use crate::settings::values;
+use crate::text::bounded;
 use serde::Deserializer;
 use serde::de::Error;
 
@@ -24,8 +25,15 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
     }
 }
 
+/// Longest entry in bytes, as of a path in the kernel (`PATH_MAX`).
+const LONGEST_ENTRY: usize = 4096;
+
 /// Why a configured namespace entry cannot be one; `None` if it can.
 fn refuse_netns(entry: &str) -> Option<String> {
+    if entry.len() > LONGEST_ENTRY {
+        let (start, length) = (bounded(entry, 32), entry.len());
+        return Some(format!("`{start}` has {length} bytes; an entry takes {LONGEST_ENTRY} at most"));
+    }
     match entry.strip_prefix("pid:") {
         Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,
         Some(_) => Some(format!("`{entry}`: after `pid:` comes a process number")),

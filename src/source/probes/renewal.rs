@@ -6,7 +6,7 @@ use crate::tls::{Files, Renewal, Stamps};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Looks at the files over and over. They may be where reading takes its time, so that nobody waits for it here.
+/// Looks at the files every `refresh`. They may be where reading takes its time, so that nobody waits for it here.
 pub async fn certificates(common: Arc<RunnerContext>) {
     loop {
         tokio::time::sleep(common.settings.refresh).await;

@@ -5,6 +5,7 @@ use crate::host::netns;
 use crate::settings::Located;
 use crate::settings::network::Network;
 use crate::settings::values;
+use crate::text::{LONGEST_NAME, bounded};
 use classic::Classic;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -199,6 +200,12 @@ fn peer_groups<'de, D: Deserializer<'de>>(
     let groups: BTreeMap<String, Vec<Network>> = values::section(deserializer)?;
     if groups.len() + groups.values().map(Vec::len).sum::<usize>() > PEERS {
         return Err(D::Error::custom(format!("has more than {PEERS} groups and networks")));
+    }
+    if let Some(name) = groups.keys().find(|name| name.len() > LONGEST_NAME) {
+        let (start, length) = (bounded(name, 32), name.len());
+        return Err(D::Error::custom(format!(
+            "`{start}` has {length} bytes; a name takes {LONGEST_NAME} at most"
+        )));
     }
     match groups.keys().find(|name| name.is_empty() || name.starts_with('~')) {
         Some(name) => Err(D::Error::custom(format!("`{name}` cannot be the name of a group"))),

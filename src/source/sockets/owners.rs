@@ -4,9 +4,12 @@ use super::diag::{Record, State};
 use crate::host::cgroup::{self, Cgroups};
 use crate::host::process::{Process, Processes, WalkOptions};
 use crate::reading::SourceError;
+use paths::Paths;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+mod paths;
 
 /// The end of the second walk after a socket was first looked for: who was not seen then is not to be seen.
 const WALKS: u64 = 2;
@@ -40,6 +43,8 @@ pub struct Owners {
     /// In the queue of who listens: no process has them yet.
     queued: HashSet<u64>,
     rounds: u64,
+    /// Those of [`Owner::cgroup`].
+    paths: Paths,
     /// Sockets without a process to be found, so far.
     pub unattributed: u64,
 }
@@ -55,6 +60,7 @@ impl Owners {
             wanted: HashMap::new(),
             queued: HashSet::new(),
             rounds: 0,
+            paths: Paths::default(),
             unattributed: 0,
         })
     }
@@ -86,6 +92,7 @@ impl Owners {
         self.rounds = outcome.rounds;
         let (known, by_process, rounds) = (&mut self.known, self.by_process, self.rounds);
         let mut paths: HashMap<u32, Option<Arc<str>>> = HashMap::new();
+        let shared = &mut self.paths;
         let mut missing = 0;
         self.wanted.retain(|cookie, wanted| {
             let processes: Vec<Arc<Process>> =
@@ -93,7 +100,8 @@ impl Owners {
             match processes.first() {
                 Some(first) => {
                     let path = by_process.then(|| {
-                        paths.entry(first.pid).or_insert_with(|| cgroup::of_process(first.pid)).clone()
+                        let found = || cgroup::of_process(first.pid).map(|path| shared.share(&path));
+                        paths.entry(first.pid).or_insert_with(found).clone()
                     });
                     known.insert(*cookie, Some(Arc::new(Owner { processes, cgroup: path.flatten() })));
                     false
@@ -123,6 +131,7 @@ impl Owners {
         self.known.retain(|cookie, _| there.contains(cookie));
         self.wanted.retain(|cookie, _| there.contains(cookie));
         self.queued.retain(|cookie| there.contains(cookie));
+        self.paths.sweep();
     }
 }
 

@@ -88,6 +88,12 @@ impl TargetSeries {
     }
 }
 
+/// Longest name, host or query of a target, in bytes. A name of the DNS has 255.
+const LONGEST_TEXT: usize = 1024;
+
+/// Longest URL of a target, in bytes; servers take some 8 KiB.
+const LONGEST_URL: usize = 8192;
+
 impl Target {
     /// Name, address or path, and port: `server.address` and `server.port` of its series.
     pub fn server(&self) -> (String, Option<u16>) {
@@ -135,10 +141,29 @@ impl Target {
         if self.name.is_empty() {
             return Err("it has no name".to_owned());
         }
-        let checked = self.check_place().and_then(|()| self.check_payload());
+        let checked = self.check_lengths().and_then(|()| self.check_place());
         checked
+            .and_then(|()| self.check_payload())
             .and_then(|()| check_labels(&self.labels, self.label_bytes()))
-            .map_err(|why| format!("`{}` {why}", self.name))
+            .map_err(|why| format!("`{}` {why}", bounded(&self.name, LONGEST_NAME)))
+    }
+
+    /// They stand in series, pages and messages, and are kept of each target.
+    fn check_lengths(&self) -> Result<(), String> {
+        let texts = [
+            ("name", &self.name, LONGEST_TEXT),
+            ("host", &self.host, LONGEST_TEXT),
+            ("query", &self.query, LONGEST_TEXT),
+            ("url", &self.url, LONGEST_URL),
+            // IFNAMSIZ, without the zero at the end.
+            ("interface", &self.interface, 15),
+        ];
+        match texts.into_iter().find(|(_, text, most)| text.len() > *most) {
+            Some((key, text, most)) => {
+                Err(format!("has {} bytes in {key}, which takes {most} at most", text.len()))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_place(&self) -> Result<(), String> {
