@@ -45,6 +45,7 @@ bench: compiler ## measures the sources, the parsers, the exposition and the run
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
 	$(CARGO) bench --locked --bench footprint
 	$(CARGO) bench --locked --bench sockets
+	$(CARGO) bench --locked --bench containers
 	$(CARGO) bench --locked --bench probes
 
 rules: compiler ## checks metric names, alerts and recording rules with promtool: its own build, Debian's prometheus, or both

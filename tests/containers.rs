@@ -10,6 +10,7 @@ mod lab;
 mod listening;
 mod names;
 mod object;
+mod privileges;
 mod recorded;
 mod totals;
 mod translation;

@@ -147,7 +147,7 @@ fn a_child_that_the_kernel_kills_for_memory_is_counted_and_one_that_a_person_kil
 }
 
 /// What a command of the agent says as nobody, with these capabilities and no others.
-fn said_as_nobody(command: &[&str], file: &std::path::Path, capabilities: &str) -> String {
+pub(super) fn said_as_nobody(command: &[&str], file: &std::path::Path, capabilities: &str) -> String {
     let agent = crate::support::command(&[command, &["--config", file.to_str().unwrap()]].concat());
     let capabilities = format!("-all{capabilities}");
     let mut setpriv = std::process::Command::new("setpriv");

@@ -184,11 +184,11 @@ fn a_connection_whose_end_was_missed_is_closed_by_the_next_cycle_and_left_answer
         (value[40..42] == port.to_be_bytes()).then_some(value)
     });
     let value = group.unwrap();
-    connections.write(&8_u64.to_ne_bytes(), &value);
+    connections.write(&connections.key_of(8), &value);
     let series =
         lab.sees(&[(&[CONNECTIONS, "name=missed", "event=closed"], 1.0), (&[OPEN, "name=missed"], 0.0)]);
     assert_eq!(opened(&series, "name=missed"), 1.0);
-    assert!(!connections.keys().contains(&8_u64.to_ne_bytes().to_vec()));
+    assert!(!connections.keys().contains(&connections.key_of(8)));
 }
 
 #[test]
@@ -211,8 +211,8 @@ fn groups_that_are_gone_and_their_destinations_leave_the_maps() {
     assert_eq!(key(&lab), None);
     // What is in the map of the rest without a group goes as well.
     let rest = maps::named(&lab.maps, "rest").clone();
-    rest.write(&7_u64.to_ne_bytes(), &vec![0; rest.value()]);
-    lab.until("it goes", |_| !rest.keys().contains(&7_u64.to_ne_bytes().to_vec()));
+    rest.write(&rest.key_of(7), &vec![0; rest.value()]);
+    lab.until("it goes", |_| !rest.keys().contains(&rest.key_of(7)));
 }
 
 #[test]

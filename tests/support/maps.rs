@@ -93,6 +93,13 @@ impl Map {
         (self.name.clone(), self.id, self.memory)
     }
 
+    /// A key that begins with a number.
+    pub(crate) fn key_of(&self, number: u64) -> Vec<u8> {
+        let mut key = vec![0; self.key];
+        key[..8].copy_from_slice(&number.to_ne_bytes());
+        key
+    }
+
     /// Bytes of a value.
     pub(crate) fn value(&self) -> usize {
         self.value

@@ -1,0 +1,253 @@
+//! What the connections of containers cost: the programs in the kernel, one cycle of the source, and memory on both sides.
+//!
+//! It loads the programs, for which it needs to be root, makes control groups of its own, and connects over loopback. It prints
+//! what was measured beside what is aimed at, and never fails because of a number.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
+#![allow(clippy::cast_precision_loss, reason = "what is printed is rounded")]
+
+use child::Container;
+use connscope::host::inventory::{Inventory, config};
+use connscope::metric::Value;
+use connscope::reading::Readings;
+use connscope::source::Source;
+use connscope::source::containers::Containers;
+use connscope::source::containers::config::tcp::{FoldPorts, Public, Tcp};
+use connscope::source::containers::config::{Containers as Settings, Oom};
+use connscope::source::containers::kernel::{Kernel, Limits};
+use connscope::stop::Stop;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+mod child;
+#[allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "shared with the tests, which use all of it"
+)]
+#[path = "../../tests/support/maps.rs"]
+mod maps;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const LIMITS: Limits =
+    Limits { destinations: 8000, connections: 65_536, loopback: true, translate: false, netns: 0 };
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * 1024.0;
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(child::CHILD) {
+        return child::run(&arguments.next().ok_or("where?")?);
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("containers: NOT MEASURED, loading programs needs root");
+        return Ok(());
+    }
+    let result = start().and_then(|()| programs()).and_then(|()| cycle()).and_then(|()| inventory());
+    child::remove_groups();
+    result
+}
+
+fn report(what: &str, measured: f64, unit: &str, goal: Option<f64>) {
+    let goal = goal.map_or_else(String::new, |goal| {
+        let reached = if measured <= goal { "reached" } else { "MISSED" };
+        format!("   goal: at most {goal} {unit}, {reached}")
+    });
+    println!("  {what:64} {measured:10.3} {unit:4}{goal}");
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
+
+/// A number of `/proc/self/status`, KiB.
+fn status(name: &str) -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
+
+/// Loading, and the memory of the maps.
+fn start() -> Outcome<()> {
+    println!("start");
+    let before = status("VmRSS");
+    let begun = Instant::now();
+    let (kernel, answers, ring) = Kernel::load(LIMITS)?;
+    report("types, object and programs", milliseconds(begun.elapsed()), "ms", Some(200.0));
+    report("resident memory at most", status("VmHWM") / KIB, "MiB", Some(48.0));
+    report("resident memory more than before", (status("VmRSS") - before) / KIB, "MiB", Some(6.0));
+    report("memory of the maps, idle", kernel.memory() as f64 / MIB, "MiB", Some(3.0));
+    let maps = maps::all();
+    for (name, entries) in [
+        ("destinations", 8000),
+        ("connections", 66_560),
+        ("groups", 4096),
+        ("rest", 4096),
+        ("listeners", 4096),
+        ("direct", 4096),
+        ("answers", 4096),
+    ] {
+        let map = maps::named(&maps, name);
+        for number in 0..entries {
+            map.write(&map.key_of(number), &vec![0; map.value()]);
+        }
+    }
+    report("memory of the maps, full", kernel.memory() as f64 / MIB, "MiB", Some(24.0));
+    drop((kernel, answers, ring));
+    Ok(())
+}
+
+/// What the programs take, and what they make of many connections.
+fn programs() -> Outcome<()> {
+    println!("\nconnections over loopback, made and reset, both ends");
+    let mut container = Container::start(1)?;
+    container.order("many 20000")?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut ran = (0, 0);
+    for _ in 0..5 {
+        without.push(container.order("many 20000")?.as_nanos() as f64 / 20_000.0);
+        let loaded = Kernel::load(LIMITS)?;
+        let statistics = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?;
+        with.push(container.order("many 20000")?.as_nanos() as f64 / 20_000.0);
+        std::fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")?;
+        let made = container.order("many 20000");
+        std::fs::write("/proc/sys/kernel/bpf_stats_enabled", statistics.trim())?;
+        made?;
+        let (time, runs) = program_time();
+        ran = (ran.0 + time, ran.1 + runs);
+        drop(loaded);
+    }
+    report("programs, a connection", ran.0 as f64 / 100_000.0 / 1e3, "µs", Some(2.0));
+    println!("  {:64} {:10.3}", "runs of them, a connection", ran.1 as f64 / 100_000.0);
+    let (without, with) = (median(without), median(with));
+    report("a connection without", without / 1e3, "µs", None);
+    report("a connection with", with / 1e3, "µs", None);
+    report("more", (with / without - 1.0) * 100.0, "%", Some(10.0));
+    let (kernel, _answers, _ring) = Kernel::load(LIMITS)?;
+    let took = container.order("many 200000")?;
+    let mut opened = 0;
+    kernel.destinations(|_, totals| opened += u64::from(totals.opened))?;
+    println!(
+        "  {:64} {:10}      of 200000 in {:.1} s, events.lost {}",
+        "opened",
+        opened,
+        took.as_secs_f64(),
+        kernel.numbers().lost
+    );
+    Ok(())
+}
+
+/// Time and number of the runs of this process's programs, while that is measured.
+fn program_time() -> (u64, u64) {
+    let files = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
+    let (mut time, mut runs) = (0, 0);
+    for file in files {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        let number = |name: &str| -> u64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
+        };
+        time += number("run_time_ns");
+        runs += number("run_cnt");
+    }
+    (time, runs)
+}
+
+/// The source, with every destination as it is.
+fn source(tcp: Tcp) -> Outcome<(Containers, Stop)> {
+    let names =
+        config::Names { docker: Vec::new(), containerd: Vec::new(), crio: Vec::new(), ..Default::default() };
+    let inventory = config::Inventory { units: false, limit: 10_000, names, ..Default::default() };
+    let settings = Settings { enabled: true, tcp, oom: Oom::Off, ..Settings::default() };
+    let stop = Stop::new()?;
+    Ok((Containers::new(&settings, Arc::new(Inventory::new(&inventory)), &stop), stop))
+}
+
+fn read(source: &mut Containers) -> Outcome<(Duration, Readings)> {
+    let mut out = Readings::default();
+    let begun = Instant::now();
+    source.read(&mut out)?;
+    Ok((begun.elapsed(), out))
+}
+
+/// The highest number of a metric.
+fn number(out: &Readings, name: &str) -> f64 {
+    let found = out.iter().filter(|reading| reading.metric.name == name);
+    let numbers = found.map(|reading| match &reading.value {
+        Value::U64(number) => *number as f64,
+        Value::I64(number) => *number as f64,
+        Value::F64(number) => *number,
+        Value::Distribution(_) => 0.0,
+    });
+    numbers.fold(0.0, f64::max)
+}
+
+/// One cycle, and what is found when the source starts.
+fn cycle() -> Outcome<()> {
+    println!("\na cycle with 16,384 destinations and 20,000 open connections");
+    let mut containers = (2..10).map(Container::start).collect::<Outcome<Vec<_>>>()?;
+    for container in containers.iter_mut().take(4) {
+        container.order("hold 5000")?;
+    }
+    let (mut kernel, answers, ring) = Kernel::load(LIMITS)?;
+    let begun = Instant::now();
+    kernel.find_existing()?;
+    report("looking for what was there before", milliseconds(begun.elapsed()), "ms", Some(50.0));
+    println!("  {:64} {:10}", "connections found", kernel.numbers().followed);
+    drop((kernel, answers, ring));
+    let shown = Tcp { public: Public::Each, fold_ports: FoldPorts::None, loopback: true, ..Tcp::default() };
+    let tcp = Tcp { destinations: 100_000, total: 100_000, translate: false, ..shown };
+    let (mut source, stop) = source(tcp)?;
+    read(&mut source)?;
+    let before = status("VmRSS");
+    let (_, out) = read(&mut source)?;
+    let begun_with = number(&out, "connscope.containers.destinations");
+    drop(out);
+    for container in containers.iter_mut().skip(4) {
+        container.order("scan 4096")?;
+    }
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        times.push(milliseconds(read(&mut source)?.0));
+    }
+    let (_, out) = read(&mut source)?;
+    let destinations = number(&out, "connscope.containers.destinations");
+    drop(out);
+    println!("  {:64} {destinations:10.0}", "destinations");
+    report("one cycle", median(times), "ms", Some(30.0));
+    let more = (status("VmRSS") - before) * KIB / (destinations - begun_with);
+    report("resident memory, a destination (what a cycle's readings leave included)", more, "B", Some(400.0));
+    stop.drain();
+    Ok(())
+}
+
+/// What the inventory takes.
+fn inventory() -> Outcome<()> {
+    println!("\n4,000 containers");
+    let (mut source, stop) = source(Tcp { enabled: false, ..Tcp::default() })?;
+    read(&mut source)?;
+    let before = status("VmRSS");
+    for number in 100..4100 {
+        std::fs::create_dir_all(child::directory(number))?;
+    }
+    for _ in 0..3 {
+        read(&mut source)?;
+    }
+    let (took, out) = read(&mut source)?;
+    println!("  {:64} {:10.0}", "containers", number(&out, "connscope.containers.tracked"));
+    report("one cycle", milliseconds(took), "ms", None);
+    drop(out);
+    let more = (status("VmRSS") - before) / 4000.0;
+    report("resident memory, a container (what a cycle's readings leave included)", more, "KiB", Some(2.0));
+    stop.drain();
+    Ok(())
+}
