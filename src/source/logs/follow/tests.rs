@@ -169,16 +169,25 @@ fn only_so_many_files_are_open_at_once_and_what_is_left_of_the_others_is_counted
 }
 
 #[test]
-fn links_fifos_and_directories_are_not_opened() {
+fn links_fifos_devices_and_directories_are_not_opened() {
     let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
     case.write("secret", "secret\n");
-    let makers: [&dyn Fn(&PathBuf); 3] = [
+    let makers: [&dyn Fn(&PathBuf); 4] = [
         &|path| std::os::unix::fs::symlink("secret", path).unwrap(),
         &|path| {
             let mode = rustix::fs::Mode::from_raw_mode(0o600);
             rustix::fs::mkfifoat(rustix::fs::CWD, path, mode).unwrap();
         },
         &|path| std::fs::create_dir(path).unwrap(),
+        &|path| {
+            // A device that may not be made is one case less: that takes CAP_MKNOD.
+            let (kind, mode) =
+                (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o600));
+            let null = rustix::fs::makedev(1, 3);
+            if rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, null).is_err() {
+                std::fs::create_dir(path).unwrap();
+            }
+        },
     ];
     for make in makers {
         let path = case.path("app.log");

@@ -1,6 +1,6 @@
 //! Reading, on real files and without the thread.
 
-use super::{Files, HELD, Journald, LogSource, Reader, Settings, Shared, Subject};
+use super::{Files, HELD, Journald, LogSource, Lost, Reader, Settings, Shared, Subject};
 use crate::host::inventory::Inventory;
 use crate::source::logs::counts::LogCounts;
 use crate::source::logs::severity::Severity;
@@ -86,4 +86,22 @@ fn a_file_that_is_made_as_soon_as_the_agent_reads_is_read_from_its_beginning() {
         case.tick();
         assert_eq!(case.sum(|log| log.bytes.total), 6);
     }
+}
+
+#[test]
+fn a_line_of_1_gib_holds_64_kib_and_what_is_passed_over_is_counted() {
+    const LENGTH: u64 = 1 << 30;
+    let mut case = Case::new();
+    append(&case.path(0), "ERROR without an end");
+    // The rest is a hole, which takes no room on disk and is read as NUL bytes.
+    OpenOptions::new().write(true).open(case.path(0)).unwrap().set_len(LENGTH).unwrap();
+    while case.sum(|log| log.bytes.total) < LENGTH {
+        case.tick();
+        assert!(case.held() <= 64 * 1024);
+    }
+    append(&case.path(0), "\nERROR next\n");
+    case.tick();
+    let lost = Shared::of(&case.reader.shared).counts.lost[Lost::LineTooLong as usize];
+    assert_eq!(lost, LENGTH - 64 * 1024);
+    assert_eq!(case.sum(|log| log.messages[Severity::Error as usize].total), 1, "the next one is open");
 }
