@@ -214,9 +214,7 @@ impl Sockets {
         dump.connections(sock_diag, filter, label.as_ref(), &mut states, top, classic.as_mut())?;
         dump.datagrams(sock_diag, filter, &mut states)?;
         dump.complete();
-        let labels: Vec<(Label, Arc<str>)> =
-            label.iter().map(|label| (Label::Netns, Arc::clone(label))).collect();
-        states.observe(&labels, out);
+        states.observe(label.as_ref(), out);
         Ok(())
     }
 

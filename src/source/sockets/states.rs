@@ -1,10 +1,10 @@
 //! How many sockets there are, by state: every state of TCP, also those nobody is in.
 
 use super::diag::{Family, State};
-use crate::metric::Label;
+use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use crate::source::sockets::metrics;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The states of TCP that the semantic conventions know, in the kernel's order.
 const TCP: [State; 11] = [
@@ -62,42 +62,67 @@ impl States {
         }
     }
 
-    /// Observes all of it.
-    pub fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
-        let transports = [("tcp", TCP.as_slice(), &self.tcp), ("udp", UDP.as_slice(), &self.udp)];
-        for (transport, states, counts) in transports {
-            for family in Family::ALL {
-                for state in states {
-                    // The kernel's number is that of both families.
-                    if *state == State::TimeWait && self.time_wait.is_some() {
-                        continue;
-                    }
-                    let count = counts.get(family as usize).and_then(|counts| counts.get(place(*state)));
-                    let mut labels = labels.to_vec();
-                    labels.push((Label::NetworkType, family.word().into()));
-                    labels.push((Label::ConnectionState, state.word().into()));
-                    labels.push((Label::Transport, transport.into()));
-                    let count = count.copied().unwrap_or_default();
-                    out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, &labels, count);
-                }
+    /// Observes all of it, of the network namespace with this label.
+    pub fn observe(&self, netns: Option<&Arc<str>>, out: &mut Readings) {
+        let of = |labels: &Labels| match netns {
+            Some(netns) => labels.with(Label::Netns, Arc::clone(netns)),
+            None => labels.clone(),
+        };
+        for (transport, family, state, labels) in &SERIES.states {
+            // The kernel's number is that of both families.
+            if *state == State::TimeWait && self.time_wait.is_some() {
+                continue;
             }
+            let counts = if *transport == "tcp" { &self.tcp } else { &self.udp };
+            let count = counts.get(*family as usize).and_then(|counts| counts.get(place(*state)));
+            let count = count.copied().unwrap_or_default();
+            out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, of(labels), count);
         }
         if let Some(count) = self.time_wait {
-            let mut labels = labels.to_vec();
-            labels.push((Label::ConnectionState, State::TimeWait.word().into()));
-            labels.push((Label::Transport, "tcp".into()));
-            out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, &labels, count);
+            out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, of(&SERIES.time_wait), count);
         }
-        for (family, queues) in Family::ALL.iter().zip(self.queues) {
-            for (direction, bytes) in ["receive", "transmit"].into_iter().zip(queues) {
-                let mut labels = labels.to_vec();
-                labels.push((Label::NetworkType, family.word().into()));
-                labels.push((Label::IoDirection, direction.into()));
-                out.observe(metrics::UDP_QUEUE_USAGE, &labels, bytes);
-            }
+        for (labels, bytes) in SERIES.queues.iter().zip(self.queues.as_flattened()) {
+            out.observe(metrics::UDP_QUEUE_USAGE, of(labels), *bytes);
         }
     }
 }
+
+/// The labels of the series, which are the same in every cycle: made once, but for the network namespace.
+struct Series {
+    states: Vec<(&'static str, Family, State, Labels)>,
+    time_wait: Labels,
+    /// By family, and in each what was received before what is to be sent.
+    queues: Vec<Labels>,
+}
+
+static SERIES: LazyLock<Series> = LazyLock::new(|| {
+    let in_state = |transport: &'static str, states: &[State]| -> Vec<_> {
+        let both = Family::ALL.iter().flat_map(|family| states.iter().map(|state| (*family, *state)));
+        let labelled = |(family, state): (Family, State)| {
+            let labels = Labels::new(vec![
+                (Label::NetworkType, family.word().into()),
+                (Label::ConnectionState, state.word().into()),
+                (Label::Transport, transport.into()),
+            ]);
+            (transport, family, state, labels)
+        };
+        both.map(labelled).collect()
+    };
+    let queue = |family: &Family, direction: &str| {
+        Labels::new(vec![(Label::NetworkType, family.word().into()), (Label::IoDirection, direction.into())])
+    };
+    Series {
+        states: [in_state("tcp", &TCP), in_state("udp", &UDP)].concat(),
+        time_wait: Labels::new(vec![
+            (Label::ConnectionState, State::TimeWait.word().into()),
+            (Label::Transport, "tcp".into()),
+        ]),
+        queues: Family::ALL
+            .iter()
+            .flat_map(|family| [queue(family, "receive"), queue(family, "transmit")])
+            .collect(),
+    }
+});
 
 /// The number of sockets in TIME_WAIT in the text of `/proc/net/sockstat` (`net/ipv4/proc.c`, `sockstat_seq_show`):
 /// `TCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1`. It is that of the network namespace, of both families.
