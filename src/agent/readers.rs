@@ -94,17 +94,20 @@ pub(super) fn first_cycle(
     failed: UnboundedSender<String>,
 ) -> Result<(), AgentError> {
     let (provider, pull) = (push.provider(), pull.cloned());
-    let cycle = move || match (provider, pull) {
-        (Some(provider), _) => {
-            let flushed = provider.force_flush().map_err(|error| error.to_string());
-            if flushed.is_err_and(|error| error.contains("closed channel")) {
-                let _gone = failed.send("the thread that pushes could not be started".to_owned());
+    let cycle = move || {
+        match (provider, pull) {
+            (Some(provider), _) => {
+                let flushed = provider.force_flush().map_err(|error| error.to_string());
+                if flushed.is_err_and(|error| error.contains("closed channel")) {
+                    let _gone = failed.send("the thread that pushes could not be started".to_owned());
+                }
             }
+            (None, Some(pull)) => {
+                let _logged = pull.scrape();
+            }
+            (None, None) => {}
         }
-        (None, Some(pull)) => {
-            let _logged = pull.scrape();
-        }
-        (None, None) => {}
+        crate::sys::memory::unmap_code();
     };
     let spawned = std::thread::Builder::new().name("first-cycle".to_owned()).spawn(cycle);
     spawned.map(drop).map_err(start_error("starting the first cycle"))
