@@ -24,6 +24,7 @@ mod foreign;
 mod getent;
 mod kinds;
 pub(crate) mod lenient;
+mod name_server;
 pub(crate) mod names;
 mod pages;
 mod registry;

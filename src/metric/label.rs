@@ -3,8 +3,8 @@
 pub mod closed;
 pub mod key;
 
-pub use closed::Reason;
 pub(crate) use closed::closed_set;
+pub use closed::{Event, Reason};
 pub use key::Key as ConfiguredKey;
 
 /// The attributes there are. A label that is not here cannot be observed.

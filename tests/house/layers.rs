@@ -23,18 +23,6 @@ const LAYERS: &[&[&str]] = &[
     &["peer", "runtime", "text", "url", "timeouts"],
 ];
 
-/// Imports of a higher layer that are still there, by layer. This list only shrinks.
-const STILL_UPWARDS: &[&str] = &[];
-
-/// What `pub use` of another layer still passes on. This list only shrinks.
-const STILL_PASSED_ON: &[&str] = &[];
-
-/// Circles of files that are still there, each in alphabetical order. This list only shrinks.
-const STILL_CIRCLES: &[&[&str]] = &[];
-
-/// Files that say "pure" and use more than their arguments. This list only shrinks.
-const STILL_IMPURE: &[&str] = &[];
-
 pub(super) fn sources() -> Vec<Source> {
     let files = walk("src");
     let rust = files.iter().filter_map(|file| file.strip_suffix(".rs")?.strip_prefix("src/"));
@@ -65,18 +53,6 @@ fn upwards(source: &Source) -> BTreeMap<&'static str, String> {
     imported.collect()
 }
 
-/// The differences between what is found and what a list allows.
-fn compared(found: &BTreeSet<String>, allowed: &[&str], list: &str, rule: &str) {
-    let allowed: BTreeSet<String> = allowed.iter().map(|&entry| entry.to_owned()).collect();
-    let new: Vec<_> = found.difference(&allowed).collect();
-    assert!(new.is_empty(), "{rule}\n{new:#?}");
-    let gone: Vec<_> = allowed.difference(found).collect();
-    assert!(
-        gone.is_empty(),
-        "mended, well done: take these out of {list} in tests/house/layers.rs: {gone:#?}"
-    );
-}
-
 #[test]
 fn every_file_is_in_a_layer() {
     let outside: Vec<String> = sources()
@@ -102,27 +78,22 @@ fn the_design_has_the_same_order() {
 
 #[test]
 fn no_layer_imports_one_above_it() {
-    let mut found = BTreeSet::new();
     let mut paths = Vec::new();
     for source in sources() {
         for (name, path) in upwards(&source) {
             let own = layer(&source.module).map_or("", |layer| layer.1);
-            let entry = format!("{own} -> {name}");
-            if !STILL_UPWARDS.contains(&entry.as_str()) {
-                paths.push(format!("src/{}: {path}", source.file));
-            }
-            found.insert(entry);
+            paths.push(format!("src/{}: {path} ({own} -> {name})", source.file));
         }
     }
     let order: Vec<String> = LAYERS.iter().map(|names| names.join(", ")).collect();
-    let rule = format!(
+    assert!(
+        paths.is_empty(),
         "A layer imports only those below it, and a source no other source, so that each can be read, tested and replaced \
          without what is built on it. The order, the highest first: {}. Move what is shared to the lower of the two, or \
          give it as an argument:\n{}",
         order.join(" > "),
         paths.join("\n")
     );
-    compared(&found, STILL_UPWARDS, "STILL_UPWARDS", &rule);
 }
 
 #[test]
@@ -135,8 +106,10 @@ fn nothing_of_another_layer_is_passed_on() {
             }
         }
     }
-    let rule = "`pub use` of another layer hides on whom a file depends: import it where it is used, from where it is";
-    compared(&found, STILL_PASSED_ON, "STILL_PASSED_ON", rule);
+    assert!(
+        found.is_empty(),
+        "`pub use` of another layer hides on whom a file depends: import it where it is used, from where it is\n{found:#?}"
+    );
 }
 
 /// The files that a file imports, but for those it lies in or that lie in it: a folder and its file are one thing.
@@ -184,11 +157,11 @@ fn files_import_one_another_in_no_circle() {
             found.insert(circle.join(" "));
         }
     }
-    let allowed: Vec<String> = STILL_CIRCLES.iter().map(|circle| circle.join(" ")).collect();
-    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
-    let rule = "Files that import one another in a circle can only be understood together: move what both need to a file of \
-         its own, or give it as an argument";
-    compared(&found, &allowed, "STILL_CIRCLES", rule);
+    assert!(
+        found.is_empty(),
+        "Files that import one another in a circle can only be understood together: move what both need to a file of its own, \
+         or give it as an argument\n{found:#?}"
+    );
 }
 
 /// What pure code does not name: the beginnings of paths.
@@ -230,21 +203,19 @@ fn says_pure(source: &Source) -> bool {
 
 #[test]
 fn what_says_pure_uses_no_clock_no_file_and_no_socket() {
-    let mut found = BTreeSet::new();
     let mut used = Vec::new();
     for source in sources().iter().filter(|source| says_pure(source)) {
         let impure = impure(source);
         if !impure.is_empty() {
-            found.insert(source.file.clone());
             used.push(format!("src/{}: {}", source.file, impure.join(", ")));
         }
     }
-    let rule = format!(
+    assert!(
+        used.is_empty(),
         "The first comment of these files says \"pure\": values in, values out, so that tests need neither a kernel nor \
          time. Let the caller ask the clock, the file or the socket and give what came as an argument:\n{}",
         used.join("\n")
     );
-    compared(&found, STILL_IMPURE, "STILL_IMPURE", &rule);
 }
 
 #[test]
@@ -297,5 +268,45 @@ fn impure_code_is_found_under_whatever_name() {
         ["fn f() { unsafe { g() } }", "unsafe fn f() {}", "unsafe impl Send for X {}", "m!(unsafe { g() });"]
     {
         assert!(Source::parse("x.rs", text).has_unsafe, "{text}");
+    }
+}
+
+/// The shared files of `src/` that adding a source edits by hand: its module, its line in the list, and the keys of its
+/// labels that no other source has. The schema of the configuration is written by its test.
+const SHARED_BY_SOURCES: [&str; 3] = ["catalog.rs", "metric/label.rs", "source.rs"];
+
+#[test]
+fn adding_a_source_edits_at_most_three_shared_files() {
+    let files = sources();
+    for spec in connscope::catalog::SOURCES {
+        let module = ["crate", "source", spec.name];
+        let names = |source: &&Source| {
+            let imported = source.paths.iter().any(|path| path.iter().map(String::as_str).take(3).eq(module));
+            let declared = source.file == "source.rs"
+                && read("src/source.rs").contains(&format!("pub mod {};", spec.name));
+            imported || declared
+        };
+        // An importer writes the settings of a source from those of another tool, and comes after the source.
+        let own = |source: &&Source| {
+            source.module.starts_with(&["source".to_owned(), spec.name.to_owned()])
+                || source.module.first().is_some_and(|first| first == "import")
+        };
+        let shared: BTreeSet<&str> = files
+            .iter()
+            .filter(|source| !own(source))
+            .filter(names)
+            .map(|source| source.file.as_str())
+            .collect();
+        assert_eq!(
+            shared,
+            BTreeSet::from(["catalog.rs", "source.rs"]),
+            "a source is named where it is declared and listed, and nowhere else, so that adding one edits {SHARED_BY_SOURCES:?} \
+             only: let {} say of itself, in its SourceKind, what the other files ask",
+            spec.name
+        );
+    }
+    let steps = read("CONTRIBUTING.md");
+    for file in SHARED_BY_SOURCES {
+        assert!(steps.contains(&format!("`src/{file}`")), "CONTRIBUTING.md does not name src/{file}");
     }
 }

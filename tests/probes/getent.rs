@@ -1,5 +1,6 @@
 //! Names in made-up zones: what is found is what the C library finds.
 
+use super::name_server;
 use crate::support::Namespace;
 use connscope::source::probes::config::Family;
 use connscope::source::probes::origin::Origin;
@@ -7,7 +8,7 @@ use connscope::source::probes::resolve::Resolver;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use simple_dns::rdata::{A, AAAA, RData};
-use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use simple_dns::{CLASS, QTYPE, RCODE, ResourceRecord, TYPE};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
@@ -86,27 +87,25 @@ fn cases() -> impl Strategy<Value = Case> {
 type Zones = Arc<Mutex<BTreeMap<String, Says>>>;
 
 fn reply(question: &[u8], zones: &Zones) -> Option<Vec<u8>> {
-    let packet = Packet::parse(question).ok()?;
-    let asked = packet.questions.first()?;
-    let name = asked.qname.to_string();
-    let mut reply = Packet::new_reply(packet.id());
-    reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
-    reply.questions.push(asked.clone());
-    let mut add = |data| reply.answers.push(ResourceRecord::new(asked.qname.clone(), CLASS::IN, 60, data));
-    let said = zones.lock().unwrap().get(&name.to_lowercase()).cloned().unwrap_or(Says::NoSuchName);
-    match (said, asked.qtype) {
-        (Says::Addresses { four: Some(last), .. }, QTYPE::TYPE(TYPE::A)) => {
-            add(RData::A(A { address: u32::from_be_bytes([198, 51, 100, last]) }));
+    name_server::respond(question, |asked, reply| {
+        let name = asked.qname.to_string();
+        let said = zones.lock().unwrap().get(&name.to_lowercase()).cloned().unwrap_or(Says::NoSuchName);
+        let mut add =
+            |data| reply.answers.push(ResourceRecord::new(asked.qname.clone(), CLASS::IN, 60, data));
+        match (said, asked.qtype) {
+            (Says::Addresses { four: Some(last), .. }, QTYPE::TYPE(TYPE::A)) => {
+                add(RData::A(A { address: u32::from_be_bytes([198, 51, 100, last]) }));
+            }
+            (Says::Addresses { six: Some(last), .. }, QTYPE::TYPE(TYPE::AAAA)) => {
+                let address = (0x2001_0db8_u128 << 96) | (1 << 64) | u128::from(last);
+                add(RData::AAAA(AAAA { address }));
+            }
+            (Says::Addresses { .. }, _) => {}
+            (Says::NoSuchName, _) => *reply.rcode_mut() = RCODE::NameError,
+            (Says::ServFail, _) => *reply.rcode_mut() = RCODE::ServerFailure,
         }
-        (Says::Addresses { six: Some(last), .. }, QTYPE::TYPE(TYPE::AAAA)) => {
-            let address = (0x2001_0db8_u128 << 96) | (1 << 64) | u128::from(last);
-            add(RData::AAAA(AAAA { address }));
-        }
-        (Says::Addresses { .. }, _) => {}
-        (Says::NoSuchName, _) => *reply.rcode_mut() = RCODE::NameError,
-        (Says::ServFail, _) => *reply.rcode_mut() = RCODE::ServerFailure,
-    }
-    reply.build_bytes_vec().ok()
+        Some(())
+    })
 }
 
 #[expect(unsafe_code, reason = "the test has files of its own instead of the machine's")]

@@ -1,6 +1,6 @@
 //! Names: what a name server says, what it does not say, and which of the addresses is probed.
 
-use super::{answer, fails, first, is_up, listen, read, settings, value};
+use super::{answer, fails, first, is_up, listen, name_server, read, settings, value};
 use crate::support::{Namespace, eventually};
 use connscope::source::probes::Probes;
 use connscope::stop::Stop;
@@ -14,35 +14,31 @@ use std::time::Duration;
 
 /// What the test's name server says to a question.
 pub(crate) fn reply(question: &[u8]) -> Option<Vec<u8>> {
-    let packet = Packet::parse(question).ok()?;
-    let asked = packet.questions.first()?;
-    let name = asked.qname.to_string();
-    let mut reply = Packet::new_reply(packet.id());
-    reply.set_flags(PacketFlag::RECURSION_AVAILABLE);
-    reply.questions.push(asked.clone());
-    let QTYPE::TYPE(kind) = asked.qtype else { return None };
-    let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);
-    let ipv4 = |bits| data(RData::A(A { address: bits }));
-    let loopback = Ipv4Addr::LOCALHOST.to_bits();
-    match (name.as_str(), kind) {
-        ("slow.test", _) => return None,
-        ("broken.test", _) => *reply.rcode_mut() = RCODE::ServerFailure,
-        ("four.test" | "both.test" | "short.search.test", TYPE::A) => reply.answers.push(ipv4(loopback)),
-        ("six.test" | "both.test", TYPE::AAAA) => {
-            reply.answers.push(data(RData::AAAA(AAAA { address: Ipv6Addr::LOCALHOST.to_bits() })));
-        }
-        ("many.test", TYPE::A) => reply.answers.extend((1..=3).map(|n| ipv4(loopback + n))),
-        ("long.test", TYPE::A) => reply.set_flags(PacketFlag::TRUNCATION),
-        ("_x._tcp.test", TYPE::SRV) => {
-            for port in [1001, 1002] {
-                let target = Name::new_unchecked("four.test");
-                reply.answers.push(data(RData::SRV(SRV { priority: 0, weight: 0, port, target })));
+    name_server::respond(question, |asked, reply| {
+        let QTYPE::TYPE(kind) = asked.qtype else { return None };
+        let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);
+        let ipv4 = |bits| data(RData::A(A { address: bits }));
+        let loopback = Ipv4Addr::LOCALHOST.to_bits();
+        match (asked.qname.to_string().as_str(), kind) {
+            ("slow.test", _) => return None,
+            ("broken.test", _) => *reply.rcode_mut() = RCODE::ServerFailure,
+            ("four.test" | "both.test" | "short.search.test", TYPE::A) => reply.answers.push(ipv4(loopback)),
+            ("six.test" | "both.test", TYPE::AAAA) => {
+                reply.answers.push(data(RData::AAAA(AAAA { address: Ipv6Addr::LOCALHOST.to_bits() })));
             }
+            ("many.test", TYPE::A) => reply.answers.extend((1..=3).map(|n| ipv4(loopback + n))),
+            ("long.test", TYPE::A) => reply.set_flags(PacketFlag::TRUNCATION),
+            ("_x._tcp.test", TYPE::SRV) => {
+                for port in [1001, 1002] {
+                    let target = Name::new_unchecked("four.test");
+                    reply.answers.push(data(RData::SRV(SRV { priority: 0, weight: 0, port, target })));
+                }
+            }
+            ("four.test" | "six.test" | "both.test" | "many.test" | "long.test" | "_x._tcp.test", _) => {}
+            _ => *reply.rcode_mut() = RCODE::NameError,
         }
-        ("four.test" | "six.test" | "both.test" | "many.test" | "long.test" | "_x._tcp.test", _) => {}
-        _ => *reply.rcode_mut() = RCODE::NameError,
-    }
-    reply.build_bytes_vec().ok()
+        Some(())
+    })
 }
 
 /// A name server inside.

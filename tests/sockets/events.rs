@@ -3,12 +3,12 @@
 use super::{Numbers, Pair, connection, listener};
 use crate::support::{Namespace, eventually};
 use connscope::filter::Filter;
+use connscope::metric::label::Event;
 use connscope::reading::{Readings, chain};
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::events::{DestroyEvents, Shared};
 use connscope::source::sockets::group::Groups;
-use connscope::source::sockets::labels::Event;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::sock_diag::SockDiag;
 use connscope::source::sockets::track::Tracker;

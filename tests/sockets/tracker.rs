@@ -9,12 +9,13 @@ mod names;
 
 use connscope::host::ephemeral::EphemeralPorts;
 use connscope::metric::Label;
+use connscope::metric::label::Event;
 use connscope::settings::network::Network;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::diag::{Family, Record, State};
 use connscope::source::sockets::group::{Groups, OTHER, UNKNOWN};
-use connscope::source::sockets::labels::{Event, Key};
+use connscope::source::sockets::labels::Key;
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;

@@ -1,4 +1,4 @@
-//! Closed sets of label values: each value with its word, and what it means. Those of one source are in its folder.
+//! Closed sets of label values: each value with its word, and what it means. Those of one source are in its folder; those of several are here.
 
 /// A closed set of label values: the type, its values with their words, and what they mean.
 macro_rules! closed_set {
@@ -34,6 +34,21 @@ closed_set! {
         Timeout = "timeout",
         /// The source itself broke.
         Panicked = "panicked",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `event`: what became of a TCP connection. `opened` minus `closed` minus
+    /// `reset` is the number of open connections.
+    Event {
+        /// A connection was established.
+        Opened = "opened",
+        /// It was established and ended in order (FIN).
+        Closed = "closed",
+        /// It was established and ended by a reset of either end or a time-out.
+        Reset = "reset",
+        /// It was never established: refused, unreachable or timed out.
+        Failed = "failed",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use crate::host::inventory::who_and;
-use crate::metric::label::closed_set;
+use crate::metric::label::{Event, closed_set};
 use crate::metric::{Label, LabelSet};
 
 closed_set! {
@@ -64,21 +64,6 @@ pub static INFO: LabelSet =
 /// Who it is, as coroot-node-agent says it.
 pub static CLASSIC: LabelSet =
     LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], MOST);
-
-closed_set! {
-    /// The closed set of values of the label `event`: what became of a connection that a container opened.
-    Event {
-        /// A connection was established.
-        Opened = "opened",
-        /// It was established and ended in order.
-        Closed = "closed",
-        /// It was established and ended by a reset of either end or a time-out.
-        Reset = "reset",
-        /// It was never established.
-        Failed = "failed",
-    }
-}
-
 const DESTINATIONS: &str = "`sources.containers.tcp.total`, and `~other` of each container";
 
 /// A destination of a container: who, what was asked for, and what it got.

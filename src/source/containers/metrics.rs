@@ -69,13 +69,13 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers whose name is in no engine's file, or in none that the agent may read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// What exceeds a limit, by key: containers over inventory.limit; connections counted under ~other, not followed, of an unknown control group, or not asked about; listening sockets.
+    /// What exceeds a limit, by key: containers over inventory.limit; connections counted under ~other, not tracked, of an unknown control group, or not looked up in conntrack; listening sockets.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
-    /// Destinations that are shown.
+    /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";
-    /// Events of the kernel's half that were lost: the ring was full, or a program was interrupted by itself.
+    /// Lost kernel events: the ring buffer was full, or a BPF program interrupted itself.
     CONNSCOPE_CONTAINERS_EVENTS_LOST: Counter<u64> = "connscope.containers.events.lost" in "{event}";
-    /// Memory of the BPF maps as the kernel tells it; what is allocated when it is needed is counted as far as it is in use.
+    /// Memory of the BPF maps as the kernel reports it; maps that allocate on demand count what is in use.
     CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE: UpDownCounter = "connscope.containers.kernel.memory.usage" in "By";
     /// How each part of the source is read; always 1.
     CONNSCOPE_CONTAINERS_SOURCE: Gauge<u64> = "connscope.containers.source" in "", by [SOURCE];

@@ -3,11 +3,12 @@
 use super::classic::Classic;
 use super::destinations::{ReportedDestination, ReportedEndpoint};
 use super::failure::Failure;
-use super::labels::{Event, LeftOut, SourcePart, Via};
+use super::labels::{LeftOut, SourcePart, Via};
 use super::listeners::{DOCKER, ListenAddress, Listeners};
 use super::metrics;
 use super::tcp::{Counts, Tcp};
 use crate::host::inventory::{Inventory, Workload};
+use crate::metric::label::Event;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::collections::HashMap;

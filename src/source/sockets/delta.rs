@@ -1,7 +1,7 @@
 //! What a socket did between two reads: what its group has to add (pure).
 
 use super::sample::{Counters, Measurements, SupportedFields};
-use crate::source::sockets::labels::Event;
+use crate::metric::label::Event;
 
 /// The difference between two reads of a socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

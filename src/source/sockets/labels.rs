@@ -1,22 +1,7 @@
 //! The labels of the sockets: the closed sets of their values, and which have one bound together.
 
-use crate::metric::label::closed_set;
+use crate::metric::label::{Event, closed_set};
 use crate::metric::{Label, LabelSet};
-
-closed_set! {
-    /// The closed set of values of the label `event`: what became of a connection. `opened` less `closed` less `reset` is
-    /// what is open now.
-    Event {
-        /// A connection was established.
-        Opened = "opened",
-        /// It was established and ended in order.
-        Closed = "closed",
-        /// It was established and ended by a reset of either end or a time-out.
-        Reset = "reset",
-        /// It was never established.
-        Failed = "failed",
-    }
-}
 
 closed_set! {
     /// The closed set of values of the label `reason` of `tcp.limited.time`, in the kernel's words.

@@ -4,7 +4,7 @@ use super::delta::{Activity, ConnectionDelta, Delta};
 use super::diag::{Memory, Record, State};
 use super::direction::Direction;
 use super::sample::{Counters, Sample};
-use crate::source::sockets::labels::Event;
+use crate::metric::label::Event;
 
 /// The group of a socket that has none yet.
 pub const NO_GROUP: u32 = u32::MAX;

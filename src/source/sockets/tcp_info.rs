@@ -152,12 +152,8 @@ pub const SACK: u8 = 0x02;
 pub const WINDOW_SCALE: u8 = 0x04;
 /// Bit of [`TcpInfo::options`]: ECN was negotiated.
 pub const ECN: u8 = 0x08;
-/// Bit of [`TcpInfo::options`]: a segment that may carry an ECN mark was received.
-pub const ECN_SEEN: u8 = 0x10;
 /// Bit of [`TcpInfo::options`]: data in the SYN was acknowledged (TCP Fast Open).
 pub const SYN_DATA: u8 = 0x20;
-/// Bit of [`TcpInfo::options`]: timestamps are in microseconds; 6.7.
-pub const MICROSECOND_TIMESTAMPS: u8 = 0x40;
 /// Bit of [`TcpInfo::options`]: accepted by TCP Fast Open.
 pub const FAST_OPEN_CHILD: u8 = 0x80;
 

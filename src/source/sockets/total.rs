@@ -4,9 +4,10 @@ use super::delta::{Activity, ConnectionDelta, Delta};
 use super::sample::{Measurements, SupportedFields};
 use crate::metric::Label;
 use crate::metric::distribution::Distribution;
+use crate::metric::label::Event;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
-use crate::source::sockets::labels::{Event, Limited};
+use crate::source::sockets::labels::Limited;
 use crate::source::sockets::metrics;
 use std::sync::Arc;
 

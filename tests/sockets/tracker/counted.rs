@@ -1,10 +1,10 @@
 //! What groups have counted, read from their metrics.
 
 use super::Numbers;
+use connscope::metric::label::Event;
 use connscope::metric::{Handle, Metric, Value};
 use connscope::reading::Readings;
 use connscope::source::sockets::group::Group;
-use connscope::source::sockets::labels::Event;
 use connscope::source::sockets::metrics;
 
 /// What groups say.

@@ -2,9 +2,9 @@
 
 use super::counted::Counted;
 use super::{Connection, End, HERE, Numbers, Tracked, WIDTH};
+use connscope::metric::label::Event;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
-use connscope::source::sockets::labels::Event;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use super::super::socket::KnownSocket;
 use super::super::tcp_info::TcpInfo;
 use super::namespace::NamespaceState;
 use super::other_end::ClosedSocket;
-use crate::source::sockets::labels::Event;
+use crate::metric::label::Event;
 
 /// What a destroy event says of a connection, or where it has lost its counters, what the event of its other end said.
 #[derive(Debug)]
