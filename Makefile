@@ -47,6 +47,7 @@ bench: compiler ## measures the sources, the parsers, the exposition and the run
 	$(CARGO) bench --locked --bench sockets
 	$(CARGO) bench --locked --bench containers
 	$(CARGO) bench --locked --bench probes
+	CONNSCOPE_LOGPARSER="$$(.ci/logparser)" $(CARGO) bench --locked --bench logs
 
 rules: compiler ## checks metric names, alerts and recording rules with promtool: its own build, Debian's prometheus, or both
 	.ci/rules

@@ -56,13 +56,11 @@ fn rules(path: &Path) -> Vec<Value> {
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
 
+/// The alerts, those included that nobody loads who does not ask for them.
 fn alerts() -> Vec<Value> {
     let of_alerts = |path: &PathBuf| stem(path).ends_with("-alerts");
-    files("deploy/prometheus/rules", "yml")
-        .iter()
-        .filter(|path| of_alerts(path))
-        .flat_map(|path| rules(path))
-        .collect()
+    let loaded = files("deploy/prometheus/rules", "yml").into_iter().filter(of_alerts);
+    loaded.chain(files("deploy/prometheus/optional", "yml")).flat_map(|path| rules(&path)).collect()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -40,6 +40,7 @@ pub mod pattern;
 mod reader;
 pub mod severity;
 pub mod stream;
+mod watch;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "logs";

@@ -9,6 +9,8 @@ NAME = CONTAINER + " {{log_file_path}}"
 OF_PATTERN = LOG.replace("by (", "(severity, pattern, ")
 SAMPLED = OF_PATTERN.replace("(", "(sample, ")
 PATTERNS = f"sum by {OF_PATTERN} (increase(container_log_patterns_total{{{AGENT}}}[1h]))"
+# Those that were not there in the day before this hour.
+NEW = f"{PATTERNS} > 0 unless sum by {OF_PATTERN} (last_over_time(container_log_patterns_total{{{AGENT}}}[1d] offset 1h))"
 BAD = ',severity=~"error|critical"'
 
 
@@ -37,6 +39,21 @@ def logs():
                 target(f"{several(per_second('container_log_messages_total', LOG, BAD))} or {NONE}", NAME),
             ),
             panel(
+                "New patterns of the last hour",
+                "The 50 patterns with the most messages of those that were not there in the day before, with what they say: what "
+                "the alert ContainerNewErrorPattern is about. All are new where the agent is.",
+                "short",
+                target(
+                    f"topk(50, ({NEW}) * on {OF_PATTERN} group_left (sample) max by {SAMPLED} (container_log_pattern_info"
+                    f"{{{AGENT}}})) or {NONE}",
+                    format="table",
+                    instant=True,
+                ),
+                kind="table",
+                width=24,
+                transformations=[columns({"Value": "Messages"})],
+            ),
+            panel(
                 "Patterns of the last hour",
                 "The 50 patterns with the most messages in the last hour, with what they say. One that is not there with a "
                 "range of a day before is new. ~other: more patterns than sources.logs.patterns; ~skipped: more messages than "
@@ -51,6 +68,12 @@ def logs():
                 kind="table",
                 width=24,
                 transformations=[columns({"Value": "Messages"})],
+            ),
+            panel(
+                "Messages by log",
+                "The logs with the most messages of any severity." + SIXTEEN,
+                "suffix: messages/s",
+                target(f"{several(per_second('container_log_messages_total', LOG))} or {NONE}", NAME),
             ),
             panel(
                 "Bytes by log",

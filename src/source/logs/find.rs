@@ -68,6 +68,15 @@ impl Finder {
         found
     }
 
+    /// Directories in which something is made when a container is.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        let inventory = self.inventory.settings();
+        let docker = inventory.names.docker.iter().filter(|_| self.settings.docker);
+        let docker = docker.map(|place| below(&inventory.root, place).join("containers"));
+        let kubelet = inventory.names.kubelet.iter().filter(|_| self.settings.cri);
+        docker.chain(kubelet.map(|place| below(&inventory.root, place))).collect()
+    }
+
     fn of_docker(&mut self, containers: &[Container], found: &mut Vec<Found>) {
         let inventory = self.inventory.settings();
         let ids: HashSet<&Arc<str>> =

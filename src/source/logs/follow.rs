@@ -40,6 +40,8 @@ pub struct ReadResult {
     pub rotated: u64,
     /// Bytes that were gone before they were read, when the file was cut off.
     pub truncated: u64,
+    /// Files that were found under the name for the first time.
+    pub found: u64,
 }
 
 /// A file that is followed by its name.
@@ -56,6 +58,8 @@ pub struct Follow {
     seen: HashSet<FileIdentity>,
     /// Whether there is a file in the place.
     there: bool,
+    /// Bytes of the file that was renamed last.
+    whole: u64,
 }
 
 #[derive(Debug)]
@@ -74,13 +78,26 @@ impl Follow {
     /// A file that was made before a point in time is read from its end, one that was made later from its beginning.
     /// Nothing is opened before the first turn.
     pub fn new(path: PathBuf, since: SystemTime) -> Self {
-        Self { path, root: None, since, generations: Vec::new(), seen: HashSet::new(), there: false }
+        Self {
+            path,
+            root: None,
+            since,
+            generations: Vec::new(),
+            seen: HashSet::new(),
+            there: false,
+            whole: 0,
+        }
     }
 
     /// The path begins at another root directory from now on (`/proc/PID/root`). No link is followed below it, for whoever
     /// lives there must not choose what is read.
     pub fn below(&mut self, root: PathBuf) {
         self.root = Some(root);
+    }
+
+    /// Whether the path begins at another root directory.
+    pub fn is_elsewhere(&self) -> bool {
+        self.root.is_some()
     }
 
     /// The directory of the file, as this process can name it as long as what is returned lives.
@@ -155,6 +172,11 @@ impl Follow {
         }
     }
 
+    /// Bytes of the file that was renamed last: as many as one has that was renamed and removed unseen, as far as is known.
+    pub fn whole(&self) -> u64 {
+        self.whole
+    }
+
     /// Bytes that are there and were not read yet.
     pub fn lag(&self) -> u64 {
         self.generations.iter().map(|each| each.size.saturating_sub(each.position)).sum()
@@ -206,6 +228,7 @@ impl Follow {
         let old = found.created().or_else(|_| found.modified()).is_ok_and(|made| made < self.since);
         let position = if old { found.len() } else { 0 };
         self.since = SystemTime::UNIX_EPOCH;
+        turn.found += 1;
         self.add(Generation::new(file, &found, position, now), turn);
         self.there = true;
         Ok(())
@@ -223,6 +246,7 @@ impl Follow {
             if !self.seen.insert(known(&sibling)) {
                 continue;
             }
+            turn.found += 1;
             match open(&path) {
                 Ok((file, found)) => self.add(Generation::new(file, &found, 0, now), turn),
                 Err(_) => turn.rotated += sibling.len(),
@@ -259,6 +283,7 @@ impl Follow {
     }
 
     fn add(&mut self, generation: Generation, turn: &mut ReadResult) {
+        self.whole = self.generations.last().map_or(self.whole, |last| last.size);
         self.generations.push(generation);
         if self.generations.len() > GENERATIONS {
             let first = self.generations.remove(0);

@@ -10,15 +10,15 @@ use super::config::{Files, Journald, Logs as Settings};
 use super::counts::{Counts, Origin, Subject, Timestamp};
 use super::find::{Finder, Found};
 use super::follow::Follow;
-use super::frame::Frame;
 use super::journal::Journal;
 use super::journal::owners::Owners;
-use super::labels::{LeftOut, LogSource, Lost};
-use super::stream::{Message, Streams};
+use super::labels::{LeftOut, LogSource};
+use super::watch::Watch;
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::stop::Stop;
 use entries::JournalReader;
+use log::{FollowedLog, now};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 mod entries;
+mod log;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -35,6 +36,10 @@ const CONTAINERS: Duration = Duration::from_secs(1);
 
 /// How often the files of the configuration are looked for, and what has not occurred for long goes.
 const FILES: Duration = Duration::from_secs(10);
+
+/// How often containers are looked for after one was made, and for how long: until the engine has started it.
+const SOON: Duration = Duration::from_millis(50);
+const BEGINS: Duration = Duration::from_secs(1);
 
 /// How much older a file's stamp may be than the file: stamps are of the kernel's clock at its last tick (`current_time()`),
 /// and whole seconds, or two, where a file system keeps no more.
@@ -99,18 +104,6 @@ fn name_of(path: &Path) -> String {
     crate::text::bounded_unique(&path.to_string_lossy(), crate::text::LONGEST_NAME)
 }
 
-/// A log that is followed.
-struct FollowedLog {
-    follow: Follow,
-    origin: Origin,
-    streams: Streams,
-    /// Whether who wrote it has ended: a part that is open has no end.
-    ended: bool,
-    /// Whether there was more than one turn could give.
-    more: bool,
-    error: Option<io::Error>,
-}
-
 /// What reads.
 pub(super) struct Reader {
     settings: Settings,
@@ -120,6 +113,9 @@ pub(super) struct Reader {
     entries: Option<JournalReader>,
     left_out: HashSet<LogKey>,
     buffer: Vec<u8>,
+    watch: Watch,
+    /// Until when containers are looked for more often, since one was made.
+    soon: Option<Instant>,
     shared: Arc<Mutex<Shared>>,
     /// A log that was made before is read from its end.
     since: SystemTime,
@@ -146,6 +142,8 @@ impl Reader {
             entries,
             left_out: HashSet::new(),
             buffer: vec![0; TURN],
+            watch: Watch::new(),
+            soon: None,
             shared: Arc::clone(shared),
             since,
             looked_for_containers: None,
@@ -159,10 +157,46 @@ impl Reader {
 
     /// Reads until the agent ends.
     pub(super) fn run(mut self, stop: &Stop) {
-        let mut began = Instant::now();
-        while !stop.killed_within(TICK.saturating_sub(began.elapsed())) {
-            began = Instant::now();
-            self.tick();
+        let mut next = Instant::now();
+        loop {
+            let pause = next.saturating_duration_since(Instant::now());
+            let pause = if self.soon.is_some() { pause.min(SOON) } else { pause };
+            if self.watch.wait(stop, pause) {
+                return;
+            }
+            self.happened();
+            let now = Instant::now();
+            if now >= next {
+                next = now + TICK;
+                self.tick();
+            }
+        }
+    }
+
+    /// Looks at the logs whose names were given to other files just now, and for containers that were made.
+    fn happened(&mut self) {
+        let given = self.watch.given();
+        let at = now();
+        if self.finder.places().iter().any(|place| given.contains_key(place)) {
+            self.soon = Some(at.instant + BEGINS);
+        }
+        if self.soon.is_some() {
+            self.soon = self.soon.filter(|until| *until > at.instant);
+            self.looked_for_containers = Some(at.instant);
+            self.find(false, at);
+        }
+        if given.is_empty() {
+            return;
+        }
+        for log in self.logs.values_mut().filter(|log| !log.follow.is_elsewhere()) {
+            let path = log.follow.path();
+            let Some(names) = path.parent().and_then(|parent| given.get(parent)) else { continue };
+            let name = path.file_name().unwrap_or_default();
+            if let Some(count) = names.get(name) {
+                log.given += count;
+                let mut shared = Shared::of(&self.shared);
+                log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, at);
+            }
         }
     }
 
@@ -221,6 +255,12 @@ impl Reader {
         }
         if files {
             self.left_out.retain(|place| places.contains(place));
+            let engines = self.finder.places();
+            let logs = self.logs.values().filter_map(|log| log.follow.path().parent());
+            self.watch.keep(&logs.chain(engines.iter().map(PathBuf::as_path)).collect());
+            for place in &engines {
+                self.watch.add(place);
+            }
         }
         for found in found {
             self.follow(found);
@@ -254,9 +294,13 @@ impl Reader {
         if let Some(root) = root {
             follow.below(root);
         }
-        let log =
-            FollowedLog { follow, origin, streams: Streams::default(), ended, more: false, error: None };
-        self.logs.insert(place, log);
+        let log = self.logs.entry(place).or_insert(FollowedLog::new(follow, origin, ended));
+        if let Some(directory) = log.follow.path().parent().filter(|_| !log.follow.is_elsewhere()) {
+            self.watch.add(directory);
+            let mut shared = Shared::of(&self.shared);
+            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+            log.reckon();
+        }
     }
 
     /// Nothing more comes of a log: what is open of it is counted.
@@ -314,83 +358,6 @@ impl Reader {
         }
         shared.closed = closed.map(|(path, error)| (path, error, count));
     }
-}
-
-impl FollowedLog {
-    fn frame(&self) -> Frame {
-        match self.origin.source {
-            LogSource::Docker => Frame::Docker,
-            LogSource::Cri => Frame::Cri,
-            LogSource::File | LogSource::Journald => Frame::Plain,
-        }
-    }
-
-    fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
-        let frame = self.frame();
-        let Self { follow, origin, streams, .. } = self;
-        let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
-            of_line(line, frame, streams, counts, origin, multiline, now);
-        });
-        streams.quiet(now.instant, &mut |message: Message<'_>| counts.message(origin, message, now));
-        if turn.bytes > 0 {
-            counts.read(origin, turn.bytes);
-        }
-        counts.lose(Lost::LineTooLong, turn.passed);
-        counts.lose(Lost::Rotated, turn.rotated);
-        counts.lose(Lost::Truncated, turn.truncated);
-        self.error = looked.err();
-        if self.ended && turn.bytes == 0 {
-            self.give_up(counts, multiline, now);
-        }
-        self.more = turn.bytes == buffer.len() as u64 && self.follow.lag() > 0;
-    }
-
-    /// All that is open ends, and nothing more is read.
-    fn end(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
-        let frame = self.frame();
-        let Self { follow, origin, streams, .. } = self;
-        follow.end(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
-        self.give_up(counts, multiline, now);
-    }
-
-    /// All that is open ends here, for want of room.
-    fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
-        let frame = self.frame();
-        let Self { follow, origin, streams, .. } = self;
-        follow.cut(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
-        self.give_up(counts, multiline, now);
-    }
-
-    /// The messages that are open end.
-    fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
-        let Self { origin, streams, .. } = self;
-        streams.end(multiline, &mut |message| counts.message(origin, message, now));
-    }
-}
-
-/// From a line to messages.
-fn of_line(
-    line: &[u8],
-    frame: Frame,
-    streams: &mut Streams,
-    counts: &mut Counts,
-    origin: &Origin,
-    multiline: bool,
-    now: Timestamp,
-) {
-    let Some(record) = frame.record(line) else {
-        *counts.malformed.entry(origin.source).or_default() += 1;
-        return;
-    };
-    let passed = streams.record(&record, multiline, now.instant, &mut |message| {
-        counts.message(origin, message, now);
-    });
-    counts.lose(Lost::LineTooLong, passed);
-}
-
-fn now() -> Timestamp {
-    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp { instant: Instant::now(), wall: wall.as_secs_f64() }
 }
 
 #[cfg(test)]

@@ -1,0 +1,118 @@
+//! One log: a turn of it, from the bytes of the file to what is counted.
+
+#![expect(clippy::disallowed_methods, reason = "messages have a time")]
+
+use crate::source::logs::counts::{Counts, Origin, Timestamp};
+use crate::source::logs::follow::Follow;
+use crate::source::logs::frame::Frame;
+use crate::source::logs::labels::{LogSource, Lost};
+use crate::source::logs::stream::{Message, Streams};
+use std::io;
+use std::time::{Instant, SystemTime};
+
+/// A log that is followed.
+pub(super) struct FollowedLog {
+    pub(super) follow: Follow,
+    pub(super) origin: Origin,
+    pub(super) streams: Streams,
+    /// Whether who wrote it has ended: a part that is open has no end.
+    pub(super) ended: bool,
+    /// Whether there was more than one turn could give.
+    pub(super) more: bool,
+    pub(super) error: Option<io::Error>,
+    /// How often its name was given to a file, and how many of those files were found.
+    pub(super) given: u64,
+    pub(super) found: u64,
+}
+
+impl FollowedLog {
+    /// Nothing was read of it yet.
+    pub(super) fn new(follow: Follow, origin: Origin, ended: bool) -> Self {
+        let streams = Streams::default();
+        Self { follow, origin, streams, ended, more: false, error: None, given: 0, found: 0 }
+    }
+
+    /// The file that is there was found, though nothing was heard of its name.
+    pub(super) fn reckon(&mut self) {
+        self.given = self.found;
+    }
+
+    fn frame(&self) -> Frame {
+        match self.origin.source {
+            LogSource::Docker => Frame::Docker,
+            LogSource::Cri => Frame::Cri,
+            LogSource::File | LogSource::Journald => Frame::Plain,
+        }
+    }
+
+    pub(super) fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
+        let frame = self.frame();
+        let Self { follow, origin, streams, .. } = self;
+        let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
+            of_line(line, frame, streams, counts, origin, multiline, now);
+        });
+        streams.quiet(now.instant, &mut |message: Message<'_>| counts.message(origin, message, now));
+        if turn.bytes > 0 {
+            counts.read(origin, turn.bytes);
+        }
+        counts.lose(Lost::LineTooLong, turn.passed);
+        self.found += turn.found;
+        // One that is made in this moment is found before it is known that its name was given.
+        let unseen = self.given.saturating_sub(self.found);
+        self.found += unseen;
+        counts.lose(Lost::Rotated, turn.rotated + unseen * follow.whole());
+        counts.lose(Lost::Truncated, turn.truncated);
+        self.error = looked.err();
+        if self.ended && turn.bytes == 0 {
+            self.give_up(counts, multiline, now);
+        }
+        self.more = turn.bytes == buffer.len() as u64 && self.follow.lag() > 0;
+    }
+
+    /// All that is open ends, and nothing more is read.
+    pub(super) fn end(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
+        let frame = self.frame();
+        let Self { follow, origin, streams, .. } = self;
+        follow.end(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
+        self.give_up(counts, multiline, now);
+    }
+
+    /// All that is open ends here, for want of room.
+    pub(super) fn cut(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
+        let frame = self.frame();
+        let Self { follow, origin, streams, .. } = self;
+        follow.cut(&mut |line| of_line(line, frame, streams, counts, origin, multiline, now));
+        self.give_up(counts, multiline, now);
+    }
+
+    /// The messages that are open end.
+    fn give_up(&mut self, counts: &mut Counts, multiline: bool, now: Timestamp) {
+        let Self { origin, streams, .. } = self;
+        streams.end(multiline, &mut |message| counts.message(origin, message, now));
+    }
+}
+
+/// From a line to messages.
+fn of_line(
+    line: &[u8],
+    frame: Frame,
+    streams: &mut Streams,
+    counts: &mut Counts,
+    origin: &Origin,
+    multiline: bool,
+    now: Timestamp,
+) {
+    let Some(record) = frame.record(line) else {
+        *counts.malformed.entry(origin.source).or_default() += 1;
+        return;
+    };
+    let passed = streams.record(&record, multiline, now.instant, &mut |message| {
+        counts.message(origin, message, now);
+    });
+    counts.lose(Lost::LineTooLong, passed);
+}
+
+pub(super) fn now() -> Timestamp {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp { instant: Instant::now(), wall: wall.as_secs_f64() }
+}
