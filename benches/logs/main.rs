@@ -146,7 +146,7 @@ fn known() {
     let count = |counts: &mut Counts| {
         let now = now();
         for (origin, text) in &messages {
-            counts.message(origin, Message { text, structured: None }, now);
+            counts.message(origin, Message::new(text, None), now);
         }
     };
     // Twice: buffers have their size then.

@@ -1,8 +1,9 @@
 //! Reading, on real files and without the thread.
 
-use super::{Files, HELD, Journald, LogSource, Lost, Reader, Settings, Shared, Subject};
+use super::{Files, HELD, Journald, LogSource, Reader, Settings, Shared, Subject};
 use crate::host::inventory::Inventory;
 use crate::source::logs::counts::LogCounts;
+use crate::source::logs::labels::Lost;
 use crate::source::logs::severity::Severity;
 use std::fs::OpenOptions;
 use std::io::Write;
