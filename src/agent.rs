@@ -19,6 +19,7 @@ use crate::stop::Stop;
 use crate::sys::process;
 use crate::timeouts;
 use crate::vitals::{self, Loads, Vital};
+use crate::web::guard::Guard;
 use crate::web::lifecycle::{Asked, ReloadRequests};
 use crate::web::{self, Web};
 use readers::Prepared;
@@ -208,9 +209,11 @@ fn start(
     let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
     let pull = readers::pull(&config, &shared, listener.is_some(), &push)?;
     let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let file = config.export.prometheus.web_config.as_deref().filter(|_| listener.is_some());
+    let guard = file.map(|file| Guard::start(file, stop)).transpose().map_err(AgentError::Input)?;
     let web = listener.map(|listener| {
         let current = reload::current(&config, pull.clone());
-        let web = Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads)?);
+        let web = Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads, guard)?);
         web.start(listener, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;

@@ -156,6 +156,9 @@ struct RunFlags {
     /// Lets `POST /-/reload` have the configuration read again, as SIGHUP does.
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
+    /// File with TLS, passwords, headers and a rate for the HTTP endpoint, in the format of Prometheus' exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -207,6 +210,7 @@ impl RunFlags {
             listen: self.listen.clone(),
             naming: self.prometheus_naming,
             lifecycle: self.enable_lifecycle,
+            web_config: self.web_config.clone(),
             ..self.log.flags()
         };
         self.source.load(flags)

@@ -17,6 +17,7 @@ pub use system::authorities as system_authorities;
 
 mod renewed;
 mod system;
+pub mod validity;
 
 /// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;

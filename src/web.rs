@@ -12,10 +12,11 @@ use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use arrivals::{Arrival, Arrivals};
 use connections::{ConnectionTicket, Connections, StallGuardedStream};
+use guard::Guard;
 use hosts::Hosts;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,10 +27,12 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use texts::{Renderer, Text, UnsentTexts};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 pub mod arrivals;
 pub mod connections;
+pub mod guard;
 pub mod hosts;
 pub mod lifecycle;
 pub mod listener;
@@ -46,6 +49,8 @@ pub struct Web {
     current: RwLock<Arc<Current>>,
     sources: Arc<Sources>,
     reloads: ReloadRequests,
+    /// Off where there is no `--web.config.file`.
+    guard: Option<Arc<Guard>>,
     arrivals: Arc<Arrivals>,
     connections: Arc<Connections>,
     scrapes: Renderer<()>,
@@ -77,13 +82,19 @@ impl Current {
 
 impl Web {
     /// Answers nobody yet. The error is that of starting a thread.
-    pub fn new(current: Current, sources: Arc<Sources>, reloads: ReloadRequests) -> io::Result<Self> {
+    pub fn new(
+        current: Current,
+        sources: Arc<Sources>,
+        reloads: ReloadRequests,
+        guard: Option<Arc<Guard>>,
+    ) -> io::Result<Self> {
         let connections = Arc::new(Connections::default());
         let kept = Arc::new(UnsentTexts::new(Arc::clone(&connections)));
         Ok(Self {
             current: RwLock::new(Arc::new(current)),
             sources,
             reloads,
+            guard,
             arrivals: Arc::default(),
             connections,
             scrapes: Renderer::start("scrape", &kept)?,
@@ -151,22 +162,39 @@ impl Web {
         let Some(ticket) = ticket else {
             // One answer, here and now, and without a place.
             let ticket = Arc::new(self.connections.outside());
-            return self.connection(StallGuardedStream::new(stream, first, ticket), false).await;
+            return self.secured(StallGuardedStream::new(stream, first, ticket), false).await;
         };
         // From here to the reading of the request nothing else runs, so that nobody takes its place before.
         if let Some(task) = arrival.leave() {
             self.connections.served_by(ticket.id(), task);
         }
-        self.connection(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
+        self.secured(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: StallGuardedStream, keep: bool) {
+    /// Speaks TLS first, where that is wanted.
+    async fn secured(self: Arc<Self>, stream: StallGuardedStream, keep: bool) {
         let ticket = stream.ticket();
+        let Some(acceptor) = self.guard.as_ref().and_then(|guard| guard.acceptor()) else {
+            return self.connection(stream, ticket, keep).await;
+        };
+        match tokio::time::timeout(timeouts::HTTP_HEADER, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => self.connection(stream, ticket, keep).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS with a client"),
+            Err(_) => tracing::debug!("a client did not end its TLS handshake in time"),
+        }
+    }
+
+    async fn connection(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        ticket: Arc<ConnectionTicket>,
+        keep: bool,
+    ) {
         let service = service_fn(move |request| {
             let (web, ticket) = (Arc::clone(&self), Arc::clone(&ticket));
             async move {
                 let _answering = ticket.answering();
-                Ok::<_, Infallible>(web.answer(&request, &ticket).await)
+                Ok::<_, Infallible>(web.guarded(&request, &ticket).await)
             }
         });
         let mut connection = std::pin::pin!(
@@ -184,6 +212,19 @@ impl Web {
             connection.as_mut().graceful_shutdown();
             let _closed_either_way = tokio::time::timeout(timeouts::HTTP, connection).await;
         }
+    }
+
+    async fn guarded(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
+        let Some(guard) = &self.guard else { return self.answer(request, ticket).await };
+        let mut answer = match guard.refusal(request).await {
+            None => self.answer(request, ticket).await,
+            Some((status, why)) => respond(status, TEXT, why.to_owned()),
+        };
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+        }
+        answer.headers_mut().extend(guard.headers());
+        answer
     }
 
     async fn answer(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {

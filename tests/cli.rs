@@ -7,6 +7,7 @@ use std::process::Output;
 mod config;
 mod documented;
 mod endpoint;
+mod guard;
 mod once;
 mod process;
 mod refused;

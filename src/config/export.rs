@@ -131,11 +131,19 @@ pub struct Prometheus {
     pub naming: Profile,
     /// Whether `POST /-/reload` has the configuration read again. SIGHUP always does.
     pub lifecycle: bool,
+    /// File with TLS, passwords, headers and a rate for the endpoint, in the format of Prometheus' exporter-toolkit.
+    pub web_config: Option<PathBuf>,
 }
 
 impl Default for Prometheus {
     fn default() -> Self {
-        Self { listen: Listen::default(), hosts: Vec::new(), naming: Profile::Otel, lifecycle: false }
+        Self {
+            listen: Listen::default(),
+            hosts: Vec::new(),
+            naming: Profile::Otel,
+            lifecycle: false,
+            web_config: None,
+        }
     }
 }
 

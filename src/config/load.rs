@@ -7,7 +7,7 @@ use crate::settings::{self, values};
 use crate::source::{Conflict, list};
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What the command line sets; `None` leaves it to the rest.
 #[derive(Debug, Default, Clone)]
@@ -24,6 +24,8 @@ pub struct Flags {
     pub naming: Option<Profile>,
     /// `--web.enable-lifecycle`
     pub lifecycle: bool,
+    /// `--web.config.file`
+    pub web_config: Option<PathBuf>,
     /// Those of the sources, by their names with the dashes.
     pub sources: Vec<(&'static str, String)>,
     /// `--log-format`
@@ -85,6 +87,7 @@ impl Config {
         otlp.protocol = flags.otlp_protocol.unwrap_or(otlp.protocol);
         prometheus.naming = flags.naming.unwrap_or(prometheus.naming);
         prometheus.lifecycle |= flags.lifecycle;
+        prometheus.web_config = flags.web_config.clone().or(prometheus.web_config.take());
         self.log.format = flags.format.unwrap_or(self.log.format);
         self.log.level = flags.level.unwrap_or(self.log.level);
         Ok(())

@@ -1,6 +1,6 @@
 //! When a certificate expires, read from what rcgen makes and from certificates put together by hand.
 
-use connscope::source::probes::kind::tls::validity::not_after;
+use connscope::tls::validity::not_after;
 use rcgen::{CertificateParams, CustomExtension, KeyPair, date_time_ymd};
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {

@@ -24,7 +24,6 @@ use tokio_rustls::client::TlsStream;
 
 pub mod chain;
 pub mod client_certificate;
-pub mod validity;
 
 /// How long a peer is given to refuse a certificate: a round trip across the world and back.
 const REJECTION: Duration = Duration::from_millis(500);

@@ -1,7 +1,7 @@
 //! The certificate chain of a peer: whether it is trusted, and when it expires.
 
-use super::validity::not_after;
 use crate::source::probes::result::Expiry;
+use crate::tls::validity::not_after;
 use crate::tls::{Files, Stamps, provider, system_authorities};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

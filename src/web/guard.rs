@@ -1,0 +1,138 @@
+//! What stands before the endpoint where `--web.config.file` says so: TLS, passwords, a rate, and headers of every answer. Without it
+//! nothing of this is there.
+//!
+//! The format of the file is that of Prometheus' exporter-toolkit (`docs/web-configuration.md` there).
+
+use crate::stop::Stop;
+use crate::text;
+use config::{Headers, WebConfig};
+use hyper::header::AUTHORIZATION;
+use hyper::{Request, StatusCode};
+use passwords::Passwords;
+use rate::Limiter;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_rustls::TlsAcceptor;
+
+pub mod config;
+pub mod passwords;
+pub mod rate;
+pub mod tls;
+
+/// What one reading of the file says.
+struct Rules {
+    acceptor: Option<TlsAcceptor>,
+    headers: Headers,
+    passwords: Option<Passwords>,
+    limiter: Option<Limiter>,
+}
+
+impl Rules {
+    fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
+        let (config, files) = WebConfig::read(path)?;
+        let acceptor = tls::acceptor(&config.tls_server_config, config.http_server_config.http2)?;
+        let passwords = Passwords::new(config.basic_auth_users).map_err(|why| unusable(path, &why))?;
+        let limiter = config.rate_limit.limiter();
+        Ok((Self { acceptor, headers: config.http_server_config.headers, passwords, limiter }, files))
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> String {
+    format!("{}: {why}", path.display())
+}
+
+/// What stands before the endpoint; the file, and what it names, is read again when it changes.
+pub struct Guard {
+    path: PathBuf,
+    rules: RwLock<Arc<Rules>>,
+}
+
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+    };
+    files.iter().map(stamp).collect()
+}
+
+impl Guard {
+    /// Validates the file and what it names. The error is one line that begins with a path.
+    pub fn check(path: &Path) -> Result<(), String> {
+        Rules::read(path).map(drop)
+    }
+
+    /// Reads the file, and goes on looking at it until the agent stops, on a thread of its own.
+    pub fn start(path: &Path, stop: &Stop) -> Result<Arc<Self>, String> {
+        let (rules, mut files) = Rules::read(path)?;
+        let mut seen = stamps(&files);
+        let guard = Arc::new(Self { path: path.to_owned(), rules: RwLock::new(Arc::new(rules)) });
+        let (own, stop) = (Arc::clone(&guard), stop.clone());
+        let look = move || {
+            while !stop.killed_within(super::timeouts::GUARD) {
+                let now = stamps(&files);
+                if now == seen {
+                    continue;
+                }
+                seen = now;
+                match Rules::read(&own.path) {
+                    Ok((rules, named)) => {
+                        files = named;
+                        seen = stamps(&files);
+                        *own.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                        tracing::info!("the web configuration was read again");
+                    }
+                    Err(why) => {
+                        tracing::error!("the web configuration is refused, and the one before stays: {why}");
+                    }
+                }
+            }
+        };
+        let spawned = std::thread::Builder::new().name("web-config".to_owned()).spawn(look);
+        spawned
+            .map(|_| guard)
+            .map_err(|error: io::Error| unusable(path, &format!("starting a thread: {error}")))
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// TLS, where the file wants it.
+    pub fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.rules().acceptor.clone()
+    }
+
+    /// Headers of every answer.
+    pub fn headers(&self) -> Headers {
+        self.rules().headers.clone()
+    }
+
+    /// Why a request is not answered; `/-/healthy` always is.
+    pub async fn refusal<B>(&self, request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+        if request.uri().path() == "/-/healthy" {
+            return None;
+        }
+        let rules = self.rules();
+        if rules.limiter.as_ref().is_some_and(|limiter| !limiter.allows()) {
+            return Some((StatusCode::TOO_MANY_REQUESTS, "too many requests\n"));
+        }
+        let passwords = rules.passwords.as_ref()?;
+        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some((user, password)) = given.and_then(passwords::basic) else {
+            return Some((StatusCode::UNAUTHORIZED, "a user and a password are needed\n"));
+        };
+        match passwords.right(&user, password).await {
+            Some(true) => None,
+            Some(false) => {
+                let user = text::bounded(&user, text::LONGEST_NAME);
+                tracing::debug!(user, "wrong user or password");
+                Some((StatusCode::UNAUTHORIZED, "wrong user or password\n"))
+            }
+            None => Some((StatusCode::SERVICE_UNAVAILABLE, "too many passwords wait to be checked\n")),
+        }
+    }
+}

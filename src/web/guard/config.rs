@@ -1,0 +1,117 @@
+//! The file: every key of it, and what is wrong with a value as a whole.
+
+use super::rate::RateLimit;
+use crate::config::load;
+use crate::reading::chain;
+use hyper::header::{HeaderName, HeaderValue};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Headers of every answer.
+pub type Headers = Vec<(HeaderName, HeaderValue)>;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebConfig {
+    /// TLS.
+    pub tls_server_config: TlsServer,
+    /// HTTP.
+    pub http_server_config: HttpServer,
+    /// Requests in a time.
+    pub rate_limit: RateLimit,
+    /// Hashes of bcrypt by user.
+    pub basic_auth_users: BTreeMap<String, String>,
+}
+
+/// TLS.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys of the toolkit, which documents them")]
+pub struct TlsServer {
+    pub cert: String,
+    pub key: String,
+    pub client_ca: String,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub client_auth_type: String,
+    pub client_ca_file: PathBuf,
+    pub cipher_suites: Vec<String>,
+    pub curve_preferences: Vec<String>,
+    pub min_version: Option<String>,
+    pub max_version: Option<String>,
+    pub prefer_server_cipher_suites: Option<bool>,
+    pub client_allowed_sans: Option<Vec<String>>,
+}
+
+/// HTTP.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpServer {
+    /// Whether HTTP/2 is wanted. This endpoint speaks HTTP/1.1 alone.
+    pub http2: bool,
+    /// Headers of every answer.
+    #[serde(deserialize_with = "headers")]
+    pub headers: Headers,
+}
+
+impl Default for HttpServer {
+    fn default() -> Self {
+        Self { http2: true, headers: Vec::new() }
+    }
+}
+
+/// The headers that may be set, with the values of those that have few.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("Strict-Transport-Security", &[]),
+    ("X-Content-Type-Options", &["nosniff"]),
+    ("X-Frame-Options", &["deny", "sameorigin"]),
+    ("X-XSS-Protection", &[]),
+    ("Content-Security-Policy", &[]),
+];
+
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Error> {
+    let given = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let header = |(name, value): (String, String)| {
+        let known = ALLOWED.iter().find(|(known, _)| *known == name);
+        let (_, values) = known.ok_or_else(|| format!("the header `{name}` cannot be configured"))?;
+        if !values.is_empty() && !values.contains(&value.as_str()) {
+            return Err(format!("`{value}` is no value of {name}: {}", values.join(" or ")));
+        }
+        let wrong = |_| format!("`{name}` cannot be sent with this value");
+        let value = HeaderValue::from_str(&value)
+            .map_err(|_| format!("`{name}` has a value that no header can have"))?;
+        Ok((HeaderName::from_bytes(name.as_bytes()).map_err(wrong)?, value))
+    };
+    given.into_iter().map(header).collect::<Result<_, String>>().map_err(D::Error::custom)
+}
+
+impl TlsServer {
+    /// Whether any key that asks for TLS is set.
+    pub fn is_on(&self) -> bool {
+        let texts = [&self.cert, &self.key, &self.client_ca, &self.client_auth_type];
+        let files = [&self.cert_file, &self.key_file, &self.client_ca_file];
+        texts.iter().any(|text| !text.is_empty()) || files.iter().any(|file| !file.as_os_str().is_empty())
+    }
+}
+
+impl WebConfig {
+    /// Reads it, with paths as they are from here; and every file by which it is meant.
+    pub fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
+        let text = load::read(path).map_err(|error| chain(&error))?;
+        let config = load::document::<Self>(&text, path).map_err(|error| chain(&error))?;
+        let mut config = config.unwrap_or_default();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let tls = &mut config.tls_server_config;
+        let mut files = vec![path.to_owned()];
+        for file in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
+            if !file.as_os_str().is_empty() {
+                *file = folder.join(&file);
+                files.push(file.clone());
+            }
+        }
+        Ok((config, files))
+    }
+}

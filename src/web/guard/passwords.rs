@@ -1,0 +1,125 @@
+//! `basic_auth_users`: passwords against their bcrypt hashes, one at a time on a thread of its own, for one takes from 50 ms to seconds.
+
+use bcrypt::HashParts;
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+/// Results that are kept.
+const MOST_KNOWN: usize = 100;
+
+/// Passwords that wait to be checked.
+const MOST_WAITING: usize = 32;
+
+/// Users with their hashes.
+pub struct Passwords {
+    users: BTreeMap<String, String>,
+    jobs: SyncSender<Job>,
+    known: Mutex<HashMap<Uuid, bool>>,
+}
+
+struct Job {
+    password: Vec<u8>,
+    hash: String,
+    right: oneshot::Sender<bool>,
+}
+
+/// User and password of an `Authorization` header of the scheme Basic (RFC 7617).
+pub fn basic(header: &str) -> Option<(String, Vec<u8>)> {
+    let (scheme, encoded) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = base64(encoded.trim())?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (user, password) = decoded.split_at_checked(colon)?;
+    Some((String::from_utf8(user.to_vec()).ok()?, password.get(1..)?.to_vec()))
+}
+
+/// Base64 with the usual alphabet (RFC 4648, section 4); `None` where it is none.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0u32);
+    for character in text.trim_end_matches('=').bytes() {
+        let value = match character {
+            b'A'..=b'Z' => character - b'A',
+            b'a'..=b'z' => character - b'a' + 26,
+            b'0'..=b'9' => character - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+impl Passwords {
+    /// Starts the thread; `None` where there is no user. The error names the user, not the hash.
+    pub fn new(users: BTreeMap<String, String>) -> Result<Option<Self>, String> {
+        for (user, hash) in &users {
+            HashParts::from_str(hash)
+                .map_err(|error| format!("basic_auth_users: that of `{user}` is no bcrypt hash: {error}"))?;
+        }
+        if users.is_empty() {
+            return Ok(None);
+        }
+        let (jobs, inbox) = sync_channel::<Job>(MOST_WAITING);
+        let check = move || {
+            for Job { password, hash, right } in inbox {
+                let _gone = right.send(bcrypt::verify(password, &hash).unwrap_or(false));
+            }
+        };
+        let spawned = std::thread::Builder::new().name("passwords".to_owned()).spawn(check);
+        spawned.map_err(|error| format!("starting a thread: {error}"))?;
+        Ok(Some(Self { users, jobs, known: Mutex::default() }))
+    }
+
+    /// Whether this is the password of the user; `None` where too many wait. An unknown user costs the time of the first one.
+    pub async fn right(&self, user: &str, password: Vec<u8>) -> Option<bool> {
+        let hash = self.users.get(user);
+        let checked = hash.or_else(|| self.users.values().next())?.clone();
+        let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
+        let parts: [&[u8]; 4] = [&length(user.as_bytes()), user.as_bytes(), checked.as_bytes(), &password];
+        let key = Uuid::new_v5(&Uuid::nil(), &parts.concat());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if known.is_some() {
+            return known;
+        }
+        let (right, told) = oneshot::channel();
+        self.jobs.try_send(Job { password, hash: checked, right }).ok()?;
+        let right = told.await.ok()? && hash.is_some();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(key, right);
+        Some(right)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::basic;
+
+    #[test]
+    fn credentials_are_read_as_they_are_written() {
+        let read =
+            |header| basic(header).map(|(user, password)| (user, String::from_utf8(password).unwrap()));
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(read("Basic YWxpY2U6c2VjcmV0"), pair("alice", "secret"));
+        assert_eq!(read("basic  YTpiOmM="), pair("a", "b:c"));
+        assert_eq!(read("Basic YTo="), pair("a", ""));
+        for header in ["Basic", "Bearer YWxpY2U6c2VjcmV0", "Basic YWxpY2U", "Basic !", "Basic /zo="] {
+            assert_eq!(read(header), None, "{header}");
+        }
+    }
+}

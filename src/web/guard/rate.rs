@@ -1,0 +1,64 @@
+//! `rate_limit`: a token every interval, and as many at once as the burst.
+
+#![expect(clippy::disallowed_methods, reason = "tokens come with time")]
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The section of the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimit {
+    /// Time in which one request more is allowed; 0 is no limit.
+    #[serde(deserialize_with = "interval")]
+    pub interval: Duration,
+    /// Requests that may come at once.
+    pub burst: u32,
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("`{text}` is no duration: {error}")))
+}
+
+impl RateLimit {
+    /// What counts, where there is a limit.
+    pub fn limiter(&self) -> Option<Limiter> {
+        let burst = f64::from(self.burst);
+        (!self.interval.is_zero()).then(|| Limiter {
+            interval: self.interval,
+            burst,
+            state: Mutex::new((burst, Instant::now())),
+        })
+    }
+}
+
+/// A bucket of tokens.
+#[derive(Debug)]
+pub struct Limiter {
+    interval: Duration,
+    burst: f64,
+    /// Tokens, and when they were counted.
+    state: Mutex<(f64, Instant)>,
+}
+
+impl Limiter {
+    /// Takes a token, if there is one.
+    pub fn allows(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let came = now.duration_since(state.1).as_secs_f64() / self.interval.as_secs_f64();
+        *state = ((state.0 + came).min(self.burst), now);
+        let allowed = state.0 >= 1.0;
+        if allowed {
+            state.0 -= 1.0;
+        }
+        allowed
+    }
+}

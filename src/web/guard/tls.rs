@@ -1,0 +1,288 @@
+//! `tls_server_config`: the certificate of the endpoint, and those that its clients have to show.
+
+#![expect(clippy::disallowed_methods, reason = "a certificate that has expired is refused")]
+
+use super::config::TlsServer;
+use crate::tls;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
+use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio_rustls::TlsAcceptor;
+use webpki::EndEntityCert;
+
+/// Go's names of the cipher suites that it has, and ours; those without are not in our library.
+const SUITES: &[(&str, Option<CipherSuite>)] = &[
+    ("TLS_AES_128_GCM_SHA256", Some(CipherSuite::TLS13_AES_128_GCM_SHA256)),
+    ("TLS_AES_256_GCM_SHA384", Some(CipherSuite::TLS13_AES_256_GCM_SHA384)),
+    ("TLS_CHACHA20_POLY1305_SHA256", Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256)),
+    (AES_ECDSA, Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384)),
+    (AES_RSA, Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Some(CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384)),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        Some(CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        Some(CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
+    ),
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", None),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", None),
+    ("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", None),
+    ("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", None),
+];
+const AES_ECDSA: &str = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+const AES_RSA: &str = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+
+const CURVES: &[(&str, Option<NamedGroup>)] = &[
+    ("CurveP256", Some(NamedGroup::secp256r1)),
+    ("CurveP384", Some(NamedGroup::secp384r1)),
+    ("CurveP521", None),
+    ("X25519", Some(NamedGroup::X25519)),
+];
+
+const VERSIONS: [&str; 4] = ["TLS10", "TLS11", "TLS12", "TLS13"];
+
+/// What accepts connections, where the section asks for TLS. The error says what is wrong, with the path or the key.
+pub fn acceptor(section: &TlsServer, http2: bool) -> Result<Option<TlsAcceptor>, String> {
+    if !section.is_on() {
+        return Ok(None);
+    }
+    let provider = Arc::new(provider(section, http2)?);
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(section)?)
+        .map_err(|error| wrong(&error.to_string()))?;
+    let (certificates, key) = identity(section)?;
+    let builder = match verifier(section, &provider)? {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config =
+        builder.with_single_cert(certificates, key).map_err(|error| wrong(&error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+fn wrong(why: &str) -> String {
+    format!("tls_server_config: {why}")
+}
+
+/// The known ones of a list of names; the error names one that is not known.
+fn named<T: Copy>(names: &[String], known: &[(&str, Option<T>)], what: &str) -> Result<Vec<T>, String> {
+    let mut found = Vec::new();
+    for name in names {
+        let entry = known.iter().find(|(known, _)| known == name);
+        let (_, value) = entry.ok_or_else(|| wrong(&format!("`{name}` is no {what}")))?;
+        found.extend(*value);
+    }
+    if found.is_empty() && !names.is_empty() {
+        return Err(wrong(&format!("connscope's TLS library has no {what} of those that are named")));
+    }
+    Ok(found)
+}
+
+fn provider(section: &TlsServer, http2: bool) -> Result<CryptoProvider, String> {
+    let mut provider = CryptoProvider::clone(&tls::provider());
+    let suites = named(&section.cipher_suites, SUITES, "cipher suite")?;
+    if !suites.is_empty() {
+        let has = |name: &str| section.cipher_suites.iter().any(|suite| suite == name);
+        if http2 && section.min_version.as_deref() != Some("TLS13") && !has(AES_ECDSA) && !has(AES_RSA) {
+            return Err(wrong(&format!(
+                "cipher_suites lacks {AES_RSA}, which HTTP/2 needs: add it, or set http2: false"
+            )));
+        }
+        provider.cipher_suites.retain(|suite| suites.contains(&suite.suite()));
+    }
+    let curves = named(&section.curve_preferences, CURVES, "curve")?;
+    if !curves.is_empty() {
+        let group = |curve: &NamedGroup| -> Option<&'static dyn SupportedKxGroup> {
+            provider.kx_groups.iter().copied().find(|group| group.name() == *curve)
+        };
+        provider.kx_groups = curves.iter().filter_map(group).collect();
+    }
+    Ok(provider)
+}
+
+fn versions(section: &TlsServer) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
+    let place = |version: &Option<String>, default: usize| match version.as_deref() {
+        None => Ok(default),
+        Some(name) => {
+            let place = VERSIONS.iter().position(|known| *known == name);
+            place.ok_or_else(|| wrong(&format!("`{name}` is no version: {}", VERSIONS.join(", "))))
+        }
+    };
+    let range = place(&section.min_version, 2)?..=place(&section.max_version, 3)?;
+    let ours = [(2, &rustls::version::TLS12), (3, &rustls::version::TLS13)];
+    let versions: Vec<_> =
+        ours.into_iter().filter(|(place, _)| range.contains(place)).map(|(_, version)| version).collect();
+    if versions.is_empty() {
+        return Err(wrong(
+            "no version is left between min_version and max_version; connscope speaks TLS 1.2 and 1.3",
+        ));
+    }
+    Ok(versions)
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn identity(section: &TlsServer) -> Result<Identity, String> {
+    let given = |path: &Path| !path.as_os_str().is_empty();
+    let certificates = if given(&section.cert_file) {
+        tls::certificates(&section.cert_file)?
+    } else if section.cert.is_empty() {
+        return Err(wrong("one of cert and cert_file is missing"));
+    } else {
+        inline(&section.cert, "cert")?
+    };
+    let key = if given(&section.key_file) {
+        tls::private_key(&section.key_file)?
+    } else if section.key.is_empty() {
+        return Err(wrong("one of key and key_file is missing"));
+    } else {
+        PrivateKeyDer::from_pem_slice(section.key.as_bytes())
+            .map_err(|error| wrong(&format!("key: {error}")))?
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let ends = certificates.first().and_then(|certificate| tls::validity::not_after(certificate));
+    if let Some(ends) = ends.and_then(|ends| u64::try_from(ends).ok()).filter(|ends| *ends < now) {
+        let ends = humantime::format_rfc3339_seconds(UNIX_EPOCH + std::time::Duration::from_secs(ends));
+        return Err(wrong(&format!("the certificate has expired at {ends}: renew it")));
+    }
+    Ok((certificates, key))
+}
+
+fn inline(text: &str, key: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match read {
+        Ok(read) if !read.is_empty() => Ok(read),
+        Ok(_) => Err(wrong(&format!("{key}: there is no certificate in it"))),
+        Err(error) => Err(wrong(&format!("{key}: {error}"))),
+    }
+}
+
+fn authorities(section: &TlsServer) -> Result<Option<RootCertStore>, String> {
+    if !section.client_ca_file.as_os_str().is_empty() {
+        return tls::authorities(&section.client_ca_file).map(Some);
+    }
+    if section.client_ca.is_empty() {
+        return Ok(None);
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in inline(&section.client_ca, "client_ca")? {
+        roots.add(certificate).map_err(|error| wrong(&format!("client_ca: {error}")))?;
+    }
+    Ok(Some(roots))
+}
+
+fn verifier(
+    section: &TlsServer,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    let roots = authorities(section)?;
+    let (verified, required) = match section.client_auth_type.as_str() {
+        "" | "NoClientCert" if roots.is_some() => {
+            return Err(wrong("client authorities are set, and client_auth_type is not"));
+        }
+        "" | "NoClientCert" => return Ok(None),
+        "RequestClientCert" => (false, false),
+        "RequireAnyClientCert" | "RequireClientCert" => (false, true),
+        "VerifyClientCertIfGiven" => (true, false),
+        "RequireAndVerifyClientCert" => (true, true),
+        other => return Err(wrong(&format!("`{other}` is no client_auth_type"))),
+    };
+    let inner = if verified {
+        let roots = Arc::new(roots.unwrap_or_else(tls::system_authorities));
+        if roots.is_empty() {
+            return Err(wrong("there is no authority to verify clients by: set client_ca_file"));
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        let builder = if required { builder } else { builder.allow_unauthenticated() };
+        Some(builder.build().map_err(|error| wrong(&error.to_string()))?)
+    } else {
+        None
+    };
+    let sans = section.client_allowed_sans.clone();
+    Ok(Some(Arc::new(Clients { inner, required, sans, provider: Arc::clone(provider) })))
+}
+
+/// Which certificates of clients are taken.
+#[derive(Debug)]
+struct Clients {
+    /// Verifies them; none where any is taken.
+    inner: Option<Arc<dyn ClientCertVerifier>>,
+    required: bool,
+    /// Subject alternative names, of which one has to be in the certificate.
+    sans: Option<Vec<String>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Clients {
+    fn is_allowed(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Some(sans) = &self.sans else { return true };
+        let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+        sans.iter().any(|allowed| {
+            let address = allowed.parse::<std::net::IpAddr>().ok().map(ServerName::from);
+            certificate.valid_dns_names().chain(certificate.valid_uri_names()).any(|name| name == allowed)
+                || address
+                    .is_some_and(|address| certificate.verify_is_valid_for_subject_name(&address).is_ok())
+        })
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.as_ref().map_or(&[], |inner| inner.root_hint_subjects())
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        if let Some(inner) = &self.inner {
+            inner.verify_client_cert(end_entity, intermediates, now)?;
+        }
+        if self.is_allowed(end_entity) {
+            return Ok(ClientCertVerified::assertion());
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
