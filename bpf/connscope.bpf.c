@@ -3,3 +3,6 @@
  * What the source `containers` counts: all of its programs in one object, since they share the map of control groups.
  */
 #include "existing.bpf.c"
+#include "delay.bpf.c"
+#include "oom.bpf.c"
+#include "connect.bpf.c"

@@ -22,7 +22,10 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 };
 
 /* include/net/tcp_states.h */
@@ -41,6 +44,9 @@ enum { AF_INET = 2, AF_INET6 = 10 };
 
 /* enum sock_flags of include/net/sock.h: the other end has sent its FIN. */
 enum { SOCK_DONE = 1 };
+
+/* include/linux/sched.h */
+enum { PF_EXITING = 4 };
 
 #define SEC(name) __attribute__((section(name), used))
 #define NOINLINE __attribute__((noinline))
@@ -71,6 +77,7 @@ static long (*const read_kernel_text)(void *to, u32 size, const void *from) = (v
 static long (*const read_user)(void *to, u32 size, const void *from) = (void *)112;
 static long (*const ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static void *(*const to_tcp_sock)(const void *sk) = (void *)137;
+static void *(*const task_storage)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*const current_task)(void) = (void *)158;
 static void *(*const socket_of_file)(void *file) = (void *)162;
 static long (*const for_each)(void *map, void *callback, void *context, u64 flags) = (void *)164;
@@ -111,9 +118,37 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct sched_info {
+	u64 run_delay;
+};
+
+struct task_delay_info {
+	u64 blkio_delay;
+};
+
+struct file {
+	void *private_data;
+};
+
+struct fdtable {
+	u32 max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
 struct task_struct {
+	int pid;
 	int tgid;
+	u32 flags;
+	u64 start_time;
+	struct task_struct *group_leader;
 	struct css_set *cgroups;
+	struct files_struct *files;
+	struct sched_info sched_info;
+	struct task_delay_info *delays;
 };
 
 struct in6_addr {
@@ -177,16 +212,26 @@ struct tcp_sock {
 	u64 bytes_retrans;
 };
 
+/* include/uapi/linux/net.h */
+typedef enum {
+	SS_FREE,
+	SS_UNCONNECTED,
+} socket_state;
+
 struct socket {
+	socket_state state;
 	struct sock *sk;
 };
-
-struct file;
 
 struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 
 struct bpf_iter__task_file {

@@ -6,7 +6,7 @@
  * connection did is added to its destination when it ends, and while it is open once a cycle by `open_connections`, which
  * may run on another CPU while the connection ends: who changes `state` with swap() or exchange() counts.
  */
-#include "group.h"
+#include "connect.h"
 
 enum { REASONS = 9, BUCKETS = 16 };
 
@@ -592,10 +592,12 @@ INLINE int changed(u64 *context, int before)
 	struct connection *connection;
 
 	if (old == CLOSE) {
-		if (new == SYN_SENT && is_tcp(sk))
+		if (new == SYN_SENT && is_tcp(sk)) {
+			has_left_close();
 			connecting(sk);
-		else if (new == LISTEN && is_tcp(sk))
+		} else if (new == LISTEN && is_tcp(sk)) {
 			listening(sk, current_task(), 0);
+		}
 		return 0;
 	}
 	if (old == LISTEN) {

@@ -12,8 +12,10 @@ mod names;
 mod object;
 mod privileges;
 mod recorded;
+mod taskstats;
 mod totals;
 mod translation;
+mod waiting;
 
 use crate::support::{connscope, sample};
 use std::io::Write;

@@ -15,7 +15,7 @@ use connscope::source::Source;
 use connscope::source::containers::Containers;
 use connscope::source::containers::config::tcp::{FoldPorts, Public, Tcp};
 use connscope::source::containers::config::{Containers as Settings, Oom};
-use connscope::source::containers::kernel::{Kernel, Limits};
+use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
 use connscope::stop::Stop;
 use std::error::Error;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const LIMITS: Limits =
     Limits { destinations: 8000, connections: 65_536, loopback: true, translate: false, netns: 0 };
+const WANTED: Wanted = Wanted { tcp: Some(LIMITS), immediate_failures: false, delay: false, oom: false };
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -81,7 +82,7 @@ fn start() -> Outcome<()> {
     println!("start");
     let before = status("VmRSS");
     let begun = Instant::now();
-    let (kernel, answers, ring) = Kernel::load(LIMITS)?;
+    let (kernel, answers, ring) = Kernel::load(&WANTED)?;
     report("types, object and programs", milliseconds(begun.elapsed()), "ms", Some(200.0));
     report("resident memory at most", status("VmHWM") / KIB, "MiB", Some(48.0));
     report("resident memory more than before", (status("VmRSS") - before) / KIB, "MiB", Some(6.0));
@@ -116,7 +117,7 @@ fn programs() -> Outcome<()> {
     let mut ran = (0, 0);
     for _ in 0..5 {
         without.push(container.order("many 20000")?.as_nanos() as f64 / 20_000.0);
-        let loaded = Kernel::load(LIMITS)?;
+        let loaded = Kernel::load(&WANTED)?;
         let statistics = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?;
         with.push(container.order("many 20000")?.as_nanos() as f64 / 20_000.0);
         std::fs::write("/proc/sys/kernel/bpf_stats_enabled", "1")?;
@@ -133,7 +134,7 @@ fn programs() -> Outcome<()> {
     report("a connection without", without / 1e3, "µs", None);
     report("a connection with", with / 1e3, "µs", None);
     report("more", (with / without - 1.0) * 100.0, "%", Some(10.0));
-    let (kernel, _answers, _ring) = Kernel::load(LIMITS)?;
+    let (kernel, _answers, _ring) = Kernel::load(&WANTED)?;
     let took = container.order("many 200000")?;
     let mut opened = 0;
     kernel.destinations(|_, totals| opened += u64::from(totals.opened))?;
@@ -199,7 +200,7 @@ fn cycle() -> Outcome<()> {
     for container in containers.iter_mut().take(4) {
         container.order("hold 5000")?;
     }
-    let (mut kernel, answers, ring) = Kernel::load(LIMITS)?;
+    let (mut kernel, answers, ring) = Kernel::load(&WANTED)?;
     let begun = Instant::now();
     kernel.find_existing()?;
     report("looking for what was there before", milliseconds(begun.elapsed()), "ms", Some(50.0));

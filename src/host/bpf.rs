@@ -9,7 +9,7 @@
 use crate::reading::SourceError;
 use crate::sys::{bpf, process};
 use aya::maps::{Array, HashMap, IterableMap, MapData, MapError, RingBuf};
-use aya::programs::{BtfTracePoint, Iter, Program, ProgramError};
+use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,7 +48,8 @@ impl Loader {
         let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
         let btf = types()?;
         let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE);
+        // The library makes maps of tasks' own storage, which it has no type for.
+        loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE).allow_unsupported_maps();
         for (name, value) in globals {
             loader.override_global(name, value, true);
         }
@@ -62,25 +63,37 @@ impl Loader {
 
     /// Loads a program and attaches it to a tracepoint (`tp_btf`); whether the kernel took it.
     pub fn trace(&mut self, program: &'static str, tracepoint: &str) -> bool {
-        self.trace_any(program, &[program], tracepoint)
+        self.trace_any(program, &[program], tracepoint).is_some()
     }
 
     /// Loads the first of these programs that fits the arguments of a tracepoint of this kernel, which the kernel compares with
-    /// its types; whether it took one. `name` is what stands for all of them.
-    pub fn trace_any(&mut self, name: &'static str, programs: &[&str], tracepoint: &str) -> bool {
+    /// its types; the place of the one that it took. `name` is what stands for all of them.
+    pub fn trace_any(&mut self, name: &'static str, programs: &[&str], tracepoint: &str) -> Option<usize> {
         let Self { btf, programs: Programs { ebpf, .. }, .. } = self;
         let mut first = None;
-        for program in programs {
+        for (place, program) in programs.iter().enumerate() {
             let result = program_mut::<BtfTracePoint>(ebpf, program).and_then(|program| {
                 program.load(tracepoint, btf)?;
                 program.attach().map(drop)
             });
             match result {
-                Ok(()) => return true,
+                Ok(()) => return Some(place),
                 Err(error) => first = first.or(Some(error)),
             }
         }
-        self.note(name, Err(first.unwrap_or(ProgramError::NotLoaded)))
+        self.note(name, Err(first.unwrap_or(ProgramError::NotLoaded)));
+        None
+    }
+
+    /// Loads a program and attaches it to a tracepoint that is found by its name in tracefs, as those of system calls are;
+    /// whether the kernel took it.
+    pub fn tracepoint(&mut self, program: &'static str, category: &str, name: &str) -> bool {
+        let found = program_mut::<TracePoint>(&mut self.programs.ebpf, program);
+        let result = found.and_then(|found| {
+            found.load()?;
+            found.attach(category, name).map(drop)
+        });
+        self.note(program, result)
     }
 
     /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]; whether the kernel took it.

@@ -1,9 +1,9 @@
 //! The containers and systemd services of the machine: their names, start times, restarts, OOM kills and TCP connections.
 //!
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
-//! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open are
-//! counted by programs in the kernel (`kernel`), and read once a cycle (`connections`); where there can be none, the
-//! open ones are read from procfs.
+//! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open, the
+//! time that they wait and what is killed of them are counted by programs in the kernel (`kernel`, `programs`), and read
+//! once a cycle; where there can be none, each part has another way (`tcp_part`, `delay`, `oom`).
 
 #![expect(clippy::disallowed_methods, reason = "what is kept is told the time of the cycle")]
 
@@ -13,23 +13,25 @@ use crate::host::inventory::{Container, Inventory};
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Labels, Part};
 use crate::reading::{Readings, SourceError};
-use crate::source::containers::config::{Containers as Settings, Oom};
+use crate::source::containers::config::Containers as Settings;
 use crate::stop::Stop;
 use classic::Classic;
-use connections::Connections;
+use delay::Delays;
 use labels::{LeftOut, SourcePart, Via};
-use listeners::Listeners;
-use oom::Kills;
-use procfs::Procfs;
+use oom::OomKills;
+use programs::{BpfCounters, BpfState};
+use spent::SpentTotals;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tcp_part::TcpPart;
 
 pub mod addresses;
 mod check;
 mod classic;
 pub mod config;
 mod connections;
+pub mod delay;
 pub mod destinations;
 pub mod failure;
 mod groups;
@@ -43,7 +45,10 @@ mod news;
 mod observe;
 mod oom;
 mod procfs;
+mod programs;
+pub mod spent;
 pub mod tcp;
+mod tcp_part;
 pub mod translate;
 
 /// Key in the configuration, label value, field in the log.
@@ -100,102 +105,86 @@ impl SourceKind for Containers {
 /// The source `containers`.
 pub struct Containers {
     inventory: Arc<Inventory>,
+    settings: Settings,
+    stop: Stop,
     /// The numbers of those whose counters began with a point of 0: of what happened before the first point, `increase()`
     /// would see nothing.
     begun: HashSet<u64>,
-    /// `None` where they are not wanted.
-    kills: Option<Kills>,
     classic: Option<Classic>,
-    tcp: Option<Tcp>,
-}
-
-/// TCP, and how it is read.
-struct Tcp {
-    settings: config::tcp::Tcp,
-    stop: Stop,
-    totals: tcp::Tcp,
-    listeners: Listeners,
-    /// Inode of the agent's own network namespace.
-    netns: u32,
-    way: TcpMethod,
-}
-
-/// Method by which TCP connections are read.
-enum TcpMethod {
-    /// That is tried by the first cycle.
-    Untried,
-    /// By programs in the kernel.
-    Bpf(Box<Connections>),
-    /// From procfs, and why.
-    Procfs(Procfs, SourceError),
-}
-
-impl Tcp {
-    fn new(settings: &config::tcp::Tcp, stop: &Stop) -> Self {
-        Self {
-            settings: settings.clone(),
-            stop: stop.clone(),
-            totals: connections::totals(settings),
-            listeners: Listeners::default(),
-            netns: connections::own_netns().unwrap_or_default(),
-            way: TcpMethod::Untried,
-        }
-    }
-
-    fn read(&mut self, inventory: &Arc<Inventory>, containers: &[Container], out: &mut Readings) {
-        let Self { settings, stop, totals, listeners, netns, way } = self;
-        let now = Instant::now();
-        if let TcpMethod::Untried = way {
-            *way = match Connections::new(settings, inventory, stop) {
-                Ok(connections) => TcpMethod::Bpf(Box::new(connections)),
-                Err(error) => TcpMethod::Procfs(Procfs::default(), error),
-            };
-        }
-        totals.begin();
-        listeners.begin(inventory.settings().retention, now);
-        listeners.rename(|number| inventory.current(number).map(|who| who.number));
-        for (number, published) in inventory.published() {
-            published.iter().for_each(|at| listeners.publish(number, *at, u64::from(*netns)));
-        }
-        match way {
-            TcpMethod::Bpf(connections) => {
-                if let Err(error) = connections.read(totals, listeners, inventory, now, out) {
-                    out.fail("tcp", error);
-                }
-                let numbers = connections.numbers();
-                observe::via(SourcePart::Tcp, Via::Bpf, out);
-                observe::left_out(LeftOut::Destination, numbers.no_destination + totals.left_out, out);
-                observe::left_out(LeftOut::Connection, numbers.no_connection + connections.uncounted, out);
-                observe::left_out(LeftOut::Cgroup, numbers.no_group, out);
-                observe::left_out(LeftOut::Listener, numbers.no_listener + listeners.left_out, out);
-                observe::left_out(LeftOut::Translation, connections.unasked, out);
-                out.observe(metrics::CONNSCOPE_CONTAINERS_EVENTS_LOST, &[], numbers.lost);
-                out.observe(metrics::CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE, &[], connections.memory());
-            }
-            TcpMethod::Procfs(procfs, error) => {
-                procfs.read(containers, totals, listeners, settings.loopback, now);
-                connections::idle(totals, inventory, now);
-                out.fail(
-                    "tcp",
-                    error.again("TCP connections of containers are read from procfs, the open ones only"),
-                );
-                observe::via(SourcePart::Tcp, Via::Procfs, out);
-                observe::left_out(LeftOut::Destination, totals.left_out, out);
-                observe::left_out(LeftOut::Listener, listeners.left_out, out);
-            }
-            TcpMethod::Untried => {}
-        }
-        out.observe(metrics::CONNSCOPE_CONTAINERS_DESTINATIONS, &[], totals.destinations() as u64);
-    }
+    bpf: BpfState,
+    /// `None` where they are not wanted.
+    kills: Option<OomKills>,
+    /// `None` where they are not wanted.
+    delays: Option<Delays>,
+    spent: SpentTotals,
+    tcp: Option<TcpPart>,
 }
 
 impl Containers {
     /// The source with its settings; nothing is looked at before it is read.
     pub fn new(settings: &Settings, inventory: Arc<Inventory>, stop: &Stop) -> Self {
-        let classic = settings.classic.enabled.then(|| Classic::new(&inventory.settings().root));
-        let kills = (settings.oom != Oom::Off).then(Kills::default);
-        let tcp = settings.tcp.enabled.then(|| Tcp::new(&settings.tcp, stop));
-        Self { inventory, begun: HashSet::new(), kills, classic, tcp }
+        Self {
+            begun: HashSet::new(),
+            classic: settings.classic.enabled.then(|| Classic::new(&inventory.settings().root)),
+            bpf: BpfState::Untried,
+            kills: OomKills::new(settings.oom),
+            delays: Delays::new(settings.delay),
+            spent: SpentTotals::default(),
+            tcp: settings.tcp.enabled.then(|| TcpPart::new(&settings.tcp)),
+            settings: settings.clone(),
+            stop: stop.clone(),
+            inventory,
+        }
+    }
+
+    /// Loads the programs in the first cycle, and finds out how each part is read.
+    fn begin(&mut self) {
+        let Self { inventory, settings, stop, bpf: state, kills, delays, tcp, .. } = self;
+        if !matches!(state, BpfState::Untried) {
+            return;
+        }
+        *state = BpfState::load(settings, inventory, stop);
+        if let Some((tcp, bpf)) = tcp.as_mut().zip(state.loaded()) {
+            tcp.choose(bpf);
+        }
+        if let Some((delays, bpf)) = delays.as_mut().zip(state.loaded()) {
+            delays.choose(bpf, inventory, stop);
+        }
+        if let Some((kills, bpf)) = kills.as_mut().zip(state.loaded()) {
+            kills.choose(bpf.map(|bpf| &bpf.kernel));
+        }
+    }
+
+    /// Reads what was counted since the last cycle.
+    fn count(&mut self, containers: &[Container], out: &mut Readings) {
+        let Self { inventory, bpf: state, kills, delays, spent, tcp, .. } = self;
+        let now = Instant::now();
+        spent.rename(|number| inventory.current(number).map(|who| who.number));
+        if let BpfState::Loaded(bpf) = state {
+            if let Some(tcp) = tcp {
+                tcp.look_again(bpf, out);
+            }
+            if delays.as_ref().is_some_and(Delays::by_programs) {
+                bpf.look_at_tasks(out);
+            }
+            let over = bpf.look(inventory, now);
+            forget_groups(bpf, spent, tcp.as_mut(), &over);
+            bpf.spent(spent, out);
+        }
+        if let Some(kills) = kills {
+            kills.look(containers, inventory, out);
+        }
+        if let Some(via) = delays.as_mut().and_then(|delays| delays.read(containers, spent, out)) {
+            observe::via(SourcePart::Delay, via, out);
+        }
+        if let Some(tcp) = tcp {
+            tcp.read(state, inventory, containers, now, out);
+        }
+        if let BpfState::Loaded(bpf) = state {
+            let used = || tcp.as_ref().map(TcpPart::groups).unwrap_or_default();
+            let ended = bpf.known.ended(used, now);
+            forget_groups(bpf, spent, tcp.as_mut(), &ended);
+        }
     }
 
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
@@ -203,18 +192,27 @@ impl Containers {
             let who = &container.who;
             let begun = self.begun.contains(&who.number);
             let begins = |count: u64| if begun { count } else { 0 };
-            let restarts = begins(container.restarts);
-            let kills = self.kills.as_ref().and_then(|kills| kills.of(container)).map(begins);
+            let numbers = classic::Numbers {
+                restarts: begins(container.restarts),
+                kills: self.kills.as_ref().and_then(|kills| kills.of(container, &self.spent)).map(begins),
+                waited: self.delays.as_ref().and_then(|delays| delays.of(who.number, &self.spent)),
+            };
             out.observe(metrics::CONTAINER_INFO, info(container), 1);
-            out.observe(metrics::CONTAINER_RESTARTS, &who.labels, restarts);
+            out.observe(metrics::CONTAINER_RESTARTS, &who.labels, numbers.restarts);
             if let Some(uptime) = container.uptime {
                 out.observe(metrics::CONTAINER_UPTIME, &who.labels, uptime);
             }
-            if let Some(kills) = kills {
+            if let Some(kills) = numbers.kills {
                 out.observe(metrics::CONTAINER_OOM_KILLS, &who.labels, kills);
             }
+            if let Some(waited) = numbers.waited {
+                out.observe(metrics::CONTAINER_CPU_DELAY_TIME, &who.labels, waited.cpu);
+                if let Some(disk) = waited.disk {
+                    out.observe(metrics::CONTAINER_DISK_DELAY_TIME, &who.labels, disk);
+                }
+            }
             if let Some(classic) = &self.classic {
-                classic.observe(container, restarts, kills, out);
+                classic.observe(container, &numbers, out);
             }
         }
         self.begun = containers.iter().map(|container| container.who.number).collect();
@@ -232,24 +230,41 @@ impl Containers {
         if self.inventory.settings().names.docker_socket.is_some() {
             observe::via(SourcePart::Names, Via::Socket, out);
         }
-        if self.kills.as_ref().is_some_and(|kills| kills.counted() > 0) {
-            observe::via(SourcePart::Oom, Via::Cgroup, out);
+        if let Some(via) = self.kills.as_ref().and_then(OomKills::via) {
+            observe::via(SourcePart::Oom, via, out);
         }
+        let mut lost = self.delays.as_ref().map_or(0, Delays::lost);
+        if let BpfState::Loaded(bpf) = &self.bpf {
+            let numbers = bpf.kernel.numbers();
+            lost += numbers.lost;
+            observe::left_out(LeftOut::Cgroup, numbers.no_group, out);
+            out.observe(metrics::CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE, &[], bpf.kernel.memory());
+        }
+        out.observe(metrics::CONNSCOPE_CONTAINERS_EVENTS_LOST, &[], lost);
+    }
+}
+
+/// Forgets control groups that are gone, everywhere.
+fn forget_groups(bpf: &mut BpfCounters, spent: &mut SpentTotals, tcp: Option<&mut TcpPart>, groups: &[u64]) {
+    for group in groups {
+        bpf.kernel.forget_group(*group);
+        spent.forget_group(*group);
+    }
+    if let Some(tcp) = tcp {
+        tcp.forget_groups(groups);
     }
 }
 
 impl Source for Containers {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         self.inventory.refresh()?;
-        let containers = self.inventory.containers();
-        if let Some(kills) = &mut self.kills {
-            kills.look(&containers, &self.inventory);
-        }
-        self.observe(&containers, out);
+        self.begin();
+        self.count(&self.inventory.containers(), out);
+        // With those that the kernel has met meanwhile.
+        self.observe(&self.inventory.containers(), out);
         self.observe_own(out);
-        if let Some(tcp) = &mut self.tcp {
-            tcp.read(&self.inventory, &containers, out);
-            observe::observe(&tcp.totals, &tcp.listeners, &self.inventory, self.classic.as_ref(), out);
+        if let Some(tcp) = &self.tcp {
+            tcp.observe(&self.inventory, self.classic.as_ref(), out);
         }
         if let Some(error) = self.inventory.denied() {
             out.fail("names", error);

@@ -173,7 +173,7 @@ fn without_a_capability_everything_is_there_but_the_names_and_check_says_which_i
         let line = checked.lines().find(|line| line.starts_with(&format!("containers {way} "))).unwrap();
         assert!(line.contains(" denied ") && line.contains(capability), "{checked}");
     }
-    let closed = ["containers names", "containers tcp", "containers translate"];
+    let closed = ["containers names", "containers tcp", "containers translate", "containers delay"];
     let others = checked.lines().filter(|line| !closed.iter().any(|way| line.starts_with(way)));
     assert!(others.clone().count() >= 2 && others.clone().all(|line| line.contains(" works ")), "{checked}");
     let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), "");

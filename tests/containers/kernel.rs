@@ -134,7 +134,7 @@ fn an_open_connection_ends_where_it_was_counted_also_when_there_is_room_by_then(
 #[test]
 fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stays_open() {
     // Nobody reads the ring: this is the kernel's half alone.
-    use connscope::source::containers::kernel::{Kernel, Limits};
+    use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
     if !rustix::process::geteuid().is_root() {
         crate::support::skipped("needs root to load programs");
         return;
@@ -144,7 +144,8 @@ fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stay
     let Some(lab) = Lab::new(tcp(), LONG, 500) else { return };
     let (mut kernel, _answers, mut ring) = {
         let _alone = alone();
-        Kernel::load(limits).unwrap()
+        Kernel::load(&Wanted { tcp: Some(limits), immediate_failures: false, delay: false, oom: false })
+            .unwrap()
     };
     let port = closing("127.0.0.1:0");
     let mut container = lab.container("many", None);

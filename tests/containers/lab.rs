@@ -9,7 +9,7 @@ use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::containers::Containers;
 use connscope::source::containers::config::tcp::{FoldPorts, Public, Tcp};
-use connscope::source::containers::config::{Classic, Containers as Settings, Oom};
+use connscope::source::containers::config::{Classic, Containers as Settings, Delay, Oom};
 use connscope::stop::Stop;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -72,7 +72,8 @@ impl Lab {
         let inventory = config::Inventory { units: false, retention, limit, names, ..Default::default() };
         let inventory = Arc::new(Inventory::new(&inventory));
         let classic = Classic { enabled: true };
-        let settings = Settings { enabled: true, tcp, classic, oom: Oom::Off, ..Settings::default() };
+        let settings =
+            Settings { enabled: true, tcp, classic, oom: Oom::Off, delay: Delay::Off, ..Settings::default() };
         let stop = Stop::new().unwrap();
         let source = Containers::new(&settings, Arc::clone(&inventory), &stop);
         let _alone = alone();

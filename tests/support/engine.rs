@@ -137,6 +137,11 @@ impl Docker {
         Some(docker)
     }
 
+    /// The client with arguments, ready to be run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.client(arguments)
+    }
+
     fn client(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(if found("/usr/bin/docker") { "/usr/bin/docker" } else { "docker" });
         command.arg("--host").arg(format!("unix://{}", self.socket().display())).args(arguments);

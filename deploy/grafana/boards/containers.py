@@ -217,6 +217,21 @@ def containers():
                     "{{network_io_direction}} " + CONTAINER,
                 ),
             ),
+            row("Waiting"),
+            panel(
+                "Time waited for CPUs",
+                "Seconds per second, over all threads. Runbook ContainerCpuDelayed." + SIXTEEN,
+                "suffix: s/s",
+                target(or_none(several(rate("container_cpu_delay_time_seconds_total"))), CONTAINER),
+                steps=[(None, "green"), (threshold("ContainerCpuDelayed"), "orange")],
+            ),
+            panel(
+                "Time waited for disks",
+                "Seconds per second, over all threads; nothing while kernel.task_delayacct is 0. Runbook ContainerDiskDelayed." + SIXTEEN,
+                "suffix: s/s",
+                target(or_none(several(rate("container_disk_delay_time_seconds_total"))), CONTAINER),
+                steps=[(None, "green"), (threshold("ContainerDiskDelayed"), "orange")],
+            ),
             row("OOM kills and restarts"),
             panel(
                 "OOM kills by container",

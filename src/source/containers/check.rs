@@ -2,11 +2,11 @@
 
 use super::NAME;
 use super::config::tcp::Tcp;
-use super::config::{Containers as Settings, Oom};
-use super::connections::{limits, own_netns, sees_all_processes};
-use super::kernel::Kernel;
-use super::oom::Kills;
-use super::translate;
+use super::config::{Containers as Settings, Delay, Oom};
+use super::connections::sees_all_processes;
+use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
+use super::programs::own_netns;
+use super::{delay, oom, programs, translate};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
@@ -35,6 +35,22 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         ..Requirement::of("tcp: connections by destination, and listening sockets")
     },
     Requirement {
+        capabilities: &["CAP_BPF", "CAP_PERFMON"],
+        files: &["/sys/kernel/btf/vmlinux"],
+        kernel: "5.13",
+        ..Requirement::of("delay and oom by programs in the kernel; delay in the host's pid namespace")
+    },
+    Requirement {
+        capabilities: &["CAP_NET_ADMIN"],
+        address_families: &["AF_NETLINK"],
+        ..Requirement::of("delay by taskstats, in the first user and pid namespaces")
+    },
+    Requirement {
+        capabilities: &["CAP_DAC_READ_SEARCH"],
+        files: &["/sys/kernel/tracing"],
+        ..Requirement::of("tcp.immediate_failures, besides what tcp takes")
+    },
+    Requirement {
         capabilities: &["CAP_NET_ADMIN"],
         address_families: &["AF_NETLINK"],
         ..Requirement::of("tcp.translate: destinations behind NAT, in the host's network namespace")
@@ -57,31 +73,48 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
         format!("{beside}; {} containers, {} units{left_out}", tally.containers, tally.units)
     });
     let mut checks = vec![Check::new(NAME, CGROUP, cgroups), Check::new(NAME, "names", names(inventory))];
-    if settings.oom != Oom::Off {
-        checks.push(Check::new(NAME, "oom", oom(inventory)));
+    let loaded = own_netns().and_then(|netns| Kernel::load(&programs::wanted(settings, netns)));
+    let mut loaded = loaded.map(|(kernel, _, _)| kernel);
+    if programs::is_wanted(settings) {
+        checks.push(Check::new(NAME, "btf", bpf::btf()));
     }
     if settings.tcp.enabled {
-        checks.extend(tcp(&settings.tcp));
+        checks.extend(tcp(&settings.tcp, &mut loaded));
+    }
+    let kernel = loaded.as_ref();
+    if settings.delay != Delay::Off {
+        checks.push(Check::new(NAME, "delay", delay::check(settings.delay, kernel)));
+    }
+    if settings.oom != Oom::Off {
+        checks.push(Check::new(NAME, "oom", oom::check(settings.oom, inventory, kernel)));
     }
     checks
 }
 
-fn tcp(settings: &Tcp) -> Vec<Check> {
+/// What depends on the programs, or on why there are none.
+fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
     let check = |via, result| Check::new(NAME, via, result);
-    let loaded = own_netns().and_then(|netns| Kernel::load(limits(settings, netns)));
-    let mut checks = vec![check("btf", bpf::btf())];
-    match loaded {
-        Ok((mut kernel, _, _)) => {
+    let mut checks = Vec::new();
+    match kernel {
+        Ok(kernel) => {
             let memory = kernel.memory();
             let missing: Vec<String> =
                 kernel.refused().iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
-            checks.push(check(
-                "tcp",
-                Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),
-            ));
-            checks.push(check("baseline", baseline(&mut kernel)));
+            let result = match kernel.refused_any(&[TCP]) {
+                None => Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),
+                Some(error) => Err(error.again("loading the programs for TCP")),
+            };
+            checks.push(check("tcp", result));
+            checks.push(check("baseline", baseline(kernel)));
+            if settings.immediate_failures {
+                let result = match kernel.refused_any(IMMEDIATE_FAILURES) {
+                    None => Ok("counted by the tracepoints of connect()".to_owned()),
+                    Some(error) => Err(error.again("attaching to the tracepoints of connect() in tracefs")),
+                };
+                checks.push(check("immediate_failures", result));
+            }
         }
-        Err(error) => checks.push(check("tcp", Err(error))),
+        Err(error) => checks.push(check("tcp", Err(error.again("loading the programs for TCP")))),
     }
     if settings.translate {
         checks.push(check("translate", translation()));
@@ -115,19 +148,6 @@ fn names(inventory: &Inventory) -> Result<String, SourceError> {
     let named = tally.containers.saturating_sub(tally.unnamed);
     let places = if places.is_empty() { "no engine has files here".to_owned() } else { places.join("; ") };
     Ok(format!("{named} of {} containers have one; {places}", tally.containers))
-}
-
-fn oom(inventory: &Inventory) -> Result<String, SourceError> {
-    let containers = inventory.containers();
-    let mut kills = Kills::default();
-    kills.look(&containers, inventory);
-    match (kills.counted(), containers.len()) {
-        (0, all) if all > 0 => {
-            let why = "no control group of theirs has the memory controller";
-            Err(SourceError::absent("looking for the counters of processes that were killed", why))
-        }
-        (counted, all) => Ok(format!("counted by the control groups of {counted} of {all}")),
-    }
 }
 
 /// It works wherever control groups can be seen; everything else adds to it.

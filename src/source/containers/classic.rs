@@ -1,5 +1,6 @@
 //! The readings under the names and labels of coroot-node-agent: the identity is `container_id`, the machine `machine_id`.
 
+use super::delay::Waited;
 use super::destinations::ReportedDestination;
 use super::listeners::{DOCKER, ListenAddress};
 use super::metrics;
@@ -10,6 +11,15 @@ use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The numbers of a container, under either name.
+pub(super) struct Numbers {
+    pub(super) restarts: u64,
+    /// `None` where nothing counts them.
+    pub(super) kills: Option<u64>,
+    /// `None` where it is not reported.
+    pub(super) waited: Option<Waited>,
+}
 
 /// What every classic series has.
 pub(super) struct Classic {
@@ -69,16 +79,17 @@ impl Classic {
     }
 
     /// The readings of a container.
-    pub(super) fn observe(
-        &self,
-        container: &Container,
-        restarts: u64,
-        kills: Option<u64>,
-        out: &mut Readings,
-    ) {
-        out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, self.labels(&container.who), restarts);
-        if let Some(kills) = kills {
-            out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, self.labels(&container.who), kills);
+    pub(super) fn observe(&self, container: &Container, numbers: &Numbers, out: &mut Readings) {
+        let labels = self.labels(&container.who);
+        out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, &labels, numbers.restarts);
+        if let Some(kills) = numbers.kills {
+            out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, &labels, kills);
+        }
+        if let Some(waited) = numbers.waited {
+            out.observe(metrics::CONTAINER_CLASSIC_CPU_DELAY, &labels, waited.cpu);
+            if let Some(disk) = waited.disk {
+                out.observe(metrics::CONTAINER_CLASSIC_DISK_DELAY, &labels, disk);
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Containers {
     /// TCP connections that containers open, and where they listen.
     #[serde(deserialize_with = "values::section")]
     pub tcp: Tcp,
+    /// How the time that processes wait for a CPU and for disks is read.
+    pub delay: Delay,
     /// How processes that the kernel killed because memory was exhausted are counted.
     pub oom: Oom,
     /// The names and labels of coroot-node-agent; in the `classic` profile only.
@@ -34,10 +36,26 @@ impl Default for Containers {
             enabled: false,
             timeout: Duration::from_secs(5),
             tcp: Tcp::default(),
+            delay: Delay::Auto,
             oom: Oom::Auto,
             classic: Classic::default(),
         }
     }
+}
+
+/// How the time that processes wait for a CPU and for disks is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Delay {
+    /// By programs in the kernel, and by taskstats where they cannot be loaded.
+    Auto,
+    /// By programs in the kernel.
+    Bpf,
+    /// By taskstats: netlink, and a message for each process that exits.
+    Taskstats,
+    /// Not at all.
+    Off,
 }
 
 /// How processes that the kernel killed because memory was exhausted are counted.
@@ -45,8 +63,10 @@ impl Default for Containers {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Oom {
-    /// The best way that works.
+    /// By a program in the kernel, and by the counters of control groups where it cannot be loaded.
     Auto,
+    /// By a program in the kernel, which also counts in groups that are gone by the next cycle.
+    Bpf,
     /// By the counters of control groups (`memory.events`, `memory.oom_control`).
     Cgroup,
     /// Not at all.

@@ -1,30 +1,45 @@
 //! The programs in the kernel that the containers are counted by: which there are, and reading their maps.
 //!
-//! The sources of the programs are in `bpf/`. What the kernel refuses takes only its part: without `set_state` there is
-//! nothing, without one of the others [`Kernel::refused`] says why.
+//! The sources of the programs are in `bpf/`. What the kernel refuses takes only its part, and [`Kernel::refused`] says
+//! why.
 
 use crate::host::bpf::{Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned};
 use crate::reading::SourceError;
 use crate::sys::kernel_release;
 use records::{
     CONNECTION, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION, Question,
-    TOTALS, Totals,
+    SPENT, Spent, TOTALS, Totals,
 };
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 mod limits;
 pub mod records;
 
-pub use limits::{Limits, Numbers};
+pub use limits::{Limits, Numbers, Wanted};
 
 /// The object that `make bpf` makes of `bpf/`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connscope.bpf.o");
 
 /// Control groups that are known at once; `groups` and `rest` in `bpf/`.
 pub const GROUPS: usize = 4096;
+
+/// The program that TCP cannot be counted without.
+pub const TCP: &str = "set_state";
+/// The programs that credit delays.
+pub const DELAY_PROGRAMS: &[&str] = &["task_delays", "exit_delays"];
+const DELAY: &str = "task_delays";
+/// The program that counts processes that are killed because memory ran out.
+pub const OOM: &str = "mark_victim";
+/// The programs for connections that fail at once.
+pub const IMMEDIATE_FAILURES: &[&str] = &["exit_connect", "enter_connect"];
+
+/// The place of a number in `bpf/group.h`.
+const DELAYS_BEGUN: u32 = 7;
 
 /// The programs and the maps that are read once a cycle.
 pub struct Kernel {
@@ -34,6 +49,7 @@ pub struct Kernel {
     /// The control groups that it has met.
     pub groups: Arc<Groups>,
     listeners: Map<8, LISTENER>,
+    spent: Map<8, SPENT>,
     numbers: Array,
 }
 
@@ -54,25 +70,51 @@ pub struct Answers {
 pub struct Ring(Told);
 
 impl Kernel {
-    /// Loads and attaches the programs.
-    pub fn load(limits: Limits) -> Result<(Self, Answers, Ring), SourceError> {
+    /// Loads and attaches the programs that are wanted; [`Self::refused`] says which the kernel did not take.
+    pub fn load(wanted: &Wanted) -> Result<(Self, Answers, Ring), SourceError> {
+        let limits = wanted.tcp.unwrap_or(Limits::NONE);
+        let immediate = wanted.immediate_failures && wanted.tcp.is_some();
         // Without this program, which needs Linux 5.13, nothing takes the answers for open connections.
         let translate = limits.translate && kernel_release().is_none_or(|release| release >= (5, 13));
-        let (loopback, translate) = (u32::from(limits.loopback), u32::from(translate));
         let globals = [
             ("destination_limit", limits.destinations),
             ("connection_limit", limits.connections),
             ("agent_netns", limits.netns),
-            ("all_loopback", loopback),
-            ("translate", translate),
+            ("all_loopback", u32::from(limits.loopback)),
+            ("translate", u32::from(translate)),
+            ("immediate_failures", u32::from(immediate)),
         ];
+        let mut entries = vec![("destinations", limits.destinations)];
         // Those that connect while so many are followed already find room too.
-        let entries = [("destinations", limits.destinations), ("connections", limits.connections + 1024)];
+        entries.push(("connections", limits.connections + if wanted.tcp.is_some() { 1024 } else { 0 }));
+        if wanted.tcp.is_none() {
+            entries.extend(["listeners", "direct", "answers"].map(|name| (name, 1)));
+        }
+        if !immediate {
+            entries.push(("calls", 1));
+        }
+        if !wanted.delay && !wanted.oom {
+            entries.push(("spent_by_group", 1));
+        }
         let mut loader = Loader::new(OBJECT, &globals, &entries)?;
-        loader.trace_any("set_state", &["set_state", "set_state_before"], "inet_sock_set_state");
-        loader.trace_any("retransmit", &["retransmit", "retransmit_before"], "tcp_retransmit_skb");
-        loader.iterator("existing_sockets", "task_file");
-        loader.iterator("open_connections", "bpf_map");
+        if wanted.tcp.is_some() {
+            loader.trace_any(TCP, &["set_state", "set_state_before"], "inet_sock_set_state");
+            loader.trace_any("retransmit", &["retransmit", "retransmit_before"], "tcp_retransmit_skb");
+            loader.iterator("existing_sockets", "task_file");
+            loader.iterator("open_connections", "bpf_map");
+        }
+        if immediate && loader.tracepoint("exit_connect", "syscalls", "sys_exit_connect") {
+            loader.tracepoint("enter_connect", "syscalls", "sys_enter_connect");
+        }
+        // An exit credits what the passes have not, so the one is of no use without the other.
+        if wanted.delay && loader.iterator(DELAY, "task") {
+            loader.trace("exit_delays", "sched_process_exit");
+        }
+        if wanted.oom
+            && loader.trace_any(OOM, &["mark_victim", "mark_victim_before"], "mark_victim") == Some(1)
+        {
+            loader.trace("exit_victim", "sched_process_exit");
+        }
         let answers = Answers {
             followed: loader.map("connections")?,
             given: loader.map("answers")?,
@@ -83,12 +125,34 @@ impl Kernel {
         let destinations = loader.map("destinations")?;
         let (rest, listeners) = (loader.map("rest")?, loader.map("listeners")?);
         let groups = Arc::new(Groups(Mutex::new(loader.map("groups")?)));
-        let numbers = loader.numbers("numbers")?;
+        let (spent, numbers) = (loader.map("spent_by_group")?, loader.numbers("numbers")?);
         let programs = loader.finish();
-        if let Some(error) = programs.refused("set_state") {
-            return Err(error.again("TCP connections are not counted by programs in the kernel"));
-        }
-        Ok((Self { programs, destinations, rest, groups, listeners, numbers }, answers, ring))
+        Ok((Self { programs, destinations, rest, groups, listeners, spent, numbers }, answers, ring))
+    }
+
+    /// Why the kernel did not take one of these programs.
+    pub fn refused_any(&self, programs: &[&str]) -> Option<&SourceError> {
+        programs.iter().find_map(|program| self.programs.refused(program))
+    }
+
+    /// From now on delays are counted: what was waited by then is not.
+    pub fn begin_delays(&mut self) {
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        self.numbers.set(DELAYS_BEGUN, u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Credits what all tasks have waited since the last pass. Before [`Self::begin_delays`] it only meets their groups.
+    pub fn look_at_tasks(&mut self) -> Result<(), SourceError> {
+        self.programs.pass(DELAY, 0).map(drop)
+    }
+
+    /// What each control group spent.
+    pub fn spent(&self, mut take: impl FnMut(u64, Spent)) -> Result<(), SourceError> {
+        self.spent.entries(|key, value| {
+            if let Some(value) = Spent::parse(value) {
+                take(u64::from_ne_bytes(*key), value);
+            }
+        })
     }
 
     /// Finds the sockets that are open already; where it is called again, those that were missed since.
@@ -156,6 +220,7 @@ impl Kernel {
     /// Forgets a control group that is gone.
     pub fn forget_group(&mut self, key: u64) {
         // In this order: the kernel makes the second only where the first is there.
+        self.spent.remove(&key.to_ne_bytes());
         self.groups.lock().remove(&key.to_ne_bytes());
         self.forget_rest(key);
     }

@@ -26,6 +26,8 @@ closed_set! {
 closed_set! {
     /// The closed set of values of the label `part`: what is read in one way or another.
     SourcePart {
+        /// Time that processes wait for a CPU and for disks.
+        Delay = "delay",
         /// What containers are called.
         Names = "names",
         /// Processes that were killed because memory was exhausted.
@@ -46,6 +48,8 @@ closed_set! {
         Socket = "socket",
         /// Programs in the kernel.
         Bpf = "bpf",
+        /// Taskstats over netlink.
+        Taskstats = "taskstats",
         /// `/proc/PID/net/tcp` of one process of each network namespace.
         Procfs = "procfs",
     }

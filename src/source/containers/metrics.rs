@@ -15,6 +15,10 @@ crate::metrics! {
     CONTAINER_RESTARTS: Counter<u64> = "container.restarts" in "{restart}", by [WHO];
     /// Processes of a container that the kernel killed because its memory limit or the machine's memory was exhausted.
     CONTAINER_OOM_KILLS: Counter<u64> = "container.oom_kills" in "{process}", by [WHO];
+    /// Time that threads of the container were runnable and did not run, added up over all of them.
+    CONTAINER_CPU_DELAY_TIME: Counter<f64> = "container.cpu.delay.time" in "s", by [WHO];
+    /// Time that threads of the container waited for block devices, added up over all of them; absent while kernel.task_delayacct is 0, and threads started while it was 0 wait uncounted.
+    CONTAINER_DISK_DELAY_TIME: Counter<f64> = "container.disk.delay.time" in "s", by [WHO];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed with the reason, which means never established.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
     /// TCP connections that the container opened and that are open: established or closing.
@@ -62,6 +66,12 @@ crate::metrics! {
     /// Processes that the kernel killed because memory was exhausted, by the identity of the container.
     CONTAINER_CLASSIC_OOM_KILLS: Counter<u64> = "container.classic.oom_kills" in "{process}", by [CLASSIC],
         only classic "container_oom_kills_total" "Total number of times the container was terminated by the OOM killer";
+    /// Time that threads were runnable and did not run, by the identity of the container.
+    CONTAINER_CLASSIC_CPU_DELAY: Counter<f64> = "container.classic.cpu_delay" in "s", by [CLASSIC],
+        only classic "container_resources_cpu_delay_seconds_total" "Total time duration processes of the container have been waiting for a CPU (while being runnable)";
+    /// Time that threads waited for block devices, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_DELAY: Counter<f64> = "container.classic.disk_delay" in "s", by [CLASSIC],
+        only classic "container_resources_disk_delay_seconds_total" "Total time duration processes of the container have been waiting fot I/Os to complete";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";

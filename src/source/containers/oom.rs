@@ -1,29 +1,74 @@
-//! Processes that the kernel killed because memory ran out, by the counters of control groups.
+//! Processes that the kernel killed because memory ran out: by a program in the kernel, or by the counters of control groups.
 //!
-//! Version 2 has them in `memory.events`, those of the groups below included (`Documentation/admin-guide/cgroup-v2.rst`);
+//! The program counts where the kernel chooses the victim (`oom:mark_victim`), so also in a group that is gone by the next
+//! cycle. Of the files, version 2 has them in `memory.events`, those of the groups below included (`Documentation/admin-guide/cgroup-v2.rst`);
 //! version 1 in `memory.oom_control`, of each group by itself (`mem_cgroup_oom_control_read` in `mm/memcontrol-v1.c`, since
 //! Linux 4.13). A group that is made, in which a process is killed, and that is gone, all between two cycles, is missed.
 
+use super::config::Oom;
+use super::kernel::{Kernel, OOM};
+use super::labels::Via;
+use super::spent::SpentTotals;
 use crate::host::cgroup::descendants;
 use crate::host::inventory::{Container, Directory, Inventory};
+use crate::reading::{Readings, SourceError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+
+/// The programs for kills; the second is loaded where the first is told a number of a process.
+const PROGRAMS: &[&str] = &[OOM, "exit_victim"];
 
 /// Most that is read of such a file: a dozen lines.
 const MOST: u64 = 4096;
 
-/// The kills of each container, so far.
-#[derive(Debug, Default)]
-pub(super) struct Kills {
+/// How kills are counted, and those of each container by files, so far.
+#[derive(Debug)]
+pub(super) struct OomKills {
+    settings: Oom,
+    method: OomMethod,
     /// What the file of a group said last, by the number of its hierarchy and its id.
     groups: HashMap<(u32, u64), u64>,
     /// By the number of the entry. One is not in it while no file is known to count for it.
     counts: HashMap<u64, u64>,
 }
 
-impl Kills {
-    /// Counts what was killed since the last look.
-    pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory) {
+#[derive(Debug)]
+enum OomMethod {
+    Files,
+    Bpf,
+    /// Not at all, and why.
+    Absent(SourceError),
+}
+
+impl OomKills {
+    /// By files, until something else is chosen; `None` where they are not wanted.
+    pub(super) fn new(settings: Oom) -> Option<Self> {
+        let (groups, counts) = (HashMap::new(), HashMap::new());
+        (settings != Oom::Off).then_some(Self { settings, method: OomMethod::Files, groups, counts })
+    }
+
+    /// Finds out who counts. `kernel`: the programs, or why there are none.
+    pub(super) fn choose(&mut self, kernel: Result<&Kernel, &SourceError>) {
+        let refused = kernel.map_or_else(Some, |kernel| kernel.refused_any(PROGRAMS));
+        self.method = match (self.settings, refused) {
+            (Oom::Auto | Oom::Bpf, None) => OomMethod::Bpf,
+            (Oom::Bpf, Some(error)) => OomMethod::Absent(
+                error.again("processes that were killed because memory ran out are not counted"),
+            ),
+            _ => OomMethod::Files,
+        };
+    }
+
+    /// Counts by files what was killed since the last look, unless a program counts.
+    pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory, out: &mut Readings) {
+        match &self.method {
+            OomMethod::Files => self.read_files(containers, inventory),
+            OomMethod::Bpf => {}
+            OomMethod::Absent(error) => out.fail("oom", error.again("oom: bpf")),
+        }
+    }
+
+    fn read_files(&mut self, containers: &[Container], inventory: &Inventory) {
         let mut there = HashSet::new();
         for container in containers {
             for group in &container.groups {
@@ -54,13 +99,45 @@ impl Kills {
     }
 
     /// How many processes of a container were killed; `None` where nothing counts them.
-    pub(super) fn of(&self, container: &Container) -> Option<u64> {
+    pub(super) fn of(&self, container: &Container, spent: &SpentTotals) -> Option<u64> {
+        if let OomMethod::Bpf = self.method {
+            return Some(spent.of(container.who.number).oom_kills);
+        }
         self.counts.get(&container.who.number).copied()
     }
 
-    /// How many containers are counted.
-    pub(super) fn counted(&self) -> usize {
-        self.counts.len()
+    /// How they are counted; `None` where nothing counts them.
+    pub(super) fn via(&self) -> Option<Via> {
+        match self.method {
+            OomMethod::Bpf => Some(Via::Bpf),
+            OomMethod::Files if !self.counts.is_empty() => Some(Via::Cgroup),
+            OomMethod::Files | OomMethod::Absent(_) => None,
+        }
+    }
+}
+
+/// What `connscope check` says of kills. `kernel`: the programs, or why there are none.
+pub(super) fn check(
+    settings: Oom,
+    inventory: &Inventory,
+    kernel: Result<&Kernel, &SourceError>,
+) -> Result<String, SourceError> {
+    let Some(mut kills) = OomKills::new(settings) else { return Ok("off".to_owned()) };
+    kills.choose(kernel);
+    if let OomMethod::Bpf = kills.method {
+        return Ok("bpf".to_owned());
+    }
+    if let OomMethod::Absent(error) = kills.method {
+        return Err(error);
+    }
+    let containers = inventory.containers();
+    kills.read_files(&containers, inventory);
+    match (kills.counts.len(), containers.len()) {
+        (0, all) if all > 0 => {
+            let why = "no control group of theirs has the memory controller";
+            Err(SourceError::absent("looking for the counters of processes that were killed", why))
+        }
+        (counted, all) => Ok(format!("cgroup: counted by the control groups of {counted} of {all}")),
     }
 }
 

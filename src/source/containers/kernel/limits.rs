@@ -1,5 +1,18 @@
 //! What the programs are told before they are loaded, and what they say of the whole.
 
+/// Which programs are loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Those for TCP, with what they are told.
+    pub tcp: Option<Limits>,
+    /// Those for connections that fail at once.
+    pub immediate_failures: bool,
+    /// Those for the time that tasks wait.
+    pub delay: bool,
+    /// That for processes that are killed because memory ran out.
+    pub oom: bool,
+}
+
 /// What the programs are told before they are loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -13,6 +26,12 @@ pub struct Limits {
     pub translate: bool,
     /// Inode of the agent's own network namespace.
     pub netns: u32,
+}
+
+impl Limits {
+    /// Of programs that are not loaded: their maps have one entry.
+    pub(super) const NONE: Self =
+        Self { destinations: 1, connections: 1, loopback: false, translate: false, netns: 0 };
 }
 
 /// Numbers of the whole since the programs were loaded, in the order of `bpf/group.h`.

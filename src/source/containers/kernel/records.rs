@@ -6,6 +6,10 @@
 use crate::source::containers::failure::Failure;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+mod spent;
+
+pub use spent::{SPENT, Spent};
+
 /// Length of a key of the map `destinations`.
 pub const DESTINATION: usize = 48;
 /// Length of a value of the maps `destinations` and `rest`.

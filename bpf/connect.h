@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Calls of connect() that are under way, where failures at once are counted. */
+#pragma once
+#include "group.h"
+
+struct call {
+	/* In the memory of the process. */
+	u64 address;
+	u32 netns;
+	u32 reserved;
+};
+
+/* By pid and tgid. */
+MAP(calls, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct call);
+
+/* Set by the agent before the programs are loaded. */
+const volatile u32 immediate_failures;
+
+/* The socket of a call has left CLOSE: what becomes of it is seen there. */
+INLINE void has_left_close(void)
+{
+	u64 caller;
+	if (!immediate_failures)
+		return;
+	caller = current_pid_tgid();
+	map_delete(&calls, &caller);
+}

@@ -1,0 +1,151 @@
+//! Time that the threads of a container wait: for a CPU while they are runnable, and for disks.
+//!
+//! Programs in the kernel credit it to control groups, exactly; taskstats is the second way. The part of disks is only
+//! counted of what was started while `kernel.task_delayacct` was 1 (`kernel/delayacct.c`, Linux 5.14; before, it was counted
+//! unless the kernel was started with `nodelayacct`).
+
+use super::config::Delay;
+use super::kernel::{DELAY_PROGRAMS, Kernel};
+use super::labels::Via;
+use super::programs::BpfCounters;
+use super::spent::SpentTotals;
+use crate::host::inventory::{Container, Inventory};
+use crate::reading::{Readings, SourceError};
+use crate::stop::Stop;
+use exits::ExitReader;
+use std::time::Duration;
+
+pub mod credit;
+mod exits;
+pub mod taskstats;
+
+/// Whether the time that tasks wait for disks is counted.
+const ACCOUNTING: &str = "/proc/sys/kernel/task_delayacct";
+
+/// How delays are read, and what is kept for it.
+pub(super) struct Delays {
+    settings: Delay,
+    method: DelayMethod,
+    accounting: bool,
+}
+
+enum DelayMethod {
+    /// It is chosen by the first cycle.
+    Untried,
+    Bpf,
+    Taskstats(Box<ExitReader>),
+    /// Neither, and why.
+    Absent(SourceError),
+}
+
+/// Time waited by a container, seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waited {
+    pub(super) cpu: f64,
+    /// `None` while that is not counted.
+    pub(super) disk: Option<f64>,
+}
+
+impl Delays {
+    /// Nothing is looked at before the first cycle; `None` where they are not wanted.
+    pub(super) fn new(settings: Delay) -> Option<Self> {
+        (settings != Delay::Off).then_some(Self { settings, method: DelayMethod::Untried, accounting: false })
+    }
+
+    /// Whether programs in the kernel credit them.
+    pub(super) fn by_programs(&self) -> bool {
+        matches!(self.method, DelayMethod::Bpf)
+    }
+
+    /// Finds out what works. `bpf`: the programs, or why there are none.
+    pub(super) fn choose(
+        &mut self,
+        bpf: Result<&mut BpfCounters, &SourceError>,
+        inventory: &Inventory,
+        stop: &Stop,
+    ) {
+        let begun = || match bpf {
+            Ok(bpf) => bpf.begin_delays(inventory),
+            Err(error) => Err(error.again("loading the programs for delays")),
+        };
+        let taskstats = || match ExitReader::open(stop) {
+            Ok(exits) => DelayMethod::Taskstats(Box::new(exits)),
+            Err(error) => DelayMethod::Absent(error),
+        };
+        self.method = match self.settings {
+            Delay::Taskstats => taskstats(),
+            Delay::Bpf => begun().map_or_else(DelayMethod::Absent, |()| DelayMethod::Bpf),
+            Delay::Auto | Delay::Off => begun().map_or_else(|_| taskstats(), |()| DelayMethod::Bpf),
+        };
+    }
+
+    /// Adds what was waited since the last cycle, and says how it was read; what programs credit is read with what else they
+    /// count.
+    pub(super) fn read(
+        &mut self,
+        containers: &[Container],
+        totals: &mut SpentTotals,
+        out: &mut Readings,
+    ) -> Option<Via> {
+        self.accounting = is_accounting();
+        let via = match &mut self.method {
+            DelayMethod::Untried => return None,
+            DelayMethod::Bpf => Via::Bpf,
+            DelayMethod::Taskstats(exits) => {
+                if let Err(error) = exits.read(containers, totals) {
+                    out.fail("delay", error);
+                }
+                Via::Taskstats
+            }
+            DelayMethod::Absent(error) => {
+                out.fail(
+                    "delay",
+                    error.again("time that containers wait for CPUs and disks is not reported"),
+                );
+                return None;
+            }
+        };
+        if !self.accounting {
+            let doing = "time that containers wait for disks is not reported";
+            out.fail("disk delay", SourceError::absent(doing, "kernel.task_delayacct is 0"));
+        }
+        Some(via)
+    }
+
+    /// What a container waited.
+    pub(super) fn of(&self, who: u64, totals: &SpentTotals) -> Option<Waited> {
+        if matches!(self.method, DelayMethod::Untried | DelayMethod::Absent(_)) {
+            return None;
+        }
+        let spent = totals.of(who);
+        let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+        Some(Waited { cpu: seconds(spent.cpu), disk: self.accounting.then(|| seconds(spent.disk)) })
+    }
+
+    /// Messages of exits that were lost.
+    pub(super) fn lost(&self) -> u64 {
+        if let DelayMethod::Taskstats(exits) = &self.method { exits.lost() } else { 0 }
+    }
+}
+
+/// Whether time that tasks wait for disks is counted.
+fn is_accounting() -> bool {
+    crate::sys::read_limited(ACCOUNTING, 16).map_or(true, |text| text.trim() != "0")
+}
+
+/// What `connscope check` says of delays. `kernel`: the programs, or why there are none.
+pub(super) fn check(settings: Delay, kernel: Result<&Kernel, &SourceError>) -> Result<String, SourceError> {
+    let refused = kernel.map_or_else(Some, |kernel| kernel.refused_any(DELAY_PROGRAMS));
+    let programs = || match refused {
+        None => Ok("bpf"),
+        Some(error) => Err(error.again("loading the programs for delays")),
+    };
+    let taskstats = || taskstats::Family::open().map(|_| "taskstats");
+    let method = match settings {
+        Delay::Taskstats => taskstats(),
+        Delay::Bpf => programs(),
+        Delay::Auto | Delay::Off => programs().or_else(|_| taskstats()),
+    }?;
+    let disk = if is_accounting() { "and disk" } else { "; disk: absent, kernel.task_delayacct is 0" };
+    Ok(if is_accounting() { format!("{method}: CPU {disk}") } else { format!("{method}{disk}") })
+}

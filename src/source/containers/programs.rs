@@ -1,0 +1,156 @@
+//! What the parts that are counted in the kernel share: the programs, who the control groups are, and the threads that wait
+//! for events.
+
+#![expect(clippy::disallowed_methods, reason = "what is known of groups is told the time")]
+
+use super::config::tcp::Tcp;
+use super::config::{Containers as Settings, Delay, Oom};
+use super::destinations::entries;
+use super::groups::GroupOwners;
+use super::kernel::{DELAY_PROGRAMS, Kernel, Limits, Wanted};
+use super::news::{self, EventCounts, ReaderInputs, SharedCounts};
+use super::spent::SpentTotals;
+use crate::host::inventory::Inventory;
+use crate::reading::{Readings, SourceError};
+use crate::stop::Stop;
+use crate::sys::namespace;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The programs that were loaded, and what is kept from one cycle to the next.
+pub(super) struct BpfCounters {
+    pub(super) kernel: Kernel,
+    pub(super) known: GroupOwners,
+    shared: Arc<SharedCounts>,
+    /// Inode of the agent's own network namespace.
+    pub(super) netns: u32,
+}
+
+impl BpfCounters {
+    /// Loads the programs, and starts the threads.
+    pub(super) fn new(
+        settings: &Settings,
+        inventory: &Arc<Inventory>,
+        stop: &Stop,
+    ) -> Result<Self, SourceError> {
+        let netns = own_netns()?;
+        let (kernel, answers, ring) = Kernel::load(&wanted(settings, netns))?;
+        let inputs = ReaderInputs {
+            ring,
+            answers,
+            groups: Arc::clone(&kernel.groups),
+            inventory: Arc::clone(inventory),
+            rate: settings.tcp.translate_rate,
+        };
+        let shared = news::start(inputs, settings.tcp.enabled && settings.tcp.translate, stop)
+            .map_err(|cause| SourceError::io("starting a thread of the source containers", cause))?;
+        Ok(Self { kernel, known: GroupOwners::default(), shared, netns })
+    }
+
+    /// Begins to credit delays: what was waited before is not counted. The first pass meets the groups, so that nothing is
+    /// kept of threads that are in no container.
+    pub(super) fn begin_delays(&mut self, inventory: &Inventory) -> Result<(), SourceError> {
+        if let Some(error) = self.kernel.refused_any(DELAY_PROGRAMS) {
+            return Err(error.again("loading the programs for delays"));
+        }
+        self.kernel.look_at_tasks()?;
+        self.look(inventory, Instant::now());
+        self.kernel.begin_delays();
+        self.kernel.look_at_tasks()
+    }
+
+    /// Credits what tasks have waited since the last cycle.
+    pub(super) fn look_at_tasks(&mut self, out: &mut Readings) {
+        if let Err(error) = self.kernel.look_at_tasks() {
+            out.fail("delay", error);
+        }
+    }
+
+    /// Finds out who the groups are that the kernel has met; those to be forgotten.
+    pub(super) fn look(&mut self, inventory: &Inventory, now: Instant) -> Vec<u64> {
+        self.known.look(&self.kernel.groups, inventory, now)
+    }
+
+    /// Adds what control groups spent to the containers that they belong to.
+    pub(super) fn spent(&self, totals: &mut SpentTotals, out: &mut Readings) {
+        let take = |group, spent| {
+            if let Some(who) = self.known.who(group) {
+                totals.take(who.number, group, spent);
+            }
+        };
+        if let Err(error) = self.kernel.spent(take) {
+            out.fail("delay", error);
+        }
+    }
+
+    /// What the threads were told since the last cycle.
+    pub(super) fn news(&self) -> EventCounts {
+        self.shared.take()
+    }
+}
+
+/// The programs in the kernel.
+pub(super) enum BpfState {
+    /// They are loaded by the first cycle.
+    Untried,
+    Loaded(Box<BpfCounters>),
+    /// There are none, and why.
+    Absent(SourceError),
+}
+
+impl BpfState {
+    /// Loads what the settings want.
+    pub(super) fn load(settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> Self {
+        if !is_wanted(settings) {
+            return Self::Absent(SourceError::absent("loading programs", "the settings want none"));
+        }
+        match BpfCounters::new(settings, inventory, stop) {
+            Ok(bpf) => Self::Loaded(Box::new(bpf)),
+            Err(error) => Self::Absent(error),
+        }
+    }
+
+    /// What was loaded; `None` before the first cycle.
+    pub(super) fn loaded(&mut self) -> Option<Result<&mut BpfCounters, &SourceError>> {
+        match self {
+            Self::Untried => None,
+            Self::Loaded(bpf) => Some(Ok(bpf)),
+            Self::Absent(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The programs that are wanted by these settings.
+pub(super) fn wanted(settings: &Settings, netns: u32) -> Wanted {
+    Wanted {
+        tcp: settings.tcp.enabled.then(|| limits(&settings.tcp, netns)),
+        immediate_failures: settings.tcp.immediate_failures,
+        delay: matches!(settings.delay, Delay::Auto | Delay::Bpf),
+        oom: matches!(settings.oom, Oom::Auto | Oom::Bpf),
+    }
+}
+
+/// Whether anything is counted in the kernel.
+pub(super) fn is_wanted(settings: &Settings) -> bool {
+    let Wanted { tcp, delay, oom, .. } = wanted(settings, 0);
+    tcp.is_some() || delay || oom
+}
+
+/// Inode of the agent's own network namespace.
+pub(super) fn own_netns() -> Result<u32, SourceError> {
+    let inode = namespace::inode(Path::new("/proc/self/ns/net"))
+        .map_err(|cause| SourceError::io("looking at the agent's own network namespace", cause))?;
+    Ok(u32::try_from(inode).unwrap_or_default())
+}
+
+/// What the programs are told.
+pub(super) fn limits(settings: &Tcp, netns: u32) -> Limits {
+    Limits {
+        destinations: u32::try_from(entries(settings.total)).unwrap_or(u32::MAX),
+        connections: settings.connections,
+        loopback: settings.loopback,
+        translate: settings.translate,
+        netns,
+    }
+}
