@@ -202,6 +202,7 @@ fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
     use aya::maps::Map;
     let (Map::Array(data)
     | Map::HashMap(data)
+    | Map::LruHashMap(data)
     | Map::PerCpuArray(data)
     | Map::RingBuf(data)
     | Map::Unsupported(data)) = map

@@ -104,8 +104,11 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
                 None => Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),
                 Some(error) => Err(error.again("loading the programs for TCP")),
             };
+            let attached = result.is_ok();
             checks.push(check("tcp", result));
-            checks.push(check("baseline", baseline(kernel)));
+            if attached {
+                checks.push(check("baseline", baseline(kernel)));
+            }
             if settings.immediate_failures {
                 let result = match kernel.refused_any(IMMEDIATE_FAILURES) {
                     None => Ok("counted by the tracepoints of connect()".to_owned()),
@@ -123,6 +126,9 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
 }
 
 fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {
+    if let Some(error) = kernel.refused_any(&["existing_sockets"]) {
+        return Err(error.again("finding the sockets that are open already"));
+    }
     kernel.find_existing()?;
     let mut listeners = 0;
     kernel.listeners(|_| listeners += 1)?;
