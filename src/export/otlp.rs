@@ -130,6 +130,10 @@ impl PushMetricExporter for Exporter {
         // that another thread hands over while a connection ends may stay in hyper's queue, and is never answered.
         let sent = self.runtime.spawn(async move { sender.send(messages).await }).await;
         super::give_memory_back(readings);
+        if sent.as_ref().is_err_and(tokio::task::JoinError::is_cancelled) {
+            // The runtime is gone: the agent ends while the last push is under way.
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
         let failure = match &sent {
             Ok(Ok(())) => None,
             Ok(Err(refusal)) => Some(refusal.message.clone()),
