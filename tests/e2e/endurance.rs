@@ -23,6 +23,8 @@ pub(crate) struct Sample {
     pub(crate) cycles: f64,
     /// Bytes of resident memory.
     pub(crate) resident: f64,
+    /// Of these the ones that no file backs: what the agent has allocated. Pages of the program come and go.
+    pub(crate) anonymous: f64,
     /// Open files.
     pub(crate) files: usize,
     pub(crate) threads: usize,
@@ -32,9 +34,10 @@ pub(crate) struct Sample {
 pub(crate) fn sample(pid: u32, cycles: f64) -> Sample {
     let count = |folder: &str| std::fs::read_dir(format!("/proc/{pid}/{folder}")).unwrap().count();
     let memory = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    let pages: f64 = memory.split(' ').nth(1).unwrap().parse().unwrap();
     let page = f64::from(u32::try_from(rustix::param::page_size()).unwrap());
-    Sample { cycles, resident: pages * page, files: count("fd"), threads: count("task") }
+    let bytes = |field: usize| memory.split(' ').nth(field).unwrap().parse::<f64>().unwrap() * page;
+    let (resident, of_files) = (bytes(1), bytes(2));
+    Sample { cycles, resident, anonymous: resident - of_files, files: count("fd"), threads: count("task") }
 }
 
 /// Bytes per cycle, by least squares.
