@@ -131,7 +131,7 @@ impl PushMetricExporter for Exporter {
         let sent = self.runtime.spawn(async move { sender.send(messages).await }).await;
         super::give_memory_back(readings);
         if sent.as_ref().is_err_and(tokio::task::JoinError::is_cancelled) {
-            // The runtime is gone: the agent ends while the last push is under way.
+            // The runtime is gone: the agent ends while the last push is in progress.
             return Err(OTelSdkError::AlreadyShutdown);
         }
         let failure = match &sent {
