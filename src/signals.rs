@@ -5,7 +5,7 @@ use crate::timeouts;
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What SIGHUP does.
+/// Called once for every SIGHUP, on the thread that waits for signals.
 pub type OnHangUp = Box<dyn Fn() + Send>;
 
 /// How a command takes its end.

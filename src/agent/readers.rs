@@ -50,7 +50,7 @@ impl Prepared {
         Ok(Self { exporter, stop })
     }
 
-    /// Starts it.
+    /// Starts the reader that pushes over OTLP and, where it is asked for, the one that prints to the console.
     pub(super) fn start(self, config: &Config, shared: &Shared) -> Push {
         let console = config.environment.console && !config.environment.disabled;
         let console = console.then(|| stdout::console(shared, config.export.otlp.interval));

@@ -49,7 +49,7 @@ impl Running {
             };
             let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
             if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-                return Err(wrong("has a user name; a Unix socket in export.prometheus.listen needs none"));
+                return Err(wrong("has a user name; this command sends no user and no password"));
             }
             if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
                 return Err(wrong("has a path; http://HOST:PORT is all of it"));

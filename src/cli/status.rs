@@ -88,7 +88,7 @@ fn first_line(text: &str) -> String {
 
 fn refused(status: u16, body: &str) -> String {
     match (status, first_line(body)) {
-        (401, _) => "it requires a user and a password: add a Unix socket to export.prometheus.listen, which requires none"
+        (401, _) => "it requires a user and a password, which this command does not send: ask /-/status with a client that does"
             .to_owned(),
         (_, line) => format!("status {status}: {line}"),
     }

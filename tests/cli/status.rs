@@ -1,7 +1,7 @@
 //! `connscope status` and `connscope healthcheck`, against agents and against what is none.
 
 use super::{config_file, refusal, scraped, text};
-use crate::support::{FOUR_CPUS, Script, connscope};
+use crate::support::{Agent, FOUR_CPUS, Script, connscope};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Output;
@@ -15,6 +15,15 @@ fn failure(output: &Output) -> String {
     let line = text(&output.stderr);
     assert_eq!(line.lines().count(), 1, "{line}");
     line
+}
+
+/// An agent that runs this script as conntrack, and the URL of its endpoint.
+fn running(script: &Script) -> (Agent, String) {
+    let file = config_file(CONNTRACK);
+    let path = file.path().to_str().unwrap();
+    let mut agent = scraped(&["--config", path, "--conntrack-command", &script.path()]);
+    let url = format!("http://{}", agent.address());
+    (agent, url)
 }
 
 /// Something that listens, and answers every request with these bytes.
@@ -34,10 +43,7 @@ fn answering(bytes: Vec<u8>) -> String {
 #[test]
 fn a_healthy_agent_is_a_table_and_code_0() {
     let script = Script::printing(FOUR_CPUS);
-    let file = config_file(CONNTRACK);
-    let path = file.path().to_str().unwrap();
-    let mut agent = scraped(&["--config", path, "--conntrack-command", &script.path()]);
-    let url = format!("http://{}", agent.address());
+    let (_agent, url) = running(&script);
     let output = connscope(&["status", &url]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -57,10 +63,7 @@ fn a_healthy_agent_is_a_table_and_code_0() {
 #[test]
 fn a_source_that_fails_is_a_warning_and_code_1() {
     let script = Script::new("echo 'no permission, says the kernel' >&2; exit 1");
-    let file = config_file(CONNTRACK);
-    let path = file.path().to_str().unwrap();
-    let mut agent = scraped(&["--config", path, "--conntrack-command", &script.path()]);
-    let url = format!("http://{}", agent.address());
+    let (_agent, url) = running(&script);
     let output = connscope(&["status", &url]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

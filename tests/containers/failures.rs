@@ -1,4 +1,4 @@
-//! Why connections are not established, and segments that are sent again.
+//! Why connections are not established, and segments that are retransmitted.
 
 use super::kernel::{CONNECTIONS, LONG, server};
 use super::lab::{Lab, sum, tcp};
@@ -65,7 +65,7 @@ fn segments_that_are_sent_again_are_counted_at_their_destination() {
     rule(&namespace, &format!("tcp dport {port} drop"));
     container.ok("send one 10");
     let at = format!("server.port={port}");
-    let series = lab.until("three are sent again", |series| {
+    let series = lab.until("three are retransmitted", |series| {
         sum(series, &["container.tcp.retransmits{", "name=again", &at]).is_some_and(|count| count >= 3.0)
     });
     // Each byte is sent once.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub enum Kind {
     /// Its severity alone.
     Plain,
-    /// Its pattern.
+    /// The hash of the pattern that the message belongs to.
     Pattern(Hash),
     /// There was no room for its pattern.
     Other,

@@ -1,5 +1,7 @@
 //! `basic_auth_users`: passwords against their bcrypt hashes, one at a time on a thread of its own, for one takes from 50 ms to seconds.
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use bcrypt::HashParts;
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
@@ -33,34 +35,19 @@ pub fn basic(header: &str) -> Option<(String, Vec<u8>)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = base64(encoded.trim())?;
+    let decoded = BASE64.decode(encoded.trim()).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (user, password) = decoded.split_at_checked(colon)?;
     Some((String::from_utf8(user.to_vec()).ok()?, password.get(1..)?.to_vec()))
 }
 
-/// Base64 with the usual alphabet (RFC 4648, section 4); `None` where it is none.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0u32);
-    for character in text.trim_end_matches('=').bytes() {
-        let value = match character {
-            b'A'..=b'Z' => character - b'A',
-            b'a'..=b'z' => character - b'a' + 26,
-            b'0'..=b'9' => character - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
+/// Base64 with the usual alphabet (RFC 4648, section 4), with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 impl Passwords {
     /// Starts the thread; `None` where there is no user. The error names the user, not the hash.

@@ -122,7 +122,7 @@ impl<R: ReadAt> JournalTail<R> {
         &self.header
     }
 
-    /// What is read.
+    /// The file that entries are read from.
     pub fn from(&self) -> &R {
         &self.from
     }
