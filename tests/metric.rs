@@ -11,8 +11,8 @@ use connscope::metric::distribution::Distribution;
 use connscope::metric::naming::{self, Profile};
 use connscope::metric::{Handle, Kind, Label, Metric, Number, Value};
 use connscope::reading::{Readings, SourceError};
-use connscope::source::Source;
 use connscope::source::worker::Worker;
+use connscope::source::{Source, containers};
 use connscope::stop::Stop;
 use opentelemetry_sdk::Resource;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,17 @@ fn the_reference_equals_the_table() {
             "METRICS.md was stale and has been rewritten from the parts of the table; look at it and commit it"
         );
     }
+}
+
+#[test]
+fn a_destination_of_a_container_has_at_most_18_series_which_the_reference_says() {
+    let (parts, destination) = (connscope::agent::parts(), &containers::labels::DESTINATION);
+    let each = connscope::metric::reference::series_of_each(&parts, destination).unwrap();
+    // Three events, nine reasons of failures, and six others.
+    assert_eq!(each, 3 + 9 + 6);
+    let total = containers::config::tcp::Tcp::default().total;
+    assert_eq!(total * each, 36_000);
+    assert!(destination.meaning().contains("by default 2000, which are at most 36,000 series"));
 }
 
 #[test]

@@ -19,18 +19,37 @@ pub fn markdown(parts: &[&'static Part]) -> String {
     }
     page.push_str(
         "\n## Bounds of the labels\n\n\
-         The series of a metric are at most the product of these. Labels in one line have one bound together.\n\n\
-         | labels | at most |\n|---|---|\n",
+         The series of a metric are at most the product of these. Labels in one line have one bound together. The last\n\
+         column is the sum over all metrics with these labels outside of the classic profile, a histogram as one series;\n\
+         where other labels depend on the configuration too, there is none.\n\n\
+         | labels | at most | series of each |\n|---|---|---|\n",
     );
     let mut seen: Vec<String> = Vec::new();
     for set in rows(parts).flat_map(|metric| metric.sets) {
-        let line = format!("| {} | {} |", keys(set), set.meaning());
+        let each = series_of_each(parts, set).map_or_else(String::new, |series| series.to_string());
+        let line = format!("| {} | {} | {each} |", keys(set), set.meaning());
         if !seen.contains(&line) {
             let _infallible = writeln!(page, "{line}");
             seen.push(line);
         }
     }
     page
+}
+
+/// How many series one combination of the values of a set has at most: the sum over the metrics with the set, those of the
+/// classic profile alone left out unless there are no others, a histogram as one. `None` for a set with a fixed bound, and
+/// where another set of a metric depends on the configuration too.
+pub fn series_of_each(parts: &[&'static Part], set: &LabelSet) -> Option<usize> {
+    if set.bound.fixed().is_some() {
+        return None;
+    }
+    let with: Vec<_> = rows(parts).filter(|metric| metric.sets.iter().any(|other| other.is(set))).collect();
+    let classic = with.iter().all(|metric| metric.only_classic);
+    let others = |metric: &Metric| {
+        let others = metric.sets.iter().filter(|other| !other.is(set));
+        others.map(|other| other.bound.fixed()).product::<Option<usize>>()
+    };
+    with.into_iter().filter(|metric| metric.only_classic == classic).map(others).sum()
 }
 
 fn rows(parts: &[&'static Part]) -> impl Iterator<Item = &'static Metric> {

@@ -26,6 +26,16 @@ pub enum Bound {
     Configured(&'static str),
 }
 
+impl Bound {
+    /// The number that was known when the agent was built, if it was.
+    pub fn fixed(self) -> Option<usize> {
+        match self {
+            Self::Fixed(values) => Some(values),
+            Self::Configured(_) => None,
+        }
+    }
+}
+
 impl LabelSet {
     /// A set with a bound that is known when the agent is built.
     pub const fn fixed(keys: &'static [Label], values: usize) -> Self {

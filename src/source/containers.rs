@@ -81,6 +81,7 @@ impl SourceKind for Containers {
             (&labels::LISTEN, listeners),
             (&labels::CLASSIC_DESTINATION, classic(destinations)),
             (&labels::CLASSIC_ADDRESS, classic(destinations)),
+            (&labels::CLASSIC_ASKED, classic(destinations)),
             (&labels::CLASSIC_LISTEN, classic(listeners)),
         ]
     }

@@ -68,11 +68,14 @@ pub static INFO: LabelSet =
 /// Who it is, as coroot-node-agent says it.
 pub static CLASSIC: LabelSet =
     LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], MOST);
-const DESTINATIONS: &str = "`sources.containers.tcp.total`, and `~other` of each container";
 
 /// A destination of a container: who, what was asked for, and what it got.
-pub static DESTINATION: LabelSet =
-    LabelSet::configured(who_and![PeerAddress, PeerPort, ServerAddress, ServerPort], DESTINATIONS);
+pub static DESTINATION: LabelSet = LabelSet::configured(
+    who_and![PeerAddress, PeerPort, ServerAddress, ServerPort],
+    "`sources.containers.tcp.total`, by default 2000, which are at most 36,000 series; and one for `~other` of each container",
+);
+
+const CLASSIC_DESTINATIONS: &str = "`sources.containers.tcp.total`, and one for `~other` of each container";
 
 /// What became of a connection, and why it was not established: three ends, and failures by reason.
 pub static EVENT: LabelSet =
@@ -96,13 +99,19 @@ pub static CLASSIC_DESTINATION: LabelSet = LabelSet::configured(
         Label::ClassicDestination,
         Label::ClassicMachineId,
     ],
-    DESTINATIONS,
+    CLASSIC_DESTINATIONS,
+);
+
+/// What a container asked for, as coroot-node-agent says it.
+pub static CLASSIC_ASKED: LabelSet = LabelSet::configured(
+    &[Label::ClassicContainerId, Label::ClassicDestination, Label::ClassicMachineId],
+    CLASSIC_DESTINATIONS,
 );
 
 /// An address that a container has connections to, as coroot-node-agent says it.
 pub static CLASSIC_ADDRESS: LabelSet = LabelSet::configured(
     &[Label::ClassicContainerId, Label::ClassicDestinationIp, Label::ClassicMachineId],
-    DESTINATIONS,
+    CLASSIC_DESTINATIONS,
 );
 
 /// Where a container listens, as coroot-node-agent says it.

@@ -1,8 +1,8 @@
 //! The metrics of the containers.
 
 use super::labels::{
-    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, EVENT, INFO,
-    IO_DIRECTION, LEFT_OUT, LISTEN, SOURCE, WHO,
+    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_ASKED, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, EVENT,
+    INFO, IO_DIRECTION, LEFT_OUT, LISTEN, SOURCE, WHO,
 };
 use super::tcp::CONNECT_TIMES;
 
@@ -37,7 +37,7 @@ crate::metrics! {
     CONTAINER_CLASSIC_CONNECTS: Counter<u64> = "container.classic.connects" in "{connection}", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_successful_connects_total" "Total number of successful TCP connects";
     /// Connections not established, whatever the reason.
-    CONTAINER_CLASSIC_FAILED_CONNECTS: Counter<u64> = "container.classic.failed_connects" in "{connection}", by [CLASSIC_DESTINATION],
+    CONTAINER_CLASSIC_FAILED_CONNECTS: Counter<u64> = "container.classic.failed_connects" in "{connection}", by [CLASSIC_ASKED],
         only classic "container_net_tcp_failed_connects_total" "Total number of failed TCP connects";
     /// Open connections, by destination.
     CONTAINER_CLASSIC_ACTIVE_CONNECTIONS: UpDownCounter = "container.classic.active_connections" in "{connection}", by [CLASSIC_DESTINATION],
