@@ -9,7 +9,7 @@ use super::news::EventCounts;
 use super::programs::BpfCounters;
 use super::tcp::Tcp;
 use crate::host::ephemeral::EphemeralPortsFile;
-use crate::host::inventory::Inventory;
+use crate::host::inventory::{Container, Inventory};
 use crate::reading::Readings;
 use crate::reading::SourceError;
 use crate::sys::namespace;
@@ -66,7 +66,6 @@ impl Connections {
         &mut self,
         bpf: &mut BpfCounters,
         tcp: &mut Tcp,
-        listeners: &mut Listeners,
         inventory: &Inventory,
         now: Instant,
         out: &mut Readings,
@@ -75,7 +74,6 @@ impl Connections {
         let news = bpf.news();
         self.take(bpf, tcp, &news, now)?;
         forget(bpf, tcp, inventory, now);
-        self.listeners(bpf, listeners)?;
         self.unasked += news.unasked;
         self.uncounted += news.uncounted;
         if let Some(error) = news.error {
@@ -88,13 +86,29 @@ impl Connections {
         Ok(())
     }
 
-    fn listeners(&self, bpf: &BpfCounters, listeners: &mut Listeners) -> Result<(), SourceError> {
+    /// Reads where the containers listen.
+    pub(super) fn listeners(
+        &self,
+        bpf: &BpfCounters,
+        listeners: &mut Listeners,
+        containers: &[Container],
+    ) -> Result<(), SourceError> {
+        let firsts: HashMap<u64, u32> = containers
+            .iter()
+            .filter_map(|container| Some((container.who.number, container.process?)))
+            .collect();
         bpf.kernel.listeners(|listener| {
             if let Some(who) = bpf.known.who(listener.group) {
                 let listening =
                     Listening { at: listener.at, only: listener.only, host: listener.netns == bpf.netns };
-                let process = self.processes.then_some(listener.process);
-                listeners.take(who.number, listening, u64::from(listener.netns), process);
+                // Whoever began to listen may have ended since: a daemon that goes into the background.
+                let processes: Vec<String> = if listening.host {
+                    vec!["self".to_owned()]
+                } else {
+                    let own = self.processes.then_some(listener.process);
+                    own.iter().chain(firsts.get(&who.number)).map(u32::to_string).collect()
+                };
+                listeners.take(who.number, listening, u64::from(listener.netns), &processes);
             }
         })
     }

@@ -48,33 +48,24 @@ impl Listeners {
         self.now = Some(now);
     }
 
-    /// A socket of a container, in a network namespace that a process is in. `None`: its processes cannot be told.
-    pub(super) fn take(&mut self, who: u64, listening: Listening, namespace: u64, process: Option<u32>) {
-        let process = process.map(|process| process.to_string());
-        self.add(who, listening, namespace, process.as_deref(), false);
+    /// A socket of a container, in a network namespace that these processes are in, as `/proc` calls them; some may be gone.
+    pub(super) fn take(&mut self, who: u64, listening: Listening, namespace: u64, processes: &[String]) {
+        self.add(who, listening, namespace, processes, false);
     }
 
     /// A port that Docker publishes, in the network namespace of the agent.
     pub(super) fn publish(&mut self, who: u64, at: SocketAddr, namespace: u64) {
         // Docker names both families. Loopback is left out as in other namespaces: who connects there is on this host.
         let listening = Listening { at, only: true, host: false };
-        self.add(who, listening, namespace, Some("self"), true);
+        self.add(who, listening, namespace, &["self".to_owned()], true);
     }
 
-    fn add(
-        &mut self,
-        who: u64,
-        listening: Listening,
-        namespace: u64,
-        process: Option<&str>,
-        published: bool,
-    ) {
+    fn add(&mut self, who: u64, listening: Listening, namespace: u64, processes: &[String], published: bool) {
         let Some(now) = self.now else { return };
-        let known = match process {
-            Some(process) if listening.at.ip().is_unspecified() => {
-                self.namespaces.addresses(namespace, process, now)
-            }
-            _ => &[],
+        let known = if listening.at.ip().is_unspecified() {
+            self.namespaces.addresses(namespace, processes, now)
+        } else {
+            &[]
         };
         let unknown = known.is_empty() && listening.at.ip().is_unspecified();
         for at in if unknown { vec![listening.at] } else { expand(listening, known) } {

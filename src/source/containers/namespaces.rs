@@ -41,17 +41,22 @@ impl Namespaces {
         self.known.retain(|_, known| known.asked >= cycle);
     }
 
-    /// The addresses of a namespace that a process is in; its files are looked at once a cycle.
-    pub(super) fn addresses(&mut self, namespace: u64, process: &str, now: Instant) -> &[IpAddr] {
-        let files = self.proc.join(process).join("net");
-        let read = |name| crate::sys::read_limited(files.join(name), FILE).unwrap_or_default();
+    /// The addresses of a namespace that these processes are in; the files of the first that is there are looked at once a
+    /// cycle. Where all are gone, the addresses are those of the last look.
+    pub(super) fn addresses(&mut self, namespace: u64, processes: &[String], now: Instant) -> &[IpAddr] {
+        let mut files = processes.iter().map(|process| self.proc.join(process).join("net"));
+        let files = files.find(|files| files.join("fib_triestat").exists());
+        let read = |name| match &files {
+            Some(files) => crate::sys::read_limited(files.join(name), FILE).unwrap_or_default(),
+            None => String::new(),
+        };
         let known = self.known.entry(namespace).or_insert_with(|| Known {
             addresses: Vec::new(),
             signs: [String::new(), String::new()],
             read: now,
             asked: now.checked_sub(AGAIN).unwrap_or(now),
         });
-        if known.asked != now || known.addresses.is_empty() {
+        if files.is_some() && (known.asked != now || known.addresses.is_empty()) {
             let signs = [read("if_inet6"), read("fib_triestat")];
             let old = now.saturating_duration_since(known.read) >= AGAIN;
             if known.addresses.is_empty() || old || signs != known.signs {
@@ -60,8 +65,8 @@ impl Namespaces {
                 known.addresses.extend(addresses::if_inet6(six));
                 (known.signs, known.read) = (signs, now);
             }
-            known.asked = now;
         }
+        known.asked = now;
         &known.addresses
     }
 }
@@ -83,7 +88,9 @@ mod tests {
         let start = Instant::now();
         let mut at = |seconds: u64| {
             let now = start + Duration::from_secs(seconds);
-            namespaces.addresses(1, "7", now).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            let processes = ["6", "7"].map(str::to_owned);
+            let addresses = namespaces.addresses(1, &processes, now);
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         write("fib_triestat", "\tPrefixes:       5\n");
         trie("10.0.0.1");
@@ -97,5 +104,11 @@ mod tests {
         trie("10.0.0.3");
         assert_eq!(at(4), "10.0.0.2 fd00::1");
         assert_eq!(at(3 + AGAIN.as_secs()), "10.0.0.3 fd00::1");
+        std::fs::rename(folder.path().join("7"), folder.path().join("8")).unwrap();
+        assert_eq!(at(200), "10.0.0.3 fd00::1", "no process of it is known any more");
+        std::fs::rename(folder.path().join("8"), folder.path().join("6")).unwrap();
+        let net = folder.path().join("6/net");
+        std::fs::write(net.join("fib_trie"), "     |-- 10.0.0.4\n        /32 host LOCAL\n").unwrap();
+        assert_eq!(at(300), "10.0.0.4 fd00::1");
     }
 }

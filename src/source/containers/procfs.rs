@@ -49,7 +49,7 @@ impl Procfs {
             for socket in sockets {
                 if socket.state == LISTEN {
                     let listening = Listening { at: socket.local, only: false, host: false };
-                    listeners.take(number, listening, namespace, Some(process));
+                    listeners.take(number, listening, namespace, &[process.to_string()]);
                 } else if OPEN.contains(&socket.state)
                     && !ports.contains(&socket.local.port())
                     && (loopback || !socket.peer.ip().is_loopback())

@@ -86,7 +86,10 @@ impl TcpPart {
         }
         match (method, state) {
             (TcpMethod::Bpf(connections), BpfState::Loaded(bpf)) => {
-                if let Err(error) = connections.read(bpf, totals, listeners, inventory, now, out) {
+                if let Err(error) = connections
+                    .read(bpf, totals, inventory, now, out)
+                    .and_then(|()| connections.listeners(bpf, listeners, containers))
+                {
                     out.fail("tcp", error);
                 }
                 if let Some(error) = bpf.kernel.refused_any(IMMEDIATE_FAILURES) {
