@@ -82,10 +82,18 @@ pub(crate) fn run(directory: &str) -> Outcome<()> {
         let begun = Instant::now();
         for place in 0..number {
             // 127.0.0.1, or one address after another.
-            let address = Ipv4Addr::from_bits(0x7f00_0001 + if what == "many" { 0 } else { place });
+            let address = Ipv4Addr::from_bits(0x7f00_0001 + if what == "scan" { place } else { 0 });
             match what {
                 "many" => drop(pair(&listener, (address, port).into(), true)?),
                 "hold" => held.extend(pair(&listener, (address, port).into(), false)?),
+                "threads" => {
+                    let thread = std::thread::Builder::new().stack_size(64 * 1024);
+                    drop(thread.spawn(|| {
+                        loop {
+                            std::thread::park();
+                        }
+                    })?);
+                }
                 // Nobody listens there.
                 _ => drop(TcpStream::connect(SocketAddr::from((address, 9)))),
             }

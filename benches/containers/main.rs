@@ -21,6 +21,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[allow(dead_code, clippy::cast_possible_wrap, reason = "shared with the benchmark of the logs")]
+#[path = "../support/allocations.rs"]
+mod allocations;
 mod child;
 #[allow(
     dead_code,
@@ -48,7 +51,11 @@ fn main() -> Outcome<()> {
         println!("containers: NOT MEASURED, loading programs needs root");
         return Ok(());
     }
-    let result = start().and_then(|()| programs()).and_then(|()| cycle()).and_then(|()| inventory());
+    let result = start()
+        .and_then(|()| programs())
+        .and_then(|()| cycle())
+        .and_then(|()| delays())
+        .and_then(|()| inventory());
     child::remove_groups();
     result
 }
@@ -77,13 +84,20 @@ fn status(name: &str) -> f64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }
 
+/// CPU time of this thread, milliseconds: beside other work the clock says more.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ran| ran.parse::<f64>().ok()).unwrap_or_default() / 1e6
+}
+
 /// Loading, and the memory of the maps.
 fn start() -> Outcome<()> {
     println!("start");
     let before = status("VmRSS");
-    let begun = Instant::now();
+    let (begun, ran) = (Instant::now(), cpu());
     let (kernel, answers, ring) = Kernel::load(&WANTED)?;
     report("types, object and programs", milliseconds(begun.elapsed()), "ms", Some(200.0));
+    report("  of it CPU time", cpu() - ran, "ms", None);
     report("resident memory at most", status("VmHWM") / KIB, "MiB", Some(48.0));
     report("resident memory more than before", (status("VmRSS") - before) / KIB, "MiB", Some(6.0));
     report("memory of the maps, idle", kernel.memory() as f64 / MIB, "MiB", Some(3.0));
@@ -104,6 +118,10 @@ fn start() -> Outcome<()> {
         }
     }
     report("memory of the maps, full", kernel.memory() as f64 / MIB, "MiB", Some(24.0));
+    for map in maps::all() {
+        let (name, _, memory) = map.memory();
+        report(&format!("  of it {name}"), memory as f64 / MIB, "MiB", None);
+    }
     drop((kernel, answers, ring));
     Ok(())
 }
@@ -201,34 +219,58 @@ fn cycle() -> Outcome<()> {
         container.order("hold 5000")?;
     }
     let (mut kernel, answers, ring) = Kernel::load(&WANTED)?;
-    let begun = Instant::now();
+    let (begun, ran) = (Instant::now(), cpu());
     kernel.find_existing()?;
     report("looking for what was there before", milliseconds(begun.elapsed()), "ms", Some(50.0));
+    report("  of it CPU time", cpu() - ran, "ms", None);
     println!("  {:64} {:10}", "connections found", kernel.numbers().followed);
     drop((kernel, answers, ring));
     let shown = Tcp { public: Public::Each, fold_ports: FoldPorts::None, loopback: true, ..Tcp::default() };
     let tcp = Tcp { destinations: 100_000, total: 100_000, translate: false, ..shown };
     let (mut source, stop) = source(tcp)?;
     read(&mut source)?;
-    let before = status("VmRSS");
     let (_, out) = read(&mut source)?;
     let begun_with = number(&out, "connscope.containers.destinations");
     drop(out);
+    let before = allocations::bytes();
     for container in containers.iter_mut().skip(4) {
         container.order("scan 4096")?;
     }
-    let mut times = Vec::new();
+    let (mut times, mut ran) = (Vec::new(), Vec::new());
     for _ in 0..9 {
+        let before = cpu();
         times.push(milliseconds(read(&mut source)?.0));
+        ran.push(cpu() - before);
     }
     let (_, out) = read(&mut source)?;
     let destinations = number(&out, "connscope.containers.destinations");
     drop(out);
     println!("  {:64} {destinations:10.0}", "destinations");
     report("one cycle", median(times), "ms", Some(30.0));
-    let more = (status("VmRSS") - before) * KIB / (destinations - begun_with);
-    report("resident memory, a destination (what a cycle's readings leave included)", more, "B", Some(400.0));
+    report("  of it CPU time", median(ran), "ms", None);
+    let more = (allocations::bytes() - before) as f64 / (destinations - begun_with);
+    report("memory in user space, a destination", more, "B", Some(400.0));
     stop.drain();
+    Ok(())
+}
+
+/// The pass over all tasks, which credits what each has waited.
+fn delays() -> Outcome<()> {
+    println!("\ndelays of 10,000 threads");
+    let mut container = Container::start(20)?;
+    container.order("threads 10000")?;
+    let wanted = Wanted { tcp: None, delay: true, ..WANTED };
+    let (mut kernel, _answers, _ring) = Kernel::load(&wanted)?;
+    kernel.begin_delays();
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        kernel.look_at_tasks()?;
+        kernel.spent(|_, _| {})?;
+        times.push(milliseconds(begun.elapsed()));
+    }
+    report("one pass over all tasks, the first", times.first().copied().unwrap_or_default(), "ms", None);
+    report("one pass over all tasks", median(times), "ms", Some(15.0));
     Ok(())
 }
 
@@ -237,7 +279,7 @@ fn inventory() -> Outcome<()> {
     println!("\n4,000 containers");
     let (mut source, stop) = source(Tcp { enabled: false, ..Tcp::default() })?;
     read(&mut source)?;
-    let before = status("VmRSS");
+    let before = allocations::bytes();
     for number in 100..4100 {
         std::fs::create_dir_all(child::directory(number))?;
     }
@@ -248,8 +290,8 @@ fn inventory() -> Outcome<()> {
     println!("  {:64} {:10.0}", "containers", number(&out, "connscope.containers.tracked"));
     report("one cycle", milliseconds(took), "ms", None);
     drop(out);
-    let more = (status("VmRSS") - before) / 4000.0;
-    report("resident memory, a container (what a cycle's readings leave included)", more, "KiB", Some(2.0));
+    let more = (allocations::bytes() - before) as f64 / KIB / 4000.0;
+    report("memory in user space, a container", more, "KiB", Some(2.0));
     stop.drain();
     Ok(())
 }

@@ -9,6 +9,8 @@
 #![expect(clippy::cast_precision_loss, reason = "numbers stay far below 2^53")]
 
 mod agent;
+#[allow(dead_code, clippy::cast_possible_wrap, reason = "shared with the benchmark of the containers")]
+#[path = "../support/allocations.rs"]
 mod allocations;
 mod running;
 

@@ -26,6 +26,11 @@ impl Distribution {
         Self { bounds, counts, sum: 0.0, since: SystemTime::now() }
     }
 
+    /// One that was kept elsewhere: values by bucket, one more than there are bounds, their sum, and the start of its series.
+    pub fn restored(bounds: Arc<[f64]>, counts: Box<[u64]>, sum: f64, since: SystemTime) -> Self {
+        Self { bounds, counts, sum, since }
+    }
+
     /// Counts one value; what is not a number is not counted.
     pub fn record(&mut self, value: f64) {
         if value.is_nan() {
@@ -36,14 +41,6 @@ impl Distribution {
             *count += 1;
             self.sum += value;
         }
-    }
-
-    /// Counts values that somebody else sorted into these buckets, with their sum.
-    pub fn add(&mut self, counts: &[u64], sum: f64) {
-        for (count, more) in self.counts.iter_mut().zip(counts) {
-            *count += more;
-        }
-        self.sum += sum;
     }
 
     /// Upper bounds of all buckets but the last.

@@ -44,6 +44,7 @@ mod namespaces;
 mod news;
 mod observe;
 mod oom;
+mod packed;
 mod procfs;
 mod programs;
 pub mod spent;

@@ -57,7 +57,7 @@ impl Classic {
         if counts.opened + counts.closed + counts.reset + counts.open() > 0 {
             out.observe(metrics::CONTAINER_CLASSIC_CONNECTS, &labels, counts.opened);
             out.observe(metrics::CONTAINER_CLASSIC_ACTIVE_CONNECTIONS, &labels, counts.open());
-            out.observe(metrics::CONTAINER_CLASSIC_CONNECTION_TIME, &labels, counts.connect.sum());
+            out.observe(metrics::CONTAINER_CLASSIC_CONNECTION_TIME, &labels, counts.connecting);
             out.observe(metrics::CONTAINER_CLASSIC_BYTES_SENT, &labels, counts.sent);
             out.observe(metrics::CONTAINER_CLASSIC_BYTES_RECEIVED, &labels, counts.received);
         }

@@ -25,9 +25,9 @@ pub(super) fn observe(
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
     for (number, place, counts) in tcp.iter() {
         let Some(who) = inventory.current(number) else { continue };
-        destination(&who, place, counts, out);
+        destination(&who, place, &counts, out);
         if let Some(classic) = classic {
-            classic.destination(&who, place, counts, out);
+            classic.destination(&who, place, &counts, out);
             if let Some(rtt) = counts.rtt() {
                 let least = latency.entry((number, place.got.address())).or_insert(rtt);
                 *least = least.min(rtt);
@@ -58,23 +58,25 @@ fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out:
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, &labels, count);
         }
     }
-    let labels = end(&asked, place.got, Label::PeerAddress, Label::PeerPort);
     let ends = [(Event::Opened, counts.opened), (Event::Closed, counts.closed), (Event::Reset, counts.reset)];
+    let reached = counts.open() > 0 || ends.iter().any(|(_, count)| *count > 0);
     // Of a destination that was never reached only the failures are told.
-    if counts.open() > 0 || ends.iter().any(|(_, count)| *count > 0) {
+    if !reached && counts.retransmits == 0 {
+        return;
+    }
+    let labels = end(&asked, place.got, Label::PeerAddress, Label::PeerPort);
+    if reached {
         for (event, count) in ends {
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels.with(Label::Event, event.word()), count);
         }
         out.observe(metrics::CONTAINER_TCP_OPEN_CONNECTIONS, &labels, counts.open());
-        out.observe(metrics::CONTAINER_TCP_CONNECT_TIME, &labels, Arc::clone(&counts.connect));
+        out.observe(metrics::CONTAINER_TCP_CONNECT_TIME, &labels, Arc::new(counts.connect()));
         for (direction, bytes) in [("transmit", counts.sent), ("receive", counts.received)] {
             out.observe(metrics::CONTAINER_TCP_IO, labels.with(Label::IoDirection, direction), bytes);
         }
         if let Some(rtt) = counts.rtt() {
             out.observe(metrics::CONTAINER_TCP_RTT, &labels, rtt);
         }
-    } else if counts.retransmits == 0 {
-        return;
     }
     out.observe(metrics::CONTAINER_TCP_RETRANSMITS, &labels, counts.retransmits);
 }

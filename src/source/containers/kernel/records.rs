@@ -3,17 +3,16 @@
 //! Pure: bytes in, values out. Numbers are in the byte order of the machine, ports and addresses in that of the network.
 //! An IPv4 address is written as IPv4-mapped address of IPv6.
 
-use crate::source::containers::failure::Failure;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 mod spent;
+mod totals;
 
 pub use spent::{SPENT, Spent};
+pub use totals::{BUCKETS, NUMBERS, TOTALS, Totals};
 
 /// Length of a key of the map `destinations`.
 pub const DESTINATION: usize = 48;
-/// Length of a value of the maps `destinations` and `rest`.
-pub const TOTALS: usize = 160;
 /// Length of a value of the map `groups`.
 pub const GROUP: usize = 16 + LEVELS * NAME;
 /// Length of a value of the map `listeners`.
@@ -25,8 +24,6 @@ pub const QUESTION: usize = 16;
 /// Length of a key of the map `direct` and of a value of `answers`.
 pub const ENDPOINT: usize = 24;
 
-/// Buckets of connect times.
-pub const BUCKETS: usize = 16;
 const LEVELS: usize = 15;
 const NAME: usize = 128;
 
@@ -91,101 +88,18 @@ impl Destination {
 
     /// Writes it.
     pub fn bytes(&self) -> [u8; DESTINATION] {
-        let mut bytes = Vec::with_capacity(DESTINATION);
-        bytes.extend_from_slice(&self.group.to_ne_bytes());
-        bytes.extend_from_slice(&mapped(self.asked.ip()));
-        bytes.extend_from_slice(&mapped(self.got.ip()));
-        bytes.extend_from_slice(&self.asked.port().to_be_bytes());
-        bytes.extend_from_slice(&self.got.port().to_be_bytes());
-        fixed(&bytes)
+        let mut bytes = [0; DESTINATION];
+        bytes[..8].copy_from_slice(&self.group.to_ne_bytes());
+        bytes[8..24].copy_from_slice(&mapped(self.asked.ip()));
+        bytes[24..40].copy_from_slice(&mapped(self.got.ip()));
+        bytes[40..42].copy_from_slice(&self.asked.port().to_be_bytes());
+        bytes[42..44].copy_from_slice(&self.got.port().to_be_bytes());
+        bytes
     }
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
     std::array::from_fn(|place| bytes.get(place).copied().unwrap_or_default())
-}
-
-/// What happened with a destination since its entry was made. The numbers of 32 bits begin again at 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Connections established.
-    pub opened: u32,
-    /// Connections that ended in order.
-    pub closed: u32,
-    /// Connections that ended with a reset.
-    pub reset: u32,
-    /// Established and not ended.
-    pub open: u32,
-    /// Connections that were not established, by [`Failure`].
-    pub failed: [u32; Failure::ALL.len()],
-    /// Segments retransmitted.
-    pub retransmits: u32,
-    /// Round trips in `rtt`.
-    pub rtts: u32,
-    /// Payload sent, bytes.
-    pub sent: u64,
-    /// Payload received, bytes.
-    pub received: u64,
-    /// Smoothed round trips of open and ended connections added up, eighths of a microsecond.
-    pub rtt: u64,
-    /// Handshakes added up, nanoseconds.
-    pub connecting: u64,
-    /// Handshakes by bucket.
-    pub connect: [u32; BUCKETS],
-}
-
-impl Totals {
-    /// Reads a value.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
-        let mut totals = Self {
-            opened: fields.u32()?,
-            closed: fields.u32()?,
-            reset: fields.u32()?,
-            open: fields.u32()?,
-            ..Self::default()
-        };
-        for failed in &mut totals.failed {
-            *failed = fields.u32()?;
-        }
-        (totals.retransmits, totals.rtts, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        (totals.sent, totals.received) = (fields.u64()?, fields.u64()?);
-        (totals.rtt, totals.connecting) = (fields.u64()?, fields.u64()?);
-        for bucket in &mut totals.connect {
-            *bucket = fields.u32()?;
-        }
-        Some(totals)
-    }
-
-    /// What came since `before`.
-    #[must_use]
-    pub fn since(&self, before: &Self) -> Self {
-        self.with(before, u32::wrapping_sub, u64::wrapping_sub)
-    }
-
-    /// Both together.
-    #[must_use]
-    pub fn plus(&self, more: &Self) -> Self {
-        self.with(more, u32::wrapping_add, u64::wrapping_add)
-    }
-
-    fn with(&self, other: &Self, narrow: fn(u32, u32) -> u32, wide: fn(u64, u64) -> u64) -> Self {
-        let at = |numbers: &[u32], place: usize| numbers.get(place).copied().unwrap_or_default();
-        Self {
-            opened: narrow(self.opened, other.opened),
-            closed: narrow(self.closed, other.closed),
-            reset: narrow(self.reset, other.reset),
-            open: narrow(self.open, other.open),
-            failed: std::array::from_fn(|place| narrow(at(&self.failed, place), at(&other.failed, place))),
-            retransmits: narrow(self.retransmits, other.retransmits),
-            rtts: narrow(self.rtts, other.rtts),
-            sent: wide(self.sent, other.sent),
-            received: wide(self.received, other.received),
-            rtt: wide(self.rtt, other.rtt),
-            connecting: wide(self.connecting, other.connecting),
-            connect: std::array::from_fn(|place| narrow(at(&self.connect, place), at(&other.connect, place))),
-        }
-    }
 }
 
 /// A control group as it was when it was first seen.
