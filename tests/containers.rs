@@ -1,17 +1,20 @@
 //! The source of the containers, against real engines and what they have written.
 
 mod agreement;
+mod classic;
 mod connections;
 mod engines;
 mod entries;
 mod failures;
 mod kernel;
 mod lab;
+mod limits;
 mod listening;
 mod names;
 mod object;
 mod privileges;
 mod recorded;
+mod settings;
 mod taskstats;
 mod totals;
 mod translation;

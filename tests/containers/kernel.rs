@@ -106,6 +106,38 @@ fn a_scan_leaves_the_others_their_destinations_and_its_sum_is_exact() {
 }
 
 #[test]
+fn a_hundred_thousand_destinations_of_one_are_counted_and_leave_when_they_are_idle_and_what_is_open_stays() {
+    let settings = Tcp { destinations: 10_000, total: 2000, ..tcp() };
+    let Some(mut lab) = Lab::new(settings, Duration::from_secs(8), 500) else { return };
+    let port = server(None, "0.0.0.0:0");
+    let (mut scan, mut other) = (lab.container("wide", None), lab.container("narrow", None));
+    scan.ok("scan 127.16.0.0 100000 9");
+    other.ok("scan 127.18.0.0 50 9");
+    other.ok(&format!("connect held 127.18.1.0 {port}"));
+    let refused = "error.type=connection_refused";
+    let series = lab.sees(&[
+        (&[CONNECTIONS, "name=wide", refused], 100_000.0),
+        (&[CONNECTIONS, "name=narrow", refused], 50.0),
+    ]);
+    let of = |name: &str| {
+        let found = series.iter().filter(|one| one.text.starts_with(CONNECTIONS) && one.text.contains(name));
+        found.filter(|one| !one.text.contains("~other")).count()
+    };
+    // Of one no more than half of what is free, of the other each by itself, and the three events of the one that is open.
+    assert!((500..=1000).contains(&of("name=wide")), "{}", of("name=wide"));
+    assert_eq!(of("name=narrow"), 50 + 3);
+    assert!(lab.entries("destinations") > 1000);
+    lab.until("what is idle has left", |series| {
+        sum(series, &[CONNECTIONS, "name=wide"]).is_none() && sum(series, &["name=narrow", refused]).is_none()
+    });
+    assert_eq!(opened(&lab.cycle(), "name=narrow"), 1.0);
+    lab.sees(&[(&[OPEN, "name=narrow"], 1.0)]);
+    // Other tests connect too, some of them to many addresses.
+    assert!(lab.entries("destinations") < 4000, "{}", lab.entries("destinations"));
+    other.ok("close held");
+}
+
+#[test]
 fn an_open_connection_ends_where_it_was_counted_also_when_there_is_room_by_then() {
     let settings = Tcp { destinations: 1, total: 1, ..tcp() };
     let Some(mut lab) = Lab::new(settings, Duration::from_secs(1), 500) else { return };
@@ -250,4 +282,25 @@ fn a_container_without_room_in_the_inventory_takes_none_in_the_kernel() {
     let destinations = maps::named(&lab.maps, "destinations").clone();
     let ours = || destinations.keys().iter().filter(|key| key[40..42] == port.to_be_bytes()).count();
     lab.until("at most one is counted", |_| ours() <= 1);
+}
+
+#[test]
+fn a_destination_with_all_that_can_happen_to_it_has_18_series_and_what_exceeds_the_limit_has_18_more() {
+    let settings = Tcp { destinations: 100, total: 2000, ..tcp() };
+    let Some(mut lab) = Lab::new(settings, LONG, 500) else { return };
+    let mut container = lab.container("busy", None);
+    container.ok("scan 127.9.0.0 150 9");
+    lab.sees(&[(&[CONNECTIONS, "name=busy", "connection_refused"], 150.0)]);
+    let map = maps::named(&lab.maps, "destinations");
+    for key in map.keys() {
+        // Each number of 32 bits is 1, and those of 64 bits are not 0.
+        map.write(&key, &1_u32.to_ne_bytes().repeat(map.value() / 4));
+    }
+    let series = lab.sees(&[(&[CONNECTIONS, "name=busy", "event=opened"], 150.0)]);
+    let busy = |other| {
+        let of_busy = series.iter().filter(|one| one.text.contains("name=busy"));
+        let of_tcp = of_busy.filter(|one| one.text.starts_with("container.tcp."));
+        of_tcp.filter(|one| one.text.contains("server.address=~other") == other).count()
+    };
+    assert_eq!((busy(false), busy(true)), (100 * 18, 18), "{series:#?}");
 }

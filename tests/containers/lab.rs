@@ -77,11 +77,12 @@ impl Lab {
         let stop = Stop::new().unwrap();
         let source = Containers::new(&settings, Arc::clone(&inventory), &stop);
         let _alone = alone();
-        let before = maps::all();
+        // By number: the memory of other labs' maps changes meanwhile.
+        let before: BTreeSet<u32> = maps::all().iter().map(|map| map.memory().1).collect();
         let (maps, failed) = (BTreeSet::new(), Vec::new());
         let mut lab = Self { source, docker, stop, maps, failed };
         lab.cycle();
-        lab.maps = maps::all().difference(&before).cloned().collect();
+        lab.maps = maps::all().into_iter().filter(|map| !before.contains(&map.memory().1)).collect();
         Some(lab)
     }
 

@@ -80,12 +80,17 @@ impl Map {
         Some(value)
     }
 
-    /// Writes an entry.
+    /// Writes an entry, for which there is room.
     pub(crate) fn write(&self, key: &[u8], value: &[u8]) {
+        self.try_write(key, value).unwrap();
+    }
+
+    /// Writes an entry, if there is room.
+    pub(crate) fn try_write(&self, key: &[u8], value: &[u8]) -> std::io::Result<()> {
         let (mut key, mut value) = (key.to_vec(), value.to_vec());
         assert_eq!((key.len(), value.len()), (self.key, self.value), "{self:?}");
         let mut words = [u64::from(self.file), address(key.as_mut_ptr()), address(value.as_mut_ptr()), 0];
-        call(UPDATE, &mut words).unwrap();
+        call(UPDATE, &mut words)
     }
 
     /// Its name, its number, and its memory when it was looked at, bytes.
