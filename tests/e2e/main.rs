@@ -16,6 +16,7 @@
 #![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
 
 mod churn;
+mod containers;
 mod endurance;
 mod outage;
 mod parity;
