@@ -28,6 +28,7 @@ mod evidence;
 mod filter;
 mod filters;
 mod groups;
+mod losses;
 mod namespaces;
 mod owners;
 mod path;
@@ -35,6 +36,7 @@ mod select;
 mod states;
 mod tracker;
 mod verdict;
+mod waiting;
 
 /// Settings as the configuration file has them.
 fn settings(yaml: &str) -> Settings {
@@ -172,8 +174,14 @@ impl Probe {
 
     /// Cycles until something is so.
     fn until(&mut self, what: &str, so: impl Fn(&Numbers) -> bool) -> Numbers {
+        self.until_with(what, so, || {})
+    }
+
+    /// The same, doing something before each.
+    fn until_with(&mut self, what: &str, so: impl Fn(&Numbers) -> bool, mut before: impl FnMut()) -> Numbers {
         let until = Instant::now() + PATIENCE;
         loop {
+            before();
             let numbers = self.read();
             if so(&numbers) {
                 return numbers;

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use top::Top;
 use track::Tracker;
 
+pub mod accept;
 pub mod attributes;
 pub mod check;
 pub mod classic;
@@ -50,6 +51,7 @@ pub mod metrics;
 pub mod mptcp;
 mod namespaces;
 pub mod owners;
+pub mod path;
 pub mod peers;
 pub mod sample;
 pub mod select;

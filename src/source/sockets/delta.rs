@@ -1,5 +1,6 @@
 //! What a socket did between two reads: what its group has to add (pure).
 
+use super::path::PathState;
 use super::sample::{Counters, Measurements, SupportedFields};
 use crate::metric::label::Event;
 
@@ -47,6 +48,8 @@ pub struct ConnectionDelta {
     pub present: SupportedFields,
     /// The measurements, where they go into the distributions: data was acknowledged, or the connection ended.
     pub measured: Option<Measurements>,
+    /// What is so of the path now; `None` at the connection's end.
+    pub path: Option<PathState>,
 }
 
 impl ConnectionDelta {

@@ -152,6 +152,7 @@ impl<'a> Dump<'a> {
         }
         let mut tracker = self.shared.tracker();
         let delta = tracker.update(self.namespace, record, &attribution, self.now);
+        tracker.note_waiting(self.namespace, record, self.now);
         let pending = self.lookup.by_process && tracker.is_pending(record.cookie);
         drop(tracker);
         if pending {

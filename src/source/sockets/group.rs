@@ -15,7 +15,7 @@ use crate::source::sockets::config::GroupBy;
 use crate::source::sockets::timeouts;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use values::{ABSENT, IS_OTHER, IS_UNKNOWN, Values};
 
 mod values;
@@ -120,6 +120,14 @@ impl Groups {
     pub fn add(&mut self, number: u32, delta: &Delta, now: Instant) {
         if let Some(group) = self.at(number, now) {
             group.totals.add(delta);
+        }
+    }
+
+    /// Adds a connection that waits to be accepted to the group of the socket that listens; `abandoned` says that its
+    /// client has closed it since the last cycle.
+    pub fn add_waiting(&mut self, number: u32, age: Duration, abandoned: bool, now: Instant) {
+        if let Some(group) = self.at(number, now) {
+            group.totals.add_waiting(age, abandoned);
         }
     }
 

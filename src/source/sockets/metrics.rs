@@ -7,6 +7,9 @@ use crate::source::metrics::NETNS;
 /// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
 const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
 
+/// Bucket bounds of the time that connections wait to be accepted, seconds: from a busy event loop to a client's patience.
+const WAITS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 /// Bucket bounds of congestion windows in segments; a connection begins with 10.
 const WINDOWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
@@ -41,12 +44,36 @@ crate::metrics! {
     TCP_DELIVERY_RATE: Histogram = "tcp.delivery_rate" in "By/s", by [GROUP], buckets RATES;
     /// Congestion window of TCP connections, recorded when tcp.rtt is.
     TCP_CWND: Histogram = "tcp.cwnd" in "{segment}", by [GROUP], buckets WINDOWS;
+    /// Retransmission timeouts of TCP connections, including those of SYNs; Linux 6.7.
+    TCP_RETRANSMISSION_TIMEOUTS: Counter<u64> = "tcp.retransmission_timeouts" in "{timeout}", by [GROUP];
+    /// Time in which TCP connections recovered from retransmission timeouts; Linux 6.7.
+    TCP_RETRANSMISSION_TIMEOUT_TIME: Counter<f64> = "tcp.retransmission_timeout.time" in "s", by [GROUP];
+    /// TCP segments sent that the receiver had already (duplicate SACK): most were retransmitted needlessly; Linux 4.19.
+    TCP_RETRANSMITS_SPURIOUS: Counter<u64> = "tcp.retransmits.spurious" in "{segment}", by [GROUP];
+    /// TCP segments received out of order: an earlier one was lost or overtaken; Linux 5.4.
+    TCP_SEGMENTS_OUT_OF_ORDER: Counter<u64> = "tcp.segments.out_of_order" in "{segment}", by [GROUP];
+    /// Times that acknowledgements showed segments sent to have been reordered on the network path; Linux 4.19.
+    TCP_SEGMENTS_REORDERED: Counter<u64> = "tcp.segments.reordered" in "{event}", by [GROUP];
+    /// TCP segments sent and delivered that a router marked as having met congestion (ECN CE); Linux 4.18.
+    TCP_SEGMENTS_ECN_MARKED: Counter<u64> = "tcp.segments.ecn_marked" in "{segment}", by [GROUP];
+    /// TCP connections with unsent data whose peer advertises a receive window of 0 now; Linux 5.4.
+    TCP_ZERO_WINDOW_CONNECTIONS: UpDownCounter = "tcp.zero_window_connections" in "{connection}", by [GROUP];
+    /// TCP connections with unacknowledged data whose retransmission timeout expired three times in a row or more, now.
+    TCP_STALLED_CONNECTIONS: UpDownCounter = "tcp.stalled_connections" in "{connection}", by [GROUP];
+    /// Least path MTU of the open TCP connections.
+    TCP_PATH_MTU: Gauge<u64> = "tcp.path_mtu" in "By", by [GROUP];
     /// Connections waiting in the accept queues of listening sockets.
     TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", by [GROUP];
     /// Maximum length of the accept queues (the backlog); the kernel admits one more before it drops.
     TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", by [GROUP];
     /// Connection attempts dropped by listening sockets, usually because the accept queue was full.
     TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", by [GROUP];
+    /// Longest time that a connection in an accept queue has waited to be accepted so far; 0 where none waits.
+    TCP_ACCEPT_OLDEST: Gauge<f64> = "tcp.accept.oldest" in "s", by [GROUP];
+    /// How long connections in accept queues had waited: one value per connection for each cycle that finds it waiting, so short waits are mostly missed.
+    TCP_ACCEPT_WAIT: Histogram = "tcp.accept.wait" in "s", by [GROUP], buckets WAITS;
+    /// Connections that their clients closed before the application accepted them, as seen once per cycle.
+    TCP_ACCEPT_ABANDONED: Counter<u64> = "tcp.accept.abandoned" in "{connection}", by [GROUP];
     /// Datagrams dropped by UDP sockets, usually because the receive buffer was full.
     UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", by [GROUP];
     /// Bytes in the queues of UDP sockets: received and not read yet, or sent and not transmitted yet.

@@ -1,6 +1,7 @@
 //! What `tcp_info` says of one connection at one moment, as far as it is counted (pure).
 
 use super::diag::State;
+use super::path::{PathCounters, PathFields, PathState, grown};
 use super::tcp_info::{SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
 
 /// Options of TCP that only the answer to a SYN brings.
@@ -13,6 +14,8 @@ pub struct Sample {
     pub counters: Counters,
     /// What was measured of the path.
     pub measurements: Measurements,
+    /// What is so of the path now; `None` of what is not established.
+    pub path: Option<PathState>,
     /// Whether the connection was ever established.
     pub established: bool,
     /// Which fields the kernel sends.
@@ -40,6 +43,8 @@ pub struct Counters {
     pub segs_in: u32,
     /// Segments retransmitted.
     pub retransmits: u32,
+    /// What TCP noticed of the path.
+    pub path: PathCounters,
 }
 
 /// The current measurements of a connection; `None` where there is none yet, or the kernel does not send it.
@@ -64,6 +69,8 @@ pub struct SupportedFields {
     pub segments: bool,
     /// Times: Linux 4.10.
     pub times: bool,
+    /// What TCP noticed of the path.
+    pub path: PathFields,
 }
 
 impl SupportedFields {
@@ -74,6 +81,7 @@ impl SupportedFields {
             bytes: self.bytes || other.bytes,
             segments: self.segments || other.segments,
             times: self.times || other.times,
+            path: self.path.or(other.path),
         }
     }
 }
@@ -92,15 +100,9 @@ impl Counters {
             segs_out: grown(before.segs_out, self.segs_out),
             segs_in: grown(before.segs_in, self.segs_in),
             retransmits: grown(before.retransmits, self.retransmits),
+            path: self.path.since(&before.path),
         }
     }
-}
-
-/// By how much a counter of 32 bits has grown, wrapped or not. One that fell is that of a socket that was connected
-/// again: what it had before is not known any more, and nothing is counted of it.
-fn grown(before: u32, now: u32) -> u32 {
-    let more = now.wrapping_sub(before);
-    if more <= u32::MAX / 2 { more } else { 0 }
 }
 
 impl Sample {
@@ -120,6 +122,7 @@ impl Sample {
                 segs_out: tcp.segs_out().unwrap_or_default(),
                 segs_in: tcp.segs_in().unwrap_or_default(),
                 retransmits: tcp.total_retrans().unwrap_or_default(),
+                path: PathCounters::of(tcp),
             },
             measurements: Measurements {
                 rtt: tcp.rtt(),
@@ -127,6 +130,7 @@ impl Sample {
                 cwnd: tcp.snd_cwnd(),
                 delivery_rate: tcp.delivery_rate(),
             },
+            path: PathState::of(tcp, state),
             established: match state {
                 State::SynSent | State::SynRecv | State::NewSynRecv | State::BoundInactive => false,
                 // A connection that was reset from here has lost its counters and kept its least round trip. What was
@@ -143,6 +147,7 @@ impl Sample {
                 bytes: acked.is_some(),
                 segments: tcp.segs_out().is_some(),
                 times: tcp.busy_time().is_some(),
+                path: PathFields::of(tcp),
             },
         }
     }

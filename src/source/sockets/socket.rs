@@ -9,7 +9,7 @@ use crate::metric::label::Event;
 /// The group of a socket that has none yet.
 pub const NO_GROUP: u32 = u32::MAX;
 
-/// What is remembered of a socket: 88 bytes.
+/// What is remembered of a socket: 112 bytes.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -35,6 +35,8 @@ pub struct KnownSocket {
     pub selected: bool,
     /// Whether it has ended and was counted so. Its destroy event is still to come, for its process has not closed it.
     pub ended: bool,
+    /// Whether its client closed it before it was accepted, and it was counted so.
+    pub abandoned: bool,
     /// Which end opened the connection, as it was told first, if there was evidence: at its end there is less.
     pub direction: Option<Direction>,
 }
@@ -119,6 +121,7 @@ impl KnownSocket {
             established: false,
             selected: false,
             ended: false,
+            abandoned: false,
             direction: None,
         }
     }
@@ -250,5 +253,6 @@ impl KnownSocket {
 fn connection(before: &Counters, now: &Sample, ended: bool) -> ConnectionDelta {
     let grown = now.counters.since(before);
     let measured = (grown.acked > 0 || ended).then_some(now.measurements);
-    ConnectionDelta { grown, present: now.present, measured }
+    let path = now.path.filter(|_| !ended);
+    ConnectionDelta { grown, present: now.present, measured, path }
 }

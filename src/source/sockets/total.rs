@@ -9,7 +9,13 @@ use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
 use crate::source::sockets::labels::Limited;
 use crate::source::sockets::metrics;
+use accept::AcceptTotals;
+use path::PathTotals;
 use std::sync::Arc;
+use std::time::Duration;
+
+mod accept;
+mod path;
 
 /// The distributions of a group, made when the first value comes.
 #[derive(Debug, Clone)]
@@ -45,6 +51,7 @@ pub struct Totals {
     rwnd_limited: u64,
     sndbuf_limited: u64,
     events: [u64; Event::ALL.len()],
+    path: PathTotals,
     distributions: Option<Box<Distributions>>,
     has_connections: bool,
     /// Connections that are open now.
@@ -52,6 +59,7 @@ pub struct Totals {
     /// Of the listening sockets of this cycle: how many wait, and how many may.
     queue: Option<(u64, u64)>,
     overflow: Option<u64>,
+    accept: AcceptTotals,
     drops: Option<u64>,
 }
 
@@ -89,6 +97,10 @@ impl Totals {
         self.segs_out += u64::from(grown.segs_out);
         self.segs_in += u64::from(grown.segs_in);
         self.retransmits += u64::from(grown.retransmits);
+        self.path.add(&grown.path, delta.present.path);
+        if let Some(state) = delta.path {
+            self.path.add_state(state);
+        }
         if let Some(measured) = &delta.measured {
             self.record(measured);
         }
@@ -120,9 +132,16 @@ impl Totals {
         }
     }
 
-    /// Forgets the accept queues of the last cycle: they are summed from 0 in each.
+    /// Forgets what was so in the last cycle: accept queues and delayed connections are summed from 0 in each.
     pub fn begin_cycle(&mut self) {
         self.queue = None;
+        self.accept.begin_cycle();
+        self.path.begin_cycle();
+    }
+
+    /// Adds a connection that waits to be accepted; `abandoned` says that its client has closed it since the last cycle.
+    pub fn add_waiting(&mut self, age: Duration, abandoned: bool) {
+        self.accept.add(age, abandoned);
     }
 
     /// How many connections this became of.
@@ -138,6 +157,7 @@ impl Totals {
         if let Some((usage, limit)) = self.queue {
             out.observe(metrics::TCP_LISTEN_QUEUE_USAGE, labels, usage);
             out.observe(metrics::TCP_LISTEN_QUEUE_LIMIT, labels, limit);
+            self.accept.observe(labels, out);
         }
         if let Some(overflow) = self.overflow {
             out.observe(metrics::TCP_LISTEN_QUEUE_OVERFLOW, labels, overflow);
@@ -171,6 +191,7 @@ impl Totals {
                 out.observe(metrics::TCP_LIMITED_TIME, with(Label::Reason, by.word()), seconds(time));
             }
         }
+        self.path.observe(labels, out);
         if let Some(distributions) = &self.distributions {
             for (metric, distribution) in [
                 (metrics::TCP_RTT, &distributions.rtt),

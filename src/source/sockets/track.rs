@@ -26,6 +26,7 @@ mod ended;
 mod last_numbers;
 mod namespace;
 mod other_end;
+mod waiting;
 
 /// Name of the protocol above a subflow of Multipath TCP.
 const MPTCP: &str = "mptcp";
@@ -300,10 +301,10 @@ impl PendingSocket {
         known: &mut KnownSocket,
         now: Instant,
     ) -> Option<ConnectionDelta> {
-        if matches!(self.observation, Observation::Listener { .. }) {
-            state.note_listener_owner(&self.attributes);
-        }
         known.group = groups.join(&self.attributes, now);
+        if matches!(self.observation, Observation::Listener { .. }) {
+            state.note_listener_owner(&self.attributes, known.group);
+        }
         if self.preexisting && self.observation.established() {
             groups.add(known.group, &known.already_open(), now);
         }

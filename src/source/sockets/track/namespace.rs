@@ -78,6 +78,8 @@ struct ListenerOwner {
     uid: Option<u32>,
     cgroup: Option<Arc<str>>,
     process: Option<Arc<str>>,
+    /// Number of the group of the socket that listens.
+    group: u32,
 }
 
 impl NamespaceState {
@@ -189,12 +191,17 @@ impl NamespaceState {
         attributes
     }
 
-    /// Notes whose socket it is that listens on a port.
-    pub(super) fn note_listener_owner(&mut self, attributes: &Attributes) {
+    /// Notes whose socket it is that listens on a port, and its group.
+    pub(super) fn note_listener_owner(&mut self, attributes: &Attributes, group: u32) {
         if let Some(port) = attributes.port {
             let Attributes { uid, cgroup, process, .. } = attributes.clone();
-            self.owners.insert(port, ListenerOwner { uid, cgroup, process });
+            self.owners.insert(port, ListenerOwner { uid, cgroup, process, group });
         }
+    }
+
+    /// The group of the socket that listens on a port.
+    pub(super) fn listener_group(&self, port: u16) -> Option<u32> {
+        self.owners.get(&port).map(|owner| owner.group)
     }
 
     /// Takes the end of a socket: a dump that is being read may still bring it.
@@ -232,7 +239,7 @@ impl NamespaceState {
         if attributes.direction == Some(Direction::Incoming)
             && let Some(owner) = self.owners.get(&record.local.port())
         {
-            let ListenerOwner { uid, cgroup, process } = owner.clone();
+            let ListenerOwner { uid, cgroup, process, .. } = owner.clone();
             attributes = Attributes { uid, cgroup, process, ..attributes };
         }
         attributes

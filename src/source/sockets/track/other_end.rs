@@ -111,6 +111,7 @@ impl ClosedSocket {
                 ..Counters::default()
             },
             measurements: Measurements::default(),
+            path: None,
             established: true,
             present: self.sample.present,
         }
