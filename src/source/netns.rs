@@ -6,6 +6,7 @@ use crate::host::netns::{Finder, Found, NAMESPACES, Namespace, visit};
 use crate::metric::Label;
 use crate::metric::label::Reason;
 use crate::reading::{Readings, SourceError, chain};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What `netns:` of a source takes: entering another network namespace, and finding those of other users' processes.
@@ -14,6 +15,9 @@ pub const REQUIREMENT: Requirement = Requirement {
     files: &["/run/netns", "/proc/PID/ns/net"],
     ..Requirement::of("other network namespaces (netns)")
 };
+
+/// What `check` names where neither entering nor finding them is allowed.
+const BOTH: &str = "CAP_SYS_ADMIN and CAP_SYS_PTRACE";
 
 /// How reading the configured network namespaces goes, in one cycle of one source.
 #[derive(Debug)]
@@ -111,8 +115,11 @@ pub fn check(
     ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     let errors = failed.iter().chain(&found.incomplete).chain(found.missing.iter().map(|(_, error)| error));
+    let doing = format!("{doing} ({text})");
+    let needed: BTreeSet<&str> = errors.clone().filter_map(SourceError::capability).collect();
     match foremost(errors) {
-        Some(error) => Err(error.again(&format!("{doing} ({text})"))),
+        Some(error) if needed.len() > 1 => Err(SourceError::denied(doing, BOTH, chain(error))),
+        Some(error) => Err(error.again(&doing)),
         None if count == 0 => Err(SourceError::absent(doing, unmatched(&found.unmatched))),
         None => Ok(text),
     }
