@@ -18,6 +18,7 @@
 mod churn;
 mod containers;
 mod endurance;
+mod judge;
 mod outage;
 mod parity;
 mod peers;

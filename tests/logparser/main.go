@@ -1,15 +1,22 @@
-// The judge of the patterns: what coroot's logparser makes of messages, and how long it takes.
+// The judge of the logs: what coroot's logparser makes of messages and lines, and how long it takes.
 //
-//	logparser judge        reads a message a line, as a JSON string; prints level, hash and words, separated by tabs
-//	logparser bench FILE   gives the lines of a file to its pipeline, and their severity and pattern alone
+//	logparser judge            answers a question a line; each is a list of texts in JSON
+//	logparser published DIR    prints every text in the parser's own tests, which are in DIR, a JSON string a line
+//	logparser bench FILE       gives the lines of a file to its pipeline, and their severity and pattern alone
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,10 +27,12 @@ func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "judge":
 		judge()
+	case len(os.Args) == 3 && os.Args[1] == "published":
+		published(os.Args[2])
 	case len(os.Args) == 3 && os.Args[1] == "bench":
 		bench(os.Args[2])
 	default:
-		fail("usage: logparser judge | logparser bench FILE")
+		fail("usage: logparser judge | logparser published DIR | logparser bench FILE")
 	}
 }
 
@@ -32,18 +41,86 @@ func fail(what any) {
 	os.Exit(1)
 }
 
+// To ["message", TEXT] the answer is its level, hash and words, to ["alike", ONE, OTHER] whether the two are one pattern,
+// and to ["lines", TEXT] the messages that the lines of the text are.
 func judge() {
-	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(nil, 1<<20)
+	questions := bufio.NewScanner(os.Stdin)
+	questions.Buffer(nil, 1<<20)
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
-	for lines.Scan() {
-		var message string
-		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
+	answers := json.NewEncoder(out)
+	for questions.Scan() {
+		var question []string
+		if err := json.Unmarshal(questions.Bytes(), &question); err != nil {
 			fail(err)
 		}
-		pattern := logparser.NewPattern(message)
-		fmt.Fprintf(out, "%s\t%s\t%s\n", logparser.GuessLevel(message), pattern.Hash(), pattern)
+		answer := any(nil)
+		switch question[0] {
+		case "message":
+			pattern := logparser.NewPattern(question[1])
+			answer = []string{logparser.GuessLevel(question[1]).String(), pattern.Hash(), pattern.String()}
+		case "alike":
+			answer = logparser.NewPattern(question[1]).WeakEqual(logparser.NewPattern(question[2]))
+		case "lines":
+			answer = messages(strings.Split(question[1], "\n"))
+		}
+		if err := answers.Encode(answer); err != nil {
+			fail(err)
+		}
+	}
+}
+
+// What these lines are for its collector. Lines of ours end the last message: the first of them may be taken for the
+// exception after a traceback, so there are two more. No clock is waited for.
+func messages(lines []string) []string {
+	const last = "00:00:00 the end"
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	collector := logparser.NewMultilineCollector(ctx, time.Hour, 64*1024)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, line := range append(lines, last, last, last) {
+			collector.Add(logparser.LogEntry{Content: line})
+		}
+	}()
+	found := []string{}
+	for {
+		select {
+		case message := <-collector.Messages:
+			if message.Content != last {
+				found = append(found, strings.TrimSuffix(message.Content, "\n"+last))
+			}
+			continue
+		case <-done:
+		}
+		return found
+	}
+}
+
+func published(dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		fail(fmt.Sprintf("there are no tests in %s", dir))
+	}
+	out := json.NewEncoder(os.Stdout)
+	for _, file := range files {
+		tree, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			fail(err)
+		}
+		ast.Inspect(tree, func(node ast.Node) bool {
+			if text, is := node.(*ast.BasicLit); is && text.Kind == token.STRING {
+				value, err := strconv.Unquote(text.Value)
+				if err != nil {
+					fail(err)
+				}
+				if err := out.Encode(value); err != nil {
+					fail(err)
+				}
+			}
+			return true
+		})
 	}
 }
 

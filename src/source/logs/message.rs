@@ -95,7 +95,7 @@ mod tests {
         found
     }
 
-    /// How many messages these lines are, which is what the heading says: `## 2 python chained`.
+    /// How many messages these lines are, and for coroot's parser, is what the heading says: `## 2 2 python chained`.
     #[test]
     fn traces_of_every_language_are_one_message_each() {
         let cases = include_str!("../../../tests/fixtures/logs/multiline.txt");

@@ -156,17 +156,21 @@ mod tests {
             let (found, text, _) = pattern(&message);
             assert_eq!((&*text, &*found), (words, hash), "{message}");
         }
-        assert!(cases.lines().count() > 40);
+        assert!(cases.lines().count() > 100);
     }
 
+    /// Tab-separated: whether they are, both messages as JSON strings.
     #[test]
     fn patterns_are_one_that_differ_in_one_word() {
-        let words = |message: &str| pattern(message).2;
-        assert!(alike(&words("order one failed"), &words("order two failed")));
-        assert!(alike(&words("order failed one"), &words("order failed two")));
-        assert!(!alike(&words("order was refused"), &words("order is refuted")));
-        assert!(!alike(&words("order failed"), &words("order failed again")));
-        assert!(alike(&[], &[]));
+        let cases = include_str!("../../../tests/fixtures/logs/alike.tsv");
+        for case in cases.lines() {
+            let mut fields = case.split('\t').map(|field| serde_json::from_str(field).unwrap());
+            let expected = fields.next().unwrap();
+            let [one, other] = [(); 2].map(|()| fields.next().unwrap());
+            let words = |message: &serde_json::Value| pattern(message.as_str().unwrap()).2;
+            assert_eq!(serde_json::json!(alike(&words(&one), &words(&other))), expected, "{case}");
+        }
+        assert!(cases.lines().count() > 10);
     }
 
     #[test]

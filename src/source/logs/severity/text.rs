@@ -114,15 +114,16 @@ mod tests {
     use super::severity;
     use proptest::prelude::*;
 
-    /// Tab-separated: the severity, the line.
+    /// Tab-separated: the severity, that of coroot's parser, the line.
     #[test]
     fn lines_of_many_programs_say_how_bad_they_are() {
         let cases = include_str!("../../../../tests/fixtures/logs/severity.tsv");
         for case in cases.lines() {
-            let (expected, line) = case.split_once('\t').unwrap();
+            let mut fields = case.splitn(3, '\t');
+            let (expected, line) = (fields.next().unwrap(), fields.nth(1).unwrap());
             assert_eq!(severity(line).word(), expected, "{line}");
         }
-        assert!(cases.lines().count() > 30);
+        assert!(cases.lines().count() > 50);
     }
 
     #[test]
