@@ -26,7 +26,8 @@ fn messages(frame: Frame, pieces: &[&[u8]]) -> Vec<(String, &'static str, [u8; 1
     let mut take = |message: &str, known: Option<&'static str>| {
         assert!(message.len() <= LONGEST * 3, "what is not UTF-8 gets longer, and nothing else");
         let severity = known.unwrap_or_else(|| text::severity(message).word());
-        found.push((message.to_owned(), severity, patterns.of(message, 256)));
+        patterns.of(message);
+        found.push((message.to_owned(), severity, patterns.hash()));
     };
     for line in &complete {
         let Some(record) = frame.record(line) else { continue };

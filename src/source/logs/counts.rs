@@ -9,7 +9,7 @@ use super::severity::{Severity, text};
 use super::stream::Message;
 use crate::text::bounded;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,8 @@ pub struct LogCounts {
 /// A recurring pattern of the messages of somebody.
 #[derive(Debug)]
 pub struct Pattern {
-    words: Box<[u32]>,
+    /// The hash of its words.
+    pub hash: Hash,
     /// What is shown of it.
     pub sample: Arc<str>,
     /// Messages that have this pattern.
@@ -56,8 +57,8 @@ pub struct Pattern {
 /// The patterns of one severity.
 #[derive(Debug, Default)]
 pub struct SeverityPatterns {
-    /// By their hash.
-    pub patterns: BTreeMap<Hash, Pattern>,
+    /// By their words.
+    pub patterns: BTreeMap<Box<[u32]>, Pattern>,
     /// Messages for whose pattern there was no room; `None` before the first.
     pub other: Option<SeriesCounter>,
     /// Messages whose pattern was not looked for; `None` before the first.
@@ -80,14 +81,8 @@ pub struct SubjectCounts {
 /// What was counted of all.
 #[derive(Debug)]
 pub struct Counts {
-    settings: Settings,
     levels: Vec<Severity>,
-    scratch: Patterns,
-    /// Patterns that are kept, of all.
-    kept: usize,
-    /// Messages whose pattern may be looked for now, and when that was reckoned.
-    allowance: f64,
-    reckoned: Option<Instant>,
+    search: Search,
     classic: Option<classic::Limits>,
     /// By whose logs they are.
     pub of: HashMap<Subject, SubjectCounts>,
@@ -97,6 +92,18 @@ pub struct Counts {
     pub left_out: [u64; LeftOut::ALL.len()],
     /// Lines that are not what their format says.
     pub malformed: BTreeMap<LogSource, u64>,
+}
+
+/// What is needed to look for the pattern of a message.
+#[derive(Debug)]
+struct Search {
+    settings: Settings,
+    scratch: Patterns,
+    /// Patterns that are kept, of all.
+    kept: usize,
+    /// Messages whose pattern may be looked for now, and when that was reckoned.
+    allowance: f64,
+    reckoned: Option<Instant>,
 }
 
 /// A point in time, by the clock that only goes on and by the one on the wall (seconds since 1970).
@@ -120,12 +127,14 @@ impl Counts {
             Level::Unknown => Severity::Unknown,
         });
         Self {
-            settings: settings.clone(),
             levels: levels.collect(),
-            scratch: Patterns::default(),
-            kept: 0,
-            allowance: f64::from(settings.pattern_rate),
-            reckoned: None,
+            search: Search {
+                settings: settings.clone(),
+                scratch: Patterns::default(),
+                kept: 0,
+                allowance: f64::from(settings.pattern_rate),
+                reckoned: None,
+            },
             classic: classic::Limits::new(settings),
             of: HashMap::new(),
             lost: Default::default(),
@@ -136,19 +145,12 @@ impl Counts {
 
     /// A log is followed: its series begin.
     pub fn begin(&mut self, origin: &Origin) {
-        self.of(&origin.subject).logs.entry(origin.source).or_default();
-    }
-
-    fn of(&mut self, subject: &Subject) -> &mut SubjectCounts {
-        if !self.of.contains_key(subject) {
-            self.of.insert(subject.clone(), SubjectCounts::default());
-        }
-        self.of.entry(subject.clone()).or_default()
+        of_subject(&mut self.of, &origin.subject).logs.entry(origin.source).or_default();
     }
 
     /// Bytes were read.
     pub fn read(&mut self, origin: &Origin, bytes: u64) {
-        self.of(&origin.subject).logs.entry(origin.source).or_default().bytes.total += bytes;
+        of_subject(&mut self.of, &origin.subject).logs.entry(origin.source).or_default().bytes.total += bytes;
     }
 
     /// A log is not followed any more.
@@ -180,7 +182,7 @@ impl Counts {
             None => (text::severity(message.text), message.text),
         };
         let severity = if severity == Severity::Unknown { message.otherwise } else { severity };
-        let of = self.of(&origin.subject);
+        let of = of_subject(&mut self.of, &origin.subject);
         let log = of.logs.entry(origin.source).or_default();
         if let Some(count) = log.messages.get_mut(severity as usize) {
             count.total += 1;
@@ -189,51 +191,115 @@ impl Counts {
             of.last_error = Some(now.wall);
         }
         let kind = if self.levels.contains(&severity) {
-            self.pattern(&origin.subject, severity, says, now.instant)
+            self.search.message(of.patterns.entry(severity).or_default(), says, now.instant)
         } else {
             Kind::Plain
         };
-        if let (Some(of), Some(limits)) = (self.of.get_mut(&origin.subject), &mut self.classic) {
+        if let Some(limits) = &mut self.classic {
             of.classic.message(&origin.name, severity, kind, says, limits);
+        }
+        match kind {
+            Kind::Plain | Kind::Pattern(_) => {}
+            Kind::Other => self.leave_out(LeftOut::Pattern),
+            Kind::Skipped => self.leave_out(LeftOut::Budget),
         }
     }
 
-    fn pattern(&mut self, subject: &Subject, severity: Severity, says: &str, now: Instant) -> Kind {
-        let looked_for = self.may_look(now);
-        let Some(of) = self.of.get_mut(subject) else { return Kind::Plain };
-        let of = of.patterns.entry(severity).or_default();
-        if !looked_for {
+    /// Lets go of patterns that have not occurred for the retention.
+    pub fn expire(&mut self, now: Instant) {
+        let retention = self.search.settings.retention;
+        for of in self.of.values_mut() {
+            for (severity, of_severity) in &mut of.patterns {
+                let patterns = &mut of_severity.patterns;
+                let before = patterns.len();
+                patterns.retain(|_, pattern| now.saturating_duration_since(pattern.latest) < retention);
+                self.search.kept -= before - patterns.len();
+                if let Some(limits) = self.classic.as_mut().filter(|_| patterns.len() < before) {
+                    let known: HashSet<Hash> = patterns.values().map(|pattern| pattern.hash).collect();
+                    of.classic.expire(*severity, |hash| known.contains(hash), limits);
+                }
+            }
+        }
+    }
+
+    /// Lets go of what was counted of somebody.
+    pub fn forget(&mut self, subject: &Subject) {
+        if let Some(mut of) = self.of.remove(subject) {
+            self.search.kept -= kept(&of);
+            if let Some(limits) = &mut self.classic {
+                of.classic.clear(limits);
+            }
+        }
+    }
+
+    /// Somebody turned out to be another, whose counts go on with these.
+    pub fn join(&mut self, subject: &Subject, other: Subject) {
+        let Some(from) = self.of.remove(subject) else { return };
+        self.search.kept -= kept(&from);
+        let into = self.of.entry(other).or_default();
+        if let Some(limits) = &mut self.classic {
+            into.classic.join(from.classic, limits);
+        }
+        for (source, log) in from.logs {
+            let into = into.logs.entry(source).or_default();
+            into.messages.iter_mut().zip(&log.messages).for_each(|(into, from)| into.join(from));
+            into.bytes.join(&log.bytes);
+        }
+        into.last_error = into.last_error.or(from.last_error);
+        for (severity, from) in from.patterns {
+            let into = into.patterns.entry(severity).or_default();
+            for (words, pattern) in from.patterns {
+                if let Some(known) = into.patterns.get_mut(&words) {
+                    known.count.join(&pattern.count);
+                } else {
+                    into.patterns.insert(words, pattern);
+                    self.search.kept += 1;
+                }
+            }
+            for (into, from) in [(&mut into.other, from.other), (&mut into.skipped, from.skipped)] {
+                if let Some(from) = from {
+                    into.get_or_insert_default().join(&from);
+                }
+            }
+        }
+    }
+}
+
+impl Search {
+    /// Counts a message among the patterns of its severity.
+    fn message(&mut self, of: &mut SeverityPatterns, says: &str, now: Instant) -> Kind {
+        if !self.may_look(now) {
             of.skipped.get_or_insert_default().total += 1;
-            self.leave_out(LeftOut::Budget);
             return Kind::Skipped;
         }
-        let shown = if self.settings.sample == LogSample::Pattern { self.settings.sample_length } else { 0 };
-        let hash = self.scratch.of(says, shown);
-        let words = self.scratch.words.as_slice();
-        let known = if of.patterns.contains_key(&hash) {
-            of.patterns.get_key_value(&hash).map(|(hash, _)| *hash)
-        } else {
-            of.patterns.iter().find(|(_, pattern)| alike(&pattern.words, words)).map(|(hash, _)| *hash)
+        let Self { settings, scratch, kept, .. } = self;
+        scratch.of(says);
+        let words = scratch.words.as_slice();
+        let known = match of.patterns.get_mut(words) {
+            Some(pattern) => Some(pattern),
+            None => of.patterns.iter_mut().find(|(known, _)| alike(known, words)).map(|(_, pattern)| pattern),
         };
-        if let Some(pattern) = known.and_then(|known| of.patterns.get_mut(&known)) {
+        if let Some(pattern) = known {
             pattern.count.total += 1;
             pattern.latest = now;
-            return Kind::Pattern(known.unwrap_or(hash));
+            return Kind::Pattern(pattern.hash);
         }
-        if of.patterns.len() >= self.settings.patterns || self.kept >= self.settings.patterns_total {
+        if of.patterns.len() >= settings.patterns || *kept >= settings.patterns_total {
             of.other.get_or_insert_default().total += 1;
-            self.leave_out(LeftOut::Pattern);
             return Kind::Other;
         }
-        let sample = match self.settings.sample {
-            LogSample::Pattern => Cow::Borrowed(&*self.scratch.text),
-            LogSample::First => Cow::Owned(bounded(says, self.settings.sample_length)),
+        let sample = match settings.sample {
+            // Words are ASCII.
+            LogSample::Pattern => {
+                Cow::Borrowed(scratch.text.get(..settings.sample_length).unwrap_or(&scratch.text))
+            }
+            LogSample::First => Cow::Owned(bounded(says, settings.sample_length)),
             LogSample::Off => Cow::Borrowed(""),
         };
-        let (words, sample, count) = (words.into(), (&*sample).into(), SeriesCounter::first());
-        let pattern = Pattern { words, sample, count, latest: now };
-        of.patterns.insert(hash, pattern);
-        self.kept += 1;
+        let hash = scratch.hash();
+        let pattern = Pattern { hash, sample: (&*sample).into(), count: SeriesCounter::first(), latest: now };
+        of.patterns.insert(words.into(), pattern);
+        *kept += 1;
         Kind::Pattern(hash)
     }
 
@@ -247,66 +313,16 @@ impl Counts {
         self.allowance -= f64::from(u8::from(may));
         may
     }
+}
 
-    /// Lets go of patterns that have not occurred for the retention.
-    pub fn expire(&mut self, now: Instant) {
-        let retention = self.settings.retention;
-        for of in self.of.values_mut() {
-            for (severity, of_severity) in &mut of.patterns {
-                let patterns = &mut of_severity.patterns;
-                let before = patterns.len();
-                patterns.retain(|_, pattern| now.saturating_duration_since(pattern.latest) < retention);
-                self.kept -= before - patterns.len();
-                if let Some(limits) = self.classic.as_mut().filter(|_| patterns.len() < before) {
-                    of.classic.expire(*severity, |hash| patterns.contains_key(hash), limits);
-                }
-            }
-        }
-    }
-
-    /// Lets go of what was counted of somebody.
-    pub fn forget(&mut self, subject: &Subject) {
-        if let Some(mut of) = self.of.remove(subject) {
-            self.kept -= kept(&of);
-            if let Some(limits) = &mut self.classic {
-                of.classic.clear(limits);
-            }
-        }
-    }
-
-    /// Somebody turned out to be another, whose counts go on with these.
-    pub fn join(&mut self, subject: &Subject, other: Subject) {
-        let Some(from) = self.of.remove(subject) else { return };
-        self.kept -= kept(&from);
-        let into = self.of.entry(other).or_default();
-        if let Some(limits) = &mut self.classic {
-            into.classic.join(from.classic, limits);
-        }
-        for (source, log) in from.logs {
-            let into = into.logs.entry(source).or_default();
-            into.messages.iter_mut().zip(&log.messages).for_each(|(into, from)| into.join(from));
-            into.bytes.join(&log.bytes);
-        }
-        into.last_error = into.last_error.or(from.last_error);
-        for (severity, from) in from.patterns {
-            let into = into.patterns.entry(severity).or_default();
-            for (hash, pattern) in from.patterns {
-                if let Some(known) = into.patterns.get_mut(&hash) {
-                    known.count.join(&pattern.count);
-                } else {
-                    into.patterns.insert(hash, pattern);
-                    self.kept += 1;
-                }
-            }
-            for (into, from) in [(&mut into.other, from.other), (&mut into.skipped, from.skipped)] {
-                if let Some(from) = from {
-                    into.get_or_insert_default().join(&from);
-                }
-            }
-        }
-    }
+/// What was counted of somebody's logs, from now on if it was nothing yet.
+fn of_subject<'a>(of: &'a mut HashMap<Subject, SubjectCounts>, subject: &Subject) -> &'a mut SubjectCounts {
+    of.entry(subject.clone()).or_default()
 }
 
 fn kept(of: &SubjectCounts) -> usize {
     of.patterns.values().map(|of| of.patterns.len()).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,10 @@ use trace::Trace;
 mod timestamp;
 mod trace;
 
-/// The message that is not complete yet. Holds no memory between two messages.
+/// Bytes that are kept for the next message.
+const KEPT: usize = 1024;
+
+/// The message that is not complete yet. Holds little memory between two messages, and none when told so.
 #[derive(Debug, Default)]
 pub struct Messages {
     text: String,
@@ -25,9 +28,10 @@ impl Messages {
     /// once. Returns how many bytes of the line were skipped.
     pub fn line(&mut self, line: &str, mut take: impl FnMut(&str)) -> u64 {
         let open = !self.text.is_empty() || self.full;
-        if !self.continues(line) || (!open && !line.is_empty()) {
+        let timed = timestamp::is_in(line);
+        if !self.continues(line, timed) || (!open && !line.is_empty()) {
             self.end(&mut take);
-            self.timed = timestamp::is_in(line);
+            self.timed = timed;
             self.trace = Trace::beginning(line);
         } else if !open {
             return 0;
@@ -49,7 +53,7 @@ impl Messages {
         (line.len() - fits.len()) as u64
     }
 
-    fn continues(&mut self, line: &str) -> bool {
+    fn continues(&mut self, line: &str, timed: bool) -> bool {
         let indented = line.starts_with('\t') || line.starts_with("  ");
         if line.is_empty() || line == "}" || indented {
             self.trace.indented(line);
@@ -59,19 +63,27 @@ impl Messages {
             return false;
         }
         if self.timed {
-            return !timestamp::is_in(line);
+            return !timed;
         }
         self.trace.continues(line)
     }
 
     /// The message is complete: gives it to `take`.
     pub fn end(&mut self, mut take: impl FnMut(&str)) {
-        let text = std::mem::take(&mut self.text);
         self.full = false;
-        let text = text.trim();
+        let text = self.text.trim();
         if !text.is_empty() {
             take(text);
         }
+        self.text.clear();
+        if self.text.capacity() > KEPT {
+            self.rest();
+        }
+    }
+
+    /// Nothing is expected: gives up the memory. What is open is lost.
+    pub fn rest(&mut self) {
+        self.text = String::new();
     }
 
     /// Bytes that are held.

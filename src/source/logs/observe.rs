@@ -84,8 +84,8 @@ fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut
     }
     for (severity, of) in &mut of.patterns {
         let labels = who.with(Label::Severity, severity.word());
-        for (hash, pattern) in &mut of.patterns {
-            let labels = labels.with(Label::Pattern, pattern::word(*hash));
+        for pattern in of.patterns.values_mut() {
+            let labels = labels.with(Label::Pattern, pattern::word(pattern.hash));
             out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
             let info = match sample {
                 LogSample::Off => labels,

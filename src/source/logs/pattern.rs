@@ -19,48 +19,69 @@ pub fn word(hash: Hash) -> String {
 pub struct Patterns {
     /// The message without what is in quotes and brackets.
     outside: String,
-    brackets: Vec<char>,
-    word: String,
+    brackets: Vec<u8>,
+    word: Vec<u8>,
     /// A number for each word, which stands for it where patterns are compared.
     pub words: Vec<u32>,
-    /// The words with blanks between, as many as are wanted of them.
+    /// The words with blanks between.
     pub text: String,
 }
 
 impl Patterns {
-    /// The pattern of a message. Of its words, `longest` bytes are kept as text.
-    pub fn of(&mut self, message: &str, longest: usize) -> Hash {
+    /// Takes the words of a message.
+    pub fn of(&mut self, message: &str) {
         let Self { outside, brackets, word, words, text } = self;
-        outside.clear();
         words.clear();
         text.clear();
-        take_out(message, brackets, outside);
-        let mut hash = md5::Context::new();
-        for field in outside.split_whitespace() {
-            let field = field.trim_end_matches(['=', ':', ']', ',', ';']);
-            if field.len() < 2 || is_hexadecimal(field) || is_uuid(field) {
-                continue;
-            }
-            word.clear();
-            word.extend(field.chars().filter(|character| !character.is_ascii_digit()));
-            if !is_word(word) {
-                continue;
-            }
-            if !words.is_empty() {
-                hash.consume(b" ");
-            }
-            hash.consume(&*word);
-            let room = longest.saturating_sub(text.len());
-            if room > 0 && !words.is_empty() {
-                text.push(' ');
-            }
-            text.push_str(word.get(..word.len().min(longest.saturating_sub(text.len()))).unwrap_or_default());
-            words.push(number(word));
-            if words.len() == WORDS {
-                break;
-            }
+        let outside = take_out(message, brackets, outside);
+        if outside.is_ascii() {
+            // `char::is_whitespace` of ASCII: `u8::is_ascii_whitespace` leaves out the vertical tab.
+            let fields = outside.as_bytes().split(|byte| matches!(byte, b'\t'..=b'\r' | b' '));
+            take_words(fields, word, words, text);
+        } else {
+            take_words(outside.split_whitespace().map(str::as_bytes), word, words, text);
         }
-        hash.finalize().0
+    }
+
+    /// The hash of the words.
+    pub fn hash(&self) -> Hash {
+        md5::compute(&self.text).0
+    }
+}
+
+/// Writes the words among these fields.
+fn take_words<'a>(
+    fields: impl Iterator<Item = &'a [u8]>,
+    word: &mut Vec<u8>,
+    words: &mut Vec<u32>,
+    text: &mut String,
+) {
+    for field in fields {
+        let ends = field.iter().rposition(|byte| !matches!(byte, b'=' | b':' | b']' | b',' | b';'));
+        let field = ends.and_then(|end| field.get(..=end)).unwrap_or_default();
+        if field.len() < 2 || is_hexadecimal(field) || is_uuid(field) {
+            continue;
+        }
+        let taken = if field.iter().any(u8::is_ascii_digit) {
+            word.clear();
+            word.extend(field.iter().filter(|byte| !byte.is_ascii_digit()));
+            word.as_slice()
+        } else {
+            field
+        };
+        let Some(taken) =
+            Some(taken).filter(|word| is_word(word)).and_then(|word| std::str::from_utf8(word).ok())
+        else {
+            continue;
+        };
+        if !words.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(taken);
+        words.push(number(taken));
+        if words.len() == WORDS {
+            break;
+        }
     }
 }
 
@@ -69,61 +90,85 @@ pub fn alike(one: &[u32], other: &[u32]) -> bool {
     one.len() == other.len() && one.iter().zip(other).filter(|(one, other)| one != other).nth(1).is_none()
 }
 
-/// Writes a text without what is in quotes and brackets to `outside`.
-fn take_out(text: &str, brackets: &mut Vec<char>, outside: &mut String) {
+/// A text without what is in quotes and brackets, written to `outside` where it is another.
+fn take_out<'a>(text: &'a str, brackets: &mut Vec<u8>, outside: &'a mut String) -> &'a str {
     brackets.clear();
+    outside.clear();
     let mut quote = None;
-    let mut before = '\0';
-    for character in text.chars() {
-        let escaped = std::mem::replace(&mut before, character) == '\\';
-        match character {
-            '[' | '(' | '{' if quote.is_none() => brackets.push(character),
-            ']' | ')' | '}' if brackets.last() == Some(&opening(character)) => {
-                brackets.pop();
-                continue;
-            }
-            '"' | '\'' if !escaped && brackets.is_empty() => match quote {
-                None => quote = Some(character),
-                Some(open) if open == character => {
-                    quote = None;
-                    continue;
+    // Where what is kept begins; marks are ASCII, so what is between two of them is UTF-8.
+    let mut from = 0;
+    let bytes = text.as_bytes();
+    for (at, byte) in
+        bytes.iter().enumerate().filter(|(_, byte)| MARKS.get(usize::from(**byte)) == Some(&true))
+    {
+        let kept = quote.is_none() && brackets.is_empty();
+        match byte {
+            b'[' | b'(' | b'{' if quote.is_none() => brackets.push(*byte),
+            b']' | b')' | b'}' if brackets.last() == Some(&opening(*byte)) => _ = brackets.pop(),
+            b'"' | b'\''
+                if brackets.is_empty() && at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\\') =>
+            {
+                match quote {
+                    None => quote = Some(*byte),
+                    Some(open) if open == *byte => quote = None,
+                    Some(_) => {}
                 }
-                Some(_) => {}
-            },
+            }
             _ => {}
         }
-        if quote.is_none() && brackets.is_empty() {
-            outside.push(character);
+        match (kept, quote.is_none() && brackets.is_empty()) {
+            (true, false) => outside.push_str(text.get(from..at).unwrap_or_default()),
+            (false, true) => from = at + 1,
+            _ => {}
         }
     }
+    let rest = if quote.is_none() && brackets.is_empty() { text.get(from..).unwrap_or_default() } else { "" };
+    if from == 0 && outside.is_empty() {
+        return rest;
+    }
+    outside.push_str(rest);
+    outside
 }
 
-fn opening(closing: char) -> char {
+/// Whether a byte is a quote or bracket.
+const MARKS: [bool; 256] = {
+    let mut marks = [false; 256];
+    let mut rest: &[u8] = b"[](){}\"'";
+    while let [mark, others @ ..] = rest {
+        #[expect(clippy::indexing_slicing, reason = "at compile time, and a byte is below 256")]
+        {
+            marks[*mark as usize] = true;
+        }
+        rest = others;
+    }
+    marks
+};
+
+fn opening(closing: u8) -> u8 {
     match closing {
-        ']' => '[',
-        ')' => '(',
-        _ => '{',
+        b']' => b'[',
+        b')' => b'(',
+        _ => b'{',
     }
 }
 
 /// `0x1f`, or four hexadecimal digits and more.
-fn is_hexadecimal(field: &str) -> bool {
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let prefixed = field.strip_prefix("0x").is_some_and(|rest| !rest.is_empty() && digits(rest));
+fn is_hexadecimal(field: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().all(u8::is_ascii_hexdigit);
+    let prefixed = field.strip_prefix(b"0x").is_some_and(|rest| !rest.is_empty() && digits(rest));
     prefixed || (field.len() >= 4 && digits(field))
 }
 
-fn is_uuid(field: &str) -> bool {
+fn is_uuid(field: &[u8]) -> bool {
     field.len() == 36
-        && field.bytes().enumerate().all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => byte == b'-',
+        && field.iter().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         })
 }
 
 /// Letters, with `.`, `_` and `-` inside.
-fn is_word(word: &str) -> bool {
-    let bytes = word.as_bytes();
+fn is_word(bytes: &[u8]) -> bool {
     let ends = [bytes.first(), bytes.last()];
     let inside = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'.' | b'_' | b'-');
     bytes.len() > 1 && ends.into_iter().flatten().all(u8::is_ascii_alphabetic) && bytes.iter().all(inside)
@@ -141,8 +186,8 @@ mod tests {
 
     fn pattern(message: &str) -> (String, String, Vec<u32>) {
         let mut patterns = Patterns::default();
-        let hash = patterns.of(message, usize::MAX);
-        (super::word(hash), patterns.text, patterns.words)
+        patterns.of(message);
+        (super::word(patterns.hash()), patterns.text, patterns.words)
     }
 
     /// Tab-separated: the hash and the words that logparser makes of it, the message with its escapes.
@@ -171,17 +216,6 @@ mod tests {
             assert_eq!(serde_json::json!(alike(&words(&one), &words(&other))), expected, "{case}");
         }
         assert!(cases.lines().count() > 10);
-    }
-
-    #[test]
-    fn only_so_many_bytes_of_the_words_are_kept() {
-        let mut patterns = Patterns::default();
-        let whole = patterns.of("order was refused by the bank", 500);
-        assert_eq!(patterns.text, "order was refused by the bank");
-        for longest in 0..30 {
-            assert_eq!(patterns.of("order was refused by the bank", longest), whole);
-            assert!(patterns.text.len() <= longest, "{longest}: {}", patterns.text);
-        }
     }
 
     proptest! {

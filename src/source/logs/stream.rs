@@ -82,6 +82,7 @@ impl Streams {
             if one.latest.is_some_and(|latest| now.saturating_duration_since(latest) >= SILENCE) {
                 // A part whose end is late is waited for.
                 one.messages.end(|text| give(text, take));
+                one.messages.rest();
                 one.latest = None;
             }
         }
@@ -92,6 +93,7 @@ impl Streams {
         for one in [&mut self.stdout, &mut self.stderr] {
             one.end_of_line(multiline, take);
             one.messages.end(|text| give(text, take));
+            one.messages.rest();
             one.latest = None;
         }
     }
