@@ -4,6 +4,7 @@ mod classic;
 mod engines;
 mod files;
 mod journald;
+mod settings;
 
 use crate::support::{Agent, command, eventually, get};
 use std::io::Write;

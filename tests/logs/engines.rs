@@ -106,13 +106,13 @@ fn a_container_that_lives_200_ms_and_takes_its_log_with_it_is_counted() {
 }
 
 /// A container of a pod in the view of the kubelet: its log and the link to it, below a root.
-fn link(root: &std::path::Path, id: &str, number: u32) -> std::path::PathBuf {
-    let log = format!("var/log/pods/prod_web-0_0f5e7d3c/app/{number}.log");
+fn link(root: &std::path::Path, id: &str, name: &str, number: u32) -> std::path::PathBuf {
+    let log = format!("var/log/pods/prod_web-0_0f5e7d3c/{name}/{number}.log");
     let links = root.join("var/log/containers");
     std::fs::create_dir_all(root.join(&log).parent().unwrap()).unwrap();
     std::fs::create_dir_all(&links).unwrap();
     std::fs::write(root.join(&log), "").unwrap();
-    std::os::unix::fs::symlink(format!("/{log}"), links.join(format!("web-0_prod_app-{id}.log"))).unwrap();
+    std::os::unix::fs::symlink(format!("/{log}"), links.join(format!("web-0_prod_{name}-{id}.log"))).unwrap();
     root.join(log)
 }
 
@@ -127,7 +127,8 @@ fn a_container_of_a_pod_is_followed_through_rotation_and_restarts() {
     let Some(docker) = Docker::start(&namespace) else { return };
     let root = tempfile::tempdir().unwrap();
     let id = docker.run("first", &[], &["sleep", "600"]);
-    let log = link(root.path(), &id, 0);
+    let log = link(root.path(), &id, "app", 0);
+    let beside = link(root.path(), &docker.run("beside", &[], &["sleep", "600"]), "proxy", 0);
     let places =
         format!("{{root: {}, names: {{docker: [], containerd: [], crio: []}}}}", root.path().display());
     let agent = Running::new("docker: false, journald: false, files: false", &places);
@@ -148,11 +149,17 @@ fn a_container_of_a_pod_is_followed_through_rotation_and_restarts() {
     append(&log, &format!("{time} stdout F ERROR after\nno record\n"));
     agent.sees(MESSAGES, &errors, 5.0);
     agent.sees("connscope_logs_malformed_total", &["log_source=\"cri\""], 1.0);
-    // Restarted it is another container with a log of its own, and the counter goes on.
+    // Another container of the pod has a log of its own.
+    append(&beside, &format!("{time} stdout F ERROR beside\n"));
+    agent.sees(MESSAGES, &["k8s_container_name=\"proxy\"", "severity=\"error\""], 1.0);
+    agent.sees(MESSAGES, &errors, 5.0);
+    // A part has its end with that of the container. Restarted it is another one with a log of its own, and the counter goes on.
+    append(&log, &format!("{time} stdout P ERROR without an end\n"));
     docker.docker(&["rm", "--force", "first"]);
-    let id = docker.run("second", &[], &["sleep", "600"]);
-    append(&link(root.path(), &id, 1), &format!("{time} stdout F ERROR again\n"));
     agent.sees(MESSAGES, &errors, 6.0);
+    let id = docker.run("second", &[], &["sleep", "600"]);
+    append(&link(root.path(), &id, "app", 1), &format!("{time} stdout F ERROR again\n"));
+    agent.sees(MESSAGES, &errors, 7.0);
 }
 
 #[test]

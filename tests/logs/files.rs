@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 const MESSAGES: &str = "container_log_messages_total";
 const PATTERNS: &str = "container_log_patterns_total";
+const IO: &str = "container_log_io_bytes_total";
 
 pub(super) fn append(path: &Path, text: &[u8]) {
     OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text).unwrap();
 }
 
 /// An agent that follows `*.log` in a directory with `app.log`, where one line is already.
-fn following(settings: &str) -> (tempfile::TempDir, PathBuf, Running) {
+pub(super) fn following(settings: &str) -> (tempfile::TempDir, PathBuf, Running) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.log");
     append(&path, b"ERROR before the agent was started\n");
@@ -54,6 +55,52 @@ fn a_line_in_three_writes_is_one_message() {
     }
     agent.sees(MESSAGES, &[], 2.0);
     assert_eq!(agent.values("container_log_pattern_info", &["sample=\"ERROR in three writes\""]), [1.0]);
+}
+
+#[test]
+fn a_file_that_is_cut_off_in_the_middle_of_a_line_is_read_from_its_beginning() {
+    let (_directory, path, agent) = following("");
+    append(&path, b"ERROR whole\nERROR half of");
+    // So much was read, but for what is still open.
+    agent.sees(IO, &[], 25.0);
+    OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+    append(&path, b"WARN new\n");
+    agent.sees(MESSAGES, &["severity=\"warning\""], 1.0);
+    agent.sees(MESSAGES, &["severity=\"error\""], 2.0);
+    agent.sees(MESSAGES, &[], 3.0);
+}
+
+#[test]
+fn json_is_a_message_a_line_or_over_many_lines() {
+    let (_directory, path, agent) = following("");
+    let padding = "x".repeat(200);
+    // A time that comes late in the line, which makes one message of the three where a line before them has one.
+    append(&path, b"2026-11-26 05:00:00 it begins\n");
+    for word in ["one", "two", "three"] {
+        let line = format!(
+            "{{\"msg\":\"order {word} {word}x failed\",\"p\":\"{padding}\",\"level\":\"error\",\"time\":\"2026-11-26T05:00:00Z\"}}\n"
+        );
+        append(&path, line.as_bytes());
+    }
+    agent.sees(MESSAGES, &["severity=\"error\""], 3.0);
+    agent.sees(PATTERNS, &["severity=\"error\""], 3.0);
+    for key in ["level", "severity", "lvl", "log.level", "levelname"] {
+        let line = format!(
+            "{{\"{key}\":\"warn\",\"message\":\"slow\",\"request\":{{\"level\":\"fatal\",\"tags\":[{{}}]}}}}\n"
+        );
+        append(&path, line.as_bytes());
+    }
+    append(&path, b"{\"log\":{\"level\":\"warn\"},\"error\":\"slow\"}\n{\"level\":40,\"log\":\"slow\"}\n");
+    agent.sees(MESSAGES, &["severity=\"warning\""], 7.0);
+    assert_eq!(agent.values("container_log_pattern_info", &["sample=\"slow\""]), [1.0]);
+    append(
+        &path,
+        b"{\n  \"level\": \"critical\",\n  \"tags\": [\n    1\n  ],\n  \"msg\": \"it broke\"\n}\nnext\n",
+    );
+    agent.sees(MESSAGES, &["severity=\"critical\""], 1.0);
+    assert_eq!(agent.values("container_log_pattern_info", &["sample=\"it broke\""]), [1.0]);
+    agent.sees(MESSAGES, &["severity=\"unknown\""], 2.0);
+    agent.sees(MESSAGES, &[], 13.0);
 }
 
 #[test]
