@@ -19,6 +19,7 @@ mod churn;
 mod containers;
 mod endurance;
 mod judge;
+mod logs;
 mod outage;
 mod parity;
 mod peers;

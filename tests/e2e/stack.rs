@@ -193,6 +193,11 @@ impl Sample {
         self.labels.get(name).map_or("", String::as_str)
     }
 
+    /// The names of its labels.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.labels.keys().map(String::as_str)
+    }
+
     /// With `le="1"` where it is `le="1.0"`, and `le="0.00001"` where it is `le="1e-05"`: Prometheus writes the bounds of
     /// what it scrapes the second way, and those of what comes over OTLP the first.
     pub(crate) fn with_plain_bounds(&self) -> Self {
@@ -259,6 +264,15 @@ impl<'a> Prometheus<'a> {
                 value: sample["value"][1].as_str().unwrap().parse().unwrap(),
             })
             .collect())
+    }
+
+    /// What a target says of a metric: type, unit, help.
+    pub(crate) fn metadata(&self, metric: &str) -> Result<Value, String> {
+        let data = self.ask(&format!("/api/v1/metadata?metric={metric}"))?;
+        match data[metric].as_array().map(Vec::as_slice) {
+            Some([one]) => Ok(one.clone()),
+            _ => Err(format!("{metric}: {data}")),
+        }
     }
 
     /// What the OTLP receiver copies from the resource onto every series, as labels.
