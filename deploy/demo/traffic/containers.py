@@ -1,9 +1,12 @@
-"""The containers of the demo: one serves, one visits it, one fails to connect, and one is killed for memory every 20 seconds.
+"""The containers of the demo: one serves, one visits it, one fails to connect, one logs, and one is killed for memory every
+20 seconds.
 
 Each is started with what it does and, where it connects, with whom. All need nothing but a network of their own. End on
 SIGTERM.
 """
 
+import itertools
+import logging
 import os
 import signal
 import socket
@@ -57,6 +60,23 @@ def fail(host):
         time.sleep(0.5)
 
 
+def log():
+    """An order a second; one in ten is slow, and one a minute fails with a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    orders = logging.getLogger("orders")
+    for number in itertools.count():
+        time.sleep(1)
+        if number % 60 == 5:
+            try:
+                raise ConnectionError(f"the bank has not answered for order {number}")
+            except ConnectionError:
+                orders.exception("order %d failed", number)
+        elif number % 10 == 0:
+            orders.warning("order %d took %d ms", number, 900 + number % 100)
+        else:
+            orders.info("order %d was paid", number)
+
+
 def eat():
     """A child that takes memory until the kernel kills it, every 20 s; after three of them the container ends, and is restarted."""
     for _ in range(3):
@@ -73,4 +93,4 @@ def eat():
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     what, *whom = sys.argv[1:]
-    {"serve": serve, "visit": visit, "fail": fail, "eat": eat}[what](*whom)
+    {"serve": serve, "visit": visit, "fail": fail, "log": log, "eat": eat}[what](*whom)
