@@ -217,8 +217,9 @@ fn start(
         web.start(listener, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
-    say_start(&config, address);
-    readers::first_cycle(&push, pull.as_ref(), failed.clone())?;
+    let wait = readers::first_wait(&config);
+    say_start(&config, address, wait);
+    readers::first_cycle(&push, wait, pull.as_ref(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(Running { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
     Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })
@@ -263,7 +264,7 @@ fn cannot_listen(listen: &Listen, cause: std::io::Error) -> AgentError {
     }
 }
 
-fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
+fn say_start(config: &Config, address: Option<std::net::SocketAddr>, wait: Duration) {
     let version = env!("CARGO_PKG_VERSION");
     if config.environment.disabled {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
@@ -282,6 +283,7 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>) {
         version,
         metrics,
         interval = otlp.is_some().then_some(interval),
+        first_export = otlp.is_some().then(|| format!("in {:.1} s", wait.as_secs_f64())),
         otlp,
         "connscope is running"
     );

@@ -147,6 +147,9 @@ struct RunFlags {
     /// Push interval [default: 10s].
     #[arg(long, value_name = "DURATION")]
     interval: Option<String>,
+    /// The first push is made a random part of this after the start [default: the interval].
+    #[arg(long, value_name = "DURATION")]
+    jitter: Option<String>,
     /// Address and port of the HTTP endpoint, :PORT for every address, or off [default: 127.0.0.1:9371].
     #[arg(long, value_name = "[ADDR]:PORT|off")]
     listen: Option<String>,
@@ -207,6 +210,7 @@ impl RunFlags {
             otlp_endpoint: self.otlp_endpoint.clone(),
             otlp_protocol: self.otlp_protocol,
             interval: self.interval.clone(),
+            jitter: self.jitter.clone(),
             listen: self.listen.clone(),
             naming: self.prometheus_naming,
             lifecycle: self.enable_lifecycle,

@@ -19,6 +19,7 @@ pub mod encode;
 pub mod error_type;
 pub mod exposition;
 pub mod instruments;
+pub mod jitter;
 pub mod metrics;
 pub mod otlp;
 pub mod outcomes;

@@ -195,8 +195,14 @@ fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
         // A user that nothing else runs as: the limit is one of its threads altogether (RLIMIT_NPROC).
         let address = free();
         let limit = format!("--nproc={threads}");
-        let program =
-            public.command(&["--otlp-endpoint", "http://127.0.0.1:1", "--listen", &address.to_string()]);
+        let program = public.command(&[
+            "--otlp-endpoint",
+            "http://127.0.0.1:1",
+            "--jitter",
+            "0s",
+            "--listen",
+            &address.to_string(),
+        ]);
         let mut agent = behind(&["prlimit", &limit, "setpriv", "--reuid=61871", "--clear-groups"], &program);
         agent.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut agent = Agent::spawn(agent);

@@ -7,6 +7,7 @@
 mod broken;
 mod content;
 mod endpoint;
+mod jitter;
 mod program;
 mod push;
 mod raw;

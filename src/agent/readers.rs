@@ -3,27 +3,51 @@
 use super::{AgentError, start_error};
 use crate::config::{Config, Protocol};
 use crate::cycle::Sources;
+use crate::export::jitter;
 use crate::export::otlp::{self, Exporter};
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{Reader, Shared, stdout};
 use crate::stop::{ChildStop, Stop};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What drives itself.
 pub(super) struct Push {
-    readers: Vec<Reader>,
-    /// Exports that are in progress end with this.
+    otlp: Arc<Mutex<Otlp>>,
+    console: Option<Reader>,
+    /// Exports that are in progress end with this, and so does the wait for the first.
     stop: ChildStop,
+}
+
+/// The reader that pushes over OTLP.
+enum Otlp {
+    /// Waits for its first push.
+    Waiting(Box<Start>),
+    Pushing(Reader),
+    /// There is none, or it has ended.
+    None,
+}
+
+/// What a reader is started with.
+struct Start {
+    exporter: Exporter,
+    shared: Shared,
+    config: Config,
 }
 
 /// A push that is ready to be started.
 pub(super) struct Prepared {
     exporter: Option<Exporter>,
     stop: ChildStop,
+}
+
+/// How long the first push of this configuration waits.
+pub(super) fn first_wait(config: &Config) -> Duration {
+    jitter::part(config.export.otlp.longest_wait(), jitter::random())
 }
 
 /// Whether this configuration pushes over OTLP.
@@ -50,24 +74,56 @@ impl Prepared {
         Ok(Self { exporter, stop })
     }
 
-    /// Starts the reader that pushes over OTLP and, where it is asked for, the one that prints to the console.
+    /// Starts the reader that prints to the console, where it is asked for. The one that pushes over OTLP waits for
+    /// [`first_cycle`].
     pub(super) fn start(self, config: &Config, shared: &Shared) -> Push {
         let console = config.environment.console && !config.environment.disabled;
         let console = console.then(|| stdout::console(shared, config.export.otlp.interval));
-        let otlp = self.exporter.map(|exporter| otlp::start(exporter, shared, config));
-        Push { readers: otlp.into_iter().chain(console).collect(), stop: self.stop }
+        let otlp = self.exporter.map_or(Otlp::None, |exporter| {
+            let (shared, config) = (shared.clone(), config.clone());
+            Otlp::Waiting(Box::new(Start { exporter, shared, config }))
+        });
+        Push { otlp: Arc::new(Mutex::new(otlp)), console, stop: self.stop }
+    }
+}
+
+impl Otlp {
+    /// Starts the reader, if it waits; its provider, if it has just been started.
+    fn start(&mut self) -> Option<SdkMeterProvider> {
+        match std::mem::replace(self, Self::None) {
+            Self::Waiting(start) => {
+                let reader = otlp::start(start.exporter, &start.shared, &start.config);
+                let provider = reader.provider.clone();
+                *self = Self::Pushing(reader);
+                Some(provider)
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the reader, to end it.
+    fn end(&mut self) -> Option<Reader> {
+        self.start();
+        match std::mem::replace(self, Self::None) {
+            Self::Pushing(reader) => Some(reader),
+            _ => None,
+        }
     }
 }
 
 impl Push {
     /// Whether nothing drives itself.
     pub(super) fn is_empty(&self) -> bool {
-        self.readers.is_empty()
+        self.console.is_none() && matches!(*lock(&self.otlp), Otlp::None)
     }
 
-    /// Runs a last cycle and exports it.
+    /// Runs a last cycle and exports it, also where the first push is still waited for.
     pub(super) fn flush(self) {
-        for reader in &self.readers {
+        let otlp = lock(&self.otlp).end();
+        for reader in otlp.into_iter().chain(self.console) {
             // The exporter has logged how its last export ended.
             let _logged = reader.provider.shutdown();
         }
@@ -78,36 +134,51 @@ impl Push {
         self.stop.token().drain();
         self.flush();
     }
-
-    /// The provider of the first, for a first cycle.
-    pub(super) fn provider(&self) -> Option<SdkMeterProvider> {
-        self.readers.first().map(|reader| reader.provider.clone())
-    }
 }
 
-/// One cycle at once, through a reader that there is: what cannot be read is in the log within the first second, and
-/// a receiver does not wait a whole interval for the first numbers. What is sent to the channel ends the agent: a reader of
+fn lock(otlp: &Mutex<Otlp>) -> MutexGuard<'_, Otlp> {
+    otlp.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One cycle at once: what cannot be read is in the log within the first second. It is pushed where the first push waits for
+/// nothing; else that follows after `wait`, in a cycle of its own. What is sent to the channel ends the agent: a reader of
 /// the SDK has no thread, of which it tells only its own log.
 pub(super) fn first_cycle(
     push: &Push,
+    wait: Duration,
     pull: Option<&Arc<Pull>>,
+    sources: &Arc<Sources>,
     failed: UnboundedSender<String>,
 ) -> Result<(), AgentError> {
-    let (provider, pull) = (push.provider(), pull.cloned());
+    let console = push.console.as_ref().map(|reader| reader.provider.clone());
+    let (otlp, stop) = (Arc::clone(&push.otlp), push.stop.token().clone());
+    let (pull, sources) = (pull.cloned(), Arc::clone(sources));
+    let pushing = matches!(*lock(&otlp), Otlp::Waiting(_));
+    let flush = move |provider: SdkMeterProvider| {
+        let flushed = provider.force_flush().map_err(|error| error.to_string());
+        if flushed.is_err_and(|error| error.contains("closed channel")) {
+            let _gone = failed.send("the thread that pushes could not be started".to_owned());
+        }
+    };
     let cycle = move || {
-        match (provider, pull) {
-            (Some(provider), _) => {
-                let flushed = provider.force_flush().map_err(|error| error.to_string());
-                if flushed.is_err_and(|error| error.contains("closed channel")) {
-                    let _gone = failed.send("the thread that pushes could not be started".to_owned());
-                }
-            }
+        match (console, pull) {
+            _ if pushing && wait.is_zero() => {}
+            (Some(provider), _) => flush(provider),
+            _ if pushing => sources.try_all(),
             (None, Some(pull)) => {
                 let _logged = pull.scrape();
             }
             (None, None) => {}
         }
         crate::sys::memory::unmap_code();
+        drop(sources);
+        if pushing && !stop.killed_within(wait) {
+            // Not while it is locked: the agent may have to end meanwhile.
+            let provider = lock(&otlp).start();
+            drop(otlp);
+            provider.into_iter().for_each(flush);
+            crate::sys::memory::unmap_code();
+        }
     };
     let spawned = std::thread::Builder::new().name("first-cycle".to_owned()).spawn(cycle);
     spawned.map(drop).map_err(start_error("starting the first cycle"))

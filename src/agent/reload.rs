@@ -60,7 +60,8 @@ pub(super) fn vitals(config: &Config, exports: &Arc<Exports>, loads: &Arc<Loads>
 
 /// What the endpoint answers by.
 pub(super) fn current(config: &Config, pull: Option<Arc<Pull>>) -> Current {
-    let interval = readers::pushes(config).then_some(config.export.otlp.interval);
+    let otlp = &config.export.otlp;
+    let interval = readers::pushes(config).then(|| otlp.interval.max(otlp.longest_wait()));
     Current::new(pull, interval, &config.export.prometheus)
 }
 
@@ -155,7 +156,8 @@ impl Reloader {
         }
         if let Some(replaced) = replaced {
             replaced.give_way();
-            readers::first_cycle(&running.push, running.pull.as_ref(), self.failed.clone())?;
+            let (wait, pull) = (readers::first_wait(new), running.pull.as_ref());
+            readers::first_cycle(&running.push, wait, pull, sources, self.failed.clone())?;
         }
         for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {
             tracing::warn!("{warning}");

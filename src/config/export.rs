@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Range of `export.otlp.interval`.
 pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+/// Range of `export.otlp.jitter`.
+pub(super) const JITTER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 /// Range of `export.otlp.timeout`.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 
@@ -44,6 +46,11 @@ pub struct Otlp {
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
+    /// The first push is made a random part of this after the start, and each that follows one interval later: agents that are
+    /// started together do not push together. 0s to 24h; not set: the interval.
+    #[serde(deserialize_with = "jitter", serialize_with = "print_some")]
+    #[cfg_attr(test, schemars(schema_with = "some_duration_schema"))]
+    pub jitter: Option<Duration>,
     /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
@@ -64,11 +71,19 @@ impl Default for Otlp {
             endpoint: None,
             protocol: Protocol::Grpc,
             interval: Duration::from_secs(10),
+            jitter: None,
             timeout: Duration::from_secs(10),
             compression: Compression::None,
             headers: BTreeMap::new(),
             tls: Tls::default(),
         }
+    }
+}
+
+impl Otlp {
+    /// The longest that the first push waits.
+    pub fn longest_wait(&self) -> Duration {
+        self.jitter.unwrap_or(self.interval)
     }
 }
 
@@ -216,6 +231,23 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     values::ranged(deserializer, INTERVAL)
 }
 
+/// `export.otlp.jitter`; none where there is nothing after the key.
+fn jitter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let checked = text.map(|text| {
+        values::duration(&text, JITTER).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
+    });
+    checked.transpose()
+}
+
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+fn print_some<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => values::print(value, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// `export.otlp.timeout`; zero is no limit.
 fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -252,6 +284,13 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 fn hosts_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let entry = schemars::json_schema!({"type": "string", "pattern": "^(\\*\\.)?[-A-Za-z0-9_.]+$"});
     schemars::json_schema!({"anyOf": [{"const": "any"}, {"type": "array", "items": entry}, {"type": "null"}]})
+}
+
+/// JSON Schema of a duration that may be left open.
+#[cfg(test)]
+fn some_duration_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let duration = values::duration_schema(generator);
+    schemars::json_schema!({"anyOf": [duration, {"type": "null"}]})
 }
 
 /// JSON Schema of an address to listen on.

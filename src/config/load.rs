@@ -18,6 +18,8 @@ pub struct Flags {
     pub otlp_protocol: Option<Protocol>,
     /// `--interval`
     pub interval: Option<String>,
+    /// `--jitter`
+    pub jitter: Option<String>,
     /// `--listen`
     pub listen: Option<String>,
     /// `--prometheus-naming`
@@ -76,6 +78,10 @@ impl Config {
         if let Some(value) = &flags.interval {
             let interval = values::duration(value, export::INTERVAL);
             otlp.interval = interval.map_err(|message| bad("--interval", value, message))?;
+        }
+        if let Some(value) = &flags.jitter {
+            let jitter = values::duration(value, export::JITTER);
+            otlp.jitter = Some(jitter.map_err(|message| bad("--jitter", value, message))?);
         }
         if let Some(value) = &flags.listen {
             prometheus.listen = value.parse().map_err(|message| bad("--listen", value, message))?;

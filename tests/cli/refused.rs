@@ -7,6 +7,7 @@ use crate::support::{command, connscope};
 fn bad_flags_are_refused_with_one_line_and_exit_code_2() {
     for (arguments, expected) in [
         (&["--interval", "5"][..], "--interval 5: is not a duration with a unit"),
+        (&["--jitter", "25h"], "--jitter 25h: is out of range: 0s to 1day"),
         (&["--interval", "1ms"], "--interval 1ms: is out of range: 10ms to 1day"),
         (&["--listen", "9371"], "--listen 9371: is neither ADDRESS:PORT nor off"),
         (&["--listen", "::1:9371"], "an IPv6 address goes in brackets"),

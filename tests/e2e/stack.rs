@@ -299,7 +299,7 @@ pub(crate) fn agent_with(
     variables: &[(&str, &str)],
 ) -> Agent {
     let mut command = crate::support::command(&["run", "--config", config.to_str().unwrap()]);
-    command.args(arguments);
+    command.args(arguments).args(["--jitter", "0s"]);
     command.envs(variables.iter().copied());
     namespace.inside(move || Agent::start(command))
 }

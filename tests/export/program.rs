@@ -55,6 +55,9 @@ impl Agent {
             .expect("making it executable");
         print_numbers(directory.path(), 1);
         let mut command = command(arguments);
+        if !arguments.contains(&"--jitter") {
+            command.args(["--jitter", "0s"]);
+        }
         command.args(["--conntrack-source", "command", "--conntrack-command"]).arg(&script);
         command.envs(variables.iter().copied());
         let agent = Started::logging(command);

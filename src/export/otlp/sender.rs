@@ -13,12 +13,12 @@ use super::transport::{Rejected, Transport};
 use crate::config::{Otlp, endpoint};
 use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
+use crate::export::jitter::random;
 use crate::export::metrics;
 use crate::export::outcomes::Exports;
 use crate::export::timeouts::UNLIMITED;
 use crate::stop::Stop;
 use crate::timeouts;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -167,9 +167,4 @@ impl Sender {
             said = Some(refusal);
         }
     }
-}
-
-/// A number that is another each time.
-fn random() -> u64 {
-    RandomState::new().hash_one(())
 }
