@@ -4,10 +4,10 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check
+.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check dist image kubernetes fleet
 
 help: ## lists the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: compiler ## builds the agent and starts it; flags go into ARGS="--listen off"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -63,6 +63,18 @@ demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with do
 
 demo-check: ## runs the demo from images built here and asks for every panel's data; needs root and Go
 	.ci/demo-check
+
+image: ## builds the agent's images and tries what they may do, in an engine of its own; needs root
+	.ci/demo-check --image
+
+dist: compiler ## the static binary, built twice and compared, with its SBOM and checksums, in dist/
+	.ci/dist
+
+kubernetes: ## renders the manifests and the chart, and checks them against three versions of Kubernetes; needs Go, once
+	.ci/kubernetes
+
+fleet: compiler ## 200 agents and one Collector, which is killed and comes back; prints tables; needs root and Go
+	.ci/fleet
 
 bpf: ## rebuilds the BPF object; needs clang 14
 	.ci/tools clang-14=clang-14 llvm-strip-14=llvm-14

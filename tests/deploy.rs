@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 mod alerts;
 mod dashboards;
+mod kubernetes;
 mod recording;
 mod requirements;
 mod service;

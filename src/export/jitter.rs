@@ -13,7 +13,7 @@ pub fn random() -> u64 {
 
 /// A part of `most`, from none of it to nearly all of it; `random` is any number.
 pub fn part(most: Duration, random: u64) -> Duration {
-    let nanoseconds = most.as_nanos() * u128::from(random) >> u64::BITS;
+    let nanoseconds = (most.as_nanos() * u128::from(random)) >> u64::BITS;
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 

@@ -1,0 +1,87 @@
+"""Three typical configurations, and nodes that have what they are for."""
+
+import contextlib
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+SOCKETS = """\
+inventory: {units: false}
+sources:
+  conntrack: {via: netlink}
+  sockets:
+    group_by: [direction, service_port, peer_group]
+    peer_groups: {nodes: [10.77.0.0/24], elsewhere: [0.0.0.0/0]}
+"""
+PROBES = "  probes:\n    targets:\n" + "".join(
+    f"      - {{name: peer-{number}, kind: tcp, host: 10.77.0.{number}, port: 7000}}\n" for number in range(1, 21)
+)
+CONTAINERS = "  containers: {enabled: true}\n"
+
+# What is written into the file, and what the node has: ports, connections to each, containers.
+CONFIGURATIONS = {
+    "defaults, 200 sockets": ("inventory: {units: false}\n", (5, 20, 0)),
+    "a server: groups, 2,000 sockets, 20 probes": (SOCKETS + PROBES, (20, 50, 0)),
+    "a node of containers: the same, 40 containers with 5 destinations each": (SOCKETS + PROBES + CONTAINERS, (20, 50, 40)),
+}
+
+# A container: a process in a control group of its own, with a connection to each of five destinations.
+INSIDE = r"""
+import socket, sys, time
+open(sys.argv[1] + "/cgroup.procs", "w").write("0")
+kept = [socket.create_connection((f"10.77.0.{n}", 7000)) for n in range(1, 6)]
+while True:
+    for one in kept: one.send(b"x" * 100)
+    time.sleep(1)
+"""
+
+
+def containers(count):
+    """Control groups as an engine makes them, each with a process. The hierarchy that says most: see tests/containers/lab.rs."""
+    top = pathlib.Path("/sys/fs/cgroup/memory")
+    top = (top if top.is_dir() else top.parent) / f"connscope-fleet-{os.getpid()}"
+    made = []
+    for number in range(count):
+        group = top / f"{os.getpid():032x}{number:032x}"
+        group.mkdir(parents=True)
+        made.append((group, subprocess.Popen(["python3", "-I", "-c", INSIDE, group])))
+    return top, made
+
+
+@contextlib.contextmanager
+def node(peers):
+    """A node with so many ports, connections to each, and containers."""
+    ports, connections, count = peers
+    for number in range(1, ports + 1):
+        subprocess.run(["ip", "address", "replace", f"10.77.0.{number}/32", "dev", "lo"], check=True)
+    kept, listeners = [], []
+    for number in range(1, ports + 1):
+        listener = socket.create_server((f"10.77.0.{number}", 7000), backlog=1024)
+        listeners.append(listener)
+        for _ in range(connections):
+            kept.append(socket.create_connection(listener.getsockname()))
+            kept.append(listener.accept()[0])
+    top, made = containers(count) if count else (None, [])
+    time.sleep(2)
+    try:
+        yield
+    finally:
+        for _, process in made:
+            process.kill()
+            process.wait()
+        for one in kept + listeners:
+            one.close()
+        for group in [group for group, _ in made] + [top] * bool(made):
+            remove(group)
+
+
+def remove(group):
+    """A group is empty once the kernel has let go of the process."""
+    for _ in range(100):
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            time.sleep(0.05)

@@ -1,0 +1,113 @@
+"""Checks rendered manifests: against the schemas of three Kubernetes versions, strictly, and what they mean together.
+
+    manifests.py NAME=FILE...
+
+`kustomize-X` and `helm-X`, where both are there, must be the same objects, whatever labels Helm adds.
+"""
+
+import copy
+import sys
+
+import kubernetes_validate
+import yaml
+
+VERSIONS = ("1.33", "1.35", "1.37")
+# Of others than Kubernetes; pods.go reads them.
+FOREIGN = "monitoring.coreos.com"
+
+
+def fail(text):
+    sys.exit(f"manifests: {text}")
+
+
+def key(thing):
+    return thing["kind"], thing["metadata"].get("namespace", ""), thing["metadata"]["name"]
+
+
+def references(name, objects):
+    """What workloads ask for by name is there: configuration, account, priority."""
+    there = {key(thing) for thing in objects}
+    for thing in objects:
+        template = thing.get("spec", {}).get("template")
+        if not isinstance(template, dict):
+            continue
+        pod, namespace = template["spec"], thing["metadata"]["namespace"]
+        wanted = [("ConfigMap", namespace, volume["configMap"]["name"]) for volume in pod["volumes"] if "configMap" in volume]
+        if "serviceAccountName" in pod:
+            wanted.append(("ServiceAccount", namespace, pod["serviceAccountName"]))
+        if "priorityClassName" in pod:
+            wanted.append(("PriorityClass", "", pod["priorityClassName"]))
+        for one in wanted:
+            if one not in there:
+                fail(f"{name}: {key(thing)} asks for {one}, which is not there")
+        if pod.get("automountServiceAccountToken") is not False:
+            fail(f"{name}: {key(thing)} gets a token")
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            if security["capabilities"]["drop"] != ["ALL"] or not security["readOnlyRootFilesystem"]:
+                fail(f"{name}: {key(thing)}: capabilities that are not dropped, or a root file system that is written to")
+            user = container.get("securityContext", {}).get("runAsUser", pod["securityContext"]["runAsUser"])
+            gained = set(security["capabilities"].get("add", []))
+            # Capabilities of a user who is not root come from the file, which has NET_ADMIN alone, and no_new_privs makes that void.
+            if user != 0 and gained and (gained != {"NET_ADMIN"} or not security["allowPrivilegeEscalation"]):
+                fail(f"{name}: {key(thing)}: {sorted(gained)} are not what user {user} gets")
+            if user == 0 and security["allowPrivilegeEscalation"]:
+                fail(f"{name}: {key(thing)}: root may gain more than it has")
+
+
+def plain(objects):
+    """Without what differs between the two ways."""
+    stripped = {}
+    for thing in copy.deepcopy(objects):
+        if thing["kind"] == "Namespace":
+            continue
+        for place in (thing, thing.get("spec", {}).get("template", {})):
+            if isinstance(place, dict) and "metadata" in place:
+                for part in ("labels", "annotations"):
+                    place["metadata"].pop(part, None)
+        stripped[key(thing)] = thing
+    return stripped
+
+
+def hashless(rendered):
+    """Kustomize puts a hash behind the names of configurations."""
+    for thing in rendered:
+        if thing["kind"] == "ConfigMap":
+            before = thing["metadata"]["name"]
+            after = before.rpartition("-")[0]
+            text = yaml.safe_dump_all(rendered).replace(before, after)
+            return list(yaml.safe_load_all(text))
+    return rendered
+
+
+def main():
+    rendered = {}
+    for argument in sys.argv[1:]:
+        name, file = argument.split("=", 1)
+        with open(file, encoding="utf-8") as text:
+            objects = [thing for thing in yaml.safe_load_all(text) if thing]
+        if not objects:
+            fail(f"{name}: nothing was rendered")
+        for thing in objects:
+            if thing["apiVersion"].startswith(FOREIGN):
+                continue
+            for version in VERSIONS:
+                try:
+                    kubernetes_validate.validate(thing, version, strict=True)
+                except kubernetes_validate.ValidationError as error:
+                    fail(f"{name}: {key(thing)}, Kubernetes {version}: {'.'.join(map(str, error.path))}: {error.message}")
+        references(name, objects)
+        rendered[name] = objects
+        print(f"{name}: {len(objects)} objects, valid for Kubernetes {', '.join(VERSIONS)}")
+    for name, objects in rendered.items():
+        twin = rendered.get(name.replace("helm-", "kustomize-", 1))
+        if not name.startswith("helm-") or twin is None:
+            continue
+        ours, theirs = plain(objects), plain(hashless(twin))
+        for one in sorted(ours.keys() | theirs.keys()):
+            if ours.get(one) != theirs.get(one):
+                fail(f"{one} differs:\n--- {name}\n{yaml.safe_dump(ours.get(one))}\n--- kustomize\n{yaml.safe_dump(theirs.get(one))}")
+        print(f"{name}: the same objects as by kustomize")
+
+
+main()
