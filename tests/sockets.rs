@@ -30,6 +30,7 @@ mod filters;
 mod groups;
 mod losses;
 mod namespaces;
+mod openings;
 mod owners;
 mod path;
 mod select;

@@ -19,6 +19,11 @@ fn passive(to: &str) -> Pair {
     connection(&listener(to), to)
 }
 
+/// Keeps the kernel from giving these ports to clients: listeners come and go at them.
+fn reserve(namespace: &Namespace, ports: &str) {
+    namespace.run("sysctl", &["-qw", &format!("net.ipv4.ip_local_reserved_ports={ports}")]);
+}
+
 /// Connections that are open by direction.
 fn open(numbers: &Numbers) -> [f64; 3] {
     [OUTGOING, INCOMING, UNKNOWN].map(|side| numbers.sum("tcp.open_connections", &[side]))
@@ -157,6 +162,7 @@ const SAID: [[usize; 2]; 4] = [[0, 0], [100, 0], [0, 100], [100, 1000]];
 #[test]
 fn short_connections_to_a_high_port_that_the_peer_resets_are_outgoing() {
     let Some(namespace) = Namespace::new() else { return };
+    reserve(&namespace, "50001");
     namespace.inside(|| {
         let listener = listener("127.0.0.1:50001");
         let mut probe = Probe::at(&namespace, "{}");
@@ -183,6 +189,7 @@ fn short_connections_to_a_high_port_that_the_peer_resets_are_outgoing() {
 #[test]
 fn transfers_between_two_cycles_keep_their_direction() {
     let Some(namespace) = Namespace::new() else { return };
+    reserve(&namespace, "40001");
     namespace.inside(|| {
         let mut probe = Probe::at(&namespace, "{}");
         let mut count = 0.0;
@@ -241,7 +248,7 @@ fn a_port_that_is_not_certain_to_be_a_services_has_no_group() {
     namespace.inside(|| {
         let mut probe = Probe::at(&namespace, "{}");
         let mut ends = Ends::new();
-        for port in 20_000..20_020 {
+        for port in (20_000..20_020).chain(40_000..40_010) {
             let listener = listener(&format!("10.9.0.1:{port}"));
             let client = elsewhere.inside(|| TcpStream::connect(("10.9.0.1", port)).unwrap());
             let (server, _) = listener.accept().unwrap();
@@ -250,9 +257,11 @@ fn a_port_that_is_not_certain_to_be_a_services_has_no_group() {
             aborted(client);
             ends.wait(1);
         }
-        let numbers = probe.until("all were reset", |numbers| numbers.ended() == 20.0);
+        let numbers = probe.until("all were reset", |numbers| numbers.ended() == 30.0);
         assert_eq!(numbers.events(&[INCOMING, "server.port=~unknown"]), [20.0, 0.0, 20.0, 0.0]);
-        assert_eq!(left_out(&numbers), 20.0);
+        // The kernel might have given these ports to clients.
+        assert_eq!(numbers.events(&[UNKNOWN, "server.port=~unknown"]), [10.0, 0.0, 10.0, 0.0]);
+        assert_eq!(left_out(&numbers), 30.0);
     });
 }
 
@@ -260,6 +269,7 @@ fn a_port_that_is_not_certain_to_be_a_services_has_no_group() {
 #[test]
 fn who_resets_has_the_direction_and_the_port_that_the_other_end_knows() {
     let Some(namespace) = Namespace::new() else { return };
+    reserve(&namespace, "50001");
     namespace.inside(|| {
         let mut probe = Probe::at(&namespace, "{}");
         let mut ends = Ends::new();
@@ -332,64 +342,5 @@ fn a_listener_that_was_closed_minutes_ago_is_remembered() {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(left_out(&probe.read()), 0.0);
-    });
-}
-
-fn multipath(address: &str, multipath: bool, listens: bool) -> std::io::Result<OwnedFd> {
-    let protocol = if multipath { Some(rustix::net::ipproto::MPTCP) } else { None };
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?;
-    let address: SocketAddr = address.parse().unwrap();
-    if listens {
-        rustix::net::bind(&socket, &address)?;
-        rustix::net::listen(&socket, 9)?;
-    } else {
-        rustix::net::connect(&socket, &address)?;
-    }
-    Ok(socket)
-}
-
-/// The kernel takes a subflow apart as it aborts a connection: one end of each has lost its counters and its peer's port.
-#[test]
-fn connections_of_mptcp_that_end_in_order_are_closed_with_their_bytes() {
-    let Some(namespace) = Namespace::new() else { return };
-    namespace.inside(|| {
-        if let Err(error) = multipath("127.0.0.1:3999", true, true) {
-            crate::support::skipped(&format!("this kernel has no MPTCP: {error}"));
-            return;
-        }
-        let mut probe = Probe::at(&namespace, "{}");
-        // Whether the server speaks MPTCP, and who closes first.
-        for (port, server, client_first) in [(4000, true, true), (4001, false, true), (4002, true, false)] {
-            let address = format!("127.0.0.1:{port}");
-            let listener = TcpListener::from(multipath(&address, server, true).unwrap());
-            for _ in 0..10 {
-                let mut client = TcpStream::from(multipath(&address, true, false).unwrap());
-                let (mut server, _) = listener.accept().unwrap();
-                send(&mut server, &mut client, 1000);
-                send(&mut client, &mut server, 500);
-                close(if client_first { (client, server) } else { (server, client) });
-            }
-        }
-        let numbers = probe.until("all have ended", |numbers| numbers.ended() == 60.0);
-        for side in [INCOMING, OUTGOING] {
-            assert_eq!(numbers.events(&[side]), [30.0, 30.0, 0.0, 0.0], "{side}");
-        }
-        assert_eq!(ports(&numbers), ["4000", "4001", "4002"]);
-        // A FIN is one byte received, and one that was not acknowledged yet is not in what the other end says.
-        for (side, io) in [(INCOMING, [30_000.0, 15_030.0]), (OUTGOING, [15_000.0, 30_030.0])] {
-            let seen = numbers.io(&[side]);
-            let close = seen.iter().zip(io).all(|(seen, io)| (seen - io).abs() <= 30.0);
-            assert!(close, "{side}: {seen:?}, not {io:?}");
-        }
-        // What is reset beside it is reset.
-        let plain = listener("127.0.0.1:4003");
-        for _ in 0..5 {
-            let (client, server) = connection(&plain, "127.0.0.1:4003");
-            abort(server);
-            aborted(client);
-        }
-        let numbers = probe.until("these have ended too", |numbers| numbers.ended() == 70.0);
-        assert_eq!(numbers.became("reset", &["server.port=4003"]), 10.0);
-        assert_eq!(numbers.became("reset", &[]), 10.0);
     });
 }

@@ -5,7 +5,7 @@ use connscope::source::sockets::diag::{Family, Record, SocketOptions, State};
 use connscope::source::sockets::direction::Direction::{self, Incoming, Outgoing, Unknown};
 use connscope::source::sockets::direction::{NamespaceEvidence, Verdict};
 use connscope::source::sockets::listen::Listeners;
-use connscope::source::sockets::mptcp::{mptcp_in_use, resets_sent};
+use connscope::source::sockets::mptcp::{column, mptcp_in_use};
 use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::source::sockets::timeouts::LISTENER_CLOSED;
 use std::net::SocketAddr;
@@ -82,7 +82,6 @@ fn ports_are_a_guess_and_no_port_of_a_client_is_a_services() {
         // The kernel gave the local port.
         (50_000, 443, (Outgoing, false, true)),
         (50_000, 5001, (Outgoing, false, false)),
-        (50_000, 0, (Outgoing, false, false)),
         // It did not.
         (443, 50_000, (Incoming, false, true)),
         (8080, 50_000, (Incoming, false, false)),
@@ -92,6 +91,7 @@ fn ports_are_a_guess_and_no_port_of_a_client_is_a_services() {
         (50_000, 50_001, (Unknown, false, false)),
         (8080, 9090, (Unknown, false, false)),
         (700, 800, (Unknown, false, false)),
+        (50_000, 0, (Unknown, false, false)),
     ] {
         let connection = record(&format!("10.0.0.1:{local}"), &format!("10.0.0.2:{peer}"));
         assert_eq!(judge(&connection, &nobody), expected, "{local} to {peer}");
@@ -104,8 +104,8 @@ fn the_kernels_counters_are_read_by_name() {
     assert_eq!(EphemeralPorts::parse("1024\n"), None);
     let snmp =
         "Udp: OutRsts\nUdp: 1\nTcp: RtoAlgorithm RtoMin OutSegs OutRsts InCsumErrors\nTcp: 1 200 7 42 0\n";
-    assert_eq!(resets_sent(snmp), Some(42));
-    assert_eq!(resets_sent("Tcp: RtoAlgorithm\nTcp: 1\n"), None);
+    assert_eq!(column(snmp, "Tcp: ", "OutRsts"), Some(42));
+    assert_eq!(column("Tcp: RtoAlgorithm\nTcp: 1\n", "Tcp: ", "OutRsts"), None);
     assert!(!mptcp_in_use("TcpExt: A\nTcpExt: 1\n"));
     assert!(!mptcp_in_use("MPTcpExt: MPCapableSYNRX MPCapableSYNTX\nMPTcpExt: 0 0\n"));
     assert!(mptcp_in_use("MPTcpExt: MPCapableSYNRX MPCapableSYNTX\nMPTcpExt: 0 2\n"));

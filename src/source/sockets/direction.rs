@@ -15,7 +15,8 @@
 //! 3. **Listeners.** Somebody listens on the local address, or did within the last minutes.
 //! 4. **Listeners nearby.** Somebody listens on the port at another address; or a transparent proxy listens, and the
 //!    local port is none that the kernel gives to clients.
-//! 5. **Ports.** One port is in `ip_local_port_range` and the other is not; or one is a well-known port.
+//! 5. **Ports.** One port is in `ip_local_port_range` and the other is not; or one is a well-known port. Where the kernel has
+//!    forgotten the peer's, a local port outside of the range is a service's.
 //! 6. **Unknown.**
 //!
 //! Sequence numbers come before listeners because a program may connect from the port it listens on (`SO_REUSEPORT`).
@@ -169,6 +170,11 @@ fn syn_or_fin(tcp: TcpInfo<'_>, payload: u64, unacked: u64) -> Option<Direction>
     if nothing_lost && own_fin {
         return Some(Direction::Incoming);
     }
+    // A SYN with data is one segment of both kinds, and is sent by the end that opens the connection (TCP Fast Open).
+    let syn_with_data = tcp.options()? & SYN_DATA != 0 && tcp.delivered() == tcp.data_segs_out();
+    if nothing_lost && syn_with_data {
+        return Some(Direction::Outgoing);
+    }
     by_bare_segments(tcp, nothing_lost)
 }
 
@@ -204,10 +210,10 @@ fn ports(record: &Record<'_>, ephemeral: EphemeralPorts) -> Option<Verdict> {
     let (local, peer) = (record.local.port(), record.peer.port());
     let given = |port: u16| ephemeral.contains(port);
     let well_known = |port: u16| port < WELL_KNOWN;
-    // Of what was disconnected the kernel has forgotten the peer's port.
+    // Of what was disconnected the kernel has forgotten the peer's port. A local port that it gives to clients may be that of
+    // a service all the same, with a listener for one connection only.
     if peer == 0 {
-        let direction = if given(local) { Direction::Outgoing } else { Direction::Incoming };
-        return Some(Verdict::guess(direction, false));
+        return (!given(local)).then_some(Verdict::guess(Direction::Incoming, false));
     }
     let outgoing = match (given(local), given(peer)) {
         (true, false) => true,

@@ -156,6 +156,7 @@ impl Shared {
             }
             // What is lost after the kernel has said so, and before there is room again, it does not say once more.
             self.note_lost(*namespace, one, 0);
+            one.mptcp.refresh();
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! The kernel takes a subflow of MPTCP apart with the function that aborts a connection (`mptcp_close_ssk`,
 //! `tcp_disconnect`): when its end is told, the counters and the peer's port are gone, as they are of a connection that was
-//! reset from here. Only an abort has sent a reset; so where MPTCP is in use, the resets that were sent say which it was.
+//! reset from here. Only an abort has sent a reset; so where MPTCP is in use, the resets that were sent say which it was. A
+//! connection that speaks MPTCP to its end is aborted by a reset with the option MP_FASTCLOSE, which is counted apart
+//! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,6 +16,15 @@ const TEXT: usize = 16_384;
 /// How long MPTCP is taken for not in use before the counters are read again.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// How many resets a network namespace has sent since Multipath TCP is in use there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResetsSent {
+    /// All of them, those included that answer segments of no connection.
+    pub all: u64,
+    /// Those that aborted a connection of MPTCP; 0 where the kernel does not count them.
+    pub fast_close: u64,
+}
+
 /// The counters of one network namespace. The files are kept open: they stay those of the namespace they were opened in.
 #[derive(Debug)]
 pub struct MptcpCounters {
@@ -21,26 +32,60 @@ pub struct MptcpCounters {
     snmp: Option<File>,
     in_use: bool,
     asked: Option<Instant>,
+    /// How many there were when MPTCP was not in use yet, or when they were read first.
+    before: ResetsSent,
 }
 
 impl MptcpCounters {
     /// Those of the calling thread's network namespace.
     pub fn open() -> Self {
         let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}")).ok();
-        Self { netstat: open("netstat"), snmp: open("snmp"), in_use: false, asked: None }
+        let (netstat, snmp) = (open("netstat"), open("snmp"));
+        let mut counters = Self { netstat, snmp, in_use: false, asked: None, before: ResetsSent::default() };
+        if let Some((in_use, sent)) = counters.read() {
+            (counters.in_use, counters.before) = (in_use, sent);
+        }
+        counters
     }
 
     /// How many resets were sent so far; `None` where MPTCP was never in use, or the kernel does not say.
-    pub fn resets_sent(&mut self, now: Instant) -> Option<u64> {
+    pub fn resets_sent(&mut self, now: Instant) -> Option<ResetsSent> {
         let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= AGAIN);
-        if !self.in_use && due {
-            self.asked = Some(now);
-            self.in_use = read(self.netstat.as_ref()).is_some_and(|text| mptcp_in_use(&text));
-        }
-        if !self.in_use {
+        if !self.in_use && !due {
             return None;
         }
-        resets_sent(&read(self.snmp.as_ref())?)
+        self.asked = Some(now);
+        let sent = self.sent()?;
+        let ResetsSent { all, fast_close } = self.before;
+        Some(ResetsSent {
+            all: sent.all.saturating_sub(all),
+            fast_close: sent.fast_close.saturating_sub(fast_close),
+        })
+    }
+
+    /// Takes notice of the resets that were sent without MPTCP, once per cycle.
+    pub fn refresh(&mut self) {
+        if !self.in_use {
+            let _noted = self.sent();
+        }
+    }
+
+    /// The resets since the namespace was made, where MPTCP is in use. Those of before are noted.
+    fn sent(&mut self) -> Option<ResetsSent> {
+        let (in_use, sent) = self.read()?;
+        if !in_use {
+            self.before = sent;
+        }
+        self.in_use |= in_use;
+        in_use.then_some(sent)
+    }
+
+    /// Whether MPTCP was ever in use, and the resets since the namespace was made.
+    fn read(&self) -> Option<(bool, ResetsSent)> {
+        let netstat = read(self.netstat.as_ref())?;
+        let all = column(&read(self.snmp.as_ref())?, "Tcp: ", "OutRsts")?;
+        let fast_close = column(&netstat, "MPTcpExt: ", "MPFastcloseTx").unwrap_or_default();
+        Some((mptcp_in_use(&netstat), ResetsSent { all, fast_close }))
     }
 }
 
@@ -58,10 +103,10 @@ pub fn mptcp_in_use(netstat: &str) -> bool {
     values.is_some_and(|values| values.split(' ').any(|value| value != "0"))
 }
 
-/// `OutRsts` in the text of `/proc/net/snmp` (`net/ipv4/proc.c`, `snmp_seq_show_tcp_udp`): a line of names and one of
-/// values.
-pub fn resets_sent(snmp: &str) -> Option<u64> {
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let column = lines.next()?.split(' ').position(|name| name == "OutRsts")?;
+/// A counter in the text of `/proc/net/snmp` (`snmp_seq_show_tcp_udp` in `net/ipv4/proc.c`) or `/proc/net/netstat`: a line
+/// of names that begins with `section`, and one of values.
+pub fn column(text: &str, section: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(section));
+    let column = lines.next()?.split(' ').position(|known| known == name)?;
     lines.next()?.split(' ').nth(column)?.parse().ok()
 }

@@ -3,6 +3,7 @@
 use super::super::diag::Record;
 use super::super::direction::{Direction, ended_in_order};
 use super::super::group::Groups;
+use super::super::mptcp::ResetsSent;
 use super::super::sample::Sample;
 use super::super::socket::{KnownSocket, NO_GROUP};
 use super::last_numbers::LastNumbers;
@@ -116,7 +117,7 @@ impl Tracker {
 
     /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
     /// counters at its end was not reset from here for certain.
-    pub fn note_resets_sent(&mut self, namespace: u32, sent: u64, now: Instant) {
+    pub fn note_resets_sent(&mut self, namespace: u32, sent: ResetsSent, now: Instant) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
             state.note_resets_sent(sent, now);
         }

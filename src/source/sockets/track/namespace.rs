@@ -4,6 +4,7 @@ use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
 use super::super::direction::{Direction, NamespaceEvidence, Verdict};
 use super::super::listen::Listeners;
+use super::super::mptcp::ResetsSent;
 use super::other_end::OtherEnds;
 use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::timeouts;
@@ -40,11 +41,13 @@ pub(super) struct NamespaceState {
     /// Destroy events of sockets whose other end is on this machine too.
     pub(super) other_ends: OtherEnds,
     resets: Resets,
+    /// Those that aborted a connection of Multipath TCP.
+    fast_closes: Resets,
     /// Destroy events were lost since the last complete dump: what the next does not have has ended.
     pub(super) events_lost: bool,
 }
 
-/// The resets that were sent, where Multipath TCP is in use.
+/// Resets that were sent, where Multipath TCP is in use.
 #[derive(Debug, Default)]
 struct Resets {
     /// How many there were so far; `None` where MPTCP was not in use yet.
@@ -53,6 +56,22 @@ struct Resets {
     earlier: Checkpoint<u64>,
     /// How many belong to connections that had their events.
     told: u64,
+}
+
+impl Resets {
+    /// Takes how many were sent so far.
+    fn note(&mut self, sent: u64, now: Instant) {
+        self.sent = Some(sent);
+        if let Some(earlier) = self.earlier.passed(self.told, sent, now) {
+            // Those without an event by now answered segments of no connection: no event is sent for them.
+            self.told = self.told.max(earlier);
+        }
+    }
+
+    /// Whether more were sent than belong to connections that had their events; `None` where that is not known.
+    fn any_left(&self) -> Option<bool> {
+        self.sent.map(|sent| sent > self.told)
+    }
 }
 
 /// What a number was at some time, until every destroy event of before has come.
@@ -112,13 +131,9 @@ impl NamespaceState {
     }
 
     /// Takes how many resets were sent so far, where Multipath TCP is in use.
-    pub(super) fn note_resets_sent(&mut self, sent: u64, now: Instant) {
-        let resets = &mut self.resets;
-        resets.sent = Some(sent);
-        if let Some(earlier) = resets.earlier.passed(resets.told, sent, now) {
-            // Those without an event by now answered segments of no connection: no event is sent for them.
-            resets.told = resets.told.max(earlier);
-        }
+    pub(super) fn note_resets_sent(&mut self, sent: ResetsSent, now: Instant) {
+        self.resets.note(sent.all, now);
+        self.fast_closes.note(sent.fast_close, now);
     }
 
     /// Whether Multipath TCP was in use.
@@ -129,8 +144,12 @@ impl NamespaceState {
     /// Whether a connection that has lost its counters was reset from here. With Multipath TCP, one that ended in order
     /// has lost them too; then there is a reset less than connections.
     pub(super) fn was_aborted(&mut self, mptcp: bool) -> bool {
-        let aborted = !mptcp && self.resets.sent.is_none_or(|sent| sent > self.resets.told);
+        let resets = if mptcp { &mut self.fast_closes } else { &mut self.resets };
+        let aborted = resets.any_left().unwrap_or(!mptcp);
         if aborted {
+            if mptcp {
+                resets.told += 1;
+            }
             self.note_reset_told();
         }
         aborted

@@ -1,0 +1,192 @@
+//! Connections that begin or end in other ways than a plain one: Multipath TCP, of which the kernel takes a subflow apart as
+//! it aborts a connection, and TCP Fast Open, whose SYN has data.
+
+use super::{INCOMING, OUTGOING, Probe, abort, aborted, close, connection, listener, send};
+use crate::support::{Namespace, skipped};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+
+fn multipath(address: &str, multipath: bool, listens: bool) -> std::io::Result<OwnedFd> {
+    let protocol = if multipath { Some(rustix::net::ipproto::MPTCP) } else { None };
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, protocol)?;
+    let address: SocketAddr = address.parse().unwrap();
+    if listens {
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, 9)?;
+    } else {
+        rustix::net::connect(&socket, &address)?;
+    }
+    Ok(socket)
+}
+
+fn there_is_mptcp() -> bool {
+    let tried = multipath("127.0.0.1:3999", true, true);
+    if let Err(error) = &tried {
+        skipped(&format!("this kernel has no MPTCP: {error}"));
+    }
+    tried.is_ok()
+}
+
+fn multipath_pair(port: u16) -> (TcpStream, TcpStream) {
+    let address = format!("127.0.0.1:{port}");
+    let listener = TcpListener::from(multipath(&address, true, true).unwrap());
+    let client = TcpStream::from(multipath(&address, true, false).unwrap());
+    (client, listener.accept().unwrap().0)
+}
+
+/// The kernel takes a subflow apart as it aborts a connection: one end of each has lost its counters and its peer's port.
+#[test]
+fn connections_of_mptcp_that_end_in_order_are_closed_with_their_bytes() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        if !there_is_mptcp() {
+            return;
+        }
+        let mut probe = Probe::at(&namespace, "{}");
+        // Whether the server speaks MPTCP, and who closes first.
+        for (port, server, client_first) in [(4000, true, true), (4001, false, true), (4002, true, false)] {
+            let address = format!("127.0.0.1:{port}");
+            let listener = TcpListener::from(multipath(&address, server, true).unwrap());
+            for _ in 0..10 {
+                let mut client = TcpStream::from(multipath(&address, true, false).unwrap());
+                let (mut server, _) = listener.accept().unwrap();
+                send(&mut server, &mut client, 1000);
+                send(&mut client, &mut server, 500);
+                close(if client_first { (client, server) } else { (server, client) });
+            }
+        }
+        let numbers = probe.until("all have ended", |numbers| numbers.ended() == 60.0);
+        for side in [INCOMING, OUTGOING] {
+            assert_eq!(numbers.events(&[side]), [30.0, 30.0, 0.0, 0.0], "{side}");
+        }
+        assert_eq!(numbers.values("tcp.open_connections", "server.port"), ["4000", "4001", "4002"]);
+        // A FIN is one byte received, and one that was not acknowledged yet is not in what the other end says.
+        for (side, io) in [(INCOMING, [30_000.0, 15_030.0]), (OUTGOING, [15_000.0, 30_030.0])] {
+            let seen = numbers.io(&[side]);
+            let close = seen.iter().zip(io).all(|(seen, io)| (seen - io).abs() <= 30.0);
+            assert!(close, "{side}: {seen:?}, not {io:?}");
+        }
+        // What is reset beside it is reset.
+        let plain = listener("127.0.0.1:4003");
+        for _ in 0..5 {
+            let (client, server) = connection(&plain, "127.0.0.1:4003");
+            abort(server);
+            aborted(client);
+        }
+        let numbers = probe.until("these have ended too", |numbers| numbers.ended() == 70.0);
+        assert_eq!(numbers.became("reset", &["server.port=4003"]), 10.0);
+        assert_eq!(numbers.became("reset", &[]), 10.0);
+    });
+}
+
+/// What tells an abort from an orderly end is the number of resets that were sent; those of before are none of theirs.
+#[test]
+fn resets_of_before_mptcp_was_in_use_are_not_taken_for_its_own() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        if !there_is_mptcp() {
+            return;
+        }
+        let refused = || TcpStream::connect("127.0.0.1:4999").unwrap_err();
+        (0..5).for_each(|_| drop(refused()));
+        let mut probe = Probe::at(&namespace, "{}");
+        (0..5).for_each(|_| drop(refused()));
+        let numbers = probe.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
+        assert_eq!(numbers.ended(), 5.0);
+        close(multipath_pair(4000));
+        let numbers = probe.until("both ends have ended", |numbers| numbers.ended() == 7.0);
+        assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
+        // And an agent that starts when it is in use already.
+        let mut late = Probe::at(&namespace, "{}");
+        close(multipath_pair(4001));
+        let numbers = late.until("both ends have ended", |numbers| numbers.ended() == 2.0);
+        assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
+    });
+}
+
+#[test]
+fn a_connection_of_mptcp_that_is_aborted_is_reset_whether_a_dump_has_seen_it_or_not() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        if !there_is_mptcp() {
+            return;
+        }
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut count = 0.0;
+        for (seen, by_client) in [(true, true), (true, false), (false, true), (false, false)] {
+            let (client, server) = multipath_pair(4000);
+            if seen {
+                let numbers = probe.read();
+                assert_eq!(numbers.sum("tcp.open_connections", &["server.port=4000"]), 2.0);
+            }
+            let (first, second) = if by_client { (client, server) } else { (server, client) };
+            abort(first);
+            aborted(second);
+            count += 2.0;
+            let numbers = probe.until("both ends are told of", |numbers| numbers.ended() == count);
+            assert_eq!(
+                numbers.became("reset", &[]),
+                count / 2.0 + 1.0,
+                "seen: {seen}, by the client: {by_client}"
+            );
+            // One that ends in order beside it does.
+            let pair = multipath_pair(4001);
+            probe.read();
+            close(pair);
+            count += 2.0;
+            let numbers = probe.until("both ends are told of", |numbers| numbers.ended() == count);
+            assert_eq!(numbers.became("closed", &["server.port=4001"]), count / 2.0);
+            assert_eq!(numbers.became("reset", &[]), count / 2.0);
+        }
+    });
+}
+
+/// Connects with so many bytes in the SYN.
+fn with_data(to: &str, bytes: usize) -> TcpStream {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let fast_open = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+    let to: SocketAddr = to.parse().unwrap();
+    assert_eq!(rustix::net::sendto(&socket, &vec![1; bytes], fast_open, &to).unwrap(), bytes);
+    socket.into()
+}
+
+#[test]
+fn connections_whose_syn_has_data_keep_their_direction() {
+    let Some(namespace) = Namespace::new() else { return };
+    // Both ends, without cookies, at any listener.
+    namespace
+        .run("sysctl", &["-qw", "net.ipv4.tcp_fastopen=0x607", "net.ipv4.ip_local_reserved_ports=50001"]);
+    namespace.inside(|| {
+        let mut probe = Probe::at(&namespace, "{}");
+        let mut count = 0.0;
+        for (answer, in_order) in [(0, true), (0, false), (3000, true), (3000, false)] {
+            let listener = listener("127.0.0.1:50001");
+            let client = with_data("127.0.0.1:50001", 10);
+            let (mut server, _) = listener.accept().unwrap();
+            drop(listener);
+            server.read_exact(&mut [0; 10]).unwrap();
+            let mut client = client;
+            send(&mut server, &mut client, answer);
+            if in_order {
+                close((client, server));
+            } else {
+                abort(server);
+                aborted(client);
+            }
+            count += 1.0;
+            let numbers = probe.until("both ends are told of", |numbers| numbers.ended() == 2.0 * count);
+            let resets = f64::from(u8::from(!in_order)) + (count / 2.0 - 0.5).floor();
+            for side in [OUTGOING, INCOMING] {
+                assert_eq!(
+                    numbers.events(&[side, "server.port=50001"]),
+                    [count, count - resets, resets, 0.0],
+                    "{side}, {answer} bytes, in order: {in_order}"
+                );
+            }
+        }
+        let syns = namespace.run("nstat", &["-asz", "TcpExtTCPFastOpenPassive"]);
+        assert!(syns.contains("TCPFastOpenPassive        4 "), "no SYN had data: {syns}");
+    });
+}
