@@ -117,6 +117,18 @@ fn a_name_that_is_too_long_is_refused_with_its_length() {
             format!("sources: {{sockets: {{netns: [{}]}}}}", long(4097)),
             "has 4097 bytes; an entry takes 4096 at most",
         ),
+        (
+            format!("sources: {{probes: {{dns: [{{names: [{}]}}]}}}}", long(1025)),
+            "has 1025 bytes; an entry takes 1024 at most",
+        ),
+        (
+            format!("sources: {{probes: {{files: [{}.json]}}}}", long(4092)),
+            "has 4097 bytes; an entry takes 4096 at most",
+        ),
+        (
+            format!("export: {{prometheus: {{hosts: [{}]}}}}", long(256)),
+            "has 256 bytes; an entry takes 255 at most",
+        ),
     ] {
         let error = refused(text);
         assert!(error.contains(why), "{error}");

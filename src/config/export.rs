@@ -265,8 +265,12 @@ pub(super) fn timeout_milliseconds(text: &str) -> Result<Duration, String> {
 }
 
 /// `export.prometheus.hosts`
+/// Longest name of a host: what fits into a message of the DNS (RFC 1035, 2.3.4), and `*.` before it.
+const LONGEST_HOST: usize = 255;
+
 fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let hosts = values::one_or_many(deserializer, "a list of names, or any")?;
+    values::short(&hosts, LONGEST_HOST)?;
     let wrong = |host: &&String| {
         let name = host.strip_prefix("*.").unwrap_or(host);
         name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

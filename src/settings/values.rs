@@ -1,5 +1,6 @@
 //! The single values of the configuration: what they look like, what range they have, how a bad one is explained.
 
+use crate::text::bounded;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::fmt;
@@ -42,6 +43,17 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
         }
     }
     deserializer.deserialize_any(Entries(expected))
+}
+
+/// Refuses a list with an entry of more than `most` bytes.
+pub fn short<E: Error>(entries: &[String], most: usize) -> Result<(), E> {
+    entries.iter().find_map(|entry| too_long(entry, most)).map_or(Ok(()), |message| Err(E::custom(message)))
+}
+
+/// What is wrong with an entry of a list that has more than `most` bytes; `None` if it has not.
+pub fn too_long(entry: &str, most: usize) -> Option<String> {
+    let (start, length) = (bounded(entry, 32), entry.len());
+    (length > most).then(|| format!("`{start}` has {length} bytes; an entry takes {most} at most"))
 }
 
 /// JSON Schema of a duration.

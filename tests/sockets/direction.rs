@@ -137,3 +137,35 @@ fn peers_are_grouped_by_the_longest_prefix() {
         drop(pairs);
     });
 }
+
+/// Sends to a socket until it has no room, and more.
+fn overflow(from: &UdpSocket, to: &UdpSocket) {
+    rustix::net::sockopt::set_socket_recv_buffer_size(to, 4096).unwrap();
+    for _ in 0..50 {
+        from.send_to(&[0; 500], to.local_addr().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn the_port_of_a_client_of_udp_has_no_group() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.inside(|| {
+        let mut probe = Probe::at(&namespace, "group_by: [service_port]");
+        let bind = |address: &str| UdpSocket::bind(address).unwrap();
+        let connect = |one: &UdpSocket, other: &UdpSocket| one.connect(other.local_addr().unwrap()).unwrap();
+        // A service that connects to its client, as those of DTLS do, and a client of it; one that is not connected; a service.
+        let (client, server) = (bind("127.0.0.1:0"), bind("127.0.0.1:53"));
+        overflow(&client, &server);
+        overflow(&server, &client);
+        connect(&server, &client);
+        connect(&client, &server);
+        let (high, loose, plain) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"), bind("127.0.0.1:4000"));
+        for one in [&high, &loose, &plain] {
+            overflow(&UdpSocket::bind("127.0.0.1:0").unwrap(), one);
+        }
+        connect(&high, &loose);
+        let numbers = probe.read();
+        assert_eq!(numbers.values("udp.drops", "server.port"), ["4000", "53", "~unknown"]);
+        assert!(numbers.sum("udp.drops", &["server.port=53"]) >= 40.0);
+    });
+}

@@ -86,12 +86,13 @@ fn ports_are_a_guess_and_no_port_of_a_client_is_a_services() {
         (443, 50_000, (Incoming, false, true)),
         (8080, 50_000, (Incoming, false, false)),
         (443, 20_000, (Incoming, false, false)),
-        (8080, 0, (Incoming, false, false)),
         // Nobody knows.
         (50_000, 50_001, (Unknown, false, false)),
         (8080, 9090, (Unknown, false, false)),
         (700, 800, (Unknown, false, false)),
         (50_000, 0, (Unknown, false, false)),
+        (8080, 0, (Unknown, false, false)),
+        (700, 0, (Unknown, false, false)),
     ] {
         let connection = record(&format!("10.0.0.1:{local}"), &format!("10.0.0.2:{peer}"));
         assert_eq!(judge(&connection, &nobody), expected, "{local} to {peer}");

@@ -2,7 +2,6 @@
 
 use super::{NAMESPACES, is_pattern};
 use crate::settings::values;
-use crate::text::bounded;
 use serde::Deserializer;
 use serde::de::Error;
 
@@ -30,9 +29,8 @@ const LONGEST_ENTRY: usize = 4096;
 
 /// Why a configured namespace entry cannot be one; `None` if it can.
 fn refuse_netns(entry: &str) -> Option<String> {
-    if entry.len() > LONGEST_ENTRY {
-        let (start, length) = (bounded(entry, 32), entry.len());
-        return Some(format!("`{start}` has {length} bytes; an entry takes {LONGEST_ENTRY} at most"));
+    if let Some(message) = values::too_long(entry, LONGEST_ENTRY) {
+        return Some(message);
     }
     match entry.strip_prefix("pid:") {
         Some(pid) if pid.parse::<u32>().is_ok_and(|pid| pid > 0) => None,

@@ -155,6 +155,7 @@ impl Probes {
 #[serde(deny_unknown_fields, default)]
 pub struct DnsDiscovery {
     /// Names that are looked up.
+    #[serde(deserialize_with = "names")]
     pub names: Vec<String>,
     /// What is looked up: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
     pub record: Record,
@@ -203,9 +204,20 @@ fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error
     values::number(deserializer, &(0..=HISTORY))
 }
 
+/// Most bytes of a pattern of files; a path has no more (`PATH_MAX`).
+const LONGEST_PATTERN: usize = 4096;
+
+/// Names to look up.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names: Vec<String> = values::section(deserializer)?;
+    values::short(&names, check::LONGEST_TEXT)?;
+    Ok(names)
+}
+
 /// Patterns of files: only the last part of a path may have `*`, as Prometheus has it.
 fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let files: Vec<String> = values::section(deserializer)?;
+    values::short(&files, LONGEST_PATTERN)?;
     for file in &files {
         let (dir, name) = file.rsplit_once('/').unwrap_or(("", file));
         let known = [".json", ".yml", ".yaml"].iter().any(|end| name.ends_with(end));

@@ -53,7 +53,7 @@ pub struct Attribution {
 }
 
 impl Attributes {
-    /// The attributes of a socket. `verdict` is asked for where it is a TCP connection.
+    /// The attributes of a socket. `verdict` is asked for where it is a TCP connection or a UDP socket.
     pub fn of(
         namespace: u32,
         record: &Record<'_>,
@@ -74,25 +74,30 @@ impl Attributes {
         };
         if record.state == State::Listen {
             attributes.direction = Some(Direction::Incoming);
-        } else if !record.peer.ip().is_unspecified() {
-            attributes.peer = Some(record.peer.ip());
-            attributes.port_kind = PortKind::Connected;
-            if record.tcp.is_some() {
-                let verdict = verdict();
+            return attributes;
+        }
+        let connected = !record.peer.ip().is_unspecified();
+        let datagrams = record.tcp.is_none();
+        attributes.peer = connected.then(|| record.peer.ip());
+        if connected || datagrams {
+            let verdict = verdict();
+            if !datagrams {
                 attributes.direction = Some(verdict.direction);
                 attributes.certain = verdict.certain;
-                if !verdict.certain_port {
-                    attributes.port_kind = PortKind::Uncertain;
-                }
-                attributes.port = match verdict.direction {
-                    Direction::Incoming => Some(record.local.port()),
-                    // The kernel has forgotten the port of what was refused or reset from here.
-                    Direction::Outgoing => Some(record.peer.port()).filter(|port| *port != 0),
-                    Direction::Unknown => None,
-                };
-            } else {
-                attributes.port = Some(record.peer.port());
             }
+            attributes.port_kind = if verdict.certain_port && connected {
+                PortKind::Connected
+            } else if verdict.certain_port {
+                PortKind::Listened
+            } else {
+                PortKind::Uncertain
+            };
+            attributes.port = match verdict.direction {
+                Direction::Incoming => Some(record.local.port()),
+                // The kernel has forgotten the port of what was refused or reset from here.
+                Direction::Outgoing => Some(record.peer.port()).filter(|port| *port != 0),
+                Direction::Unknown => None,
+            };
         }
         attributes
     }

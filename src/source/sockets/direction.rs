@@ -15,8 +15,7 @@
 //! 3. **Listeners.** Somebody listens on the local address, or did within the last minutes.
 //! 4. **Listeners nearby.** Somebody listens on the port at another address; or a transparent proxy listens, and the
 //!    local port is none that the kernel gives to clients.
-//! 5. **Ports.** One port is in `ip_local_port_range` and the other is not; or one is a well-known port. Where the kernel has
-//!    forgotten the peer's, a local port outside of the range is a service's.
+//! 5. **Ports.** One port is in `ip_local_port_range` and the other is not; or one is a well-known port.
 //! 6. **Unknown.**
 //!
 //! Sequence numbers come before listeners because a program may connect from the port it listens on (`SO_REUSEPORT`).
@@ -85,8 +84,11 @@ impl Verdict {
         Self { direction, certain: false, certain_port }
     }
 
-    /// Which end opened the connection of this record.
+    /// Which end opened the connection of this record, or at which end of a UDP socket the service is.
     pub fn of(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Self {
+        if record.tcp.is_none() && record.state != State::Listen {
+            return datagrams(record, surroundings.ephemeral);
+        }
         handshake(record, surroundings)
             .or_else(|| sequence(record))
             .or_else(|| listener(record, surroundings.listeners))
@@ -205,15 +207,23 @@ fn transparent(record: &Record<'_>, surroundings: &NamespaceEvidence<'_>) -> Opt
     takes.then_some(Verdict::guess(Direction::Incoming, port < WELL_KNOWN))
 }
 
+/// Of UDP there are the ports alone. One without a peer waits for whoever comes, or is a client whose port the kernel has
+/// chosen.
+fn datagrams(record: &Record<'_>, ephemeral: EphemeralPorts) -> Verdict {
+    if record.peer.ip().is_unspecified() {
+        return Verdict::guess(Direction::Incoming, !ephemeral.contains(record.local.port()));
+    }
+    ports(record, ephemeral).unwrap_or(Verdict::guess(Direction::Unknown, false))
+}
+
 /// Direction judged by the two ports alone: an ephemeral port is the client's.
 fn ports(record: &Record<'_>, ephemeral: EphemeralPorts) -> Option<Verdict> {
     let (local, peer) = (record.local.port(), record.peer.port());
     let given = |port: u16| ephemeral.contains(port);
     let well_known = |port: u16| port < WELL_KNOWN;
-    // Of what was disconnected the kernel has forgotten the peer's port. A local port that it gives to clients may be that of
-    // a service all the same, with a listener for one connection only.
+    // Of what was disconnected the kernel has forgotten the peer's port; and one port alone says nothing.
     if peer == 0 {
-        return (!given(local)).then_some(Verdict::guess(Direction::Incoming, false));
+        return None;
     }
     let outgoing = match (given(local), given(peer)) {
         (true, false) => true,
@@ -229,7 +239,7 @@ fn ports(record: &Record<'_>, ephemeral: EphemeralPorts) -> Option<Verdict> {
 }
 
 /// Whether a connection ended in order: its FIN was acknowledged. Before Linux 4.19 that cannot be told, and most end so;
-/// and so does one of which it is not certain who opened it, if it may have.
+/// and so does one of which nothing says who opened it, if it may have.
 pub fn ended_in_order(record: &Record<'_>, direction: Option<Direction>) -> bool {
     let Some(tcp) = record.tcp else { return true };
     match tcp.payload_sent().zip(tcp.bytes_acked()) {

@@ -3,7 +3,7 @@
 //! The kernel takes a subflow of MPTCP apart with the function that aborts a connection (`mptcp_close_ssk`,
 //! `tcp_disconnect`): when its end is told, the counters and the peer's port are gone, as they are of a connection that was
 //! reset from here. Only an abort has sent a reset; so where MPTCP is in use, the resets that were sent say which it was. A
-//! connection that speaks MPTCP to its end is aborted by a reset with the option MP_FASTCLOSE, which is counted apart
+//! connection that speaks MPTCP to its end is aborted by a reset with the option `MP_FASTCLOSE`, which is counted apart
 //! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`).
 
 use std::fs::File;

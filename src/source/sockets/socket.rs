@@ -126,6 +126,11 @@ impl KnownSocket {
         }
     }
 
+    /// Whether no dump had it.
+    pub fn is_unseen(&self) -> bool {
+        self.dump == 0
+    }
+
     /// Whether it was a TCP connection at the last read.
     pub fn is_connection(&self) -> bool {
         self.connection

@@ -89,7 +89,7 @@ impl TargetSeries {
 }
 
 /// Longest name, host or query of a target, in bytes. A name of the DNS has 255.
-const LONGEST_TEXT: usize = 1024;
+pub(super) const LONGEST_TEXT: usize = 1024;
 
 /// Longest URL of a target, in bytes; servers take some 8 KiB.
 const LONGEST_URL: usize = 8192;

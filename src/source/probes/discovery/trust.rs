@@ -74,8 +74,9 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
 }
 
 /// Whether others than root and the agent's user may write a file, or put another in its place. In a directory with the
-/// sticky bit they may not touch what is not theirs; the mode of a link says nothing. The group's bits count whatever the
-/// group is: of a file with an access control list they are its mask, the most that any user named in it may (acl(5)).
+/// sticky bit they may not touch what is not theirs, whatever its access control list allows; the mode of a link says
+/// nothing. The group's bits count whatever the group is: of a file with an access control list they are its mask, the most
+/// that any user named in it may (acl(5)).
 fn by_others(found: &Metadata) -> bool {
     let (owner, mode) = (found.uid(), found.mode());
     if owner != 0 && owner != geteuid().as_raw() {

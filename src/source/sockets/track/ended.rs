@@ -70,7 +70,7 @@ impl Tracker {
                 return selected;
             }
         }
-        let direction = finish(&mut self.groups, state, known, pending, &last, now);
+        let direction = finish(&mut self.groups, state, known, pending, &mut last, now);
         if last.has_counters && is_local(record) {
             let in_order = ended_in_order(record, direction);
             let (sample, dump) = (last.sample, state.dump);
@@ -90,7 +90,7 @@ impl Tracker {
         if let Some(place) = self.deferred.iter().position(waits) {
             let Deferred { mut last, known, pending, .. } = self.deferred.swap_remove(place);
             last.complete(&end, state.uses_mptcp());
-            finish(&mut self.groups, state, known, pending, &last, now);
+            finish(&mut self.groups, state, known, pending, &mut last, now);
         } else {
             state.other_ends.add(record, end);
         }
@@ -100,7 +100,7 @@ impl Tracker {
     pub(super) fn finish_deferred(&mut self, now: Instant) {
         let (groups, namespaces) = (&mut self.groups, &mut self.namespaces);
         let mut waiting = Vec::new();
-        for deferred in std::mem::take(&mut self.deferred) {
+        for mut deferred in std::mem::take(&mut self.deferred) {
             let Some(state) = namespaces.get_mut(&deferred.known.namespace) else {
                 groups.leave(deferred.known.group, now);
                 continue;
@@ -109,7 +109,7 @@ impl Tracker {
             if deferred.dump >= state.dump || !late {
                 waiting.push(deferred);
             } else {
-                finish(groups, state, deferred.known, deferred.pending, &deferred.last, now);
+                finish(groups, state, deferred.known, deferred.pending, &mut deferred.last, now);
             }
         }
         self.deferred = waiting;
@@ -130,7 +130,7 @@ fn finish(
     state: &mut NamespaceState,
     mut known: KnownSocket,
     pending: Option<PendingSocket>,
-    last: &LastNumbers<'_>,
+    last: &mut LastNumbers<'_>,
     now: Instant,
 ) -> Option<Direction> {
     if known.group == NO_GROUP {
@@ -140,6 +140,7 @@ fn finish(
         } else {
             let attributes = state.attributes_of_ended(known.namespace, &last.record, last.direction);
             known.direction = attributes.direction.filter(|_| attributes.certain);
+            last.guess = attributes.direction;
             known.group = groups.join(&attributes, now);
         }
     }

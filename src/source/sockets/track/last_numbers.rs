@@ -19,6 +19,8 @@ pub(super) struct LastNumbers<'a> {
     pub(super) has_counters: bool,
     /// Which end opened the connection, if the other end says it.
     pub(super) direction: Option<Direction>,
+    /// Which end opened it by the ports, where there is no evidence.
+    pub(super) guess: Option<Direction>,
     mirrored: bool,
 }
 
@@ -32,7 +34,7 @@ impl<'a> LastNumbers<'a> {
             && counters.received == 0
             && counters.segs_out == 0
             && counters.segs_in == 0;
-        Self { record: *record, sample, has_counters: !lost, direction: None, mirrored: false }
+        Self { record: *record, sample, has_counters: !lost, direction: None, guess: None, mirrored: false }
     }
 
     /// Whether it was an established connection that has lost its counters.
@@ -68,13 +70,13 @@ impl<'a> LastNumbers<'a> {
         } else if self.mirrored {
             false
         } else if self.has_counters {
-            let reset = !ended_in_order(&self.record, known.direction);
+            let reset = !ended_in_order(&self.record, known.direction.or(self.guess));
             if reset && self.record.receive_queue > 0 {
                 state.note_reset_told(); // it was closed with data that nobody has read
             }
             reset
         } else {
-            state.was_aborted(known.mptcp)
+            state.was_aborted(known)
         };
         if reset { Event::Reset } else { Event::Closed }
     }

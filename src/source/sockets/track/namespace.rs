@@ -5,6 +5,7 @@ use super::super::diag::Record;
 use super::super::direction::{Direction, NamespaceEvidence, Verdict};
 use super::super::listen::Listeners;
 use super::super::mptcp::ResetsSent;
+use super::super::socket::KnownSocket;
 use super::other_end::OtherEnds;
 use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::timeouts;
@@ -61,7 +62,9 @@ struct Resets {
 impl Resets {
     /// Takes how many were sent so far.
     fn note(&mut self, sent: u64, now: Instant) {
-        self.sent = Some(sent);
+        if self.sent.replace(sent).is_none() {
+            self.told = 0; // those were sent before
+        }
         if let Some(earlier) = self.earlier.passed(self.told, sent, now) {
             // Those without an event by now answered segments of no connection: no event is sent for them.
             self.told = self.told.max(earlier);
@@ -143,14 +146,14 @@ impl NamespaceState {
 
     /// Whether a connection that has lost its counters was reset from here. With Multipath TCP, one that ended in order
     /// has lost them too; then there is a reset less than connections.
-    pub(super) fn was_aborted(&mut self, mptcp: bool) -> bool {
-        let resets = if mptcp { &mut self.fast_closes } else { &mut self.resets };
-        let aborted = resets.any_left().unwrap_or(!mptcp);
+    pub(super) fn was_aborted(&mut self, known: &KnownSocket) -> bool {
+        let resets = if known.mptcp { &self.fast_closes } else { &self.resets };
+        let aborted = resets.any_left().unwrap_or(!known.mptcp);
         if aborted {
-            if mptcp {
-                resets.told += 1;
-            }
             self.note_reset_told();
+            // One that no dump has seen may have been either.
+            let either = known.is_unseen() && self.fast_closes.any_left() == Some(true);
+            self.fast_closes.told += u64::from(known.mptcp || either);
         }
         aborted
     }
