@@ -88,10 +88,12 @@ impl Finder {
                 let directories = inventory.names.docker.iter().map(|place| below(&inventory.root, place));
                 let log = directories
                     .map(|place| place.join("containers").join(&**id))
-                    .find_map(|of| docker::log(&of));
+                    .find_map(|of| docker::log(&of).map(|log| (of, log)));
                 let path = match log {
-                    Some(docker::DockerLog::File(path)) => Some(below(&inventory.root, &path)),
-                    Some(docker::DockerLog::Other(driver)) => {
+                    Some((of, docker::DockerLog::File(path))) => {
+                        Some(docker::beside(&path, &of).unwrap_or_else(|| below(&inventory.root, &path)))
+                    }
+                    Some((_, docker::DockerLog::Other(driver))) => {
                         tracing::info!("logs of {} are not read: driver {driver}", container.who.identity);
                         None
                     }

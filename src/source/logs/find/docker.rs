@@ -43,6 +43,12 @@ pub(super) fn log(directory: &Path) -> Option<DockerLog> {
     parse(&read("config.v2.json")?, &read("hostconfig.json")?)
 }
 
+/// The log in the directory of its container, where Docker writes it; that may be mounted elsewhere than Docker has it.
+pub(super) fn beside(log: &Path, directory: &Path) -> Option<PathBuf> {
+    let same = log.parent()?.file_name()? == directory.file_name()?;
+    same.then_some(directory.join(log.file_name()?))
+}
+
 fn parse(container: &[u8], host: &[u8]) -> Option<DockerLog> {
     let Container { log_path } = serde_json::from_slice(container).ok()?;
     let HostConfig { log_config: LogConfig { driver } } = serde_json::from_slice(host).ok()?;
@@ -55,7 +61,16 @@ fn parse(container: &[u8], host: &[u8]) -> Option<DockerLog> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DockerLog, parse};
+    use super::{DockerLog, beside, parse};
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn a_log_is_found_where_the_folder_of_docker_is_mounted() {
+        let mounted = Path::new("/host/docker/containers/ab");
+        let found = beside(Path::new("/srv/docker/containers/ab/ab-json.log"), mounted);
+        assert_eq!(found, Some(PathBuf::from("/host/docker/containers/ab/ab-json.log")));
+        assert_eq!(beside(Path::new("/srv/logs/ab-json.log"), mounted), None);
+    }
 
     #[test]
     fn only_the_driver_json_file_has_a_file() {
