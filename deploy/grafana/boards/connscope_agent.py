@@ -175,7 +175,7 @@ def agent():
             ),
             panel(
                 "Versions",
-                "Which agent runs which version. Two of them for long: an update that got stuck.",
+                "Number of agents by version. More than one version for long: an update is not finished.",
                 "short",
                 target(f"count by (version) (connscope_build_info{{{AGENT}}})", "{{version}}"),
             ),

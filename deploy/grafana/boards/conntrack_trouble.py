@@ -38,7 +38,7 @@ COUNTERS = [
         "Entries of unassured connections evicted from a full table to make room. Any at all means that the table was full: raise "
         "nf_conntrack_max. Shorter time-outs help later only, since existing entries keep theirs. None does not mean that there was "
         "room. Runbook ConntrackTableNearlyFull.",
-        "Follows the CPUs that open connections, because they look for room.",
+        "Follows the CPUs that open connections, because the kernel searches for a free entry there.",
     ),
     (
         "chaintoolong",

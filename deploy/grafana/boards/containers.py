@@ -58,7 +58,7 @@ def containers():
         [
             panel(
                 "Containers",
-                "Containers and services that the agents know. Without a name: connscope check says whose files cannot be read.",
+                "Running containers and services. Without a name: run connscope check, which says which files cannot be read.",
                 "short",
                 target(f"sum(connscope_containers_tracked{{{AGENT}}}) or {NONE}", "known"),
                 target(f"sum(connscope_containers_unnamed{{{AGENT}}}) or {NONE}", "without a name"),
@@ -82,7 +82,7 @@ def containers():
             ),
             panel(
                 "OOM kills",
-                "In ten minutes. Runbook ContainerOomKilled.",
+                "Killed processes in ten minutes. Runbook ContainerOomKilled.",
                 "short",
                 target(f"sum(increase(container_oom_kills_total{{{AGENT}}}[10m])) or {NONE}", "killed"),
                 kind="stat",
@@ -92,7 +92,7 @@ def containers():
             ),
             panel(
                 "Restarts",
-                "In ten minutes. A deployment restarts each container once; one in a restart loop is below: runbook "
+                "Restarts in ten minutes. A deployment restarts each container once; a container in a restart loop is shown below: runbook "
                 "ContainerRestarting.",
                 "short",
                 target(f"sum(increase(container_restarts_total{{{AGENT}}}[10m])) or {NONE}", "restarts"),
@@ -235,14 +235,14 @@ def containers():
             row("OOM kills and restarts"),
             panel(
                 "OOM kills by container",
-                "In ten minutes. Also where the container lives on because its first process was not the one. Runbook "
+                "Killed processes in ten minutes, also if the container keeps running because its first process survived. Runbook "
                 "ContainerOomKilled." + SIXTEEN,
                 "short",
                 target(or_none(several(growth("container_oom_kills_total"))), CONTAINER),
             ),
             panel(
                 "Restarts by container",
-                "In ten minutes. Runbook ContainerRestarting." + SIXTEEN,
+                "Restarts in ten minutes. Runbook ContainerRestarting." + SIXTEEN,
                 "short",
                 target(or_none(several(growth("container_restarts_total"))), CONTAINER),
             ),
@@ -282,13 +282,13 @@ def containers():
             ),
             panel(
                 "Kernel memory",
-                "Memory of the maps that the kernel counts in.",
+                "Kernel memory of the BPF maps in which connections are counted.",
                 "bytes",
                 target(f"max {BY_AGENT} (connscope_containers_kernel_memory_usage_bytes{{{AGENT}}}) or {NONE_YET}", WHO),
             ),
             panel(
                 "Read methods",
-                "How each part is known on each node: bpf is exact; procfs, cgroup and taskstats are the ways without it.",
+                "How each part is read on each node: bpf is exact; procfs, cgroup and taskstats are used if BPF programs cannot be loaded.",
                 "short",
                 target(
                     f"max by (job, instance, host_name, part, via) (connscope_containers_source{{{AGENT}}}) or {NONE_OF_AGENT}",

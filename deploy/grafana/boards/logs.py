@@ -26,8 +26,8 @@ def logs():
         [
             panel(
                 "Messages by severity",
-                "Of all logs shown. More errors without more messages: something broke; more of everything is load. unknown: "
-                "the messages do not say.",
+                "All logs shown. More errors but not more messages: something fails; more of every severity: more load. unknown: "
+                "messages without a severity.",
                 "suffix: messages/s",
                 target(f"{per_second('container_log_messages_total', 'by (severity)')} or {NONE}", "{{severity}}"),
             ),
@@ -40,8 +40,8 @@ def logs():
             ),
             panel(
                 "New patterns of the last hour",
-                "The 50 patterns with the most messages of those that were not there in the day before, with what they say: what "
-                "the alert ContainerNewErrorPattern is about. All are new where the agent is.",
+                "The 50 patterns with the most messages of those that were not there in the day before, with a sample: "
+                "see the alert ContainerNewErrorPattern. On a new agent, every pattern is new.",
                 "short",
                 target(
                     f"topk(50, ({NEW}) * on {OF_PATTERN} group_left (sample) max by {SAMPLED} (container_log_pattern_info"
@@ -55,8 +55,8 @@ def logs():
             ),
             panel(
                 "Patterns of the last hour",
-                "The 50 patterns with the most messages in the last hour, with what they say. One that is not there with a "
-                "range of a day before is new. ~other: more patterns than sources.logs.patterns; ~skipped: more messages than "
+                "The 50 patterns with the most messages in the last hour, with a sample. A pattern that is missing if the "
+                "time range is moved back by a day is new. ~other: more patterns than sources.logs.patterns; ~skipped: more messages than "
                 "pattern_rate.",
                 "short",
                 target(
@@ -104,15 +104,15 @@ def logs():
             ),
             panel(
                 "Unread log bytes",
-                "Bytes that are in the files and were not read yet. Steady above some MiB: more is logged than one thread reads.",
+                "Bytes in the files that the agent has not read yet. Constantly above some MiB: more is logged than one thread can read.",
                 "bytes",
                 target(f"sum {BY_AGENT} (connscope_logs_lag_bytes{{{AGENT}}}) or {NONE}", WHO),
                 width=8,
             ),
             panel(
                 "Lost, left out and malformed",
-                "Bytes that were rotated away or skipped, by reason; messages and files over a limit, by key; and lines that are not "
-                "what the format of their log says.",
+                "Bytes that were lost before they were read, by reason; messages and files over a limit, by key; and lines that do "
+                "not have the format of their log.",
                 "short",
                 target(
                     f"sum by (reason) (increase(connscope_logs_lost_bytes_total{{{AGENT}}}[$__rate_interval])) or {NONE}",

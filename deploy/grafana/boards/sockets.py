@@ -369,7 +369,7 @@ def sockets():
             panel(
                 "Sockets without a process",
                 "Where sockets are grouped by process and none was found: it was gone, of another user (CAP_DAC_READ_SEARCH and "
-                "CAP_SYS_PTRACE are missing), or sources.sockets.process_budget was used up. Zero where nobody looks.",
+                "CAP_SYS_PTRACE are missing), or sources.sockets.process_budget was used up. Zero if sockets are not grouped by process.",
                 "suffix: sockets/s",
                 target(
                     f"sum {BY_AGENT} (rate(connscope_sockets_unattributed_total{{{AGENT}}}[$__rate_interval])) or {NONE_YET}",
