@@ -21,9 +21,15 @@ impl Labels {
     /// These and one more.
     #[must_use]
     pub fn with(&self, label: Label, value: impl Into<Arc<str>>) -> Self {
-        let mut labels = Vec::with_capacity(self.len() + 1);
+        self.with_all([Some((label, value.into()))])
+    }
+
+    /// These and more, put in order once.
+    #[must_use]
+    pub fn with_all<const COUNT: usize>(&self, more: [Option<(Label, Arc<str>)>; COUNT]) -> Self {
+        let mut labels = Vec::with_capacity(self.len() + COUNT);
         labels.extend_from_slice(self);
-        labels.push((label, value.into()));
+        labels.extend(more.into_iter().flatten());
         Self::new(labels)
     }
 }

@@ -54,7 +54,8 @@ fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out:
     let asked = end(&who.labels, place.asked, Label::ServerAddress, Label::ServerPort);
     for (reason, count) in Failure::ALL.iter().zip(counts.failed) {
         if count > 0 {
-            let labels = asked.with(Label::Event, Event::Failed.word()).with(Label::ErrorType, reason.word());
+            let event = (Label::Event, Event::Failed.word().into());
+            let labels = asked.with_all([Some(event), Some((Label::ErrorType, reason.word().into()))]);
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, &labels, count);
         }
     }
@@ -82,11 +83,7 @@ fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out:
 }
 
 fn end(labels: &Labels, at: ReportedEndpoint, address: Label, port: Label) -> Labels {
-    let labels = labels.with(address, at.address());
-    match at.port() {
-        Some(number) => labels.with(port, number),
-        None => labels,
-    }
+    labels.with_all([Some((address, at.address())), at.port().map(|number| (port, number))])
 }
 
 fn listen(who: &Workload, at: ListenAddress) -> Labels {
