@@ -11,7 +11,7 @@ struct call {
 };
 
 /* By pid and tgid. */
-MAP(calls, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct call);
+MAP(calls, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct call);
 
 /* Set by the agent before the programs are loaded. */
 const volatile u32 immediate_failures;

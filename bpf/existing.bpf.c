@@ -86,6 +86,11 @@ INLINE u64 take(u64 *counted, u64 number)
 	return more && exchange(counted, last, number) == last ? more : 0;
 }
 
+INLINE int is_still(const struct connection *connection, u64 started)
+{
+	return *(const volatile u64 *)&connection->started == started;
+}
+
 /*
  * One open connection: the difference to the last look goes to its destination, and with the answer of the agent its
  * opening. The socket is read with probe reads: it may be closed meanwhile, and its memory belongs to sockets as long as
@@ -97,6 +102,8 @@ static long look(void *map, u64 *key, struct connection *connection, void *conte
 	struct tcp_sock *tcp = (struct tcp_sock *)socket;
 	struct sock *sk = (struct sock *)socket;
 	struct totals *totals;
+	/* Another connection may take the place of this one meanwhile, both in the map and in the socket's memory. */
+	u64 started = *(volatile u64 *)&connection->started;
 	u64 sent = 0, again = 0, received = 0;
 	unsigned long flags = 0;
 	u32 rtt = 0, ports = 0, local;
@@ -111,7 +118,7 @@ static long look(void *map, u64 *key, struct connection *connection, void *conte
 		 * Its end was missed (the kernel does not run a program inside itself), or could not be taken out of
 		 * the map. The entry may be another's already.
 		 */
-		if (map_lookup(&connections, &socket) == connection) {
+		if (map_lookup(&connections, &socket) == connection && is_still(connection, started)) {
 			missed(socket, connection);
 			forget(socket);
 		}
@@ -132,6 +139,8 @@ static long look(void *map, u64 *key, struct connection *connection, void *conte
 	read_kernel(&received, sizeof received, &tcp->bytes_received);
 	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
 	read_kernel(&flags, sizeof flags, &sk->__sk_common.skc_flags);
+	if (!is_still(connection, started))
+		return 0;
 	add(&totals->sent, take(&connection->sent, sent - again));
 	add(&totals->received, take(&connection->received, received - (flags >> SOCK_DONE & 1)));
 	if (rtt) {

@@ -64,7 +64,7 @@ struct event {
 	u32 before;
 };
 
-MAP(groups, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct group);
+MAP(groups, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct group);
 /* 0: what changes the state of a socket; 1: iterators; 2: what runs in a task and is not interrupted by its like. */
 MAP(scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 3, 0, u32, struct group);
 MAP(numbers, BPF_MAP_TYPE_ARRAY, NUMBERS, 0, u32, u64);

@@ -19,6 +19,8 @@ enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
+	/* In the place of flags of a map: the loader writes BPF_F_NO_PREALLOC there, or 0 (src/host/bpf/types.rs). */
+	FLAGS_BY_KERNEL = 0x3ca5965a,
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,

@@ -10,7 +10,7 @@ struct spent {
 	u64 oom_kills;
 };
 
-MAP(spent_by_group, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct spent);
+MAP(spent_by_group, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct spent);
 
 static __attribute__((noinline)) struct spent *spent_of(u64 group)
 {

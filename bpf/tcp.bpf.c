@@ -115,15 +115,15 @@ struct listener {
 	u32 reserved;
 };
 
-MAP(destinations, BPF_MAP_TYPE_HASH, 8000, BPF_F_NO_PREALLOC, struct destination, struct totals);
+MAP(destinations, BPF_MAP_TYPE_HASH, 8000, FLAGS_BY_KERNEL, struct destination, struct totals);
 /* What found no room, by group. */
-MAP(rest, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct totals);
-MAP(connections, BPF_MAP_TYPE_HASH, 66560, BPF_F_NO_PREALLOC, u64, struct connection);
-MAP(listeners, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, u64, struct listener);
+MAP(rest, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct totals);
+MAP(connections, BPF_MAP_TYPE_HASH, 66560, FLAGS_BY_KERNEL, u64, struct connection);
+MAP(listeners, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct listener);
 /* Destinations that are known not to be translated; written by the agent, with a time until when. */
-MAP(direct, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, struct endpoint, u64);
+MAP(direct, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, struct endpoint, u64);
 /* Answers to questions; written by the agent. */
-MAP(answers, BPF_MAP_TYPE_HASH, 4096, BPF_F_NO_PREALLOC, struct question, struct endpoint);
+MAP(answers, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, struct question, struct endpoint);
 
 /* Set by the agent before the programs are loaded. */
 const volatile u32 destination_limit = 8000;

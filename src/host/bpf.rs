@@ -14,6 +14,11 @@ use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use types::{FittedObject, Types};
+
+mod types;
+
+pub use types::Abilities;
 
 pub(crate) use aya::include_bytes_aligned;
 
@@ -44,19 +49,25 @@ impl Loader {
     /// # Errors
     ///
     /// The kernel does not tell its types, or refuses a map.
-    pub fn new(object: &[u8], globals: &[(&str, u32)], entries: &[(&str, u32)]) -> Result<Self, SourceError> {
+    pub fn new(
+        object: &[u8],
+        globals: impl FnOnce(Abilities) -> Vec<(&'static str, u32)>,
+        entries: &[(&str, u32)],
+    ) -> Result<Self, SourceError> {
         let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-        let btf = types()?;
+        let Types { btf, abilities } = Types::read()?;
+        let (object, globals) = (FittedObject::new(object, abilities), globals(abilities));
         let mut loader = EbpfLoader::new();
         // The library makes maps of tasks' own storage, which it has no type for.
         loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE).allow_unsupported_maps();
-        for (name, value) in globals {
+        for (name, value) in &globals {
             loader.override_global(name, value, true);
         }
         for (name, most) in entries {
             loader.map_max_entries(name, *most);
         }
-        let ebpf = loader.load(object).map_err(|cause| refused("making BPF maps".to_owned(), cause))?;
+        let ebpf =
+            loader.load(object.bytes()).map_err(|cause| refused("making BPF maps".to_owned(), cause))?;
         let maps = ebpf.maps().filter_map(|(_, map)| descriptor(map)).collect();
         Ok(Self { btf, programs: Programs { ebpf, maps, refused: Vec::new() }, _alone: alone })
     }
@@ -326,16 +337,6 @@ impl AsFd for Ring {
     }
 }
 
-/// The kernel's types, which programs are fitted to.
-fn types() -> Result<Btf, SourceError> {
-    Btf::from_sys_fs().map_err(|cause| {
-        SourceError::absent(
-            "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)",
-            cause,
-        )
-    })
-}
-
 /// Whether the kernel tells its types, in words.
 ///
 /// # Errors
@@ -343,7 +344,7 @@ fn types() -> Result<Btf, SourceError> {
 /// It does not.
 pub fn btf() -> Result<String, SourceError> {
     let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = types().map(|_| "the kernel tells its types".to_owned());
+    let read = Types::read().map(|_| "the kernel tells its types".to_owned());
     process::give_memory_back();
     read
 }

@@ -3,9 +3,10 @@
 //! The sources of the programs are in `bpf/`. What the kernel refuses takes only its part, and [`Kernel::refused`] says
 //! why.
 
-use crate::host::bpf::{Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned};
+use crate::host::bpf::{
+    Abilities, Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned,
+};
 use crate::reading::SourceError;
-use crate::sys::kernel_release;
 use records::{
     CONNECTION, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION, Question,
     SPENT, Spent, TOTALS, Totals,
@@ -74,16 +75,17 @@ impl Kernel {
     pub fn load(wanted: &Wanted) -> Result<(Self, Answers, Ring), SourceError> {
         let limits = wanted.tcp.unwrap_or(Limits::NONE);
         let immediate = wanted.immediate_failures && wanted.tcp.is_some();
-        // Without this program, which needs Linux 5.13, nothing takes the answers for open connections.
-        let translate = limits.translate && kernel_release().is_none_or(|release| release >= (5, 13));
-        let globals = [
-            ("destination_limit", limits.destinations),
-            ("connection_limit", limits.connections),
-            ("agent_netns", limits.netns),
-            ("all_loopback", u32::from(limits.loopback)),
-            ("translate", u32::from(translate)),
-            ("immediate_failures", u32::from(immediate)),
-        ];
+        let globals = |kernel: Abilities| {
+            vec![
+                ("destination_limit", limits.destinations),
+                ("connection_limit", limits.connections),
+                ("agent_netns", limits.netns),
+                ("all_loopback", u32::from(limits.loopback)),
+                // Without `open_connections`, nothing takes the answers for open connections.
+                ("translate", u32::from(limits.translate && kernel.visits_maps)),
+                ("immediate_failures", u32::from(immediate)),
+            ]
+        };
         let mut entries = vec![("destinations", limits.destinations)];
         // Those that connect while so many are followed already find room too.
         entries.push(("connections", limits.connections + if wanted.tcp.is_some() { 1024 } else { 0 }));
@@ -96,7 +98,7 @@ impl Kernel {
         if !wanted.delay && !wanted.oom {
             entries.push(("spent_by_group", 1));
         }
-        let mut loader = Loader::new(OBJECT, &globals, &entries)?;
+        let mut loader = Loader::new(OBJECT, globals, &entries)?;
         if wanted.tcp.is_some() {
             loader.trace_any(TCP, &["set_state", "set_state_before"], "inet_sock_set_state");
             loader.trace_any("retransmit", &["retransmit", "retransmit_before"], "tcp_retransmit_skb");

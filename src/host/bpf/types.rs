@@ -1,0 +1,108 @@
+//! The kernel's types (BTF): what programs are fitted to, and what they say of what this kernel can do.
+
+use crate::reading::SourceError;
+use aya::{Btf, Endianness};
+
+const FILE: &str = "/sys/kernel/btf/vmlinux";
+/// Most that is read of it: kernels of distributions have 4 to 7 MiB.
+const MOST: u64 = 64 << 20;
+
+/// What stands in an object in the place of the flags of a hash map; `FLAGS_BY_KERNEL` in `bpf/kernel.h`.
+const FLAGS_BY_KERNEL: u32 = 0x3ca5_965a;
+/// `BPF_F_NO_PREALLOC` of `include/uapi/linux/bpf.h`.
+const BPF_F_NO_PREALLOC: u32 = 1;
+/// The library reads numbers of 64 bits of an object where they are.
+const ALIGNMENT: usize = 8;
+
+/// The kernel's types.
+pub(super) struct Types {
+    pub(super) btf: Btf,
+    pub(super) abilities: Abilities,
+}
+
+/// What a kernel can do, by the names that its types have.
+#[derive(Debug, Clone, Copy)]
+pub struct Abilities {
+    /// Programs that trace may allocate entries of hash maps (`struct bpf_mem_alloc`, Linux 6.1). Otherwise hash maps have all of
+    /// their entries from the beginning: the kernel's allocator must not be called from everywhere that a program may run.
+    pub allocates: bool,
+    /// A program may visit the entries of a map (`bpf_for_each_map_elem`, Linux 5.13).
+    pub visits_maps: bool,
+}
+
+impl Types {
+    /// Reads them; takes 30 MiB while they are used.
+    pub(super) fn read() -> Result<Self, SourceError> {
+        const DOING: &str = "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)";
+        let bytes =
+            crate::sys::read_regular(FILE, MOST).map_err(|cause| SourceError::absent(DOING, cause))?;
+        let btf = Btf::parse(&bytes, Endianness::default());
+        let btf = btf.map_err(|cause| SourceError::absent(DOING, cause))?;
+        Ok(Self { btf, abilities: Abilities::of(&bytes) })
+    }
+}
+
+impl Abilities {
+    /// Names end with a zero byte each.
+    fn of(types: &[u8]) -> Self {
+        let mut found = Self { allocates: false, visits_maps: false };
+        for name in types.split(|byte| *byte == 0) {
+            found.allocates |= name == b"bpf_mem_alloc";
+            found.visits_maps |= name == b"BPF_FUNC_for_each_map_elem";
+        }
+        found
+    }
+}
+
+/// An object whose hash maps are allocated as the kernel can do it.
+pub(super) struct FittedObject {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl FittedObject {
+    pub(super) fn new(object: &[u8], abilities: Abilities) -> Self {
+        let mut bytes = vec![0; object.len() + ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        let flags = if abilities.allocates { BPF_F_NO_PREALLOC } else { 0 };
+        for (to, word) in bytes.iter_mut().skip(start).zip(object) {
+            *to = *word;
+        }
+        let (words, _) = bytes.get_mut(start..).unwrap_or_default().as_chunks_mut::<4>();
+        for word in words.iter_mut().filter(|word| **word == FLAGS_BY_KERNEL.to_ne_bytes()) {
+            *word = flags.to_ne_bytes();
+        }
+        Self { bytes, start }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        let object = self.bytes.get(self.start..).unwrap_or_default();
+        object.get(..self.bytes.len() - ALIGNMENT).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Abilities, FittedObject};
+
+    #[test]
+    fn the_flags_of_hash_maps_are_in_one_place_of_the_object() {
+        let object = crate::host::bpf::include_bytes_aligned!("../../../bpf/connscope.bpf.o");
+        let fitted = |allocates| FittedObject::new(object, Abilities { allocates, visits_maps: true });
+        let differences = |allocates| {
+            let fitted = fitted(allocates);
+            assert_eq!((fitted.bytes().len(), fitted.bytes().as_ptr().align_offset(8)), (object.len(), 0));
+            let pairs = fitted.bytes().chunks(4).zip(object.chunks(4));
+            pairs.filter(|(now, before)| now != before).map(|(now, _)| now.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(differences(true), [1_u32.to_ne_bytes()]);
+        assert_eq!(differences(false), [0_u32.to_ne_bytes()]);
+    }
+
+    #[test]
+    fn what_a_kernel_can_do_is_told_by_whole_names() {
+        let of = |names: &[u8]| Abilities::of(names).allocates;
+        assert!(of(b"\x9f\xeb\0a\0bpf_mem_alloc\0b\0"));
+        assert!(!of(b"\0bpf_mem_alloc_init\0xbpf_mem_alloc\0"));
+    }
+}
