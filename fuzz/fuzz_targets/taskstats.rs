@@ -1,7 +1,7 @@
 //! A datagram of taskstats, read as the exit of a task and as the answer to a question.
 #![no_main]
 
-use connscope::source::containers::delay::taskstats::{parse_exits, parse_process};
+use connscope::source::containers::delay::taskstats::{parse_exits, parse_family, parse_process};
 use libfuzzer_sys::fuzz_target;
 use std::hint::black_box;
 
@@ -11,4 +11,5 @@ fuzz_target!(|datagram: &[u8]| {
     let mut waited = None;
     let _ = black_box(parse_process(datagram, sequence, &mut waited));
     black_box(&waited);
+    let _ = black_box(parse_family(datagram, sequence, &mut None));
 });

@@ -1,14 +1,17 @@
 //! Recorded messages of taskstats, and what becomes of them.
 //!
-//! Linux 6.18 (version 16 of the structure), 26 November 2026: a question for a process, and the exits of a process that
+//! Linux 6.18 (version 16 of the structure), 26 November 2026: a question for the family, one for a process, and the exits of a process that
 //! forked, of a thread, and of a process that had two, asked for with `TASKSTATS_CMD_ATTR_REGISTER_CPUMASK`.
 
 use connscope::netlink::Progress;
 use connscope::source::containers::delay::credit::Credits;
-use connscope::source::containers::delay::taskstats::{Exit, Waited, parse_exits, parse_process};
+use connscope::source::containers::delay::taskstats::{
+    Exit, Waited, family_request, parse_exits, parse_family, parse_process,
+};
 use std::collections::HashMap;
 
 const PROCESS: &[u8] = include_bytes!("../fixtures/containers/taskstats/linux-6.18-process.bin");
+const FAMILY: &[u8] = include_bytes!("../fixtures/containers/taskstats/linux-6.18-family.bin");
 const EXITS: [&[u8]; 3] = [
     include_bytes!("../fixtures/containers/taskstats/linux-6.18-exit-process.bin"),
     include_bytes!("../fixtures/containers/taskstats/linux-6.18-exit-thread.bin"),
@@ -39,8 +42,13 @@ fn a_process_that_is_asked_about_is_read_and_no_prefix_makes_a_parser_panic() {
     let mut waited = None;
     assert_eq!(parse_process(PROCESS, 2, &mut waited), Ok(Progress::More));
     assert!(waited.is_some_and(|waited| waited.disk == 0), "{waited:?}");
-    for message in EXITS.iter().chain([&PROCESS]) {
+    let mut family = None;
+    assert_eq!(parse_family(FAMILY, 7, &mut family), Ok(Progress::More));
+    assert_eq!(family, Some(31));
+    assert!(family_request(7).windows(10).any(|name| name == b"TASKSTATS\0"));
+    for message in EXITS.iter().chain([&PROCESS, &FAMILY]) {
         for end in 0..message.len() {
+            let _refused_or_not = parse_family(&message[..end], 7, &mut None);
             let _refused_or_not = parse_exits(&message[..end], drop);
             let _refused_or_not = parse_process(&message[..end], 2, &mut None);
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub mod credit;
 mod exits;
+mod family;
 pub mod taskstats;
 
 /// Whether the time that tasks wait for disks is counted.
@@ -140,7 +141,7 @@ pub(super) fn check(settings: Delay, kernel: Result<&Kernel, &SourceError>) -> R
         None => Ok("bpf"),
         Some(error) => Err(error.again("loading the programs for delays")),
     };
-    let taskstats = || taskstats::Family::open().map(|_| "taskstats");
+    let taskstats = || family::Family::open().map(|_| "taskstats");
     let method = match settings {
         Delay::Taskstats => taskstats(),
         Delay::Bpf => programs(),

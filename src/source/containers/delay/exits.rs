@@ -3,7 +3,8 @@
 //! A container that begins and ends between two cycles is not counted, and of a process that does the parent must be known.
 
 use super::credit::Credits;
-use super::taskstats::{self, Exit, Family, Waited};
+use super::family::Family;
+use super::taskstats::{self, Exit, Waited};
 use crate::host::cgroup::descendants;
 use crate::host::inventory::Container;
 use crate::netlink::timeouts::DATAGRAM;

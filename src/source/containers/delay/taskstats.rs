@@ -4,13 +4,9 @@
 //! `genlmsghdr` (4 bytes: command, version, reserved) and attributes. A reply has one nest with a number and the
 //! structure; the message of an exit has that of the thread and, of the last thread of a process that had several, that of the
 //! process behind it. The structure grew at its end with each version, so a member that is not there is `None`. Asking
-//! takes `CAP_NET_ADMIN` in the first user namespace.
+//! takes `CAP_NET_ADMIN` in the first user namespace. Pure: `family` asks.
 
-use crate::netlink::{
-    self, Attribute, Attributes, Client, Malformed, Progress, ResponseHandler, push_attribute,
-};
-use crate::reading::SourceError;
-use crate::sys::netlink::NetlinkSocket;
+use crate::netlink::{self, Attribute, Attributes, Malformed, Progress, push_attribute};
 
 /// `GENL_ID_CTRL` and what is asked of it (`include/uapi/linux/genetlink.h`).
 const GENL_ID_CTRL: u16 = 0x10;
@@ -42,9 +38,6 @@ const AC_PPID: usize = 132;
 const AC_TGID: usize = 368;
 /// Of `ac_flag`: the task was the last of its process (`include/uapi/linux/acct.h`).
 const AGROUP: u8 = 0x20;
-
-/// What the kernel refuses with where it has no taskstats, or the agent is not in the first namespaces.
-const ABSENT: &[i32] = &[libc::ENOENT, libc::EINVAL, libc::EOPNOTSUPP];
 
 /// Time waited so far, nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,91 +161,21 @@ pub fn exits_request(family: u16, sequence: u32, cpus: &[u32]) -> Vec<u8> {
     request(family, NLM_F_ACK, sequence, TASKSTATS_CMD_GET, attribute, list.as_bytes())
 }
 
-/// The number of the family.
-#[derive(Default)]
-struct FamilyReply(Option<u16>);
+/// A request for the number of the family `TASKSTATS`.
+pub fn family_request(sequence: u32) -> Vec<u8> {
+    request(GENL_ID_CTRL, 0, sequence, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, b"TASKSTATS\0")
+}
 
-impl ResponseHandler for FamilyReply {
-    type Malformed = Malformed;
-
-    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
-        let progress = netlink::messages(datagram, sequence, |message| {
-            let (_, attributes) = message.split::<GENLMSGHDR>()?;
-            for attribute in attributes {
-                let attribute = attribute?;
-                if attribute.number == CTRL_ATTR_FAMILY_ID {
-                    self.0 = Some(u16::from_ne_bytes(attribute.first()?));
-                }
+/// Reads the reply to a question for the family.
+pub fn parse_family(datagram: &[u8], sequence: u32, into: &mut Option<u16>) -> Result<Progress, Malformed> {
+    netlink::messages(datagram, sequence, |message| {
+        let (_, attributes) = message.split::<GENLMSGHDR>()?;
+        for attribute in attributes {
+            let attribute = attribute?;
+            if attribute.number == CTRL_ATTR_FAMILY_ID {
+                *into = Some(u16::from_ne_bytes(attribute.first()?));
             }
-            Ok::<(), Malformed>(())
-        })?;
-        Ok(if self.0.is_some() { Progress::Done } else { progress })
-    }
-
-    fn restart(&mut self) {
-        self.0 = None;
-    }
-}
-
-#[derive(Default)]
-struct ProcessReply(Option<Waited>);
-
-impl ResponseHandler for ProcessReply {
-    type Malformed = Malformed;
-
-    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
-        let progress = parse_process(datagram, sequence, &mut self.0)?;
-        Ok(if self.0.is_some() { Progress::Done } else { progress })
-    }
-
-    fn restart(&mut self) {
-        self.0 = None;
-    }
-}
-
-/// The family `TASKSTATS`, over a socket that is asked.
-#[derive(Debug)]
-pub struct Family {
-    client: Client<NetlinkSocket>,
-    /// Its number, which messages have as their type.
-    pub number: u16,
-}
-
-impl Family {
-    /// Finds out the number of the family, and whether questions are answered.
-    ///
-    /// # Errors
-    ///
-    /// The kernel has no taskstats, or a capability is missing.
-    pub fn open() -> Result<Self, SourceError> {
-        const DOING: &str = "asking generic netlink for the family TASKSTATS";
-        let mut client = Client::open(rustix::net::netlink::GENERIC, "generic")?;
-        let mut reply = FamilyReply::default();
-        let (command, attribute) = (CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME);
-        client
-            .ask(
-                |sequence| request(GENL_ID_CTRL, 0, sequence, command, attribute, b"TASKSTATS\0"),
-                &mut reply,
-            )
-            .map_err(|error| error.into_source(DOING.to_owned(), ABSENT))?;
-        let number = reply.0.ok_or_else(|| SourceError::absent(DOING, "the kernel has no such family"))?;
-        let mut family = Self { client, number };
-        family.waited(std::process::id())?;
-        Ok(family)
-    }
-
-    /// What a process has waited; `None` where there is no such process.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses.
-    pub fn waited(&mut self, tgid: u32) -> Result<Option<Waited>, SourceError> {
-        let mut reply = ProcessReply::default();
-        let number = self.number;
-        match self.client.ask(|sequence| process_request(number, sequence, tgid), &mut reply) {
-            Ok(()) => Ok(reply.0),
-            Err(netlink::RequestError::Refused(libc::ESRCH)) => Ok(None),
-            Err(error) => Err(error.into_source("asking taskstats what a process waited".to_owned(), ABSENT)),
         }
-    }
+        Ok(())
+    })
 }
