@@ -139,15 +139,14 @@ impl Containers {
         }
     }
 
-    /// Loads the programs in the first cycle, and finds out how each part is read.
+    /// Loads the programs in the first cycle, or later where there was no room for them, and finds out how each part is read.
     fn begin(&mut self) {
         let Self { inventory, settings, stop, bpf: state, kills, delays, tcp, .. } = self;
-        if !matches!(state, BpfState::Untried) {
+        if !state.load(settings, inventory, stop) {
             return;
         }
-        *state = BpfState::load(settings, inventory, stop);
         if let Some((tcp, bpf)) = tcp.as_mut().zip(state.loaded()) {
-            tcp.choose(bpf);
+            tcp.choose(bpf, Instant::now());
         }
         if let Some((delays, bpf)) = delays.as_mut().zip(state.loaded()) {
             delays.choose(bpf, inventory, stop);

@@ -63,7 +63,7 @@ impl OomKills {
     pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory, out: &mut Readings) {
         match &self.method {
             OomMethod::Files => self.read_files(containers, inventory),
-            OomMethod::Bpf => {}
+            OomMethod::Bpf => self.carry(containers, inventory),
             OomMethod::Absent(error) => out.fail("oom", error.again("oom: bpf")),
         }
     }
@@ -100,10 +100,12 @@ impl OomKills {
 
     /// How many processes of a container were killed; `None` where nothing counts them.
     pub(super) fn of(&self, container: &Container, spent: &SpentTotals) -> Option<u64> {
+        let by_files = self.counts.get(&container.who.number).copied();
         if let OomMethod::Bpf = self.method {
-            return Some(spent.of(container.who.number).oom_kills);
+            // Files may have counted before the programs could be loaded.
+            return Some(spent.of(container.who.number).oom_kills + by_files.unwrap_or_default());
         }
-        self.counts.get(&container.who.number).copied()
+        by_files
     }
 
     /// How they are counted; `None` where nothing counts them.

@@ -59,6 +59,15 @@ impl Procfs {
                 }
             }
         }
+        self.take(open, tcp, now);
+    }
+
+    /// Takes back what is open: another way counts it from now on.
+    pub(super) fn end(&mut self, tcp: &mut Tcp, now: Instant) {
+        self.take(HashMap::new(), tcp, now);
+    }
+
+    fn take(&mut self, open: HashMap<(u64, Destination), u32>, tcp: &mut Tcp, now: Instant) {
         let gone = self.last.keys().filter(|key| !open.contains_key(key)).map(|key| (*key, 0));
         let all: Vec<((u64, Destination), u32)> =
             gone.chain(open.iter().map(|(key, count)| (*key, *count))).collect();

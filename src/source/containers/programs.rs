@@ -1,7 +1,10 @@
 //! What the parts that are counted in the kernel share: the programs, who the control groups are, and the threads that wait
 //! for events.
 
-#![expect(clippy::disallowed_methods, reason = "what is known of groups is told the time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is known of groups is told the time, and loading is tried again after a while"
+)]
 
 use super::config::tcp::Tcp;
 use super::config::{Containers as Settings, Delay, Oom};
@@ -16,7 +19,7 @@ use crate::stop::Stop;
 use crate::sys::namespace;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The programs that were loaded, and what is kept from one cycle to the next.
 pub(super) struct BpfCounters {
@@ -95,20 +98,55 @@ pub(super) enum BpfState {
     /// They are loaded by the first cycle.
     Untried,
     Loaded(Box<BpfCounters>),
-    /// There are none, and why.
-    Absent(SourceError),
+    /// There are none, why, and when that is tried again; `None`: never.
+    Absent(SourceError, Option<Retry>),
+}
+
+/// From the first failure to load programs to the second attempt; it doubles with each.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Most that the pause grows to.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// When programs are loaded again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    /// What the kernel does not have or does not allow stays so; memory or descriptors that were not there may be there later.
+    fn after(error: &SourceError, last: Option<Self>, now: Instant) -> Option<Self> {
+        let pause = last.map_or(PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
+        matches!(error, SourceError::Io { .. }).then(|| Self { at: now + pause, pause })
+    }
 }
 
 impl BpfState {
-    /// Loads what the settings want.
-    pub(super) fn load(settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> Self {
-        if !is_wanted(settings) {
-            return Self::Absent(SourceError::absent("loading programs", "the settings want none"));
-        }
-        match BpfCounters::new(settings, inventory, stop) {
+    /// Loads what the settings want, in the first cycle and whenever it is due after a failure; whether there is news for
+    /// the parts.
+    pub(super) fn load(&mut self, settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> bool {
+        let now = Instant::now();
+        let last = match self {
+            Self::Loaded(_) | Self::Absent(_, None) => return false,
+            Self::Absent(_, Some(retry)) if now < retry.at => return false,
+            Self::Absent(_, retry) => *retry,
+            Self::Untried => None,
+        };
+        let loaded = if is_wanted(settings) {
+            BpfCounters::new(settings, inventory, stop)
+        } else {
+            Err(SourceError::absent("loading programs", "the settings want none"))
+        };
+        *self = match loaded {
             Ok(bpf) => Self::Loaded(Box::new(bpf)),
-            Err(error) => Self::Absent(error),
-        }
+            Err(error) => {
+                let retry = Retry::after(&error, last, now);
+                Self::Absent(error, retry)
+            }
+        };
+        // The parts have another way already if it failed before.
+        last.is_none() || matches!(self, Self::Loaded(_))
     }
 
     /// What was loaded; `None` before the first cycle.
@@ -116,7 +154,7 @@ impl BpfState {
         match self {
             Self::Untried => None,
             Self::Loaded(bpf) => Some(Ok(bpf)),
-            Self::Absent(error) => Some(Err(error)),
+            Self::Absent(error, _) => Some(Err(error)),
         }
     }
 }

@@ -47,12 +47,16 @@ impl TcpPart {
     }
 
     /// Finds out what works. `bpf`: the programs, or why there are none.
-    pub(super) fn choose(&mut self, bpf: Result<&mut BpfCounters, &SourceError>) {
+    pub(super) fn choose(&mut self, bpf: Result<&mut BpfCounters, &SourceError>, now: Instant) {
         let refused = |error: &SourceError| error.again("loading the programs for TCP");
         let connections = bpf.map_err(refused).and_then(|bpf| match bpf.kernel.refused_any(&[TCP]) {
             Some(error) => Err(refused(error)),
             None => Ok(Connections::new(&self.settings)),
         });
+        // Programs find what is open by themselves.
+        if let TcpMethod::Procfs(procfs, _) = &mut self.method {
+            procfs.end(&mut self.totals, now);
+        }
         self.method = match connections {
             Ok(connections) => TcpMethod::Bpf(connections),
             Err(error) => TcpMethod::Procfs(Procfs::default(), error),
