@@ -228,6 +228,11 @@ impl Inventory {
         self.inner().outside.is_there(&TopGroup { hierarchy, id, path: path.into() })
     }
 
+    /// Whether a control group is of something that found no room (`limit`).
+    pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
+        self.inner().entries.is_left_out(group)
+    }
+
     /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
     pub fn current(&self, number: u64) -> Option<Arc<Workload>> {
         self.inner().entries.get(number).map(|entry| Arc::clone(&entry.who))

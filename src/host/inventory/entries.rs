@@ -99,6 +99,14 @@ impl Entries {
         number
     }
 
+    /// Whether a group is of something that found no room.
+    pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
+        let place = CgroupOwner::of(group.path);
+        place
+            .and_then(|place| self.subjects.get(place.key().as_str()))
+            .is_some_and(|subject| subject.left_out)
+    }
+
     /// Takes note of something that was not there before.
     fn begin(
         &mut self,

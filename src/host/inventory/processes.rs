@@ -65,10 +65,18 @@ fn first(top: &TopGroup, hierarchies: &[Hierarchy]) -> Option<InitProcess> {
 }
 
 fn first_of(directory: &Path) -> Option<InitProcess> {
-    pids(directory)
-        .into_iter()
-        .filter_map(|pid| started(pid).map(|started| InitProcess { pid, started }))
-        .min_by_key(|first| first.started)
+    let process = |pid| started(pid).map(|started| InitProcess { pid, started });
+    let mut all: Vec<InitProcess> = pids(directory).into_iter().filter_map(process).collect();
+    all.sort_by_key(|process| process.started);
+    all.into_iter().find(|process| !is_runtime(process.pid))
+}
+
+/// Whether a process is runc's, which makes the container ready: two of them go before the third becomes what the container
+/// runs (`libcontainer/nsenter/nsexec.c`), and none is a process of the container before that.
+fn is_runtime(pid: u32) -> bool {
+    let Ok(command) = crate::sys::read_limited(format!("/proc/{pid}/cmdline"), SHORT) else { return false };
+    let program = command.strip_suffix("\0init\0");
+    program.is_some_and(|program| program.rsplit('/').next() == Some("runc"))
 }
 
 /// The processes of a group; those of another pid namespace are not in it (they read 0).

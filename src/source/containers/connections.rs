@@ -2,10 +2,9 @@
 
 use super::config::tcp::{Public, Tcp as Settings};
 use super::destinations::{DestinationShares, Folding};
-use super::kernel::records::Destination;
+use super::kernel::records::{Destination, Totals};
 use super::listen::Listening;
 use super::listeners::Listeners;
-use super::news::EventCounts;
 use super::programs::BpfCounters;
 use super::tcp::Tcp;
 use crate::host::ephemeral::EphemeralPortsFile;
@@ -28,8 +27,11 @@ pub(super) struct Connections {
     processes: bool,
     /// Translations that were not asked for.
     pub(super) unasked: u64,
-    /// Openings and ends of connections that found no room between two cycles.
+    /// Openings and ends of connections that found no room between two cycles, and connections of containers that found none
+    /// in the inventory.
     pub(super) uncounted: u64,
+    /// What the ring said about groups that were met after the cycle had looked whose they are.
+    waiting: HashMap<Destination, Totals>,
     /// Whether the sockets that were there before are to be looked for.
     unfound: bool,
     /// Groups of what found no room that the kernel no longer knew in the last cycle.
@@ -45,6 +47,7 @@ impl Connections {
             processes: sees_all_processes(),
             unasked: 0,
             uncounted: 0,
+            waiting: HashMap::new(),
             unfound: true,
             orphans: HashSet::new(),
         }
@@ -71,8 +74,9 @@ impl Connections {
         out: &mut Readings,
     ) -> Result<(), SourceError> {
         tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
-        let news = bpf.news();
-        self.take(bpf, tcp, &news, now)?;
+        let mut news = bpf.news();
+        self.take(bpf, tcp, inventory, now)?;
+        self.take_told(bpf, tcp, std::mem::take(&mut news.counted), inventory, now);
         forget(bpf, tcp, inventory, now);
         self.unasked += news.unasked;
         self.uncounted += news.uncounted;
@@ -117,35 +121,42 @@ impl Connections {
         &mut self,
         bpf: &mut BpfCounters,
         tcp: &mut Tcp,
-        news: &EventCounts,
+        inventory: &Inventory,
         now: Instant,
     ) -> Result<(), SourceError> {
         let BpfCounters { kernel, known, .. } = bpf;
-        let (mut foreign, mut used) = (Vec::new(), 0);
+        let (mut foreign, mut used, mut left_out) = (Vec::new(), 0, 0);
         kernel.destinations(|key, totals| match known.who(key.group) {
             Some(who) => {
                 used += 1;
                 tcp.take(who.number, &key, &totals, now);
             }
-            None if known.ignored(key.group) || kernel.groups.get(key.group).is_none() => foreign.push(key),
+            None if known.ignored(key.group) || kernel.groups.get(key.group).is_none() => {
+                // The entry goes now, so its numbers are those since the last cycle.
+                if known.is_left_out(key.group, inventory) {
+                    left_out += totals.attempts();
+                }
+                foreign.push(key);
+            }
             // It is read when it is known whose it is.
             None => used += 1,
         })?;
-        for (key, more) in &news.counted {
-            if let Some(who) = known.who(key.group) {
-                tcp.add(who.number, key, more, now);
-            }
-        }
-        let mut orphans = HashSet::new();
+        let mut orphans: HashMap<u64, u64> = HashMap::new();
         kernel.rest(|group, totals| match known.who(group) {
             Some(who) => tcp.take_rest(who.number, group, &totals, now),
-            None if known.ignored(group) || kernel.groups.get(group).is_none() => drop(orphans.insert(group)),
+            None if known.ignored(group) || kernel.groups.get(group).is_none() => {
+                orphans.insert(group, totals.attempts());
+            }
             None => {}
         })?;
-        for group in orphans.intersection(&self.orphans) {
+        for (group, attempts) in orphans.iter().filter(|(group, _)| self.orphans.contains(group)) {
+            if known.is_left_out(*group, inventory) {
+                left_out += attempts;
+            }
             kernel.forget_rest(*group);
         }
-        self.orphans = orphans;
+        self.orphans = orphans.into_keys().collect();
+        self.uncounted += left_out;
         for key in &foreign {
             kernel.forget_destination(key);
         }
@@ -154,6 +165,29 @@ impl Connections {
         }
         kernel.set_destinations(used);
         Ok(())
+    }
+
+    /// Takes what the ring told: connections that had ended before their translation was known.
+    fn take_told(
+        &mut self,
+        bpf: &BpfCounters,
+        tcp: &mut Tcp,
+        told: HashMap<Destination, Totals>,
+        inventory: &Inventory,
+        now: Instant,
+    ) {
+        let waited = std::mem::take(&mut self.waiting);
+        for ((key, more), again) in
+            told.into_iter().map(|one| (one, false)).chain(waited.into_iter().map(|one| (one, true)))
+        {
+            if let Some(who) = bpf.known.who(key.group) {
+                tcp.add(who.number, &key, &more, now);
+            } else if bpf.known.is_left_out(key.group, inventory) {
+                self.uncounted += more.attempts();
+            } else if !bpf.known.knows(key.group) && !again {
+                self.waiting.insert(key, more);
+            }
+        }
     }
 }
 

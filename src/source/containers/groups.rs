@@ -98,6 +98,18 @@ impl GroupOwners {
         }
     }
 
+    /// Whether a look at the groups has been since the kernel met this one.
+    pub(super) fn knows(&self, key: u64) -> bool {
+        self.met.contains_key(&key)
+    }
+
+    /// Whether a group belongs to a container that found no room in the inventory.
+    pub(super) fn is_left_out(&self, key: u64, inventory: &Inventory) -> bool {
+        self.met.get(&key).is_some_and(|met| {
+            matches!(met.whose, Owner::Unwanted) && inventory.is_left_out(group(key, &met.path))
+        })
+    }
+
     /// Whether a group belongs to nobody who is counted.
     pub(super) fn ignored(&self, key: u64) -> bool {
         self.met.get(&key).is_some_and(|met| !matches!(met.whose, Owner::Somebody(_)))

@@ -12,7 +12,7 @@ closed_set! {
         Container = "container",
         /// A connection whose destination is counted under `~other` (`tcp.destinations`, `tcp.total`).
         Destination = "destination",
-        /// A connection that is not followed (`tcp.connections`).
+        /// A connection that is not followed (`tcp.connections`), or is of a container that is left out.
         Connection = "connection",
         /// A connection of a control group of which the kernel's half knows no more than 4096.
         Cgroup = "cgroup",

@@ -26,11 +26,6 @@ pub fn bucket(nanoseconds: u64) -> usize {
     CONNECT_TIMES.partition_point(|bound| *bound < seconds)
 }
 
-/// Connections that were established or failed.
-fn connections(more: &Totals) -> u64 {
-    u64::from(more.opened) + more.failed.iter().map(|count| u64::from(*count)).sum::<u64>()
-}
-
 /// A destination of a container as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
@@ -125,7 +120,7 @@ impl Tcp {
     pub fn add(&mut self, who: u64, key: &Destination, more: &Totals, now: Instant) {
         let bytes = key.bytes();
         if self.kept.len() >= self.shares.entries() && !self.kept.contains_key(&bytes) {
-            self.left_out += connections(more);
+            self.left_out += more.attempts();
             self.add_other(who, more, now);
         } else {
             self.count(who, key, bytes, more, now);
@@ -146,7 +141,7 @@ impl Tcp {
         let place = known.unwrap_or_else(|| self.place(who, key, touched));
         if *more != Totals::default() {
             if place.at == ReportedDestination::OTHER {
-                self.left_out += connections(more);
+                self.left_out += more.attempts();
             }
             if let Some(counts) = self.shown.get_mut(&place) {
                 counts.add(more, touched);

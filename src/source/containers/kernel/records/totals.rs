@@ -92,6 +92,11 @@ impl Totals {
         self.with(before, u32::wrapping_sub, u64::wrapping_sub)
     }
 
+    /// Connections that were opened, and those that failed.
+    pub fn attempts(&self) -> u64 {
+        self.failed.iter().fold(u64::from(self.opened), |sum, failed| sum + u64::from(*failed))
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(&self, more: &Self) -> Self {
