@@ -1,11 +1,13 @@
 //! The source of the containers, against real engines and what they have written.
 
+mod accounting;
 mod agreement;
 mod classic;
 mod connections;
 mod engines;
 mod entries;
 mod failures;
+mod fallback;
 mod kernel;
 mod lab;
 mod limits;
@@ -13,6 +15,7 @@ mod listening;
 mod names;
 mod object;
 mod privileges;
+mod races;
 mod recorded;
 mod settings;
 mod taskstats;

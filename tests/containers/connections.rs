@@ -190,6 +190,43 @@ fn a_published_port_is_shown_with_the_container_behind_it() {
 }
 
 #[test]
+fn a_container_with_a_published_port_that_lives_for_one_connection_has_its_name_and_the_backend_it_got() {
+    let Some(mut world) = World::new("") else { return };
+    world.docker.run("web", &[], &["httpd", "-f", "-p", "8080", "-h", "/bin"]);
+    // What comes over the bridge of the containers is translated, both ends.
+    world.namespace.run("ip", &["addr", "add", "10.9.0.9/32", "dev", "lo"]);
+    world.namespace.run(
+        "nft",
+        &["add table ip n; add chain ip n p { type nat hook prerouting priority -110; }; \
+           add rule ip n p ip daddr 10.9.0.9 tcp dport 80 dnat to 172.17.0.2:8080; \
+           add chain ip n s { type nat hook postrouting priority 90; }; \
+           add rule ip n s ip saddr 172.17.0.0/16 ip daddr 172.17.0.2 masquerade"],
+    );
+    world.watch();
+    for name in ["b1", "b2", "b3", "b4", "b5"] {
+        let run = ["run", "--rm", "--publish", "18095:80", "--name", name, "busybox"];
+        let get = ["wget", "-q", "-O", "/dev/null", "http://10.9.0.9/busybox"];
+        world.docker.docker(&[&run[..], &get].concat());
+    }
+    for name in ["b1", "b2", "b3", "b4", "b5"] {
+        let name = format!("container_name=\"{name}\"");
+        let labels = [
+            name.as_str(),
+            "server_address=\"10.9.0.9\"",
+            "server_port=\"80\"",
+            "network_peer_address=\"172.17.0.2\"",
+            "network_peer_port=\"8080\"",
+        ];
+        let opened = [&labels[..], &["event=\"opened\""]].concat();
+        let ended = [&labels[..], &["event=\"closed\""]].concat();
+        world.sees(&[
+            ("container_tcp_connections_total", &opened, 1.0),
+            ("container_tcp_connections_total", &ended, 1.0),
+        ]);
+    }
+}
+
+#[test]
 fn what_was_there_before_the_agent_is_there_in_its_first_cycle() {
     let Some(mut world) = World::new("") else { return };
     let (sender, held): (_, Receiver<std::net::TcpStream>) = channel();

@@ -28,7 +28,7 @@ fn drain(mut stream: TcpStream) {
 }
 
 /// Accepts, and closes at once.
-fn closing(at: &str) -> u16 {
+pub(super) fn closing(at: &str) -> u16 {
     let listener = TcpListener::bind(at).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().for_each(drop));

@@ -176,6 +176,11 @@ impl Lab {
         container
     }
 
+    /// Where the names of its containers are, for `inventory.names.docker`.
+    pub(super) fn names(&self) -> &Path {
+        self.docker.path()
+    }
+
     /// How many entries a map has.
     pub(super) fn entries(&self, map: &str) -> usize {
         maps::named(&self.maps, map).keys().len()
@@ -213,6 +218,11 @@ impl Container {
     /// The same, which must succeed.
     pub(super) fn ok(&mut self, command: &str) {
         assert_eq!(self.tell(command), "ok", "{command}");
+    }
+
+    /// Takes the process out of the group.
+    pub(super) fn leave(&mut self) {
+        self.ok(&format!("move {}", hierarchy().display()));
     }
 }
 

@@ -3,6 +3,7 @@
 #   connect NAME ADDRESS PORT  and keeps it under the name
 #   start NAME ADDRESS PORT    the same without waiting
 #   many ADDRESS PORT COUNT    that many, each closed at once by a reset
+#   talk ADDRESS PORT COUNT BYTES  that many one after the other, each sends so much and is closed in order
 #   scan FIRST COUNT PORT      one to each of that many addresses
 #   send NAME BYTES, close NAME, reset NAME
 #   give NAME DIRECTORY        to a child, which goes into that control group and closes it
@@ -46,6 +47,14 @@ sub act {
             my ($socket, $error) = connected($a[0], $a[1], 1);
             return $error unless $socket;
             reset_of($socket);
+        }
+    }
+    elsif ($command eq 'talk') {
+        for (1 .. $a[2]) {
+            my ($socket, $error) = connected($a[0], $a[1], 1);
+            return $error unless $socket;
+            syswrite($socket, 'x' x $a[3]) == $a[3] or die "send: $!\n";
+            close($socket);
         }
     }
     elsif ($command eq 'scan') {

@@ -2,7 +2,8 @@
 
 use super::engines::said_as_nobody;
 use super::{configuration, file, value};
-use crate::support::{command, skipped};
+use crate::support::agent::{Public, behind};
+use crate::support::{Agent, command, get, sample, skipped};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -43,6 +44,24 @@ fn each_of_the_sixteen_sets_of_capabilities_closes_what_it_lacks_and_nothing_els
         assert_eq!(works("baseline"), programs.then_some(true), "{given}: {said}");
         assert_eq!(works("translate"), Some(has(2)), "{given}: {said}");
         assert_eq!(works("names"), Some(has(3)), "{given}: {said}");
+        // The second ways: taskstats, and the files of control groups.
+        let told = |way: &str, by: &str| {
+            let line = said.lines().find(|line| line.starts_with(&format!("containers {way} "))).unwrap();
+            assert!(line.contains(by), "{by} expected, {given}: {said}");
+        };
+        assert_eq!(works("delay"), Some(programs || has(2)), "{given}: {said}");
+        told(
+            "delay",
+            if programs {
+                "bpf"
+            } else if has(2) {
+                "taskstats"
+            } else {
+                "CAP_NET_ADMIN"
+            },
+        );
+        assert_eq!(works("oom"), Some(true), "{given}: {said}");
+        told("oom", if programs { "bpf" } else { "cgroup" });
         line("tcp", "CAP_BPF and CAP_PERFMON");
         line("translate", "CAP_NET_ADMIN");
         line("names", "CAP_DAC_READ_SEARCH");
@@ -77,4 +96,58 @@ fn without_the_types_of_the_kernel_the_rest_is_read_and_a_line_says_what_is_miss
     let checked = run(&["check"]);
     let btf = checked.lines().find(|line| line.starts_with("containers btf ")).unwrap();
     assert!(btf.contains("absent") && btf.contains("CONFIG_DEBUG_INFO_BTF"), "{checked}");
+}
+
+/// Starts an agent behind something that takes a part of the machine from it, scrapes it three times, and gives what it said
+/// last and its log.
+fn stays_up(starter: &[&str], program: &Command) -> (String, Vec<String>) {
+    let mut agent = Agent::start(behind(starter, program));
+    let address = agent.address();
+    let scrapes = [(); 3].map(|()| get(address, "/metrics").1);
+    for text in &scrapes {
+        assert_eq!(sample(text, "connscope_source_up{source=\"containers\"}"), Some(1.0), "{text}");
+    }
+    assert_eq!(agent.ended(), None);
+    (scrapes[2].clone(), agent.log.all())
+}
+
+const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+
+#[test]
+fn without_tracefs_and_without_taskstats_the_agent_stays_up_and_says_each_once() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to take a part of the machine away");
+        return;
+    }
+    let file = file(
+        "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, \
+         containers: {enabled: true, delay: taskstats, tcp: {immediate_failures: true}}}\n",
+    );
+    let program = command(&[&LISTEN[..], &["--config", file.path().to_str().unwrap()]].concat());
+    // Taskstats are not for another pid namespace than the first.
+    let without =
+        "mount -t tmpfs none /sys/kernel/tracing && umount -l /sys/kernel/debug 2>/dev/null; exec \"$@\"";
+    let starter = ["unshare", "--mount", "--pid", "--kill-child", "--mount-proc", "sh", "-c", without, "sh"];
+    let (text, log) = stays_up(&starter, &program);
+    let via = |part: &str| value(&text, "connscope_containers_source", &[&format!("part=\"{part}\"")]);
+    assert_eq!((via("tcp"), via("oom"), via("delay")), (Some(1.0), Some(1.0), None), "{text}");
+    for word in ["connections that fail at once are not counted", "wait for CPUs and disks is not reported"] {
+        assert_eq!(log.iter().filter(|line| line.contains(word)).count(), 1, "{word}: {log:#?}");
+    }
+}
+
+#[test]
+fn where_the_processes_of_others_are_hidden_the_agent_stays_up() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to mount another procfs");
+        return;
+    }
+    let public = Public::new(
+        "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, containers: {enabled: true}}\n",
+    );
+    let program = public.nobody(&[], &LISTEN);
+    let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
+    let (text, _) = stays_up(&["unshare", "--mount", "sh", "-c", hidden, "sh"], &program);
+    let procfs = ["part=\"tcp\"", "via=\"procfs\""];
+    assert_eq!(value(&text, "connscope_containers_source", &procfs), Some(1.0), "{text}");
 }

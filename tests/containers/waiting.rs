@@ -10,15 +10,15 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// A Docker, and an agent that looks at its containers.
-struct Watch {
-    _agent: Agent,
+pub(super) struct Watch {
+    agent: Agent,
     file: tempfile::NamedTempFile,
     address: SocketAddr,
 }
 
 impl Watch {
     /// `settings` are those of the source; `starter` starts the program.
-    fn new(docker: &Docker, settings: &str, starter: &[&str]) -> Self {
+    pub(super) fn new(docker: &Docker, settings: &str, starter: &[&str]) -> Self {
         let file = file(&format!(
             "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
              sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
@@ -30,20 +30,34 @@ impl Watch {
         let program = if starter.is_empty() { program } else { behind(starter, &program) };
         let mut agent = Agent::start(program);
         let address = agent.address();
-        let watch = Self { _agent: agent, file, address };
+        let watch = Self { agent, file, address };
         watch.scrape();
         watch
     }
 
-    fn scrape(&self) -> String {
+    pub(super) fn scrape(&self) -> String {
         get(self.address, "/metrics").1
     }
 
-    fn delay(&self, name: &str) -> f64 {
+    /// A file that can be copied into a container.
+    pub(super) fn file(&self) -> &std::path::Path {
+        self.file.path()
+    }
+
+    /// What the agent has logged.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.agent.log.all()
+    }
+
+    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+        self.agent.signal(signal);
+    }
+
+    pub(super) fn delay(&self, name: &str) -> f64 {
         value(&self.scrape(), "container_cpu_delay_time_seconds_total", &[&named(name)]).unwrap_or_default()
     }
 
-    fn via(&self, part: &str, via: &str) {
+    pub(super) fn via(&self, part: &str, via: &str) {
         let labels = [format!("part=\"{part}\""), format!("via=\"{via}\"")];
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let text = self.scrape();
@@ -66,7 +80,7 @@ impl Watch {
     }
 }
 
-fn named(name: &str) -> String {
+pub(super) fn named(name: &str) -> String {
     format!("container_name=\"{name}\"")
 }
 
@@ -77,7 +91,7 @@ fn run_delay(pid: u32) -> f64 {
 }
 
 /// The directories of a container's control groups.
-fn groups(docker: &Docker, id: &str) -> Vec<PathBuf> {
+pub(super) fn groups(docker: &Docker, id: &str) -> Vec<PathBuf> {
     let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory"];
     let directories = roots.map(|root| PathBuf::from(format!("{root}{}/{id}", docker.group())));
     directories.into_iter().filter(|directory| directory.is_dir()).collect()
@@ -162,7 +176,7 @@ fn processes_that_live_some_milliseconds_are_counted_by_programs_and_by_taskstat
         uptime(&programs) > Some(2.0) && uptime(&taskstats) > Some(2.0)
     });
     let before = (programs.delay("short"), taskstats.delay("short"));
-    docker.docker(&["cp", programs.file.path().to_str().unwrap(), "short:/go"]);
+    docker.docker(&["cp", programs.file().to_str().unwrap(), "short:/go"]);
     let mut logs = String::new();
     eventually("they have run", || {
         logs = docker.docker(&["logs", "short"]);

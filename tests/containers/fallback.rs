@@ -1,0 +1,101 @@
+//! Programs that cannot be loaded at first, and processes that only make a container ready.
+
+use super::kernel::{LONG, server};
+use super::lab::{Lab, sum, tcp};
+use super::{file, value};
+use crate::support::{Agent, Namespace, command, eventually, get, skipped};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::process::Command;
+
+fn descriptors(agent: &Agent, most: u64) {
+    let pid = Pid::from_raw(agent.pid().cast_signed());
+    let limit = Rlimit { current: Some(most), maximum: Some(4096) };
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to load programs");
+        return;
+    }
+    let Some(namespace) = Namespace::new() else { return };
+    // The names of the container are in the files of a lab.
+    let Some(lab) = Lab::new(tcp(), LONG, 500) else { return };
+    let port = server(Some(&namespace), "127.0.0.1:0");
+    let mut container = lab.container("late", Some(&namespace));
+    container.ok(&format!("connect one 127.0.0.1 {port}"));
+    let file = file(&format!(
+        "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
+         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+         containers: {{enabled: true, tcp: {{loopback: true, fold_ports: none}}}}\n",
+        lab.names().display()
+    ));
+    let path = file.path().to_str().unwrap();
+    let mut agent =
+        Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path]));
+    let address = agent.address();
+    let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+    // Enough for files that are read one after the other, too few for a score of maps.
+    descriptors(&agent, open as u64 + 10);
+    let scrape = || get(address, "/metrics").1;
+    let via = |text: &str, part: &str, via: &str| {
+        let labels = [format!("part=\"{part}\""), format!("via=\"{via}\"")];
+        value(text, "connscope_containers_source", &[&labels[0], &labels[1]]) == Some(1.0)
+    };
+    let opened = |text: &str| {
+        let labels = ["container_name=\"late\"", &format!("server_port=\"{port}\"")];
+        value(text, "container_tcp_open_connections", &labels)
+    };
+    let text = scrape();
+    assert!(via(&text, "tcp", "procfs") && !via(&text, "tcp", "bpf"), "{text}");
+    assert_eq!(opened(&text), Some(1.0), "{text}");
+    descriptors(&agent, 1024);
+    eventually("programs count", || via(&scrape(), "tcp", "bpf"));
+    let text = scrape();
+    assert!(via(&text, "delay", "bpf") && via(&text, "oom", "bpf") && !via(&text, "tcp", "procfs"), "{text}");
+    assert_eq!(opened(&text), Some(1.0), "it is counted once: {text}");
+    container.ok(&format!("connect two 127.0.0.1 {port}"));
+    eventually("the second is open", || opened(&scrape()) == Some(2.0));
+}
+
+#[test]
+fn processes_of_runc_that_make_a_container_ready_are_no_first_process_that_is_restarted() {
+    let Some(mut lab) = Lab::new(tcp(), LONG, 500) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("init"), "sleep 600").unwrap();
+    // Two containers whose first process goes when the second is there: of one it is called as runc is.
+    let mut restarts = |program: &str, name: &str| {
+        use std::os::unix::process::CommandExt;
+        let mut container = lab.container(name, None);
+        let group = container.directory.join("cgroup.procs");
+        let into = |process: &std::process::Child| {
+            std::fs::write(&group, process.id().to_string()).unwrap();
+        };
+        let mut command = Command::new("perl");
+        let mut first = command.arg0(program).arg("init").current_dir(folder.path()).spawn().unwrap();
+        eventually("it runs", || {
+            let command = std::fs::read(format!("/proc/{}/cmdline", first.id())).unwrap();
+            command == format!("{program}\0init\0").into_bytes()
+        });
+        into(&first);
+        container.leave();
+        lab.until("it is known", |series| sum(series, &["container.restarts", name]).is_some());
+        // Times of start are told apart by hundredths of a second, and a walk serves for 100 ms.
+        let a_while = std::time::Duration::from_millis(200);
+        std::thread::sleep(a_while);
+        let mut second = Command::new("sleep").arg("600").spawn().unwrap();
+        into(&second);
+        first.kill().unwrap();
+        first.wait().unwrap();
+        std::thread::sleep(a_while);
+        let known = format!("container.uptime{{container.name={name}}}");
+        lab.until("the second is known", |series| series.iter().any(|one| one.text == known));
+        let restarts = sum(&lab.cycle(), &["container.restarts", name]);
+        second.kill().unwrap();
+        second.wait().unwrap();
+        restarts
+    };
+    assert_eq!(restarts("runc", "made"), Some(0.0));
+    assert_eq!(restarts("nginx", "other"), Some(1.0));
+}
