@@ -1,0 +1,8 @@
+# In the first namespaces, which taskstats take. Control groups of version 1, and of version 2 beside them.
+umount /sys/fs/cgroup
+mount -t tmpfs groups /sys/fs/cgroup
+mkdir /sys/fs/cgroup/memory /sys/fs/cgroup/unified
+mount -t cgroup -o memory memory /sys/fs/cgroup/memory
+mount -t cgroup2 unified /sys/fs/cgroup/unified
+roots="/sys/fs/cgroup/memory /sys/fs/cgroup/unified"
+. /containers.sh

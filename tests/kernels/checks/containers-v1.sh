@@ -1,0 +1,9 @@
+# In the first namespaces, which taskstats take. Control groups of version 1, as systemd mounts them: that of the memory
+# controller, and one without.
+umount /sys/fs/cgroup
+mount -t tmpfs groups /sys/fs/cgroup
+mkdir /sys/fs/cgroup/memory /sys/fs/cgroup/systemd
+mount -t cgroup -o memory memory /sys/fs/cgroup/memory
+mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd
+roots="/sys/fs/cgroup/memory /sys/fs/cgroup/systemd"
+. /containers.sh
