@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from nodes import CONFIGURATIONS, node  # noqa: E402
-from processes import Collector, agent, cpu, exchanged, memory  # noqa: E402
+from processes import Collector, agent, cpu, exchanged, memory, series  # noqa: E402
 
 PROGRAM, OTELCOL = sys.argv[1:3]
 AGENTS = int(os.environ.get("FLEET_AGENTS", "200"))
@@ -116,7 +116,7 @@ def fleet(folder):
 def alone(folder, collector):
     """One agent, with each of the typical configurations on a node that has what it is for."""
     print(f"\nOne agent, a push a second for {ALONE} s\n")
-    print("| node | data points a push | bytes a push: none / gzip / zstd | CPU a push | resident memory |\n|---|---|---|---|---|")
+    print("| node | series | data points a push | bytes a push: none / gzip / zstd | CPU a push | resident memory |\n|---|---|---|---|---|---|")
     for name, (settings, peers) in CONFIGURATIONS.items():
         with node(peers):
             sizes = []
@@ -124,18 +124,19 @@ def alone(folder, collector):
                 config = folder / f"{name.split(',')[0].replace(' ', '-')}-{compression}.yaml"
                 otlp = f"endpoint: 'http://127.0.0.1:4317', interval: 1s, jitter: 0s, compression: {compression}"
                 config.write_text(f"export: {{otlp: {{{otlp}}}}}\n{settings}", encoding="utf-8")
-                one = agent(PROGRAM, 0, config)
+                one = agent(PROGRAM, 0, config, "127.0.0.1:9371")
                 time.sleep(ALONE / 6)  # the first pushes are dearer
                 mark, begin, sent = time.time(), cpu(one.pid), exchanged(one.pid)
                 time.sleep(ALONE if compression == "none" else ALONE / 4)
                 arrived = collector.between(mark, time.time())
                 sizes.insert(0, (exchanged(one.pid) - sent) / max(len(arrived), 1))
                 took, resident = (cpu(one.pid) - begin) / max(len(arrived), 1), memory(one.pid)[0]
+                scraped = series()
                 one.terminate()
                 one.wait()
             points = statistics.median(points for _, points in arrived)
             shown = " / ".join(f"{size:.0f}" for size in (sizes[0], sizes[2], sizes[1]))
-            print(f"| {name} | {points:.0f} | {shown} | {took * 1000:.1f} ms | {resident:.1f} MiB |", flush=True)
+            print(f"| {name} | {scraped} | {points:.0f} | {shown} | {took * 1000:.1f} ms | {resident:.1f} MiB |", flush=True)
 
 
 def main():

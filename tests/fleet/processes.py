@@ -76,15 +76,21 @@ class Collector:
         return [arrival for arrival in list(self.arrivals) if begin <= arrival[0] < end]
 
 
-def agent(program, number, config, *flags):
+def agent(program, number, config, listen="off"):
     """An agent as a node of its own name."""
     name = f"node-{number}"
     environment = {"PATH": os.environ["PATH"]}
     environment["OTEL_RESOURCE_ATTRIBUTES"] = f"host.name={name},service.instance.id={name}"
-    command = [program, "run", "--config", config, "--listen", "off", "--log-format", "json", *flags]
+    command = [program, "run", "--config", config, "--listen", listen, "--log-format", "json"]
     log = open(f"{config}.{number}.log", "w", encoding="utf-8")  # the process has it
     with log:
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+
+
+def series():
+    """Series that Prometheus has of the agent that listens: a histogram is one for each bucket, and two."""
+    with urllib.request.urlopen("http://127.0.0.1:9371/metrics", timeout=10) as answer:
+        return sum(not line.startswith(b"#") for line in answer)
 
 
 def exchanged(pid):
