@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the parts of stopping share one deadline")]
 
 use crate::catalog::SOURCES;
-use crate::config::{Config, Export, Listen, Protocol, endpoint};
+use crate::config::{Config, Export, Protocol, endpoint};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceSet, Surroundings};
 use crate::export::instruments::HistogramRecorder;
@@ -16,17 +16,18 @@ use crate::runtime;
 use crate::signals::{self, ShutdownMode};
 use crate::source::{Mode, list};
 use crate::stop::Stop;
+use crate::sys::activation::{HandedOver, ListeningSocket};
 use crate::sys::process;
 use crate::timeouts;
 use crate::vitals::{self, Loads, Vital};
+use crate::web::Web;
 use crate::web::guard::Guard;
 use crate::web::lifecycle::{Asked, ReloadRequests};
-use crate::web::{self, Web};
+use crate::web::listener::{self, BindError, Bound};
 use readers::Prepared;
 use reload::{Load, Reloader, Running};
 use service::Service;
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
@@ -92,8 +93,8 @@ fn started(
     })
 }
 
-/// Runs the agent until SIGTERM or SIGINT. `load` reads the configuration again.
-pub fn run(config: Config, load: Load) -> Result<(), AgentError> {
+/// Runs the agent until SIGTERM or SIGINT. `load` reads the configuration again; `handed_over` are the sockets of the service manager.
+pub fn run(config: Config, load: Load, handed_over: Vec<HandedOver>) -> Result<(), AgentError> {
     if exports_nothing(&config) {
         return Err(AgentError::Input(
             "nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen to an address"
@@ -105,7 +106,7 @@ pub fn run(config: Config, load: Load) -> Result<(), AgentError> {
     let stop = stop_on_signals(ShutdownMode::Drain(Box::new(move || drop(hang_up.ask()))))?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
-    let ended = runtime.block_on(live(config, load, reloads, asked, &stop));
+    let ended = runtime.block_on(live(config, load, handed_over, (reloads, asked), &stop));
     // What still blocks (a source that hangs) ends with the process.
     runtime.shutdown_background();
     ended
@@ -119,7 +120,7 @@ fn start_error(doing: &str) -> impl FnOnce(io::Error) -> AgentError {
 /// Whether metrics are collected and cannot leave the agent.
 fn exports_nothing(config: &Config) -> bool {
     let Export { otlp, prometheus } = &config.export;
-    let exported = otlp.protocol != Protocol::None || prometheus.listen != Listen::Off;
+    let exported = otlp.protocol != Protocol::None || !prometheus.listen.is_off();
     !exported && !config.environment.console && !config.environment.disabled
 }
 
@@ -133,26 +134,21 @@ pub fn stop_on_signals(ending: ShutdownMode) -> Result<Stop, AgentError> {
 async fn live(
     config: Config,
     load: Load,
-    reloads: ReloadRequests,
-    mut asked: Asked,
+    handed_over: Vec<HandedOver>,
+    (reloads, mut asked): (ReloadRequests, Asked),
     stop: &Stop,
 ) -> Result<(), AgentError> {
     // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
-    let listener = match &config.export.prometheus.listen {
-        Listen::Off => None,
-        Listen::At { host, port } => tokio::select! {
-            bound = web::listener::bind(host, *port) => {
-                Some(bound.map_err(|cause| cannot_listen(&config.export.prometheus.listen, cause))?)
-            }
-            () = stop.exhausted(Duration::ZERO) => return Ok(()),
-        },
+    let Bound { sockets, files: _until_the_end } = tokio::select! {
+        bound = Bound::all(&config.export.prometheus, handed_over) => bound.map_err(cannot_listen)?,
+        () = stop.exhausted(Duration::ZERO) => return Ok(()),
     };
     // Making the sources ready may block (files, certificates); this thread must notice a stop all the same.
     let (handle, token) = (Handle::current(), stop.clone());
     let collecting = !config.environment.disabled;
     let (failed, mut failure) = mpsc::unbounded_channel();
     let starting = tokio::task::spawn_blocking(move || {
-        start(config, load, listener, reloads, failed, &handle, &token).map(Arc::new)
+        start(config, load, sockets, reloads, failed, &handle, &token).map(Arc::new)
     });
     let reloader = tokio::select! {
         started = starting => started.map_err(|error| AgentError::Failed(format!("starting: {error}")))??,
@@ -195,7 +191,7 @@ async fn live(
 fn start(
     config: Config,
     load: Load,
-    listener: Option<TcpListener>,
+    sockets: Vec<ListeningSocket>,
     reloads: ReloadRequests,
     failed: UnboundedSender<String>,
     runtime: &Handle,
@@ -207,18 +203,20 @@ fn start(
     let vitals = reload::vitals(&config, &exports, &loads);
     let shared = started(&config, &host, Mode::Run, vitals, stop)?;
     let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
-    let pull = readers::pull(&config, &shared, listener.is_some(), &push)?;
-    let address = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let file = config.export.prometheus.web_config.as_deref().filter(|_| listener.is_some());
+    let listening = !sockets.is_empty();
+    let pull = readers::pull(&config, &shared, listening, &push)?;
+    let file = config.export.prometheus.web_config.as_deref().filter(|_| listening);
     let guard = file.map(|file| Guard::start(file, stop)).transpose().map_err(AgentError::Input)?;
-    let web = listener.map(|listener| {
+    let secure = guard.as_ref().is_some_and(|guard| guard.acceptor().is_some());
+    let urls = listener::urls(&sockets, if secure { "https" } else { "http" });
+    let web = listening.then(|| {
         let current = reload::current(&config, pull.clone());
         let web = Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads, guard)?);
-        web.start(listener, stop).map(|()| web)
+        web.start(sockets, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
     let wait = readers::first_wait(&config);
-    say_start(&config, address, wait);
+    say_start(&config, &urls, wait);
     readers::first_cycle(&push, wait, pull.as_ref(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(Running { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
@@ -256,15 +254,16 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
 }
 
 /// An address that is no address of this machine's is bad input; one that is taken is not.
-fn cannot_listen(listen: &Listen, cause: std::io::Error) -> AgentError {
-    let doing = format!("listening on {listen}");
-    match cause.kind() {
-        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => AgentError::Start { doing, cause },
-        _ => AgentError::Input(format!("{doing}: {cause}")),
+fn cannot_listen(error: BindError) -> AgentError {
+    match error.cause.kind() {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
+            AgentError::Start { doing: error.to_string(), cause: error.cause }
+        }
+        _ => AgentError::Input(chain(&error)),
     }
 }
 
-fn say_start(config: &Config, address: Option<std::net::SocketAddr>, wait: Duration) {
+fn say_start(config: &Config, urls: &[String], wait: Duration) {
     let version = env!("CARGO_PKG_VERSION");
     if config.environment.disabled {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");
@@ -278,7 +277,7 @@ fn say_start(config: &Config, address: Option<std::net::SocketAddr>, wait: Durat
         _ => config.export.otlp.endpoint.as_deref().map(endpoint::shown),
     };
     let interval = humantime::format_duration(config.export.otlp.interval).to_string();
-    let metrics = address.map(|address| format!("http://{address}/metrics"));
+    let metrics = (!urls.is_empty()).then(|| urls.join(", "));
     tracing::info!(
         version,
         metrics,

@@ -15,6 +15,7 @@ use crate::metric::reference;
 use crate::reading::chain;
 use crate::signals::ShutdownMode;
 use crate::source::Check;
+use crate::sys::activation;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use flags::SourceFlagArgs;
@@ -150,9 +151,10 @@ struct RunFlags {
     /// The first push is made a random part of this after the start [default: the interval].
     #[arg(long, value_name = "DURATION")]
     jitter: Option<String>,
-    /// Address and port of the HTTP endpoint, :PORT for every address, or off [default: 127.0.0.1:9371].
-    #[arg(long, value_name = "[ADDR]:PORT|off")]
-    listen: Option<String>,
+    /// Where the HTTP endpoint listens: `[ADDR]:PORT`, `unix:/PATH`, `systemd` for sockets that the service manager hands over, or `off`;
+    /// may be repeated [default: 127.0.0.1:9371].
+    #[arg(long, alias = "web.listen-address", value_name = "ADDRESS")]
+    listen: Vec<String>,
     /// Metric names of the Prometheus endpoint [default: otel].
     #[arg(long, value_enum, value_name = "PROFILE")]
     prometheus_naming: Option<Profile>,
@@ -295,9 +297,12 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
 
 fn run_agent(flags: &RunFlags) -> Result<CommandOutput, CliError> {
     let config = flags.load()?;
+    // Before anything is opened that stays open.
+    let variables = environment::Process::default();
+    let handed_over = activation::take(|name| variables.get(name)).map_err(AgentError::Input)?;
     start_log(&config)?;
     let flags = flags.clone();
-    agent::run(config, Box::new(move || flags.load().map_err(|error| chain(&error))))?;
+    agent::run(config, Box::new(move || flags.load().map_err(|error| chain(&error))), handed_over)?;
     Ok(CommandOutput::default())
 }
 

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod environment;
 pub mod error;
 pub mod export;
+pub mod listen;
 pub mod load;
 pub mod log;
 pub mod schema;
@@ -19,7 +20,8 @@ use crate::host::inventory::config::Inventory;
 use crate::settings::values;
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use export::{Compression, Export, Listen, Otlp, Prometheus, Protocol, Tls};
+pub use export::{Compression, Export, Otlp, Prometheus, Protocol, Tls};
+pub use listen::{Address, Listen};
 pub use load::Flags;
 pub use log::{Format, Level, Log};
 

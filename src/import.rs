@@ -3,7 +3,7 @@
 //! Each tool has a file of its own beside this one, which reads the tool's keys and fills a [`ConfigDraft`]; what had to be
 //! interpreted, and what has no counterpart, stands in it as a comment above the key it is about.
 
-use crate::config::{ConfigError, Listen, Protocol, load};
+use crate::config::{Address, ConfigError, Listen, Protocol, load};
 use crate::metric::naming::Profile;
 use serde::Serialize;
 use serde_saphyr::FlowSeq;
@@ -53,7 +53,8 @@ impl ConfigDraft {
         draft.note(
             "The port is a flag of the exporter and not in its file; this is where it listens without the flag.",
         );
-        draft.put("export.prometheus.listen", &Listen::At { host: "0.0.0.0".to_owned(), port });
+        draft
+            .put("export.prometheus.listen", &Listen::from(Address::At { host: "0.0.0.0".to_owned(), port }));
         draft.put("export.prometheus.naming", &Profile::Classic);
         draft.note("The exporter does not push. Without this line connscope does, to http://localhost:4317.");
         draft.put("export.otlp.protocol", &Protocol::None);

@@ -10,6 +10,7 @@ use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
 use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
+use crate::sys::activation::ListeningSocket;
 use arrivals::{Arrival, Arrivals};
 use connections::{ConnectionTicket, Connections, StallGuardedStream};
 use guard::Guard;
@@ -26,9 +27,9 @@ use std::fmt::Write;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use stream::{Listener, Stream};
 use texts::{Renderer, Text, UnsentTexts};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 
 pub mod arrivals;
 pub mod connections;
@@ -37,6 +38,7 @@ pub mod hosts;
 pub mod lifecycle;
 pub mod listener;
 pub mod state;
+pub mod stream;
 pub mod texts;
 pub mod timeouts;
 
@@ -112,16 +114,18 @@ impl Web {
     }
 
     /// Answers on a thread of its own until the agent stops.
-    pub fn start(self: &Arc<Self>, listener: std::net::TcpListener, stop: &Stop) -> io::Result<()> {
+    pub fn start(self: &Arc<Self>, sockets: Vec<ListeningSocket>, stop: &Stop) -> io::Result<()> {
         let runtime = crate::runtime::of_one_thread("", 0)?;
         let (web, stop) = (Arc::clone(self), stop.clone());
         let serve = move || {
             runtime.block_on(async {
-                let Ok(listener) = TcpListener::from_std(listener) else { return };
-                tokio::select! {
-                    () = web.serve(listener) => {}
-                    () = stop.exhausted(Duration::ZERO) => {}
+                for socket in sockets {
+                    match Listener::new(socket) {
+                        Ok(listener) => drop(tokio::spawn(Arc::clone(&web).serve(listener))),
+                        Err(error) => tracing::error!("the endpoint cannot use one of its sockets: {error}"),
+                    }
                 }
+                stop.exhausted(Duration::ZERO).await;
             });
             runtime.shutdown_background();
         };
@@ -129,11 +133,11 @@ impl Web {
         Ok(())
     }
 
-    async fn serve(self: Arc<Self>, listener: TcpListener) {
+    async fn serve(self: Arc<Self>, listener: Listener) {
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    let arrival = self.arrivals.add(&stream, from.ip());
+                    let arrival = self.arrivals.add(&stream, from);
                     let id = arrival.id();
                     let task = tokio::spawn(Arc::clone(&self).arrived(stream, arrival));
                     self.arrivals.served_by(id, task.abort_handle());
@@ -152,7 +156,7 @@ impl Web {
         }
     }
 
-    async fn arrived(self: Arc<Self>, mut stream: TcpStream, arrival: Arrival) {
+    async fn arrived(self: Arc<Self>, mut stream: Stream, arrival: Arrival) {
         let Ok(first) = arrival.first(&mut stream).await else { return };
         let ticket = if arrivals::asks_for_health(&first) {
             self.connections.add_if_room()

@@ -8,6 +8,7 @@ mod config;
 mod documented;
 mod endpoint;
 mod guard;
+mod listen;
 mod once;
 mod process;
 mod refused;

@@ -1,12 +1,16 @@
 //! Asking a running agent over its HTTP endpoint. Bounded: one request, one time-out for all of it, a limit of bytes.
 
 use super::CliError;
-use crate::config::{Config, Listen, endpoint};
+use crate::config::{Address, Config, endpoint};
 use crate::runtime;
+use crate::sys::read_regular;
 use crate::tls;
+use crate::web::guard::config::WebConfig;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::header::{HOST, USER_AGENT};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -19,11 +23,28 @@ use tokio::net::{TcpStream, UnixStream};
 /// Most bytes of an answer.
 const MOST_BYTES: usize = 1024 * 1024;
 
+/// Most bytes of a file with a password.
+const LONGEST_PASSWORD: u64 = 4096;
+
+/// Who asks: what is shown to the agent, and what its certificate is held against.
+#[derive(Debug, Default)]
+pub(super) struct Credentials {
+    /// Authorities of an https endpoint; those of the system where there is none.
+    pub(super) authorities: Option<PathBuf>,
+    /// The name that the certificate of the agent has to have; the host of the URL where there is none.
+    pub(super) server_name: Option<String>,
+    /// A certificate to show, and its key.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+    /// A user, and the file with the password.
+    pub(super) user: Option<(String, PathBuf)>,
+}
+
 /// A running agent.
 #[derive(Debug)]
 pub(super) struct Running {
     place: AgentAddress,
-    authorities: Option<PathBuf>,
+    secure: bool,
+    credentials: Credentials,
     within: Duration,
 }
 
@@ -31,141 +52,216 @@ pub(super) struct Running {
 #[derive(Debug)]
 enum AgentAddress {
     Unix(PathBuf),
-    Host { host: String, port: u16, secure: bool },
+    Host { host: String, port: u16 },
 }
 
-impl Running {
-    /// The agent at a URL (`http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH`, or `HOST:PORT`), asked within this time.
-    pub(super) fn at(url: &str, authorities: Option<PathBuf>, within: Duration) -> Result<Self, CliError> {
-        let wrong = |why: &str| CliError::Usage(format!("`{}` {why}", endpoint::shown(url)));
-        let place = if let Some(path) = endpoint::unix_path(url) {
-            AgentAddress::Unix(path.to_owned())
-        } else {
-            let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-            let secure = match uri.scheme_str() {
-                None | Some("http") => false,
-                Some("https") => true,
-                Some(_) => return Err(wrong("has another scheme than http, https and unix")),
-            };
-            let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
-            if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-                return Err(wrong("has a user name; this command sends no user and no password"));
-            }
-            if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-                return Err(wrong("has a path; http://HOST:PORT is all of it"));
-            }
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let port = uri.port_u16().or_else(|| uri.scheme_str().map(|_| if secure { 443 } else { 80 }));
-            AgentAddress::Host { host, port: port.ok_or_else(|| wrong("has no port"))?, secure }
-        };
-        Ok(Self { place, authorities, within })
-    }
-
-    /// The agent that runs with this configuration, on this machine.
-    pub(super) fn of(
-        config: &Config,
-        authorities: Option<PathBuf>,
-        within: Duration,
-    ) -> Result<Self, CliError> {
-        let place = match &config.export.prometheus.listen {
-            Listen::Off => {
-                return Err(CliError::Usage(
-                    "the endpoint is off in this configuration: set export.prometheus.listen, or name a URL"
-                        .to_owned(),
-                ));
-            }
-            Listen::At { port: 0, .. } => {
-                return Err(CliError::Usage(
-                    "the kernel chooses the port in this configuration: name a URL".to_owned(),
-                ));
-            }
-            Listen::At { host, port } => {
+impl AgentAddress {
+    /// How to reach what listens at an address, from this machine; `None` where that is not known from here.
+    fn of(address: &Address) -> Option<Self> {
+        match address {
+            Address::At { port: 0, .. } | Address::Systemd(_) => None,
+            Address::Unix(path) => Some(Self::Unix(path.clone())),
+            Address::At { host, port } => {
                 let host = match host.as_str() {
                     "" | "0.0.0.0" => "127.0.0.1",
                     "::" => "::1",
                     host => host,
                 };
-                AgentAddress::Host { host: host.to_owned(), port: *port, secure: false }
+                Some(Self::Host { host: host.to_owned(), port: *port })
+            }
+        }
+    }
+
+    /// What a `Host` header says of it, without the port.
+    fn host(&self) -> &str {
+        match self {
+            Self::Unix(_) => "localhost",
+            Self::Host { host, .. } => host,
+        }
+    }
+}
+
+impl Running {
+    /// The agent at a URL (`http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH`, `https+unix:/PATH`, or `HOST:PORT`), asked within
+    /// this time.
+    pub(super) fn at(url: &str, credentials: Credentials, within: Duration) -> Result<Self, CliError> {
+        let wrong = |why: &str| CliError::Usage(format!("`{}` {why}", endpoint::shown(url)));
+        let over_tls = url.strip_prefix("https+").filter(|rest| rest.starts_with("unix:"));
+        if let Some(path) = endpoint::unix_path(over_tls.unwrap_or(url)) {
+            let place = AgentAddress::Unix(path.to_owned());
+            return Ok(Self { place, secure: over_tls.is_some(), credentials, within });
+        }
+        let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
+        let secure = match uri.scheme_str() {
+            None | Some("http") => false,
+            Some("https") => true,
+            Some(_) => return Err(wrong("has another scheme than http, https, unix and https+unix")),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no host"))?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(wrong("has a user name: use --user and --password-file"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong("has a path; http://HOST:PORT is all of it"));
+        }
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().or_else(|| uri.scheme_str().map(|_| if secure { 443 } else { 80 }));
+        let place = AgentAddress::Host { host, port: port.ok_or_else(|| wrong("has no port"))? };
+        Ok(Self { place, secure, credentials, within })
+    }
+
+    /// The agent that runs with this configuration, on this machine; over TLS where its web configuration has it.
+    pub(super) fn of(config: &Config, credentials: Credentials, within: Duration) -> Result<Self, CliError> {
+        let prometheus = &config.export.prometheus;
+        let unknown = |why: &str| CliError::Usage(why.to_owned());
+        if prometheus.listen.is_off() {
+            return Err(unknown(
+                "the endpoint is off in this configuration: set export.prometheus.listen, or name a URL",
+            ));
+        }
+        let place = prometheus.listen.addresses().iter().find_map(AgentAddress::of).ok_or_else(|| {
+            unknown("the kernel or the service manager chooses the address in this configuration: name a URL")
+        })?;
+        let secure = match &prometheus.web_config {
+            None => false,
+            Some(path) => {
+                let (web, _) = WebConfig::read(path).map_err(|why| {
+                    CliError::Usage(format!(
+                        "whether the endpoint speaks TLS is in a file that cannot be used: {why}"
+                    ))
+                })?;
+                web.tls_server_config.is_on()
             }
         };
-        Ok(Self { place, authorities, within })
+        Ok(Self { place, secure, credentials, within })
+    }
+
+    /// Whether a user is shown.
+    pub(super) fn has_user(&self) -> bool {
+        self.credentials.user.is_some()
     }
 
     /// URL of the running agent's endpoint.
     pub(super) fn shown(&self) -> String {
         match &self.place {
-            AgentAddress::Unix(path) => format!("unix:{}", path.display()),
-            AgentAddress::Host { host, port, secure } => {
-                let scheme = if *secure { "https" } else { "http" };
-                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                format!("{scheme}://{host}:{port}")
+            AgentAddress::Unix(path) => {
+                let scheme = if self.secure { "https+unix" } else { "unix" };
+                format!("{scheme}:{}", path.display())
             }
+            AgentAddress::Host { .. } => {
+                let scheme = if self.secure { "https" } else { "http" };
+                format!("{scheme}://{}", self.named())
+            }
+        }
+    }
+
+    /// The value of `Host`.
+    fn named(&self) -> String {
+        match &self.place {
+            AgentAddress::Unix(_) => self.place.host().to_owned(),
+            AgentAddress::Host { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            AgentAddress::Host { host, port } => format!("{host}:{port}"),
         }
     }
 
     /// Status and body of `GET path`. The error is a sentence without the URL.
     pub(super) fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let authorization = self.credentials.user.as_ref().map(basic).transpose()?;
         let runtime = runtime::of_one_thread("resolve", 1).map_err(|error| error.to_string())?;
-        let answer = runtime.block_on(async { tokio::time::timeout(self.within, self.ask(path)).await });
+        let answer = runtime
+            .block_on(async { tokio::time::timeout(self.within, self.ask(path, authorization)).await });
         // A look-up of a name may go on; nobody waits for it.
         runtime.shutdown_background();
         answer
             .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(self.within))))
     }
 
-    async fn ask(&self, path: &str) -> Result<(u16, String), String> {
+    async fn ask(&self, path: &str, authorization: Option<HeaderValue>) -> Result<(u16, String), String> {
         match &self.place {
             AgentAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
-                exchange(stream, "localhost", path).await
+                self.ask_over(stream, path, authorization).await
             }
-            AgentAddress::Host { host, port, secure } => {
+            AgentAddress::Host { host, port } => {
                 let stream =
                     TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
-                let named = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                let named = format!("{named}:{port}");
-                if *secure {
-                    exchange(self.secured(host, stream).await?, &named, path).await
-                } else {
-                    exchange(stream, &named, path).await
-                }
+                self.ask_over(stream, path, authorization).await
             }
         }
     }
 
-    async fn secured(
+    async fn ask_over(
         &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, String> {
-        let roots = self.authorities.as_deref().map_or_else(|| Ok(tls::system_authorities()), authorities)?;
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        path: &str,
+        authorization: Option<HeaderValue>,
+    ) -> Result<(u16, String), String> {
+        let mut request = Request::get(path)
+            .header(HOST, self.named())
+            .header(USER_AGENT, concat!("connscope/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| error.to_string())?;
+        if let Some(authorization) = authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        if self.secure {
+            exchange(self.secured(stream).await?, request).await
+        } else {
+            exchange(stream, request).await
+        }
+    }
+
+    async fn secured<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> Result<tokio_rustls::client::TlsStream<S>, String> {
+        let Credentials { authorities, server_name, identity, .. } = &self.credentials;
+        let roots = authorities.as_deref().map_or_else(|| Ok(tls::system_authorities()), tls::authorities)?;
+        let identity = identity.as_ref().map(|(certificate, key)| {
+            Ok::<_, String>((tls::certificates(certificate)?, tls::private_key(key)?))
+        });
         let builder = tls::client().map_err(|error| error.to_string())?.with_root_certificates(roots);
-        let config = tls::complete(builder, None, &[b"http/1.1"]).map_err(|error| error.to_string())?;
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("`{host}` cannot be the name in a certificate"))?;
-        let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"])
+            .map_err(|error| error.to_string())?;
+        let name = server_name.as_deref().unwrap_or_else(|| self.place.host());
+        let server = ServerName::try_from(name.to_owned())
+            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
+        let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server, stream).await;
         connected.map_err(|error| format!("TLS: {error}"))
     }
 }
 
-fn authorities(path: &Path) -> Result<rustls::RootCertStore, String> {
-    tls::authorities(path)
+/// `Authorization` of the scheme Basic (RFC 7617). The password is the first line of its file.
+fn basic((user, file): &(String, PathBuf)) -> Result<HeaderValue, String> {
+    let password = password(file)?;
+    let encoded = STANDARD.encode([user.as_bytes(), b":", &password].concat());
+    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).map_err(|error| error.to_string())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn password(file: &Path) -> Result<Vec<u8>, String> {
+    let unusable = |why: &str| format!("{}: {why}", file.display());
+    let bytes = read_regular(file, LONGEST_PASSWORD).map_err(|error| unusable(&error.to_string()))?;
+    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    if line.is_empty() { Err(unusable("its first line is empty")) } else { Ok(line.to_vec()) }
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    host: &str,
-    path: &str,
+    request: Request<Empty<Bytes>>,
 ) -> Result<(u16, String), String> {
-    let no_http = |error: hyper::Error| format!("it does not answer with HTTP: {error}");
+    let no_http = |error: hyper::Error| {
+        let tls = std::error::Error::source(&error).filter(|cause| cause.to_string().contains("fatal alert"));
+        match tls {
+            // A server looks at the certificate of a client after the handshake (TLS 1.3).
+            Some(alert) => format!("TLS: {alert}"),
+            None => format!("it does not answer with HTTP: {error}"),
+        }
+    };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
     let driver = tokio::spawn(connection);
-    let request = Request::get(path)
-        .header(HOST, host)
-        .header(USER_AGENT, concat!("connscope/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
     let answer = sender.send_request(request).await.map_err(no_http)?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;

@@ -1,6 +1,6 @@
 //! `connscope status` and `connscope healthcheck`: how a running agent is doing.
 
-use super::ask::Running;
+use super::ask::{Credentials, Running};
 use super::{CliError, CommandOutput, SourceFlags};
 use crate::config::Flags;
 use crate::settings::values;
@@ -17,15 +17,30 @@ const WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Du
 /// Which agent is asked, and for how long.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Asked {
-    /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH` [default: where the configuration
-    /// listens].
+    /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH` or `https+unix:/PATH` [default: where the
+    /// configuration listens].
     url: Option<String>,
-    /// Configuration file (YAML) of the agent, for its address.
+    /// Configuration file (YAML) of the agent, for its address and whether it speaks TLS.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// File with the certificate authorities that an https endpoint is verified against [default: those of the system].
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// Name that the certificate of an https endpoint must have [default: the host of the URL].
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// File with a certificate to show to an https endpoint.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// File with the private key of that certificate.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// User of an endpoint that asks for one.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    user: Option<String>,
+    /// File whose first line is the password of that user.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
     /// How long the answer is waited for.
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     timeout: String,
@@ -42,11 +57,17 @@ impl Asked {
     fn running(&self) -> Result<Running, CliError> {
         let within = values::duration(&self.timeout, WITHIN)
             .map_err(|message| CliError::Usage(format!("--timeout `{}` {message}", self.timeout)))?;
+        let credentials = Credentials {
+            authorities: self.ca_file.clone(),
+            server_name: self.server_name.clone(),
+            identity: self.cert_file.clone().zip(self.key_file.clone()),
+            user: self.user.clone().zip(self.password_file.clone()),
+        };
         if let Some(url) = &self.url {
-            return Running::at(url, self.ca_file.clone(), within);
+            return Running::at(url, credentials, within);
         }
         let file = SourceFlags::of(self.config.clone());
-        Running::of(&file.load(Flags::default())?, self.ca_file.clone(), within)
+        Running::of(&file.load(Flags::default())?, credentials, within)
     }
 }
 
@@ -59,7 +80,7 @@ pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, Cli
         (404, _) => {
             return Err(failed("it has no /-/status: it is no connscope, or an older one".to_owned()));
         }
-        (status, body) => return Err(failed(refused(status, &body))),
+        (status, body) => return Err(failed(refused(&running, status, &body))),
     };
     let status: Status =
         serde_json::from_str(&text).map_err(|error| failed(format!("/-/status is no status: {error}")))?;
@@ -67,18 +88,18 @@ pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, Cli
     Ok(CommandOutput { text: if matches!(format, Format::Json) { text } else { table(&status) }, code })
 }
 
-/// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password it
-/// says no more than that the process responds.
+/// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password and none
+/// is shown it says no more than that the process responds.
 pub(super) fn healthcheck(asked: &Asked) -> Result<CommandOutput, CliError> {
     let running = asked.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let mut answer = running.get("/-/ready").map_err(&failed)?;
-    if answer.0 == 401 {
+    if answer.0 == 401 && !running.has_user() {
         answer = running.get("/-/healthy").map_err(&failed)?;
     }
     match answer {
         (200, text) => Ok(CommandOutput { text: first_line(&text) + "\n", code: 0 }),
-        (status, body) => Err(failed(refused(status, &body))),
+        (status, body) => Err(failed(refused(&running, status, &body))),
     }
 }
 
@@ -86,10 +107,11 @@ fn first_line(text: &str) -> String {
     text::bounded(text.lines().next().unwrap_or_default(), text::LONGEST_ERROR)
 }
 
-fn refused(status: u16, body: &str) -> String {
+fn refused(running: &Running, status: u16, body: &str) -> String {
     match (status, first_line(body)) {
-        (401, _) => "it requires a user and a password, which this command does not send: ask /-/status with a client that does"
-            .to_owned(),
+        (401, _) if !running.has_user() => {
+            "it requires a user and a password: use --user and --password-file".to_owned()
+        }
         (_, line) => format!("status {status}: {line}"),
     }
 }

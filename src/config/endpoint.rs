@@ -13,7 +13,7 @@ const DEFAULT_HTTP: &str = "http://localhost:4318";
 const METRICS_PATH: &str = "/v1/metrics";
 
 /// Most bytes of the path of a Unix socket (`sun_path` of `unix(7)` and the zero that ends it).
-const LONGEST_UNIX_PATH: usize = 107;
+pub(super) const LONGEST_UNIX_PATH: usize = 107;
 
 /// The path of an endpoint that is a Unix socket, as gRPC writes it (`unix:/PATH`, `unix:///PATH`).
 pub fn unix_path(endpoint: &str) -> Option<&Path> {

@@ -4,7 +4,7 @@
 //! A variable that is set to nothing is not set. A value that the specification does not know is refused, not
 //! ignored: an agent that pushes to the wrong place with the wrong protocol is found out too late.
 
-use super::{Compression, Config, ConfigError, Level, Listen, Protocol, endpoint, export};
+use super::{Address, Compression, Config, ConfigError, Level, Listen, Protocol, endpoint, export};
 use crate::settings::{headers, values};
 use crate::text;
 use percent_encoding::percent_decode_str;
@@ -190,10 +190,10 @@ fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigErr
         (true, protocol) => protocol,
     };
     let prometheus = &mut config.export.prometheus;
-    match (on("prometheus"), &prometheus.listen) {
-        (false, _) => prometheus.listen = Listen::Off,
-        (true, Listen::Off) => prometheus.listen = Listen::default(),
-        (true, Listen::At { .. }) => {}
+    match (on("prometheus"), prometheus.listen.is_off()) {
+        (false, _) => prometheus.listen = Listen::OFF,
+        (true, true) => prometheus.listen = Listen::default(),
+        (true, false) => {}
     }
     Ok(())
 }
@@ -244,17 +244,28 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Host and port are one address, in the place of every other; what is not set of it stays that of the first there is.
 fn prometheus(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
     let host = variables.get("OTEL_EXPORTER_PROMETHEUS_HOST", |value| {
         let trimmed = value.trim_start_matches('[').trim_end_matches(']');
-        format!("[{trimmed}]:0").parse::<Listen>().map(|_| trimmed.to_owned())
+        format!("[{trimmed}]:0").parse::<Address>().map(|_| trimmed.to_owned())
     })?;
     let port = variables.get("OTEL_EXPORTER_PROMETHEUS_PORT", |value| {
         value.parse::<u16>().map_err(|_| "is not a port".to_owned())
     })?;
-    if let Listen::At { host: old_host, port: old_port } = &mut config.export.prometheus.listen {
-        *old_host = host.unwrap_or_else(|| old_host.clone());
-        *old_port = port.unwrap_or(*old_port);
+    let listen = &mut config.export.prometheus.listen;
+    if listen.is_off() || (host.is_none() && port.is_none()) {
+        return Ok(());
+    }
+    let addresses =
+        listen.addresses().iter().chain(Listen::default().addresses()).cloned().collect::<Vec<_>>();
+    let first = addresses.into_iter().find_map(|address| match address {
+        Address::At { host, port } => Some((host, port)),
+        _ => None,
+    });
+    if let Some((old_host, old_port)) = first {
+        let (host, port) = (host.unwrap_or(old_host), port.unwrap_or(old_port));
+        *listen = Address::At { host, port }.into();
     }
     Ok(())
 }

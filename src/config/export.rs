@@ -1,15 +1,16 @@
 //! Where the metrics go: the push over OTLP and the endpoint for Prometheus.
 
 use super::endpoint;
+#[cfg(test)]
+use super::listen;
+use super::listen::{Listen, SocketMode};
 use crate::metric::naming::Profile;
 use crate::settings::{headers, values};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Range of `export.otlp.interval`.
@@ -134,9 +135,13 @@ pub struct Tls {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
-    /// `ADDRESS:PORT` of the HTTP endpoint, `:PORT` for every address of the machine, or `off`.
-    #[cfg_attr(test, schemars(schema_with = "listen_schema"))]
+    /// Where the HTTP endpoint listens: `ADDRESS:PORT`, `:PORT` for every address of the machine, `unix:/PATH`, `systemd` or
+    /// `systemd:NAME` for sockets that the service manager hands over, a list of these, or `off`.
+    #[cfg_attr(test, schemars(schema_with = "listen::schema"))]
     pub listen: Listen,
+    /// Permissions of Unix sockets in `listen`, octal: who may write may connect.
+    #[cfg_attr(test, schemars(schema_with = "listen::mode_schema"))]
+    pub socket_mode: SocketMode,
     /// Values of the header `Host` that are accepted, besides addresses, names without a dot and those of this machine: names,
     /// `*.DOMAIN`, or `any`. Other requests are refused, so that no web page can read the endpoint by DNS rebinding.
     #[serde(deserialize_with = "hosts")]
@@ -154,75 +159,12 @@ impl Default for Prometheus {
     fn default() -> Self {
         Self {
             listen: Listen::default(),
+            socket_mode: SocketMode::default(),
             hosts: Vec::new(),
             naming: Profile::Otel,
             lifecycle: false,
             web_config: None,
         }
-    }
-}
-
-/// Address of the HTTP endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// There is none.
-    Off,
-    /// Name or address, and port; port 0 lets the kernel choose.
-    At {
-        /// Name or address, without brackets; empty: every address of both families.
-        host: String,
-        /// Port number.
-        port: u16,
-    },
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self::At { host: "127.0.0.1".to_owned(), port: 9371 }
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        let wrong = || "is neither ADDRESS:PORT nor off".to_owned();
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| wrong())?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').ok_or_else(wrong)?,
-            None if host.contains(':') => {
-                return Err("an IPv6 address goes in brackets: [::1]:9371".to_owned());
-            }
-            None => host,
-        };
-        Ok(Self::At { host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => formatter.write_str("off"),
-            Self::At { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
-            Self::At { host, port } => write!(formatter, "{host}:{port}"),
-        }
-    }
-}
-
-impl Serialize for Listen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|message| D::Error::custom(format!("`{text}` {message}")))
     }
 }
 
@@ -295,10 +237,4 @@ fn hosts_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 fn some_duration_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let duration = values::duration_schema(generator);
     schemars::json_schema!({"anyOf": [duration, {"type": "null"}]})
-}
-
-/// JSON Schema of an address to listen on.
-#[cfg(test)]
-fn listen_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "pattern": "^(off|([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5})$"})
 }

@@ -1,6 +1,6 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
-use super::{Config, ConfigError, Export, Format, Level, Protocol, endpoint, environment, export};
+use super::{Config, ConfigError, Export, Format, Level, Listen, Protocol, endpoint, environment, export};
 use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
 use crate::settings::{self, values};
@@ -20,8 +20,8 @@ pub struct Flags {
     pub interval: Option<String>,
     /// `--jitter`
     pub jitter: Option<String>,
-    /// `--listen`
-    pub listen: Option<String>,
+    /// `--listen`, each time
+    pub listen: Vec<String>,
     /// `--prometheus-naming`
     pub naming: Option<Profile>,
     /// `--web.enable-lifecycle`
@@ -80,6 +80,14 @@ impl Config {
             otlp.interval = interval.map_err(|message| bad("--interval", value, message))?;
         }
         if let Some(value) = &flags.jitter {
+            let jitter = values::duration(value, export::JITTER);
+            otlp.jitter = Some(jitter.map_err(|message| bad("--jitter", value, message))?);
+        }
+        if !flags.listen.is_empty() {
+            let listen = Listen::of(&flags.listen);
+            prometheus.listen =
+                listen.map_err(|message| ConfigError::Together { key: "--listen", message })?;
+f let Some(value) = &flags.jitter {
             let jitter = values::duration(value, export::JITTER);
             otlp.jitter = Some(jitter.map_err(|message| bad("--jitter", value, message))?);
         }

@@ -2,16 +2,14 @@
 //! none at all: where every place is taken, by clients that say nothing or by answers that take long to make, the others
 //! wait here, and the endpoint goes on accepting.
 
+use crate::web::stream::{Client, Stream};
 use crate::web::timeouts;
-use socket2::SockRef;
 use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 /// Connections that wait here at a time.
@@ -36,12 +34,12 @@ struct Table {
     next: u64,
     entries: BTreeMap<u64, Entry>,
     /// How many each client has.
-    clients: HashMap<IpAddr, usize>,
+    clients: HashMap<Client, usize>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    from: IpAddr,
+    from: Client,
     silent: bool,
     task: Option<AbortHandle>,
 }
@@ -58,10 +56,10 @@ impl Arrivals {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection from this address. Where there is no room, one of those from the address that has most goes.
-    pub fn add(self: &Arc<Self>, stream: &TcpStream, from: IpAddr) -> Arrival {
+    /// Adds a connection of this client. Where there is no room, one of those of the client that has most goes.
+    pub fn add(self: &Arc<Self>, stream: &Stream, from: Client) -> Arrival {
         // Its request may be here already; the runtime learns of that only after it has accepted some hundreds more.
-        let spoke = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        let spoke = stream.socket().peek(&mut [MaybeUninit::uninit()]);
         let silent = !spoke.is_ok_and(|length| length > 0);
         let mut table = self.lock();
         while table.entries.len() >= MOST {
@@ -69,7 +67,6 @@ impl Arrivals {
         }
         let id = table.next;
         table.next += 1;
-        let from = client(from);
         *table.clients.entry(from).or_default() += 1;
         table.entries.insert(id, Entry { from, silent, task: None });
         Arrival { id, arrivals: Arc::clone(self) }
@@ -122,7 +119,7 @@ impl Arrival {
     }
 
     /// Waits for the first bytes of its request.
-    pub async fn first(&self, stream: &mut TcpStream) -> io::Result<[u8; FIRST]> {
+    pub async fn first(&self, stream: &mut Stream) -> io::Result<[u8; FIRST]> {
         let mut first = [0; FIRST];
         tokio::time::timeout(timeouts::HTTP_HEADER, stream.read_exact(&mut first)).await??;
         if let Some(entry) = self.arrivals.lock().entries.get_mut(&self.id) {
@@ -140,13 +137,5 @@ impl Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         self.arrivals.lock().remove(self.id);
-    }
-}
-
-/// The client that an address belongs to: one has a whole network of IPv6.
-fn client(from: IpAddr) -> IpAddr {
-    match from.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
     }
 }

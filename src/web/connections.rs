@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a client is let go after a time without progress")]
 
 use crate::web::arrivals::FIRST;
+use crate::web::stream::Stream;
 use crate::web::timeouts;
 use hyper::body::Bytes;
 use std::collections::BTreeMap;
@@ -12,17 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 /// Connections at a time; a Prometheus keeps one.
 pub const MOST: usize = 128;
-
-/// Unsent bytes that the kernel keeps of an answer besides those in progress (`TCP_NOTSENT_LOWAT`): what a client does not
-/// fetch stays in the agent, where it is shared.
-const UNSENT: u32 = 32 * 1024;
 
 /// All connections of the HTTP endpoint, up to a limit.
 #[derive(Debug, Default)]
@@ -197,7 +193,7 @@ impl Drop for AnsweringGuard {
 
 /// A stream that breaks when the peer takes nothing of an answer for [`timeouts::STALLED`].
 pub struct StallGuardedStream {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read of it already.
     first: Bytes,
     ticket: Arc<ConnectionTicket>,
@@ -206,9 +202,8 @@ pub struct StallGuardedStream {
 
 impl StallGuardedStream {
     /// Watches a stream for the sake of a ticket.
-    pub fn new(stream: TcpStream, first: [u8; FIRST], ticket: Arc<ConnectionTicket>) -> Self {
-        // Without it there is only more in the kernel.
-        let _best_effort = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+    pub fn new(stream: Stream, first: [u8; FIRST], ticket: Arc<ConnectionTicket>) -> Self {
+        stream.keep_little();
         Self { stream, first: first.to_vec().into(), ticket, stalled: None }
     }
 

@@ -4,7 +4,7 @@
 //! browser of somebody who is here. Its `Host` gives it away: it is a name in the public DNS. An address, `localhost`, a
 //! name without a dot (which nobody has in the public DNS) and the names of this machine are no such names.
 
-use crate::config::Listen;
+use crate::config::{Address, Listen};
 use hyper::Request;
 use hyper::header::HOST;
 use std::net::IpAddr;
@@ -24,9 +24,10 @@ impl Hosts {
     /// What the configuration says; the names of this machine come by themselves.
     pub fn new(configured: &[String], listen: &Listen) -> Self {
         let mut names: Vec<String> = configured.iter().map(|name| plain(name)).collect();
-        if let Listen::At { host, .. } = listen {
-            names.push(plain(host));
-        }
+        names.extend(listen.addresses().iter().filter_map(|address| match address {
+            Address::At { host, .. } => Some(plain(host)),
+            Address::Unix(_) | Address::Systemd(_) => None,
+        }));
         names.extend(own_names());
         Self { names, any: configured.iter().any(|name| name == ANY) }
     }
@@ -108,14 +109,14 @@ fn read(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Hosts;
-    use crate::config::Listen;
+    use crate::config::Address;
     use hyper::Request;
 
     fn allowed(configured: &[&str], host: &str) -> bool {
         let configured: Vec<String> = configured.iter().map(ToString::to_string).collect();
-        let listen = Listen::At { host: "agent.example".to_owned(), port: 1 };
+        let listen = Address::At { host: "agent.example".to_owned(), port: 1 };
         let request = Request::builder().uri("/metrics").header("host", host).body(()).unwrap();
-        Hosts::new(&configured, &listen).refusal(&request).is_none()
+        Hosts::new(&configured, &listen.into()).refusal(&request).is_none()
     }
 
     #[test]

@@ -1,15 +1,102 @@
-//! What the endpoint listens on.
+//! What the endpoint listens on: addresses, Unix sockets, and what the service manager hands over.
 
+use crate::config::{Address, Prometheus};
+use crate::sys::activation::{HandedOver, ListeningSocket};
+use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
-use std::io;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// Binds the endpoint: name or address and port. A name may have several addresses; the first that works is used. No host
-/// is every address of both families, or of IPv4 where the machine has no IPv6, and only there: with a port that IPv6 has
-/// in use, half of those who ask would get an answer from somebody else.
+/// Every socket of the endpoint.
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// The sockets, which listen.
+    pub sockets: Vec<ListeningSocket>,
+    /// The files of the Unix sockets that were made here.
+    pub files: Vec<SocketFile>,
+}
+
+/// Why the endpoint cannot listen: where, and the error.
+#[derive(Debug, thiserror::Error)]
+#[error("listening on {at}")]
+pub struct BindError {
+    /// The address, as the configuration has it.
+    pub at: String,
+    /// What the kernel said.
+    #[source]
+    pub cause: io::Error,
+}
+
+impl Bound {
+    /// Binds every address of the configuration. What was handed over and no address takes is closed, with a line in the log.
+    pub async fn all(settings: &Prometheus, mut handed_over: Vec<HandedOver>) -> Result<Self, BindError> {
+        let mut bound = Self::default();
+        for address in settings.listen.addresses() {
+            let failed = |cause| BindError { at: address.to_string(), cause };
+            match address {
+                Address::At { host, port } => {
+                    bound.sockets.push(ListeningSocket::Tcp(bind(host, *port).await.map_err(failed)?));
+                }
+                Address::Unix(path) => {
+                    let (listener, file) = bind_unix(path, settings.socket_mode.0).map_err(failed)?;
+                    bound.sockets.push(ListeningSocket::Unix(listener));
+                    bound.files.push(file);
+                }
+                Address::Systemd(name) => {
+                    let wanted = |one: &HandedOver| name.as_ref().is_none_or(|name| *name == one.name);
+                    let taken: Vec<HandedOver> = handed_over.extract_if(.., |one| wanted(one)).collect();
+                    if taken.is_empty() {
+                        return Err(failed(nothing_handed_over(name.as_deref(), &handed_over)));
+                    }
+                    bound.sockets.extend(taken.into_iter().map(|one| one.socket));
+                }
+            }
+        }
+        for HandedOver { name, .. } in handed_over {
+            tracing::warn!(
+                "the socket `{name}` of the service manager is not used: add `systemd` to export.prometheus.listen"
+            );
+        }
+        Ok(bound)
+    }
+}
+
+/// Where a scraper asks each of them.
+pub fn urls(sockets: &[ListeningSocket], scheme: &str) -> Vec<String> {
+    let url = |socket: &ListeningSocket| match socket {
+        ListeningSocket::Tcp(listener) => {
+            let address = listener.local_addr().ok()?;
+            Some(format!("{scheme}://{address}/metrics"))
+        }
+        ListeningSocket::Unix(listener) => {
+            let address = listener.local_addr().ok()?;
+            Some(format!("unix:{}", address.as_pathname()?.display()))
+        }
+    };
+    sockets.iter().filter_map(url).collect()
+}
+
+fn nothing_handed_over(name: Option<&str>, others: &[HandedOver]) -> io::Error {
+    let others: Vec<&str> = others.iter().map(|one| one.name.as_str()).collect();
+    let why = match name {
+        Some(name) if !others.is_empty() => {
+            format!("the service manager hands over {}, and not `{name}`", others.join(", "))
+        }
+        _ => "the service manager hands over no socket: start and enable connscope.socket".to_owned(),
+    };
+    io::Error::new(ErrorKind::NotFound, why)
+}
+
+/// Binds name or address and port. A name may have several addresses; the first that works is used. No host is every address of both
+/// families, or of IPv4 where the machine has no IPv6, and only there: with a port that IPv6 has in use, half of those who ask would
+/// get an answer from somebody else.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     if host.is_empty() {
         return listen((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
@@ -23,7 +110,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
             Ok(listener)
         });
     }
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
     for address in tokio::net::lookup_host((host, port)).await? {
         match listen(address) {
             Ok(listener) => return Ok(listener),
@@ -34,7 +121,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.ip().is_unspecified() && address.is_ipv6() {
         socket.set_only_v6(false)?; // whatever net.ipv6.bindv6only says
     }
@@ -43,4 +130,78 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// The file of a Unix socket that was made here; removed when this goes out of scope, if it still is the one.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path) == Some(self.identity)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!("removing {}: {error}; the next start replaces it", self.path.display());
+        }
+    }
+}
+
+/// Device and inode of a socket.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path).ok()?;
+    file.file_type().is_socket().then(|| (file.dev(), file.ino()))
+}
+
+/// Binds a Unix socket with these permissions. One that nobody listens on any more is replaced.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // bind(2) gives the file the permissions of the socket without those of the umask (`net/unix/af_unix.c`, unix_bind_bsd), so
+    // that at no time it has more than it is to have.
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    let address = SockAddr::unix(path)?;
+    if let Err(error) = socket.bind(&address) {
+        if error.kind() != ErrorKind::AddrInUse {
+            return Err(error);
+        }
+        remove_stale(path, &address)?;
+        socket.bind(&address)?;
+    }
+    let identity = identity(path).ok_or_else(|| io::Error::other("the socket is gone"))?;
+    let file = SocketFile { path: path.to_owned(), identity };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+/// Removes a socket that its process has left behind; the error says what else is there.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let Some(stale) = identity(path) else {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    };
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    client.set_nonblocking(true)?;
+    match client.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+        // Its queue is full, or it listens for connections of another type.
+        Ok(()) => return Err(in_use()),
+        Err(error)
+            if error.kind() == ErrorKind::WouldBlock
+                || error.raw_os_error() == Some(Errno::PROTOTYPE.raw_os_error()) =>
+        {
+            return Err(in_use());
+        }
+        Err(error) => return Err(error),
+    }
+    if identity(path) == Some(stale) {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(ErrorKind::AddrInUse, "another process listens there")
 }

@@ -171,7 +171,7 @@ fn passwords_headers_and_what_stays_open() {
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "healthy\n"));
     let output = connscope(&["status", &url]);
     assert!(
-        output.status.code() == Some(1) && text(&output.stderr).contains("a user and a password"),
+        output.status.code() == Some(1) && text(&output.stderr).contains("a user and a password: use --user"),
         "{output:?}"
     );
     // Read again when it changes; what is bad leaves it as it was.

@@ -9,7 +9,7 @@ fn bad_flags_are_refused_with_one_line_and_exit_code_2() {
         (&["--interval", "5"][..], "--interval 5: is not a duration with a unit"),
         (&["--jitter", "25h"], "--jitter 25h: is out of range: 0s to 1day"),
         (&["--interval", "1ms"], "--interval 1ms: is out of range: 10ms to 1day"),
-        (&["--listen", "9371"], "--listen 9371: is neither ADDRESS:PORT nor off"),
+        (&["--listen", "9371"], "--listen: `9371` is none of ADDRESS:PORT, unix:/PATH, systemd"),
         (&["--listen", "::1:9371"], "an IPv6 address goes in brackets"),
         (&["--otlp-endpoint", "ftp://host"], "the scheme `ftp`"),
         (&["--otlp-endpoint", "http://user:secret@host:4317"], "credentials go into headers"),
@@ -61,7 +61,7 @@ fn bad_files_are_refused_with_line_column_and_key() {
         ("sources:\n  conntrack: {via: magic}\n", "2:20: sources.conntrack.via: unknown variant `magic`"),
         ("sources:\n  conntrack: {netns: [\"pid:x\"]}\n", "2:22: sources.conntrack.netns: `pid:x`"),
         ("sources:\n  conntrack: {timeout: 2h}\n", "2:24: sources.conntrack.timeout: `2h` is out of range"),
-        ("export: {prometheus: {listen: nowhere}}\n", "1:31: export.prometheus.listen: `nowhere` is neither"),
+        ("export: {prometheus: {listen: nowhere}}\n", "1:31: export.prometheus.listen: `nowhere` is none of"),
         ("export: {otlp: {endpoint: \"ftp://x\"}}\n", "1:27: export.otlp.endpoint: `ftp://x` has the scheme"),
         (
             "export: {otlp: {headers: {\"a b\": c}}}\n",

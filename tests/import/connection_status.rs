@@ -1,7 +1,7 @@
 //! `connscope config import connection-status`: its file, and every thing in it that was not what it seemed.
 
 use crate::support::connscope;
-use connscope::config::{Config, Listen};
+use connscope::config::{Address, Config};
 use std::path::Path;
 
 fn import(text: &str) -> Result<String, String> {
@@ -22,7 +22,10 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/connection-status/everything.yaml");
     let printed = import(&std::fs::read_to_string(file).unwrap()).unwrap();
     let config = Config::parse(&printed, Path::new("x")).unwrap_or_else(|error| panic!("{error}\n{printed}"));
-    assert_eq!(config.export.prometheus.listen, Listen::At { host: "0.0.0.0".to_owned(), port: 9293 });
+    assert_eq!(
+        config.export.prometheus.listen,
+        Address::At { host: "0.0.0.0".to_owned(), port: 9293 }.into()
+    );
     let targets = &config.sources.probes.targets;
     let found: Vec<_> = targets
         .iter()

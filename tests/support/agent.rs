@@ -55,7 +55,8 @@ impl Public {
         self.folder.path().join("connscope")
     }
 
-    fn config(&self) -> PathBuf {
+    /// Where the configuration is.
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("connscope.yaml")
     }
 
@@ -169,7 +170,7 @@ impl Agent {
     /// Where it listens, once it does.
     pub(crate) fn address(&mut self) -> SocketAddr {
         let line = self.log.wait("connscope is running");
-        let url = line.split("http://").find_map(|rest| rest.split_once("/metrics"));
+        let url = line.split("://").skip(1).find_map(|rest| rest.split_once("/metrics"));
         url.unwrap_or_else(|| panic!("no address: {line}")).0.parse().unwrap()
     }
 
