@@ -15,6 +15,7 @@ mod refused;
 mod reload;
 mod service;
 mod status;
+mod toolkit;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

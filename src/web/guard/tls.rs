@@ -171,27 +171,21 @@ fn inline(text: &str, key: &str) -> Result<Vec<CertificateDer<'static>>, String>
     }
 }
 
-fn authorities(section: &TlsServer) -> Result<Option<RootCertStore>, String> {
+/// The certificates by which clients are verified.
+fn trusted(section: &TlsServer) -> Result<Vec<CertificateDer<'static>>, String> {
     if !section.client_ca_file.as_os_str().is_empty() {
-        return tls::authorities(&section.client_ca_file).map(Some);
+        return tls::certificates(&section.client_ca_file);
     }
-    if section.client_ca.is_empty() {
-        return Ok(None);
-    }
-    let mut roots = RootCertStore::empty();
-    for certificate in inline(&section.client_ca, "client_ca")? {
-        roots.add(certificate).map_err(|error| wrong(&format!("client_ca: {error}")))?;
-    }
-    Ok(Some(roots))
+    if section.client_ca.is_empty() { Ok(Vec::new()) } else { inline(&section.client_ca, "client_ca") }
 }
 
 fn verifier(
     section: &TlsServer,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
-    let roots = authorities(section)?;
+    let trusted = trusted(section)?;
     let (verified, required) = match section.client_auth_type.as_str() {
-        "" | "NoClientCert" if roots.is_some() => {
+        "" | "NoClientCert" if !trusted.is_empty() => {
             return Err(wrong("client authorities are set, and client_auth_type is not"));
         }
         "" | "NoClientCert" => return Ok(None),
@@ -202,18 +196,23 @@ fn verifier(
         other => return Err(wrong(&format!("`{other}` is no client_auth_type"))),
     };
     let inner = if verified {
-        let roots = Arc::new(roots.unwrap_or_else(tls::system_authorities));
+        let mut roots = if trusted.is_empty() { tls::system_authorities() } else { RootCertStore::empty() };
+        for certificate in &trusted {
+            roots
+                .add(certificate.clone())
+                .map_err(|error| wrong(&format!("the authorities of clients: {error}")))?;
+        }
         if roots.is_empty() {
             return Err(wrong("there is no authority to verify clients by: set client_ca_file"));
         }
-        let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         let builder = if required { builder } else { builder.allow_unauthenticated() };
         Some(builder.build().map_err(|error| wrong(&error.to_string()))?)
     } else {
         None
     };
     let sans = section.client_allowed_sans.clone();
-    Ok(Some(Arc::new(Clients { inner, required, sans, provider: Arc::clone(provider) })))
+    Ok(Some(Arc::new(Clients { inner, trusted, required, sans, provider: Arc::clone(provider) })))
 }
 
 /// Which certificates of clients are taken.
@@ -221,6 +220,8 @@ fn verifier(
 struct Clients {
     /// Verifies them; none where any is taken.
     inner: Option<Arc<dyn ClientCertVerifier>>,
+    /// Taken as they are, too: a client may show a certificate that it has signed itself, which is an authority for our library.
+    trusted: Vec<CertificateDer<'static>>,
     required: bool,
     /// Subject alternative names, of which one has to be in the certificate.
     sans: Option<Vec<String>>,
@@ -255,7 +256,14 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if let Some(inner) = &self.inner {
+        let known =
+            self.inner.is_some() && self.trusted.iter().any(|one| one.as_ref() == end_entity.as_ref());
+        let ended =
+            || tls::validity::not_after(end_entity).is_some_and(|ends| ends < now.as_secs().cast_signed());
+        if known && ended() {
+            return Err(CertificateError::Expired.into());
+        }
+        if let Some(inner) = self.inner.as_ref().filter(|_| !known) {
             inner.verify_client_cert(end_entity, intermediates, now)?;
         }
         if self.is_allowed(end_entity) {

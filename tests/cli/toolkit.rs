@@ -1,0 +1,117 @@
+//! exporter-toolkit's own sample files: each is taken or refused as there, and does what it does there.
+
+use super::{scraped, text};
+use crate::support::{connscope, get, request};
+use connscope::web::guard::Guard;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Those that the toolkit refuses, and what we say of them.
+const REFUSED: &[(&str, &str)] = &[
+    ("web_config_auth_clientCAs_invalid.bad.yml", "somefile: No such file"),
+    ("web_config_auth_user_list_invalid.bad.yml", "is no bcrypt hash"),
+    ("web_config_headers_content_type_options.bad.yml", "`sniff` is no value of X-Content-Type-Options"),
+    ("web_config_headers_extra_header.bad.yml", "the header `Content-Type` cannot be configured"),
+    ("web_config_headers_frame_options.bad.yml", "`foo` is no value of X-Frame-Options"),
+    ("web_config_junk.yml", "web_config_junk.yml:1:"),
+    ("web_config_junk_key.yml", "cert_filse"),
+    ("web_config_noAuth.bad.yml", "/dev/null: it is not a regular file"),
+    ("web_config_noAuth_certPath_empty.bad.yml", "one of cert and cert_file is missing"),
+    ("web_config_noAuth_certPath_invalid.bad.yml", "somefile: No such file"),
+    ("web_config_noAuth_certPath_keyPath_empty.bad.yml", "one of cert and cert_file is missing"),
+    ("web_config_noAuth_certPath_keyPath_invalid.bad.yml", "somefile: No such file"),
+    ("web_config_noAuth_cert_empty.bad.yml", "one of cert and cert_file is missing"),
+    (
+        "web_config_noAuth_inventedCiphers.bad.yml",
+        "`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048` is no cipher suite",
+    ),
+    ("web_config_noAuth_inventedCurves.bad.yml", "`CurveP257` is no curve"),
+    ("web_config_noAuth_keyPath_empty.bad.yml", "one of key and key_file is missing"),
+    ("web_config_noAuth_keyPath_invalid.bad.yml", "No such file"),
+    ("web_config_noAuth_key_empty.bad.yml", "one of key and key_file is missing"),
+    ("web_config_noAuth_noHTTP2Cipher.bad.yml", "which HTTP/2 needs"),
+    ("web_config_noAuth_wrongTLSVersion.bad.yml", "`TLS111` is no version"),
+];
+
+/// Taken there, and refused here where something is missing: the authorities of the system, which may have none, and the curve P-521,
+/// which our library does not have.
+const TAKEN_WITH: &[(&str, &str)] = &[
+    ("web_config_auth_clientCAs_missing.bad.yml", "there is no authority to verify clients by"),
+    ("web_config_noAuth.good.blocking.yml", "there is no authority to verify clients by"),
+    ("web_config_noAuth_someCurves.good.yml", "has no curve of those that are named"),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web-config")
+}
+
+fn file(name: &str) -> String {
+    folder().join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn each_sample_of_the_toolkit_is_taken_or_refused_as_there() {
+    let mut refused: BTreeMap<&str, &str> = REFUSED.iter().copied().collect();
+    let mut taken = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if !Path::new(name).extension().is_some_and(|end| end == "yml" || end == "yaml") {
+            continue;
+        }
+        let checked = Guard::check(&path);
+        if let Some(why) = refused.remove(name) {
+            let error = checked.expect_err(name);
+            assert!(error.contains(why) && error.lines().count() == 1, "{name}: {error}");
+            continue;
+        }
+        taken += 1;
+        let missing = TAKEN_WITH.iter().find(|(known, _)| *known == name).map(|(_, missing)| *missing);
+        if let Err(error) = checked {
+            assert!(missing.is_some_and(|missing| error.contains(missing)), "{name}: {error}");
+        }
+    }
+    assert!(refused.is_empty(), "not among the samples: {refused:?}");
+    assert_eq!(taken, 21);
+}
+
+#[test]
+fn the_samples_for_names_of_clients_let_in_whom_they_let_in_there() {
+    for (name, own, code) in [
+        ("web_config_auth_client_san.good.yaml", "client2_selfsigned", 0),
+        ("web_config_auth_client_san.bad.yaml", "client2_selfsigned", 1),
+        ("tls_config_noAuth.requireandverifyclientcert.good.yml", "client_selfsigned", 0),
+        ("tls_config_noAuth.requireandverifyclientcert.good.yml", "client2_selfsigned", 1),
+        ("tls_config_noAuth.requireanyclientcert.good.yml", "client2_selfsigned", 0),
+    ] {
+        let mut agent = scraped(&["--web.config.file", &file(name)]);
+        let url = format!("https://localhost:{}", agent.address().port());
+        let (certificate, key) = (file(&format!("{own}.pem")), file(&format!("{own}.key")));
+        let authority = file("tls-ca-chain.pem");
+        let shown = ["--ca-file", &authority, "--cert-file", &certificate, "--key-file", &key];
+        let output = connscope(&[&["status", &url], &shown[..]].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(said.contains("LAST SUCCESS"), code == 0, "{name} {own}: {said}");
+        let without = connscope(&["status", &url, "--ca-file", &authority]);
+        assert_eq!(without.status.code(), Some(1), "{name}: nobody comes in without a certificate");
+    }
+}
+
+#[test]
+fn the_samples_for_users_and_rates_do_what_they_do_there() {
+    let mut agent = scraped(&["--web.config.file", &file("web_config_users_noTLS.good.yml")]);
+    let address = agent.address();
+    assert_eq!(get(address, "/metrics").0, 401);
+    // alice:alice123, of the toolkit's tests.
+    let right = "/metrics HTTP/1.0\r\nAuthorization: Basic YWxpY2U6YWxpY2UxMjM=\r\nX-Rest: ";
+    assert_eq!(request(address, "GET", right).0, 200);
+    for (name, limited) in [
+        ("web_config_rate_limiter_nonblocking.yaml", false),
+        ("web_config_rate_limiter_one_second.yaml", true),
+    ] {
+        let mut agent = scraped(&["--web.config.file", &file(name)]);
+        let address = agent.address();
+        let answers: Vec<u16> = (0..10).map(|_| get(address, "/metrics").0).collect();
+        assert_eq!(answers.contains(&429), limited, "{name}: {answers:?}");
+    }
+}
