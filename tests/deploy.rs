@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 mod alerts;
+mod confined;
 mod dashboards;
 mod kubernetes;
 mod recording;

@@ -20,6 +20,8 @@ pub(crate) mod engine;
 pub(crate) mod maps;
 #[path = "support/receiver.rs"]
 pub(crate) mod receiver;
+#[path = "support/seccomp.rs"]
+pub(crate) mod seccomp;
 #[path = "support/table.rs"]
 pub(crate) mod table;
 

@@ -87,12 +87,6 @@ impl Config {
             let listen = Listen::of(&flags.listen);
             prometheus.listen =
                 listen.map_err(|message| ConfigError::Together { key: "--listen", message })?;
-f let Some(value) = &flags.jitter {
-            let jitter = values::duration(value, export::JITTER);
-            otlp.jitter = Some(jitter.map_err(|message| bad("--jitter", value, message))?);
-        }
-        if let Some(value) = &flags.listen {
-            prometheus.listen = value.parse().map_err(|message| bad("--listen", value, message))?;
         }
         for (name, value) in &flags.sources {
             list::set_flag(SOURCES, &mut self.sources, name, value)

@@ -1,0 +1,234 @@
+//! The agent as its unit starts it: with exactly the capabilities of the unit and of a drop-in, and behind the syscall filter of both.
+//! What the drop-in promises works, and without it it does not.
+
+use super::service::{DropIn, drop_in, unit, values};
+use crate::support::agent::{Public, behind};
+use crate::support::seccomp::{allowed, filtered};
+use crate::support::{Agent, Namespace, command, get, sample, skipped};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+/// The lines of the unit and of a drop-in.
+fn lines(further: Option<&DropIn>) -> Vec<String> {
+    let own = unit();
+    let further = further.iter().flat_map(|one| one.lines.iter().cloned());
+    own.lines().map(str::to_owned).chain(further).collect()
+}
+
+/// The capabilities, for setpriv. An empty value takes those before it away.
+fn capabilities(further: Option<&DropIn>) -> String {
+    let named = values(lines(further).iter().map(String::as_str), "AmbientCapabilities");
+    let kept = named.iter().rposition(String::is_empty).map_or(0, |last| last + 1);
+    let of = |name: &String| format!(",+{}", name.trim_start_matches("CAP_").to_lowercase());
+    named[kept..].iter().map(of).fold("-all".to_owned(), |list, one| list + &one)
+}
+
+fn syscalls(further: Option<&DropIn>) -> Vec<String> {
+    let filters = lines(further);
+    filters.iter().filter_map(|line| line.strip_prefix("SystemCallFilter=").map(str::to_owned)).collect()
+}
+
+/// Whether what makes and installs a filter is here.
+fn tools() -> bool {
+    let here = |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok();
+    let all = here("systemd-analyze", "--version") && here("perl", "-e0") && here("setpriv", "--version");
+    if !all {
+        skipped("needs systemd-analyze, perl and setpriv (make test installs them)");
+    }
+    all
+}
+
+/// The agent as a user of its own, which takes root.
+fn as_the_unit(
+    public: &Public,
+    arguments: &[&str],
+    further: Option<&DropIn>,
+) -> (Command, tempfile::NamedTempFile) {
+    let (agent, file) = filtered(&syscalls(further), &public.command(arguments)).unwrap();
+    let list = capabilities(further);
+    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
+    let sets = ["--bounding-set", &list, "--inh-caps", &list, "--ambient-caps", &list];
+    (behind(&[&nobody[..], &sets].concat(), &agent), file)
+}
+
+fn root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skipped("needs root to give capabilities to another user");
+    }
+    root && tools()
+}
+
+#[test]
+fn the_filter_is_that_of_the_unit_and_refuses_what_it_does_not_name() {
+    if !tools() {
+        return;
+    }
+    let own = allowed(&syscalls(None)).unwrap();
+    for (name, expected) in
+        [("read", true), ("accept4", true), ("bpf", false), ("mount", false), ("setuid", false)]
+    {
+        assert_eq!(own.contains(name), expected, "{name}");
+    }
+    assert!(allowed(&syscalls(Some(&drop_in("containers")))).unwrap().contains("bpf"));
+    let mut chroot = Command::new("perl");
+    chroot.args(["-e", "chroot '/' or die qq(refused: $!\\n)"]);
+    let (mut filtered, _file) = filtered(&syscalls(None), &chroot).unwrap();
+    let said = String::from_utf8(filtered.output().unwrap().stderr).unwrap();
+    assert!(said.contains("refused: Operation not permitted"), "{said}");
+}
+
+#[test]
+fn processes_of_other_users_are_named_with_the_drop_in_for_them() {
+    let (true, Some(namespace)) = (root(), Namespace::new()) else { return };
+    let public = Public::new("sources: {conntrack: {enabled: false}, sockets: {group_by: [process]}}\n");
+    let _listens = namespace.inside(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let named = |further: Option<&DropIn>| {
+        let (mut agent, _file) = as_the_unit(&public, &["once", "--format", "prometheus"], further);
+        let output = namespace.inside(move || agent.output()).unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            said.contains("tcp_listen_queue_limit{"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        // The listener is this process's.
+        said.lines().any(|line| {
+            line.starts_with("tcp_listen_queue_limit{") && line.contains("process_executable_name=\"main-")
+        })
+    };
+    assert!(!named(None));
+    assert!(named(Some(&drop_in("processes"))));
+}
+
+#[test]
+fn names_of_containers_and_programs_in_the_kernel_take_their_drop_ins() {
+    if !root() {
+        return;
+    }
+    // A folder of an engine that only root may read.
+    let docker = tempfile::tempdir().unwrap();
+    std::fs::create_dir(docker.path().join("containers")).unwrap();
+    std::fs::set_permissions(docker.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let public = Public::new(&format!(
+        "inventory: {{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
+         sources: {{conntrack: {{enabled: false}}, sockets: {{enabled: false}}, containers: {{enabled: true}}}}\n",
+        docker.path().display()
+    ));
+    let works = |further: Option<&DropIn>| {
+        let (mut agent, _file) = as_the_unit(&public, &["check"], further);
+        let said = String::from_utf8(agent.output().unwrap().stdout).unwrap();
+        ["names", "tcp"].map(|way| {
+            let line = said.lines().find(|line| line.starts_with(&format!("containers {way} ")));
+            line.unwrap_or_else(|| panic!("{said}")).contains(" works ")
+        })
+    };
+    assert_eq!(works(None), [false, false]);
+    assert_eq!(works(Some(&drop_in("container-names"))), [true, false]);
+    assert_eq!(works(Some(&drop_in("containers"))), [true, true]);
+}
+
+#[test]
+fn sockets_are_read_without_any_capability() {
+    let (true, Some(namespace)) = (root(), Namespace::new()) else { return };
+    let further = drop_in("sockets-only");
+    assert_eq!(capabilities(Some(&further)), "-all");
+    let public = Public::new("sources: {conntrack: {enabled: false}}\n");
+    let _listens = namespace.inside(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (mut agent, _file) = as_the_unit(&public, &["once", "--format", "prometheus"], Some(&further));
+    let said = String::from_utf8(namespace.inside(move || agent.output()).unwrap().stdout).unwrap();
+    assert_eq!(sample(&said, "connscope_source_up{source=\"sockets\"}"), Some(1.0), "{said}");
+    assert!(said.contains("tcp_listen_queue_limit{"), "{said}");
+}
+
+#[test]
+fn a_credential_is_read_where_the_file_itself_is_not() {
+    if !root() {
+        return;
+    }
+    let yaml = "export: {otlp: {protocol: none}, prometheus: {listen: '127.0.0.1:0'}}\n";
+    let public = Public::new(yaml);
+    let private = public.config();
+    std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let (mut agent, _file) = as_the_unit(&public, &["run"], None);
+    let output = agent.output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && line.contains("Permission denied"), "{line}");
+    // As systemd hands it over: a file of the service's user, that nobody may write.
+    rustix::fs::chown(&private, Some(rustix::fs::Uid::from_raw(65534)), None).unwrap();
+    std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let (agent, _file) = as_the_unit(&public, &["run"], Some(&drop_in("credentials")));
+    assert_eq!(get(Agent::start(agent).address(), "/-/healthy").0, 200);
+}
+
+/// What the agent says to a command about one target, as a root that has the capabilities of the unit, and those of a
+/// drop-in, and no others.
+fn said(namespace: &Namespace, arguments: &[&str], target: &str, further: Option<&DropIn>) -> Output {
+    let capabilities = capabilities(further);
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    write!(
+        file,
+        "sources: {{conntrack: {{enabled: false}}, sockets: {{enabled: false}}, probes: {{timeout: 2s, targets: [{target}]}}}}"
+    )
+    .unwrap();
+    // A root that is root by its capabilities alone, so that this works in a user namespace, which has no other users.
+    let noroot = ["setpriv", "--securebits", "+noroot", "--bounding-set", &capabilities];
+    let sets = ["--inh-caps", &capabilities, "--ambient-caps", &capabilities];
+    let agent = command(&[arguments, &["--config", file.path().to_str().unwrap()]].concat());
+    let (agent, _until_it_ends) = filtered(&syscalls(further), &agent).unwrap();
+    let mut setpriv = behind(&[&noroot[..], &sets].concat(), &agent);
+    namespace.inside(move || setpriv.output()).unwrap()
+}
+
+/// One round of probes: whether the target is up, and why not.
+fn probed(namespace: &Namespace, target: &str, further: Option<&DropIn>) -> (bool, String) {
+    let output = said(namespace, &["once", "--format", "prometheus"], target, further);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let up = said.lines().find_map(|line| line.strip_prefix("probe_up{")?.rsplit(' ').next());
+    let error = said.lines().find_map(|line| {
+        line.strip_prefix("probe_duration_seconds_count{error_type=\"")?.split('"').next().map(str::to_owned)
+    });
+    let up = up.unwrap_or_else(|| panic!("{said}{}", String::from_utf8_lossy(&output.stderr)));
+    (up == "1", error.unwrap_or_default())
+}
+
+#[test]
+fn echoes_take_the_capability_that_the_unit_says_or_the_sysctl() {
+    let (Some(namespace), true) = (Namespace::new(), tools()) else { return };
+    let echo = "{name: echo, kind: icmp, host: 127.0.0.1}";
+    let denied = (false, "permission_denied".to_owned());
+    let up = (true, String::new());
+    let check = |further: Option<&DropIn>| {
+        let output = said(&namespace, &["check"], echo, further);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let may = drop_in("icmp");
+    assert_eq!(probed(&namespace, echo, None), denied);
+    let (code, told) = check(None);
+    assert!(code == Some(1) && told.contains("denied"), "{told}");
+    assert!(told.contains("needs CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range"), "{told}");
+    assert_eq!(probed(&namespace, echo, Some(&may)), up);
+    let (code, told) = check(Some(&may));
+    assert!(code == Some(0) && told.contains("over a raw socket"), "{told}");
+    namespace.run("sysctl", &["-q", "-w", "net.ipv4.ping_group_range=0 0"]);
+    assert_eq!(probed(&namespace, echo, None), up);
+    let (code, told) = check(None);
+    assert!(code == Some(0) && told.contains("over a datagram socket"), "{told}");
+}
+
+#[test]
+fn probes_from_other_namespaces_take_the_capabilities_that_the_unit_says() {
+    let (Some(here), Some(there), true) = (Namespace::new(), Namespace::new(), tools()) else { return };
+    let listener = there.inside(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut other = there.inside(|| Command::new("sleep").arg("60").spawn()).unwrap();
+    let target = format!("{{name: there, host: 127.0.0.1, port: {port}, netns: 'pid:{}'}}", other.id());
+    let without = probed(&here, &target, None);
+    let with = probed(&here, &target, Some(&drop_in("netns")));
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(without, (false, "permission_denied".to_owned()));
+    assert_eq!(with, (true, String::new()));
+}
