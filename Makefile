@@ -4,7 +4,7 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check dist image kubernetes fleet
+.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check dist packages image kubernetes fleet
 
 help: ## lists the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ metrics: compiler ## regenerates METRICS.md
 
 changelog: ## moves the fragments of changelog.d/ into CHANGELOG.md
 	.ci/changelog
+
+packages: ## the deb and the rpm in dist/, of the binary of `make dist`, and tries them; needs root and Debian
+	.ci/packages
+	.ci/packages-check
 
 .PHONY: compiler
 compiler:
