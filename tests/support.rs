@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 #[path = "support/agent.rs"]
 pub(crate) mod agent;
+#[path = "support/allocations.rs"]
+pub(crate) mod allocations;
 #[path = "support/authority.rs"]
 pub(crate) mod authority;
 #[path = "support/engine.rs"]

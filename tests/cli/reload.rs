@@ -1,5 +1,6 @@
 //! Reading the configuration again: what changes, what goes on, what is refused, and that nothing is left behind.
 
+use crate::support::allocations::Allocations;
 use crate::support::receiver::{Receiver, Speaks};
 use crate::support::{Agent, PATIENCE, Script, command, eventually, get, request, sample};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -7,7 +8,7 @@ use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An agent whose configuration is rewritten while it runs.
 struct Reloaded {
@@ -325,6 +326,53 @@ fn reloading_again_and_again_with_traffic_leaves_nothing_behind() {
             );
         }
     });
+}
+
+/// Resident memory tells little of a leak: the allocator keeps what is free. So what is allocated is counted, with sources that hold
+/// nothing of the machine.
+#[test]
+fn reloading_again_and_again_leaves_no_allocation_behind() {
+    let times: usize = std::env::var("CONNSCOPE_RELOADS").map_or(40, |times| times.parse().unwrap());
+    let receiver = Receiver::start(Speaks::Grpc);
+    let root = tempfile::tempdir().unwrap();
+    let configs: Vec<String> = (0..4)
+        .map(|number| {
+            let name = ["a", "b"][number % 2];
+            let logs = "docker: false, cri: false, journald: false, files: [/nowhere]";
+            let sources = format!("{}, logs: {{enabled: {}, {logs}}}", target(name), number == 3);
+            let interval = 50 + 10 * (number / 2);
+            let endpoint = receiver.url();
+            let export = format!(
+                "otlp: {{endpoint: '{endpoint}', interval: {interval}ms}}, prometheus: {{lifecycle: true}}"
+            );
+            format!("inventory: {{root: '{}'}}\n{}", root.path().display(), yaml("", &sources, &export))
+        })
+        .collect();
+    let allocations = Allocations::new();
+    let reloaded = Reloaded::start_with(&configs[0], 7, |command| allocations.count(command));
+    let round = |times: usize| {
+        for number in (0..times).chain([0]) {
+            reloaded.write(&configs[number % configs.len()]);
+            let (status, said) = reloaded.post();
+            assert_eq!(status, 200, "{said}");
+        }
+    };
+    let least = || {
+        let looks = (0..20).map(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            allocations.now()
+        });
+        looks.min_by_key(|(_, number)| *number).unwrap()
+    };
+    round(12);
+    let before = least();
+    round(times);
+    let mut after = before;
+    eventually("allocations are as many as before", || {
+        after = least();
+        after.1 <= before.1 + 30
+    });
+    println!("{times} reloads: bytes and number of what is allocated {before:?} -> {after:?}");
 }
 
 #[test]
