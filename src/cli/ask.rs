@@ -204,11 +204,15 @@ impl Running {
         if let Some(authorization) = authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization);
         }
-        if self.secure {
-            exchange(self.secured(stream).await?, request).await
-        } else {
-            exchange(stream, request).await
+        if !self.secure {
+            return exchange(stream, request).await;
         }
+        let answer = exchange(self.secured(stream).await?, request).await;
+        answer.map_err(|why| match &self.credentials.identity {
+            // A server looks at the certificate of a client after the handshake (TLS 1.3), and may be gone before its alert is read.
+            None => format!("{why}; if it requires a certificate of clients, use --cert-file and --key-file"),
+            Some(_) => why,
+        })
     }
 
     async fn secured<S: AsyncRead + AsyncWrite + Unpin>(
@@ -254,7 +258,6 @@ async fn exchange(
     let no_http = |error: hyper::Error| {
         let tls = std::error::Error::source(&error).filter(|cause| cause.to_string().contains("fatal alert"));
         match tls {
-            // A server looks at the certificate of a client after the handshake (TLS 1.3).
             Some(alert) => format!("TLS: {alert}"),
             None => format!("it does not answer with HTTP: {error}"),
         }
