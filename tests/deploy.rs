@@ -17,6 +17,7 @@ mod alerts;
 mod confined;
 mod dashboards;
 mod kubernetes;
+mod packages;
 mod recording;
 mod requirements;
 mod service;
