@@ -3,7 +3,7 @@
 //!
 //! A way that does not work here is left out, and its line says so. The numbers in docs/costs.md are from this program.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures")]
 #![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
 use connscope::cycle::Sources;

@@ -4,7 +4,7 @@
 //! this process, so that the receiver's time is not the agent's. It prints what was measured beside what is aimed at, and never fails because of
 //! a number. `CONNSCOPE_BENCH_SECONDS` sets how long each way is watched.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
 #![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{

@@ -7,7 +7,7 @@
 //! Whether the dead delay the rest is seen from the other side, too: in the last two rounds, without jitter, every
 //! connection to one of the nine thousand that are never dead is held against the beat of its target.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
 #![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 #![expect(
     clippy::unwrap_used,

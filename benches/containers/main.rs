@@ -3,9 +3,9 @@
 //! It loads the programs, for which it needs to be root, makes control groups of its own, and connects over loopback. It prints
 //! what was measured beside what is aimed at, and never fails because of a number.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
-#![allow(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
-#![allow(clippy::cast_precision_loss, reason = "what is printed is rounded")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
+#![expect(clippy::cast_precision_loss, reason = "what is printed is rounded")]
 
 use child::Container;
 use connscope::host::inventory::{Inventory, config};
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 #[path = "../support/allocations.rs"]
 mod allocations;
 mod child;
-#[allow(
+#[expect(
     dead_code,
     clippy::indexing_slicing,
     clippy::unwrap_used,

@@ -4,7 +4,7 @@
 //! Where `CONNSCOPE_LOGPARSER` names the program that `.ci/logparser` builds, coroot's parser gets the same lines. Nothing fails
 //! because of a number. The numbers in docs/costs.md are from this program.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
 #![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
 #![expect(clippy::cast_precision_loss, reason = "numbers stay far below 2^53")]
 
@@ -13,6 +13,8 @@ mod agent;
 #[path = "../support/allocations.rs"]
 mod allocations;
 mod running;
+#[path = "../support/agent.rs"]
+mod running_agent;
 
 use allocations::allocations;
 use connscope::source::logs::config::Logs as Settings;

@@ -36,9 +36,9 @@ pub(crate) fn idle() -> Outcome<()> {
     let _files = files(directory.path())?;
     let agent = Agent::start(Some(directory.path()), "")?;
     std::thread::sleep(Duration::from_secs(2));
-    let before = agent.used()?;
+    let before = agent.running.used()?;
     std::thread::sleep(WATCHED);
-    let milliseconds = (agent.used()? - before) * 1e3;
+    let milliseconds = (agent.running.used()? - before) * 1e3;
     report("CPU time a second", milliseconds / WATCHED.as_secs_f64(), "ms", "goal: at most 5");
     Ok(())
 }
@@ -48,14 +48,14 @@ pub(crate) fn many() -> Outcome<()> {
     println!("{FILES} files, 10 lines a second each, 5,000 patterns, {} s", WATCHED.as_secs());
     let without = Agent::start(None, "")?;
     for _ in 0..5 {
-        without.scrape()?;
+        without.running.scrape()?;
     }
-    let resident_without = without.resident()?.0;
+    let resident_without = without.running.resident()?.0;
     let directory = tempfile::tempdir()?;
     let mut files = files(directory.path())?;
     let agent = Agent::start(Some(directory.path()), "pattern_rate: 100000")?;
     std::thread::sleep(Duration::from_secs(1));
-    let (began, before) = (Instant::now(), agent.used()?);
+    let (began, before) = (Instant::now(), agent.running.used()?);
     let mut round = 0;
     while began.elapsed() < WATCHED {
         for (number, file) in files.iter_mut().enumerate() {
@@ -69,11 +69,11 @@ pub(crate) fn many() -> Outcome<()> {
         round += 1;
         std::thread::sleep(Duration::from_millis(100 * round as u64).saturating_sub(began.elapsed()));
     }
-    let cpu = (agent.used()? - before) / began.elapsed().as_secs_f64();
+    let cpu = (agent.running.used()? - before) / began.elapsed().as_secs_f64();
     for _ in 0..5 {
-        agent.scrape()?;
+        agent.running.scrape()?;
     }
-    let (resident, most) = agent.resident()?;
+    let (resident, most) = agent.running.resident()?;
     report("patterns", agent.sum("container_log_pattern_info")?, "", "");
     report(
         "resident memory more than without the source",
@@ -100,7 +100,7 @@ pub(crate) fn fast() -> Outcome<()> {
         piece.push('\n');
         lines += 1;
     }
-    let (began, before) = (Instant::now(), agent.used()?);
+    let (began, before) = (Instant::now(), agent.running.used()?);
     let (mut written, mut pieces, mut lag) = (0.0, 0_usize, 0_f64);
     while began.elapsed() < FAST {
         file.write_all(piece.as_bytes())?;
@@ -113,7 +113,7 @@ pub(crate) fn fast() -> Outcome<()> {
         std::thread::sleep(due.saturating_sub(began.elapsed()));
     }
     let seconds = began.elapsed().as_secs_f64();
-    let cpu = (agent.used()? - before) / seconds;
+    let cpu = (agent.running.used()? - before) / seconds;
     report("written", written / seconds / 1e6, "MB/s", "");
     report("CPU time of the agent", cpu, "cores", "goal: at most 1");
     report("not read yet, at most", lag / 1e6, "MB", "");
@@ -133,6 +133,6 @@ pub(crate) fn fast() -> Outcome<()> {
     std::thread::sleep(Duration::from_millis(1500));
     let missing = (lines * pieces) as f64 - agent.sum("container_log_messages_total")?;
     report("messages that are not counted", missing, "", "goal: 0");
-    report("resident memory, at most", agent.resident()?.1, "MiB", "goal: at most 64");
+    report("resident memory, at most", agent.running.resident()?.1, "MiB", "goal: at most 64");
     Ok(())
 }

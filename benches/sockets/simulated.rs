@@ -1,6 +1,6 @@
 //! A million sockets that are made up, through the tracker and its groups.
 
-use crate::agent::resident_mib;
+use crate::agent::size;
 use crate::{Outcome, Times};
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::Sockets as Settings;
@@ -22,7 +22,7 @@ pub(crate) fn measure() -> Outcome<()> {
 }
 
 fn run(what: &str, settings: &Settings, track: usize) -> Outcome<()> {
-    let before = resident_mib("self")?;
+    let before = size("self", "VmRSS")?;
     let groups = Groups::new(&settings.group_by, settings.limit, Peers::new(&settings.peer_groups));
     let mut tracker = Tracker::new(groups, track, true, false);
     println!("  {what}");
@@ -35,9 +35,9 @@ fn run(what: &str, settings: &Settings, track: usize) -> Outcome<()> {
     println!("    {:54} {:9} of {} and the rest", "groups", tracker.groups.iter().count(), settings.limit);
     for key in [Key::Track, Key::Group, Key::ServicePort] {
         let left_out = tracker.groups.left_out(key);
-        println!("    {:54} {left_out:9}", format!("left out for want of room: {}", key.word()));
+        println!("    {:54} {left_out:9}", format!("left out because of a limit: {}", key.word()));
     }
-    let now = resident_mib("self")?;
+    let now = size("self", "VmRSS")?;
     println!("    {:54} {before:9.1} MiB before, {now:.1} MiB after", "resident memory");
     Ok(())
 }
