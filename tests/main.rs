@@ -1,15 +1,17 @@
 //! The integration tests: one binary, laid out as the sources are: a folder for each source, and one for each of the
 //! other parts of the agent. `support` is what they share.
 
-#![allow(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
-#![allow(
+#![expect(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
+#![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "clippy.toml lifts these in test functions; here the helpers are tests too"
 )]
-#![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
-#![allow(clippy::redundant_closure_for_method_calls, reason = "the SDK's types are long and private in part")]
+#![expect(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the SDK's types are long and private in part"
+)]
 
 mod agent;
 mod cli;

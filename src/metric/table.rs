@@ -29,7 +29,7 @@ pub struct Table {
     limits: Vec<usize>,
 }
 
-/// Why no table can be made.
+/// Why the table cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// No bound is set for a set of labels.
@@ -146,7 +146,7 @@ macro_rules! metrics {
             $(, only classic $only:literal $only_help:literal)?;
     )*) => {
         /// Positions of the rows in their part, by the name of the handle.
-        #[allow(non_camel_case_types, reason = "a position is named as its handle is")]
+        #[allow(non_camel_case_types, reason = "named as the handle; not `expect`: a part may have no handle with an underscore")]
         #[derive(Clone, Copy)]
         enum Row { $($handle),* }
 
@@ -178,8 +178,8 @@ macro_rules! metrics {
 
         $(
             #[doc = $description]
-            #[allow(clippy::doc_markdown, reason = "the same sentence is # HELP, which has no backquotes")]
-            #[allow(clippy::indexing_slicing, reason = "a constant: a position beyond the rows does not compile")]
+            #[allow(clippy::doc_markdown, reason = "also # HELP, without backquotes; not `expect`: few rows have a word like that")]
+            #[expect(clippy::indexing_slicing, reason = "a constant: a position beyond the rows does not compile")]
             pub const $handle: $crate::metric::$kind $(<$number>)? =
                 <$crate::metric::$kind $(<$number>)?>::of(&ROWS[Row::$handle as usize]);
         )*

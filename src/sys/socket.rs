@@ -95,7 +95,6 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8], errors: bool) -> io::Resul
     // with its length, and to `control` with its length, and all of them live longer than the call.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, queue | libc::MSG_DONTWAIT) };
     let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    #[allow(clippy::unnecessary_cast, reason = "musl has 32 bits here")]
     let used = message.msg_controllen as usize;
     let bytes: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).take(used).collect();
     let (stamp, error) = control_messages(&bytes);

@@ -5,15 +5,15 @@
 //! module a subject; `stack` starts the parts, `readings` says what the numbers have to be. Nothing sleeps for a fixed
 //! time: everything is asked again until it is so, or a deadline passes.
 
-#![allow(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
-#![allow(
+#![expect(clippy::disallowed_methods, reason = "tests measure, wait with deadlines and start programs")]
+#![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::print_stdout,
     reason = "clippy.toml lifts these in test functions; here the helpers are tests too"
 )]
-#![allow(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
+#![expect(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]
 
 mod churn;
 mod containers;
