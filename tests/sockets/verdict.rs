@@ -99,6 +99,23 @@ fn ports_are_a_guess_and_no_port_of_a_client_is_a_services() {
     }
 }
 
+/// CRIU makes the sockets of a program anew: no SYN was sent, and its bytes are acknowledged nowhere.
+#[test]
+fn a_client_that_was_restored_is_not_taken_for_a_service() {
+    let nobody = Listeners::default();
+    for (delivered, expected) in [(3_u32, (Outgoing, false, true)), (4, (Incoming, true, true))] {
+        let mut bytes = [0; 232];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(120, &500_u64.to_ne_bytes()); // acknowledged
+        put(200, &500_u64.to_ne_bytes()); // sent, in three segments
+        put(156, &3_u32.to_ne_bytes());
+        put(192, &delivered.to_ne_bytes());
+        let connection =
+            Record { tcp: Some(TcpInfo::new(&bytes)), ..record("10.0.0.1:40000", "10.0.0.2:443") };
+        assert_eq!(judge(&connection, &nobody), expected, "{delivered} delivered");
+    }
+}
+
 #[test]
 fn the_kernels_counters_are_read_by_name() {
     assert_eq!(EphemeralPorts::parse("32768\t60999\n"), Some(EphemeralPorts::default()));

@@ -90,7 +90,7 @@ impl Verdict {
             return datagrams(record, surroundings.ephemeral);
         }
         handshake(record, surroundings)
-            .or_else(|| sequence(record))
+            .or_else(|| sequence(record).filter(|found| !is_restored(record, *found, surroundings.ephemeral)))
             .or_else(|| listener(record, surroundings.listeners))
             .map(Self::certain)
             .or_else(|| transparent(record, surroundings))
@@ -154,6 +154,20 @@ fn sequence(record: &Record<'_>) -> Option<Direction> {
         _ => return None,
     };
     opened((acked + in_flight).checked_sub(payload + fin)?)
+}
+
+/// Whether the socket was made with the state of another one (`TCP_REPAIR`, as CRIU does), so that its SYN is counted nowhere:
+/// neither end's has been delivered, and the kernel would have given the port that seems to be the service's to a client.
+fn is_restored(record: &Record<'_>, found: Direction, ephemeral: EphemeralPorts) -> bool {
+    let counts_no_handshake = |tcp: TcpInfo<'_>| {
+        let settled = tcp.total_retrans()? == 0 && tcp.unacked()? == 0 && tcp.options()? & SYN_DATA == 0;
+        Some(settled && tcp.delivered()? == tcp.data_segs_out()?)
+    };
+    found == Direction::Incoming
+        && matches!(record.state, State::Established | State::CloseWait)
+        && ephemeral.contains(record.local.port())
+        && !ephemeral.contains(record.peer.port())
+        && record.tcp.and_then(counts_no_handshake) == Some(true)
 }
 
 /// Of a connection that has ended, and of which either a SYN or a FIN of this end was sent: which of the two.
