@@ -50,6 +50,12 @@ enum { SOCK_DONE = 1 };
 /* include/linux/sched.h */
 enum { PF_EXITING = 4 };
 
+/* include/linux/fs.h */
+enum { FMODE_WRITE = 2 };
+
+/* include/uapi/linux/stat.h */
+enum { S_IFMT = 0170000, S_IFREG = 0100000 };
+
 #define SEC(name) __attribute__((section(name), used))
 #define NOINLINE __attribute__((noinline))
 #define INLINE static inline __attribute__((always_inline))
@@ -69,6 +75,9 @@ enum { PF_EXITING = 4 };
 		value_type *value;                                                                                     \
 	} name SEC(".maps")
 
+struct path;
+struct seq_file;
+
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static long (*const map_delete)(void *map, const void *key) = (void *)3;
@@ -77,8 +86,11 @@ static u64 (*const current_pid_tgid)(void) = (void *)14;
 static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static long (*const read_kernel_text)(void *to, u32 size, const void *from) = (void *)115;
 static long (*const read_user)(void *to, u32 size, const void *from) = (void *)112;
+static long (*const seq_write)(struct seq_file *seq, const void *data, u32 size) = (void *)127;
 static long (*const ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static void *(*const to_tcp_sock)(const void *sk) = (void *)137;
+/* In iterators since Linux 5.12. */
+static long (*const path_of)(const struct path *path, char *to, u32 size) = (void *)147;
 static void *(*const task_storage)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*const current_task)(void) = (void *)158;
 static void *(*const socket_of_file)(void *file) = (void *)162;
@@ -128,7 +140,24 @@ struct task_delay_info {
 	u64 blkio_delay;
 };
 
+struct super_block {
+	u32 s_dev;
+};
+
+struct inode {
+	u16 i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct path {
+	void *dentry;
+};
+
 struct file {
+	u32 f_mode;
+	struct inode *f_inode;
+	struct path f_path;
 	void *private_data;
 };
 
@@ -224,8 +253,6 @@ struct socket {
 	socket_state state;
 	struct sock *sk;
 };
-
-struct seq_file;
 
 struct bpf_iter_meta {
 	struct seq_file *seq;

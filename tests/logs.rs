@@ -4,16 +4,20 @@ mod classic;
 mod engines;
 mod files;
 mod journald;
+mod open;
+mod privileges;
+mod service;
 mod settings;
 
-use crate::support::{Agent, command, eventually, get};
-use std::io::Write;
+use crate::support::agent::Public;
+use crate::support::{Agent, eventually, get};
+use std::process::Command;
 
 /// The running agent, with the logs alone.
 struct Running {
     agent: Agent,
     address: std::net::SocketAddr,
-    _file: tempfile::NamedTempFile,
+    _public: Public,
 }
 
 impl Running {
@@ -24,18 +28,25 @@ impl Running {
 
     /// With this naming of the metrics, too.
     fn printing(naming: &str, logs: &str, inventory: &str) -> Self {
-        let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-        write!(
-            file,
-            "export: {{prometheus: {{naming: {naming}}}}}\ninventory: {inventory}\nsources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
-             logs: {{enabled: true, {logs}}}\n"
-        )
-        .unwrap();
-        let arguments =
-            ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", file.path().to_str().unwrap()];
-        let mut agent = Agent::start(command(&arguments));
+        Self::start(naming, logs, inventory, Public::command)
+    }
+
+    /// As nobody, with these capabilities.
+    fn as_nobody(capabilities: &[&str], logs: &str, inventory: &str) -> Self {
+        Self::start("otel", logs, inventory, |public, arguments| public.nobody(capabilities, arguments))
+    }
+
+    fn start(
+        naming: &str,
+        logs: &str,
+        inventory: &str,
+        command: impl Fn(&Public, &[&str]) -> Command,
+    ) -> Self {
+        let public = Public::new(&configuration(naming, logs, inventory));
+        let arguments = ["run", "--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+        let mut agent = Agent::start(command(&public, &arguments));
         let address = agent.address();
-        Self { agent, address, _file: file }
+        Self { agent, address, _public: public }
     }
 
     /// What it prints.
@@ -61,4 +72,12 @@ impl Running {
             latest.iter().sum::<f64>() == number && !latest.is_empty()
         });
     }
+}
+
+/// A configuration with the logs alone.
+fn configuration(naming: &str, logs: &str, inventory: &str) -> String {
+    format!(
+        "export: {{prometheus: {{naming: {naming}}}}}\ninventory: {inventory}\nsources:\n  conntrack: {{enabled: false}}\n  \
+         sockets: {{enabled: false}}\n  logs: {{enabled: true, {logs}}}\n"
+    )
 }

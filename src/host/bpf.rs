@@ -25,6 +25,21 @@ pub(crate) use aya::include_bytes_aligned;
 /// What the kernel wants of whoever loads programs.
 pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
 
+/// Whether this process has them, so that trying is worth reading the kernel's types.
+///
+/// # Errors
+///
+/// It has not.
+pub fn permitted() -> Result<(), SourceError> {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let has = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    if has.contains(CapabilitySet::SYS_ADMIN) || has.contains(CapabilitySet::BPF | CapabilitySet::PERFMON) {
+        return Ok(());
+    }
+    let doing = "loading programs into the kernel".to_owned();
+    Err(SourceError::Denied { doing, capability: CAPABILITIES, cause: None })
+}
+
 /// Held while an object is loaded.
 static LOADING: Mutex<()> = Mutex::new(());
 
@@ -181,17 +196,16 @@ impl Programs {
         &self.refused
     }
 
-    /// Runs an iterator over everything there is. What it writes, of which at most `most` bytes are read: a program that
-    /// writes more is stopped there.
+    /// Runs an iterator over everything there is, and gives what it writes to `take`, piece by piece.
     ///
     /// # Errors
     ///
     /// The program was not taken, or the kernel refuses to run it.
-    pub fn pass(&mut self, program: &str, most: usize) -> Result<Vec<u8>, SourceError> {
+    pub fn pass(&mut self, program: &str, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
         if let Some(error) = self.refused(program) {
             return Err(error.again("the program was not loaded"));
         }
-        run(&mut self.ebpf, program, most)
+        run(&mut self.ebpf, program, &mut take)
             .map_err(|error| refused(format!("running the iterator {program}"), error))
     }
 
@@ -223,24 +237,18 @@ fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
     data.fd().as_fd().try_clone_to_owned().ok()
 }
 
-fn run(ebpf: &mut Ebpf, program: &str, most: usize) -> Result<Vec<u8>, ProgramError> {
+fn run(ebpf: &mut Ebpf, program: &str, take: &mut dyn FnMut(&[u8])) -> Result<(), ProgramError> {
     let iter: &mut Iter = program_mut(ebpf, program)?;
     // The link is used up by a pass.
     let link = iter.attach()?;
     let link = iter.take_link(link)?.into_file();
     let mut file = link.map_err(|error| ProgramError::IOError(io::Error::other(error)))?;
-    let (mut told, mut part) = (Vec::new(), [0; 4096]);
+    let mut part = [0; 4096];
     // Also where nothing is written, reading is what makes the kernel go on.
     loop {
         match file.read(&mut part) {
-            Ok(0) => return Ok(told),
-            Ok(length) => {
-                told.extend_from_slice(part.get(..length).unwrap_or_default());
-                if told.len() > most {
-                    told.truncate(most);
-                    return Ok(told);
-                }
-            }
+            Ok(0) => return Ok(()),
+            Ok(length) => take(part.get(..length).unwrap_or_default()),
             // After each million without output (`MAX_ITER_OBJECTS` in kernel/bpf/bpf_iter.c), and after a signal.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(ProgramError::IOError(error)),

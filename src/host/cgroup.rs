@@ -28,7 +28,7 @@ mod mount;
 
 pub use container::{container, pod, unit};
 pub use descendants::descendants;
-pub use hierarchies::{Hierarchy, hierarchies, numbers};
+pub use hierarchies::{Hierarchy, hierarchies, numbers, of_key};
 pub(super) use mount::unescaped;
 pub use mount::{Mount, mounts, mounts_of_version_1};
 

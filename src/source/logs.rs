@@ -111,11 +111,15 @@ impl Logs {
         let machine = settings.classic.enabled.then(|| machine::id(&inventory.settings().root));
         let shared = Shared::new(settings);
         let reader = Reader::new(settings, inventory, &shared);
-        let stop = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("logs-reader".to_owned())
-            .spawn(move || reader.run(&stop))
-            .map_err(|cause| SourceError::io("starting the thread that reads logs", cause))?;
+        let watch = reader.watch();
+        let spawn = |name: &str, run: Box<dyn FnOnce(&Stop) + Send>| {
+            let stop = stop.clone();
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let thread = thread.spawn(move || run(&stop));
+            thread.map_err(|cause| SourceError::io(format!("starting the thread {name}"), cause))
+        };
+        spawn("logs-watch", Box::new(move |stop| watch.run(stop)))?;
+        let thread = spawn("logs-reader", Box::new(move |stop| reader.run(stop)))?;
         Ok(Self { settings: settings.clone(), inventory: Arc::clone(inventory), machine, shared, thread })
     }
 }

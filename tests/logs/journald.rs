@@ -1,13 +1,13 @@
 //! The journal of systemd: a journald of the test's own, and files as systemd-journal-remote writes them.
 
 use super::Running;
+use super::service::Service;
 use crate::support::agent::Public;
-use crate::support::{eventually, skipped};
+use crate::support::eventually;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MESSAGES: &str = "container_log_messages_total";
@@ -15,46 +15,6 @@ const IO: &str = "container_log_io_bytes_total";
 const LOST: &str = "connscope_logs_lost_bytes_total";
 const MALFORMED: &str = "connscope_logs_malformed_total";
 const JOURNALD: &str = "log_source=\"journald\"";
-
-/// A control group as systemd makes it for a service, in every hierarchy that journald asks.
-struct Service {
-    unit: String,
-    groups: Vec<PathBuf>,
-}
-
-impl Service {
-    fn new() -> Option<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let unit = format!("connscope-{}-{number}.service", std::process::id());
-        let hierarchies = connscope::host::cgroup::hierarchies().unwrap();
-        let of_systemd = hierarchies.iter().filter(|one| ["v2", "name=systemd"].contains(&one.word));
-        let groups: Vec<PathBuf> =
-            of_systemd.map(|one| one.mount.directory(&format!("/system.slice/{unit}"))).collect();
-        // Another test may take the slice away just before its first group is made.
-        let made = |group: &PathBuf| (0..10).any(|_| std::fs::create_dir_all(group).is_ok());
-        if !groups.iter().all(made) {
-            skipped("needs root to make control groups");
-            return None;
-        }
-        Some(Self { unit, groups })
-    }
-
-    fn label(&self) -> String {
-        format!("systemd_unit=\"{}\"", self.unit)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        for group in &self.groups {
-            // Whoever was in it has ended; the kernel may need a moment to know.
-            eventually("the group is empty", || std::fs::remove_dir(group).is_ok() || !group.exists());
-            // A slice that is left would say that somebody uses this version of control groups. It stays while it has others.
-            let _in_use = std::fs::remove_dir(group.parent().unwrap());
-        }
-    }
-}
 
 /// journald in a mount namespace of its own, with `/run` and `/var/log` of its own.
 struct Journald {

@@ -60,3 +60,10 @@ pub fn numbers(text: &str) -> Vec<(String, u32)> {
     });
     lines.flatten().collect()
 }
+
+/// Number of the hierarchy and id of a control group, of the key that programs in the kernel have for it (`group_key` in
+/// `bpf/cgroup.h`).
+pub fn of_key(key: u64) -> (u32, u64) {
+    const ID: u32 = 48;
+    (u32::try_from(key >> ID).unwrap_or_default(), key & ((1 << ID) - 1))
+}

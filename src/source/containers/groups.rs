@@ -1,14 +1,13 @@
 //! From the control groups that the kernel's half counts by to the containers of the inventory.
 
 use super::kernel::{GROUPS, Groups};
+use crate::host::cgroup;
 use crate::host::inventory::identity::CgroupOwner;
 use crate::host::inventory::{CgroupRef, Inventory, Workload};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bits of the key that are the id; those above are the number of the hierarchy (`group_key` in `bpf/group.h`).
-const ID: u32 = 48;
 /// From one look at a group's directory to the next.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -19,8 +18,8 @@ pub(super) fn who(key: u64, groups: &Groups, inventory: &Inventory) -> Option<Ar
 }
 
 fn group(key: u64, path: &str) -> CgroupRef<'_> {
-    let hierarchy = u32::try_from(key >> ID).unwrap_or_default();
-    CgroupRef { hierarchy, id: key & ((1 << ID) - 1), path }
+    let (hierarchy, id) = cgroup::of_key(key);
+    CgroupRef { hierarchy, id, path }
 }
 
 /// Who the groups are that are counted by.

@@ -145,7 +145,7 @@ impl Kernel {
 
     /// Credits what all tasks have waited since the last pass. Before [`Self::begin_delays`] it only meets their groups.
     pub fn look_at_tasks(&mut self) -> Result<(), SourceError> {
-        self.programs.pass(DELAY, 0).map(drop)
+        self.programs.pass(DELAY, |_| {})
     }
 
     /// What each control group spent.
@@ -176,7 +176,7 @@ impl Kernel {
         if self.programs.refused(program).is_some() {
             return Ok(());
         }
-        self.programs.pass(program, 0).map(drop)
+        self.programs.pass(program, |_| {})
     }
 
     /// Every destination with its numbers.

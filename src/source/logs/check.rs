@@ -2,12 +2,14 @@
 
 use super::NAME;
 use super::config::{Files, Journald, Logs as Settings};
-use super::find::{self, Finder, Found};
+use super::counts::Subject;
+use super::find::{self, Finder, Found, FoundOpen};
 use super::labels::LogSource;
 use super::{follow, journal};
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What reading logs takes.
@@ -55,12 +57,18 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
     if settings.journald != Journald::Off {
         checks.push(Check::new(NAME, LogSource::Journald.word(), journals(settings, inventory)));
     }
-    match settings.files {
+    match &settings.files {
         Files::Auto => {
             checks.push(Check::new(NAME, LogSource::File.word(), open_files(&mut finder, inventory)));
         }
         Files::Off => {}
-        Files::Paths(_) => checks.push(of(LogSource::File, Ok(&finder.files()), None)),
+        Files::Paths(patterns) => {
+            let found = find::of_patterns(patterns, &inventory.settings().root).map(|(path, name)| {
+                let subject = Subject::File(name.into());
+                Found { path, subject, source: LogSource::File, ended: false, open: None }
+            });
+            checks.push(of(LogSource::File, Ok(&found.collect::<Vec<_>>()), None));
+        }
     }
     checks
 }
@@ -81,18 +89,34 @@ fn journals(settings: &Settings, inventory: &Inventory) -> Result<String, Source
     }
 }
 
-/// How many files are open.
+/// How many files are open, and whether they can be opened.
 fn open_files(finder: &mut Finder, inventory: &Inventory) -> Result<String, SourceError> {
     inventory.refresh()?;
-    let open = finder.files().len();
-    let found = format!("/proc: {open} open");
-    match finder.denied() {
-        0 => Ok(found),
-        denied => {
-            let doing = format!("looking for open files: {denied} processes are closed; {found}");
-            Err(SourceError::Denied { doing, capability: find::OPEN_FILES, cause: None })
+    let files = finder.open_files();
+    let all = files.len();
+    let Some((way, refused, closed, denied)) = finder.how() else { return Ok(String::new()) };
+    let mut found = format!("{way}: {} open", all + closed);
+    if let Some(refused) = refused {
+        found = format!("{found}; no program in the kernel: {refused}");
+    }
+    let error = |doing: String| SourceError::Denied { doing, capability: find::OPEN_FILES, cause: None };
+    if closed > 0 {
+        return Err(error(format!("opening files that containers have open: {closed} are closed; {found}")));
+    }
+    if denied > 0 {
+        return Err(error(format!("looking for open files: {denied} processes are closed; {found}")));
+    }
+    let may_read = |open: &FoundOpen, path: &Path| match &open.descriptor {
+        Some(descriptor) => follow::open_descriptor(descriptor),
+        None => follow::open(&find::below(&open.root, path)),
+    };
+    for file in &files {
+        if let Some(Err(cause)) = file.open.as_ref().map(|open| may_read(open, &file.path)) {
+            let doing = format!("{found}; opening {}", file.path.display());
+            return Err(SourceError::from_io(doing, CAPABILITY, cause));
         }
     }
+    Ok(found)
 }
 
 /// How many logs of a kind can be read; the first error where some cannot, and where there are none, whether it is only

@@ -1,11 +1,16 @@
 //! Which logs there are: those of the containers of the inventory, and the files that the configuration names.
 
-use super::config::{Files, Logs as Settings};
+use super::config::Logs as Settings;
 use super::counts::Subject;
+use super::follow::Inode;
 use super::labels::LogSource;
 use crate::host::inventory::{Container, Inventory};
-use open_files::OpenFiles;
+use crate::reading::SourceError;
+use open_files::{OpenFile, OpenFiles};
 use std::collections::{HashMap, HashSet};
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +18,7 @@ mod docker;
 mod kubelet;
 mod open_files;
 
-/// What finding open files takes, and opening them.
+/// What opening files takes that others have open, and finding them without a program in the kernel.
 pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 
 /// A log that was found.
@@ -21,8 +26,8 @@ pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 pub(super) struct Found {
     /// The path of the file.
     pub path: PathBuf,
-    /// The root directory that the path begins at, if not this process's own.
-    pub root: Option<PathBuf>,
+    /// Where it was found open, if it was.
+    pub open: Option<FoundOpen>,
     /// Whose it is.
     pub subject: Subject,
     /// Where it was found.
@@ -31,14 +36,25 @@ pub(super) struct Found {
     pub ended: bool,
 }
 
+/// Where a file was found open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FoundOpen {
+    /// The root directory that its path begins at.
+    pub root: PathBuf,
+    /// `/proc/PID/fd/N`; `None` where that is closed to this process.
+    pub descriptor: Option<PathBuf>,
+    pub inode: Inode,
+}
+
 /// Finds logs repeatedly; what was said once is not said again.
-#[derive(Debug)]
 pub(super) struct Finder {
     settings: Settings,
     inventory: Arc<Inventory>,
     /// The logs of Docker's containers by their ids; `None` where a container has none that can be read.
     docker: HashMap<Arc<str>, Option<PathBuf>>,
-    open: OpenFiles,
+    open: Option<OpenFiles>,
+    /// Open files that are closed to this process.
+    closed: usize,
     said: bool,
 }
 
@@ -49,7 +65,8 @@ impl Finder {
             settings: settings.clone(),
             inventory: Arc::clone(inventory),
             docker: HashMap::new(),
-            open: OpenFiles::default(),
+            open: None,
+            closed: 0,
             said: false,
         }
     }
@@ -109,7 +126,7 @@ impl Finder {
                     subject,
                     source: LogSource::Docker,
                     ended: container.ended,
-                    root: None,
+                    open: None,
                 });
             }
         }
@@ -128,66 +145,98 @@ impl Finder {
                     subject,
                     source: LogSource::Cri,
                     ended: container.ended,
-                    root: None,
+                    open: None,
                 });
             }
         }
     }
 
-    /// The files that the configuration names or that containers have open, and that are there now.
-    pub(super) fn files(&mut self) -> Vec<Found> {
-        match &self.settings.files {
-            Files::Auto => self.open_files(),
-            Files::Off => Vec::new(),
-            Files::Paths(patterns) => self.of_patterns(patterns),
-        }
-    }
-
-    fn of_patterns(&self, patterns: &[String]) -> Vec<Found> {
-        let root = &self.inventory.settings().root;
+    /// The files that containers have open, and that can be opened.
+    pub(super) fn open_files(&mut self) -> Vec<Found> {
+        let containers = self.inventory.containers();
+        let root = self.inventory.settings().root.clone();
+        let open = self.open.get_or_insert_with(OpenFiles::new);
+        let mut closed = 0;
         let mut found = Vec::new();
-        for pattern in patterns {
-            let pattern = below(root, Path::new(pattern));
-            let paths = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().filter_map(Result::ok);
-            let regular = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
-            for path in paths.filter(regular) {
-                let name =
-                    path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
-                let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
-                let subject = Subject::File(name.into());
-                found.push(Found { path, subject, source: LogSource::File, ended: false, root: None });
+        for file in open.find(&containers) {
+            match file.place(&root) {
+                Ok(Some(open)) => found.push(Found {
+                    path: file.path,
+                    subject: Subject::Container(file.container),
+                    source: LogSource::File,
+                    ended: false,
+                    open: Some(open),
+                }),
+                Ok(None) => {}
+                Err(_) => closed += 1,
             }
         }
-        found
-    }
-
-    fn open_files(&mut self) -> Vec<Found> {
-        let containers = self.inventory.containers();
-        let files = self.open.walk(&containers).map(|file| Found {
-            path: file.path.clone(),
-            subject: Subject::Container(file.container),
-            source: LogSource::File,
-            ended: false,
-            root: Some(format!("/proc/{}/root", file.pid).into()),
-        });
-        let found = files.collect();
-        if self.open.denied > 0 && !std::mem::replace(&mut self.said, true) {
+        self.closed = closed;
+        let denied = open.denied();
+        if denied + closed > 0 && !std::mem::replace(&mut self.said, true) {
             tracing::info!(
-                "files that containers have open below /var/log are not found in {} processes: needs {}",
-                self.open.denied,
-                OPEN_FILES
+                "files that containers have open below /var/log are not read: {closed} are closed to the agent, and it may \
+                 not look for them in {denied} processes: needs {OPEN_FILES}"
             );
         }
         found
     }
 
-    /// How many processes may not be looked into for open files.
-    pub(super) fn denied(&self) -> usize {
-        self.open.denied
+    /// In which way open files were found, why not in a better one, how many could not be opened, and how many processes
+    /// were closed.
+    pub(super) fn how(&self) -> Option<(&'static str, Option<&SourceError>, usize, usize)> {
+        let open = self.open.as_ref()?;
+        Some((open.way(), open.refused(), self.closed, open.denied()))
     }
 }
 
+impl OpenFile {
+    /// Where it can be opened; `None` if it is not open any more. It is followed by its path in this process's own root where
+    /// the same file is there, since that outlives the process.
+    ///
+    /// # Errors
+    ///
+    /// It is closed to this process.
+    fn place(&self, root: &Path) -> std::io::Result<Option<FoundOpen>> {
+        let Self { pid, descriptor, .. } = self;
+        let id = |file: &Metadata| (file.dev(), file.ino());
+        let own = std::fs::symlink_metadata(below(root, &self.path)).ok().filter(Metadata::is_file);
+        let link = PathBuf::from(format!("/proc/{pid}/fd/{descriptor}"));
+        match std::fs::metadata(&link) {
+            Ok(found) if !found.is_file() => Ok(None),
+            Ok(found) => {
+                let is_own = own.is_some_and(|own| id(&own) == id(&found));
+                let root = if is_own { root.to_owned() } else { format!("/proc/{pid}/root").into() };
+                Ok(Some(FoundOpen { root, descriptor: Some(link), inode: id(&found) }))
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let own = own.filter(|own| own.ino() == self.inode).ok_or(error)?;
+                Ok(Some(FoundOpen { root: root.to_owned(), descriptor: None, inode: id(&own) }))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// The files that the configuration names and that are there now, with the names that they have in it.
+pub(super) fn of_patterns<'a>(
+    patterns: &'a [String],
+    root: &'a Path,
+) -> impl Iterator<Item = (PathBuf, String)> + 'a {
+    let regular = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    patterns.iter().flat_map(move |pattern| {
+        let pattern = below(root, Path::new(pattern));
+        let paths = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().filter_map(Result::ok);
+        paths.filter(regular).map(move |path| {
+            let name =
+                path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
+            let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
+            (path, name)
+        })
+    })
+}
+
 /// Where a path of the host is for this process.
-fn below(root: &Path, path: &Path) -> PathBuf {
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }

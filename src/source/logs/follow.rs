@@ -5,44 +5,36 @@
 //! between is found beside it, as `NAME.1` or `NAME-20261126`; where it was copied and cut off (`copytruncate`), the rest is
 //! read from the copy.
 
-use super::lines::Lines;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use std::cmp::Reverse;
+use beside::{Directory, Listing};
+use generation::Generation;
+use opening::id;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+pub(super) mod beside;
+mod generation;
+mod opening;
+
+pub use generation::ReadResult;
+pub(super) use opening::{FileIdentity, known, open_descriptor};
+pub use opening::{Inode, open};
 
 /// How long a file that is no longer in its place has to be quiet before it is closed.
 pub const QUIET: Duration = Duration::from_secs(10);
 
-/// Files with one name that are open at once.
-const GENERATIONS: usize = 16;
+/// Files with one name that are open at once. Each keeps its blocks on disk, also where it was removed.
+const GENERATIONS: usize = 128;
 
-/// Device and inode.
-pub(super) type Inode = (u64, u64);
+/// Bytes of them that were not read yet, but for the newest.
+const UNREAD: u64 = 256 * 1024 * 1024;
 
-/// A file, also after it was removed: another may have its inode then, made at another time.
-pub(super) type FileIdentity = (Inode, Option<SystemTime>);
-
-/// What one turn gave.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReadResult {
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Bytes of lines that were too long.
-    pub passed: u64,
-    /// Bytes that were gone before they were read, when the file was renamed.
-    pub rotated: u64,
-    /// Bytes that were gone before they were read, when the file was cut off.
-    pub truncated: u64,
-    /// Files that were found under the name for the first time.
-    pub found: u64,
-}
+/// Files that are remembered to have been in the place, before it is looked which of them are left.
+const REMEMBERED: usize = 1024;
 
 /// A file that is followed by its name.
 #[derive(Debug)]
@@ -52,26 +44,21 @@ pub struct Follow {
     root: Option<PathBuf>,
     /// A file that was made before is read from its end, the first time.
     since: SystemTime,
-    /// What is open, the oldest first. The last is the one in the place, or was.
+    /// What is open, the oldest first.
     generations: Vec<Generation>,
     /// Files beside it that need not be read.
     seen: HashSet<FileIdentity>,
-    /// Whether there is a file in the place.
-    there: bool,
+    /// What was beside it when it was found, until it is opened.
+    listing: Option<Arc<Listing>>,
+    /// Files that were opened when they were given the name, and whether there were more of them.
+    given: Vec<(File, Metadata)>,
+    missed: bool,
+    /// Where another process has it open, until it is opened here.
+    descriptor: Option<(PathBuf, Inode)>,
+    /// The file in the place.
+    place: Option<Inode>,
     /// Bytes of the file that was renamed last.
     whole: u64,
-}
-
-#[derive(Debug)]
-struct Generation {
-    file: File,
-    id: Inode,
-    /// Bytes that were read.
-    position: u64,
-    /// Bytes there were at the last look.
-    size: u64,
-    lines: Lines,
-    latest: Instant,
 }
 
 impl Follow {
@@ -84,7 +71,11 @@ impl Follow {
             since,
             generations: Vec::new(),
             seen: HashSet::new(),
-            there: false,
+            listing: None,
+            given: Vec::new(),
+            missed: false,
+            descriptor: None,
+            place: None,
             whole: 0,
         }
     }
@@ -95,24 +86,39 @@ impl Follow {
         self.root = Some(root);
     }
 
-    /// Whether the path begins at another root directory.
+    /// Whether this process cannot name it by its path.
     pub fn is_elsewhere(&self) -> bool {
-        self.root.is_some()
+        self.root.as_ref().is_some_and(|root| root != Path::new("/"))
     }
 
-    /// The directory of the file, as this process can name it as long as what is returned lives.
-    fn directory(&self) -> io::Result<Directory> {
-        let parent = self.path.parent().unwrap_or(&self.path);
-        let Some(root) = &self.root else {
-            return Ok(Directory { path: parent.to_owned(), _open: None });
-        };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(root, flags, Mode::empty())?;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = rustix::fs::openat2(&root, parent, flags, Mode::empty(), resolve)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
-        Ok(Directory { path, _open: Some(open) })
+    /// What was beside it when it was found.
+    pub fn beside(&mut self, listing: Arc<Listing>) {
+        self.listing = Some(listing);
+    }
+
+    /// Another process has it open there: it is read, too, where it is not found in its place.
+    pub fn also(&mut self, descriptor: PathBuf, inode: Inode) {
+        if !self.inodes().any(|open| open == inode) {
+            self.descriptor = Some((descriptor, inode));
+        }
+    }
+
+    /// So many files were given the name since the last look; these could be opened then.
+    pub fn give(&mut self, files: Vec<(File, Metadata)>, count: u64) {
+        self.missed |= count > files.len() as u64;
+        self.given.extend(files);
+    }
+
+    /// The inodes that are open.
+    pub fn inodes(&self) -> impl Iterator<Item = Inode> {
+        self.generations.iter().map(|each| each.id)
+    }
+
+    /// An inode that is open is not closed before this time and a while of silence.
+    pub fn keep(&mut self, inode: Inode, until: Instant) {
+        for each in self.generations.iter_mut().filter(|each| each.id == inode) {
+            each.latest = each.latest.max(until);
+        }
     }
 
     fn name(&self) -> &OsStr {
@@ -136,13 +142,9 @@ impl Follow {
         let mut turn = ReadResult::default();
         let looked = self.look(now, &mut turn, take);
         self.read(now, buffer, longest, &mut turn, take);
-        let last = self.generations.len().saturating_sub(1);
-        let there = self.there;
-        let mut number = 0;
+        let place = self.place;
         self.generations.retain_mut(|generation| {
-            let in_place = there && number == last;
-            number += 1;
-            let over = !in_place
+            let over = place != Some(generation.id)
                 && generation.position >= generation.size
                 && now.saturating_duration_since(generation.latest) >= QUIET;
             if over {
@@ -155,7 +157,7 @@ impl Follow {
 
     /// Whether nothing is open and nothing is in the place.
     pub fn is_over(&self) -> bool {
-        self.generations.is_empty() && !self.there
+        self.generations.is_empty() && self.place.is_none()
     }
 
     /// Nothing more is read: gives the line that was begun to `take`.
@@ -188,7 +190,7 @@ impl Follow {
     }
 
     fn look(&mut self, now: Instant, turn: &mut ReadResult, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let directory = self.directory();
+        let directory = Directory::of(self.path.parent().unwrap_or(&self.path), self.root.as_deref());
         let place = directory.as_ref().map(|directory| directory.path.join(self.name()));
         let found = place.as_ref().map_err(|error| again(error)).and_then(std::fs::symlink_metadata);
         for generation in &mut self.generations {
@@ -201,43 +203,100 @@ impl Follow {
             generation.size = size;
         }
         self.recover(directory.as_ref().ok(), now, turn, take);
-        let found = match found {
-            Ok(found) if found.is_file() => found,
-            Ok(_) => {
-                self.there = false;
-                return Err(io::Error::other("it is not a regular file"));
+        self.take_given(now, turn);
+        let result = match (&directory, &place, found) {
+            (Ok(directory), Ok(place), Ok(found)) if found.is_file() => {
+                self.in_place(directory, place, &found, now, turn)
             }
-            Err(error) => {
-                self.there = false;
-                return if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
+            (_, _, found) => {
+                self.place = None;
+                match found {
+                    Ok(_) => Err(io::Error::other("it is not a regular file")),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(error),
+                }
             }
         };
-        self.there = self.generations.last().is_some_and(|last| last.id == id(&found));
-        if self.there {
+        if let Some((path, inode)) = self.descriptor.take()
+            && !self.inodes().any(|open| open == inode)
+        {
+            let (file, found) = open_descriptor(&path)?;
+            if id(&found) == inode {
+                if let Some(directory) = directory.ok().filter(|_| self.seen.is_empty()) {
+                    self.seen.extend(directory.before(self.name(), &found, None));
+                }
+                self.seen.insert(known(&found));
+                self.first(file, &found, now, turn);
+            }
+        }
+        result
+    }
+
+    /// Opens what is in the place, if that is not open yet.
+    fn in_place(
+        &mut self,
+        directory: &Directory,
+        place: &Path,
+        found: &Metadata,
+        now: Instant,
+        turn: &mut ReadResult,
+    ) -> io::Result<()> {
+        let is_open = self.inodes().any(|open| open == id(found));
+        self.place = is_open.then(|| id(found));
+        if is_open && !self.missed && self.seen.len() < REMEMBERED {
             return Ok(());
         }
-        let (Ok(directory), Ok(place)) = (&directory, &place) else { return Ok(()) };
+        if is_open {
+            self.between(directory, known(found), now, turn);
+            return Ok(());
+        }
         let (file, found) = open(place)?;
         if self.generations.is_empty() && self.seen.is_empty() {
-            self.seen.extend(self.siblings(directory).iter().map(|(_, sibling)| known(sibling)));
+            let listing = self.listing.take();
+            self.seen.extend(directory.before(self.name(), &found, listing.as_deref()));
             self.seen.insert(known(&found));
         } else {
             self.between(directory, known(&found), now, turn);
         }
+        self.place = Some(id(&found));
+        self.first(file, &found, now, turn);
+        Ok(())
+    }
+
+    /// A file that is read from its end where it was there before, and is the first one.
+    fn first(&mut self, file: File, found: &Metadata, now: Instant, turn: &mut ReadResult) {
         // Where the file system does not know when it was made, what was written to it last decides.
         let old = found.created().or_else(|_| found.modified()).is_ok_and(|made| made < self.since);
         let position = if old { found.len() } else { 0 };
         self.since = SystemTime::UNIX_EPOCH;
         turn.found += 1;
-        self.add(Generation::new(file, &found, position, now), turn);
-        self.there = true;
-        Ok(())
+        self.add(Generation::new(file, found, position, now), turn);
+    }
+
+    /// Goes on with the files that were opened when they were given the name, in the order in which they were made.
+    fn take_given(&mut self, now: Instant, turn: &mut ReadResult) {
+        // Before the first look nothing is known of what is beside it.
+        if self.generations.is_empty() && self.seen.is_empty() {
+            self.missed |= !self.given.is_empty();
+            self.given.clear();
+        }
+        let mut given = std::mem::take(&mut self.given);
+        given.sort_by_key(|(_, found)| found.created().ok());
+        for (file, _) in given {
+            // It has grown meanwhile.
+            let Ok(found) = file.metadata() else { continue };
+            if self.seen.insert(known(&found)) {
+                turn.found += 1;
+                self.add(Generation::new(file, &found, 0, now), turn);
+            }
+        }
     }
 
     /// Opens what was in the place since the last look, and has been renamed again. `last` is what is there now, and may be
     /// renamed before the others are looked for.
     fn between(&mut self, directory: &Directory, last: FileIdentity, now: Instant, turn: &mut ReadResult) {
-        let siblings = self.siblings(directory);
+        self.missed = false;
+        let siblings = directory.siblings(self.name());
         let there: HashSet<FileIdentity> = siblings.iter().map(|(_, sibling)| known(sibling)).collect();
         let held = |file: &FileIdentity| self.generations.iter().any(|each| each.id == file.0);
         self.seen.retain(|file| there.contains(file) || held(file));
@@ -263,7 +322,7 @@ impl Follow {
         take: &mut dyn FnMut(&[u8]),
     ) {
         let Some(cut) = self.generations.iter().position(|each| each.size < each.position) else { return };
-        let siblings = directory.map(|directory| self.siblings(directory)).unwrap_or_default();
+        let siblings = directory.map(|directory| directory.siblings(self.name())).unwrap_or_default();
         let Some(generation) = self.generations.get_mut(cut) else { return };
         let fits = |(_, sibling): &&(PathBuf, Metadata)| {
             !self.seen.contains(&known(sibling)) && sibling.len() >= generation.position
@@ -284,37 +343,16 @@ impl Follow {
 
     fn add(&mut self, generation: Generation, turn: &mut ReadResult) {
         self.whole = self.generations.last().map_or(self.whole, |last| last.size);
+        let unread = |each: &Generation| each.size.saturating_sub(each.position);
+        let mut all: u64 = self.generations.iter().map(unread).sum();
         self.generations.push(generation);
-        if self.generations.len() > GENERATIONS {
-            let first = self.generations.remove(0);
-            turn.rotated += first.size.saturating_sub(first.position);
+        while self.generations.len() > GENERATIONS || all > UNREAD {
+            let oldest = self.generations.iter().position(|each| self.place != Some(each.id));
+            let Some(oldest) = oldest.filter(|oldest| oldest + 1 < self.generations.len()) else { return };
+            let lost = unread(&self.generations.remove(oldest));
+            all = all.saturating_sub(lost);
+            turn.rotated += lost;
         }
-    }
-
-    /// Files beside it that were in its place, the oldest first: its name, then `.` or `-`, then a digit. Compressed ones
-    /// are left out: what is in them has been read, as a rule.
-    fn siblings(&self, directory: &Directory) -> Vec<(PathBuf, Metadata)> {
-        let name = self.name();
-        let Ok(entries) = std::fs::read_dir(&directory.path) else { return Vec::new() };
-        let is_sibling = |other: &OsStr| {
-            let rest = other.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-            let digits = |rest: &[u8]| matches!(rest, [b'.' | b'-', digit, ..] if digit.is_ascii_digit());
-            let packed = [".gz", ".xz", ".bz2", ".zst", ".tmp"];
-            let plain = |rest: &[u8]| !packed.iter().any(|end| rest.ends_with(end.as_bytes()));
-            rest.is_some_and(|rest| digits(rest) && plain(rest))
-        };
-        let mut siblings: Vec<(PathBuf, Metadata)> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| is_sibling(&entry.file_name()))
-            .filter_map(|entry| Some((entry.path(), std::fs::symlink_metadata(entry.path()).ok()?)))
-            .filter(|(_, found)| found.is_file())
-            .collect();
-        // Two that were written to in the same tick of the kernel's clock: `.2` is older than `.1`, as names are given.
-        let number = |path: &Path| path.extension()?.to_str()?.parse::<u32>().ok();
-        siblings.sort_by_cached_key(|(path, found)| {
-            (found.mtime(), found.mtime_nsec(), Reverse(number(path)), path.clone())
-        });
-        siblings
     }
 
     fn read(
@@ -325,26 +363,11 @@ impl Follow {
         turn: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) {
-        let mut room = buffer.len();
+        let mut room = buffer;
         for generation in &mut self.generations {
-            while room > 0 && generation.position < generation.size {
-                let part = buffer.get_mut(..room).unwrap_or_default();
-                let count = match generation.file.read_at(part, generation.position) {
-                    Ok(count) if count > 0 => count,
-                    // What cannot be read is not waited for.
-                    _ => {
-                        generation.size = generation.position;
-                        break;
-                    }
-                };
-                let piece = part.get(..count).unwrap_or_default();
-                turn.passed += generation.lines.push(piece, longest, &mut *take);
-                generation.position += count as u64;
-                generation.size = generation.size.max(generation.position);
-                generation.latest = now;
-                turn.bytes += count as u64;
-                room -= count;
-            }
+            let length = room.len();
+            let count = generation.read(now, room, longest, turn, take);
+            room = room.get_mut(count..length).unwrap_or_default();
             if generation.position < generation.size {
                 return;
             }
@@ -352,45 +375,9 @@ impl Follow {
     }
 }
 
-/// A directory that can be named.
-struct Directory {
-    path: PathBuf,
-    _open: Option<OwnedFd>,
-}
-
 /// The same error once more.
 fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
-}
-
-impl Generation {
-    fn new(file: File, found: &Metadata, position: u64, now: Instant) -> Self {
-        Self { file, id: id(found), position, size: found.len(), lines: Lines::default(), latest: now }
-    }
-
-    /// Counts what was there at the last look and is gone.
-    fn shrunk(&self, size: u64, turn: &mut ReadResult) {
-        if size < self.position {
-            turn.truncated += self.size.saturating_sub(self.position);
-        }
-    }
-}
-
-pub(super) fn known(file: &Metadata) -> FileIdentity {
-    (id(file), file.created().ok())
-}
-
-fn id(file: &Metadata) -> Inode {
-    (file.dev(), file.ino())
-}
-
-/// Opens a regular file. A link is not followed, for whoever may write beside a log must not choose what is read; a FIFO
-/// does not wait.
-pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let found = file.metadata()?;
-    if found.is_file() { Ok((file, found)) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 #[cfg(test)]

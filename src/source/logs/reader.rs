@@ -6,27 +6,28 @@
 #![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
 
 use super::classic;
-use super::config::{Files, Journald, Logs as Settings};
-use super::counts::{Counts, Origin, Subject, Timestamp};
-use super::find::{Finder, Found};
-use super::follow::Follow;
+use super::config::{Journald, Logs as Settings};
+use super::counts::{Counts, Timestamp};
+use super::find::Finder;
 use super::journal::Journal;
 use super::journal::owners::Owners;
-use super::labels::{LeftOut, LogSource};
+use super::labels::LogSource;
 use super::watch::Watch;
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::stop::Stop;
 use entries::JournalReader;
 use log::{FollowedLog, now};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use look::Look;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 mod entries;
 mod log;
+mod look;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -91,19 +92,6 @@ impl Shared {
 /// What a log is known by: its path, and the container whose path it is.
 type LogKey = (Option<u64>, PathBuf);
 
-fn place(found: &Found) -> LogKey {
-    let container = match found.subject {
-        Subject::Container(number) if found.root.is_some() => Some(number),
-        _ => None,
-    };
-    (container, found.path.clone())
-}
-
-/// A path as a label has it.
-fn name_of(path: &Path) -> String {
-    crate::text::bounded_unique(&path.to_string_lossy(), crate::text::LONGEST_NAME)
-}
-
 /// What reads.
 pub(super) struct Reader {
     settings: Settings,
@@ -111,9 +99,9 @@ pub(super) struct Reader {
     finder: Finder,
     logs: HashMap<LogKey, FollowedLog>,
     entries: Option<JournalReader>,
-    left_out: HashSet<LogKey>,
+    look: Look,
     buffer: Vec<u8>,
-    watch: Watch,
+    watch: Arc<Watch>,
     /// Until when containers are looked for more often, since one was made.
     soon: Option<Instant>,
     shared: Arc<Mutex<Shared>>,
@@ -140,7 +128,7 @@ impl Reader {
             finder: Finder::new(settings, inventory),
             logs: HashMap::new(),
             entries,
-            left_out: HashSet::new(),
+            look: Look::default(),
             buffer: vec![0; TURN],
             watch: Watch::new(),
             soon: None,
@@ -153,6 +141,11 @@ impl Reader {
         // What is found from now on was made later as a rule, and may be stamped as if it had not been.
         reader.since = reader.since.checked_sub(GRAIN).unwrap_or(SystemTime::UNIX_EPOCH);
         reader
+    }
+
+    /// What watches the directories; it needs a thread of its own.
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
     }
 
     /// Reads until the agent ends.
@@ -175,7 +168,7 @@ impl Reader {
 
     /// Looks at the logs whose names were given to other files just now, and for containers that were made.
     fn happened(&mut self) {
-        let given = self.watch.given();
+        let mut given = self.watch.given();
         let at = now();
         if self.finder.places().iter().any(|place| given.contains_key(place)) {
             self.soon = Some(at.instant + BEGINS);
@@ -190,10 +183,10 @@ impl Reader {
         }
         for log in self.logs.values_mut().filter(|log| !log.follow.is_elsewhere()) {
             let path = log.follow.path();
-            let Some(names) = path.parent().and_then(|parent| given.get(parent)) else { continue };
-            let name = path.file_name().unwrap_or_default();
-            if let Some(count) = names.get(name) {
-                log.given += count;
+            let Some(names) = path.parent().and_then(|parent| given.get_mut(parent)) else { continue };
+            if let Some(of) = names.remove(path.file_name().unwrap_or_default()) {
+                log.given += of.count;
+                log.follow.give(of.files, of.count);
                 let mut shared = Shared::of(&self.shared);
                 log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, at);
             }
@@ -223,98 +216,11 @@ impl Reader {
             } else if !self.logs.values().any(|log| log.more) {
                 break;
             }
+            self.happened();
             self.round(|log| log.more);
         }
         self.hold_less();
         self.tell();
-    }
-
-    /// Follows what is there and leaves what is gone.
-    fn find(&mut self, files: bool, began: Timestamp) {
-        let Settings { docker, cri, journald, files: of_files, .. } = &self.settings;
-        let containers = *docker || *cri || *of_files == Files::Auto || *journald != Journald::Off;
-        let refreshed = if containers { self.inventory.refresh() } else { Ok(()) };
-        Shared::of(&self.shared).without = refreshed.err();
-        self.find_journal(began);
-        let mut found = self.finder.containers();
-        if files {
-            found.extend(self.finder.files());
-        }
-        let places: HashSet<LogKey> = found.iter().map(place).collect();
-        let gone: Vec<LogKey> = self
-            .logs
-            .iter()
-            .filter(|(place, log)| log.follow.is_over() && !places.contains(place))
-            .filter(|(_, log)| files || log.origin.source != LogSource::File)
-            .map(|(place, _)| place.clone())
-            .collect();
-        for place in gone {
-            if let Some(log) = self.logs.remove(&place) {
-                self.leave(log);
-            }
-        }
-        if files {
-            self.left_out.retain(|place| places.contains(place));
-            let engines = self.finder.places();
-            let logs = self.logs.values().filter_map(|log| log.follow.path().parent());
-            self.watch.keep(&logs.chain(engines.iter().map(PathBuf::as_path)).collect());
-            for place in &engines {
-                self.watch.add(place);
-            }
-        }
-        for found in found {
-            self.follow(found);
-        }
-    }
-
-    fn follow(&mut self, found: Found) {
-        let place = place(&found);
-        let Found { path, root, subject, source, ended } = found;
-        if let Some(log) = self.logs.get_mut(&place) {
-            log.origin.subject = subject;
-            log.ended = ended;
-            if let Some(root) = root {
-                log.follow.below(root);
-            }
-            return;
-        }
-        if self.logs.len() >= self.settings.max_files {
-            if self.left_out.len() < self.settings.max_files && self.left_out.insert(place) {
-                Shared::of(&self.shared).counts.leave_out(LeftOut::File);
-            }
-            return;
-        }
-        let name = match &subject {
-            Subject::File(path) => classic::source(source, path),
-            Subject::Container(_) => classic::source(source, &name_of(&path)),
-        };
-        let origin = Origin { subject, source, name };
-        Shared::of(&self.shared).counts.begin(&origin);
-        let mut follow = Follow::new(path, self.since);
-        if let Some(root) = root {
-            follow.below(root);
-        }
-        let log = self.logs.entry(place).or_insert(FollowedLog::new(follow, origin, ended));
-        if let Some(directory) = log.follow.path().parent().filter(|_| !log.follow.is_elsewhere()) {
-            self.watch.add(directory);
-            let mut shared = Shared::of(&self.shared);
-            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
-            log.reckon();
-        }
-    }
-
-    /// Nothing more comes of a log: what is open of it is counted.
-    fn leave(&mut self, mut log: FollowedLog) {
-        let mut shared = Shared::of(&self.shared);
-        log.end(&mut shared.counts, self.settings.multiline, now());
-        // Names of files come and go; a container has one for its streams, in whichever file they are.
-        let same = |other: &FollowedLog| other.origin == log.origin;
-        if log.origin.source == LogSource::File && !self.logs.values().any(same) {
-            shared.counts.leave(&log.origin);
-        }
-        if let Subject::File(_) = log.origin.subject {
-            shared.counts.forget(&log.origin.subject);
-        }
     }
 
     /// Gives a turn to each of these.

@@ -1,28 +1,24 @@
-//! Files below `/var/log` that processes of containers and services have open for writing, by a walk over `/proc`.
+//! Files below `/var/log` that processes of containers and services have open for writing.
 //!
-//! What a process has open is a link `/proc/PID/fd/N` with the path as the process sees it, and whether it may write is in
-//! `flags` of `/proc/PID/fdinfo/N` (`proc_pid_fdinfo(5)`). Directories of logs that are found in another way are skipped.
+//! A program in the kernel finds them where this process may load one, a walk over `/proc` otherwise. Directories of logs that
+//! are found in another way are skipped.
 
-#![expect(clippy::disallowed_methods, reason = "a walk has a budget")]
-
+use crate::host::cgroup;
 use crate::host::inventory::Container;
-use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
+use crate::reading::SourceError;
+use program::Program;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use walk::Walk;
 
-/// How long one walk may take; the next goes on where it ended.
-const BUDGET: Duration = Duration::from_millis(100);
+mod program;
+mod walk;
 
 /// Below here files are logs.
 const LOGS: &str = "/var/log";
 
 /// What is below here is read from elsewhere.
 const ELSEWHERE: [&str; 3] = ["/var/log/pods", "/var/log/containers", "/var/log/journal"];
-
-/// `O_ACCMODE` of the flags: 0 is reading alone (`include/uapi/asm-generic/fcntl.h`).
-const ACCESS: u32 = 0o3;
 
 /// Most that is read of a small file of `/proc`.
 const SHORT: u64 = 16 * 1024;
@@ -34,91 +30,105 @@ pub(super) struct OpenFile {
     pub(super) container: u64,
     /// A process that has it open.
     pub(super) pid: u32,
+    /// Its descriptor there.
+    pub(super) descriptor: u32,
+    /// Its inode.
+    pub(super) inode: u64,
     /// Its path as the process sees it.
     pub(super) path: PathBuf,
 }
 
-/// What the walks have found.
-#[derive(Debug, Default)]
+/// The way in which they are found.
 pub(super) struct OpenFiles {
-    /// By device and inode; each with the number of the walk around that has seen it last.
-    known: HashMap<(u64, u64), (OpenFile, u64)>,
-    /// The process before the one where the next walk begins.
-    after: u32,
-    /// How often the walks have come around.
-    round: u64,
-    /// Processes whose files this process may not look at, in the walk around.
-    closed: usize,
-    /// The same, in the last whole one.
-    pub(super) denied: usize,
+    program: Result<Program, SourceError>,
+    walk: Walk,
 }
 
 impl OpenFiles {
-    /// Walks on; all that is known to be open.
-    pub(super) fn walk(&mut self, containers: &[Container]) -> impl Iterator<Item = &OpenFile> {
-        let running = containers.iter().filter(|container| !container.ended);
-        let groups: HashMap<&str, u64> =
-            running.map(|container| (&*container.cgroup, container.who.number)).collect();
-        let ends = Instant::now() + BUDGET;
-        let mut pids = pids();
-        pids.sort_unstable();
-        let from = pids.partition_point(|pid| *pid <= self.after);
-        let mut late = false;
-        for pid in pids.get(from..).unwrap_or_default() {
-            late = Instant::now() >= ends;
-            if late {
-                break;
-            }
-            self.after = *pid;
-            if let Some(container) = container(*pid, &groups) {
-                self.process(*pid, container);
-            }
-        }
-        if !late {
-            self.around(&groups);
-        }
-        self.known.values().map(|(file, _)| file)
+    /// Loads the program, where this process may.
+    pub(super) fn new() -> Self {
+        Self { program: Program::load(), walk: Walk::default() }
     }
 
-    /// Every process was passed by: what was not seen this time and the time before is not open any more.
-    fn around(&mut self, groups: &HashMap<&str, u64>) {
-        self.after = 0;
-        self.denied = std::mem::take(&mut self.closed);
-        let round = self.round;
-        self.known.retain(|_, (file, seen)| {
-            *seen + 1 >= round && groups.values().any(|number| *number == file.container)
+    /// What is open now; without a program, as far as the walks have come.
+    pub(super) fn find(&mut self, containers: &[Container]) -> Vec<OpenFile> {
+        let mut owners = Owners::new(containers);
+        if let Ok(program) = &mut self.program {
+            match program.pass(&mut owners) {
+                Ok(found) => return found,
+                Err(error) => self.program = Err(error),
+            }
+        }
+        self.walk.on(&mut owners)
+    }
+
+    /// In which way.
+    pub(super) fn way(&self) -> &'static str {
+        if self.program.is_ok() { "bpf" } else { "/proc" }
+    }
+
+    /// Why there is no program.
+    pub(super) fn refused(&self) -> Option<&SourceError> {
+        self.program.as_ref().err()
+    }
+
+    /// How many processes the walk may not look into.
+    pub(super) fn denied(&self) -> usize {
+        self.walk.denied
+    }
+}
+
+/// Whose the processes are.
+pub(super) struct Owners<'a> {
+    /// By the path of the control group.
+    paths: HashMap<&'a str, u64>,
+    /// By hierarchy and id.
+    groups: HashMap<(u32, u64), u64>,
+    numbers: HashSet<u64>,
+    /// Processes whose group is below that of a container, or nobody's.
+    met: HashMap<u32, Option<u64>>,
+}
+
+impl<'a> Owners<'a> {
+    fn new(containers: &'a [Container]) -> Self {
+        let running = || containers.iter().filter(|container| !container.ended);
+        let number = |container: &Container| container.who.number;
+        let groups = running().flat_map(|container| {
+            container.groups.iter().map(move |group| ((group.hierarchy, group.id), number(container)))
         });
-        self.round += 1;
+        Self {
+            paths: running().map(|container| (&*container.cgroup, number(container))).collect(),
+            groups: groups.collect(),
+            numbers: running().map(number).collect(),
+            met: HashMap::new(),
+        }
     }
 
-    fn process(&mut self, pid: u32, container: u64) {
-        let entries = match std::fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.closed += usize::from(error.kind() == std::io::ErrorKind::PermissionDenied);
-                return;
-            }
-        };
-        for entry in entries.filter_map(Result::ok) {
-            let descriptor = entry.path();
-            let Ok(path) = std::fs::read_link(&descriptor) else { continue };
-            if !is_log(&path) || !is_for_writing(pid, &entry.file_name()) {
-                continue;
-            }
-            let Some(found) = std::fs::metadata(&descriptor).ok().filter(Metadata::is_file) else { continue };
-            let file = OpenFile { container, pid, path };
-            let round = self.round;
-            self.known
-                .entry((found.dev(), found.ino()))
-                .and_modify(|(known, seen)| {
-                    // The first process may be gone; the container stays the same.
-                    if known.container == file.container && *seen < round {
-                        *known = file.clone();
-                    }
-                    *seen = round;
-                })
-                .or_insert((file, round));
+    /// Whether a container is there.
+    fn has(&self, container: u64) -> bool {
+        self.numbers.contains(&container)
+    }
+
+    /// The container of a control group as the kernel names it, with a process that is in it.
+    fn of_group(&mut self, key: u64, pid: u32) -> Option<u64> {
+        if let Some(container) = self.groups.get(&cgroup::of_key(key)) {
+            return Some(*container);
         }
+        if let Some(met) = self.met.get(&pid) {
+            return *met;
+        }
+        let met = self.of_process(pid);
+        self.met.insert(pid, met);
+        met
+    }
+
+    /// The container of a process: the one whose control group it is in, or in one below.
+    fn of_process(&self, pid: u32) -> Option<u64> {
+        let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), SHORT).ok()?;
+        text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(|path| {
+            let above = Path::new(path).ancestors().filter_map(Path::to_str);
+            above.filter(|path| *path != "/").find_map(|path| self.paths.get(path)).copied()
+        })
     }
 }
 
@@ -127,26 +137,4 @@ fn is_log(path: &Path) -> bool {
     path.starts_with(LOGS)
         && !ELSEWHERE.iter().any(|elsewhere| path.starts_with(elsewhere))
         && !path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")
-}
-
-fn is_for_writing(pid: u32, descriptor: &std::ffi::OsStr) -> bool {
-    let info = format!("/proc/{pid}/fdinfo/{}", descriptor.to_string_lossy());
-    let info = crate::sys::read_limited(info, SHORT).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & ACCESS != 0)
-}
-
-/// The container of a process: the one whose control group it is in, or in one below.
-fn container(pid: u32, groups: &HashMap<&str, u64>) -> Option<u64> {
-    let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), SHORT).ok()?;
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(|path| {
-        let above = Path::new(path).ancestors().filter_map(Path::to_str);
-        above.filter(|path| *path != "/").find_map(|path| groups.get(path)).copied()
-    })
-}
-
-fn pids() -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }

@@ -1,6 +1,6 @@
 //! Following, on real files.
 
-use super::{Follow, GENERATIONS, QUIET, ReadResult};
+use super::{Follow, GENERATIONS, Inode, QUIET, ReadResult, UNREAD, open, opening};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -150,6 +150,87 @@ fn a_file_that_was_removed_is_read_to_its_end_and_then_closed() {
     assert!(!case.follow.is_over());
     assert_eq!(case.look(QUIET), ["three"]);
     assert!(case.follow.is_over());
+}
+
+#[test]
+fn files_that_were_opened_when_they_were_made_are_read_also_once_they_are_gone() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "1\n");
+    assert_eq!(case.tick(), ["1"]);
+    let mut given = Vec::new();
+    for number in 2..6 {
+        case.rename("app.log", "app.log.1");
+        case.write("app.log", &format!("{number}"));
+        given.push(open(&case.path("app.log")).unwrap());
+        // What comes later is read all the same.
+        case.write("app.log", "\n");
+    }
+    case.follow.give(given, 4);
+    assert_eq!(case.tick(), ["2", "3", "4", "5"]);
+    // One that could not be opened is found beside it.
+    case.rename("app.log", "app.log.2");
+    case.write("app.log.1", "6\n");
+    case.write("app.log", "7\n");
+    case.follow.give(vec![open(&case.path("app.log")).unwrap()], 2);
+    let mut lines = case.tick();
+    lines.sort();
+    assert_eq!(lines, ["6", "7"]);
+    assert!(case.tick().is_empty());
+    assert_eq!((case.sum.rotated, case.sum.truncated), (0, 0));
+}
+
+#[test]
+fn of_files_that_are_rotated_faster_than_they_are_read_the_oldest_is_lost_to_the_byte() {
+    const LENGTH: u64 = UNREAD / 4 * 3;
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "first\n");
+    assert_eq!(case.tick(), ["first"]);
+    for number in 0..3 {
+        case.rename("app.log", &format!("app.log.{number}"));
+        // A hole, which takes no room on disk.
+        case.write("app.log", "");
+        OpenOptions::new().write(true).open(case.path("app.log")).unwrap().set_len(LENGTH).unwrap();
+        case.follow.give(vec![open(&case.path("app.log")).unwrap()], 1);
+    }
+    case.tick();
+    assert_eq!(case.sum.rotated, LENGTH);
+    assert_eq!(case.follow.lag() + case.sum.bytes - 6, 2 * LENGTH);
+}
+
+fn inode(file: &std::fs::File) -> Inode {
+    opening::id(&file.metadata().unwrap())
+}
+
+#[test]
+fn what_is_not_found_by_its_name_is_read_through_the_descriptor_of_its_writer_as_long_as_that_has_it_open() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
+    case.write("elsewhere", "one\n");
+    let mut writer = OpenOptions::new().append(true).open(case.path("elsewhere")).unwrap();
+    let link = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer)));
+    let inode = inode(&writer);
+    // Another file may be there by now.
+    case.follow.also(link.clone(), (inode.0, inode.1 + 1));
+    assert!(case.tick().is_empty());
+    case.follow.also(link.clone(), inode);
+    assert_eq!(case.tick(), ["one"]);
+    std::fs::remove_file(case.path("elsewhere")).unwrap();
+    writer.write_all(b"two\n").unwrap();
+    case.follow.also(link, inode);
+    assert_eq!(case.tick(), ["two"]);
+    case.follow.keep(inode, case.now + QUIET);
+    case.look(QUIET);
+    writer.write_all(b"three\n").unwrap();
+    assert_eq!(case.tick(), ["three"]);
+    case.look(QUIET);
+    assert!(case.follow.is_over());
+}
+
+#[test]
+fn a_descriptor_that_is_no_file_is_not_opened() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
+    let (reads, writes) = std::io::pipe().unwrap();
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reads));
+    case.follow.also(link.into(), (0, 0));
+    drop((writes, reads));
+    assert!(case.tick().is_empty() && case.follow.is_over());
 }
 
 #[test]

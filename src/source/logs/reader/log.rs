@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "messages have a time")]
 
 use crate::source::logs::counts::{Counts, Origin, Timestamp};
+use crate::source::logs::find::FoundOpen;
 use crate::source::logs::follow::Follow;
 use crate::source::logs::frame::Frame;
 use crate::source::logs::labels::{LogSource, Lost};
@@ -23,13 +24,23 @@ pub(super) struct FollowedLog {
     /// How often its name was given to a file, and how many of those files were found.
     pub(super) given: u64,
     pub(super) found: u64,
+    /// The look for logs that met it last.
+    pub(super) met: u64,
 }
 
 impl FollowedLog {
     /// Nothing was read of it yet.
     pub(super) fn new(follow: Follow, origin: Origin, ended: bool) -> Self {
         let streams = Streams::default();
-        Self { follow, origin, streams, ended, more: false, error: None, given: 0, found: 0 }
+        Self { follow, origin, streams, ended, more: false, error: None, given: 0, found: 0, met: 0 }
+    }
+
+    /// It is open there.
+    pub(super) fn open(&mut self, open: FoundOpen) {
+        self.follow.below(open.root);
+        if let Some(descriptor) = open.descriptor {
+            self.follow.also(descriptor, open.inode);
+        }
     }
 
     /// The file that is there was found, though nothing was heard of its name.

@@ -1,9 +1,11 @@
 //! Reading, on real files and without the thread.
 
-use super::{Files, HELD, Journald, LogSource, Reader, Settings, Shared, Subject};
+use super::{HELD, Journald, LogSource, Reader, Settings, Shared, TURN};
 use crate::host::inventory::Inventory;
+use crate::source::logs::config::Files;
 use crate::source::logs::counts::LogCounts;
-use crate::source::logs::labels::Lost;
+use crate::source::logs::counts::Subject;
+use crate::source::logs::labels::{LeftOut, Lost};
 use crate::source::logs::severity::Severity;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,10 +20,21 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
+        Self::of(Settings::default().max_files)
+    }
+
+    /// With so many files at most.
+    fn of(max_files: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::Paths(vec![format!("{}/*.log", directory.path().display())]);
-        let settings =
-            Settings { docker: false, cri: false, journald: Journald::Off, files, ..Settings::default() };
+        let settings = Settings {
+            docker: false,
+            cri: false,
+            journald: Journald::Off,
+            files,
+            max_files,
+            ..Settings::default()
+        };
         let inventory = Arc::new(Inventory::new(&crate::host::inventory::config::Inventory::default()));
         let reader = Reader::new(&settings, &inventory, &Shared::new(&settings));
         Self { directory, reader }
@@ -105,4 +118,48 @@ fn a_line_of_1_gib_holds_64_kib_and_what_is_passed_over_is_counted() {
     let lost = Shared::of(&case.reader.shared).counts.lost[Lost::LineTooLong as usize];
     assert_eq!(lost, LENGTH - 64 * 1024);
     assert_eq!(case.sum(|log| log.messages[Severity::Error as usize].total), 1, "the next one is open");
+}
+
+#[test]
+fn one_that_is_written_to_as_fast_as_can_be_has_its_turn_and_then_the_others_have_theirs() {
+    let mut case = Case::new();
+    let lines = "INFO as fast as it can\n".repeat(8 * TURN / 23);
+    append(&case.path(0), &lines);
+    append(&case.path(1), "ERROR once\nERROR twice\n");
+    case.reader.looked_for_files = None;
+    case.reader.find(true, super::now());
+    // Each had a turn when it was found.
+    let bytes = case.sum(|log| log.bytes.total);
+    assert_eq!(bytes, (TURN + 23) as u64);
+    append(&case.path(1), "ERROR again\n");
+    case.reader.round(|_| true);
+    assert_eq!(case.sum(|log| log.bytes.total), bytes + (TURN + 12) as u64);
+    assert_eq!(case.sum(|log| log.messages[Severity::Error as usize].total), 2, "the last one is open");
+    assert!(case.reader.logs.values().any(|log| log.more));
+}
+
+#[test]
+fn files_over_the_limit_are_counted_once_each_and_followed_when_there_is_room() {
+    const FILES: usize = 300;
+    const MOST: usize = 10;
+    let mut case = Case::of(MOST);
+    for number in 0..FILES {
+        append(&case.path(number), "line\n");
+    }
+    let left_out = |case: &Case| Shared::of(&case.reader.shared).counts.left_out[LeftOut::File as usize];
+    for _ in 0..3 {
+        case.tick();
+        assert_eq!((case.reader.logs.len(), left_out(&case)), (MOST, (FILES - MOST) as u64));
+    }
+    let followed: Vec<PathBuf> = case.reader.logs.values().map(|log| log.follow.path().to_owned()).collect();
+    for path in followed {
+        std::fs::remove_file(path).unwrap();
+    }
+    append(&case.path(FILES), "line\n");
+    for log in case.reader.logs.values_mut() {
+        log.follow.end(&mut |_| {});
+    }
+    case.tick();
+    case.tick();
+    assert_eq!((case.reader.logs.len(), left_out(&case)), (MOST, (FILES - MOST + 1) as u64));
 }

@@ -1,0 +1,199 @@
+//! A look for logs: what is found is followed, and what is gone is left.
+
+use super::log::{FollowedLog, now};
+use super::{FILES, LogKey, Reader, Shared};
+use crate::source::logs::classic;
+use crate::source::logs::config::{Files, Journald, Logs as Settings};
+use crate::source::logs::counts::{Origin, Subject, Timestamp};
+use crate::source::logs::find::{self, Found};
+use crate::source::logs::follow::beside::Listing;
+use crate::source::logs::follow::{Follow, Inode};
+use crate::source::logs::labels::{LeftOut, LogSource};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Logs that are remembered to be left out, so that each is counted once.
+const LEFT_OUT: usize = 100_000;
+
+/// What a look leaves for the next one, and keeps while it is going on.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Hashes of the logs that are left out.
+    left_out: HashSet<u64>,
+    /// What was beside the logs that were found, by directory.
+    listings: HashMap<PathBuf, Arc<Listing>>,
+    /// Which look it is.
+    number: u64,
+    /// Whether logs that are no container's are looked for, too.
+    of_files: bool,
+    /// Whether what is gone was left, to make room.
+    left: bool,
+}
+
+fn place(found: &Found) -> LogKey {
+    let container = match found.subject {
+        Subject::Container(number) if found.open.is_some() => Some(number),
+        _ => None,
+    };
+    (container, found.path.clone())
+}
+
+/// What is remembered of a log that is left out.
+fn hash(place: &LogKey) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    place.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A path as a label has it.
+fn name_of(path: &Path) -> String {
+    crate::text::bounded_unique(&path.to_string_lossy(), crate::text::LONGEST_NAME)
+}
+
+impl Reader {
+    /// Follows what is there and leaves what is gone.
+    pub(super) fn find(&mut self, files: bool, began: Timestamp) {
+        let Settings { docker, cri, journald, files: of_files, .. } = &self.settings;
+        let containers = *docker || *cri || *of_files == Files::Auto || *journald != Journald::Off;
+        let refreshed = if containers { self.inventory.refresh() } else { Ok(()) };
+        Shared::of(&self.shared).without = refreshed.err();
+        self.find_journal(began);
+        self.look.number += 1;
+        self.look.of_files = files;
+        self.look.left = false;
+        let left_out = if files { std::mem::take(&mut self.look.left_out) } else { HashSet::new() };
+        for found in self.finder.containers() {
+            self.met(found, &left_out);
+        }
+        if files {
+            self.find_files(&left_out, began.instant);
+        }
+        self.look.listings = HashMap::new();
+        self.leave_over();
+        if files {
+            let engines = self.finder.places();
+            let logs = self.logs.values().filter(|log| !log.follow.is_elsewhere());
+            self.watch.keep(&logs.map(|log| log.follow.path()).collect(), &engines);
+            for place in &engines {
+                self.watch.add(place, None);
+            }
+        }
+    }
+
+    /// Looks for files that the configuration names, or that containers have open.
+    fn find_files(&mut self, left_out: &HashSet<u64>, now: Instant) {
+        if let Files::Paths(patterns) = self.settings.files.clone() {
+            let root = self.inventory.settings().root.clone();
+            for (path, name) in find::of_patterns(&patterns, &root) {
+                let subject = Subject::File(name.into());
+                self.met(
+                    Found { path, subject, source: LogSource::File, ended: false, open: None },
+                    left_out,
+                );
+            }
+        }
+        if self.settings.files != Files::Auto {
+            return;
+        }
+        let open = |(place, log): (&LogKey, &FollowedLog)| {
+            log.follow.inodes().map(|inode| (inode, place.clone())).collect::<Vec<_>>()
+        };
+        let held: HashMap<Inode, LogKey> = self.logs.iter().flat_map(open).collect();
+        for found in self.finder.open_files() {
+            let inode = found.open.as_ref().map(|open| open.inode).unwrap_or_default();
+            // Under the name that it had, or has for another container. Who has it open may write to it.
+            let holder = held.get(&inode).and_then(|place| self.logs.get_mut(place));
+            let is_other = held.get(&inode).is_some_and(|holder| *holder != place(&found));
+            if let Some(holder) = holder {
+                holder.follow.keep(inode, now + FILES);
+                holder.met = self.look.number;
+            }
+            if !is_other {
+                self.met(found, left_out);
+            }
+        }
+    }
+
+    /// A log is there: it is followed from now on, or left out, which is counted unless it was `left_out` before.
+    fn met(&mut self, found: Found, left_out: &HashSet<u64>) {
+        let place = place(&found);
+        if let Some(log) = self.logs.get_mut(&place) {
+            log.origin.subject = found.subject;
+            log.ended = found.ended;
+            log.met = self.look.number;
+            if let Some(open) = found.open {
+                log.open(open);
+            }
+            return;
+        }
+        if self.logs.len() >= self.settings.max_files && !std::mem::replace(&mut self.look.left, true) {
+            self.leave_over();
+        }
+        if self.logs.len() < self.settings.max_files {
+            self.follow(place, found);
+        } else if self.look.left_out.len() < LEFT_OUT
+            && self.look.left_out.insert(hash(&place))
+            && !left_out.contains(&hash(&place))
+        {
+            Shared::of(&self.shared).counts.leave_out(LeftOut::File);
+        }
+    }
+
+    fn follow(&mut self, place: LogKey, found: Found) {
+        let Found { path, open, subject, source, ended } = found;
+        let name = match &subject {
+            Subject::File(path) => classic::source(source, path),
+            Subject::Container(_) => classic::source(source, &name_of(&path)),
+        };
+        let origin = Origin { subject, source, name };
+        Shared::of(&self.shared).counts.begin(&origin);
+        let mut log = FollowedLog::new(Follow::new(path, self.since), origin, ended);
+        log.met = self.look.number;
+        if let Some(open) = open {
+            log.open(open);
+        }
+        let path = log.follow.path();
+        if let Some(directory) = path.parent().filter(|_| !log.follow.is_elsewhere()) {
+            self.watch.add(directory, path.file_name());
+            let listing =
+                self.look.listings.entry(directory.to_owned()).or_insert_with_key(|path| Listing::new(path));
+            let listing = Arc::clone(listing);
+            log.follow.beside(listing);
+            let mut shared = Shared::of(&self.shared);
+            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+            log.reckon();
+        }
+        self.logs.insert(place, log);
+    }
+
+    /// Leaves what is gone, and was not met in this look.
+    fn leave_over(&mut self) {
+        let is_over = |log: &FollowedLog| {
+            let looked_for = self.look.of_files || log.origin.source != LogSource::File;
+            looked_for && log.met != self.look.number && log.follow.is_over()
+        };
+        let over = self.logs.iter().filter(|(_, log)| is_over(log)).map(|(place, _)| place.clone());
+        for place in over.collect::<Vec<_>>() {
+            if let Some(log) = self.logs.remove(&place) {
+                self.leave(log);
+            }
+        }
+    }
+
+    /// Nothing more comes of a log: what is open of it is counted.
+    fn leave(&mut self, mut log: FollowedLog) {
+        let mut shared = Shared::of(&self.shared);
+        log.end(&mut shared.counts, self.settings.multiline, now());
+        // Names of files come and go; a container has one for its streams, in whichever file they are.
+        let same = |other: &FollowedLog| other.origin == log.origin;
+        if log.origin.source == LogSource::File && !self.logs.values().any(same) {
+            shared.counts.leave(&log.origin);
+        }
+        if let Subject::File(_) = log.origin.subject {
+            shared.counts.forget(&log.origin.subject);
+        }
+    }
+}

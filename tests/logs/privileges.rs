@@ -1,0 +1,136 @@
+//! What is read with which capabilities: each set by itself, as nobody.
+
+use super::service::Service;
+use super::{Running, configuration};
+use crate::support::agent::Public;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const SETTINGS: &str = "files: auto, journald: /var/log/journal";
+
+/// The logs of a container of Docker, of one of a pod, of the journal, and of a service in its own `/var/log`.
+struct Logs {
+    root: tempfile::TempDir,
+    // In this order: a group with a process in it stays.
+    _process: super::service::Process,
+    _groups: Vec<Service>,
+}
+
+fn put(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+impl Logs {
+    fn new() -> Option<Self> {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path.trim_start_matches('/'));
+        let id = |digit: &str| format!("{:x}", std::process::id()) + &digit.repeat(64);
+        let [docker, pod] = ["a", "b"].map(|digit| id(digit).get(..64).unwrap().to_owned());
+        let directory = format!("/var/lib/docker/containers/{docker}");
+        let log = format!("{directory}/{docker}-json.log");
+        let config = format!(
+            "{{\"ID\":\"{docker}\",\"Name\":\"/web\",\"LogPath\":\"{log}\",\"Config\":{{\"Image\":\"web\",\"Labels\":{{}}}}}}"
+        );
+        put(&at(&format!("{directory}/config.v2.json")), &config);
+        put(
+            &at(&format!("{directory}/hostconfig.json")),
+            "{\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{}}}",
+        );
+        put(&at(&log), "");
+        mode(&at("var/lib/docker"), 0o710);
+        let target = "/var/log/pods/prod_web-0_0f5e7d3c/app/0.log";
+        put(&at(target), "");
+        mode(&at(target), 0o640);
+        let link = at(&format!("var/log/containers/web-0_prod_app-{pod}.log"));
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+        let journal = at("var/log/journal/system.journal");
+        put(&journal, "");
+        mode(&journal, 0o640);
+        mode(root.path(), 0o755);
+        let service = Service::new()?;
+        let mut process = service.process();
+        process.tell("umask 077; exec 3>>/var/log/app.log");
+        let groups = vec![
+            service,
+            Service::at(&format!("/docker/{docker}"), String::new())?,
+            Service::at(
+                &format!("/kubepods/besteffort/pod0f5e7d3c-0000-4000-8000-000000000000/{pod}"),
+                String::new(),
+            )?,
+        ];
+        Some(Self { root, _process: process, _groups: groups })
+    }
+
+    fn inventory(&self) -> String {
+        format!(
+            "{{root: {}, names: {{docker: [/var/lib/docker], kubelet: /var/log/containers, containerd: [], crio: []}}}}",
+            self.root.path().display()
+        )
+    }
+}
+
+/// Whether each part works, and what is said of it.
+fn checked(logs: &Logs, capabilities: &[&str]) -> BTreeMap<String, (String, String)> {
+    let public = Public::new(&configuration("otel", SETTINGS, &logs.inventory()));
+    let output = public.nobody(capabilities, &["check", "--format", "json"]).output().unwrap();
+    let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of_logs = checks.as_array().unwrap().iter().filter(|check| check["source"] == "logs");
+    let word = |check: &serde_json::Value, key: &str| check[key].as_str().unwrap().to_owned();
+    of_logs.map(|check| (word(check, "via"), (word(check, "status"), word(check, "detail")))).collect()
+}
+
+#[test]
+fn each_set_of_capabilities_closes_what_it_lacks_and_check_says_what_that_is() {
+    const READ: &str = "dac_read_search";
+    const TRACE: &str = "sys_ptrace";
+    let Some(logs) = Logs::new() else { return };
+    let cases: [(&[&str], bool, bool, &str); 7] = [
+        (&[], false, false, "/proc: "),
+        (&[TRACE], false, false, "/proc: "),
+        (&[READ], true, false, "/proc: "),
+        (&[READ, TRACE], true, true, "/proc: "),
+        (&["bpf", "perfmon"], false, false, "bpf: "),
+        (&["bpf", "perfmon", READ], true, false, "bpf: "),
+        (&["bpf", "perfmon", READ, TRACE], true, true, "bpf: "),
+    ];
+    for (capabilities, of_engines, of_processes, way) in cases {
+        let checks = checked(&logs, capabilities);
+        let says = |via: &str, works: bool, text: &str, capability: &str| {
+            let (status, detail) = &checks[via];
+            assert_eq!(status, if works { "works" } else { "denied" }, "{capabilities:?}: {checks:?}");
+            assert!(detail.contains(if works { text } else { capability }), "{capabilities:?}: {checks:?}");
+        };
+        says("docker", of_engines, "1 of 1 logs can be read", "CAP_DAC_READ_SEARCH");
+        says("cri", of_engines, "1 of 1 logs can be read", "CAP_DAC_READ_SEARCH");
+        says("journald", of_engines, ", 1 file", "CAP_DAC_READ_SEARCH or the group systemd-journal");
+        says("file", of_processes, way, "CAP_SYS_PTRACE");
+        assert!(checks["file"].1.contains(way), "{capabilities:?}: {checks:?}");
+    }
+}
+
+#[test]
+fn without_capabilities_the_agent_stays_up_and_says_once_what_it_does_not_read() {
+    let Some(logs) = Logs::new() else { return };
+    for capabilities in [&[][..], &["dac_read_search"], &["bpf", "perfmon"], &["sys_ptrace"]] {
+        let mut agent = Running::as_nobody(capabilities, SETTINGS, &logs.inventory());
+        agent.sees("connscope_logs_files", &["log_source=\"file\""], 0.0);
+        let open = "files that containers have open below /var/log are not read";
+        agent.agent.wait_for(open);
+        for _ in 0..3 {
+            agent.sees("connscope_source_up", &["source=\"logs\""], 1.0);
+        }
+        let said = agent.agent.log.all();
+        for part in ["files that containers have open", "opening 1 of the logs", "reading the journal"] {
+            let lines = said.iter().filter(|line| line.contains(part)).count();
+            assert!(lines <= 1, "{capabilities:?}: {said:#?}");
+        }
+        assert!(agent.agent.ended().is_none());
+    }
+}
