@@ -6,6 +6,7 @@ mod files;
 mod journald;
 mod open;
 mod privileges;
+mod rotation;
 mod service;
 mod settings;
 

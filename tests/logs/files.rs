@@ -1,8 +1,10 @@
 //! Files that the configuration names.
 
 use super::Running;
+use crate::support::{eventually, skipped};
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const MESSAGES: &str = "container_log_messages_total";
@@ -171,4 +173,56 @@ fn what_is_no_text_stops_nothing() {
     agent.sees(MESSAGES, &["severity=\"error\""], 2.0);
     agent.sees("connscope_logs_lost_bytes_total", &["reason=\"line_too_long\""], 200_000.0 - 65_536.0);
     assert_eq!(agent.values("container_log_pattern_info", &["sample=\"ERROR caf\u{fffd} ~other\""]), [1.0]);
+}
+
+#[test]
+fn links_fifos_and_devices_are_not_opened() {
+    let (directory, path, agent) = following("");
+    let outside = tempfile::tempdir().unwrap();
+    let (secret, fifo) = (outside.path().join("secret"), directory.path().join("fifo.log"));
+    append(&secret, b"ERROR secret\n");
+    std::os::unix::fs::symlink(&secret, directory.path().join("link.log")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), directory.path().join("directory.log")).unwrap();
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600));
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    let null = directory.path().join("null.log");
+    if rustix::fs::mknodat(rustix::fs::CWD, &null, rustix::fs::FileType::CharacterDevice, mode, 0x103)
+        .is_err()
+    {
+        skipped("needs root to make a device");
+    }
+    // One that is followed is replaced by a link, and a file that comes later shows that all were looked for once more.
+    std::fs::rename(&path, directory.path().join("app.log.1")).unwrap();
+    std::os::unix::fs::symlink(&secret, &path).unwrap();
+    append(&directory.path().join("later.log"), b"ERROR later\n");
+    let nobody_reads = || {
+        let open = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&fifo);
+        assert_eq!(open.unwrap_err().raw_os_error(), Some(libc::ENXIO), "the FIFO has a reader");
+    };
+    eventually("the file that came later is read", || {
+        nobody_reads();
+        agent.values(MESSAGES, &["severity=\"error\""]).iter().sum::<f64>() == 1.0
+    });
+    append(&secret, b"ERROR secret\n");
+    append(&directory.path().join("later.log"), b"ERROR later\n");
+    agent.sees(MESSAGES, &["severity=\"error\""], 2.0);
+    agent.sees("connscope_logs_files", &["log_source=\"file\""], 2.0);
+}
+
+#[test]
+fn an_agent_that_is_stopped_and_started_again_counts_nothing_twice() {
+    let (directory, path, agent) = following("");
+    let errors = ["severity=\"error\""];
+    append(&path, b"ERROR one\nERROR two\n");
+    agent.sees(MESSAGES, &errors, 2.0);
+    drop(agent);
+    append(&path, b"ERROR while nobody reads\n");
+    let files = format!(
+        "docker: false, cri: false, journald: false, files: ['{}/*.log']",
+        directory.path().display()
+    );
+    let agent = Running::new(&files, "{}");
+    agent.sees(MESSAGES, &errors, 0.0);
+    append(&path, b"ERROR three\n");
+    agent.sees(MESSAGES, &errors, 1.0);
 }
