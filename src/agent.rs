@@ -80,7 +80,7 @@ fn started(
     stop: &Stop,
 ) -> Result<Shared, AgentError> {
     if let Err(error) = process::raise_descriptors() {
-        tracing::debug!(%error, "the limit of open descriptors stays what it is");
+        tracing::debug!(%error, "the limit of open descriptors could not be raised");
     }
     let table = table(&list::bounds(SOURCES, &config.sources, host))?;
     let surroundings = Surroundings { host, mode, table, vitals, stop };
@@ -172,7 +172,7 @@ async fn live(
                     reloaded = tokio::task::spawn_blocking(move || own.reload()) => reloaded,
                     () = stop.exhausted(Duration::ZERO) => break,
                 };
-                let reloaded = reloaded.unwrap_or_else(|_| Err("the reload broke; the log says more".to_owned()));
+                let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked; see the log".to_owned()));
                 service.ready(&reloader.shared.sources);
                 for who in waiting {
                     let _gone = who.send(reloaded.clone());
@@ -239,7 +239,7 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
             let _in_time_or_not = wait.recv_timeout(left);
         }
         Err(error) => {
-            tracing::warn!(%error, "the last export was skipped: no thread could be started for it");
+            tracing::warn!(%error, "the last export was skipped: its thread could not be started");
         }
     }
     stop.kill();

@@ -62,7 +62,7 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: CheckFormat,
     },
-    /// Asks a running agent how it is doing; exit code 1 if a source or the push fails, or nobody answers.
+    /// Prints the status of a running agent; exit code 1 if a source or the push fails, or if no agent answers.
     Status {
         #[command(flatten)]
         asked: status::Asked,
@@ -70,12 +70,12 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: status::Format,
     },
-    /// Asks a running agent whether it is ready, for images without a shell; exit code 1 if it is not.
+    /// Checks whether a running agent is ready, for images without a shell; exit code 1 if it is not.
     Healthcheck {
         #[command(flatten)]
         asked: status::Asked,
     },
-    /// Prints the reference of every metric.
+    /// Prints a reference of all metrics.
     Metrics {
         /// Output format.
         #[arg(long, value_enum, default_value = "markdown")]
@@ -96,7 +96,7 @@ enum Command {
         /// Prints the JSON Schema of the file instead.
         #[arg(long)]
         schema: bool,
-        /// Validates and prints nothing.
+        /// Only validates; prints nothing.
         #[arg(long, conflicts_with = "schema")]
         quiet: bool,
     },
@@ -158,10 +158,10 @@ struct RunFlags {
     /// Metric names of the Prometheus endpoint [default: otel].
     #[arg(long, value_enum, value_name = "PROFILE")]
     prometheus_naming: Option<Profile>,
-    /// Lets `POST /-/reload` have the configuration read again, as SIGHUP does.
+    /// Allows `POST /-/reload`, which reloads the configuration as SIGHUP does.
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
-    /// File with TLS, passwords, headers and a rate for the HTTP endpoint, in the format of Prometheus' exporter-toolkit.
+    /// File with TLS, passwords, headers and a rate limit for the HTTP endpoint, in the format of Prometheus' exporter-toolkit.
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config: Option<PathBuf>,
 }
@@ -186,7 +186,7 @@ struct LogFlags {
 }
 
 impl SourceFlags {
-    /// A file and no flags.
+    /// A configuration file and no flags.
     fn of(config: Option<PathBuf>) -> Self {
         Self { config, of_sources: SourceFlagArgs { given: Vec::new() } }
     }
@@ -226,7 +226,7 @@ impl RunFlags {
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The command line is wrong; clap's own words on one line.
+    /// The command line is wrong; clap's message on one line.
     #[error("{0}")]
     Usage(String),
     /// The configuration is wrong.
@@ -235,7 +235,7 @@ pub enum CliError {
     /// The agent did not start.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// What was to be printed could not be made.
+    /// The output could not be produced.
     #[error("{0}")]
     Output(String),
 }
@@ -250,10 +250,10 @@ impl CliError {
     }
 }
 
-/// What a command leaves behind: text for stdout, and the exit code.
+/// Result of a command: text for stdout, and the exit code.
 #[derive(Debug, Default)]
 pub struct CommandOutput {
-    /// For stdout.
+    /// Text for stdout.
     pub text: String,
     /// Exit code of the process.
     pub code: u8,

@@ -25,7 +25,7 @@ pub use listen::{Address, Listen};
 pub use load::Flags;
 pub use log::{Format, Level, Log};
 
-/// Everything the agent is told.
+/// The whole configuration of the agent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -36,13 +36,13 @@ pub struct Config {
     /// Sources of metrics.
     #[serde(deserialize_with = "values::section")]
     pub sources: Sources,
-    /// Which containers and systemd services there are; every source that asks has the same.
+    /// Inventory of containers and systemd services, which all sources share.
     #[serde(deserialize_with = "values::section")]
     pub inventory: Inventory,
     /// The agent's own log, on stderr.
     #[serde(deserialize_with = "values::section")]
     pub log: Log,
-    /// What only environment variables can say.
+    /// Settings that only environment variables have.
     #[serde(skip)]
     pub environment: Environment,
 }

@@ -1,4 +1,4 @@
-//! One collection by one reader: ask every source, wait no longer than the deadline, keep what came in time.
+//! One collection by one reader: reads every source, waits until the deadline at most, keeps what arrived in time.
 //!
 //! The SDK calls back once for each instrument and says nothing of where a collection begins. So the rule is: the
 //! first instrument that asks for the second time begins a new cycle. It holds because one provider never collects
@@ -25,21 +25,21 @@ use tokio::sync::watch;
 pub mod progress;
 pub mod set;
 
-/// The sources at work; one for all readers.
+/// The running sources; shared by all readers.
 #[derive(Debug)]
 pub struct Sources {
     running: RwLock<Arc<SourceSet>>,
     left_out: AtomicU64,
-    /// Result of the last cycle of every source, for the log, the error counters and `/-/ready`.
+    /// State of every source after its last cycle, for the log, the error counters and `/-/ready`.
     pub health: Health,
-    /// Cycles that have ended, of all readers.
+    /// Number of cycles that have ended, of all readers.
     completed: watch::Sender<u64>,
     readers: Mutex<Vec<Weak<Progress>>>,
     stop: Stop,
 }
 
 impl Sources {
-    /// A set that was started.
+    /// A set of sources that is running.
     pub fn new(set: SourceSet, stop: &Stop) -> Self {
         Self {
             running: RwLock::new(Arc::new(set)),
@@ -51,19 +51,19 @@ impl Sources {
         }
     }
 
-    /// The sources that are given, already at work.
+    /// Creates it from a set that is already running.
     pub fn of(workers: Vec<Worker>, table: Arc<Table>, vital: Option<Arc<dyn Vital>>, stop: &Stop) -> Self {
         let workers = workers.into_iter().map(Arc::new).collect();
         Self::new(SourceSet { workers, table, vitals: vital.into_iter().collect() }, stop)
     }
 
-    /// The sources that are on now.
+    /// The enabled sources.
     pub fn set(&self) -> Arc<SourceSet> {
         Arc::clone(&self.running.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other sources in their place. A source that is not among the new ones ends with the last cycle that asks it. The rows
-    /// of the table are the same; their limits may be others.
+    /// Replaces the set of sources. A source that is not in the new set stops after the last cycle that reads it. The rows
+    /// of the table are the same; their limits may differ.
     pub fn replace(&self, set: SourceSet) {
         let names: Vec<&str> = set.names().collect();
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
@@ -72,22 +72,22 @@ impl Sources {
         self.health.keep_only(&names);
     }
 
-    /// The rows that may be observed, with their limits.
+    /// The rows of the table, with their limits.
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(self.set().table())
     }
 
-    /// Readings that were left out because their metric had reached its limit.
+    /// Number of readings that were left out because their metric had reached its limit.
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// What the sources can be asked for besides their readings.
+    /// The reports of the sources.
     pub fn reports(&self) -> Vec<Arc<dyn Reports>> {
         self.set().workers.iter().filter_map(|worker| worker.reports.clone()).collect()
     }
 
-    /// Asks every source once, all at the same time.
+    /// Reads every source once, all at the same time.
     fn ask(&self) -> Snapshot {
         let set = self.set();
         let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
@@ -117,35 +117,35 @@ impl Sources {
         snapshot
     }
 
-    /// One cycle that no reader takes, to find out whether the sources answer.
+    /// Runs a cycle without a reader, to find out whether the sources can be read.
     pub fn try_all(&self) {
         drop(self.ask());
     }
 
-    /// How many cycles have ended, whatever they found out.
+    /// Number of cycles that have ended, successful or not.
     pub fn completed(&self) -> u64 {
         *self.completed.borrow()
     }
 
-    /// The longest that a source may take in a cycle.
+    /// The longest deadline of a source.
     pub fn longest(&self) -> Duration {
         self.set().workers.iter().map(|worker| worker.deadline()).max().unwrap_or_default()
     }
 
-    /// Waits until more than so many have.
+    /// Waits until more cycles than this have ended.
     pub async fn completed_after(&self, count: u64) {
         let mut completed = self.completed.subscribe();
         // The sender is here, so the wait cannot fail.
         let _more = completed.wait_for(|completed| *completed > count).await;
     }
 
-    /// Whether any reader is late with a collection by this much.
+    /// Whether a collection of any reader is overdue by `grace`.
     pub fn overdue(&self, now: Instant, grace: Duration) -> bool {
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.iter().filter_map(Weak::upgrade).any(|reader| reader.overdue(now, grace))
     }
 
-    /// What one more reader is at.
+    /// Registers a reader, and returns its progress.
     fn progress(&self) -> Arc<Progress> {
         let progress = Arc::new(Progress::new(Instant::now()));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +154,7 @@ impl Sources {
         progress
     }
 
-    /// Keeps what a source gave.
+    /// Adds the result of a source to the snapshot.
     fn keep(&self, snapshot: &mut Snapshot, source: &'static str, answer: SourceResponse) -> SourceOutcome {
         let SourceResponse { readings, result, took } = answer;
         let (readings, mut failures) = readings.into_parts();
@@ -190,7 +190,7 @@ impl Sources {
         }
     }
 
-    /// Lets the sources end, and waits for them no longer than `until`.
+    /// Stops the sources, and waits for them until `until` at most.
     pub fn finish(self, until: Instant) {
         let set = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
         let workers = Arc::into_inner(set).map(|set| set.workers).unwrap_or_default();
@@ -205,7 +205,7 @@ impl Sources {
 pub struct Cycle {
     sources: Arc<Sources>,
     state: Mutex<State>,
-    /// What the reader is at.
+    /// Progress of the reader.
     pub progress: Arc<Progress>,
 }
 
@@ -216,7 +216,7 @@ struct State {
 }
 
 impl Cycle {
-    /// No cycle yet: whoever asks first begins one.
+    /// No cycle yet; the first instrument begins one.
     pub fn new(sources: Arc<Sources>) -> Self {
         let asked = vec![true; sources.table().rows().len()];
         let snapshot = Arc::new(Snapshot::empty(&sources.table()));
@@ -224,12 +224,12 @@ impl Cycle {
         Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
     }
 
-    /// The rows that there are instruments for.
+    /// The rows that have instruments.
     pub fn table(&self) -> Arc<Table> {
         self.sources.table()
     }
 
-    /// The snapshot of the running cycle, for the instrument of this row.
+    /// The snapshot of the present cycle, for the instrument of this row.
     pub fn snapshot(&self, metric: &Metric) -> Arc<Snapshot> {
         let instrument = self.table().index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -254,7 +254,7 @@ impl Cycle {
         std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(&self.table())))
     }
 
-    /// How the sources are doing.
+    /// State of the sources.
     pub fn health(&self) -> &Health {
         &self.sources.health
     }

@@ -29,39 +29,39 @@ pub mod start_time;
 pub mod stdout;
 pub mod timeouts;
 
-/// Numbers of one cycle from which on it is worth the while to give back what they took: some 4 MiB.
+/// Readings of one cycle (about 4 MiB) above which freed memory is returned to the system.
 const MANY: usize = 2000;
 
-/// The end of a collection of so many readings.
+/// Ends a collection of this many readings: returns memory if there were many.
 fn give_memory_back(readings: usize) {
     if readings > MANY {
         crate::sys::process::give_memory_back();
     }
 }
 
-/// What every reader is made with.
+/// What all readers share.
 #[derive(Clone)]
 pub struct Shared {
-    /// Who the metrics are of.
+    /// The resource of the metrics.
     pub resource: Resource,
     /// The sources, read once per cycle of each reader.
     pub sources: Arc<Sources>,
-    /// Records what the agent measures of itself, in every reader.
+    /// Records the agent's own measurements, for every reader.
     pub recorder: HistogramRecorder,
 }
 
 impl Shared {
-    /// The cycles of one more reader.
+    /// Creates the cycles of one more reader.
     pub fn cycle(&self) -> Arc<Cycle> {
         Arc::new(Cycle::new(Arc::clone(&self.sources)))
     }
 }
 
-/// A provider with its cycle.
+/// A meter provider with its cycle.
 pub struct Reader {
     /// The meter provider of this reader.
     pub provider: SdkMeterProvider,
-    /// Ours.
+    /// The cycle.
     pub cycle: Arc<Cycle>,
     _recording: Recording,
 }

@@ -79,7 +79,7 @@ pub struct KernelCan {
 }
 
 impl KernelCan {
-    /// All there is.
+    /// Every state.
     pub const ALL: Self = Self { device: true, mark: true, cgroup: true };
     /// What every kernel can that has `inet_diag`, and any process may ask.
     pub const LEAST: Self = Self { device: false, mark: false, cgroup: false };
@@ -148,7 +148,7 @@ impl Filter {
         self.states
     }
 
-    /// Whether every socket passes.
+    /// Whether the filter selects every socket.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
     }

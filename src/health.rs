@@ -1,4 +1,4 @@
-//! How the sources and the push are doing: for the log, the error counters, `/-/ready`, `/-/status` and the page at `/`.
+//! State of the sources and of the push, for the log, the error counters, `/-/ready`, `/-/status` and the page at `/`.
 //!
 //! A state is logged when it changes, not in every cycle.
 
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The state of every source, as the last cycle of any reader left it.
+/// The state of every source after the last cycle of any reader.
 #[derive(Debug, Default)]
 pub struct Health {
     sources: Mutex<BTreeMap<&'static str, SourceHealth>>,
@@ -24,29 +24,29 @@ pub struct Health {
 /// State of the OTLP push, for `/-/status` and the log.
 #[derive(Debug, Clone, Default)]
 pub struct Push {
-    /// When the receiver last took everything.
+    /// Time of the last push that was accepted completely.
     pub last_success: Option<Instant>,
-    /// Why the last push failed; `None` where it did not, or none has ended.
+    /// Why the last push failed; `None` if it succeeded, or if none has ended.
     pub failure: Option<String>,
 }
 
 /// The state of one source.
 #[derive(Debug, Clone, Default)]
 pub struct SourceHealth {
-    /// Whether it answered in the last cycle, as a whole.
+    /// Whether it was read in the last cycle, completely or in part.
     pub up: bool,
     /// Time of the last cycle in which the source was up.
     pub last_success: Option<Instant>,
-    /// What was wrong in the last cycle: part (empty for the whole) and reason, with the text.
+    /// Failures of the last cycle by part (empty for the whole source) and reason, with their text.
     pub failures: BTreeMap<(String, Reason), String>,
-    /// How often it failed, whole or in part.
+    /// Number of failures, complete or partial, by reason.
     pub errors: BTreeMap<Reason, u64>,
-    /// Numbers that it gave in the last cycle.
+    /// Number of readings in the last cycle.
     pub readings: usize,
 }
 
 impl SourceHealth {
-    /// Its state in a few words.
+    /// The state as a word: `up`, `up in part`, `absent` or `down`.
     pub fn state(&self) -> &'static str {
         let absent = self.failures.keys().all(|(_, reason)| *reason == Reason::Absent);
         match (self.up, self.failures.is_empty(), absent) {
@@ -59,7 +59,7 @@ impl SourceHealth {
 }
 
 impl Health {
-    /// Takes what a cycle found out about one source, and logs what has changed.
+    /// Records the outcome of a cycle for one source, and logs what has changed.
     pub fn note(&self, outcome: &SourceOutcome) {
         let mut sources = self.lock();
         let first = !sources.contains_key(outcome.source);
@@ -81,7 +81,7 @@ impl Health {
         }
     }
 
-    /// The state of every source that was asked so far.
+    /// The state of every source that was read so far.
     pub fn sources(&self) -> BTreeMap<&'static str, SourceHealth> {
         self.lock().clone()
     }
@@ -91,12 +91,12 @@ impl Health {
         self.lock().retain(|name, _| names.contains(name));
     }
 
-    /// How long ago any source last succeeded.
+    /// Time since any source last succeeded.
     pub fn last_success(&self) -> Option<Duration> {
         self.lock().values().filter_map(|health| health.last_success).max().map(|at| at.elapsed())
     }
 
-    /// A push has ended: why it failed, if it did.
+    /// Records the end of a push, with the reason if it failed.
     pub fn pushed(&self, failure: Option<&str>) {
         let mut push = self.push.lock().unwrap_or_else(PoisonError::into_inner);
         push.failure = failure.map(|why| text::bounded(why, text::LONGEST_ERROR));

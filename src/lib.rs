@@ -1,20 +1,20 @@
-//! connscope tells what the Linux kernel knows about connections: an OpenTelemetry metrics agent.
+//! connscope reports what the Linux kernel knows about connections: an OpenTelemetry metrics agent.
 //!
-//! The data go one way, from the kernel to whoever asks:
+//! Data flows in one direction, from the kernel to the exporters:
 //!
 //! ```text
 //! kernel ─bytes─▶ source/x/<format> ─values─▶ source/x ─Readings─▶ cycle ─Snapshot─▶ export/instruments ─▶ SDK reader ─▶ OTLP | Prometheus | stdout
 //! ```
 //!
-//! - [`source`] asks the kernel and names the answers; it knows nothing of OpenTelemetry.
-//! - [`cycle`] is one collection by one reader; it alone knows both ends.
+//! - [`source`] reads the kernel and names the values; it does not depend on OpenTelemetry.
+//! - [`cycle`] is one collection by one reader; only it knows both ends.
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
-//! - [`host`], [`netlink`] and [`filter`] are what several sources need: the machine's control groups, processes,
-//!   network namespaces and containers; asking the kernel; the filter language of `ss`.
-//! - [`tls`] is what everything that speaks TLS shares.
+//! - [`host`], [`netlink`] and [`filter`] are shared by several sources: the machine's control groups, processes,
+//!   network namespaces and containers; the netlink client; the filter language of `ss`.
+//! - [`tls`] is shared by everything that uses TLS.
 //! - [`settings`] reads a configuration file into one tree, from which all settings are derived.
-//! - [`metric`] puts the table together that names every metric once; [`catalog`] names the sources.
-//! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] say what it is told.
+//! - [`metric`] has the table that names every metric once; [`catalog`] lists the sources.
+//! - [`agent`] starts, runs and stops all of it; [`cli`] and [`config`] have the command line and the configuration.
 //!
 //! `docs/design.md` lists the folders, the order in which modules may import one another, and the invariants.
 

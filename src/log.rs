@@ -1,9 +1,9 @@
 //! The agent's own log: stderr, text or JSON, our own lines only.
 //!
-//! What the OpenTelemetry SDK logs of a failed export it logs in every cycle, and what it says is said better where
-//! the export is made; its lines, and those of the other libraries, are there from `debug` on.
+//! The OpenTelemetry SDK logs a failed export in every cycle, and the exporter logs it better
+//! itself; the lines of the SDK and of other libraries appear at `debug` and `trace` only.
 //!
-//! Logging never blocks ([`queue`]), a panic is a line like any other, and what is said last is waited for, not long.
+//! Logging never blocks ([`queue`]), a panic is a line like any other, and the last lines are waited for, for a short time.
 
 use crate::config::{Format, Level, Log};
 use queue::{Queue, Writer};
@@ -21,10 +21,10 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 
 static QUEUE: Queue = Queue::new();
 
-/// Whether the thread that writes is there; an error is that of the system.
+/// Result of starting the thread that writes.
 static STARTED: OnceLock<Result<(), i32>> = OnceLock::new();
 
-/// Starts it. A second call changes nothing. The error is that of starting a thread.
+/// Starts the log. A second call changes nothing. The error is that of starting a thread.
 pub fn start(log: Log) -> std::io::Result<()> {
     let started = STARTED.get_or_init(|| QUEUE.start().map_err(|error| error.raw_os_error().unwrap_or(0)));
     (*started).map_err(std::io::Error::from_raw_os_error)?;
@@ -54,19 +54,19 @@ pub fn start(log: Log) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How many lines were dropped because stderr did not take them in time.
+/// Number of lines that were dropped because stderr was blocked.
 pub fn dropped() -> u64 {
     QUEUE.dropped()
 }
 
-/// Waits until what was logged is written; not long.
+/// Waits until the logged lines are written, for a short time.
 pub fn flush() {
     if matches!(STARTED.get(), Some(Ok(()))) {
         QUEUE.flush(LAST_WORDS);
     }
 }
 
-/// Says on stderr why the program ends, whatever the level and the format of the log.
+/// Writes to stderr why the program ends, whatever the level and the format of the log.
 pub fn say_last(line: &str) {
     if matches!(STARTED.get(), Some(Ok(()))) {
         QUEUE.push(format!("{line}\n").as_bytes());

@@ -1,7 +1,7 @@
 //! What a metric is: its row in [the table](crate::metric::table), the kinds, the labels and their bounds.
 //!
 //! A row is reached through a typed handle ([`Counter`], [`UpDownCounter`], [`Gauge`], [`Histogram`], [`RecordedHistogram`]), so the
-//! kind of a metric and the type of its values are settled where the row is written, not where it is observed: a gauge row
+//! kind of a metric and the type of its values are decided where the row is written, not where it is observed: a gauge row
 //! cannot be observed as a counter, for no other handle can be made of it.
 //!
 //! ```
@@ -42,34 +42,34 @@ pub use labels::Labels;
 pub use set::{Bound, Bounds, LabelSet};
 pub use table::{Part, Table, TableError};
 
-/// One row of the table: everything that is ever said about a metric, said once.
+/// One row of the table: the only description of a metric.
 #[derive(Debug)]
 pub struct Metric {
-    /// The part of the table it stands in.
+    /// The part of the table that has the row.
     pub part: &'static Part,
     /// Its position in that part.
     pub row: usize,
     /// OpenTelemetry name: lowercase, dotted, without unit and without `total`.
     pub name: &'static str,
-    /// Which instrument carries it.
+    /// Kind of instrument.
     pub kind: Kind,
     /// Type of its values.
     pub number: Number,
     /// UCUM unit; empty for a 0/1 state.
     pub unit: &'static str,
-    /// Sets of attributes that its readings may have. The series it may have are the product of their bounds.
+    /// Label sets of its readings. The maximum number of series is the product of their bounds.
     pub sets: &'static [&'static LabelSet],
     /// One sentence: rustdoc, OpenTelemetry description, `# HELP` and METRICS.md.
     pub description: &'static str,
     /// Name and help in the `classic` profile; `None` leaves the metric out of it.
     pub classic: Option<Classic>,
-    /// Whether only the `classic` profile has it: a number whose unit or whose labels nobody would choose today.
+    /// Whether only the `classic` profile has it, because its unit or labels do not fit the conventions.
     pub only_classic: bool,
     /// Upper bounds of the buckets of a histogram; empty for every other kind.
     pub boundaries: &'static [f64],
 }
 
-/// What the exporters that connscope replaces call a metric.
+/// Name of a metric in an exporter that connscope replaces.
 #[derive(Debug, Clone, Copy)]
 pub struct Classic {
     /// Prometheus name as they print it, without a suffix.
@@ -81,11 +81,11 @@ pub struct Classic {
 /// The kinds of instrument the agent makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows; a fall is a reset.
+    /// Never decreases except by a reset.
     Counter,
-    /// A level that can be added up over its attributes (entries, bytes).
+    /// A level that can be summed over its attributes (entries, bytes).
     UpDownCounter,
-    /// A level that cannot be added up (a ratio, a state).
+    /// A level that cannot be summed (a ratio, a state).
     Gauge,
     /// A distribution that its source keeps, and observes as a whole in every cycle: its series end with what they are
     /// about.
@@ -131,13 +131,13 @@ pub enum Value {
 }
 
 impl Metric {
-    /// Whether it is about the agent and not about what the agent is there to read.
+    /// Whether the metric is about the agent itself.
     pub fn is_own(&self) -> bool {
         self.name.starts_with("connscope.")
     }
 
-    /// Attributes its readings may have, in alphabetical order of their keys; beside them those that the configuration
-    /// knows ([`LabelSet::open`]).
+    /// Attributes of its readings, in alphabetical order of their keys, without those that the configuration
+    /// adds ([`LabelSet::open`]).
     pub fn labels(&self) -> Vec<Label> {
         let mut labels: Vec<Label> = self.sets.iter().flat_map(|set| set.keys).copied().collect();
         labels.sort_unstable_by_key(|label| label.key());
@@ -151,13 +151,13 @@ impl Metric {
     }
 }
 
-/// A typed way to a row of the table.
+/// A typed handle of a row of the table.
 pub trait Handle: Copy {
-    /// What may be observed through it.
+    /// Type of the values that can be observed.
     type Value;
     /// The row of the table that the handle is for.
     fn metric(self) -> &'static Metric;
-    /// The value as the readings keep it.
+    /// Converts an observed value.
     fn value(value: Self::Value) -> Value;
 }
 

@@ -52,7 +52,7 @@ impl Readings {
         self.failures.push(Failure { part: part.into(), error: Arc::new(error) });
     }
 
-    /// The errors noted so far.
+    /// The errors so far.
     pub fn failed(&self) -> impl Iterator<Item = &SourceError> {
         self.failures.iter().map(|failure| failure.error.as_ref())
     }
@@ -132,7 +132,7 @@ impl Snapshot {
         self.table.index(metric).and_then(|index| self.by_metric.get(index)).map_or(&[], Vec::as_slice)
     }
 
-    /// How many numbers there are.
+    /// The number of readings.
     pub fn readings(&self) -> usize {
         self.by_metric.iter().map(Vec::len).sum()
     }

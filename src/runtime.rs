@@ -1,6 +1,6 @@
 //! Runtimes: each is driven by one thread, and none shares its blocking work with another.
 //!
-//! Blocking work (name look-ups, files) goes to a pool of the runtime's own. tokio panics where the first thread of a pool
+//! Blocking work (name lookups, files) goes to a pool of the runtime's own. tokio panics where the first thread of a pool
 //! cannot be started; so that one is started with the runtime and stays, and what finds no further thread waits for it.
 
 use std::io;

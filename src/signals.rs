@@ -1,4 +1,4 @@
-//! Signals: one thread waits for them, whatever the others are doing, and sees to it that the process ends.
+//! Signals: one thread waits for them, whatever the others are doing, and ends the process in time.
 
 use crate::stop::Stop;
 use crate::timeouts;
@@ -8,11 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Called once for every SIGHUP, on the thread that waits for signals.
 pub type OnHangUp = Box<dyn Fn() + Send>;
 
-/// How a command takes its end.
+/// How a command reacts to a signal.
 pub enum ShutdownMode {
-    /// The agent: one last cycle and its export. SIGHUP is no reason to end, but has something done.
+    /// The agent: one last cycle and its export. SIGHUP calls a function and does not end the agent.
     Drain(OnHangUp),
-    /// A command that ends by itself: what is running is killed, and it ends with what it has.
+    /// A command that ends by itself: child processes are killed, and it ends with the results so far.
     Kill,
 }
 
@@ -46,7 +46,7 @@ pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
         }
         tracing::info!("{name}, stopping");
         std::thread::sleep(timeouts::FORCED_EXIT);
-        tracing::warn!("not everything ended in time; what was left ends with the process");
+        tracing::warn!("some threads did not stop in time; they end with the process");
         crate::log::flush();
         std::process::exit(i32::from(kill));
     };

@@ -1,8 +1,8 @@
-//! What can be asked for numbers: the contract of the sources. The list of them is in [`catalog`](crate::catalog).
+//! The contract of the sources. The list of them is in [`catalog`](crate::catalog).
 //!
-//! A source knows the kernel and the metric table; it knows nothing of OpenTelemetry, readers or HTTP. What it can
-//! tell besides its numbers is a report ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
-//! that blocks keeps nobody else waiting.
+//! A source depends on the kernel and the metric table, not on OpenTelemetry, readers or HTTP. In addition to
+//! readings it may have reports ([`report`]): text or facts, however they are sent. Each has a thread of its own ([`worker`]), so that one
+//! that blocks does not delay the others.
 
 use crate::host::Host;
 use crate::metric::naming::Profile;
@@ -27,41 +27,41 @@ pub mod worker;
 
 pub use report::Reports;
 
-/// Something that can be asked for numbers.
+/// Something that can be read for metrics.
 pub trait Source: Send {
-    /// Asks and observes. May block: each source has its own thread, and a deadline.
+    /// Reads, and observes the values. May block: each source has its own thread, and a deadline.
     ///
-    /// What was observed before an error is right and is kept: an error says that something is missing, not that
+    /// Values observed before an error are correct and are kept: an error means that something is missing, not that
     /// something is wrong.
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError>;
 
-    /// What it can be asked for besides its readings; called once, before the first reading.
+    /// Its reports, if it has any; called once, before the first reading.
     fn reports(&self) -> Option<Arc<dyn Reports>> {
         None
     }
 }
 
-/// How the agent runs. An argument, and no key of the configuration.
+/// How the agent runs. An argument, not a key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `connscope run`: asked repeatedly.
+    /// `connscope run`: the sources are read repeatedly.
     Run,
-    /// `connscope once`: asked once, and waited for.
+    /// `connscope once`: the sources are read once, and waited for.
     Once,
 }
 
-/// Settings that do not go together, or that name something which the machine does not have.
+/// Settings that exclude each other, or that name something which the machine does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The key, with the keys it is under.
     pub key: &'static str,
     /// What is wrong, and what to do.
     pub message: String,
-    /// Line and column of the value, from 1, where one value is wrong and is from a file.
+    /// Line and column of the value, from 1, if one value of a file is wrong.
     pub place: Option<(u64, u64)>,
 }
 
-/// Something that a part of a source needs of the machine or of the unit that starts the agent.
+/// What a part of a source needs of the machine, or of the unit that starts the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requirement {
     /// What it is needed for: keys of the configuration, or what they give.
@@ -77,7 +77,7 @@ pub struct Requirement {
 }
 
 impl Requirement {
-    /// Needs nothing so far.
+    /// A requirement with a purpose, which needs nothing yet.
     pub const fn of(purpose: &'static str) -> Self {
         Self { purpose, capabilities: &[], address_families: &[], files: &[], kernel: "" }
     }
@@ -88,15 +88,15 @@ impl Requirement {
 pub struct Flag {
     /// With its dashes: `--conntrack-source`.
     pub name: &'static str,
-    /// What `--help` calls its value: `WAY`.
+    /// Name of its value in `--help`: `WAY`.
     pub value: &'static str,
-    /// What `--help` says it sets, with the default.
+    /// Description in `--help`, with the default.
     pub help: &'static str,
-    /// The words it takes, each with its meaning; none: any text.
+    /// The allowed words, each with its meaning; empty: any text.
     pub words: &'static [(&'static str, &'static str)],
 }
 
-/// What a source says of itself, about settings of its own type: [`SourceSpec::of`] makes of it what the agent asks.
+/// Description of a source, with settings of its own type; [`SourceSpec::of`] erases that type.
 pub trait SourceKind {
     /// Its section of the configuration.
     type Settings;
@@ -109,28 +109,28 @@ pub trait SourceKind {
     /// Its flags on the command line.
     const FLAGS: &'static [Flag] = &[];
 
-    /// Whether these settings have it on.
+    /// Whether these settings enable the source.
     fn enabled(settings: &Self::Settings) -> bool;
     /// How long a cycle waits for it.
     fn deadline(settings: &Self::Settings, mode: Mode) -> Duration;
-    /// What these settings make of the bounds of its labels.
+    /// Bounds of its label sets with these settings.
     fn bounds(settings: &Self::Settings, host: &Host) -> Bounds;
-    /// Makes it. What it starts ends when told to by [`Stop`].
+    /// Creates the source. Everything that it starts must end with [`Stop`].
     fn build(
         settings: &Self::Settings,
         host: &Host,
         mode: Mode,
         stop: &Stop,
     ) -> Result<Box<dyn Source>, SourceError>;
-    /// Tries each way to ask it, for `connscope check`.
+    /// Tries each method to read it, for `connscope check`.
     fn check(settings: &Self::Settings, host: &Host, stop: &Stop) -> Vec<Check>;
 
-    /// Whether what a check found is enough for these settings.
+    /// Whether the results of the check are sufficient for these settings.
     fn suffices(_settings: &Self::Settings, checks: &[Check]) -> bool {
         checks.iter().all(Check::works)
     }
 
-    /// What is wrong with the settings as a whole, once each value is right.
+    /// What is wrong with the settings as a whole, if each value is valid.
     fn conflict(_settings: &Self::Settings) -> Option<Conflict> {
         None
     }
@@ -140,19 +140,19 @@ pub trait SourceKind {
         Err(format!("the source {} has no flag {name}", Self::NAME))
     }
 
-    /// Puts something else instead of what is secret more often than not.
+    /// Replaces values that are often secret by a fixed text.
     fn hide(_settings: &mut Self::Settings) {}
 
-    /// Settings that have no effect where the endpoint prints these names: for each a sentence that says what to do.
+    /// Settings that have no effect with this naming: for each a sentence that says what to do.
     fn without_effect(_settings: &Self::Settings, _naming: Profile) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// A source that was made, or why it could not be.
+/// A source, or why it could not be created.
 pub type BuildResult = Result<Box<dyn Source>, SourceError>;
 
-/// A source as the agent knows it. `All` are the settings of all sources, which only the
+/// A source as the agent uses it. `All` are the settings of all sources, which only the
 /// [catalog](crate::catalog) names.
 pub struct SourceSpec<All> {
     /// [`SourceKind::NAME`]
@@ -188,7 +188,7 @@ pub struct SourceSpec<All> {
 }
 
 impl<All> SourceSpec<All> {
-    /// What a kind of source says, asked of the settings of all.
+    /// The functions of a [`SourceKind`], applied to the settings of all sources.
     pub const fn of<Kind: SourceKind>() -> Self
     where
         All: AsRef<Kind::Settings> + AsMut<Kind::Settings>,
@@ -214,13 +214,13 @@ impl<All> SourceSpec<All> {
     }
 }
 
-/// Whether two sections of the configuration say the same, as they would be printed.
+/// Whether two sections of the configuration are the same when printed.
 pub fn same<T: Serialize>(left: &T, right: &T) -> bool {
     let printed = |section: &T| serde_json::to_value(section).ok();
     printed(left).is_some_and(|left| printed(right) == Some(left))
 }
 
-/// What `connscope check` found out about one way to ask a source.
+/// Result of `connscope check` for one method to read a source.
 #[derive(Debug, Serialize)]
 pub struct Check {
     /// Name of the source.
@@ -229,15 +229,15 @@ pub struct Check {
     pub via: &'static str,
     /// `works`, or the reason why it does not.
     pub status: &'static str,
-    /// The capability that is missing, if that is what is missing.
+    /// The missing capability, if that is the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<&'static str>,
-    /// What was found, or what went wrong, in words.
+    /// What was found, or the error, as a sentence.
     pub detail: String,
 }
 
 impl Check {
-    /// The check of one way, from what asking that way gave.
+    /// The check of one method, from the result of reading by it.
     pub fn new(source: &'static str, via: &'static str, result: Result<String, SourceError>) -> Self {
         match result {
             Ok(detail) => Self { source, via, status: "works", capability: None, detail },
@@ -251,13 +251,13 @@ impl Check {
         }
     }
 
-    /// Whether this way works.
+    /// Whether this method works.
     pub fn works(&self) -> bool {
         self.status == "works"
     }
 }
 
-/// What a source with names of its own in the profile classic says where these are on (`enabled`) and not printed.
+/// The sentence for a source whose `classic` metrics are enabled but not reported with this naming.
 fn classic_without_effect(source: &str, enabled: bool, naming: Profile) -> Vec<String> {
     let unseen = enabled && naming != Profile::Classic;
     let sentence =

@@ -1,4 +1,4 @@
-//! Stopping: one token that everything which waits looks at.
+//! Stopping: the token that everything which waits checks.
 //!
 //! A stop has two steps. [`Stop::drain`] leaves time for one last cycle and its export; [`Stop::kill`] ends what is
 //! still running, child processes included.
@@ -25,7 +25,7 @@ struct Inner {
     children: Mutex<Vec<Weak<Inner>>>,
 }
 
-/// The token of a part of the agent, which stops with the agent, and when this goes out of scope.
+/// The token of a part of the agent, which stops with the agent, and when this is dropped.
 #[derive(Debug)]
 pub struct ChildStop(Stop);
 
@@ -78,7 +78,7 @@ impl Stop {
         children.iter().filter_map(Weak::upgrade).map(|inner| Self { inner }).collect()
     }
 
-    /// Stopping begins; what waits has its budget from now on and no more.
+    /// Begins stopping; from now on, everything that waits has only its budget left.
     pub fn drain(&self) {
         self.inner.draining_since.send_if_modified(|since| match since {
             None => {

@@ -1,9 +1,9 @@
-//! How the time of a stop is divided among the parts of the agent, and how often a wait looks for it. What one part alone waits
-//! for is in its folder.
+//! How the time of a shutdown is divided among the parts of the agent, and how often waits check for it. Other time-outs are
+//! in the folder of the part that waits.
 
 use std::time::Duration;
 
-/// How often a wait looks whether the agent is stopping.
+/// How often a wait checks whether the agent is stopping.
 pub const GLANCE: Duration = Duration::from_millis(50);
 
 /// From the signal to the end of the last cycle. The whole of stopping is to take less than 5 s.
@@ -18,5 +18,5 @@ pub const EXIT: Duration = Duration::from_millis(4200);
 /// From the signal to the end of the process where something did not end by itself.
 pub const FORCED_EXIT: Duration = Duration::from_millis(4800);
 
-/// How long a killed child may take to be gone.
+/// How long a killed child process may take to exit.
 pub const REAP: Duration = Duration::from_millis(300);

@@ -35,7 +35,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As it is written.
+    /// The URL as text.
     pub fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -240,13 +240,13 @@ fn host(text: &str) -> Result<String, String> {
             Some((address, zone)) => (address, Some(zone.strip_prefix("25").unwrap_or(zone))),
             None => (inner, None),
         };
-        let address: Ipv6Addr = address.parse().map_err(|_| "has no address of IPv6 between [ and ]")?;
+        let address: Ipv6Addr = address.parse().map_err(|_| "has no IPv6 address between [ and ]")?;
         return match zone {
             None => Ok(address.to_string()),
             Some(zone) if !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(format!("{address}%{zone}"))
             }
-            Some(_) => Err("has an address of IPv6 whose zone is no interface".to_owned()),
+            Some(_) => Err("has an IPv6 address whose zone is not an interface".to_owned()),
         };
     }
     let decoded = percent_decode_str(text).decode_utf8().map_err(|_| "has a host that is not UTF-8")?;

@@ -1,27 +1,27 @@
-//! What the agent says of itself: the process and its version, and what its other parts add.
+//! Metrics of the agent itself: the process and its version, and those of its parts.
 
 use crate::metric::{Label, LabelSet};
 use crate::reading::Readings;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A part of the agent that has numbers of its own in every cycle.
+/// A part of the agent that reports metrics of its own in every cycle.
 pub trait Vital: std::fmt::Debug + Send + Sync {
-    /// Observes them.
+    /// Observes its metrics.
     fn observe(&self, out: &mut Readings);
 }
 
-/// How the configuration was last read.
+/// Result and time of the last load of the configuration.
 #[derive(Debug)]
 pub struct Loads(Mutex<(bool, f64)>);
 
 impl Loads {
-    /// It was read at the start.
+    /// After a successful load at the start.
     pub fn new(now: SystemTime) -> Self {
         Self(Mutex::new((true, seconds(now))))
     }
 
-    /// It was read again, or refused.
+    /// Records a reload: successful, or refused.
     pub fn note(&self, success: bool, now: SystemTime) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (success, if success { seconds(now) } else { last.1 });
@@ -45,18 +45,18 @@ pub static VERSION: LabelSet = LabelSet::fixed(&[Label::Version], 1);
 /// `user` or `system`.
 pub static CPU_MODE: LabelSet = LabelSet::fixed(&[Label::CpuMode], 2);
 
-/// The rows of what the agent says of itself.
+/// The agent's rows of the table.
 pub mod metrics {
     use super::{CPU_MODE, VERSION};
 
     crate::metrics! {
         /// Version of the running agent; always 1.
         CONNSCOPE_BUILD_INFO: Gauge<u64> = "connscope.build.info" in "", by [VERSION];
-        /// 1 if the configuration could be used when it was last read, at the start or by a reload; 0 if the one before stayed.
+        /// 1 if the last start or reload of the configuration succeeded, 0 if it was refused and the previous one stays in effect.
         CONNSCOPE_CONFIG_LAST_RELOAD_SUCCESS: Gauge<u64> = "connscope.config.last_reload.success" in "";
         /// Unix time at which the configuration in effect was read.
         CONNSCOPE_CONFIG_LAST_RELOAD_TIME: Gauge<f64> = "connscope.config.last_reload.time" in "s";
-        /// Lines of the agent's own log that were dropped because stderr did not take them in time.
+        /// Lines of the agent's own log that were dropped because stderr was blocked.
         CONNSCOPE_LOG_DROPPED: Counter<u64> = "connscope.log.dropped" in "{line}";
         /// Physical memory used by the agent.
         PROCESS_MEMORY_USAGE: UpDownCounter = "process.memory.usage" in "By";
@@ -65,7 +65,7 @@ pub mod metrics {
     }
 }
 
-/// Observes it all.
+/// Observes the agent's own metrics, and those of its parts.
 pub fn observe(parts: &[Arc<dyn Vital>], out: &mut Readings) {
     let version = [(Label::Version, env!("CARGO_PKG_VERSION").into())];
     out.observe(metrics::CONNSCOPE_BUILD_INFO, &version, 1);

@@ -91,7 +91,7 @@ impl Numbers {
         self.series(metric, labels).fold(0.0, |sum, (_, value)| sum + value)
     }
 
-    /// How many connections this became of.
+    /// Number of connections with this event.
     fn became(&self, event: &str, labels: &[&str]) -> f64 {
         let event = format!("event={event}");
         self.sum("tcp.connections", &[&[event.as_str()], labels].concat())

@@ -6,7 +6,7 @@ use connscope::host::inventory::names::docker;
 use connscope::netlink::Progress;
 use connscope::source::containers::addresses::{fib_trie, if_inet6, tcp};
 use connscope::source::containers::kernel::records::{
-    Destination, Event, Group, Listener, Question, Totals, parse_endpoint,
+    Destination, Event, Group, Listener, ConnectionId, Totals, parse_endpoint,
 };
 use connscope::source::containers::translate;
 use libfuzzer_sys::fuzz_target;
@@ -21,8 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(group) = Group::parse(bytes) {
         assert!(group.path.starts_with('/'));
     }
-    if let Some(question) = Question::parse(bytes) {
-        assert_eq!(Question::parse(&question.bytes()), Some(question));
+    if let Some(question) = ConnectionId::parse(bytes) {
+        assert_eq!(ConnectionId::parse(&question.bytes()), Some(question));
     }
     let (_, _, _) = (Listener::parse(bytes), Event::parse(bytes), parse_endpoint(bytes));
     let mut got = None;

@@ -80,7 +80,9 @@ impl Reloader {
         self.loads.note(outcome.is_ok(), SystemTime::now());
         match &outcome {
             Ok(what) => tracing::info!("the configuration was read again: {what}"),
-            Err(why) => tracing::error!("the configuration is refused, and the one before stays: {why}"),
+            Err(why) => {
+                tracing::error!("the configuration is refused, the previous one stays in effect: {why}");
+            }
         }
         crate::sys::process::give_memory_back();
         outcome

@@ -48,7 +48,7 @@ impl Service {
     fn send(&self, lines: &str) {
         let Some(Err(error)) = self.notifier.as_ref().map(|notifier| notifier.send(lines)) else { return };
         if !self.unheard.swap(true, Ordering::Relaxed) {
-            tracing::warn!("telling the service manager over NOTIFY_SOCKET: {error}; said once");
+            tracing::warn!("notifying the service manager over NOTIFY_SOCKET: {error}; logged once");
         }
     }
 
@@ -126,7 +126,7 @@ fn open(address: &OsStr) -> Option<Notifier> {
     opened
         .inspect_err(|error| {
             let address = text::bounded(&address.to_string_lossy(), text::LONGEST_NAME);
-            tracing::warn!("NOTIFY_SOCKET is {address}: {error}; the service manager is told nothing");
+            tracing::warn!("NOTIFY_SOCKET is {address}: {error}; the service manager is not notified");
         })
         .ok()
 }

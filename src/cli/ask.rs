@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Most bytes of an answer.
+/// Maximum number of bytes of a response.
 const MOST_BYTES: usize = 1024 * 1024;
 
 /// Most bytes of a file with a password.

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Range of `--timeout`.
 const WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(5);
 
-/// Which agent is asked, and for how long.
+/// Which agent to query, and how long to wait.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Asked {
     /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH` or `https+unix:/PATH` [default: where the
@@ -71,7 +71,7 @@ impl Asked {
     }
 }
 
-/// Prints how a running agent is doing. The code is 0 where all is well, and 1 where it is not or nobody answers.
+/// Prints the status of a running agent. The exit code is 0 if nothing fails, and 1 if something does or no agent answers.
 pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, CliError> {
     let running = asked.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
@@ -116,7 +116,7 @@ fn refused(running: &Running, status: u16, body: &str) -> String {
     }
 }
 
-/// Whether every source that the machine has answers as a whole, and the receiver takes what is pushed.
+/// Whether every source that this machine has can be read completely, and the last push was accepted.
 fn well(status: &Status) -> bool {
     let sources = status.sources.iter().all(|source| matches!(source.state.as_str(), "up" | "absent"));
     let pushed = status.push.as_ref().is_none_or(|push| push.warning.is_none());
@@ -149,7 +149,7 @@ fn table(status: &Status) -> String {
     text
 }
 
-/// What an agent says is for a terminal.
+/// Makes the text of an agent safe for a terminal.
 fn clean(text: &str) -> String {
     text::bounded(text, text::LONGEST_ERROR)
 }

@@ -47,12 +47,12 @@ pub struct Otlp {
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
-    /// The first push is made a random part of this after the start, and each that follows one interval later: agents that are
+    /// The first push is made at a random time up to this after the start, and the others at the interval: so agents that are
     /// started together do not push together. 0s to 24h; not set: the interval.
     #[serde(deserialize_with = "jitter", serialize_with = "print_some")]
     #[cfg_attr(test, schemars(schema_with = "some_duration_schema"))]
     pub jitter: Option<Duration>,
-    /// How long one export may take, retries included: 1ms to 10m, or 0s for no limit.
+    /// Time-out of one export, retries included: 1ms to 10m, or 0s for no limit.
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
@@ -149,9 +149,9 @@ pub struct Prometheus {
     pub hosts: Vec<String>,
     /// Names of the metrics on this endpoint.
     pub naming: Profile,
-    /// Whether `POST /-/reload` has the configuration read again. SIGHUP always does.
+    /// Whether `POST /-/reload` reloads the configuration. SIGHUP always does.
     pub lifecycle: bool,
-    /// File with TLS, passwords, headers and a rate for the endpoint, in the format of Prometheus' exporter-toolkit.
+    /// File with TLS, passwords, headers and a rate limit for the endpoint, in the format of Prometheus' exporter-toolkit.
     pub web_config: Option<PathBuf>,
 }
 
@@ -225,7 +225,7 @@ fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     }
 }
 
-/// JSON Schema of the names that are answered.
+/// JSON Schema of the accepted values of `Host`.
 #[cfg(test)]
 fn hosts_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let entry = schemars::json_schema!({"type": "string", "pattern": "^(\\*\\.)?[-A-Za-z0-9_.]+$"});

@@ -28,11 +28,11 @@ pub enum Level {
     Off,
     /// Errors that end the agent.
     Error,
-    /// Also what could not be read, probed or sent.
+    /// Also failures to read, probe or send.
     Warn,
-    /// Also changes: start, recovery, files that were read again.
+    /// Also changes of state: start, recovery, reloaded files.
     Info,
-    /// Also details, and the lines of libraries.
+    /// Also details, and messages of libraries.
     Debug,
     /// Everything.
     Trace,
@@ -45,6 +45,6 @@ pub enum Level {
 pub enum Format {
     /// Text, for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }

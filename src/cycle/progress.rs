@@ -1,9 +1,9 @@
-//! What each reader is at, so that a collection that never ends can be told from one that nobody asked for.
+//! Progress of each reader, to distinguish a collection that never ends from one that nobody requests.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What one reader is at.
+/// Progress of one reader.
 #[derive(Debug)]
 pub struct Progress {
     state: Mutex<State>,
@@ -11,18 +11,18 @@ pub struct Progress {
 
 #[derive(Debug)]
 struct State {
-    /// How often it collects by itself; none where somebody has to ask.
+    /// Interval in which it collects by itself; `None` for a reader that is scraped.
     interval: Option<Duration>,
     at: At,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum At {
-    /// Waits for the next collection, since then.
+    /// Waiting for the next collection, since this time.
     Waiting(Instant),
-    /// Collects, since then.
+    /// Collecting, since this time.
     Collecting(Instant),
-    /// Waits for whoever takes what was collected, who may take any time.
+    /// Waiting for the receiver of the collection, which may take any time.
     Exporting,
 }
 
@@ -35,7 +35,7 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The reader collects by itself, this often.
+    /// Sets the interval of a reader that collects by itself.
     pub fn every(&self, interval: Duration) {
         self.lock().interval = Some(interval);
     }
@@ -50,7 +50,7 @@ impl Progress {
         self.lock().at = At::Exporting;
     }
 
-    /// Everything has ended.
+    /// The export has ended.
     pub fn waiting(&self, now: Instant) {
         self.lock().at = At::Waiting(now);
     }

@@ -1,4 +1,4 @@
-//! The sources that are on, with the table that their settings make. A reload replaces one set by another; what did not change is in
+//! The enabled sources, with the table that follows from their settings. A reload replaces one set by another; what did not change is in
 //! both.
 
 use crate::host::Host;
@@ -10,7 +10,7 @@ use crate::stop::Stop;
 use crate::vitals::Vital;
 use std::sync::Arc;
 
-/// Sources at work, and what limits their readings.
+/// Running sources, and the limits of their readings.
 #[derive(Debug)]
 pub struct SourceSet {
     pub(super) workers: Vec<Arc<Worker>>,
@@ -18,22 +18,22 @@ pub struct SourceSet {
     pub(super) vitals: Vec<Arc<dyn Vital>>,
 }
 
-/// What a set is started with, besides the settings of its sources.
+/// What a set needs in addition to the settings of its sources.
 pub struct Surroundings<'a> {
-    /// What the sources share of the machine.
+    /// Facts about the machine that the sources share.
     pub host: &'a Host,
-    /// Whether they go on running.
+    /// Whether the sources are read once or repeatedly.
     pub mode: Mode,
-    /// The rows, with the limits that the settings make.
+    /// The rows, with the limits that follow from the settings.
     pub table: Arc<Table>,
-    /// Parts of the agent with numbers of their own.
+    /// Parts of the agent with metrics of their own.
     pub vitals: Vec<Arc<dyn Vital>>,
-    /// Ends every source.
+    /// Stops every source.
     pub stop: &'a Stop,
 }
 
 impl SourceSet {
-    /// Starts every source of a list that is on by the settings of all, except those that `kept` has.
+    /// Starts every enabled source of a list, except those in `kept`.
     pub fn start<All>(
         specs: &[SourceSpec<All>],
         settings: &All,
@@ -51,17 +51,17 @@ impl SourceSet {
         Ok(Self { workers, table, vitals })
     }
 
-    /// The source of this name, where it is on.
+    /// The source of this name, if it is enabled.
     pub fn worker(&self, name: &str) -> Option<Arc<Worker>> {
         self.workers.iter().find(|worker| worker.name == name).cloned()
     }
 
-    /// The names of those that are on.
+    /// The names of the enabled sources.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.workers.iter().map(|worker| worker.name)
     }
 
-    /// The rows that may be observed, with their limits.
+    /// The rows of the table, with their limits.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
     }

@@ -1,7 +1,7 @@
 //! Exports the distributions that sources keep, beside what the SDK collected.
 //!
 //! The SDK has no histogram that is observed, and no way for a reader to take metrics from elsewhere (what the
-//! specification calls a `MetricProducer`). So whoever takes a collection out of the SDK adds the distributions of the
+//! specification calls a `MetricProducer`). So each exporter adds the distributions of the
 //! same cycle here: to the OTLP message, or to the families of an exposition.
 
 use crate::metric::distribution::Distribution;

@@ -1,8 +1,8 @@
 //! One collection as OTLP messages, written as they are sent.
 //!
-//! A collection is written at once into the bytes of its messages (`opentelemetry/proto/metrics/v1/metrics.proto`): a tree of
-//! the generated types would copy every name, attribute and description for each message, which took longer than all else
-//! that a push does. What the tree and its encoder would give is what the tests compare these bytes with. Beside what the SDK
+//! A collection is written directly into the bytes of its messages (`opentelemetry/proto/metrics/v1/metrics.proto`): a tree of
+//! the generated types would copy every name, attribute and description for each message, which took longer than everything
+//! else in a push. The tests compare these bytes with that tree and its encoder. In addition to what the SDK
 //! collected, a message has the distributions that sources keep.
 
 #![expect(clippy::disallowed_methods, reason = "a point is of the time at which it is collected")]

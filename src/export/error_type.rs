@@ -51,7 +51,7 @@ impl ErrorType {
     pub const TIMEOUT: Self = Self("timeout");
     /// The connection could not be made or broke.
     pub const CONNECTION: Self = Self("connection");
-    /// The receiver took the message and threw data points of it away.
+    /// The receiver accepted the message and rejected data points of it.
     pub const REJECTED: Self = Self("rejected");
     /// None of the others.
     pub const OTHER: Self = Self("_OTHER");

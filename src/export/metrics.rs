@@ -17,7 +17,7 @@ pub static EXPORTER: LabelSet = LabelSet::fixed(
 pub static ERROR_TYPE: LabelSet = LabelSet::fixed(&[Label::ErrorType], ErrorType::BOUND);
 
 crate::metrics! {
-    /// Data points whose export has finished: accepted by the receiver, or failed or rejected, with error.type.
+    /// Data points whose export has finished; with error.type if they failed or were rejected, without if the receiver accepted them.
     OTEL_EXPORTED: Counter<u64> = "otel.sdk.exporter.metric_data_point.exported" in "{data_point}", by [ERROR_TYPE, EXPORTER];
     /// Data points passed to the exporter whose export has not finished.
     OTEL_INFLIGHT: UpDownCounter = "otel.sdk.exporter.metric_data_point.inflight" in "{data_point}", by [EXPORTER];

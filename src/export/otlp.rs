@@ -1,15 +1,15 @@
 //! The push side: OTLP over gRPC or HTTP/protobuf.
 //!
-//! The SDK's periodic reader drives the cycles and hands each to the exporter here. It is our own, over the messages of
-//! `opentelemetry-proto`, for three reasons that `opentelemetry-otlp` cannot be configured out of:
+//! The SDK's periodic reader drives the cycles and passes each to the exporter here. The exporter is our own, and writes the
+//! bytes of its messages itself ([`encode`]), for three reasons that no setting of `opentelemetry-otlp` changes:
 //!
 //! - The distributions that sources keep are part of the same message, and nothing outside the SDK can put them into its
 //!   `ResourceMetrics`, the only thing that the exporter of that crate takes.
 //! - A receiver refuses gRPC messages over 4 MiB; that crate sends a collection as one message.
-//! - Outcomes (refusals by type, rejected data points) are metrics here; that crate tells them to its log only.
+//! - Outcomes (refusals by type, rejected data points) are metrics here; that crate reports them in its log only.
 //!
 //! `opentelemetry-otlp` is the reference that the tests hold this one against (`tests/export/reference.rs`): messages,
-//! statuses that are retried, variables. Each intended difference stands there with its reason.
+//! statuses that are retried, variables. Each intended difference is listed there with its reason.
 
 #![expect(clippy::disallowed_methods, reason = "when an export ended is noted here")]
 
@@ -145,7 +145,7 @@ impl PushMetricExporter for Exporter {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refusal)) => Err(OTelSdkError::InternalFailure(refusal.message)),
             Err(error) => {
-                tracing::error!(%error, "the export broke; this is a defect of connscope");
+                tracing::error!(%error, "the export panicked; this is a defect of connscope");
                 Err(OTelSdkError::InternalFailure(error.to_string()))
             }
         }

@@ -29,7 +29,7 @@ impl Exports {
         self.inflight.fetch_add(points, Ordering::Relaxed);
     }
 
-    /// What became of data points that were handed over.
+    /// Outcome of exported data points.
     pub fn end(&self, points: u64, error: Option<ErrorType>) {
         self.inflight.fetch_sub(points, Ordering::Relaxed);
         let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);

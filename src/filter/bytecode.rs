@@ -6,7 +6,7 @@
 //! four bytes behind it is the place where sockets are refused. All jumps are forward.
 
 use super::evaluate::interface;
-use super::expression::{Compare, Expression, Family, Link, Network, Side};
+use super::expression::{Compare, Expression, Family, Network, Operator, Side};
 use super::{Compiled, KernelCan, Names};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -52,7 +52,7 @@ enum Node {
     Test(Vec<u8>),
     Not(Box<Node>),
     /// From left to right; the first link says nothing.
-    List(Vec<(Link, Node)>),
+    List(Vec<(Operator, Node)>),
 }
 
 struct Lowering<'a> {
@@ -116,16 +116,18 @@ fn not(node: Node) -> Node {
     }
 }
 
-fn join(so_far: Node, link: Link, next: Node) -> Node {
+fn join(so_far: Node, link: Operator, next: Node) -> Node {
     match (so_far, link, next) {
-        (Node::Always(true), Link::Or, _) | (_, Link::Or, Node::Always(true)) => Node::Always(true),
-        (Node::Always(false), Link::And, _) | (_, Link::And, Node::Always(false)) => Node::Always(false),
+        (Node::Always(true), Operator::Or, _) | (_, Operator::Or, Node::Always(true)) => Node::Always(true),
+        (Node::Always(false), Operator::And, _) | (_, Operator::And, Node::Always(false)) => {
+            Node::Always(false)
+        }
         (Node::Always(_), _, node) | (node, _, Node::Always(_)) => node,
         (Node::List(mut list), link, next) => {
             list.push((link, next));
             Node::List(list)
         }
-        (first, link, next) => Node::List(vec![(Link::And, first), (link, next)]),
+        (first, link, next) => Node::List(vec![(Operator::And, first), (link, next)]),
     }
 }
 
@@ -142,13 +144,13 @@ fn host(side: Side, family: Option<Family>, network: Option<Network>, port: Opti
         }
         (None, Some(Family::V6)) => {
             let six = test(code, &condition(libc::AF_INET6, 0, port, &[0; 16]));
-            join(six, Link::And, not(test(code, &condition(libc::AF_INET, 0, -1, &[0; 4]))))
+            join(six, Operator::And, not(test(code, &condition(libc::AF_INET, 0, -1, &[0; 4]))))
         }
         (Some(network @ Network { address: IpAddr::V6(address), prefix }), _) => {
             let six = test(code, &condition(libc::AF_INET6, prefix, port, &address.octets()));
             if network.contains(MAPPED) {
                 // To the kernel the v4-mapped addresses are among those of IPv6; to the agent they are not.
-                join(six, Link::And, not(test(code, &condition(libc::AF_INET, 0, -1, &[0; 4]))))
+                join(six, Operator::And, not(test(code, &condition(libc::AF_INET, 0, -1, &[0; 4]))))
             } else {
                 six
             }
@@ -180,7 +182,7 @@ fn compared(side: Side, compare: Compare, family: Option<Family>, port: u16) -> 
     };
     match family {
         None => ordered,
-        family => join(host(side, family, None, None), Link::And, ordered),
+        family => join(host(side, family, None, None), Operator::And, ordered),
     }
 }
 
@@ -202,8 +204,8 @@ impl Node {
     }
 }
 
-fn jump_size(link: Link) -> usize {
-    if link == Link::Or { 4 } else { 0 }
+fn jump_size(link: Operator) -> usize {
+    if link == Operator::Or { 4 } else { 0 }
 }
 
 /// Puts operations in a row. Those who refuse go 4 bytes behind the end.
@@ -240,17 +242,17 @@ impl Program {
         }
     }
 
-    fn list(&mut self, list: &[(Link, Node)]) -> Vec<usize> {
+    fn list(&mut self, list: &[(Operator, Node)]) -> Vec<usize> {
         let (mut held, mut failed) = (Vec::new(), Vec::new());
         for (position, (link, node)) in list.iter().enumerate() {
             match link {
                 _ if position == 0 => {}
                 // What held so far needs no more until an `and`; what failed is given another chance.
-                Link::Or => {
+                Operator::Or => {
                     held.push(self.jump());
                     self.land(std::mem::take(&mut failed), self.0.len());
                 }
-                Link::And => self.land(std::mem::take(&mut held), self.0.len()),
+                Operator::And => self.land(std::mem::take(&mut held), self.0.len()),
             }
             failed.append(&mut self.put(node));
         }

@@ -1,6 +1,6 @@
 //! A filter evaluated in the agent.
 
-use super::expression::{Compare, Expression, Family, Link, Network, Side};
+use super::expression::{Compare, Expression, Family, Network, Operator, Side};
 use super::number::number;
 use super::{Names, Subject};
 use std::net::IpAddr;
@@ -54,10 +54,10 @@ pub(super) fn value(
         Expression::List(first, rest) => {
             rest.iter().fold(value(first, subject, names, seen), |so_far, (link, next)| {
                 match (link, so_far) {
-                    (Link::And, Some(false)) | (Link::Or, Some(true)) => so_far,
+                    (Operator::And, Some(false)) | (Operator::Or, Some(true)) => so_far,
                     (_, Some(_)) => value(next, subject, names, seen),
-                    (Link::And, None) => value(next, subject, names, seen).filter(|value| !value),
-                    (Link::Or, None) => value(next, subject, names, seen).filter(|value| *value),
+                    (Operator::And, None) => value(next, subject, names, seen).filter(|value| !value),
+                    (Operator::Or, None) => value(next, subject, names, seen).filter(|value| *value),
                 }
             })
         }

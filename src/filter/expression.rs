@@ -22,7 +22,7 @@ pub(super) enum Expression {
     Not(Box<Expression>),
     /// Conditions put together from left to right, as the grammar of `ss` does: neither `and` nor `or` binds closer.
     /// However long, it is one node, so that the depth of the tree is that of the parentheses and the `not`s.
-    List(Box<Expression>, Vec<(Link, Expression)>),
+    List(Box<Expression>, Vec<(Operator, Expression)>),
 }
 
 /// Which end of a socket.
@@ -39,9 +39,9 @@ pub(super) enum Family {
     V6,
 }
 
-/// How conditions are put together.
+/// The operator between two conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum Operator {
     And,
     Or,
 }
@@ -159,7 +159,7 @@ impl Display for Expression {
             Self::List(first, rest) => {
                 write!(f, "{}", Operand(first))?;
                 rest.iter().try_for_each(|(link, next)| {
-                    write!(f, " {} {}", if *link == Link::And { "and" } else { "or" }, Operand(next))
+                    write!(f, " {} {}", if *link == Operator::And { "and" } else { "or" }, Operand(next))
                 })
             }
         }

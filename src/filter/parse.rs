@@ -8,7 +8,7 @@
 //! compared with `!=`, and blanks may be line breaks.
 
 use super::address;
-use super::expression::{Compare, Expression, Link, Side};
+use super::expression::{Compare, Expression, Operator, Side};
 use super::number::number;
 use super::services::Services;
 use super::{FilterError, state};
@@ -158,14 +158,14 @@ impl Parser<'_> {
                 break;
             }
             let link = match self.peek() {
-                Some("or" | "||" | "|") => Some(Link::Or),
-                Some("and" | "&&" | "&") => Some(Link::And),
+                Some("or" | "||" | "|") => Some(Operator::Or),
+                Some("and" | "&&" | "&") => Some(Operator::And),
                 _ => None,
             };
             if link.is_some() {
                 self.next();
             }
-            rest.push((link.unwrap_or(Link::And), self.single()?));
+            rest.push((link.unwrap_or(Operator::And), self.single()?));
         }
         Ok(if rest.is_empty() { *first } else { Expression::List(first, rest) })
     }

@@ -2,7 +2,7 @@
 //!
 //! A container is a control group whose path says so, with the groups below it. In every cycle the hierarchies are walked
 //! over ([`Inventory::refresh`]); what lives between two cycles is told to the inventory by whoever sees its group
-//! ([`Inventory::who`]). Its name comes from the files of its engine, at once and, where nobody knows it, again every 10
+//! ([`Inventory::workload`]). Its name comes from the files of its engine, at once and, where nobody knows it, again every 10
 //! seconds for a minute. An entry is known by its identity, so that a container that is restarted, or recreated under
 //! its name, is the same one with one restart more.
 //!
@@ -10,7 +10,7 @@
 //!
 //! 1. Once a cycle, first: [`Inventory::refresh`].
 //! 2. For a control group that the kernel named, with hierarchy, id and path, also when it is gone by now:
-//!    [`Inventory::who`]. Keep the [`Workload::number`] with what is counted; it survives restarts.
+//!    [`Inventory::workload`]. Keep the [`Workload::number`] with what is counted; it survives restarts.
 //! 3. Before observing: [`Inventory::current`] of each number kept. `None`: it has ended and its retention is over, so
 //!    what was counted goes. Another number than the one asked for: its name was found late and it is that container, so
 //!    what was counted is added to that one's. Its labels are those of the series.
@@ -34,8 +34,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The labels that say who a container or service is, with further ones: the keys of a set of labels.
-macro_rules! who_and {
+/// Keys of a label set: the attributes that identify a container or service, and further ones.
+macro_rules! workload_and {
     ($($label:ident),*) => {
         &[
             Label::ContainerId,
@@ -48,7 +48,7 @@ macro_rules! who_and {
         ]
     };
 }
-pub(crate) use who_and;
+pub(crate) use workload_and;
 
 pub mod config;
 pub mod entries;
@@ -92,7 +92,7 @@ struct HostSources {
 #[derive(Debug, Clone)]
 pub struct Container {
     /// Name and attributes.
-    pub who: Arc<Workload>,
+    pub workload: Arc<Workload>,
     /// Its id; `None` of what has none.
     pub id: Option<Arc<str>>,
     /// Its image as the engine writes it, at most 256 bytes; empty where that is not known.
@@ -135,7 +135,7 @@ pub struct WorkloadCounts {
     pub units: u64,
     /// Of the containers, those that nobody knows a name of.
     pub unnamed: u64,
-    /// Containers and services that found no room, so far.
+    /// Containers and services over the limit so far.
     pub left_out: u64,
     /// Control groups that the latest walks knew of and did not look at.
     pub groups_left_out: u64,
@@ -214,12 +214,12 @@ impl Inventory {
     /// Who a control group belongs to; `None`: nobody that is wanted, or there was no room. The group may be gone by now;
     /// its id tells a container that was restarted from the one before, and its path is that from the root of its
     /// hierarchy. One that is not known yet is asked for its name, which reads up to a dozen small files.
-    pub fn who(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
+    pub fn workload(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
         let mut inner = self.inner();
         let Inner { entries, outside, .. } = &mut *inner;
         outside.hear(entries);
         let number = entries.meet(group, Instant::now(), outside)?;
-        entries.get(number).map(|entry| Arc::clone(&entry.who))
+        entries.get(number).map(|entry| Arc::clone(&entry.workload))
     }
 
     /// Whether the directory of a control group is there, and no other one in its place.
@@ -235,7 +235,7 @@ impl Inventory {
 
     /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
     pub fn current(&self, number: u64) -> Option<Arc<Workload>> {
-        self.inner().entries.get(number).map(|entry| Arc::clone(&entry.who))
+        self.inner().entries.get(number).map(|entry| Arc::clone(&entry.workload))
     }
 
     /// Every container and service that is there, and those that ended less than the retention ago.
@@ -259,7 +259,7 @@ impl Inventory {
         let Inner { entries, outside, published, .. } = &mut *inner;
         let running = entries.iter().filter(|entry| entry.ended.is_none() && entry.runtime == "docker");
         let running: Vec<(u64, Arc<str>)> = running
-            .filter_map(|entry| Some((entry.who.number, Arc::clone(entry.container.as_ref()?))))
+            .filter_map(|entry| Some((entry.workload.number, Arc::clone(entry.container.as_ref()?))))
             .collect();
         let ids: Vec<Arc<str>> = running.iter().map(|(_, id)| Arc::clone(id)).collect();
         published.look(outside.names.docker_directories(), &ids);
@@ -298,7 +298,7 @@ impl Inventory {
 fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
     let ticks = entry.first.map(|first| now.saturating_sub(first.started));
     Container {
-        who: Arc::clone(&entry.who),
+        workload: Arc::clone(&entry.workload),
         id: entry.container.clone(),
         image: Arc::clone(&entry.image),
         runtime: entry.runtime,

@@ -11,7 +11,7 @@ mod label;
 mod list;
 mod visit;
 
-pub use find::{Finder, Found};
+pub use find::{Finder, FoundNamespaces};
 pub use label::ContainerNames;
 pub use visit::{NamespaceResult, visit};
 

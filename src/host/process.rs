@@ -320,10 +320,10 @@ impl SocketSearch<'_> {
     }
 }
 
-/// Whether the processes of other users can be looked into, in words; if not, the error names what is missing.
+/// Whether the processes of other users can be inspected, as a sentence; if not, the error names what is missing.
 pub fn check() -> Result<String, SourceError> {
     let mut processes = Processes::new()?;
-    let doing = "looking for the processes that hold the sockets";
+    let doing = "looking for the processes that have the sockets open";
     let held = rustix::thread::capabilities(None)
         .map_err(|cause| SourceError::io(doing, std::io::Error::from(cause)))?
         .effective;
@@ -353,9 +353,9 @@ pub fn check() -> Result<String, SourceError> {
             Err(SourceError::Denied { doing: format!("{doing}: {how_many}"), capability, cause: None })
         }
         _ if closed > 0 => Ok(format!(
-            "{open} of {} processes can be looked into; the rest is closed though every capability is held",
+            "{open} of {} processes can be inspected; the others cannot, although the agent has every capability",
             open + closed
         )),
-        _ => Ok(format!("all {open} processes can be looked into")),
+        _ => Ok(format!("all {open} processes can be inspected")),
     }
 }

@@ -60,7 +60,7 @@ fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
         message,
     };
     let mut draft = ConfigDraft::pulled_at(PORT);
-    draft.note("The exporter has nothing of these.");
+    draft.note("The exporter does not have these sources.");
     draft.put("sources.conntrack.enabled", &false);
     draft.put("sources.sockets.enabled", &false);
     for key in rest.keys() {
@@ -73,7 +73,7 @@ fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     draft.put("sources.probes.interval", &"15s");
     let sockets = sockets.unwrap_or_default();
     if sockets.is_empty() {
-        draft.note("There are no sockets; the exporter starts all the same and says nothing.");
+        draft.note("The file has no sockets; the exporter starts and reports nothing.");
     } else {
         draft.note(
             "Of a name with several addresses the exporter takes the first that answers, so one that is half down is \
@@ -110,14 +110,14 @@ impl ImportedSeries {
         serde_json::from_value::<Target>(written).map_err(|error| error.to_string())?.check()?;
         let old = (target.name.clone(), target.host.clone(), target.port, target.kind);
         if !self.old.insert(old) {
-            return Err("it is repeated, and one series is for both".to_owned());
+            return Err("it is repeated, and both would have the same series".to_owned());
         }
         if !self.series.add(&target) {
             // The exporter tells them apart by their protocol, which the family and the transport do not always.
             let kind = target.kind.word();
             Arc::make_mut(&mut target.labels).insert("protocol".to_owned(), kind.into());
             if !self.series.add(&target) {
-                return Err("it is repeated, and one series is for both".to_owned());
+                return Err("it is repeated, and both would have the same series".to_owned());
             }
             notes.push(
                 "Another target has the same host and port with another protocol; the label tells them apart.".to_owned(),
@@ -159,11 +159,14 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
     let host = socket.host.clone().unwrap_or_default();
     host.trim_start_matches('[').trim_end_matches(']').clone_into(&mut target.host);
     if host.is_empty() {
-        notes.push("There is no host, which is this machine to the exporter.".to_owned());
+        notes.push("host is missing, which means this machine in the exporter.".to_owned());
         "localhost".clone_into(&mut target.host);
     }
     if host.parse::<Ipv6Addr>().is_ok() {
-        notes.push("Without brackets an IPv6 address was always 0; here it is what it means.".to_owned());
+        notes.push(
+            "The exporter reports an IPv6 address without brackets always as 0; here it is probed."
+                .to_owned(),
+        );
     }
     match protocol {
         "udp" | "udp4" | "udp6" => notes.push(
@@ -172,7 +175,7 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
                 .to_owned(),
         ),
         "ip" | "ip4" | "ip6" => {
-            notes.push("ip was always 0, whatever the host; here it is an ICMP echo, and the port means nothing.".to_owned());
+            notes.push("The exporter reports ip always as 0; here it is an ICMP echo, and the port has no effect.".to_owned());
         }
         "unix" | "unixgram" | "unixpacket" => {
             notes.push(format!(
@@ -184,8 +187,10 @@ fn target(socket: &Socket) -> Result<(Vec<String>, Option<Target>), String> {
     }
     let echo = protocol.starts_with("ip");
     if port.is_none() && !echo {
-        notes
-            .push(format!("`{}` is left out: there is no port {written}, and it was always 0.", target.name));
+        notes.push(format!(
+            "`{}` is left out: {written} is not a valid port, and the exporter reports it always as 0.",
+            target.name
+        ));
         return Ok((notes, None));
     }
     Ok((notes, Some(target)))
@@ -198,13 +203,13 @@ fn timeout(written: Option<f64>, notes: &mut Vec<String>) -> Option<Duration> {
         notes.push(format!("The exporter treats timeout {} as {seconds}.", written.unwrap_or(0.0)));
     }
     if seconds < 0.0 {
-        notes.push("A timeout below 0 was up before anything could answer, so it was always 0; here it is the default.".to_owned());
+        notes.push("The exporter reports a target with a negative timeout always as 0; here it has the default timeout.".to_owned());
     }
     let seconds = if seconds > 0.0 { seconds } else { TIMEOUT.as_secs_f64() };
     let most = crate::source::probes::config::TIMEOUT.end();
     if seconds > most.as_secs_f64() {
         notes.push(format!(
-            "timeout {seconds} is more than there may be; it is {}.",
+            "timeout {seconds} exceeds the maximum; it is {} here.",
             humantime::format_duration(*most)
         ));
     }

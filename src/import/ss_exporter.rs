@@ -31,7 +31,11 @@ fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     let Logic { metrics, compression, selection: under_logic } = logic.unwrap_or_default();
     let selection = match (selection, under_logic) {
         (Some(_), Some(_)) => {
-            return Err(refuse(path, "selection", "is repeated, under logic and beside it".to_owned()));
+            return Err(refuse(
+                path,
+                "selection",
+                "is there twice, under logic and at the top level".to_owned(),
+            ));
         }
         (one, other) => one.or(other).unwrap_or_default(),
     };
@@ -41,9 +45,7 @@ fn import(text: &str, path: &Path) -> Result<ConfigDraft, ConfigError> {
     }
 
     let mut draft = ConfigDraft::pulled_at(PORT);
-    draft.note(
-        "The exporter has nothing of it. Without this line its classic names are printed beside the others.",
-    );
+    draft.note("The exporter has no conntrack metrics. Without this line they are reported too.");
     draft.put("sources.conntrack.enabled", &false);
     draft.put("sources.sockets.enabled", &true);
     draft.put("sources.sockets.classic.enabled", &true);
@@ -82,7 +84,7 @@ fn refuse(path: &Path, key: &str, message: String) -> ConfigError {
 fn put_folding(draft: &mut ConfigDraft, compression: Option<Compression>) {
     let folding = compression.and_then(|compression| compression.folding);
     if folding.is_none() {
-        draft.note("There is no logic.compression.labelFolding; both ends of a flow are shown.");
+        draft.note("logic.compression.labelFolding is missing; both ends of a flow are shown.");
     }
     draft.put("sources.sockets.classic.flow", &folding.map_or(FlowLabel::RawEndpoint, |folding| folding.0));
 }
@@ -105,8 +107,9 @@ impl<const N: usize> Group<N> {
             draft.note(format!("logic.metrics.{key} has no key `active`; it is imported as active."));
         }
         if self.metrics.iter().all(|(_, _, said)| said.is_none()) {
-            draft
-                .note(format!("logic.metrics.{key} is active and names none of its metrics; all are shown."));
+            draft.note(format!(
+                "logic.metrics.{key} is active and names none of its metrics; all of them are reported."
+            ));
             return self.metrics.iter().map(|(family, _, _)| *family).collect();
         }
         let mut shown = Vec::new();
@@ -129,7 +132,7 @@ impl<const N: usize> Group<N> {
 
 fn put_metrics(draft: &mut ConfigDraft, metrics: Option<Metrics>) {
     let Some(Metrics { gauges, counters, histograms }) = metrics else {
-        draft.note("There is no logic.metrics; all are shown.");
+        draft.note("logic.metrics is missing; all metrics are reported.");
         draft.put_list("sources.sockets.classic.metrics", &Family::ALL);
         return;
     };
@@ -168,7 +171,7 @@ fn put_metrics(draft: &mut ConfigDraft, metrics: Option<Metrics>) {
 /// [`Group::shown`] of a group that may not be there.
 fn shown<const N: usize>(draft: &mut ConfigDraft, key: &str, group: Option<&Group<N>>) -> Vec<Family> {
     let Some(group) = group else {
-        draft.note(format!("There is no logic.metrics.{key}; none of them is shown."));
+        draft.note(format!("logic.metrics.{key} is missing; none of these metrics is reported."));
         return Vec::new();
     };
     group.shown(draft)
@@ -176,12 +179,12 @@ fn shown<const N: usize>(draft: &mut ConfigDraft, key: &str, group: Option<&Grou
 
 fn put_bounds(draft: &mut ConfigDraft, mut bounds: Vec<f64>) {
     if bounds.is_empty() {
-        draft.note("There are no bucketBounds; these are those of version 3.");
+        draft.note("bucketBounds is missing; these are the defaults of version 3.");
         bounds = CLASSIC_ROUND_TRIPS.to_vec();
     }
     let rising = bounds.is_sorted_by(|low, high| low < high);
     if !rising {
-        draft.note("The bucketBounds did not rise; they are put in order, each once.");
+        draft.note("The bucketBounds were not in ascending order; they are sorted here, without duplicates.");
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
     }

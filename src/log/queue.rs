@@ -1,7 +1,7 @@
 //! The lines that wait for stderr, and the thread that writes them.
 //!
 //! stderr may be a pipe that nobody reads, a terminal that is stopped, a journal that hangs: a write to it can block for
-//! ever. So whoever logs only puts its line here. The queue is bounded; a line that does not fit is dropped and counted.
+//! ever. So a log call only adds its line here. The queue is bounded; a line that does not fit is dropped and counted.
 
 #![expect(clippy::disallowed_methods, reason = "the last lines have a time limit of their own")]
 
@@ -14,7 +14,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most bytes that wait.
+/// Maximum number of bytes in the queue.
 const MOST: usize = 128 * 1024;
 
 /// Longest line in bytes; the rest of it is cut off.
@@ -27,7 +27,7 @@ const STACK: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub struct Queue {
     lines: Mutex<Lines>,
-    /// There is a line, or there is none any more.
+    /// Signals a new line, or an empty queue.
     changed: Condvar,
     dropped: AtomicU64,
 }
@@ -38,7 +38,7 @@ struct Lines {
     bytes: usize,
     /// A line was taken out and is being written.
     writing: bool,
-    /// Dropped since that was last said.
+    /// Lines dropped since that was last logged.
     unsaid: u64,
 }
 
@@ -53,7 +53,7 @@ impl Queue {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line; never blocks. One that finds no room is dropped.
+    /// Adds a line; never blocks. If the queue is full, the line is dropped.
     pub fn push(&self, line: &[u8]) {
         let line = cut(line);
         let mut lines = self.lock();
@@ -68,7 +68,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// How many lines were dropped so far.
+    /// Number of lines that were dropped so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -98,10 +98,7 @@ impl Queue {
                     if written && lines.waiting.is_empty() { std::mem::take(&mut lines.unsaid) } else { 0 };
                 drop(lines);
                 if unsaid > 0 {
-                    tracing::warn!(
-                        dropped = unsaid,
-                        "lines of this log were dropped: stderr did not take them in time"
-                    );
+                    tracing::warn!(dropped = unsaid, "lines of this log were dropped: stderr was blocked");
                 }
                 self.changed.notify_all();
             }

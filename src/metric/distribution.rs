@@ -26,12 +26,12 @@ impl Distribution {
         Self { bounds, counts, sum: 0.0, since: SystemTime::now() }
     }
 
-    /// One that was kept elsewhere: values by bucket, one more than there are bounds, their sum, and the start of its series.
+    /// A distribution from stored values: counts by bucket, one more than there are bounds, their sum, and the start of its series.
     pub fn restored(bounds: Arc<[f64]>, counts: Box<[u64]>, sum: f64, since: SystemTime) -> Self {
         Self { bounds, counts, sum, since }
     }
 
-    /// Counts one value; what is not a number is not counted.
+    /// Counts one value; NaN is not counted.
     pub fn record(&mut self, value: f64) {
         if value.is_nan() {
             return;

@@ -1,4 +1,4 @@
-//! The keys of labels. How many values they can take is said by the sets they are in ([`LabelSet`](super::LabelSet)).
+//! The keys of labels. Their bounds are those of the sets that they are in ([`LabelSet`](super::LabelSet)).
 
 pub mod closed;
 pub mod key;
@@ -22,7 +22,7 @@ pub enum Label {
     Source,
     /// Class of the error of a source.
     Reason,
-    /// Way a source is read.
+    /// Method by which a source is read.
     Via,
     /// Version of the agent.
     Version,
@@ -46,11 +46,11 @@ pub enum Label {
     NetworkType,
     /// `transmit` or `receive` (semantic conventions).
     IoDirection,
-    /// What became of a connection.
+    /// Event of a connection.
     Event,
-    /// The limit that was reached.
+    /// The limit that was exceeded.
     Key,
-    /// Which end opened a connection, `incoming`, `outgoing` or `~unknown`.
+    /// Direction of a connection: `incoming`, `outgoing` or `~unknown`.
     Direction,
     /// Name of the configured networks a peer belongs to.
     PeerGroup,
@@ -62,7 +62,7 @@ pub enum Label {
     ContainerName,
     /// Image of a container (semantic conventions).
     ContainerImageName,
-    /// What runs a container (semantic conventions).
+    /// Container runtime (semantic conventions).
     ContainerRuntimeName,
     /// Namespace of a pod (semantic conventions).
     K8sNamespaceName,
@@ -78,11 +78,11 @@ pub enum Label {
     LogSource,
     /// Severity of a log message.
     Severity,
-    /// Hash of the words of a message that do not vary, or what stands for many.
+    /// Hash of the words of a message that do not vary, `~other` or `~skipped`.
     Pattern,
     /// Sample of the messages of a pattern.
     Sample,
-    /// A part of a source that is read in one way or another.
+    /// A part of a source that can be read by several methods.
     SourcePart,
     /// Identity of a container, as coroot-node-agent prints it.
     ClassicContainerId,
@@ -100,7 +100,7 @@ pub enum Label {
     PeerAddress,
     /// Port of the other end of a flow (semantic conventions).
     PeerPort,
-    /// Both ends of a flow in one text, as prometheus_ss_exporter prints them.
+    /// Both ends of a flow, as prometheus_ss_exporter prints them.
     Flow,
     /// Name of a target of the probes.
     ProbeName,

@@ -12,13 +12,13 @@ use std::sync::Arc;
 pub struct Labels(Arc<[(Label, Arc<str>)]>);
 
 impl Labels {
-    /// These, in any order.
+    /// Labels, given in any order.
     pub fn new(mut labels: Vec<(Label, Arc<str>)>) -> Self {
         labels.sort_unstable_by_key(|(label, _)| label.key());
         Self(labels.into())
     }
 
-    /// These and one more.
+    /// The labels and one more.
     #[must_use]
     pub fn with(&self, label: Label, value: impl Into<Arc<str>>) -> Self {
         self.with_all([Some((label, value.into()))])

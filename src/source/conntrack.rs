@@ -1,4 +1,4 @@
-//! The connection tracking statistics: which way they are asked for, in which network namespaces, and what becomes
+//! The connection tracking statistics: the method by which they are read, the network namespaces, and the metrics made
 //! of the numbers.
 //!
 //! Three ways lead to the same counters (`command`, `netlink`, `procfs`); with `auto` the first that works is used,
@@ -166,7 +166,7 @@ impl Conntrack {
             Some(identity) => identity,
             None => *self.identity.insert(
                 crate::sys::namespace::identity()
-                    .map_err(|cause| SourceError::io("telling the network namespace", cause))?,
+                    .map_err(|cause| SourceError::io("identifying the network namespace", cause))?,
             ),
         };
         let round = SharedDeadline::new(self.asking.timeout);

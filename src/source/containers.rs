@@ -33,6 +33,7 @@ pub mod config;
 mod connections;
 pub mod delay;
 pub mod destinations;
+mod events;
 pub mod failure;
 mod groups;
 pub mod kernel;
@@ -41,7 +42,6 @@ pub mod listen;
 mod listeners;
 pub mod metrics;
 mod namespaces;
-mod news;
 mod observe;
 mod oom;
 mod packed;
@@ -75,7 +75,7 @@ impl SourceKind for Containers {
             if settings.tcp.enabled { (settings.tcp.total + most, labels::MOST_LISTENERS) } else { (0, 0) };
         let classic = |number: usize| if settings.classic.enabled { number } else { 0 };
         vec![
-            (&labels::WHO, most),
+            (&labels::WORKLOAD, most),
             (&labels::INFO, most),
             (&labels::CLASSIC, most),
             (&labels::DESTINATION, destinations),
@@ -160,7 +160,7 @@ impl Containers {
     fn count(&mut self, containers: &[Container], out: &mut Readings) {
         let Self { inventory, bpf: state, kills, delays, spent, tcp, .. } = self;
         let now = Instant::now();
-        spent.rename(|number| inventory.current(number).map(|who| who.number));
+        spent.rename(|number| inventory.current(number).map(|workload| workload.number));
         if let BpfState::Loaded(bpf) = state {
             if let Some(tcp) = tcp {
                 tcp.look_again(bpf, out);
@@ -190,33 +190,33 @@ impl Containers {
 
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
         for container in containers {
-            let who = &container.who;
-            let begun = self.begun.contains(&who.number);
+            let workload = &container.workload;
+            let begun = self.begun.contains(&workload.number);
             let begins = |count: u64| if begun { count } else { 0 };
             let numbers = classic::Numbers {
                 restarts: begins(container.restarts),
                 kills: self.kills.as_ref().and_then(|kills| kills.of(container, &self.spent)).map(begins),
-                waited: self.delays.as_ref().and_then(|delays| delays.of(who.number, &self.spent)),
+                waited: self.delays.as_ref().and_then(|delays| delays.of(workload.number, &self.spent)),
             };
             out.observe(metrics::CONTAINER_INFO, info(container), 1);
-            out.observe(metrics::CONTAINER_RESTARTS, &who.labels, numbers.restarts);
+            out.observe(metrics::CONTAINER_RESTARTS, &workload.labels, numbers.restarts);
             if let Some(uptime) = container.uptime {
-                out.observe(metrics::CONTAINER_UPTIME, &who.labels, uptime);
+                out.observe(metrics::CONTAINER_UPTIME, &workload.labels, uptime);
             }
             if let Some(kills) = numbers.kills {
-                out.observe(metrics::CONTAINER_OOM_KILLS, &who.labels, kills);
+                out.observe(metrics::CONTAINER_OOM_KILLS, &workload.labels, kills);
             }
             if let Some(waited) = numbers.waited {
-                out.observe(metrics::CONTAINER_CPU_DELAY_TIME, &who.labels, waited.cpu);
+                out.observe(metrics::CONTAINER_CPU_DELAY_TIME, &workload.labels, waited.cpu);
                 if let Some(disk) = waited.disk {
-                    out.observe(metrics::CONTAINER_DISK_DELAY_TIME, &who.labels, disk);
+                    out.observe(metrics::CONTAINER_DISK_DELAY_TIME, &workload.labels, disk);
                 }
             }
             if let Some(classic) = &self.classic {
                 classic.observe(container, &numbers, out);
             }
         }
-        self.begun = containers.iter().map(|container| container.who.number).collect();
+        self.begun = containers.iter().map(|container| container.workload.number).collect();
         if let Some(classic) = &self.classic {
             classic.finish(out);
         }
@@ -276,7 +276,7 @@ impl Source for Containers {
 
 /// The attributes of `container.info`.
 fn info(container: &Container) -> Labels {
-    let mut labels = container.who.labels.to_vec();
+    let mut labels = container.workload.labels.to_vec();
     let named = labels.iter().any(|(label, _)| *label == Label::ContainerId);
     if let Some(id) = container.id.as_ref().filter(|_| !named) {
         labels.push((Label::ContainerId, Arc::clone(id)));

@@ -1,4 +1,4 @@
-//! Several sources as one list: the macro that makes the list and the settings of all, and what is asked of all of them.
+//! The list of sources: the macro that makes the list and the settings of all, and functions over all of them.
 
 use super::{SourceSpec, metrics};
 use crate::host::Host;
@@ -14,7 +14,7 @@ macro_rules! sources {
     ($(#[doc = $doc:literal] $key:ident: $kind:ty = $settings:ty;)*) => {
         use $crate::settings::values::section as section_or_default;
 
-        /// Where the metrics come from.
+        /// The sources of metrics.
         #[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(deny_unknown_fields, default)]
@@ -40,25 +40,25 @@ macro_rules! sources {
             }
         )*
 
-        /// Every source there is.
+        /// Every source.
         pub const SOURCES: &[$crate::source::SourceSpec<Sources>] =
             &[$($crate::source::SourceSpec::of::<$kind>()),*];
     };
 }
 
-/// The parts of the table that these sources have, and what is said of each of them.
+/// The parts of the table of these sources, and the common metrics of sources.
 pub fn parts<All>(sources: &[SourceSpec<All>]) -> impl Iterator<Item = &'static Part> {
     sources.iter().map(|spec| spec.part).chain([&metrics::PART])
 }
 
-/// What these settings make of the bounds of the sources' labels.
+/// Bounds of the sources' label sets with these settings.
 pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All, host: &Host) -> Bounds {
     let mut bounds: Bounds = sources.iter().flat_map(|spec| (spec.bounds)(settings, host)).collect();
     bounds.push((&metrics::SOURCE, sources.len()));
     bounds
 }
 
-/// Settings that have no effect where the endpoint prints these names, each as a sentence that says what to do.
+/// Settings that have no effect with this naming, each as a sentence that says what to do.
 pub fn without_effect<All>(sources: &[SourceSpec<All>], settings: &All, naming: Profile) -> Vec<String> {
     sources
         .iter()

@@ -1,8 +1,8 @@
-//! How much containers and services log, how bad it is, and which patterns recur in it. No line leaves the machine.
+//! Logs of containers and services: volume, messages by severity, recurring patterns. No line leaves the machine.
 //!
 //! A thread of its own follows the files (`reader`, `follow`); `read` tells what was counted and never waits for a file.
 //! From bytes to counts: lines (`lines`), records of an engine (`frame`), their parts joined for each stream (`stream`),
-//! lines joined to messages (`message`), how bad they are (`severity`), what recurs in them (`pattern`), and the counts with
+//! lines joined into messages (`message`), their severity (`severity`), recurring patterns (`pattern`), and the counts with
 //! their bounds (`counts`).
 
 use super::{Check, Mode, Requirement, Source, SourceKind};
@@ -71,7 +71,7 @@ impl SourceKind for Logs {
         };
         vec![
             (&labels::CLASSIC, classic),
-            (&labels::WHO, containers + files),
+            (&labels::WORKLOAD, containers + files),
             (&labels::LOG, LogSource::ALL.len() * containers + files),
             (&labels::PATTERN, settings.patterns_total + rest),
             (&labels::PATTERN_INFO, settings.patterns_total),

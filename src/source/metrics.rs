@@ -10,6 +10,9 @@ pub static SOURCE: LabelSet = LabelSet::configured(&[Label::Source], "number of 
 pub static NETNS: LabelSet =
     LabelSet::configured(&[Label::Netns], "network namespaces read at once, 512 with `all`");
 
+/// `transmit` or `receive`.
+pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
+
 /// Class of the error, as `SourceError::reason` gives it.
 pub static REASON: LabelSet = LabelSet::fixed(&[Label::Reason], Reason::ALL.len());
 
@@ -18,7 +21,7 @@ crate::metrics! {
     CONNSCOPE_NETNS_UP: Gauge<u64> = "connscope.netns.up" in "", by [NETNS, SOURCE];
     /// Network namespaces not read because there are more than the limit.
     CONNSCOPE_NETNS_LEFT_OUT: Gauge<u64> = "connscope.netns.left_out" in "{namespace}", by [SOURCE];
-    /// Network namespaces that the source keeps a socket in; one that is deleted lasts until it is closed, 10 s at most.
+    /// Network namespaces in which the source keeps a socket open; a deleted namespace exists until that socket is closed, within 10 s.
     CONNSCOPE_NETNS_OPEN: Gauge<u64> = "connscope.netns.open" in "{namespace}", by [SOURCE];
     /// 1 if the source answered in this cycle, 0 if it failed or was late.
     CONNSCOPE_SOURCE_UP: Gauge<u64> = "connscope.source.up" in "", by [SOURCE];

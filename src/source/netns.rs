@@ -2,7 +2,7 @@
 //! where none could.
 
 use super::{Requirement, metrics};
-use crate::host::netns::{Finder, Found, NAMESPACES, Namespace, visit};
+use crate::host::netns::{Finder, FoundNamespaces, NAMESPACES, Namespace, visit};
 use crate::metric::Label;
 use crate::metric::label::Reason;
 use crate::reading::{Readings, SourceError, chain};
@@ -30,8 +30,8 @@ pub struct Report {
 
 impl Report {
     /// Begins with what was found; the namespaces are for the source to read.
-    pub fn begin(source: &'static str, found: Found, out: &mut Readings) -> (Self, Vec<Namespace>) {
-        let Found { namespaces, left_out, missing, unmatched, incomplete, note: _ } = found;
+    pub fn begin(source: &'static str, found: FoundNamespaces, out: &mut Readings) -> (Self, Vec<Namespace>) {
+        let FoundNamespaces { namespaces, left_out, missing, unmatched, incomplete, note: _ } = found;
         let mut report = Self { source: source.into(), read: 0, failed: Vec::new(), unmatched };
         let labels = [(Label::Source, Arc::clone(&report.source))];
         out.observe(metrics::CONNSCOPE_NETNS_LEFT_OUT, &labels, left_out as u64);

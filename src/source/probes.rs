@@ -238,12 +238,14 @@ impl Source for Probes {
             out.fail(group, error);
         }
         if let Some(name) = panicked.first() {
-            let doing = format!("probing `{name}`; {} targets stay as they were", panicked.len());
+            let doing = format!("probing `{name}`; the state of {} targets is unchanged", panicked.len());
             out.fail("panics", SourceError::Panicked { message: registry::defect(&doing) });
         }
         let count = lacked.len();
         if let Some(why) = lacked.into_iter().next() {
-            let doing = format!("probing: the agent lacks something, and {count} targets stay as they were");
+            let doing = format!(
+                "probing: the agent lacks a permission or resource; the state of {count} targets is unchanged"
+            );
             out.fail("probes", SourceError::io(doing, why));
         }
         Ok(())
@@ -267,7 +269,7 @@ fn check(settings: &Settings) -> Vec<Check> {
         if let Some((_, error)) = common.registry.failures().into_iter().next() {
             return Err(error);
         }
-        let mut said = format!("{count} targets configured, {} with those of files", entries.len());
+        let mut said = format!("{count} targets configured, {} including those of files", entries.len());
         for pattern in &files.missing {
             let _infallible = write!(said, ", no directory for {pattern}");
         }

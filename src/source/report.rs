@@ -1,6 +1,6 @@
-//! Reports: what a source can be asked for besides its readings.
+//! Reports of a source, in addition to its readings.
 //!
-//! A source gives text or facts and says what went wrong; how that is sent and rendered is the caller's business.
+//! A source returns text or facts, or an error; the caller renders and sends them.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -9,36 +9,36 @@ use std::time::Duration;
 
 /// The reports of a source.
 pub trait Reports: Debug + Send + Sync {
-    /// Names of those that are switched on: lowercase words.
+    /// Names of the enabled reports: lowercase words.
     fn names(&self) -> &'static [&'static str];
 
-    /// The report of that name, to be made; `None` where the name is none of this source's.
+    /// Prepares the report of that name; `None` if the source has no report of that name.
     fn report(&self, request: &ReportRequest) -> Option<PendingReport>;
 }
 
-/// A report that is to be made.
+/// A report in preparation.
 pub enum PendingReport {
-    /// By work, which may take a while.
+    /// Computed by a blocking function.
     Work(Box<dyn FnOnce() -> Result<Report, ReportError> + Send>),
-    /// By waiting. Does not depend on the runtime that polls it.
+    /// Computed by a future, which does not depend on the runtime that polls it.
     Wait(ReportFuture),
 }
 
 /// See [`PendingReport::Wait`].
 pub type ReportFuture = Pin<Box<dyn Future<Output = Result<Report, ReportError>> + Send>>;
 
-/// What is asked of [`Reports`].
+/// A request to [`Reports`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ReportRequest {
     /// Name of the report.
     pub name: String,
     /// Parameters in the order they were given, decoded.
     pub parameters: Vec<(String, String)>,
-    /// How long the caller waits, if it said so.
+    /// How long the caller waits, if known.
     pub timeout: Option<Duration>,
 }
 
-/// What a report consists of.
+/// Contents of a report.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// Text for people.
@@ -47,7 +47,7 @@ pub enum Report {
     Gauges {
         /// The measurements of the probe.
         gauges: Vec<Gauge>,
-        /// How it was measured, line by line, where that was asked for.
+        /// Steps of the measurement, line by line, if requested.
         notes: Option<Vec<String>>,
     },
 }
@@ -58,13 +58,13 @@ pub enum ReportError {
     /// The parameters are wrong.
     #[error("{0}")]
     Invalid(String),
-    /// There is no such thing, or it is switched off.
+    /// The report does not exist, or is disabled.
     #[error("{0}")]
     Missing(String),
-    /// Not now: too many are being made, or the machine lacks something.
+    /// Too many reports are being made, or the machine lacks a resource.
     #[error("{0}")]
     Unavailable(String),
-    /// A defect.
+    /// A defect of the agent.
     #[error("{0}")]
     Defect(String),
 }
@@ -74,7 +74,7 @@ pub enum ReportError {
 pub struct Gauge {
     /// Name, fit for Prometheus as it is.
     pub name: &'static str,
-    /// What it says, on one line.
+    /// The error on one line.
     pub help: &'static str,
     /// Its samples, one for each set of labels.
     pub samples: Vec<Sample>,

@@ -1,4 +1,4 @@
-//! What the kernel knows of every socket: in which network namespaces it is asked, and what becomes of the answers.
+//! What the kernel knows of every socket: the network namespaces that are read, and the metrics made of the answers.
 //!
 //! A cycle dumps the sockets of each network namespace over `sock_diag`, filtered in the kernel; the tracker counts what
 //! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a

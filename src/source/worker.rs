@@ -1,7 +1,7 @@
 //! The thread a source runs on, and the deadline it is given.
 //!
 //! One worker serves every reader, so that what a source remembers (how often a counter has wrapped) is the same
-//! for all of them. A source that hangs keeps its own thread and nothing else: whoever asked gets a time-out.
+//! for all of them. A source that hangs blocks only its own thread: the reader gets a time-out.
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,29 +22,29 @@ use std::time::{Duration, Instant, SystemTime};
 /// answered with a time-out at once.
 const QUEUE: usize = 16;
 
-/// A source on its thread.
+/// A source and its thread.
 #[derive(Debug)]
 pub struct Worker {
     /// Name of the source.
     pub name: &'static str,
     deadline: Duration,
     questions: SyncSender<ReadRequest>,
-    /// What the source can be asked for besides its readings.
+    /// The reports of the source.
     pub reports: Option<Arc<dyn Reports>>,
     load: Arc<Mutex<WorkerLoad>>,
     thread: JoinHandle<()>,
-    /// Since when it counts.
+    /// Time since which it counts.
     pub since: SystemTime,
-    /// Ends what the source has started, with the worker.
+    /// Stops what the source has started when the worker is dropped.
     _end: Option<ChildStop>,
 }
 
-/// What a worker has to do.
+/// A request to a worker.
 #[derive(Debug, Default)]
 struct WorkerLoad {
-    /// When it began with the question it is at.
+    /// Start of the request in progress.
     busy_since: Option<Instant>,
-    /// Questions that wait behind it.
+    /// Number of waiting requests.
     waiting: u32,
 }
 
@@ -62,11 +62,11 @@ struct ReadRequest {
 /// Result of one read of a source.
 #[derive(Debug)]
 pub struct SourceResponse {
-    /// Its numbers and the parts that failed.
+    /// Its readings, and the parts that failed.
     pub readings: Readings,
-    /// Whether it could be read as a whole.
+    /// Whether it was read completely.
     pub result: Result<(), SourceError>,
-    /// How long it took, or how long it was waited for.
+    /// Duration of the read, or of the wait for it.
     pub took: Duration,
 }
 
@@ -79,7 +79,7 @@ pub struct Pending {
 }
 
 impl Worker {
-    /// Starts the thread of a source. `deadline` is how long one answer is waited for.
+    /// Starts the thread of a source. `deadline` is how long one read is waited for.
     pub fn start(
         name: &'static str,
         deadline: Duration,
@@ -109,18 +109,18 @@ impl Worker {
         Ok(Self { name, deadline, questions, reports, load, thread, since, _end: None })
     }
 
-    /// The same, and what ends when it does.
+    /// The same, with what is to stop when the worker is dropped.
     #[must_use]
     pub fn ending(self, end: ChildStop) -> Self {
         Self { _end: Some(end), ..self }
     }
 
-    /// How long one answer is waited for.
+    /// How long one read is waited for.
     pub fn deadline(&self) -> Duration {
         self.deadline
     }
 
-    /// Lets the thread end and waits for it, no longer than `until`.
+    /// Stops the thread, and waits for it until `until` at most.
     pub fn finish(self, until: Instant) {
         drop(self.questions);
         while !self.thread.is_finished() && Instant::now() < until {
@@ -128,7 +128,7 @@ impl Worker {
         }
     }
 
-    /// Asks; the answer is collected with [`Pending::wait`], so that several sources work at the same time.
+    /// Requests a read; the result is collected with [`Pending::wait`], so that several sources work at the same time.
     ///
     /// The deadline is for the source, so a question that has to wait behind others waits that much longer. Behind one
     /// that is overdue it does not wait at all: the source hangs, and that is the answer.

@@ -19,7 +19,7 @@ struct State<T> {
     refused: Option<Stamps>,
 }
 
-/// What became of files that were looked at again.
+/// Result of a check whether files have changed.
 #[derive(Debug)]
 pub enum Renewal {
     /// They are as they were.

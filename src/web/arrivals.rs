@@ -18,7 +18,7 @@ pub const MOST: usize = 512;
 /// Bytes that tell whether a request asks for health.
 pub const FIRST: usize = 8;
 
-/// Whether it does.
+/// Whether the connection may be accepted.
 pub fn asks_for_health(first: &[u8]) -> bool {
     first.starts_with(b"GET /-/") || first.starts_with(b"HEAD /-/")
 }

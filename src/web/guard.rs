@@ -86,7 +86,9 @@ impl Guard {
                         tracing::info!("the web configuration was read again");
                     }
                     Err(why) => {
-                        tracing::error!("the web configuration is refused, and the one before stays: {why}");
+                        tracing::error!(
+                            "the web configuration is refused, the previous one stays in effect: {why}"
+                        );
                     }
                 }
             }
@@ -123,7 +125,7 @@ impl Guard {
         let passwords = rules.passwords.as_ref()?;
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some((user, password)) = given.and_then(passwords::basic) else {
-            return Some((StatusCode::UNAUTHORIZED, "a user and a password are needed\n"));
+            return Some((StatusCode::UNAUTHORIZED, "user and password required\n"));
         };
         match passwords.right(&user, password).await {
             Some(true) => None,
@@ -132,7 +134,7 @@ impl Guard {
                 tracing::debug!(user, "wrong user or password");
                 Some((StatusCode::UNAUTHORIZED, "wrong user or password\n"))
             }
-            None => Some((StatusCode::SERVICE_UNAVAILABLE, "too many passwords wait to be checked\n")),
+            None => Some((StatusCode::SERVICE_UNAVAILABLE, "too many password checks in progress\n")),
         }
     }
 }

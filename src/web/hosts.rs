@@ -49,7 +49,7 @@ impl Hosts {
             return None;
         }
         let host = crate::text::bounded(host, crate::text::LONGEST_NAME);
-        Some(format!("the host `{host}` is not answered; export.prometheus.hosts can allow it"))
+        Some(format!("requests for the host `{host}` are refused; add it to export.prometheus.hosts"))
     }
 
     fn knows(&self, host: &str) -> bool {

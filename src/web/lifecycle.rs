@@ -6,14 +6,14 @@ use hyper::header::{ALLOW, HeaderValue, ORIGIN};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
-/// What became of a reload: what has changed and what could not, or why the configuration stays what it was.
+/// Result of a reload: what has changed and what needs a restart, or why the configuration was refused.
 pub type Reloaded = Result<String, String>;
 
 /// Asks for reloads; those who ask while one is in progress share the next.
 #[derive(Debug, Clone)]
 pub struct ReloadRequests(mpsc::Sender<oneshot::Sender<Reloaded>>);
 
-/// Who has asked for a reload, and waits for what became of it.
+/// The sender for the result of a requested reload.
 pub type Asked = mpsc::Receiver<oneshot::Sender<Reloaded>>;
 
 /// Those that wait at a time; as many as there are connections.
@@ -43,13 +43,13 @@ impl Web {
         }
         let refused = |why: &str| respond(StatusCode::FORBIDDEN, TEXT, format!("{why}\n"));
         if !self.current().lifecycle {
-            return refused("off: --web.enable-lifecycle or export.prometheus.lifecycle: true allows it");
+            return refused("not enabled; set --web.enable-lifecycle or export.prometheus.lifecycle: true");
         }
         if request.headers().contains_key(ORIGIN) {
-            return refused("a web page asks for it (Origin), and none may");
+            return refused("requests of web pages (with Origin) are never allowed");
         }
         let Some(told) = self.reloads.ask() else {
-            let why = "too many wait for a reload\n".to_owned();
+            let why = "too many reload requests in progress\n".to_owned();
             return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
         };
         match told.await {

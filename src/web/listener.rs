@@ -106,7 +106,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
                 return Err(error);
             }
             let listener = listen((Ipv4Addr::UNSPECIFIED, port).into())?;
-            tracing::info!(%error, "the endpoint listens on IPv4 only: there is no IPv6 here");
+            tracing::info!(%error, "the endpoint listens on IPv4 only: this machine has no IPv6");
             Ok(listener)
         });
     }

@@ -71,7 +71,7 @@ impl Web {
         }
         let mut why = match self.sources.health.last_success() {
             None => "not ready: no cycle has succeeded yet\n".to_owned(),
-            Some(age) => format!("not ready: the last cycle that succeeded is {} s old\n", age.as_secs()),
+            Some(age) => format!("not ready: the last successful cycle is {} s old\n", age.as_secs()),
         };
         for (source, health) in self.sources.health.sources() {
             for ((part, reason), text) in &health.failures {
@@ -136,7 +136,7 @@ impl Web {
         match crate::log::dropped() {
             0 => {}
             lines => warnings.push(format!(
-                "{lines} lines of the log were dropped since the start, because stderr did not take them in time"
+                "{lines} lines of the log were dropped since the start, because stderr was blocked"
             )),
         }
         warnings

@@ -29,7 +29,7 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Texts that wait to be made.
 const QUEUE: usize = 32;
 
-/// A text, made.
+/// A response body.
 #[derive(Debug)]
 pub struct Text {
     /// Tells it from others.
@@ -83,7 +83,7 @@ impl Text {
 type Job = Box<dyn FnOnce() + Send>;
 type PendingTexts<K> = Arc<Mutex<HashMap<K, PendingText>>>;
 
-/// A text that is being made.
+/// A response body that is being made.
 #[derive(Clone)]
 struct PendingText {
     text: watch::Receiver<Option<Arc<Text>>>,

@@ -96,15 +96,15 @@ fn files_are_taken_and_refused_as_the_toolkit_does() {
         ("tls_server_config:\n  cert_file: server.crt\n  key_file: somefile\n", "somefile: No such file"),
         (&tls("  client_ca_file: ca.pem\n"), "client authorities are set, and client_auth_type is not"),
         (&tls("  client_ca_file: somefile\n"), "somefile: No such file"),
-        (&tls("  client_auth_type: Perhaps\n"), "`Perhaps` is no client_auth_type"),
-        (&tls("  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048]\n"), "is no cipher suite"),
+        (&tls("  client_auth_type: Perhaps\n"), "`Perhaps` is not a client_auth_type"),
+        (&tls("  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048]\n"), "is not a cipher suite"),
         (&tls("  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"), "which HTTP/2 needs"),
-        (&tls("  curve_preferences: [CurveP257]\n"), "`CurveP257` is no curve"),
-        (&tls("  min_version: TLS111\n"), "`TLS111` is no version"),
-        ("basic_auth_users: {john: doe}\n", "that of `john` is no bcrypt hash"),
+        (&tls("  curve_preferences: [CurveP257]\n"), "`CurveP257` is not a curve"),
+        (&tls("  min_version: TLS111\n"), "`TLS111` is not a version"),
+        ("basic_auth_users: {john: doe}\n", "the password of `john` is not a bcrypt hash"),
         (
             "http_server_config: {headers: {X-Content-Type-Options: sniff}}\n",
-            "is no value of X-Content-Type-Options",
+            "is not a value of X-Content-Type-Options",
         ),
         ("http_server_config: {headers: {X-Frame-Options: foo}}\n", "deny or sameorigin"),
         (
@@ -112,7 +112,7 @@ fn files_are_taken_and_refused_as_the_toolkit_does() {
             "the header `Content-Type` cannot be configured",
         ),
         // Ours: the toolkit takes these, and no client could speak to it.
-        (&tls("  curve_preferences: [CurveP521]\n"), "has no curve of those that are named"),
+        (&tls("  curve_preferences: [CurveP521]\n"), "supports none of these curves"),
         (&tls("  max_version: TLS11\n"), "no version is left"),
     ];
     for (yaml, why) in refused {
@@ -176,7 +176,7 @@ fn passwords_headers_and_what_stays_open() {
     );
     // Read again when it changes; what is bad leaves it as it was.
     files.write("basic_auth_users: {alice: secret}\n");
-    agent.wait_for("the web configuration is refused, and the one before stays");
+    agent.wait_for("the web configuration is refused, the previous one stays in effect");
     assert_eq!((with(address, right, "/metrics").0, get(address, "/metrics").0), (200, 401));
     files.write("rate_limit: {interval: 1h, burst: 2}\n");
     agent.wait_for("the web configuration was read again");

@@ -122,7 +122,7 @@ fn a_bad_file_keeps_the_old_configuration_and_says_why() {
         let (status, body) = reloaded.post();
         assert_eq!((status, body.lines().count()), (500, 1), "{body}");
         assert!(body.contains(why), "{body}");
-        reloaded.agent.wait_for("the configuration is refused, and the one before stays");
+        reloaded.agent.wait_for("the configuration is refused, the previous one stays in effect");
         assert_eq!(reloaded.sample(success), Some(0.0));
         assert_eq!(reloaded.sample(time), Some(started));
         assert_eq!(reloaded.found(), 7.0);

@@ -122,16 +122,7 @@ fn connections_of_a_container_that_lives_shortly_are_counted_under_its_name() {
         "nft",
         &["add chain inet t i { type filter hook input priority 0; }; add rule inet t i tcp dport 2 drop"],
     );
-    world.docker.docker(&[
-        "run",
-        "--rm",
-        "--name",
-        "short",
-        "busybox",
-        "sh",
-        "-c",
-        &format!("{script}; true"),
-    ]);
+    world.docker.run_to_end("short", &format!("{script}; true"));
     let port = format!("server_port=\"{server}\"");
     let reset = format!("server_port=\"{resetting}\"");
     let (name, peer) = ("container_name=\"short\"", "network_peer_address=\"172.17.0.1\"");

@@ -54,7 +54,7 @@ fn meet(entries: &mut Entries, world: &mut Said, container: u8, group: u64, now:
 }
 
 fn identity(entries: &Entries, number: u64) -> &str {
-    &entries.get(number).unwrap().who.identity
+    &entries.get(number).unwrap().workload.identity
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn two_that_run_under_one_name_are_told_apart_by_the_id() {
     let second = meet(&mut entries, &mut world, 2, 11, now).unwrap();
     assert_eq!(identity(&entries, first), "/docker/web");
     assert_eq!(identity(&entries, second), "/docker/web/020202020202");
-    let labels = &entries.get(second).unwrap().who.labels;
+    let labels = &entries.get(second).unwrap().workload.labels;
     assert!(
         labels.iter().any(|(label, value)| *label == Label::ContainerId && **value == *id(2)),
         "{labels:?}"
@@ -153,8 +153,8 @@ fn an_unknown_name_is_asked_for_at_once_and_every_10_seconds_for_a_minute_and_ta
     world.docker(2, "late");
     entries.sweep(now + Duration::from_secs(10), &mut world);
     let entry = entries.get(number).unwrap();
-    assert_eq!((&*entry.who.identity, entry.restarts, entry.named), ("/docker/late", 1, true));
-    assert_ne!(entry.who.number, number, "it is another entry, which the number still leads to");
+    assert_eq!((&*entry.workload.identity, entry.restarts, entry.named), ("/docker/late", 1, true));
+    assert_ne!(entry.workload.number, number, "it is another entry, which the number still leads to");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_name_is_cleaned_and_cannot_be_taken_for_a_word_of_ours() {
     for (container, name) in [(1, "~other"), (2, "a\u{1b}[2Jb"), (3, &*"x".repeat(400))] {
         world.docker(container, name);
         let number = meet(&mut entries, &mut world, container, container.into(), now).unwrap();
-        let labels = entries.get(number).unwrap().who.labels.clone();
+        let labels = entries.get(number).unwrap().workload.labels.clone();
         let [(_, shown)] = &labels[..] else { panic!("{labels:?}") };
         assert!(shown.len() <= 255 && !shown.starts_with('~') && !shown.contains('\u{1b}'), "{shown}");
     }

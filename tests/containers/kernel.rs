@@ -186,7 +186,7 @@ fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stay
     let (mut opened, mut ended, mut open) = (0, 0, 0_u32);
     kernel
         .destinations(|key, totals| {
-            if key.asked.port() == port {
+            if key.requested.port() == port {
                 opened += totals.opened;
                 ended += totals.closed + totals.reset;
                 open = open.wrapping_add(totals.open);
@@ -196,7 +196,7 @@ fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stay
     let mut told = 0;
     while let Some(event) = ring.take() {
         use connscope::source::containers::kernel::records::Event;
-        told += u32::from(matches!(event, Event::Ended(ended) if ended.asked.port() == port));
+        told += u32::from(matches!(event, Event::Ended(ended) if ended.requested.port() == port));
     }
     assert!(told > 100 && opened > 100 && kernel.numbers().lost > 0, "{told} {opened}");
     // Ends that are told are counted by whoever reads the ring; what is lost is counted by the kernel.

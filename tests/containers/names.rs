@@ -229,7 +229,7 @@ fn a_closed_file_is_reported_in_every_cycle_and_not_only_when_names_are_asked_fo
                 inventory
                     .containers()
                     .iter()
-                    .any(|one| *one.who.identity == *format!("/container/{}", group.id))
+                    .any(|one| *one.workload.identity == *format!("/container/{}", group.id))
             );
             let error = inventory.denied().expect("it is still closed");
             assert_eq!(error.capability(), Some("CAP_DAC_READ_SEARCH"));

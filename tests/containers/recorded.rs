@@ -30,7 +30,7 @@ fn a_destination_and_its_totals_are_read_as_the_programs_write_them() {
     let entry = fixture("kernel/linux-6.18-destinations.bin");
     let (key, value) = entry.split_at(48);
     let destination = Destination::parse(key).unwrap();
-    assert_eq!((destination.asked, destination.got), (at("127.0.0.1:43805"), at("127.0.0.1:43805")));
+    assert_eq!((destination.requested, destination.actual), (at("127.0.0.1:43805"), at("127.0.0.1:43805")));
     assert_eq!(destination.group >> 48, 4, "the hierarchy of the memory controller");
     assert_eq!(destination.bytes(), key);
     let totals = Totals::parse(value).unwrap();
@@ -71,15 +71,15 @@ fn a_listening_socket_is_read_as_the_programs_write_it() {
 fn events_of_each_kind_are_read() {
     let group = fixture("kernel/linux-6.18-event-1.bin");
     assert!(matches!(Event::parse(&group), Some(Event::Group(key)) if key >> 48 == 4));
-    let asked = fixture("kernel/linux-6.18-event-2.bin");
-    let Some(Event::Asked(question)) = Event::parse(&asked) else { panic!("{asked:?}") };
-    assert_eq!(question.asked, at("127.0.0.1:43805"));
-    assert_eq!(question.local.ip(), at("127.0.0.1:0").ip());
+    let requested = fixture("kernel/linux-6.18-event-2.bin");
+    let Some(Event::Established(connection)) = Event::parse(&requested) else { panic!("{requested:?}") };
+    assert_eq!(connection.requested, at("127.0.0.1:43805"));
+    assert_eq!(connection.local.ip(), at("127.0.0.1:0").ip());
     let end = fixture("kernel/linux-6.18-event-3.bin");
     let Some(Event::Ended(ended)) = Event::parse(&end) else { panic!("{end:?}") };
     assert!(ended.handshake.is_some_and(|nanoseconds| nanoseconds < 1_000_000), "{ended:?}");
     assert!(ended.opened && ended.reset && ended.rtt > 0, "{ended:?}");
-    for event in [group, asked, end] {
+    for event in [group, requested, end] {
         for part in prefixes(&event) {
             let _event_or_not = Event::parse(part);
         }
@@ -91,9 +91,10 @@ fn events_of_each_kind_are_read() {
 #[test]
 fn the_source_of_the_reply_is_what_a_connection_has_got() {
     let ask = |name: &str| {
-        let mut got = None;
-        let progress = translate::parse(&fixture(&format!("ctnetlink/linux-6.18-{name}.bin")), 1, &mut got);
-        (progress.unwrap(), got)
+        let mut actual = None;
+        let progress =
+            translate::parse(&fixture(&format!("ctnetlink/linux-6.18-{name}.bin")), 1, &mut actual);
+        (progress.unwrap(), actual)
     };
     assert_eq!(ask("translated"), (Progress::More, Some(at("127.0.0.1:8080"))));
     assert_eq!(ask("ipv6"), (Progress::More, Some(at("[::1]:8080"))));

@@ -26,7 +26,8 @@ fn exits(datagram: &[u8]) -> Vec<Exit> {
 
 #[test]
 fn exits_are_those_of_processes_and_of_threads() {
-    let whole = |pid, parent, cpu| Exit { pid, parent, waited: Waited { cpu, disk: 0 }, whole: Some(true) };
+    let whole =
+        |pid, parent, cpu| Exit { pid, parent, waited: ProcessDelays { cpu, disk: 0 }, whole: Some(true) };
     assert_eq!(exits(EXITS[0]), [whole(32762, 32761, 0)]);
     let thread = Exit { whole: Some(false), ..whole(32763, 32720, 3_333_074) };
     assert_eq!(exits(EXITS[1]), [thread]);
@@ -55,8 +56,8 @@ fn a_process_that_is_asked_about_is_read_and_no_prefix_makes_a_parser_panic() {
     }
 }
 
-fn cpu(cpu: u64) -> Waited {
-    Waited { cpu, disk: 0 }
+fn cpu(cpu: u64) -> ProcessDelays {
+    ProcessDelays { cpu, disk: 0 }
 }
 
 /// One look; what is credited, by container.

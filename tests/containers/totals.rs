@@ -20,8 +20,8 @@ fn folding() -> Folding {
 }
 
 fn one(number: u8) -> Destination {
-    let asked = SocketAddr::from(([10, 0, 0, number], 80));
-    Destination { group: 7, asked, got: asked }
+    let requested = SocketAddr::from(([10, 0, 0, number], 80));
+    Destination { group: 7, requested, actual: requested }
 }
 
 fn opened(count: u32) -> Totals {
@@ -30,7 +30,7 @@ fn opened(count: u32) -> Totals {
 
 #[test]
 fn public_addresses_are_one_destination_unless_their_network_is_listed() {
-    let shown = |text: &str| folding().fold(at(text), at(text)).asked;
+    let shown = |text: &str| folding().fold(at(text), at(text)).requested;
     assert_eq!(shown("8.8.8.8:53"), ReportedEndpoint::Public);
     assert_eq!(shown("[2001:db8::1]:53"), ReportedEndpoint::Public);
     assert_eq!(shown("203.0.113.9:443"), ReportedEndpoint::At(at("203.0.113.9:443")));
@@ -40,7 +40,7 @@ fn public_addresses_are_one_destination_unless_their_network_is_listed() {
     assert_eq!(shown("10.0.0.1:40000"), ReportedEndpoint::Ephemeral(at("10.0.0.1:0").ip()));
     let each = Folding { public: false, networks: Vec::new(), ports: None };
     assert_eq!(
-        each.fold(at("8.8.8.8:53"), at("8.8.8.8:40000")).got,
+        each.fold(at("8.8.8.8:53"), at("8.8.8.8:40000")).actual,
         ReportedEndpoint::At(at("8.8.8.8:40000"))
     );
 }
@@ -129,8 +129,8 @@ fn what_the_agent_counts_by_itself_is_kept_for_no_more_destinations_than_the_ker
     let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
     let ended = Totals { opened: 1, closed: 1, ..Totals::default() };
     for number in 0..2000_u32 {
-        let asked = SocketAddr::from(((0x0800_0000 + number).to_be_bytes(), 80));
-        tcp.add(1, &Destination { group: 7, asked, got: asked }, &ended, now);
+        let requested = SocketAddr::from(((0x0800_0000 + number).to_be_bytes(), 80));
+        tcp.add(1, &Destination { group: 7, requested, actual: requested }, &ended, now);
     }
     let opened =
         |place| tcp.iter().find(|(_, at, _)| (*at == ReportedDestination::OTHER) == place).unwrap().2.opened;
@@ -176,14 +176,16 @@ fn handshakes_are_sorted_as_the_kernel_sorts_them() {
 
 #[test]
 fn a_destination_that_is_not_translated_three_times_in_a_row_is_left_alone() {
-    let (mut rule, now, asked) = (Rule::default(), Instant::now(), at("10.0.0.1:80"));
+    let (mut rule, now, requested) = (Rule::default(), Instant::now(), at("10.0.0.1:80"));
     let other = Some(at("10.0.0.2:8080"));
-    assert!(!rule.settled(asked, None) && !rule.settled(asked, Some(asked)));
-    assert!(!rule.settled(asked, other), "it is translated after all");
-    assert!(!rule.settled(asked, None) && !rule.settled(asked, None) && rule.settled(asked, None));
-    assert!(rule.pause(asked, Duration::from_mins(1), now));
+    assert!(!rule.settled(requested, None) && !rule.settled(requested, Some(requested)));
+    assert!(!rule.settled(requested, other), "it is translated after all");
+    assert!(
+        !rule.settled(requested, None) && !rule.settled(requested, None) && rule.settled(requested, None)
+    );
+    assert!(rule.pause(requested, Duration::from_mins(1), now));
     assert_eq!(rule.expired(now), Vec::new());
-    assert_eq!(rule.expired(now + Duration::from_mins(1)), [asked]);
+    assert_eq!(rule.expired(now + Duration::from_mins(1)), [requested]);
     let allowed = (0..100).filter(|_| rule.allows(10, now)).count();
     assert_eq!(allowed, 10);
     assert!(rule.allows(10, now + Duration::from_secs(1)));

@@ -2,7 +2,7 @@
 
 use crate::support::agent::behind;
 use crate::support::{Namespace, command, connscope, skipped};
-use connscope::host::netns::{Finder, Found, is_pattern, most};
+use connscope::host::netns::{Finder, FoundNamespaces, is_pattern, most};
 use connscope::metric::label::Reason;
 use connscope::reading::{SourceError, chain};
 use connscope::sys::namespace;
@@ -11,12 +11,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-fn find(entries: &[&str]) -> Found {
+fn find(entries: &[&str]) -> FoundNamespaces {
     let entries: Vec<String> = entries.iter().map(ToString::to_string).collect();
     Finder::new(&entries).find()
 }
 
-fn labels(found: &Found) -> Vec<&str> {
+fn labels(found: &FoundNamespaces) -> Vec<&str> {
     found.namespaces.iter().map(|namespace| &*namespace.label).collect()
 }
 

@@ -59,15 +59,15 @@ fn the_old_configuration_is_read_and_everything_interpreted_is_said() {
         "`other` is left out",
         "`tags` is left out",
         "UDP was always 1",
-        "ip was always 0",
+        "reports ip always as 0",
         "one path of host and port, /run/x:2",
-        "no host, which is this machine",
-        "Without brackets an IPv6 address was always 0",
-        "`far` is left out: there is no port 99999",
-        "`below` is left out: there is no port -5",
+        "host is missing, which means this machine",
+        "an IPv6 address without brackets always as 0",
+        "`far` is left out: 99999 is not a valid port",
+        "`below` is left out: -5 is not a valid port",
         "treats timeout 0.5 as 0",
-        "A timeout below 0",
-        "timeout 3600 is more",
+        "a target with a negative timeout always as 0",
+        "timeout 3600 exceeds",
         "`web` is left out: it is repeated",
     ] {
         assert!(said.contains(said_of), "{said_of}: {printed}");
@@ -153,7 +153,7 @@ fn a_text_is_what_is_written_whatever_else_it_could_be() {
         assert!(error.contains("has no name"), "{nothing}: {error}");
     }
     let printed = import("sockets:\n- {name: x, host: ~, port: 1}\n").unwrap();
-    assert!(printed.contains("no host, which is this machine"), "{printed}");
+    assert!(printed.contains("host is missing, which means this machine"), "{printed}");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_the_old_exporter_did_not_start_with_is_refused_with_its_place() {
     }
     for nothing in ["", "sockets:\n", "sockets: []\n"] {
         let printed = import(nothing).unwrap();
-        assert!(printed.contains("targets: []") && printed.contains("There are no sockets"), "{printed}");
+        assert!(printed.contains("targets: []") && printed.contains("The file has no sockets"), "{printed}");
         Config::parse(&printed, Path::new("x")).unwrap();
     }
 }

@@ -30,9 +30,9 @@ fn comments(text: &str) -> String {
 /// Above keys that every file gets.
 const ALWAYS: &str = "The port is a flag of the exporter and not in its file; this is where it listens without the \
     flag. The exporter does not push. Without this line connscope does, to http://localhost:4317. The exporter has \
-    nothing of it. Without this line its classic names are printed beside the others.";
+    no conntrack metrics. Without this line they are reported too.";
 const LIMIT: &str = "The exporter has no limit. Flows over the limit are counted, not shown.";
-const FOLDING: &str = "There is no logic.compression.labelFolding; both ends of a flow are shown.";
+const FOLDING: &str = "logic.compression.labelFolding is missing; both ends of a flow are shown.";
 const COMMANDS: &str = "No flow ever matched `cmds`: both versions compare a name with a list of arguments. Here a \
     process has its name, the file name of its program and its command line, and each of them matches.";
 const PIDS: &str = "Version 3 requires both pid and command. Here, as in version 2, either is enough.";
@@ -42,10 +42,10 @@ const NETWORKS: &str = "Version 3 compares the text before the slash: 10.0.0.0/8
 const HOSTS: &str = "Version 2 compares the name that the peer's address has in the DNS, version 3 does not read \
     `hosts`. Here it is the addresses that the name has.";
 const EXCLUDE: &str =
-    "`exclude` is in the README of version 3; neither version reads it. Here it leaves flows out.";
+    "`exclude` is in the README of version 3; neither version reads it. Here it has an effect.";
 const NO_CWND: &str = "logic.metrics.gauges.cwnd is missing; it is not imported.";
 const NO_RATE: &str = "logic.metrics.gauges.deliveryRate is missing; it is not imported.";
-const NO_COUNTERS: &str = "There is no logic.metrics.counters; none of them is shown.";
+const NO_COUNTERS: &str = "logic.metrics.counters is missing; none of these metrics is reported.";
 const ACTIVE: &str = "logic.metrics.histograms has no key `active`; it is imported as active.";
 
 /// Every file that is read: what it is under `sources.sockets.classic`, but for `enabled`, and the comments there, those
@@ -81,8 +81,8 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
         "buckets: [0.001, 0.1, 10, 1000]",
         &[],
         &[
-            "logic.metrics.gauges is active and names none of its metrics; all are shown.",
-            "logic.metrics.counters is active and names none of its metrics; all are shown.",
+            "logic.metrics.gauges is active and names none of its metrics; all of them are reported.",
+            "logic.metrics.counters is active and names none of its metrics; all of them are reported.",
         ],
     ),
     (
@@ -96,7 +96,7 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
         "v3-bounds-above",
         "flow: pid_condensed, metrics: [rtt_hist_ms], buckets: [0.1, 0.5, 1, 200]",
         &[],
-        &["logic.metrics.histograms is active and names none of its metrics; all are shown."],
+        &["logic.metrics.histograms is active and names none of its metrics; all of them are reported."],
     ),
     (
         "v3-sample-of-the-first",
@@ -111,8 +111,8 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
         &[
             NO_CWND,
             NO_RATE,
-            "logic.metrics.counters is active and names none of its metrics; all are shown.",
-            "There is no logic.metrics.histograms; none of them is shown.",
+            "logic.metrics.counters is active and names none of its metrics; all of them are reported.",
+            "logic.metrics.histograms is missing; none of these metrics is reported.",
         ],
     ),
     (
@@ -175,7 +175,7 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
             NO_RATE,
             "logic.metrics.counters has no key `active`; it is imported as active.",
             "logic.metrics.counters.dataSegsOut is missing; it is not imported.",
-            "The bucketBounds did not rise; they are put in order, each once.",
+            "The bucketBounds were not in ascending order; they are sorted here, without duplicates.",
             EXCLUDE,
             COMMANDS,
         ],
@@ -184,16 +184,16 @@ const READ: &[(&str, &str, &[&str], &[&str])] = &[
         "nothing-but-selection",
         "include: {ports: [443]}",
         &[FOLDING],
-        &["There is no logic.metrics; all are shown."],
+        &["logic.metrics is missing; all metrics are reported."],
     ),
     (
         "no-bounds",
         "metrics: [rtt_hist_ms]",
         &[],
         &[
-            "There is no logic.metrics.gauges; none of them is shown.",
+            "logic.metrics.gauges is missing; none of these metrics is reported.",
             NO_COUNTERS,
-            "There are no bucketBounds; these are those of version 3.",
+            "bucketBounds is missing; these are the defaults of version 3.",
         ],
     ),
 ];
@@ -246,7 +246,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("ports-above", "1:53: logic.selection.portRanges[0].upper: `70000` is not a port"),
     ("ports-half", "1:34: logic.selection.portRanges[0]: missing field `upper`"),
     ("ports-number", "1:34: logic.selection.portRanges[0]: is not a section with keys"),
-    ("selection-twice", "1:1: selection: is repeated, under logic and beside it"),
+    ("selection-twice", "1:1: selection: is there twice, under logic and at the top level"),
     ("latency-and-rtt", "1:31: logic.metrics.histograms: duplicate field `rtt`"),
     (
         "exclude-elsewhere",

@@ -64,16 +64,7 @@ fn a_container_that_lives_200_ms_and_takes_its_log_with_it_is_counted() {
     let agent = of_docker(&docker, "");
     agent.sees("connscope_logs_files", &["log_source=\"docker\""], 0.0);
     for _ in 0..5 {
-        docker.docker(&[
-            "run",
-            "--rm",
-            "--name",
-            "short",
-            "busybox",
-            "sh",
-            "-c",
-            "echo ERROR at once; sleep 0.2; echo ERROR at the end",
-        ]);
+        docker.run_to_end("short", "echo ERROR at once; sleep 0.2; echo ERROR at the end");
     }
     agent.sees(MESSAGES, &["container_name=\"short\"", "severity=\"error\""], 10.0);
 }

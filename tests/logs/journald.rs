@@ -257,18 +257,18 @@ fn journals_that_cannot_be_read_stop_nothing() {
     eventually("it is written", || std::fs::metadata(at("cut.journal")).is_ok_and(|file| file.len() > 1000));
     let mut agent = reading(folder.path());
     agent.sees(MALFORMED, &[JOURNALD], 1.0);
-    agent.agent.wait_for("text.journal is not read: it is no journal");
+    agent.agent.wait_for("text.journal is not read: it is not a journal file");
     // A feature that is not known yet.
     let mut future = std::fs::read(at("cut.journal")).unwrap();
     future[13] |= 0x80;
     std::fs::write(at("future.journal.new"), future).unwrap();
     std::fs::rename(at("future.journal.new"), at("future.journal")).unwrap();
-    agent.agent.wait_for("it has features that are not known (incompatible flags 0x8000)");
+    agent.agent.wait_for("it has unknown features (incompatible flags 0x8000)");
     // One that is cut off under the reader, while another is written.
     cut.end();
     let labels = [&*service.label(), "severity=\"error\""];
     std::fs::OpenOptions::new().write(true).open(at("cut.journal")).unwrap().set_len(100).unwrap();
-    agent.agent.wait_for("cut.journal is not read any further");
+    agent.agent.wait_for("cut.journal is not read:");
     let mut good = Remote::start(&at("good.journal"));
     good.entry(&service.unit, "ERROR after");
     agent.sees(MESSAGES, &labels, 1.0);

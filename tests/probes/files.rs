@@ -203,12 +203,12 @@ fn an_empty_file_and_a_directory_that_cannot_be_looked_at_leave_the_targets_as_t
     std::fs::write(&file, targets).unwrap();
     eventually("it is well", || now() == (true, String::new()));
     point("link"); // a link to itself leads nowhere, for root as well
-    eventually("that is told", || now().1.contains("cannot be looked for"));
+    eventually("that is told", || now().1.contains("cannot be searched"));
     assert!(now().0, "its target stays");
     point("there");
     eventually("it is well again", || now() == (true, String::new()));
     std::fs::remove_file(&link).unwrap(); // as a volume that is unmounted
-    eventually("that is told, too", || now().1.contains("cannot be looked for: No such file"));
+    eventually("that is told, too", || now().1.contains("cannot be searched: No such file"));
     assert!(now().0, "its target stays");
     point("there");
     eventually("and is over", || now() == (true, String::new()));
@@ -262,7 +262,7 @@ fn a_directory_that_was_never_there_is_no_failure_and_one_that_was_is() {
     std::fs::write(&file, "- targets: ['127.0.0.1:1']\n").unwrap();
     eventually("it is there", || value(&told(&mut source).0, "probe.up", "127.0.0.1:1", &[]).is_some());
     std::fs::rename(&not, dir.path().join("away")).unwrap();
-    eventually("it is told", || told(&mut source).1.concat().contains("not/*.yaml: cannot be looked for"));
+    eventually("it is told", || told(&mut source).1.concat().contains("not/*.yaml: cannot be searched"));
     let (readings, _) = told(&mut source);
     assert!(value(&readings, "probe.up", "127.0.0.1:1", &[]).is_some(), "its targets stay");
 }
@@ -276,7 +276,7 @@ fn a_file_that_is_refused_takes_nothing_from_the_next() {
         .unwrap();
     let settings = settings(&format!("refresh: 1s\nlimit: 2\nfiles: ['{}']\n", file.display()));
     let mut source = Probes::start(&settings, &Stop::new().unwrap()).unwrap();
-    eventually("it is told", || told(&mut source).1.concat().contains("one more than the 64"));
+    eventually("it is told", || told(&mut source).1.concat().contains("exceeds the limit of 64"));
     // What Prometheus sets itself is skipped, and what there is no room for is counted.
     let places: Vec<String> = (1..=5).map(|port| format!("'127.0.0.1:{port}'")).collect();
     let text = format!("- targets: [{}]\n  labels: {{only_here_69: x, job: y}}\n", places.join(", "));

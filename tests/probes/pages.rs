@@ -119,7 +119,7 @@ fn what_is_probed_on_request_is_in_the_networks_that_are_allowed() {
         ("", "no target"),
         ("target=127.0.0.1", "HOST:PORT"),
         ("target=127.0.0.1:x", "HOST:PORT"),
-        ("target=127.0.0.1:1&kind=TCP", "no kind"),
+        ("target=127.0.0.1:1&kind=TCP", "not a kind"),
         ("target=127.0.0.1:1&module=ssh_banner", "no module"),
         ("target=/run/x&kind=unix", "not probed on request"),
         ("target=127.0.0.1:1&timeout=5", "duration"),
@@ -167,5 +167,5 @@ fn once_probes_every_target_and_waits_for_it() {
     );
     let output = namespace.inside(|| connscope(&["check", "--config", path]));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("1 targets configured, 2 with those of files"), "{text}");
+    assert!(text.contains("1 targets configured, 2 including those of files"), "{text}");
 }

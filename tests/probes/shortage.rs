@@ -147,7 +147,7 @@ fn a_machine_without_ports_says_nothing_about_its_peers() {
         assert_eq!(verdict(&readings, name), (None, None), "{name}: {why}");
         assert!(value(&readings, "probe.runs", name, &[]).is_none(), "{name}");
     }
-    assert!(why.contains("4 targets stay as they were"), "{why}");
+    assert!(why.contains("the state of 4 targets is unchanged"), "{why}");
     fails(&readings, "other address", "_OTHER");
 }
 

@@ -159,6 +159,12 @@ impl Docker {
         self.docker(&[&begin, options, &["busybox"], command].concat())
     }
 
+    /// Runs a script of the shell in a container from the image `busybox`, to its end, and removes the container; what it
+    /// printed.
+    pub(crate) fn run_to_end(&self, name: &str, script: &str) -> String {
+        self.docker(&["run", "--rm", "--name", name, "busybox", "sh", "-c", script])
+    }
+
     /// The folder with `containers/ID/config.v2.json`, for `inventory.names.docker`.
     pub(crate) fn data(&self) -> PathBuf {
         self.0.path("data")

@@ -31,6 +31,18 @@ const NOT_AGAIN: &[(&str, &str)] = &[
     ("over and over", "repeatedly, or how often"),
     ("again and again", "repeatedly, or how often"),
     ("who talks to whom", "connections by what they are grouped by"),
+    ("found no room", "exceeded a limit, or did not fit"),
+    ("finds no room", "exceeds a limit, or does not fit"),
+    ("said once", "logged once"),
+    ("how bad", "severity"),
+    ("became of", "event, result or outcome"),
+    ("becomes of", "what happens with it, by its name: event, result"),
+    ("kernel's half", "BPF programs"),
+    ("look-up", "lookup"),
+    ("looked into", "inspected or read"),
+    ("let it log", "configure it to log"),
+    ("the configuration read again", "reload"),
+    ("lived for a moment", "short-lived"),
     ("what is over it", "what exceeds the limit, by its name: readings over the limit"),
 ];
 

@@ -68,7 +68,7 @@ impl<S> ReusedConnection<S> {
         Ok((TokioIo::new(stream), NewConnection { budget, address, observation }))
     }
 
-    /// What became of the handshake of the protocol on a new connection.
+    /// Result of the protocol's handshake on a new connection.
     pub(super) fn connected(
         &self,
         opened: NewConnection,

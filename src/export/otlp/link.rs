@@ -117,11 +117,11 @@ impl ReceiverStatus {
         }
         let last =
             if full { self.causes.iter().filter_map(|cause| cause.logged).max() } else { cause.logged };
-        let news = last.is_none_or(|last| now.duration_since(last) >= timeouts::CAUSE_AGAIN);
-        if news {
+        let due = last.is_none_or(|last| now.duration_since(last) >= timeouts::CAUSE_AGAIN);
+        if due {
             cause.logged = Some(now);
         }
         self.causes.push(cause);
-        news
+        due
     }
 }

@@ -43,7 +43,7 @@ impl Tls {
             }
             Renewal::Refused(why) => {
                 tracing::warn!(
-                    "{which} have changed and cannot be used: {why}; those that were read before stay in use"
+                    "{which} have changed and cannot be used: {why}; the previous ones stay in use"
                 );
                 false
             }

@@ -12,37 +12,37 @@ use std::time::Duration;
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
 /// Range of `retention`.
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
-/// Expressions in one list, and places of one engine, at most.
+/// Maximum number of expressions in one list, and of directories of one engine.
 const MOST: usize = 100;
-/// How large one compiled expression may be, in bytes: some 2,000 characters.
+/// Maximum size of one compiled expression in bytes: about 2,000 characters.
 const EXPRESSION: usize = 64 * 1024;
 
-/// Which containers and systemd services there are; every source that asks has the same.
+/// Inventory of containers and systemd services, which all sources share.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Inventory {
-    /// Regular expressions on the whole identity (`/docker/web`, `/k8s/prod/.*`, `/system\.slice/nginx\.service`). Empty:
+    /// Regular expressions that match the whole identity (`/docker/web`, `/k8s/prod/.*`, `/system\.slice/nginx\.service`). Empty:
     /// all.
     #[serde(deserialize_with = "expressions")]
     pub include: Vec<Expression>,
-    /// The same for those that are left out. Empty: none.
+    /// The same for containers and services to leave out. Empty: none.
     #[serde(deserialize_with = "expressions")]
     pub exclude: Vec<Expression>,
-    /// Whether systemd services are in it as well.
+    /// Whether systemd services are included.
     pub units: bool,
-    /// Containers and services at most, 1 to 10000; those over it are left out.
+    /// Maximum number of containers and services, 1 to 10000; further ones are left out.
     #[serde(deserialize_with = "limit")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub limit: usize,
-    /// How long one that ended keeps its series: 10s to 1h.
+    /// How long the series of a container or service are kept after it has ended: 10s to 1h.
     #[serde(deserialize_with = "retention", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub retention: Duration,
-    /// Where the files of the host are: `/`, or where they are mounted into the agent's container.
+    /// Root of the host's file system: `/`, or where it is mounted in the agent's container.
     #[serde(deserialize_with = "root")]
     pub root: PathBuf,
-    /// Where the names of containers are found.
+    /// Files in which the names of containers are looked up.
     #[serde(deserialize_with = "values::section")]
     pub names: Names,
 }
@@ -62,7 +62,7 @@ impl Default for Inventory {
     }
 }
 
-/// Where the names of containers are found, below `inventory.root`.
+/// Files in which the names of containers are looked up, below `inventory.root`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -70,16 +70,16 @@ pub struct Names {
     /// Directories of Docker (`data-root`).
     #[serde(deserialize_with = "places")]
     pub docker: Vec<PathBuf>,
-    /// Directories of the state of containerd (`state`).
+    /// State directories of containerd (`state`).
     #[serde(deserialize_with = "places")]
     pub containerd: Vec<PathBuf>,
     /// Directories of CRI-O and podman (`runroot`, `graphroot`).
     #[serde(deserialize_with = "places")]
     pub crio: Vec<PathBuf>,
-    /// The directory with the kubelet's links to the logs of containers; not set: not looked at.
+    /// Directory with the kubelet's links to the logs of containers; not set: not read.
     #[serde(deserialize_with = "place")]
     pub kubelet: Option<PathBuf>,
-    /// Unix socket of Docker, asked for what no file has; not set: not asked.
+    /// Unix socket of Docker, for names that no file has; not set: not used.
     #[serde(deserialize_with = "place")]
     pub docker_socket: Option<PathBuf>,
 }
@@ -101,7 +101,7 @@ impl Default for Names {
     }
 }
 
-/// A regular expression that the whole of a text has to match.
+/// A regular expression that must match the whole text.
 #[derive(Debug, Clone)]
 pub struct Expression {
     text: String,
@@ -109,7 +109,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Whether a text matches as a whole.
+    /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
@@ -168,7 +168,7 @@ fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::
     values::ranged(deserializer, RETENTION)
 }
 
-/// A path from the root.
+/// An absolute path.
 fn absolute<E: Error>(path: PathBuf) -> Result<PathBuf, E> {
     if path.is_absolute() {
         return Ok(path);

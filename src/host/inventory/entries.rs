@@ -30,7 +30,7 @@ const SUBJECTS: usize = 20_000;
 #[derive(Debug)]
 struct RunningUnit {
     tops: Vec<TopGroup>,
-    /// Its entry; `None` where it has none: it is a sandbox, is not wanted, or found no room.
+    /// Its entry; `None` if it has none: it is a sandbox, is excluded, or is over the limit.
     number: Option<u64>,
     left_out: bool,
     asking: Option<NameRetry>,
@@ -49,7 +49,7 @@ pub struct Entries {
     /// Entries that turned out to be another, once their name was known.
     same_as: HashMap<u64, u64>,
     next: u64,
-    /// Containers and services that found no room, so far.
+    /// Containers and services over the limit so far.
     pub left_out: u64,
 }
 
@@ -155,14 +155,14 @@ impl Entries {
         found: Option<&ContainerMetadata>,
         world: &dyn HostLookup,
     ) -> Admission {
-        let mut who = Workload::new(self.next, *place, found, false);
-        if !world.wants(&who.identity) {
+        let mut workload = Workload::new(self.next, *place, found, false);
+        if !world.wants(&workload.identity) {
             return Admission::NotWanted;
         }
-        if self.runs_elsewhere(&who.identity, key, world) {
-            who = Workload::new(self.next, *place, found, true);
+        if self.runs_elsewhere(&workload.identity, key, world) {
+            workload = Workload::new(self.next, *place, found, true);
         }
-        if let Some(number) = self.by_identity.get(&who.identity).copied() {
+        if let Some(number) = self.by_identity.get(&workload.identity).copied() {
             if let Some(entry) = self.by_number.get_mut(&number) {
                 entry.restarted();
                 entry.runs(key, place, found);
@@ -178,8 +178,8 @@ impl Entries {
         }
         let number = self.next;
         self.next += 1;
-        self.by_identity.insert(Arc::clone(&who.identity), number);
-        self.by_number.insert(number, Entry::new(who, key, place, found));
+        self.by_identity.insert(Arc::clone(&workload.identity), number);
+        self.by_number.insert(number, Entry::new(workload, key, place, found));
         Admission::Entry(number)
     }
 
@@ -306,7 +306,7 @@ impl Entries {
 
     fn remove(&mut self, number: u64) {
         if let Some(entry) = self.by_number.remove(&number) {
-            self.by_identity.remove(&entry.who.identity);
+            self.by_identity.remove(&entry.workload.identity);
         }
         self.same_as.retain(|_, new| *new != number);
     }
@@ -344,7 +344,7 @@ impl Entries {
     }
 }
 
-/// What became of something new.
+/// Result of adding a new container.
 enum Admission {
     Entry(u64),
     NotWanted,

@@ -40,7 +40,7 @@ pub struct InitProcess {
 #[derive(Debug)]
 pub struct Entry {
     /// Name and attributes.
-    pub who: Arc<Workload>,
+    pub workload: Arc<Workload>,
     /// Its image; empty where that is not known.
     pub image: Arc<str>,
     /// What runs it; empty where that is not known.
@@ -69,13 +69,13 @@ pub struct Entry {
 impl Entry {
     /// One that is there now for the first time.
     pub(super) fn new(
-        who: Workload,
+        workload: Workload,
         key: &Arc<str>,
         place: &CgroupOwner<'_>,
         found: Option<&ContainerMetadata>,
     ) -> Self {
         let mut entry = Self {
-            who: Arc::new(who),
+            workload: Arc::new(workload),
             image: "".into(),
             runtime: "",
             restarts: 0,

@@ -152,7 +152,7 @@ impl NameFiles {
 /// Files of engines that may not be read.
 pub fn denied(what: &str) -> SourceError {
     SourceError::Denied {
-        doing: format!("reading what containers are called in {what}"),
+        doing: format!("reading the names of containers in {what}"),
         capability: "CAP_DAC_READ_SEARCH",
         cause: None,
     }

@@ -20,7 +20,7 @@ const LABEL: usize = 253 + 1 + 63;
 
 /// Network namespaces that can be read.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundNamespaces {
     /// At most [`NAMESPACES`].
     pub namespaces: Vec<Namespace>,
     /// How many more there are.
@@ -56,7 +56,7 @@ impl Finder {
     }
 
     /// Looks up what the configuration says. Two entries for one namespace count as one, the first.
-    pub fn find(&mut self) -> Found {
+    pub fn find(&mut self) -> FoundNamespaces {
         let mut search = Search::default();
         let all = self.configured.iter().any(|entry| entry == "all");
         if all && let Ok(file) = namespace::file_identity(Path::new(OWN)) {
@@ -108,7 +108,7 @@ struct Search {
     /// Where the candidates begin that were found by their processes.
     by_process: Option<usize>,
     processes: Processes,
-    found: Found,
+    found: FoundNamespaces,
 }
 
 impl Search {
@@ -202,7 +202,7 @@ impl Search {
         (self.found.incomplete, self.found.note) = self.processes.incomplete();
     }
 
-    fn finish(mut self, containers: &mut ContainerNames) -> Found {
+    fn finish(mut self, containers: &mut ContainerNames) -> FoundNamespaces {
         let mut by_file = std::collections::HashMap::new();
         for (index, candidate) in self.candidates.iter().enumerate() {
             by_file.insert(candidate.file, index);

@@ -68,7 +68,9 @@ impl Selected {
         }
         put_peers(draft, "include", &self.include, Some(NETWORKS));
         if self.exclude != Conditions::default() {
-            draft.note("`exclude` is in the README of version 3; neither version reads it. Here it leaves flows out.");
+            draft.note(
+                "`exclude` is in the README of version 3; neither version reads it. Here it has an effect.",
+            );
             put_processes(draft, "exclude", &self.exclude);
             put_peers(draft, "exclude", &self.exclude, None);
         }

@@ -24,21 +24,21 @@ closed_set! {
     Reason {
         /// The machine does not have it.
         Absent = "absent",
-        /// It is there, and the agent may not.
+        /// It exists, but the agent lacks the permission.
         Denied = "denied",
         /// Reading failed.
         Io = "io",
-        /// The answer could not be understood.
+        /// The answer could not be parsed.
         Parse = "parse",
         /// No answer came in time.
         Timeout = "timeout",
-        /// The source itself broke.
+        /// The source panicked.
         Panicked = "panicked",
     }
 }
 
 closed_set! {
-    /// The closed set of values of the label `event`: what became of a TCP connection. `opened` minus `closed` minus
+    /// The closed set of values of the label `event` of a TCP connection. `opened` minus `closed` minus
     /// `reset` is the number of open connections.
     Event {
         /// A connection was established.

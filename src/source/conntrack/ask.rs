@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A way to the counters.
+/// A method to read the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// `conntrack -S`.
@@ -129,7 +129,7 @@ impl AskOptions {
         NamespaceStatistics { statistics, refused, expectations, table }
     }
 
-    /// Asks one way.
+    /// Reads the counters by one method.
     pub fn ask_by(
         &self,
         way: Method,
@@ -218,7 +218,7 @@ impl MethodChoice {
         Self { ways: ways(via), first: 0, again_at: None, logged: None }
     }
 
-    /// The ways this cycle tries.
+    /// The methods that this cycle tries.
     pub fn candidates(&mut self) -> &'static [Method] {
         if self.again_at.is_some_and(|again_at| Instant::now() >= again_at) {
             self.first = 0;

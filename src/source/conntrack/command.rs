@@ -68,7 +68,7 @@ pub fn ask(
 ) -> Result<Statistics, SourceError> {
     let output = run(program, "-S", timeout, stop)?;
     let mut statistics = parse(&output)
-        .map_err(|cause| SourceError::parse(format!("reading what {program} -S printed"), cause))?;
+        .map_err(|cause| SourceError::parse(format!("parsing the output of {program} -S"), cause))?;
     if statistics.entries.is_some() {
         // It has fallen back to procfs, whose columns are there whether the kernel counts them or not.
         leave_out_dead(&mut statistics, release);

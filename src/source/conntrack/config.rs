@@ -121,7 +121,7 @@ impl Conntrack {
                 self.via = via.map_err(|error: value::Error| error.to_string())?;
             }
             COMMAND_FLAG => self.command = check_command(value)?,
-            _ => return Err("is no flag of conntrack".to_owned()),
+            _ => return Err("is not a flag of conntrack".to_owned()),
         }
         Ok(())
     }

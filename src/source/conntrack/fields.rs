@@ -180,7 +180,7 @@ pub enum Malformed {
     /// Two rows for one CPU.
     #[error("CPU {0} is repeated")]
     SameCpu(u32),
-    /// A CPU no kernel has.
+    /// The CPU number is out of range.
     #[error("there is no CPU {0}")]
     NoSuchCpu(u64),
     /// Not text.

@@ -38,13 +38,13 @@ crate::metrics! {
     CONNTRACK_TABLE_BUCKETS: UpDownCounter = "conntrack.table.buckets" in "{bucket}", by [NETNS];
     /// Value of a connection tracking sysctl named in sources.conntrack.table.files.
     CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", by [NETNS, SYSCTL];
-    /// Lookups that found the tuple in use; since Linux 4.9 only by NAT looking for a free one, a sign that ports run out.
+    /// Lookups that found the tuple in use; since Linux 4.9 only by NAT in search of a free one: if it grows, ports are running out.
     CONNTRACK_FOUND: Counter<u64> = "conntrack.found" in "{lookup}", by [CPU, NETNS],
         classic "conntrack_found" "Total of conntrack found";
     /// Packets that could not be tracked: invalid for their protocol, or matching no entry and unable to create one.
     CONNTRACK_INVALID: Counter<u64> = "conntrack.invalid" in "{packet}", by [CPU, NETNS],
         classic "conntrack_invalid" "Total of conntrack invalid";
-    /// Packets that needed no lookup because they were tracked already or exempt from tracking (before Linux 5.10).
+    /// Packets that needed no lookup because they were already tracked or exempt from tracking (before Linux 5.10).
     CONNTRACK_IGNORE: Counter<u64> = "conntrack.ignore" in "{packet}", by [CPU, NETNS],
         classic "conntrack_ignore" "Total of conntrack ignore";
     /// Entries inserted by user space over netlink or by BPF; since Linux 4.9 those of ordinary traffic are not counted.

@@ -17,7 +17,7 @@ pub(super) fn is_loaded() -> bool {
         || Socket::open().and_then(|mut socket| socket.global()).is_ok()
 }
 
-/// Why there are no sysctls.
+/// Why the sysctls do not exist.
 pub(super) fn sysctls_missing() -> String {
     if !Path::new("/proc/sys/net").is_dir() {
         "there is no /proc/sys/net; is /proc/sys masked?".to_owned()

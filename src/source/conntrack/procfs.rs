@@ -111,7 +111,7 @@ pub fn ask(release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, 
     parse(&text, release, possible).map_err(|cause| SourceError::parse(doing(), cause))
 }
 
-/// Why the file is not there.
+/// Why the file does not exist.
 fn missing() -> &'static str {
     if module::is_loaded() {
         "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS, or /proc/net is masked; use `via: netlink` or \

@@ -68,7 +68,7 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
         let beside = tally.hierarchies.join(" and ");
         let left_out = match tally.groups_left_out {
             0 => String::new(),
-            left_out => format!("; {left_out} control groups were not looked at"),
+            left_out => format!("; {left_out} control groups were not read"),
         };
         format!("{beside}; {} containers, {} units{left_out}", tally.containers, tally.units)
     });
@@ -127,7 +127,7 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
 
 fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {
     if let Some(error) = kernel.refused_any(&["existing_sockets"]) {
-        return Err(error.again("finding the sockets that are open already"));
+        return Err(error.again("finding the sockets that exist already"));
     }
     kernel.find_existing()?;
     let mut listeners = 0;
@@ -136,7 +136,7 @@ fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {
     let scope = if sees_all_processes() {
         "of all processes"
     } else {
-        "of the processes in the agent's pid namespace; those of all in the host's"
+        "of the processes in the agent's PID namespace (all processes: run it in the host's)"
     };
     Ok(format!("{followed} connections and {listeners} listening sockets {scope}"))
 }
@@ -145,15 +145,19 @@ fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {
 fn translation() -> Result<String, SourceError> {
     let mut client = Client::open(rustix::net::netlink::NETFILTER, "netfilter")?;
     let nowhere = (Ipv4Addr::UNSPECIFIED, 0).into();
-    translate::ask(&mut client, nowhere, nowhere).map(|_| "conntrack answers".to_owned())
+    translate::ask(&mut client, nowhere, nowhere).map(|_| "conntrack answers lookups".to_owned())
 }
 
 fn names(inventory: &Inventory) -> Result<String, SourceError> {
     let places = inventory.check_names()?;
     let tally = inventory.tally();
     let named = tally.containers.saturating_sub(tally.unnamed);
-    let places = if places.is_empty() { "no engine has files here".to_owned() } else { places.join("; ") };
-    Ok(format!("{named} of {} containers have one; {places}", tally.containers))
+    let places = if places.is_empty() {
+        "no files of a container engine were found".to_owned()
+    } else {
+        places.join("; ")
+    };
+    Ok(format!("{named} of {} containers have a name; {places}", tally.containers))
 }
 
 /// It works wherever control groups can be seen; everything else adds to it.

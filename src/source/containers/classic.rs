@@ -1,6 +1,6 @@
 //! The readings under the names and labels of coroot-node-agent: the identity is `container_id`, the machine `machine_id`.
 
-use super::delay::Waited;
+use super::delay::ContainerDelays;
 use super::destinations::ReportedDestination;
 use super::listeners::{DOCKER, ListenAddress};
 use super::metrics;
@@ -18,7 +18,7 @@ pub(super) struct Numbers {
     /// `None` where nothing counts them.
     pub(super) kills: Option<u64>,
     /// `None` where it is not reported.
-    pub(super) waited: Option<Waited>,
+    pub(super) waited: Option<ContainerDelays>,
 }
 
 /// What every classic series has.
@@ -33,9 +33,9 @@ impl Classic {
     }
 
     /// The labels of a container.
-    fn labels(&self, who: &Workload) -> Labels {
+    fn labels(&self, workload: &Workload) -> Labels {
         Labels::new(vec![
-            (Label::ClassicContainerId, Arc::clone(&who.identity)),
+            (Label::ClassicContainerId, Arc::clone(&workload.identity)),
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
         ])
     }
@@ -43,17 +43,17 @@ impl Classic {
     /// The readings of a destination.
     pub(super) fn destination(
         &self,
-        who: &Workload,
-        place: ReportedDestination,
+        workload: &Workload,
+        destination: ReportedDestination,
         counts: &Counts,
         out: &mut Readings,
     ) {
-        let asked = self.labels(who).with(Label::ClassicDestination, place.asked.text());
+        let requested = self.labels(workload).with(Label::ClassicDestination, destination.requested.text());
         let failed: u64 = counts.failed.iter().sum();
         if failed > 0 {
-            out.observe(metrics::CONTAINER_CLASSIC_FAILED_CONNECTS, &asked, failed);
+            out.observe(metrics::CONTAINER_CLASSIC_FAILED_CONNECTS, &requested, failed);
         }
-        let labels = asked.with(Label::ClassicActualDestination, place.got.text());
+        let labels = requested.with(Label::ClassicActualDestination, destination.actual.text());
         if counts.opened + counts.closed + counts.reset + counts.open() > 0 {
             out.observe(metrics::CONTAINER_CLASSIC_CONNECTS, &labels, counts.opened);
             out.observe(metrics::CONTAINER_CLASSIC_ACTIVE_CONNECTIONS, &labels, counts.open());
@@ -65,22 +65,22 @@ impl Classic {
     }
 
     /// The reading of an address that a container has connections to.
-    pub(super) fn latency(&self, who: &Workload, address: Arc<str>, seconds: f64, out: &mut Readings) {
-        let labels = self.labels(who).with(Label::ClassicDestinationIp, address);
+    pub(super) fn latency(&self, workload: &Workload, address: Arc<str>, seconds: f64, out: &mut Readings) {
+        let labels = self.labels(workload).with(Label::ClassicDestinationIp, address);
         out.observe(metrics::CONTAINER_CLASSIC_LATENCY, &labels, seconds);
     }
 
     /// The reading of an address that a container listens at, or did.
-    pub(super) fn listener(&self, who: &Workload, at: ListenAddress, open: bool, out: &mut Readings) {
+    pub(super) fn listener(&self, workload: &Workload, at: ListenAddress, open: bool, out: &mut Readings) {
         let proxy = if at.published { DOCKER } else { "" };
-        let labels = self.labels(who).with(Label::ClassicListenAddr, at.at.to_string());
+        let labels = self.labels(workload).with(Label::ClassicListenAddr, at.at.to_string());
         let labels = labels.with(Label::Proxy, proxy);
         out.observe(metrics::CONTAINER_CLASSIC_LISTEN, &labels, u64::from(open));
     }
 
     /// The readings of a container.
     pub(super) fn observe(&self, container: &Container, numbers: &Numbers, out: &mut Readings) {
-        let labels = self.labels(&container.who);
+        let labels = self.labels(&container.workload);
         out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, &labels, numbers.restarts);
         if let Some(kills) = numbers.kills {
             out.observe(metrics::CONTAINER_CLASSIC_OOM_KILLS, &labels, kills);

@@ -14,18 +14,18 @@ pub mod tcp;
 pub struct Containers {
     /// Whether the source is enabled.
     pub enabled: bool,
-    /// How long a cycle waits for it: 10ms to 60s.
+    /// Time-out of a cycle of this source: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
-    /// TCP connections that containers open, and where they listen.
+    /// TCP connections that containers open, and addresses that they listen on.
     #[serde(deserialize_with = "values::section")]
     pub tcp: Tcp,
-    /// How the time that processes wait for a CPU and for disks is read.
+    /// How the time that threads wait for CPUs and disks is measured.
     pub delay: Delay,
     /// How processes that the kernel killed because memory was exhausted are counted.
     pub oom: Oom,
-    /// The names and labels of coroot-node-agent; in the `classic` profile only.
+    /// The metric names and labels of coroot-node-agent; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
 }
@@ -43,18 +43,18 @@ impl Default for Containers {
     }
 }
 
-/// How the time that processes wait for a CPU and for disks is read.
+/// How the time that threads wait for CPUs and disks is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Delay {
-    /// By programs in the kernel, and by taskstats where they cannot be loaded.
+    /// By BPF programs; by taskstats if they cannot be loaded.
     Auto,
-    /// By programs in the kernel.
+    /// By BPF programs.
     Bpf,
-    /// By taskstats: netlink, and a message for each process that exits.
+    /// By taskstats, over netlink; the kernel sends a message for each process that exits.
     Taskstats,
-    /// Not at all.
+    /// Not measured.
     Off,
 }
 
@@ -63,21 +63,21 @@ pub enum Delay {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Oom {
-    /// By a program in the kernel, and by the counters of control groups where it cannot be loaded.
+    /// By a BPF program; by the counters of control groups if it cannot be loaded.
     Auto,
-    /// By a program in the kernel, which also counts in groups that are gone by the next cycle.
+    /// By a BPF program, which also counts in control groups that are removed before the next cycle.
     Bpf,
     /// By the counters of control groups (`memory.events`, `memory.oom_control`).
     Cgroup,
-    /// Not at all.
+    /// Not measured.
     Off,
 }
 
-/// The names and labels of coroot-node-agent.
+/// The metric names and labels of coroot-node-agent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Classic {
-    /// Whether they are printed.
+    /// Whether these series are reported.
     pub enabled: bool,
 }

@@ -1,4 +1,4 @@
-//! TCP of the containers by the programs in the kernel: one cycle of reading their maps.
+//! TCP connections of containers by BPF programs: one cycle of reading their maps.
 
 use super::config::tcp::{Public, Tcp as Settings};
 use super::destinations::{DestinationShares, Folding};
@@ -19,13 +19,13 @@ use std::time::Instant;
 /// Inode of the first pid namespace (`PROC_PID_INIT_INO` in `include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// What is kept from one cycle to the next.
+/// State between cycles.
 pub(super) struct Connections {
     ports: EphemeralPortsFile,
     settings: Settings,
-    /// Whether the processes that the kernel names can be looked for in `/proc`.
+    /// Whether the PIDs that the kernel reports are valid in this `/proc`.
     processes: bool,
-    /// Translations that were not asked for.
+    /// Connections that were not looked up because of the rate.
     pub(super) unasked: u64,
     /// Openings and ends of connections that found no room between two cycles, and connections of containers that found none
     /// in the inventory.
@@ -34,12 +34,12 @@ pub(super) struct Connections {
     waiting: HashMap<Destination, Totals>,
     /// Whether the sockets that were there before are to be looked for.
     unfound: bool,
-    /// Groups of what found no room that the kernel no longer knew in the last cycle.
+    /// Groups over the limit that the kernel no longer knew in the last cycle.
     orphans: HashSet<u64>,
 }
 
 impl Connections {
-    /// Nothing is looked at before the first cycle.
+    /// Nothing is read before the first cycle.
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             ports: EphemeralPortsFile::open(),
@@ -53,7 +53,7 @@ impl Connections {
         }
     }
 
-    /// Finds the sockets that were there before, in the first cycle, and credits what open connections have done since the
+    /// In the first cycle, finds the sockets from before the start; reads the counters of open connections since the
     /// last one.
     pub(super) fn look_again(&mut self, bpf: &mut BpfCounters) -> Result<(), SourceError> {
         // After the threads have begun: they answer for what is found.
@@ -64,7 +64,7 @@ impl Connections {
         bpf.kernel.look_at_open()
     }
 
-    /// Reads what happened since the last cycle.
+    /// Reads the counts since the last cycle.
     pub(super) fn read(
         &mut self,
         bpf: &mut BpfCounters,
@@ -78,19 +78,22 @@ impl Connections {
         self.take(bpf, tcp, inventory, now)?;
         self.take_told(bpf, tcp, std::mem::take(&mut news.counted), inventory, now);
         forget(bpf, tcp, inventory, now);
-        self.unasked += news.unasked;
-        self.uncounted += news.uncounted;
-        if let Some(error) = news.error {
-            out.fail("translate", error.again("translations of connections are not told"));
+        self.unasked += events.unasked;
+        self.uncounted += events.uncounted;
+        if let Some(error) = events.error {
+            out.fail(
+                "translate",
+                error.again("the destinations of connections behind NAT are not looked up"),
+            );
         }
-        if news.broken {
+        if events.broken {
             let message = "the thread that waits for events has ended".to_owned();
-            out.fail("news", SourceError::Panicked { message });
+            out.fail("events", SourceError::Panicked { message });
         }
         Ok(())
     }
 
-    /// Reads where the containers listen.
+    /// Reads the listening sockets.
     pub(super) fn listeners(
         &self,
         bpf: &BpfCounters,
@@ -99,10 +102,10 @@ impl Connections {
     ) -> Result<(), SourceError> {
         let firsts: HashMap<u64, u32> = containers
             .iter()
-            .filter_map(|container| Some((container.who.number, container.process?)))
+            .filter_map(|container| Some((container.workload.number, container.process?)))
             .collect();
         bpf.kernel.listeners(|listener| {
-            if let Some(who) = bpf.known.who(listener.group) {
+            if let Some(workload) = bpf.known.workload(listener.group) {
                 let listening =
                     Listening { at: listener.at, only: listener.only, host: listener.netns == bpf.netns };
                 // Whoever began to listen may have ended since: a daemon that goes into the background.
@@ -110,9 +113,9 @@ impl Connections {
                     vec!["self".to_owned()]
                 } else {
                     let own = self.processes.then_some(listener.process);
-                    own.iter().chain(firsts.get(&who.number)).map(u32::to_string).collect()
+                    own.iter().chain(firsts.get(&workload.number)).map(u32::to_string).collect()
                 };
-                listeners.take(who.number, listening, u64::from(listener.netns), &processes);
+                listeners.take(workload.number, listening, u64::from(listener.netns), &processes);
             }
         })
     }
@@ -129,7 +132,7 @@ impl Connections {
         kernel.destinations(|key, totals| match known.who(key.group) {
             Some(who) => {
                 used += 1;
-                tcp.take(who.number, &key, &totals, now);
+                tcp.take(workload.number, &key, &totals, now);
             }
             None if known.ignored(key.group) || kernel.groups.get(key.group).is_none() => {
                 // The entry goes now, so its numbers are those since the last cycle.
@@ -191,7 +194,7 @@ impl Connections {
     }
 }
 
-/// Forgets what nothing happened with for a while.
+/// Removes what has not changed for a while.
 fn forget(bpf: &mut BpfCounters, tcp: &mut Tcp, inventory: &Inventory, now: Instant) {
     let gone = idle(tcp, inventory, now);
     if gone.is_empty() {
@@ -209,18 +212,18 @@ fn forget(bpf: &mut BpfCounters, tcp: &mut Tcp, inventory: &Inventory, now: Inst
     }
 }
 
-/// Notes who the containers are now, and forgets what nothing happened with for a while: the kernel's entries of it.
+/// Follows renamed containers, and removes the kernel's entries that have not changed for a while.
 pub(super) fn idle(tcp: &mut Tcp, inventory: &Inventory, now: Instant) -> Vec<Destination> {
-    tcp.rename(|number| inventory.current(number).map(|who| who.number));
+    tcp.rename(|number| inventory.current(number).map(|workload| workload.number));
     tcp.idle(inventory.settings().retention, now)
 }
 
-/// Whether the agent is in the first pid namespace, from which all processes are seen.
+/// Whether the agent is in the initial PID namespace, from which all processes are visible.
 pub(super) fn sees_all_processes() -> bool {
     namespace::inode(Path::new("/proc/self/ns/pid")).ok() == Some(FIRST_PID_NAMESPACE)
 }
 
-/// What is kept of connections, whichever way they are read.
+/// Connection counts and listen addresses, by whichever method they are read.
 pub(super) fn totals(settings: &Settings) -> Tcp {
     let folding =
         Folding { public: settings.public == Public::Fold, networks: settings.networks.clone(), ports: None };

@@ -1,6 +1,6 @@
 //! Time that the threads of a container wait: for a CPU while they are runnable, and for disks.
 //!
-//! Programs in the kernel credit it to control groups, exactly; taskstats is the second way. The part of disks is only
+//! BPF programs credit it to control groups, exactly; taskstats is the fallback. The part of disks is only
 //! counted of what was started while `kernel.task_delayacct` was 1 (`kernel/delayacct.c`, Linux 5.14; before, it was counted
 //! unless the kernel was started with `nodelayacct`).
 
@@ -23,7 +23,7 @@ pub mod taskstats;
 /// Whether the time that tasks wait for disks is counted.
 const ACCOUNTING: &str = "/proc/sys/kernel/task_delayacct";
 
-/// How delays are read, and what is kept for it.
+/// How delays are measured, with its state.
 pub(super) struct Delays {
     settings: Delay,
     method: DelayMethod,
@@ -31,34 +31,34 @@ pub(super) struct Delays {
 }
 
 enum DelayMethod {
-    /// It is chosen by the first cycle.
+    /// Not chosen yet; the first cycle chooses.
     Untried,
     Bpf,
     Taskstats(Box<ExitReader>),
-    /// Neither, and why.
+    /// Not measured, and why.
     Absent(SourceError),
 }
 
-/// Time waited by a container, seconds.
+/// Delays of a container, seconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Waited {
+pub(super) struct ContainerDelays {
     pub(super) cpu: f64,
-    /// `None` while that is not counted.
+    /// Delay by disks; `None` while it is not counted.
     pub(super) disk: Option<f64>,
 }
 
 impl Delays {
-    /// Nothing is looked at before the first cycle; `None` where they are not wanted.
+    /// Nothing is read before the first cycle; `None` if delays are not to be measured.
     pub(super) fn new(settings: Delay) -> Option<Self> {
         (settings != Delay::Off).then_some(Self { settings, method: DelayMethod::Untried, accounting: false })
     }
 
-    /// Whether programs in the kernel credit them.
+    /// Whether BPF programs measure them.
     pub(super) fn by_programs(&self) -> bool {
         matches!(self.method, DelayMethod::Bpf)
     }
 
-    /// Finds out what works. `bpf`: the programs, or why there are none.
+    /// Chooses the method. `bpf`: the programs, or why there are none.
     pub(super) fn choose(
         &mut self,
         bpf: Result<&mut BpfCounters, &SourceError>,
@@ -80,8 +80,8 @@ impl Delays {
         };
     }
 
-    /// Adds what was waited since the last cycle, and says how it was read; what programs credit is read with what else they
-    /// count.
+    /// Adds the delays since the last cycle, and returns how they were measured; those of programs are read with their other
+    /// counts.
     pub(super) fn read(
         &mut self,
         containers: &[Container],
@@ -113,28 +113,28 @@ impl Delays {
         Some(via)
     }
 
-    /// What a container waited.
-    pub(super) fn of(&self, who: u64, totals: &SpentTotals) -> Option<Waited> {
+    /// Delays of a container.
+    pub(super) fn of(&self, workload: u64, totals: &SpentTotals) -> Option<ContainerDelays> {
         if matches!(self.method, DelayMethod::Untried | DelayMethod::Absent(_)) {
             return None;
         }
-        let spent = totals.of(who);
+        let spent = totals.of(workload);
         let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
-        Some(Waited { cpu: seconds(spent.cpu), disk: self.accounting.then(|| seconds(spent.disk)) })
+        Some(ContainerDelays { cpu: seconds(spent.cpu), disk: self.accounting.then(|| seconds(spent.disk)) })
     }
 
-    /// Messages of exits that were lost.
+    /// Number of lost exit messages.
     pub(super) fn lost(&self) -> u64 {
         if let DelayMethod::Taskstats(exits) = &self.method { exits.lost() } else { 0 }
     }
 }
 
-/// Whether time that tasks wait for disks is counted.
+/// Whether the kernel counts disk delays.
 fn is_accounting() -> bool {
     crate::sys::read_limited(ACCOUNTING, 16).map_or(true, |text| text.trim() != "0")
 }
 
-/// What `connscope check` says of delays. `kernel`: the programs, or why there are none.
+/// The check of delays for `connscope check`. `kernel`: the programs, or why there are none.
 pub(super) fn check(settings: Delay, kernel: Result<&Kernel, &SourceError>) -> Result<String, SourceError> {
     let refused = kernel.map_or_else(Some, |kernel| kernel.refused_any(DELAY_PROGRAMS));
     let programs = || match refused {

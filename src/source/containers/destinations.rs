@@ -1,9 +1,9 @@
-//! Which destinations are shown as they are, which are put together, and which find no room.
+//! Which destinations are reported individually, which are folded, and which are over the limit.
 //!
-//! Public addresses are one destination (`~public`) unless their network is listed, and ports that the kernel gives to
-//! whoever connects are one port (`~ephemeral`): a peer there is no service. A container has at most its number of
-//! destinations, and never more than are free: one that goes over a network takes half of the room and not all of it. What
-//! finds none is `~other`. Pure.
+//! Public addresses are one destination (`~public`) unless their network is listed, and ephemeral ports are one port
+//! (`~ephemeral`), because a peer there is not a service. A container has at most its number of
+//! destinations, and never more than are free: one that scans a network takes half of them and not all. Further
+//! destinations are `~other`. Pure.
 
 use crate::settings::network::Network;
 use std::collections::HashMap;
@@ -11,12 +11,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// One end of a connection as it is shown.
+/// One end of a connection, as it is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReportedEndpoint {
     /// As it is.
     At(SocketAddr),
-    /// A port that the kernel gives to whoever connects.
+    /// An ephemeral port.
     Ephemeral(IpAddr),
     /// A public address.
     Public,
@@ -44,7 +44,7 @@ impl ReportedEndpoint {
         }
     }
 
-    /// Both, as coroot-node-agent writes them.
+    /// Address and port, as coroot-node-agent writes them.
     pub fn text(self) -> Arc<str> {
         match (self, self.port()) {
             (Self::Ephemeral(address @ IpAddr::V6(_)), Some(port)) => format!("[{address}]:{port}").into(),
@@ -55,18 +55,18 @@ impl ReportedEndpoint {
     }
 }
 
-/// A destination as it is shown: what was asked for, and what it got.
+/// A destination as it is reported: the requested and the actual one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReportedDestination {
     /// Destination that the container connected to.
-    pub asked: ReportedEndpoint,
+    pub requested: ReportedEndpoint,
     /// Destination after address translation; the same as `asked` without translation.
-    pub got: ReportedEndpoint,
+    pub actual: ReportedEndpoint,
 }
 
 impl ReportedDestination {
     /// Every endpoint beyond the limit.
-    pub const OTHER: Self = Self { asked: ReportedEndpoint::Other, got: ReportedEndpoint::Other };
+    pub const OTHER: Self = Self { requested: ReportedEndpoint::Other, actual: ReportedEndpoint::Other };
 }
 
 /// Which endpoints are reported as one: public addresses and ephemeral ports.
@@ -81,9 +81,9 @@ pub struct Folding {
 }
 
 impl Folding {
-    /// A destination as it is shown.
-    pub fn fold(&self, asked: SocketAddr, got: SocketAddr) -> ReportedDestination {
-        ReportedDestination { asked: self.one(asked), got: self.one(got) }
+    /// The reported form of a destination.
+    pub fn fold(&self, requested: SocketAddr, actual: SocketAddr) -> ReportedDestination {
+        ReportedDestination { requested: self.one(requested), actual: self.one(actual) }
     }
 
     fn one(&self, at: SocketAddr) -> ReportedEndpoint {
@@ -98,7 +98,7 @@ impl Folding {
     }
 }
 
-/// Whether an address is one of the internet: not of RFC 1918, RFC 6598 (carriers' NAT), RFC 4193, loopback, link-local.
+/// Whether an address is public: not of RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193, loopback or link-local.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
@@ -119,13 +119,13 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Destinations as they are before they are put together, which the kernel's half and the agent each keep at most, where
-/// `total` are shown.
+/// Maximum number of destinations, before folding, in the kernel's map and in the agent, if
+/// `total` are reported.
 pub fn entries(total: usize) -> usize {
     total.saturating_mul(4).max(1024)
 }
 
-/// How many destinations each container has.
+/// The number of destinations of each container.
 #[derive(Debug)]
 pub struct DestinationShares {
     each: usize,
@@ -135,37 +135,37 @@ pub struct DestinationShares {
 }
 
 impl DestinationShares {
-    /// At most `each` of one container and `total` of all.
+    /// At most `each` destinations of one container and `total` of all.
     pub fn new(each: usize, total: usize) -> Self {
         Self { each, total, used: 0, by: HashMap::new() }
     }
 
-    /// Takes room for one more of a container, if there is some for it.
-    pub fn admit(&mut self, who: u64) -> bool {
-        let own = self.by.entry(who).or_default();
+    /// Admits one more destination of a container, if a limit allows it.
+    pub fn admit(&mut self, workload: u64) -> bool {
+        let own = self.by.entry(workload).or_default();
         let free = self.total.saturating_sub(self.used);
         let admitted = *own < self.each && *own < free;
         if admitted {
             *own += 1;
             self.used += 1;
         } else if *own == 0 {
-            self.by.remove(&who);
+            self.by.remove(&workload);
         }
         admitted
     }
 
-    /// Gives the room of one back.
-    pub fn leave(&mut self, who: u64) {
-        if let Some(own) = self.by.get_mut(&who) {
+    /// Removes a destination of a container.
+    pub fn leave(&mut self, workload: u64) {
+        if let Some(own) = self.by.get_mut(&workload) {
             *own -= 1;
             self.used -= 1;
             if *own == 0 {
-                self.by.remove(&who);
+                self.by.remove(&workload);
             }
         }
     }
 
-    /// How many are kept before they are put together.
+    /// Maximum number of destinations before folding.
     pub fn entries(&self) -> usize {
         entries(self.total)
     }

@@ -1,9 +1,9 @@
-//! Why a connection was not established: the values of `error.type`, in the order the kernel's half counts them.
+//! Why a connection was not established: the values of `error.type`, in the order in which the BPF programs count them.
 
 use crate::metric::label::closed_set;
 
 closed_set! {
-    /// Why a connection was not established: `sk_err` of the socket when it was given up.
+    /// Why a connection was not established: `sk_err` of the socket when it was closed.
     Failure {
         /// `ECONNREFUSED`: the other end answered with a reset.
         ConnectionRefused = "connection_refused",
@@ -19,9 +19,9 @@ closed_set! {
         PermissionDenied = "permission_denied",
         /// No local port was left.
         AddressNotAvailable = "address_not_available",
-        /// Whoever connected closed the socket before there was an answer.
+        /// The program closed the socket before there was an answer.
         Cancelled = "cancelled",
-        /// Anything else.
+        /// Any other error.
         Other = "_OTHER",
     }
 }

@@ -1,4 +1,4 @@
-//! From the control groups that the kernel's half counts by to the containers of the inventory.
+//! From the control groups in the BPF maps to the containers of the inventory.
 
 use super::kernel::{GROUPS, Groups};
 use crate::host::cgroup;
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Who a control group belongs to.
-pub(super) fn who(key: u64, groups: &Groups, inventory: &Inventory) -> Option<Arc<Workload>> {
+pub(super) fn workload(key: u64, groups: &Groups, inventory: &Inventory) -> Option<Arc<Workload>> {
     let path = groups.get(key)?.path;
-    inventory.who(group(key, &path))
+    inventory.workload(group(key, &path))
 }
 
 fn group(key: u64, path: &str) -> CgroupRef<'_> {
@@ -42,7 +42,7 @@ struct KnownGroup {
 #[derive(Debug)]
 enum Owner {
     Somebody(Arc<Workload>),
-    /// A container or service that is not wanted, or found no room so far.
+    /// A container or service that is excluded, or over a limit so far.
     Unwanted,
     /// Neither a container nor a service.
     Ignored,
@@ -90,9 +90,9 @@ impl GroupOwners {
     }
 
     /// Who a group belongs to.
-    pub(super) fn who(&self, key: u64) -> Option<&Arc<Workload>> {
+    pub(super) fn workload(&self, key: u64) -> Option<&Arc<Workload>> {
         match &self.met.get(&key)?.whose {
-            Owner::Somebody(who) => Some(who),
+            Owner::Somebody(workload) => Some(workload),
             Owner::Unwanted | Owner::Ignored => None,
         }
     }
@@ -121,7 +121,7 @@ fn meet(key: u64, groups: &Groups, inventory: &Inventory, now: Instant) -> Optio
         groups.ignore(key);
         Owner::Ignored
     } else {
-        inventory.who(group(key, &path)).map_or(Owner::Unwanted, Owner::Somebody)
+        inventory.workload(group(key, &path)).map_or(Owner::Unwanted, Owner::Somebody)
     };
     Some(KnownGroup { path, whose, looked: now, gone: None })
 }
@@ -136,12 +136,12 @@ impl KnownGroup {
         let group = group(key, &self.path);
         match &mut self.whose {
             Owner::Ignored => crowded,
-            Owner::Somebody(who) => {
+            Owner::Somebody(workload) => {
                 if due && self.gone.is_none() && !inventory.is_there(group) {
                     self.gone = Some(now);
                 }
-                match inventory.current(who.number) {
-                    Some(current) => *who = current,
+                match inventory.current(workload.number) {
+                    Some(current) => *workload = current,
                     None => return true,
                 }
                 false
@@ -151,8 +151,8 @@ impl KnownGroup {
                 if !inventory.is_there(group) {
                     return true;
                 }
-                if let Some(who) = inventory.who(group) {
-                    self.whose = Owner::Somebody(who);
+                if let Some(workload) = inventory.workload(group) {
+                    self.whose = Owner::Somebody(workload);
                 }
                 false
             }

@@ -8,7 +8,7 @@ use crate::host::bpf::{
 };
 use crate::reading::SourceError;
 use records::{
-    CONNECTION, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION, Question,
+    CONNECTION, ConnectionId, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION,
     SPENT, Spent, TOTALS, Totals,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -63,11 +63,11 @@ pub struct Answers {
     followed: Map<8, CONNECTION>,
     given: Map<QUESTION, ENDPOINT>,
     /// Answers whose connection was not there when it was last looked at.
-    left: HashSet<Question>,
+    left: HashSet<ConnectionId>,
     direct: Map<ENDPOINT, 8>,
 }
 
-/// What the kernel reports at once.
+/// An event, which the kernel reports immediately.
 pub struct Ring(Told);
 
 impl Kernel {
@@ -188,7 +188,7 @@ impl Kernel {
         })
     }
 
-    /// What found no room, by control group.
+    /// Counts over the limit of destinations, by control group.
     pub fn rest(&self, mut take: impl FnMut(u64, Totals)) -> Result<(), SourceError> {
         self.rest.entries(|key, value| {
             if let Some(value) = Totals::parse(value) {
@@ -214,7 +214,7 @@ impl Kernel {
         latest.and_then(|value| Totals::parse(&value))
     }
 
-    /// Forgets what found no room in a control group.
+    /// Forgets the counts over the limit of a control group.
     pub fn forget_rest(&mut self, group: u64) {
         self.rest.remove(&group.to_ne_bytes());
     }
@@ -283,12 +283,12 @@ impl Groups {
 
 impl Answers {
     /// Says what a connection got; whether there was room for it.
-    pub fn answer(&mut self, question: Question, got: SocketAddr) -> bool {
+    pub fn answer(&mut self, question: ConnectionId, got: SocketAddr) -> bool {
         self.given.insert(question.bytes(), records::endpoint(got))
     }
 
     /// Takes an answer back that the kernel had no use for.
-    pub fn withdraw(&mut self, question: Question) -> Option<SocketAddr> {
+    pub fn withdraw(&mut self, question: ConnectionId) -> Option<SocketAddr> {
         let key = question.bytes();
         let got = self.given.get(&key)?;
         self.given.remove(&key).then_some(())?;
@@ -313,7 +313,7 @@ impl Answers {
     pub fn sweep(&mut self) -> Result<(), SourceError> {
         let mut left = HashSet::new();
         self.given.entries(|key, _| {
-            let Some(question) = Question::parse(key) else { return };
+            let Some(question) = ConnectionId::parse(key) else { return };
             let connection = self.followed.get(&question.socket.to_ne_bytes());
             if !connection.is_some_and(|connection| question.is_of(&connection)) {
                 left.insert(question);

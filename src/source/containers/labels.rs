@@ -1,12 +1,12 @@
 //! The labels of the containers: the closed sets of their values, and which have one bound together.
 
 use super::failure::Failure;
-use crate::host::inventory::who_and;
+use crate::host::inventory::workload_and;
 use crate::metric::label::{Event, closed_set};
 use crate::metric::{Label, LabelSet};
 
 closed_set! {
-    /// The closed set of values of the label `key`: what found no room.
+    /// The closed set of values of the label `key`: the limit that was exceeded.
     LeftOut {
         /// A container or service (`inventory.limit`).
         Container = "container",
@@ -14,9 +14,9 @@ closed_set! {
         Destination = "destination",
         /// A connection that is not followed (`tcp.connections`), or is of a container that is left out.
         Connection = "connection",
-        /// A connection of a control group of which the kernel's half knows no more than 4096.
+        /// A connection of a control group over the limit of 4096 groups in the BPF map.
         Cgroup = "cgroup",
-        /// A listening socket, of which the kernel's half knows no more than 4096.
+        /// A listening socket over the limit of 4096 in the BPF map.
         Listener = "listener",
         /// A connection whose translation was not asked for (`tcp.translate_rate`).
         Translation = "translation",
@@ -58,36 +58,33 @@ closed_set! {
 const MOST: &str =
     "`inventory.limit`, containers and services that ended less than `inventory.retention` ago included";
 
-/// Who a container or service is.
-pub static WHO: LabelSet = LabelSet::configured(who_and![], MOST);
+/// A container or service.
+pub static WORKLOAD: LabelSet = LabelSet::configured(workload_and![], MOST);
 
-/// Who it is, and what is known of it.
+/// A container or service, with its metadata.
 pub static INFO: LabelSet =
-    LabelSet::configured(who_and![Cgroup, ContainerImageName, ContainerRuntimeName], MOST);
+    LabelSet::configured(workload_and![Cgroup, ContainerImageName, ContainerRuntimeName], MOST);
 
-/// Who it is, as coroot-node-agent says it.
+/// A container, as coroot-node-agent identifies it.
 pub static CLASSIC: LabelSet =
     LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], MOST);
 
-/// A destination of a container: who, what was asked for, and what it got.
+/// A destination of a container: the container, the requested and the actual destination.
 pub static DESTINATION: LabelSet = LabelSet::configured(
-    who_and![PeerAddress, PeerPort, ServerAddress, ServerPort],
+    workload_and![PeerAddress, PeerPort, ServerAddress, ServerPort],
     "`sources.containers.tcp.total`, by default 2000, which are at most 36,000 series; and one for `~other` of each container",
 );
 
 const CLASSIC_DESTINATIONS: &str = "`sources.containers.tcp.total`, and one for `~other` of each container";
 
-/// What became of a connection, and why it was not established: three ends, and failures by reason.
+/// Event of a connection, and for failures the reason.
 pub static EVENT: LabelSet =
     LabelSet::fixed(&[Label::Event, Label::ErrorType], Event::ALL.len() - 1 + Failure::ALL.len());
 
-/// `transmit` or `receive`.
-pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
+/// A listen address of a container.
+pub static LISTEN: LabelSet = LabelSet::configured(workload_and![LocalAddress, LocalPort, Proxy], LISTENERS);
 
-/// Where a container listens.
-pub static LISTEN: LabelSet = LabelSet::configured(who_and![LocalAddress, LocalPort, Proxy], LISTENERS);
-
-/// Addresses that are listened at, at most.
+/// Maximum number of listen addresses.
 pub const MOST_LISTENERS: usize = 4096;
 const LISTENERS: &str = "4096";
 
@@ -102,7 +99,7 @@ pub static CLASSIC_DESTINATION: LabelSet = LabelSet::configured(
     CLASSIC_DESTINATIONS,
 );
 
-/// What a container asked for, as coroot-node-agent says it.
+/// A requested destination of a container, as coroot-node-agent prints it.
 pub static CLASSIC_ASKED: LabelSet = LabelSet::configured(
     &[Label::ClassicContainerId, Label::ClassicDestination, Label::ClassicMachineId],
     CLASSIC_DESTINATIONS,

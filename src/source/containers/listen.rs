@@ -1,19 +1,19 @@
-//! Where a container listens: an address that is not specified stands for those of its network namespace. Pure.
+//! Listen addresses: an unspecified address is expanded to the addresses of its network namespace. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A listening socket, whoever found it.
+/// A listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {
     /// Local address and port of the listening socket.
     pub at: SocketAddr,
-    /// Whether it takes no connections over IPv4, where it is one of IPv6.
+    /// Whether an IPv6 socket accepts no IPv4 connections (`IPV6_V6ONLY`).
     pub only: bool,
     /// Whether it is in the network namespace of the host.
     pub host: bool,
 }
 
-/// The addresses it can be connected to at, of those that its network namespace has. Loopback is reported in the host's
+/// The addresses at which it can be reached, of those of its network namespace. Loopback is reported in the host's
 /// namespace only, and link-local addresses never: nobody else can connect to them.
 pub fn expand(listening: Listening, addresses: &[IpAddr]) -> Vec<SocketAddr> {
     let Listening { at, only, host } = listening;

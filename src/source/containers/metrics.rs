@@ -2,41 +2,42 @@
 
 use super::labels::{
     AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_ASKED, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, EVENT,
-    INFO, IO_DIRECTION, LEFT_OUT, LISTEN, SOURCE, WHO,
+    INFO, LEFT_OUT, LISTEN, SOURCE, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
+use crate::source::metrics::IO_DIRECTION;
 
 crate::metrics! {
-    /// What is known of a container or systemd service: id, image, runtime, control group; always 1.
+    /// Metadata of a container or systemd service: id, image, runtime, control group; always 1.
     CONTAINER_INFO: Gauge<u64> = "container.info" in "", by [INFO];
-    /// Time since the first process of the container or service was started; absent once it has ended.
-    CONTAINER_UPTIME: Gauge<f64> = "container.uptime" in "s", by [WHO];
-    /// Starts after the first: a new control group under the same identity, or another first process in the same group.
-    CONTAINER_RESTARTS: Counter<u64> = "container.restarts" in "{restart}", by [WHO];
+    /// Time since the first process of the container or service was started; absent once the container has ended.
+    CONTAINER_UPTIME: Gauge<f64> = "container.uptime" in "s", by [WORKLOAD];
+    /// Restarts of a container or service: a new control group under the same identity, or a new first process in the same group.
+    CONTAINER_RESTARTS: Counter<u64> = "container.restarts" in "{restart}", by [WORKLOAD];
     /// Processes of a container that the kernel killed because its memory limit or the machine's memory was exhausted.
-    CONTAINER_OOM_KILLS: Counter<u64> = "container.oom_kills" in "{process}", by [WHO];
-    /// Time that threads of the container were runnable and did not run, added up over all of them.
-    CONTAINER_CPU_DELAY_TIME: Counter<f64> = "container.cpu.delay.time" in "s", by [WHO];
-    /// Time that threads of the container waited for block devices, added up over all of them; absent while kernel.task_delayacct is 0, and threads started while it was 0 wait uncounted.
-    CONTAINER_DISK_DELAY_TIME: Counter<f64> = "container.disk.delay.time" in "s", by [WHO];
-    /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed with the reason, which means never established.
+    CONTAINER_OOM_KILLS: Counter<u64> = "container.oom_kills" in "{process}", by [WORKLOAD];
+    /// Time that threads of the container were runnable but not running, summed over all threads.
+    CONTAINER_CPU_DELAY_TIME: Counter<f64> = "container.cpu.delay.time" in "s", by [WORKLOAD];
+    /// Time that threads of the container waited for block devices, summed over all threads; absent while kernel.task_delayacct is 0, and without threads started while it was 0.
+    CONTAINER_DISK_DELAY_TIME: Counter<f64> = "container.disk.delay.time" in "s", by [WORKLOAD];
+    /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
-    /// TCP connections that the container opened and that are open: established or closing.
+    /// Open TCP connections (established or closing) that the container opened.
     CONTAINER_TCP_OPEN_CONNECTIONS: UpDownCounter = "container.tcp.open_connections" in "{connection}", by [DESTINATION];
-    /// Time from connect() until the connection was established, of those that were.
+    /// Time from connect() until the connection was established; failed attempts are not included.
     CONTAINER_TCP_CONNECT_TIME: Histogram = "container.tcp.connect.time" in "s", by [DESTINATION], buckets CONNECT_TIMES;
     /// TCP segments retransmitted on connections that the container opened, including SYNs.
     CONTAINER_TCP_RETRANSMITS: Counter<u64> = "container.tcp.retransmits" in "{segment}", by [DESTINATION];
-    /// TCP payload bytes of connections that the container opened: sent, each counted once however often it was retransmitted, and received.
+    /// TCP payload bytes sent and received on connections that the container opened; retransmitted bytes count once.
     CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
-    /// Mean of the smoothed round-trip times of the connections that are open or ended since the last cycle; absent without one.
+    /// Mean of the smoothed round-trip times of connections that are open or ended since the last cycle; absent if there are none.
     CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION];
-    /// An address that the container listens at, or with the attribute `proxy` one at which Docker publishes its port; always 1.
+    /// Address that the container listens on or, with the attribute `proxy`, on which Docker publishes its port; always 1.
     CONTAINER_TCP_LISTEN: Gauge<u64> = "container.tcp.listen" in "", by [LISTEN];
     /// Connections established, by destination.
     CONTAINER_CLASSIC_CONNECTS: Counter<u64> = "container.classic.connects" in "{connection}", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_successful_connects_total" "Total number of successful TCP connects";
-    /// Connections not established, whatever the reason.
+    /// Connections that were never established, whatever the reason.
     CONTAINER_CLASSIC_FAILED_CONNECTS: Counter<u64> = "container.classic.failed_connects" in "{connection}", by [CLASSIC_ASKED],
         only classic "container_net_tcp_failed_connects_total" "Total number of failed TCP connects";
     /// Open connections, by destination.
@@ -45,7 +46,7 @@ crate::metrics! {
     /// Segments retransmitted, by destination.
     CONTAINER_CLASSIC_RETRANSMITS: Counter<u64> = "container.classic.retransmits" in "{segment}", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_retransmits_total" "Total number of retransmitted TCP segments";
-    /// Time that handshakes took, by destination.
+    /// Duration of handshakes, by destination.
     CONTAINER_CLASSIC_CONNECTION_TIME: Counter<f64> = "container.classic.connection_time" in "s", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_connection_time_seconds_total" "Time spent on TCP connections";
     /// Payload sent, by destination.
@@ -54,19 +55,19 @@ crate::metrics! {
     /// Payload received, by destination.
     CONTAINER_CLASSIC_BYTES_RECEIVED: Counter<u64> = "container.classic.bytes_received" in "By", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_bytes_received_total" "Total number of bytes received from the peer";
-    /// Smoothed round-trip time, the least of an address.
+    /// Smoothed round-trip time, the minimum per address.
     CONTAINER_CLASSIC_LATENCY: Gauge<f64> = "container.classic.latency" in "s", by [CLASSIC_ADDRESS],
         only classic "container_net_latency_seconds" "Round-trip time between the container and a remote IP";
-    /// Whether a container listens at an address: 1, and 0 where it did less than the retention ago.
+    /// 1 if a container listens on an address, 0 if it stopped less than inventory.retention ago.
     CONTAINER_CLASSIC_LISTEN: Gauge<u64> = "container.classic.listen" in "", by [CLASSIC_LISTEN],
         only classic "container_net_tcp_listen_info" "Listen address of the container";
-    /// Starts after the first, by the identity of the container.
+    /// Restarts, by the identity of the container.
     CONTAINER_CLASSIC_RESTARTS: Counter<u64> = "container.classic.restarts" in "{restart}", by [CLASSIC],
         only classic "container_restarts_total" "Number of times the container was restarted";
     /// Processes that the kernel killed because memory was exhausted, by the identity of the container.
     CONTAINER_CLASSIC_OOM_KILLS: Counter<u64> = "container.classic.oom_kills" in "{process}", by [CLASSIC],
         only classic "container_oom_kills_total" "Total number of times the container was terminated by the OOM killer";
-    /// Time that threads were runnable and did not run, by the identity of the container.
+    /// Time that threads were runnable but not running, by the identity of the container.
     CONTAINER_CLASSIC_CPU_DELAY: Counter<f64> = "container.classic.cpu_delay" in "s", by [CLASSIC],
         only classic "container_resources_cpu_delay_seconds_total" "Total time duration processes of the container have been waiting for a CPU (while being runnable)";
     /// Time that threads waited for block devices, by the identity of the container.
@@ -77,15 +78,15 @@ crate::metrics! {
         only classic "node_agent_info" "Meta information about the agent";
     /// Containers and systemd services that are running.
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
-    /// Running containers whose name is in no engine's file, or in none that the agent may read.
+    /// Running containers for which no name was found in the files that the agent can read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// What exceeds a limit, by key: containers over inventory.limit; connections counted under ~other, not tracked, of an unknown control group, or not looked up in conntrack; listening sockets.
+    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
     /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";
-    /// Lost kernel events: the ring buffer was full, or a BPF program interrupted itself.
+    /// Lost kernel events: the ring buffer was full, or a BPF program was interrupted on its CPU.
     CONNSCOPE_CONTAINERS_EVENTS_LOST: Counter<u64> = "connscope.containers.events.lost" in "{event}";
-    /// Memory of the BPF maps as the kernel reports it; maps that allocate on demand count what is in use.
+    /// Memory of the BPF maps as the kernel reports it; for maps that allocate on demand, the memory in use.
     CONNSCOPE_CONTAINERS_KERNEL_MEMORY_USAGE: UpDownCounter = "connscope.containers.kernel.memory.usage" in "By";
     /// How each part of the source is read; always 1.
     CONNSCOPE_CONTAINERS_SOURCE: Gauge<u64> = "connscope.containers.source" in "", by [SOURCE];

@@ -6,21 +6,21 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Most that is read of a file with the addresses or the sockets of a network namespace.
+/// Maximum number of bytes that are read of a file with the addresses or the sockets of a network namespace.
 pub(super) const FILE: u64 = 16 * 1024 * 1024;
 
-/// How long addresses are used where nothing reports a change.
+/// How long addresses are used if nothing indicates a change.
 const AGAIN: Duration = Duration::from_mins(1);
 
 /// Addresses by network namespace.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     proc: PathBuf,
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, KnownNamespace>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct KnownNamespace {
     addresses: Vec<IpAddr>,
     /// The addresses of IPv6, and the sizes of the routing tables of IPv4, in which each address has routes of its own: two
     /// small files. `fib_trie` has every route of the namespace.
@@ -36,13 +36,13 @@ impl Default for Namespaces {
 }
 
 impl Namespaces {
-    /// Forgets those that nobody has asked about since a time.
+    /// Forgets the namespaces that were not used since a time.
     pub(super) fn forget_before(&mut self, cycle: Instant) {
         self.known.retain(|_, known| known.asked >= cycle);
     }
 
-    /// The addresses of a namespace that these processes are in; the files of the first that is there are looked at once a
-    /// cycle. Where all are gone, the addresses are those of the last look.
+    /// The addresses of the namespace of these processes; the files of the first that still exists are read once per
+    /// cycle. If all have ended, the addresses are those of the last read.
     pub(super) fn addresses(&mut self, namespace: u64, processes: &[String], now: Instant) -> &[IpAddr] {
         let mut files = processes.iter().map(|process| self.proc.join(process).join("net"));
         let files = files.find(|files| files.join("fib_triestat").exists());
@@ -50,7 +50,7 @@ impl Namespaces {
             Some(files) => crate::sys::read_limited(files.join(name), FILE).unwrap_or_default(),
             None => String::new(),
         };
-        let known = self.known.entry(namespace).or_insert_with(|| Known {
+        let known = self.known.entry(namespace).or_insert_with(|| KnownNamespace {
             addresses: Vec::new(),
             signs: [String::new(), String::new()],
             read: now,

@@ -14,7 +14,7 @@ use crate::reading::Readings;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Observes every destination that is shown, and every address that is listened at.
+/// Observes every reported destination, and every listen address.
 pub(super) fn observe(
     tcp: &Tcp,
     listeners: &Listeners,
@@ -23,39 +23,44 @@ pub(super) fn observe(
     out: &mut Readings,
 ) {
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
-    for (number, place, counts) in tcp.iter() {
-        let Some(who) = inventory.current(number) else { continue };
-        destination(&who, place, &counts, out);
+    for (number, destination, counts) in tcp.iter() {
+        let Some(workload) = inventory.current(number) else { continue };
+        observe_destination(&workload, destination, &counts, out);
         if let Some(classic) = classic {
-            classic.destination(&who, place, &counts, out);
+            classic.destination(&workload, destination, &counts, out);
             if let Some(rtt) = counts.rtt() {
-                let least = latency.entry((number, place.got.address())).or_insert(rtt);
+                let least = latency.entry((number, destination.actual.address())).or_insert(rtt);
                 *least = least.min(rtt);
             }
         }
     }
     for (at, open) in listeners.iter() {
-        let Some(who) = inventory.current(at.who) else { continue };
+        let Some(workload) = inventory.current(at.workload) else { continue };
         if open {
-            out.observe(metrics::CONTAINER_TCP_LISTEN, listen(&who, at), 1);
+            out.observe(metrics::CONTAINER_TCP_LISTEN, listen(&workload, at), 1);
         }
         if let Some(classic) = classic {
-            classic.listener(&who, at, open, out);
+            classic.listener(&workload, at, open, out);
         }
     }
     for ((number, address), seconds) in latency {
-        if let (Some(classic), Some(who)) = (classic, inventory.current(number)) {
-            classic.latency(&who, address, seconds, out);
+        if let (Some(classic), Some(workload)) = (classic, inventory.current(number)) {
+            classic.latency(&workload, address, seconds, out);
         }
     }
 }
 
-fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out: &mut Readings) {
-    let asked = end(&who.labels, place.asked, Label::ServerAddress, Label::ServerPort);
+fn observe_destination(
+    workload: &Workload,
+    destination: ReportedDestination,
+    counts: &Counts,
+    out: &mut Readings,
+) {
+    let requested = end(&workload.labels, destination.requested, Label::ServerAddress, Label::ServerPort);
     for (reason, count) in Failure::ALL.iter().zip(counts.failed) {
         if count > 0 {
             let event = (Label::Event, Event::Failed.word().into());
-            let labels = asked.with_all([Some(event), Some((Label::ErrorType, reason.word().into()))]);
+            let labels = requested.with_all([Some(event), Some((Label::ErrorType, reason.word().into()))]);
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, &labels, count);
         }
     }
@@ -65,7 +70,7 @@ fn destination(who: &Workload, place: ReportedDestination, counts: &Counts, out:
     if !reached && counts.retransmits == 0 {
         return;
     }
-    let labels = end(&asked, place.got, Label::PeerAddress, Label::PeerPort);
+    let labels = end(&requested, destination.actual, Label::PeerAddress, Label::PeerPort);
     if reached {
         for (event, count) in ends {
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels.with(Label::Event, event.word()), count);
@@ -86,18 +91,18 @@ fn end(labels: &Labels, at: ReportedEndpoint, address: Label, port: Label) -> La
     labels.with_all([Some((address, at.address())), at.port().map(|number| (port, number))])
 }
 
-fn listen(who: &Workload, at: ListenAddress) -> Labels {
-    let labels = who.labels.with(Label::LocalAddress, at.at.ip().to_string());
+fn listen(workload: &Workload, at: ListenAddress) -> Labels {
+    let labels = workload.labels.with(Label::LocalAddress, at.at.ip().to_string());
     let labels = labels.with(Label::LocalPort, at.at.port().to_string());
     if at.published { labels.with(Label::Proxy, DOCKER) } else { labels }
 }
 
-/// Counts what found no room.
+/// Counts what is over a limit.
 pub(super) fn left_out(key: LeftOut, count: u64, out: &mut Readings) {
     out.observe(metrics::CONNSCOPE_CONTAINERS_LEFT_OUT, &[(Label::Key, key.word().into())], count);
 }
 
-/// Says how a part is read.
+/// Reports by which method a part is read.
 pub(super) fn via(part: SourcePart, via: Via, out: &mut Readings) {
     let labels = [(Label::SourcePart, part.word().into()), (Label::Via, via.word().into())];
     out.observe(metrics::CONNSCOPE_CONTAINERS_SOURCE, &labels, 1);

@@ -1,4 +1,4 @@
-//! Processes that the kernel killed because memory ran out: by a program in the kernel, or by the counters of control groups.
+//! OOM kills: by a BPF program, or by the counters of control groups.
 //!
 //! The program counts where the kernel chooses the victim (`oom:mark_victim`), so also in a group that is gone by the next
 //! cycle. Of the files, version 2 has them in `memory.events`, those of the groups below included (`Documentation/admin-guide/cgroup-v2.rst`);
@@ -15,20 +15,20 @@ use crate::reading::{Readings, SourceError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// The programs for kills; the second is loaded where the first is told a number of a process.
+/// The programs for OOM kills; the second is loaded if the first is passed a PID.
 const PROGRAMS: &[&str] = &[OOM, "exit_victim"];
 
-/// Most that is read of such a file: a dozen lines.
+/// Maximum number of bytes that are read of such a file: a dozen lines.
 const MOST: u64 = 4096;
 
-/// How kills are counted, and those of each container by files, so far.
+/// How kills are counted, and the counts by container from the files.
 #[derive(Debug)]
 pub(super) struct OomKills {
     settings: Oom,
     method: OomMethod,
-    /// What the file of a group said last, by the number of its hierarchy and its id.
+    /// Last value in the file of a group, by the number of its hierarchy and its id.
     groups: HashMap<(u32, u64), u64>,
-    /// By the number of the entry. One is not in it while no file is known to count for it.
+    /// Counts by the number of the container; absent while no file is known that counts for it.
     counts: HashMap<u64, u64>,
 }
 
@@ -36,30 +36,30 @@ pub(super) struct OomKills {
 enum OomMethod {
     Files,
     Bpf,
-    /// Not at all, and why.
+    /// Not counted, and why.
     Absent(SourceError),
 }
 
 impl OomKills {
-    /// By files, until something else is chosen; `None` where they are not wanted.
+    /// From the files, until a method is chosen; `None` if kills are not to be counted.
     pub(super) fn new(settings: Oom) -> Option<Self> {
         let (groups, counts) = (HashMap::new(), HashMap::new());
         (settings != Oom::Off).then_some(Self { settings, method: OomMethod::Files, groups, counts })
     }
 
-    /// Finds out who counts. `kernel`: the programs, or why there are none.
+    /// Chooses the method. `kernel`: the programs, or why there are none.
     pub(super) fn choose(&mut self, kernel: Result<&Kernel, &SourceError>) {
         let refused = kernel.map_or_else(Some, |kernel| kernel.refused_any(PROGRAMS));
         self.method = match (self.settings, refused) {
             (Oom::Auto | Oom::Bpf, None) => OomMethod::Bpf,
-            (Oom::Bpf, Some(error)) => OomMethod::Absent(
-                error.again("processes that were killed because memory ran out are not counted"),
-            ),
+            (Oom::Bpf, Some(error)) => {
+                OomMethod::Absent(error.again("OOM kills of containers are not counted"))
+            }
             _ => OomMethod::Files,
         };
     }
 
-    /// Counts by files what was killed since the last look, unless a program counts.
+    /// Counts the kills since the last cycle from the files, unless a program counts.
     pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory, out: &mut Readings) {
         match &self.method {
             OomMethod::Files => self.read_files(containers, inventory),
@@ -78,7 +78,7 @@ impl OomKills {
                 // What was there before the agent begins at 0; a group that is new has counted from its beginning.
                 let unseen = if container.before { kills } else { 0 };
                 let before = self.groups.insert(key, kills).unwrap_or(unseen);
-                *self.counts.entry(container.who.number).or_default() += kills.saturating_sub(before);
+                *self.counts.entry(container.workload.number).or_default() += kills.saturating_sub(before);
                 break;
             }
         }
@@ -86,19 +86,19 @@ impl OomKills {
         self.carry(containers, inventory);
     }
 
-    /// What was counted of one whose name was found late goes to the entry that it has now; what is over is forgotten.
+    /// Moves counts of containers whose name was found late to their present number; removes containers that have ended.
     fn carry(&mut self, containers: &[Container], inventory: &Inventory) {
-        let known: HashSet<u64> = containers.iter().map(|container| container.who.number).collect();
+        let known: HashSet<u64> = containers.iter().map(|container| container.workload.number).collect();
         let gone: Vec<u64> = self.counts.keys().filter(|number| !known.contains(number)).copied().collect();
         for number in gone {
             let count = self.counts.remove(&number).unwrap_or_default();
-            if let Some(who) = inventory.current(number) {
-                *self.counts.entry(who.number).or_default() += count;
+            if let Some(workload) = inventory.current(number) {
+                *self.counts.entry(workload.number).or_default() += count;
             }
         }
     }
 
-    /// How many processes of a container were killed; `None` where nothing counts them.
+    /// Number of killed processes of a container; `None` if nothing counts them.
     pub(super) fn of(&self, container: &Container, spent: &SpentTotals) -> Option<u64> {
         let by_files = self.counts.get(&container.who.number).copied();
         if let OomMethod::Bpf = self.method {
@@ -108,7 +108,7 @@ impl OomKills {
         by_files
     }
 
-    /// How they are counted; `None` where nothing counts them.
+    /// How they are counted; `None` if nothing counts them.
     pub(super) fn via(&self) -> Option<Via> {
         match self.method {
             OomMethod::Bpf => Some(Via::Bpf),
@@ -118,7 +118,7 @@ impl OomKills {
     }
 }
 
-/// What `connscope check` says of kills. `kernel`: the programs, or why there are none.
+/// The check of OOM kills for `connscope check`. `kernel`: the programs, or why there are none.
 pub(super) fn check(
     settings: Oom,
     inventory: &Inventory,
@@ -136,14 +136,14 @@ pub(super) fn check(
     kills.read_files(&containers, inventory);
     match (kills.counts.len(), containers.len()) {
         (0, all) if all > 0 => {
-            let why = "no control group of theirs has the memory controller";
-            Err(SourceError::absent("looking for the counters of processes that were killed", why))
+            let why = "no control group of a container has the memory controller";
+            Err(SourceError::absent("looking for the counters of OOM kills", why))
         }
         (counted, all) => Ok(format!("cgroup: counted by the control groups of {counted} of {all}")),
     }
 }
 
-/// What the file of a group says; `None` where the group has none: its hierarchy has no memory controller.
+/// The count in the file of a group; `None` if it has no file, because its hierarchy has no memory controller.
 fn kills(group: &Directory) -> Option<u64> {
     let read = |path: &Path| count(&crate::sys::read_limited(path, MOST).ok()?);
     if group.hierarchy == 0 {

@@ -1,4 +1,4 @@
-//! Open connections and listening sockets without programs in the kernel: `/proc/PID/net/tcp{,6}` of one process of each
+//! Open connections and listening sockets without BPF programs: `/proc/PID/net/tcp{,6}` of one process of each
 //! network namespace that is not the agent's own.
 //!
 //! They belong to the container whose process that is; of a pod, whose containers share the namespace, to the one that the
@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
-/// What is kept from one cycle to the next: open connections by container and destination.
+/// State between cycles: open connections by container and destination.
 #[derive(Debug, Default)]
 pub(super) struct Procfs {
     last: HashMap<(u64, Destination), u32>,
@@ -39,7 +39,7 @@ impl Procfs {
             if !namespaces.insert(namespace) {
                 continue;
             }
-            let number = container.who.number;
+            let number = container.workload.number;
             let sockets = sockets(process);
             let ports: HashSet<u16> = sockets
                 .iter()
@@ -54,7 +54,7 @@ impl Procfs {
                     && !ports.contains(&socket.local.port())
                     && (loopback || !socket.peer.ip().is_loopback())
                 {
-                    let key = Destination { group: number, asked: socket.peer, got: socket.peer };
+                    let key = Destination { group: number, requested: socket.peer, actual: socket.peer };
                     *open.entry((number, key)).or_default() += 1;
                 }
             }
@@ -80,7 +80,7 @@ impl Procfs {
     }
 }
 
-/// What tells network namespaces apart without a privilege: each has files of its own in procfs.
+/// Identity of a network namespace that can be read without a privilege: each has files of its own in procfs.
 fn namespace(process: &str) -> Option<u64> {
     std::fs::metadata(format!("/proc/{process}/net/tcp")).ok().map(|file| file.ino())
 }

@@ -1,4 +1,4 @@
-//! What the parts that are counted in the kernel share: the programs, who the control groups are, and the threads that wait
+//! What the parts that use BPF share: the programs, the owners of control groups, and the threads that wait
 //! for events.
 
 #![expect(
@@ -9,9 +9,9 @@
 use super::config::tcp::Tcp;
 use super::config::{Containers as Settings, Delay, Oom};
 use super::destinations::entries;
+use super::events::{self, EventCounts, ReaderInputs, SharedCounts};
 use super::groups::GroupOwners;
 use super::kernel::{DELAY_PROGRAMS, Kernel, Limits, Wanted};
-use super::news::{self, EventCounts, ReaderInputs, SharedCounts};
 use super::spent::SpentTotals;
 use crate::host::inventory::Inventory;
 use crate::reading::{Readings, SourceError};
@@ -21,7 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The programs that were loaded, and what is kept from one cycle to the next.
+/// The loaded programs, and state between cycles.
 pub(super) struct BpfCounters {
     pub(super) kernel: Kernel,
     pub(super) known: GroupOwners,
@@ -46,12 +46,12 @@ impl BpfCounters {
             inventory: Arc::clone(inventory),
             rate: settings.tcp.translate_rate,
         };
-        let shared = news::start(inputs, settings.tcp.enabled && settings.tcp.translate, stop)
+        let shared = events::start(inputs, settings.tcp.enabled && settings.tcp.translate, stop)
             .map_err(|cause| SourceError::io("starting a thread of the source containers", cause))?;
         Ok(Self { kernel, known: GroupOwners::default(), shared, netns })
     }
 
-    /// Begins to credit delays: what was waited before is not counted. The first pass meets the groups, so that nothing is
+    /// Begins to credit delays: earlier ones are not counted. The first pass registers the groups, so that nothing is
     /// kept of threads that are in no container.
     pub(super) fn begin_delays(&mut self, inventory: &Inventory) -> Result<(), SourceError> {
         if let Some(error) = self.kernel.refused_any(DELAY_PROGRAMS) {
@@ -63,23 +63,23 @@ impl BpfCounters {
         self.kernel.look_at_tasks()
     }
 
-    /// Credits what tasks have waited since the last cycle.
+    /// Credits the delays of tasks since the last cycle.
     pub(super) fn look_at_tasks(&mut self, out: &mut Readings) {
         if let Err(error) = self.kernel.look_at_tasks() {
             out.fail("delay", error);
         }
     }
 
-    /// Finds out who the groups are that the kernel has met; those to be forgotten.
+    /// Looks up the owners of the groups that the kernel has seen; returns those to be forgotten.
     pub(super) fn look(&mut self, inventory: &Inventory, now: Instant) -> Vec<u64> {
         self.known.look(&self.kernel.groups, inventory, now)
     }
 
-    /// Adds what control groups spent to the containers that they belong to.
+    /// Adds the delays and kills of control groups to their containers.
     pub(super) fn spent(&self, totals: &mut SpentTotals, out: &mut Readings) {
         let take = |group, spent| {
-            if let Some(who) = self.known.who(group) {
-                totals.take(who.number, group, spent);
+            if let Some(workload) = self.known.workload(group) {
+                totals.take(workload.number, group, spent);
             }
         };
         if let Err(error) = self.kernel.spent(take) {
@@ -87,15 +87,15 @@ impl BpfCounters {
         }
     }
 
-    /// What the threads were told since the last cycle.
-    pub(super) fn news(&self) -> EventCounts {
+    /// What the threads counted since the last cycle.
+    pub(super) fn events(&self) -> EventCounts {
         self.shared.take()
     }
 }
 
-/// The programs in the kernel.
+/// State of the BPF programs.
 pub(super) enum BpfState {
-    /// They are loaded by the first cycle.
+    /// Not loaded yet; the first cycle loads them.
     Untried,
     Loaded(Box<BpfCounters>),
     /// There are none, why, and when that is tried again; `None`: never.
@@ -149,7 +149,7 @@ impl BpfState {
         last.is_none() || matches!(self, Self::Loaded(_))
     }
 
-    /// What was loaded; `None` before the first cycle.
+    /// The loaded programs, or the error; `None` before the first cycle.
     pub(super) fn loaded(&mut self) -> Option<Result<&mut BpfCounters, &SourceError>> {
         match self {
             Self::Untried => None,
@@ -159,7 +159,7 @@ impl BpfState {
     }
 }
 
-/// The programs that are wanted by these settings.
+/// The programs that these settings require.
 pub(super) fn wanted(settings: &Settings, netns: u32) -> Wanted {
     Wanted {
         tcp: settings.tcp.enabled.then(|| limits(&settings.tcp, netns)),
@@ -169,7 +169,7 @@ pub(super) fn wanted(settings: &Settings, netns: u32) -> Wanted {
     }
 }
 
-/// Whether anything is counted in the kernel.
+/// Whether these settings require a program.
 pub(super) fn is_wanted(settings: &Settings) -> bool {
     let Wanted { tcp, delay, oom, .. } = wanted(settings, 0);
     tcp.is_some() || delay || oom
@@ -182,7 +182,7 @@ pub(super) fn own_netns() -> Result<u32, SourceError> {
     Ok(u32::try_from(inode).unwrap_or_default())
 }
 
-/// What the programs are told.
+/// Parameters of the programs for TCP.
 pub(super) fn limits(settings: &Tcp, netns: u32) -> Limits {
     Limits {
         destinations: u32::try_from(entries(settings.total)).unwrap_or(u32::MAX),

@@ -1,48 +1,49 @@
-//! What containers spent besides connections: time waited, and processes that were killed; added up. Pure.
+//! Sums by container of delays and OOM kills. Pure.
 
 use super::kernel::records::Spent;
 use std::collections::HashMap;
 
-/// The sums of each container, and what they are made of.
+/// The sums of each container, and the last values of each control group.
 #[derive(Debug, Default)]
 pub struct SpentTotals {
-    /// What the kernel said of a control group last.
+    /// Last values of each control group.
     groups: HashMap<u64, Spent>,
-    /// By the number of the container.
+    /// Sums by the number of the container.
     sums: HashMap<u64, Spent>,
 }
 
 impl SpentTotals {
-    /// The numbers that the kernel has of a control group now.
-    pub fn take(&mut self, who: u64, group: u64, spent: Spent) {
+    /// Takes the kernel's current values of a control group.
+    pub fn take(&mut self, workload: u64, group: u64, spent: Spent) {
         let last = self.groups.insert(group, spent).unwrap_or_default();
-        self.add(who, &spent.since(&last));
+        self.add(workload, &spent.since(&last));
     }
 
-    /// More of a container.
-    pub fn add(&mut self, who: u64, more: &Spent) {
-        let sum = self.sums.entry(who).or_default();
+    /// Adds to the sums of a container.
+    pub fn add(&mut self, workload: u64, more: &Spent) {
+        let sum = self.sums.entry(workload).or_default();
         *sum = sum.plus(more);
     }
 
-    /// A control group is gone, and its numbers with it.
+    /// Forgets a control group that was removed.
     pub fn forget_group(&mut self, group: u64) {
         self.groups.remove(&group);
     }
 
-    /// `current` says who has a number now: nobody, whose sums then go, or another one, to whose they are added.
+    /// Follows renamed containers. `current` returns the present number of a number; `None`: its sums are dropped.
     pub fn rename(&mut self, current: impl Fn(u64) -> Option<u64>) {
-        let moved: Vec<u64> = self.sums.keys().filter(|who| current(**who) != Some(**who)).copied().collect();
-        for who in moved {
-            let sum = self.sums.remove(&who).unwrap_or_default();
-            if let Some(now) = current(who) {
+        let moved: Vec<u64> =
+            self.sums.keys().filter(|workload| current(**workload) != Some(**workload)).copied().collect();
+        for workload in moved {
+            let sum = self.sums.remove(&workload).unwrap_or_default();
+            if let Some(now) = current(workload) {
                 self.add(now, &sum);
             }
         }
     }
 
     /// The sums of a container.
-    pub fn of(&self, who: u64) -> Spent {
-        self.sums.get(&who).copied().unwrap_or_default()
+    pub fn of(&self, workload: u64) -> Spent {
+        self.sums.get(&workload).copied().unwrap_or_default()
     }
 }

@@ -28,12 +28,12 @@ pub fn bucket(nanoseconds: u64) -> usize {
 
 /// A destination of a container as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Place {
-    who: u64,
-    at: ReportedDestination,
+struct WorkloadDestination {
+    workload: u64,
+    reported: ReportedDestination,
 }
 
-/// An entry of the kernel.
+/// An entry of the kernel's map of destinations, as it was last read.
 #[derive(Debug)]
 struct KernelEntry {
     /// Its numbers when they were read last.
@@ -41,7 +41,7 @@ struct KernelEntry {
     open: i64,
     /// When something happened last.
     touched: u64,
-    place: Arc<Place>,
+    destination: Arc<WorkloadDestination>,
 }
 
 impl KernelEntry {
@@ -50,7 +50,7 @@ impl KernelEntry {
     }
 }
 
-/// All destinations of all containers.
+/// The connection counts of all containers by destination.
 ///
 /// There may be many, so that numbers are packed, and what tables hold is behind a pointer: a table is half empty as a rule.
 #[derive(Debug)]
@@ -60,9 +60,9 @@ pub struct Tcp {
     /// By the key of the kernel.
     kept: HashMap<[u8; DESTINATION], Box<KernelEntry>>,
     rest: HashMap<u64, Totals>,
-    shown: HashMap<Arc<Place>, Box<StoredCounts>>,
+    series: HashMap<Arc<WorkloadDestination>, Box<StoredCounts>>,
     begun: Option<Instant>,
-    /// Connections of destinations that found no room here.
+    /// Connections of destinations over the limit.
     pub left_out: u64,
 }
 
@@ -74,7 +74,7 @@ impl Tcp {
             shares,
             kept: HashMap::new(),
             rest: HashMap::new(),
-            shown: HashMap::new(),
+            series: HashMap::new(),
             begun: None,
             left_out: 0,
         }
@@ -86,71 +86,81 @@ impl Tcp {
         u64::try_from(now.saturating_duration_since(begun).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The ports that are put together from now on.
+    /// Sets the range of ports that are folded.
     pub fn fold_ports(&mut self, ports: Option<std::ops::RangeInclusive<u16>>) {
         self.folding.ports = ports;
     }
 
-    /// A cycle begins: the round trips of the last one are no longer told.
+    /// Begins a cycle: resets the round trips of the last one.
     pub fn begin(&mut self) {
-        for counts in self.shown.values_mut() {
+        for counts in self.series.values_mut() {
             counts.forget_round_trips();
         }
     }
 
-    /// The numbers that the kernel has of a destination now.
-    pub fn take(&mut self, who: u64, key: &Destination, totals: &Totals, now: Instant) {
+    /// Takes the kernel's current totals of a destination.
+    pub fn take(&mut self, workload: u64, key: &Destination, totals: &Totals, now: Instant) {
         let bytes = key.bytes();
         let last = match self.kept.get(&bytes) {
             Some(kept) => {
                 let last = kept.last();
-                if *totals == last && kept.place.who == who && self.shown.contains_key(&kept.place) {
+                if *totals == last
+                    && kept.destination.workload == workload
+                    && self.series.contains_key(&kept.destination)
+                {
                     return;
                 }
                 last
             }
             None => Totals::default(),
         };
-        let kept = self.count(who, key, bytes, &totals.since(&last), now);
+        let kept = self.count(workload, key, bytes, &totals.since(&last), now);
         kept.last = Packed::new(&totals.numbers());
     }
 
-    /// What happened with a destination, as it was counted outside of the kernel. Where as many are kept as the kernel
-    /// has room for, another one is counted as one that finds none.
-    pub fn add(&mut self, who: u64, key: &Destination, more: &Totals, now: Instant) {
+    /// What happened with a destination, as it was counted outside of the kernel. If as many are kept as the kernel
+    /// can hold, a further one is over the limit.
+    pub fn add(&mut self, workload: u64, key: &Destination, more: &Totals, now: Instant) {
         let bytes = key.bytes();
         if self.kept.len() >= self.shares.entries() && !self.kept.contains_key(&bytes) {
             self.left_out += more.attempts();
             self.add_other(who, more, now);
         } else {
-            self.count(who, key, bytes, more, now);
+            self.count(workload, key, bytes, more, now);
         }
     }
 
     fn count(
         &mut self,
-        who: u64,
+        workload: u64,
         key: &Destination,
         bytes: [u8; DESTINATION],
         more: &Totals,
         now: Instant,
     ) -> &mut KernelEntry {
         let touched = self.age(now);
-        let known = self.kept.get(&bytes).map(|kept| kept.place.at);
-        let known = known.and_then(|at| Some(Arc::clone(self.shown.get_key_value(&Place { who, at })?.0)));
-        let place = known.unwrap_or_else(|| self.place(who, key, touched));
+        let known = self.kept.get(&bytes).map(|kept| kept.destination.reported);
+        let known = known.and_then(|reported| {
+            Some(Arc::clone(self.series.get_key_value(&WorkloadDestination { workload, reported })?.0))
+        });
+        let destination = known.unwrap_or_else(|| self.destination(workload, key, touched));
         if *more != Totals::default() {
             if place.at == ReportedDestination::OTHER {
                 self.left_out += more.attempts();
             }
-            if let Some(counts) = self.shown.get_mut(&place) {
+            if let Some(counts) = self.series.get_mut(&destination) {
                 counts.add(more, touched);
             }
         }
         let kept = self.kept.entry(bytes).or_insert_with(|| {
-            Box::new(KernelEntry { last: Packed::default(), open: 0, touched, place: Arc::clone(&place) })
+            Box::new(KernelEntry {
+                last: Packed::default(),
+                open: 0,
+                touched,
+                destination: Arc::clone(&destination),
+            })
         });
-        kept.place = place;
+        kept.destination = destination;
         if *more != Totals::default() {
             kept.open += i64::from(more.open.cast_signed());
             kept.touched = touched;
@@ -158,43 +168,49 @@ impl Tcp {
         kept
     }
 
-    /// What found no room in the kernel, of one control group.
-    pub fn take_rest(&mut self, who: u64, group: u64, totals: &Totals, now: Instant) {
+    /// Counts of one control group for destinations that did not fit into the kernel's map.
+    pub fn take_rest(&mut self, workload: u64, group: u64, totals: &Totals, now: Instant) {
         let last = self.rest.insert(group, *totals).unwrap_or_default();
-        self.add_other(who, &totals.since(&last), now);
+        self.add_other(workload, &totals.since(&last), now);
     }
 
-    fn add_other(&mut self, who: u64, more: &Totals, now: Instant) {
+    fn add_other(&mut self, workload: u64, more: &Totals, now: Instant) {
         if *more != Totals::default() {
             let touched = self.age(now);
-            let place = self.show(who, ReportedDestination::OTHER, touched);
-            if let Some(counts) = self.shown.get_mut(&place) {
+            let destination = self.show(workload, ReportedDestination::OTHER, touched);
+            if let Some(counts) = self.series.get_mut(&destination) {
                 counts.add(more, touched);
             }
         }
     }
 
-    fn place(&mut self, who: u64, key: &Destination, touched: u64) -> Arc<Place> {
-        let at = self.folding.fold(key.asked, key.got);
-        if let Some((place, _)) = self.shown.get_key_value(&Place { who, at }) {
-            return Arc::clone(place);
+    fn destination(&mut self, workload: u64, key: &Destination, touched: u64) -> Arc<WorkloadDestination> {
+        let reported = self.folding.fold(key.requested, key.actual);
+        if let Some((destination, _)) = self.series.get_key_value(&WorkloadDestination { workload, reported })
+        {
+            return Arc::clone(destination);
         }
-        let at = if self.shares.admit(who) { at } else { ReportedDestination::OTHER };
-        self.show(who, at, touched)
+        let reported = if self.shares.admit(workload) { reported } else { ReportedDestination::OTHER };
+        self.show(workload, reported, touched)
     }
 
-    /// A destination that is shown from now on, if it is not already.
-    fn show(&mut self, who: u64, at: ReportedDestination, touched: u64) -> Arc<Place> {
-        let place = Place { who, at };
-        if let Some((place, _)) = self.shown.get_key_value(&place) {
-            return Arc::clone(place);
+    /// Adds a reported destination, if it is not there yet.
+    fn show(
+        &mut self,
+        workload: u64,
+        reported: ReportedDestination,
+        touched: u64,
+    ) -> Arc<WorkloadDestination> {
+        let destination = WorkloadDestination { workload, reported };
+        if let Some((destination, _)) = self.series.get_key_value(&destination) {
+            return Arc::clone(destination);
         }
-        let place = Arc::new(place);
-        self.shown.insert(Arc::clone(&place), Box::new(StoredCounts::new(touched)));
-        place
+        let destination = Arc::new(destination);
+        self.series.insert(Arc::clone(&destination), Box::new(StoredCounts::new(touched)));
+        destination
     }
 
-    /// Entries of the kernel with which nothing happened for so long: they are to be forgotten there, and then here
+    /// Entries of the kernel without any change for `retention`: to be removed there, and then here
     /// ([`Self::forget`]).
     pub fn idle(&mut self, retention: Duration, now: Instant) -> Vec<Destination> {
         let now = self.age(now);
@@ -203,10 +219,10 @@ impl Tcp {
         let gone = self.kept.iter().filter(|(_, kept)| kept.open <= 0 && idle(kept.touched));
         let gone = gone.filter_map(|(key, _)| Destination::parse(key)).collect();
         let shares = &mut self.shares;
-        self.shown.retain(|place, counts| {
+        self.series.retain(|destination, counts| {
             let stays = counts.open > 0 || !idle(counts.touched);
-            if !stays && place.at != ReportedDestination::OTHER {
-                shares.leave(place.who);
+            if !stays && destination.reported != ReportedDestination::OTHER {
+                shares.leave(destination.workload);
             }
             stays
         });
@@ -224,8 +240,8 @@ impl Tcp {
         if more == Totals::default() {
             self.kept.remove(&bytes);
         } else {
-            let who = kept.place.who;
-            self.count(who, key, bytes, &more, now);
+            let workload = kept.destination.workload;
+            self.count(workload, key, bytes, &more, now);
         }
     }
 
@@ -234,7 +250,7 @@ impl Tcp {
         self.kept.keys().filter_map(|key| Some(u64::from_ne_bytes(*key.first_chunk()?)))
     }
 
-    /// How many entries of the kernel each of these control groups has.
+    /// Counts the kernel's entries of each of these control groups.
     pub fn count_by_group(&self, groups: &mut HashMap<u64, u32>) {
         for group in self.entry_groups() {
             if let Some(count) = groups.get_mut(&group) {
@@ -243,7 +259,7 @@ impl Tcp {
         }
     }
 
-    /// Control groups that have destinations here, or open connections of what found no room in the kernel.
+    /// Control groups that have destinations, or open connections that did not fit into the kernel's map.
     pub fn groups(&self) -> HashSet<u64> {
         let open = |totals: &Totals| totals.open.cast_signed() > 0;
         let rest = self.rest.iter().filter(|(_, totals)| open(totals)).map(|(group, _)| *group);
@@ -256,23 +272,32 @@ impl Tcp {
         self.kept.retain(|key, _| !key.starts_with(&group.to_ne_bytes()));
     }
 
-    /// `current` says who has a number now: nobody, whose counts then go, or another one, to whose they are added.
+    /// Follows renamed containers. `current` returns the present number of a number; `None`: its counts are dropped.
     pub fn rename(&mut self, current: impl Fn(u64) -> Option<u64>) {
-        let moved: Vec<Arc<Place>> =
-            self.shown.keys().filter(|place| current(place.who) != Some(place.who)).cloned().collect();
-        for place in moved {
-            let Some(counts) = self.shown.remove(&place) else { continue };
-            if place.at != ReportedDestination::OTHER {
-                self.shares.leave(place.who);
+        let moved: Vec<Arc<WorkloadDestination>> = self
+            .series
+            .keys()
+            .filter(|destination| current(destination.workload) != Some(destination.workload))
+            .cloned()
+            .collect();
+        for destination in moved {
+            let Some(counts) = self.series.remove(&destination) else { continue };
+            if destination.reported != ReportedDestination::OTHER {
+                self.shares.leave(destination.workload);
             }
-            let Some(now) = current(place.who) else { continue };
-            if let Some(there) = self.shown.get_mut(&Place { who: now, at: place.at }) {
+            let Some(now) = current(destination.workload) else { continue };
+            if let Some(there) =
+                self.series.get_mut(&WorkloadDestination { workload: now, reported: destination.reported })
+            {
                 there.merge(&counts);
-            } else if place.at == ReportedDestination::OTHER || self.shares.admit(now) {
-                self.shown.insert(Arc::new(Place { who: now, at: place.at }), counts);
+            } else if destination.reported == ReportedDestination::OTHER || self.shares.admit(now) {
+                self.series.insert(
+                    Arc::new(WorkloadDestination { workload: now, reported: destination.reported }),
+                    counts,
+                );
             } else {
                 let rest = self.show(now, ReportedDestination::OTHER, counts.touched);
-                if let Some(rest) = self.shown.get_mut(&rest) {
+                if let Some(rest) = self.series.get_mut(&rest) {
                     rest.merge(&counts);
                 }
             }
@@ -281,10 +306,12 @@ impl Tcp {
 
     /// Every destination that is shown.
     pub fn iter(&self) -> impl Iterator<Item = (u64, ReportedDestination, Counts)> {
-        self.shown.iter().map(|(place, counts)| (place.who, place.at, counts.counts()))
+        self.series
+            .iter()
+            .map(|(destination, counts)| (destination.workload, destination.reported, counts.counts()))
     }
 
-    /// How many destinations are shown, those for what finds no room not included.
+    /// Number of reported destinations, without `~other`.
     pub fn destinations(&self) -> usize {
         self.shares.used()
     }

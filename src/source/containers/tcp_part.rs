@@ -26,7 +26,7 @@ pub(super) struct TcpPart {
 
 /// How TCP is read.
 enum TcpMethod {
-    /// It is chosen by the first cycle.
+    /// Not chosen yet; the first cycle chooses.
     Untried,
     /// By programs in the kernel.
     Bpf(Connections),
@@ -35,7 +35,7 @@ enum TcpMethod {
 }
 
 impl TcpPart {
-    /// Nothing is looked at before the first cycle.
+    /// Nothing is read before the first cycle.
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),
@@ -72,7 +72,7 @@ impl TcpPart {
         }
     }
 
-    /// Reads what happened since the last cycle.
+    /// Reads the counts since the last cycle.
     pub(super) fn read(
         &mut self,
         state: &mut BpfState,
@@ -84,7 +84,7 @@ impl TcpPart {
         let Self { settings, totals, listeners, netns, method } = self;
         totals.begin();
         listeners.begin(inventory.settings().retention, now);
-        listeners.rename(|number| inventory.current(number).map(|who| who.number));
+        listeners.rename(|number| inventory.current(number).map(|workload| workload.number));
         for (number, published) in inventory.published() {
             published.iter().for_each(|at| listeners.publish(number, *at, u64::from(*netns)));
         }
@@ -97,7 +97,7 @@ impl TcpPart {
                     out.fail("tcp", error);
                 }
                 if let Some(error) = bpf.kernel.refused_any(IMMEDIATE_FAILURES) {
-                    let error = error.again("connections that fail at once are not counted");
+                    let error = error.again("connections that fail immediately are not counted");
                     out.fail("immediate_failures", error);
                 }
                 let numbers = bpf.kernel.numbers();
@@ -112,7 +112,7 @@ impl TcpPart {
                 connections::idle(totals, inventory, now);
                 out.fail(
                     "tcp",
-                    error.again("TCP connections of containers are read from procfs, the open ones only"),
+                    error.again("of TCP connections of containers, only open ones are reported, from procfs"),
                 );
                 observe::via(SourcePart::Tcp, Via::Procfs, out);
                 observe::left_out(LeftOut::Destination, totals.left_out, out);

@@ -1,8 +1,8 @@
-//! Which destination a connection has got behind NAT: the question to conntrack, its answer, and when to ask.
+//! The actual destination of a connection behind NAT: the query to conntrack, its answer, and the rule when to query.
 //!
 //! `IPCTNL_MSG_CT_GET` of `net/netfilter/nf_conntrack_netlink.c` with the tuple of the original direction; the source of
-//! the reply is what the connection has got. Numbers are big-endian, attributes nested. The messages and the rule when to
-//! ask are pure.
+//! the reply is the actual destination. Numbers are big-endian, attributes nested. The messages and the rule when to
+//! query are pure.
 
 use crate::netlink::{
     self, Attribute, Client, Malformed, Progress, ResponseHandler, TooLong, Transport, push_attribute,
@@ -29,17 +29,17 @@ const NLA_F_NESTED: u16 = 0x8000;
 const NFGENMSG: usize = 4;
 const TCP: u8 = 6;
 
-/// How often in a row a destination is not translated before it is not asked about for a while.
+/// Lookups in a row without a translation after which the lookups of a destination are suspended.
 const SETTLED: u32 = 3;
-/// How long a destination that is not translated is not asked about.
+/// How long the lookups of a destination that is not translated are suspended.
 pub const WHILE: Duration = Duration::from_mins(1);
-/// Destinations that are remembered.
+/// Maximum number of destinations that are remembered.
 const REMEMBERED: usize = 4096;
 
-/// The question for a connection from `local` to `asked`, as a request with this sequence number.
-pub fn request(local: SocketAddr, asked: SocketAddr, sequence: u32) -> Result<Vec<u8>, TooLong> {
+/// The query for a connection from `local` to `requested`, as a request with this sequence number.
+pub fn request(local: SocketAddr, requested: SocketAddr, sequence: u32) -> Result<Vec<u8>, TooLong> {
     let mut addresses = Vec::new();
-    let family = match (local.ip(), asked.ip()) {
+    let family = match (local.ip(), requested.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             push_attribute(&mut addresses, CTA_IP_V4_SRC, &from.octets())?;
             push_attribute(&mut addresses, CTA_IP_V4_DST, &to.octets())?;
@@ -54,7 +54,7 @@ pub fn request(local: SocketAddr, asked: SocketAddr, sequence: u32) -> Result<Ve
     let mut protocol = Vec::new();
     push_attribute(&mut protocol, CTA_PROTO_NUM, &[TCP])?;
     push_attribute(&mut protocol, CTA_PROTO_SRC_PORT, &local.port().to_be_bytes())?;
-    push_attribute(&mut protocol, CTA_PROTO_DST_PORT, &asked.port().to_be_bytes())?;
+    push_attribute(&mut protocol, CTA_PROTO_DST_PORT, &requested.port().to_be_bytes())?;
     let mut tuple = Vec::new();
     push_attribute(&mut tuple, CTA_TUPLE_IP | NLA_F_NESTED, &addresses)?;
     push_attribute(&mut tuple, CTA_TUPLE_PROTO | NLA_F_NESTED, &protocol)?;
@@ -70,14 +70,14 @@ fn six(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Reads one datagram of the answer: the source of the reply goes into `got`.
-pub fn parse(datagram: &[u8], sequence: u32, got: &mut Option<SocketAddr>) -> Result<Progress, Malformed> {
+/// Reads one datagram of the answer: the source of the reply goes into `actual`.
+pub fn parse(datagram: &[u8], sequence: u32, actual: &mut Option<SocketAddr>) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
         let (_, attributes) = message.split::<NFGENMSG>()?;
         for attribute in attributes {
             let attribute = attribute?;
             if attribute.number == CTA_TUPLE_REPLY {
-                *got = source(attribute)?;
+                *actual = source(attribute)?;
             }
         }
         Ok(())
@@ -106,7 +106,7 @@ fn source(tuple: Attribute<'_>) -> Result<Option<SocketAddr>, Malformed> {
     Ok(address.zip(port).map(SocketAddr::from))
 }
 
-/// What a connection has got.
+/// The answer: the actual destination of a connection.
 struct TranslationReply(Option<SocketAddr>);
 
 impl ResponseHandler for TranslationReply {
@@ -125,69 +125,69 @@ impl ResponseHandler for TranslationReply {
     }
 }
 
-/// Asks conntrack in the network namespace that the client was opened in. `Ok(None)`: it has no such connection.
+/// Queries conntrack in the network namespace in which the client was opened. `Ok(None)`: there is no such connection.
 pub fn ask<T: Transport>(
     client: &mut Client<T>,
     local: SocketAddr,
-    asked: SocketAddr,
+    requested: SocketAddr,
 ) -> Result<Option<SocketAddr>, SourceError> {
     const DOING: &str = "asking conntrack for the translation of a connection";
-    let mut got = TranslationReply(None);
-    let make = |sequence| request(local, asked, sequence).unwrap_or_default();
-    match client.ask(make, &mut got) {
-        Ok(()) => Ok(got.0),
+    let mut actual = TranslationReply(None);
+    let make = |sequence| request(local, requested, sequence).unwrap_or_default();
+    match client.ask(make, &mut actual) {
+        Ok(()) => Ok(actual.0),
         Err(netlink::RequestError::Refused(libc::ENOENT)) => Ok(None),
         Err(error) => Err(error.into_source(DOING.to_owned(), &[libc::EINVAL, libc::EOPNOTSUPP])),
     }
 }
 
-/// Which destinations are worth a question.
+/// The rule for which destinations conntrack is queried.
 #[derive(Debug, Default)]
 pub struct Rule {
-    /// How often in a row a destination was not translated.
+    /// Lookups in a row without a translation, by destination.
     untranslated: HashMap<SocketAddr, u32>,
-    /// Destinations that are not asked about, and until when.
+    /// Destinations whose lookups are suspended, and until when.
     paused: HashMap<SocketAddr, Instant>,
     second: Option<(Instant, u32)>,
 }
 
 impl Rule {
-    /// Whether there may be one more question now: at most `rate` a second.
+    /// Whether one more query is allowed now: at most `rate` a second.
     pub fn allows(&mut self, rate: u32, now: Instant) -> bool {
-        let (since, asked) = self.second.get_or_insert((now, 0));
+        let (since, requested) = self.second.get_or_insert((now, 0));
         if now.saturating_duration_since(*since) >= Duration::from_secs(1) {
-            (*since, *asked) = (now, 0);
+            (*since, *requested) = (now, 0);
         }
-        *asked += 1;
-        *asked <= rate
+        *requested += 1;
+        *requested <= rate
     }
 
-    /// Notes an answer: whether the destination was not translated three times in a row.
-    pub fn settled(&mut self, asked: SocketAddr, got: Option<SocketAddr>) -> bool {
-        if got.is_some_and(|got| got != asked) {
-            self.untranslated.remove(&asked);
+    /// Records an answer. Returns whether the destination was not translated three times in a row.
+    pub fn settled(&mut self, requested: SocketAddr, actual: Option<SocketAddr>) -> bool {
+        if actual.is_some_and(|actual| actual != requested) {
+            self.untranslated.remove(&requested);
             return false;
         }
-        if !self.untranslated.contains_key(&asked) && self.untranslated.len() >= REMEMBERED {
+        if !self.untranslated.contains_key(&requested) && self.untranslated.len() >= REMEMBERED {
             self.untranslated.clear();
         }
-        let times = self.untranslated.entry(asked).or_default();
+        let times = self.untranslated.entry(requested).or_default();
         *times += 1;
         *times >= SETTLED
     }
 
-    /// Notes that a destination is not asked about for so long; whether there was room for it.
-    pub fn pause(&mut self, asked: SocketAddr, pause: Duration, now: Instant) -> bool {
-        let room = self.paused.len() < REMEMBERED || self.paused.contains_key(&asked);
+    /// Suspends the lookup of a destination for this long; `false` if the map is full.
+    pub fn pause(&mut self, requested: SocketAddr, pause: Duration, now: Instant) -> bool {
+        let room = self.paused.len() < REMEMBERED || self.paused.contains_key(&requested);
         if room {
-            self.untranslated.remove(&asked);
-            self.paused.insert(asked, now + pause);
+            self.untranslated.remove(&requested);
+            self.paused.insert(requested, now + pause);
         }
         room
     }
 
-    /// Destinations that may be asked about again.
+    /// Destinations whose suspension has ended.
     pub fn expired(&mut self, now: Instant) -> Vec<SocketAddr> {
-        self.paused.extract_if(|_, until| *until <= now).map(|(asked, _)| asked).collect()
+        self.paused.extract_if(|_, until| *until <= now).map(|(requested, _)| requested).collect()
     }
 }

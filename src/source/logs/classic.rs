@@ -1,6 +1,6 @@
 //! The messages under the name and labels of coroot-node-agent: one series for each log, severity and pattern.
 //!
-//! What is not of a pattern has an empty hash and sample; for what found no room, and what was not looked for, the original
+//! What is not of a pattern has an empty hash and sample; for patterns over the limit, and what was not looked for, the original
 //! has hashes of zeros and of ones (`parser.go` of logparser). Its series live as long as the file that they are of.
 
 use super::config::Logs as Settings;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 /// What stands for a message in the labels `pattern_hash` and `sample`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Its severity alone.
+    /// The severity only.
     Plain,
     /// The hash of the pattern that the message belongs to.
     Pattern(Hash),
-    /// There was no room for its pattern.
+    /// Its pattern is over a limit.
     Other,
     /// Its pattern was not looked for.
     Skipped,
@@ -27,19 +27,19 @@ pub enum Kind {
 
 /// Messages of one severity and pattern in one log, and the first of them.
 #[derive(Debug)]
-struct Kept {
+struct ClassicPattern {
     count: SeriesCounter,
     sample: Arc<str>,
 }
 
-/// What was counted in one log.
-type OfLog = BTreeMap<(Severity, Kind), Kept>;
+/// Counts of one log.
+type OfLog = BTreeMap<(Severity, Kind), ClassicPattern>;
 
 /// What was counted of somebody, by the value of the label `source`.
 #[derive(Debug, Default)]
 pub struct Classic(BTreeMap<Arc<str>, OfLog>);
 
-/// How much is kept.
+/// Limits.
 #[derive(Debug)]
 pub struct Limits {
     /// Bytes of a sample at most.
@@ -106,7 +106,7 @@ impl Classic {
                 Kind::Other => "unclassified pattern (pattern limit reached)".into(),
                 Kind::Skipped => "event was sampled".into(),
             };
-            Kept { count: SeriesCounter::default(), sample }
+            ClassicPattern { count: SeriesCounter::default(), sample }
         });
         kept.count.total += 1;
     }

@@ -20,7 +20,7 @@ const SAMPLE_LENGTH: RangeInclusive<usize> = 16..=4096;
 const FILES: RangeInclusive<usize> = 1..=100_000;
 /// Range of `retention`.
 const RETENTION: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24);
-/// Patterns of paths in `files`, at most.
+/// Maximum number of paths and patterns in `files`.
 const PATHS: usize = 100;
 
 /// Messages in the logs of containers and services, and in files.
@@ -31,61 +31,61 @@ const PATHS: usize = 100;
 pub struct Logs {
     /// Whether the source is enabled.
     pub enabled: bool,
-    /// How long a cycle waits for it: 10ms to 60s.
+    /// Time-out of a cycle of this source: 10ms to 60s.
     #[serde(deserialize_with = "values::source_timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
-    /// Whether the logs of Docker's containers are read (driver `json-file`).
+    /// Whether the logs of Docker containers are read (driver `json-file`).
     pub docker: bool,
-    /// Whether the logs of Kubernetes' containers are read (containerd, CRI-O).
+    /// Whether the logs of Kubernetes containers are read (containerd, CRI-O).
     pub cri: bool,
-    /// The journal of systemd: that of this machine (`true`), none (`false`), or the one in a directory.
+    /// The systemd journal: that of this machine (`true`), none (`false`), or the one in a directory.
     pub journald: Journald,
-    /// Files that are read as well: those below /var/log that containers and services have open for writing (`auto`), none
+    /// Other files that are read: those below /var/log that containers and services have open for writing (`auto`), none
     /// (`false`), or a list of paths, which may have `*`, `?` and `[…]`.
     pub files: Files,
     /// Severities whose patterns are counted.
     #[serde(deserialize_with = "values::section")]
     pub levels: Vec<Level>,
-    /// Patterns of one log and severity at most, 1 to 1000; the rest is `~other`.
+    /// Maximum number of patterns per log and severity, 1 to 1000; further ones are counted as `~other`.
     #[serde(deserialize_with = "patterns")]
     #[cfg_attr(test, schemars(range(min = 1, max = 1000)))]
     pub patterns: usize,
-    /// Patterns of all at most, 1 to 100000.
+    /// Maximum number of patterns of all logs together, 1 to 100000.
     #[serde(deserialize_with = "patterns_total")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub patterns_total: usize,
-    /// Messages in a second whose pattern is looked for, of all, 1 to 1000000; the rest is `~skipped`.
+    /// Maximum number of messages per second whose pattern is computed, 1 to 1000000; further ones are counted as `~skipped`.
     #[serde(deserialize_with = "pattern_rate")]
     #[cfg_attr(test, schemars(range(min = 1, max = 1_000_000)))]
     pub pattern_rate: u32,
-    /// What is shown of a pattern: its words (`pattern`), its first message (`first`), or nothing (`off`).
+    /// Attribute `sample` of a pattern: its words (`pattern`), its first message (`first`), or nothing (`off`).
     pub sample: LogSample,
-    /// Bytes that are shown of it at most, 16 to 4096.
+    /// Maximum length of `sample` in bytes, 16 to 4096.
     #[serde(deserialize_with = "sample_length")]
     #[cfg_attr(test, schemars(range(min = 16, max = 4096)))]
     pub sample_length: usize,
-    /// Whether lines are joined to messages; if not, each line is one.
+    /// Whether lines are joined into messages; if not, each line is a message.
     pub multiline: bool,
-    /// Files that are followed at most, 1 to 100000.
+    /// Maximum number of files that are followed, 1 to 100000.
     #[serde(deserialize_with = "max_files")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub max_files: usize,
-    /// How long a pattern that does not occur is kept: 1m to 24h.
+    /// How long the series of a pattern that no longer occurs is kept: 1m to 24h.
     #[serde(deserialize_with = "retention", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub retention: Duration,
-    /// The name and labels of coroot-node-agent; in the `classic` profile only.
+    /// The metric name and labels of coroot-node-agent; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
 }
 
-/// The name and labels of coroot-node-agent.
+/// The metric name and labels of coroot-node-agent.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Classic {
-    /// Whether they are printed.
+    /// Whether these series are reported.
     pub enabled: bool,
 }
 
@@ -127,20 +127,20 @@ pub enum Level {
     Error,
     /// `critical`
     Critical,
-    /// Messages that do not say.
+    /// Messages without a severity.
     Unknown,
 }
 
-/// What is shown of a pattern.
+/// Attribute `sample` of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogSample {
-    /// Its words; nothing that varies.
+    /// The words of the pattern, without what varies.
     Pattern,
-    /// Its first message.
+    /// The first message of the pattern.
     First,
-    /// Nothing.
+    /// No sample.
     Off,
 }
 
@@ -152,7 +152,7 @@ pub enum Journald {
     Auto,
     /// None.
     Off,
-    /// The one in a directory.
+    /// The journal in a directory.
     Directory(PathBuf),
 }
 
@@ -209,7 +209,7 @@ impl Visitor<'_> for JournaldVisitor {
     }
 }
 
-/// Which files are read beside the logs of engines.
+/// Which files are read in addition to the logs of container engines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Files {
     /// Those below `/var/log` that containers and services have open for writing.

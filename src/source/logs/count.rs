@@ -4,7 +4,7 @@
 /// first point, `increase()` would see nothing.
 #[derive(Debug, Default)]
 pub struct SeriesCounter {
-    /// How many there were.
+    /// Number of events.
     pub total: u64,
     begun: bool,
 }
@@ -15,7 +15,7 @@ impl SeriesCounter {
         Self { total: 1, begun: false }
     }
 
-    /// The value of its series now.
+    /// Present value of its series.
     pub fn observed(&mut self) -> u64 {
         if std::mem::replace(&mut self.begun, true) { self.total } else { 0 }
     }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Whose log it is.
+/// The container or file of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A container or service, by its number in the inventory.
@@ -22,18 +22,18 @@ pub enum Subject {
     File(Arc<str>),
 }
 
-/// Where a message comes from.
+/// Origin of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Whose log it is.
+    /// The container or file of a log.
     pub subject: Subject,
-    /// Where it was found.
+    /// Source of the log.
     pub source: LogSource,
     /// Its name among the logs of the subject, as coroot-node-agent has it ([`classic::source`]).
     pub name: Arc<str>,
 }
 
-/// What was counted of one log.
+/// Counts of one log.
 #[derive(Debug, Default)]
 pub struct LogCounts {
     /// Messages by severity, in the order of [`Severity::ALL`].
@@ -47,7 +47,7 @@ pub struct LogCounts {
 pub struct Pattern {
     /// The hash of its words.
     pub hash: Hash,
-    /// What is shown of it.
+    /// Its sample.
     pub sample: Arc<str>,
     /// Messages that have this pattern.
     pub count: SeriesCounter,
@@ -59,7 +59,7 @@ pub struct Pattern {
 pub struct SeverityPatterns {
     /// By their words.
     pub patterns: BTreeMap<Box<[u32]>, Pattern>,
-    /// Messages for whose pattern there was no room; `None` before the first.
+    /// Messages whose pattern is over a limit; `None` before the first.
     pub other: Option<SeriesCounter>,
     /// Messages whose pattern was not looked for; `None` before the first.
     pub skipped: Option<SeriesCounter>,
@@ -78,7 +78,7 @@ pub struct SubjectCounts {
     pub classic: Classic,
 }
 
-/// What was counted of all.
+/// Counts of all logs.
 #[derive(Debug)]
 pub struct Counts {
     levels: Vec<Severity>,
@@ -88,7 +88,7 @@ pub struct Counts {
     pub of: HashMap<Subject, SubjectCounts>,
     /// Bytes that were lost, in the order of [`Lost::ALL`].
     pub lost: [u64; Lost::ALL.len()],
-    /// What found no room, in the order of [`LeftOut::ALL`].
+    /// What exceeded a limit, in the order of [`LeftOut::ALL`].
     pub left_out: [u64; LeftOut::ALL.len()],
     /// Lines that are not what their format says.
     pub malformed: BTreeMap<LogSource, u64>,
@@ -167,7 +167,7 @@ impl Counts {
         }
     }
 
-    /// Something found no room.
+    /// Counts something over a limit.
     pub fn leave_out(&mut self, key: LeftOut) {
         if let Some(left_out) = self.left_out.get_mut(key as usize) {
             *left_out += 1;

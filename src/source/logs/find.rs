@@ -111,7 +111,10 @@ impl Finder {
                         Some(docker::beside(&path, &of).unwrap_or_else(|| below(&inventory.root, &path)))
                     }
                     Some((_, docker::DockerLog::Other(driver))) => {
-                        tracing::info!("logs of {} are not read: driver {driver}", container.who.identity);
+                        tracing::info!(
+                            "logs of {} are not read: driver {driver}",
+                            container.workload.identity
+                        );
                         None
                     }
                     // Its files are written a moment after it was started, or are closed to this process.
@@ -120,7 +123,7 @@ impl Finder {
                 self.docker.insert(Arc::clone(id), path);
             }
             if let Some(Some(path)) = self.docker.get(id) {
-                let subject = Subject::Container(container.who.number);
+                let subject = Subject::Container(container.workload.number);
                 found.push(Found {
                     path: path.clone(),
                     subject,
@@ -139,7 +142,7 @@ impl Finder {
         for container in containers {
             let path = container.id.as_ref().and_then(|id| logs.get(&**id));
             if let Some(path) = path {
-                let subject = Subject::Container(container.who.number);
+                let subject = Subject::Container(container.workload.number);
                 found.push(Found {
                     path: below(&inventory.root, path),
                     subject,

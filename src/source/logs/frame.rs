@@ -28,10 +28,10 @@ pub enum Stream {
     Stderr,
 }
 
-/// What a line says.
+/// Contents of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Where it was written.
+    /// `stdout` or `stderr`.
     pub stream: Stream,
     /// What was written, without the end of the line.
     pub text: Cow<'a, [u8]>,

@@ -50,7 +50,7 @@ pub(super) struct Journal {
     since: SystemTime,
     /// Whether nothing was looked for yet: what there is now was there before.
     first: bool,
-    /// The place that was looked into last; what was in it up to then is not counted again from another one.
+    /// The directory that was read last; what was in it up to then is not counted again from another one.
     latest: Option<PathBuf>,
     /// Entries that were written before, in microseconds since 1970, were counted where the journal was before.
     after: u64,
@@ -68,7 +68,7 @@ struct FollowedFile {
     over: bool,
 }
 
-/// What became of an entry.
+/// Result of reading an entry.
 pub(super) enum Handled {
     /// It was counted, or is nobody's.
     Done,
@@ -226,7 +226,7 @@ impl Journal {
                 turn.malformed += 1;
                 turn.lost += file.tail.lag();
                 tracing::info!(
-                    "the journal {} is not read any further: {}",
+                    "the rest of the journal {} is not read: {}",
                     file.path.display(),
                     said(wrong)
                 );
@@ -307,9 +307,9 @@ impl From<FormatError> for OpenError {
 fn said(wrong: FormatError) -> String {
     match wrong {
         FormatError::Unfinished => "it was cut off".to_owned(),
-        FormatError::Signature => "it is no journal".to_owned(),
+        FormatError::Signature => "it is not a journal file".to_owned(),
         FormatError::Feature(flags) => {
-            format!("it has features that are not known (incompatible flags {flags:#x})")
+            format!("it has unknown features (incompatible flags {flags:#x})")
         }
         FormatError::Object(what) => format!("it is corrupt ({what})"),
     }

@@ -1,7 +1,7 @@
 //! The labels of the logs: the closed sets of their values, and which have one bound together.
 
 use super::severity::Severity;
-use crate::host::inventory::who_and;
+use crate::host::inventory::workload_and;
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
@@ -14,7 +14,7 @@ closed_set! {
         Cri = "cri",
         /// The journal of systemd.
         Journald = "journald",
-        /// A file of lines.
+        /// A file with lines of text.
         File = "file",
     }
 }
@@ -34,7 +34,7 @@ closed_set! {
 }
 
 closed_set! {
-    /// The closed set of values of the label `key`: what found no room.
+    /// The closed set of values of the label `key`: the limit that was exceeded.
     LeftOut {
         /// A file (`max_files`).
         File = "file",
@@ -49,26 +49,28 @@ const MOST: &str =
     "`inventory.limit` for each `log.source`, and `sources.logs.max_files` with a list of `files`";
 
 /// Whose log it is: a container or service, or the path of a file that the configuration names.
-pub static WHO: LabelSet = LabelSet::configured(
-    who_and![LogFilePath],
+pub static WORKLOAD: LabelSet = LabelSet::configured(
+    workload_and![LogFilePath],
     "`inventory.limit`, and `sources.logs.max_files` with a list of `files`",
 );
 
-/// Whose log it is, and where.
-pub static LOG: LabelSet = LabelSet::configured(who_and![LogFilePath, LogSource], MOST);
+/// A log: its container or file, and its source.
+pub static LOG: LabelSet = LabelSet::configured(workload_and![LogFilePath, LogSource], MOST);
 
-/// How bad a message is.
+/// Severity of a message.
 pub static SEVERITY: LabelSet = LabelSet::fixed(&[Label::Severity], Severity::ALL.len());
 
-/// A pattern of whose messages.
+/// A pattern of the messages of a log.
 pub static PATTERN: LabelSet = LabelSet::configured(
-    who_and![LogFilePath, Pattern, Severity],
+    workload_and![LogFilePath, Pattern, Severity],
     "`sources.logs.patterns_total`, and `~other` and `~skipped` of each log and severity",
 );
 
 /// A pattern of whose messages, and what it says.
-pub static PATTERN_INFO: LabelSet =
-    LabelSet::configured(who_and![LogFilePath, Pattern, Sample, Severity], "`sources.logs.patterns_total`");
+pub static PATTERN_INFO: LabelSet = LabelSet::configured(
+    workload_and![LogFilePath, Pattern, Sample, Severity],
+    "`sources.logs.patterns_total`",
+);
 
 /// Messages of a log, as coroot-node-agent says it.
 pub static CLASSIC: LabelSet = LabelSet::configured(
@@ -83,11 +85,11 @@ pub static CLASSIC: LabelSet = LabelSet::configured(
     "`sources.logs.patterns_total`, and for each log three of each severity",
 );
 
-/// Where logs are.
+/// Source of a log.
 pub static SOURCE: LabelSet = LabelSet::fixed(&[Label::LogSource], LogSource::ALL.len());
 
-/// Why bytes were lost.
+/// Reason why bytes were lost.
 pub static LOST: LabelSet = LabelSet::fixed(&[Label::Reason], Lost::ALL.len());
 
-/// What found no room.
+/// The limit that was exceeded.
 pub static LEFT_OUT: LabelSet = LabelSet::fixed(&[Label::Key], LeftOut::ALL.len());

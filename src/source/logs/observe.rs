@@ -11,7 +11,7 @@ use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::sync::Arc;
 
-/// The pattern of those for which there was no room.
+/// The pattern of messages over a limit.
 const OTHER: &str = "~other";
 
 /// The pattern of those whose pattern was not looked for.
@@ -27,14 +27,14 @@ pub(super) fn observe(
 ) {
     settle(counts, inventory);
     for (subject, of) in &mut counts.of {
-        let (who, identity) = match subject {
+        let (labels, identity) = match subject {
             Subject::Container(number) => match inventory.current(*number) {
-                Some(who) => (who.labels.clone(), Arc::clone(&who.identity)),
+                Some(workload) => (workload.labels.clone(), Arc::clone(&workload.identity)),
                 None => continue,
             },
             Subject::File(path) => (Labels::new(vec![(Label::LogFilePath, Arc::clone(path))]), Arc::from("")),
         };
-        of_subject(&who, of, sample, out);
+        of_subject(&labels, of, sample, out);
         if let Some(machine) = machine {
             of_coroot(machine, &identity, &mut of.classic, out);
         }
@@ -63,16 +63,18 @@ fn settle(counts: &mut Counts, inventory: &Inventory) {
     for number in containers {
         let subject = Subject::Container(number);
         match inventory.current(number) {
-            Some(who) if who.number != number => counts.join(&subject, Subject::Container(who.number)),
+            Some(workload) if workload.number != number => {
+                counts.join(&subject, Subject::Container(workload.number));
+            }
             Some(_) => {}
             None => counts.forget(&subject),
         }
     }
 }
 
-fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut Readings) {
+fn of_subject(labels: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut Readings) {
     for (source, log) in &mut of.logs {
-        let labels = who.with(Label::LogSource, source.word());
+        let labels = labels.with(Label::LogSource, source.word());
         for (severity, count) in Severity::ALL.iter().zip(&mut log.messages) {
             let labels = labels.with(Label::Severity, severity.word());
             out.observe(metrics::CONTAINER_LOG_MESSAGES, labels, count.observed());
@@ -80,10 +82,10 @@ fn of_subject(who: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &mut
         out.observe(metrics::CONTAINER_LOG_IO, labels, log.bytes.observed());
     }
     if let Some(time) = of.last_error {
-        out.observe(metrics::CONTAINER_LOG_LAST_MESSAGE_TIME, who, time);
+        out.observe(metrics::CONTAINER_LOG_LAST_MESSAGE_TIME, labels, time);
     }
     for (severity, of) in &mut of.patterns {
-        let labels = who.with(Label::Severity, severity.word());
+        let labels = labels.with(Label::Severity, severity.word());
         for pattern in of.patterns.values_mut() {
             let labels = labels.with(Label::Pattern, pattern::word(pattern.hash));
             out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());

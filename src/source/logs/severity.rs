@@ -1,4 +1,4 @@
-//! How bad a message is (pure).
+//! Severity of a message (pure).
 
 use crate::metric::label::closed_set;
 

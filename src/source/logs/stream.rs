@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 /// How long a message stays open for lines that continue it.
 pub const SILENCE: Duration = Duration::from_secs(1);
 
-/// A message that is complete.
+/// A complete message.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
     /// The lines of the message, joined by `\n`.
     pub text: &'a str,
     /// What is known of it already, if it is a JSON object.
     pub structured: Option<&'a Structured<'a>>,
-    /// How bad it is where its text does not say.
+    /// Severity, if the text has none.
     pub otherwise: Severity,
 }
 
@@ -37,7 +37,7 @@ pub struct Streams {
     stderr: StreamState,
 }
 
-/// What is open of one stream.
+/// The incomplete message of a stream.
 #[derive(Debug, Default)]
 struct StreamState {
     parts: Vec<u8>,

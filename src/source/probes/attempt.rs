@@ -26,7 +26,7 @@ pub struct Route {
     pub families: Vec<Family>,
     /// Source address, interface and network namespace of its sockets.
     pub origin: Origin,
-    /// How long one probe may take.
+    /// Time-out of the probe.
     pub timeout: Duration,
 }
 
@@ -59,7 +59,7 @@ pub struct Options<'a> {
 pub struct Attempt<'a> {
     /// The addresses to try, and from where.
     pub route: &'a Route,
-    /// What it has seen so far.
+    /// Result so far.
     pub result: ProbeResult,
     resolver: &'a Resolver,
     options: Options<'a>,
@@ -71,7 +71,7 @@ pub struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// One that begins now.
+    /// Starts an attempt.
     pub fn new(route: &'a Route, resolver: &'a Resolver, options: Options<'a>) -> Self {
         let now = Instant::now();
         Self {
@@ -112,7 +112,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Where its sockets come from.
+    /// Source address, interface and network namespace of its sockets.
     pub fn origin(&self) -> &'a Origin {
         &self.route.origin
     }

@@ -23,17 +23,17 @@ pub use target::{Http, Icmp, Method, Preset, Record, Step, Target, TargetTls, Tc
 
 /// Range of the interval of a target.
 pub const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
-/// Range of how long one probe may take.
+/// Range of the time-out of a probe.
 pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
-/// Range of how often files and names of targets are looked at.
+/// Range of `refresh`.
 pub const REFRESH: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
-/// Targets at once, at most; those of `all` addresses count as often as there may be addresses.
+/// Maximum number of targets; one with `all` counts as [`ADDRESSES`].
 pub const TARGETS: usize = 100_000;
-/// Addresses of one name that are probed each on its own; more are left out.
+/// Maximum number of addresses of a target with `all`; further ones are left out.
 pub const ADDRESSES: usize = 16;
-/// Concurrency slots, at most; each takes up to two file descriptors.
+/// Maximum number of concurrency slots; each needs up to two file descriptors.
 pub const CONCURRENCY: usize = 50_000;
-/// Results that are remembered of one target, at most.
+/// Maximum number of results that are kept for one target.
 pub const HISTORY: usize = 100;
 
 /// Active checks of configured targets.
@@ -48,56 +48,56 @@ pub struct Probes {
     #[serde(deserialize_with = "interval", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Duration,
-    /// How long one probe may take, name look-up included: 1ms to 10m.
+    /// Time-out of one probe, name lookup included: 1ms to 10m.
     #[serde(deserialize_with = "timeout", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Duration,
-    /// Share of the interval by which a probe may start later than scheduled: 0 to 1.
+    /// Fraction of the interval by which a probe may start later, at random: 0 to 1.
     #[serde(deserialize_with = "jitter")]
     pub jitter: f64,
-    /// Probes at the same time, at most.
+    /// Maximum number of probes in flight.
     #[serde(deserialize_with = "concurrency")]
     pub concurrency: usize,
-    /// Targets at the same time, at most, where files or names may bring more; one with `all` counts as 16.
+    /// Maximum number of targets, including those of `files` and `dns`; a target with `all` counts as 16.
     #[serde(deserialize_with = "limit")]
     pub limit: usize,
-    /// Probes that have to fail one after the other before a target counts as down.
+    /// Failed probes in a row after which a target is down.
     #[serde(deserialize_with = "single::threshold")]
     pub failures_before_down: u32,
-    /// Probes that have to succeed one after the other before a target that was down counts as up.
+    /// Successful probes in a row after which a target that was down is up again.
     #[serde(deserialize_with = "single::threshold")]
     pub successes_before_up: u32,
-    /// Family of the address that is probed where a name has both.
+    /// Preferred address family for names that have both.
     pub prefer: Family,
-    /// Whether the other family is probed where a name does not have the preferred one.
+    /// Whether the other family is probed if a name has no address of the preferred one.
     pub fallback: bool,
-    /// Name servers, `ADDRESS` or `ADDRESS:PORT`, asked for names as they are written; empty: those of /etc/resolv.conf, with
+    /// Name servers, `ADDRESS` or `ADDRESS:PORT`, without a search list; empty: those of /etc/resolv.conf, with
     /// its search list.
     #[serde(deserialize_with = "values::section")]
     #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub nameservers: Vec<NameServer>,
-    /// Results of each target that are remembered, for `/probes`.
+    /// Number of results that are kept for each target, for `/probes`.
     #[serde(deserialize_with = "history")]
     pub history: usize,
-    /// Whether the phases of a probe (`resolve`, `connect`, `tls`, `request`) are reported, too: `probe.phase.duration`.
+    /// Whether the duration of each phase (`resolve`, `connect`, `tls`, `request`) is reported: `probe.phase.duration`.
     pub phases: bool,
-    /// Targets, each with its kind and where it is.
+    /// Targets.
     #[serde(deserialize_with = "check::targets")]
     pub targets: Vec<Arc<Target>>,
-    /// Files with targets, in the format of Prometheus' `file_sd`; the last part may have `*`.
+    /// Files with targets, in the format of Prometheus' `file_sd`; the last part of a path may contain `*`.
     #[serde(deserialize_with = "files")]
     pub files: Vec<String>,
-    /// Whether targets of `files` may speak to sockets of this machine (`unix`, `unixgram`, `unixpacket`), have a client
-    /// certificate or be in another network namespace, also where others than root and the agent's user can write the file.
+    /// Whether targets of `files` may connect to Unix sockets (`unix`, `unixgram`, `unixpacket`), have a client certificate
+    /// or be in another network namespace, even if users other than root and the agent's user can write the file.
     pub trust_files: bool,
-    /// Names of the DNS that stand for targets.
+    /// Targets from DNS names.
     #[serde(deserialize_with = "values::section")]
     pub dns: Vec<DnsDiscovery>,
-    /// How often files and names of targets, and certificates, are looked at: 1s to 24h.
+    /// How often target files, DNS names and certificates are checked for changes: 1s to 24h.
     #[serde(deserialize_with = "refresh", serialize_with = "values::print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub refresh: Duration,
-    /// Probes on request, by `/probe?target=&kind=`.
+    /// Probes on request: `/probe?target=&kind=`.
     #[serde(deserialize_with = "values::section")]
     pub on_request: ProbeRequests,
 }
@@ -129,19 +129,19 @@ impl Default for Probes {
 }
 
 impl Probes {
-    /// Whether there is, or may be, anything to probe.
+    /// Whether there is, or may be, a target.
     pub fn wanted(&self) -> bool {
         let any = !self.targets.is_empty() || !self.files.is_empty() || !self.dns.is_empty();
         self.enabled && (any || self.on_request.enabled)
     }
 
-    /// Puts something else instead of what is secret more often than not.
+    /// Replaces values that are often secret by a fixed text.
     pub fn hide(&mut self) {
         let templates = self.dns.iter_mut().map(|names| &mut names.target);
         self.targets.iter_mut().map(Arc::make_mut).chain(templates).for_each(Target::hide);
     }
 
-    /// Targets there may be at once, every address of those with `all` counted.
+    /// Maximum number of targets, with every possible address of those with `all`.
     pub fn most(&self) -> usize {
         let configured = self.targets.iter().map(|target| target.max_addresses()).sum();
         let fixed = self.files.is_empty() && self.dns.is_empty();
@@ -149,17 +149,17 @@ impl Probes {
     }
 }
 
-/// Names of the DNS that stand for targets.
+/// Targets from DNS names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsDiscovery {
-    /// Names that are looked up.
+    /// DNS names.
     #[serde(deserialize_with = "names")]
     pub names: Vec<String>,
-    /// What is looked up: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
+    /// Record type: `srv` gives host and port, `a` and `aaaa` give addresses for the port of the target.
     pub record: Record,
-    /// How what is found is probed: a target without `host`, and for `srv` without `port`.
+    /// Settings of the targets: without `host`, and for `srv` without `port`.
     pub target: Target,
 }
 
@@ -168,7 +168,7 @@ pub struct DnsDiscovery {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct ProbeRequests {
-    /// Whether `/probe` answers.
+    /// Whether `/probe` is available.
     pub enabled: bool,
     /// Networks that may be probed on request, `ADDRESS/LENGTH`; empty: none.
     #[serde(deserialize_with = "values::section")]
@@ -204,7 +204,7 @@ fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error
     values::number(deserializer, &(0..=HISTORY))
 }
 
-/// Most bytes of a pattern of files; a path has no more (`PATH_MAX`).
+/// Maximum length of a pattern of files in bytes, that of a path (`PATH_MAX`).
 const LONGEST_PATTERN: usize = 4096;
 
 /// Names to look up.
@@ -214,7 +214,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
     Ok(names)
 }
 
-/// Patterns of files: only the last part of a path may have `*`, as Prometheus has it.
+/// Patterns of files: only the last part of a path may contain `*`, as in Prometheus.
 fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let files: Vec<String> = values::section(deserializer)?;
     values::short(&files, LONGEST_PATTERN)?;

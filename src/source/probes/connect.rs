@@ -20,7 +20,7 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
         let doing = format!("connecting to {peer}");
         let no_port = error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && has_address(origin, peer).await;
         return Err(if no_port {
-            Fault::local(&format!("{doing}: no port of this machine is left"), &error)
+            Fault::local(&format!("{doing}: no local port is left"), &error)
         } else {
             Fault::connecting(&doing, &error)
         });

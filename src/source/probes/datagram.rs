@@ -22,7 +22,7 @@ pub struct Datagrams {
     socket: AsyncFd<OwnedFd>,
 }
 
-/// What the socket received.
+/// A received datagram, or an ICMP error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// A packet of the peer: its length, and when the kernel saw it, since 1970.

@@ -62,12 +62,14 @@ impl Files {
                 // Nobody has put anything there yet. One that was there is another matter: its volume may be gone.
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.known.contains(pattern) => {
                     if self.missing.insert(pattern.clone()) {
-                        tracing::warn!("{pattern}: the directory does not exist yet, so it gives no targets");
+                        tracing::warn!(
+                            "{pattern}: the directory does not exist yet; no targets are read from it"
+                        );
                     }
                 }
                 // What cannot be looked at may be there still.
                 Err(error) => {
-                    common.registry.fail(&place, format!("{pattern}: cannot be looked for: {error}"));
+                    common.registry.fail(&place, format!("{pattern}: cannot be searched: {error}"));
                     let known = glob::Pattern::new(pattern).ok();
                     let known =
                         |path: &&PathBuf| known.as_ref().is_some_and(|known| known.matches_path(path));
@@ -151,7 +153,7 @@ impl Files {
         if let Some(key) = Key::too_many(keys) {
             common
                 .registry
-                .fail(&group, format!("{group}: the label `{key}` is one more than the {KEYS} there may be"));
+                .fail(&group, format!("{group}: the label `{key}` exceeds the limit of {KEYS} labels"));
             return None;
         }
         let made = listed.into_iter().map(|target| Target::new(&Arc::new(target), &common.settings));
@@ -183,9 +185,9 @@ fn refused(targets: &[Settings], path: &Path) -> Option<String> {
         Ok(Some(part)) => {
             format!("{} can be changed by others than root and the agent's user", part.display())
         }
-        Err(error) => format!("who may write the file cannot be found out: {error}"),
+        Err(error) => format!("cannot check who may write the file: {error}"),
     };
-    Some(format!("`{name}` {what}, and {whose}: take that right away, or set sources.probes.trust_files"))
+    Some(format!("`{name}` {what}, and {whose}: remove that permission, or set sources.probes.trust_files"))
 }
 
 /// The files of a pattern, of which only the last part may have `*`.
@@ -200,10 +202,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
 /// The text of a file of targets. What is cut off in the middle may well be a list, of fewer targets: a longer one is refused.
 fn text(path: &Path) -> std::io::Result<String> {
     let bytes = crate::sys::read_regular(path, MOST).map_err(|error| match error.kind() {
-        ErrorKind::FileTooLarge => std::io::Error::other(format!(
-            "it has more than {} MiB, which no list of targets has",
-            MOST >> 20
-        )),
+        ErrorKind::FileTooLarge => std::io::Error::other(format!("it has more than {} MiB", MOST >> 20)),
         _ => error,
     })?;
     String::from_utf8(bytes).map_err(std::io::Error::other)
@@ -247,7 +246,7 @@ async fn files(common: Arc<RunnerContext>, runner: Runner) {
                 // As one, so that the targets of many small files share their interval, too.
                 runner.tell(TargetChanges::of(changes));
             }
-            Err(error) if error.is_panic() => common.registry.panicked(GROUP, "looking at files of targets"),
+            Err(error) if error.is_panic() => common.registry.panicked(GROUP, "checking target files"),
             Err(_) => return, // the agent is stopping
         }
         if std::mem::take(&mut first) {

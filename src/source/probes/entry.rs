@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct TargetEntry {
     /// Unlike that of every other entry, those that are gone included.
     pub number: u64,
-    /// The target of the probes.
+    /// The target.
     pub target: Target,
     /// Whether its last probe panicked, and so gave no result.
     pub panicked: AtomicBool,

@@ -26,7 +26,7 @@ pub enum Prober {
     Icmp(icmp::Icmp),
     /// Connects to a socket of this machine and, where configured, talks.
     Unix(unix::Unix),
-    /// Asks for a page.
+    /// An HTTP request.
     Http(Box<http::Http>),
 }
 

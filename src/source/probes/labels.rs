@@ -50,7 +50,7 @@ closed_set! {
     Outcome {
         /// The peer was reached and is as it should be.
         Success = "success",
-        /// It was not, or is not.
+        /// The probe failed.
         Failure = "failure",
         /// A datagram was sent and nothing came back, which says neither.
         NoAnswer = "no_answer",

@@ -12,9 +12,9 @@ crate::metrics! {
     PROBE_UP: Gauge<u64> = "probe.up" in "", by [TARGET, NETWORK_TYPE];
     /// Duration of probes from name lookup to the last byte; failed probes have error.type.
     PROBE_DURATION: Histogram = "probe.duration" in "s", by [TARGET, NETWORK_TYPE, ERROR], buckets PROBES;
-    /// Duration of the phases of probes that completed.
+    /// Duration of the completed phases of probes.
     PROBE_PHASE_DURATION: Histogram = "probe.phase.duration" in "s", by [TARGET, NETWORK_TYPE, PHASE], buckets PROBES;
-    /// Probes by outcome; a datagram without an answer is neither a success nor a failure.
+    /// Probes by outcome: success, failure, or no_answer for a datagram without a response.
     PROBE_RUNS: Counter<u64> = "probe.runs" in "{run}", by [TARGET, NETWORK_TYPE, OUTCOME];
     /// Unix time of the last successful probe; absent before the first.
     PROBE_LAST_SUCCESS_TIME: Gauge<f64> = "probe.last_success.time" in "s", by [TARGET, NETWORK_TYPE];

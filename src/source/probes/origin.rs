@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 /// Threads that are in another namespace at a time; each is there for the making of one socket.
 static ENTERING: Semaphore = Semaphore::const_new(8);
 
-/// Where a probe comes from.
+/// Source address, interface and network namespace of a probe.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// Address; the kernel's choice where this is not set.

@@ -173,7 +173,7 @@ impl Registry {
         locked(&self.failed).insert(group.to_owned(), GroupFailure::Panicked(doing.to_owned()));
     }
 
-    /// What failed works again.
+    /// Clears a failure.
     pub fn heal(&self, group: &str) {
         locked(&self.failed).remove(group);
     }
@@ -183,7 +183,7 @@ impl Registry {
         let failed = locked(&self.failed);
         let error = |failure: &GroupFailure| match failure {
             GroupFailure::Wrong(why) => {
-                SourceError::parse("reading targets; those it had stay", why.as_str())
+                SourceError::parse("reading targets; the previous ones stay in effect", why.as_str())
             }
             GroupFailure::Panicked(doing) => SourceError::Panicked { message: defect(doing) },
         };
@@ -246,7 +246,7 @@ impl Drop for PanicGuard<'_> {
     }
 }
 
-/// How a panic is reported.
+/// Message of a panic.
 pub fn defect(doing: &str) -> String {
     format!("{doing}; this is a defect of connscope")
 }

@@ -45,7 +45,7 @@ fn refresh(registry: &Registry) {
     if let Some((targets, why)) = refused {
         tracing::warn!(
             targets,
-            "the certificates of targets have changed and cannot be used: {why}; those that were read before stay in use"
+            "the certificates of targets have changed and cannot be used: {why}; the previous ones stay in use"
         );
     }
 }

@@ -197,12 +197,12 @@ impl Query {
             match key.as_str() {
                 "target" => read.target.clone_from(value),
                 "kind" => {
-                    read.kind = Kind::of(value).ok_or_else(|| format!("`{value}` is no kind of probe"))?;
+                    read.kind = Kind::of(value).ok_or_else(|| format!("`{value}` is not a kind of probe"))?;
                 }
                 "module" => read.kind = module(value)?,
                 "preset" => {
                     let preset = serde_json::from_value(value.as_str().into());
-                    read.preset = Some(preset.map_err(|_| format!("`{value}` is no preset"))?);
+                    read.preset = Some(preset.map_err(|_| format!("`{value}` is not a preset"))?);
                 }
                 "timeout" => {
                     let range = crate::source::probes::config::TIMEOUT;

@@ -36,7 +36,7 @@ pub mod message;
 /// waits five seconds, which is the whole time of most probes.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What became of one family.
+/// Result of the lookup for one family.
 pub type FamilyResult = (Family, Result<Vec<IpAddr>, Fault>);
 
 /// Looks names up.
@@ -68,7 +68,7 @@ struct SearchFailure {
 }
 
 impl SearchFailure {
-    /// Takes one; the error ends the look-up.
+    /// Takes one; the error ends the lookup.
     fn take(&mut self, miss: NameFailure) -> Result<(), Fault> {
         match miss {
             NameFailure::Absent => return Ok(()),

@@ -47,7 +47,7 @@ pub struct Runner {
     pub runtime: tokio::runtime::Handle,
 }
 
-/// A probe has ended.
+/// Message that a probe has ended.
 #[derive(Debug, Clone, Copy)]
 struct FinishedProbe {
     id: TargetId,
@@ -66,7 +66,7 @@ impl Runner {
         let runner = Self { changes, runtime: runtime.handle().clone() };
         let (common, stop) = (Arc::clone(common), stop.clone());
         std::thread::Builder::new().name("probes".to_owned()).spawn(move || {
-            let doing = "scheduling probes: nothing is probed any more";
+            let doing = "scheduling probes: probing has stopped";
             let _guard = PanicGuard { registry: &common.registry, group: "thread", doing };
             runtime.block_on(async {
                 tokio::select! {
@@ -82,7 +82,7 @@ impl Runner {
 
     /// Tells it what has come and gone.
     pub fn tell(&self, change: TargetChanges) {
-        // Where the thread has ended, nothing is probed any more.
+        // Where the thread has ended, probing has stopped.
         let _ended = self.changes.send(change);
     }
 }
@@ -224,7 +224,7 @@ async fn join<K: Copy, F: Future + Unpin>(mut waiting: Vec<(K, F)>) -> Vec<(K, F
 
 /// How many probes may run at a time, after raising the limit of open files as far as that takes.
 fn descriptors(wanted: usize) -> usize {
-    /// What the rest of the agent has open, and name look-ups beside the probes.
+    /// Descriptors of the rest of the agent, including name lookups beside the probes.
     const REST: u64 = 256;
     let wanted = wanted as u64;
     let have = crate::sys::process::descriptors(wanted * 2 + REST);

@@ -24,7 +24,7 @@ pub struct TargetId(u32);
 pub enum Pace {
     /// The last one ended in less than half of its timeout.
     Quick,
-    /// It was not probed yet.
+    /// Not probed yet.
     New,
     /// The last one took longer, or timed out.
     Slow,

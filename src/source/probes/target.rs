@@ -21,10 +21,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A target ready to be probed.
+/// A target, with everything that its probes need.
 #[derive(Debug)]
 pub struct Target {
-    /// As it was configured.
+    /// Its settings.
     pub settings: Arc<Settings>,
     /// Address, source and network namespace of the target's probes.
     pub route: Route,
@@ -32,7 +32,7 @@ pub struct Target {
     pub labels: Labels,
     /// Those of the `classic` profile.
     pub classic: Labels,
-    /// How often it is probed.
+    /// Interval of its probes.
     pub interval: Duration,
     /// Failures that make it down.
     pub failures_before_down: u32,
@@ -144,7 +144,7 @@ fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, 
     labels.extend(settings.kind.protocol().transport().map(|word| (Label::Transport, word.into())));
     for (key, value) in &*settings.labels {
         let known = ConfiguredKey::of(key).ok_or_else(|| {
-            format!("`{}` has the label `{key}`, one more than the {} there may be", settings.name, KEYS)
+            format!("`{}` has the label `{key}`, which exceeds the limit of {} labels", settings.name, KEYS)
         })?;
         labels.push((Label::Configured(known), Arc::clone(value)));
     }

@@ -100,7 +100,7 @@ fn destroy() -> Result<String, SourceError> {
 fn marks() -> Result<String, SourceError> {
     let filter: Filter =
         "fwmark 1".parse().map_err(|cause| SourceError::parse("reading the filter of this check", cause))?;
-    SockDiag::open(&filter)?.marks(&filter).map(|()| "filters can ask for marks".to_owned())
+    SockDiag::open(&filter)?.marks(&filter).map(|()| "conditions on fwmark work".to_owned())
 }
 
 fn cgroups() -> Result<String, SourceError> {

@@ -260,7 +260,7 @@ fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
                     failing.remove(host);
                 }
                 Err(error) if failing.insert(host.clone()) => {
-                    tracing::warn!(host, %error, "a host that flows are selected by cannot be looked up; tried again");
+                    tracing::warn!(host, %error, "a host name in include or exclude cannot be looked up; retried every minute");
                 }
                 Err(_) => {}
             }

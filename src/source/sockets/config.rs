@@ -24,7 +24,7 @@ const TRACKED: RangeInclusive<usize> = 1..=10_000_000;
 const TOP: RangeInclusive<usize> = 0..=100;
 /// Range of `process_budget`.
 const BUDGET: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
-/// Groups of peers, and networks of all of them, at most.
+/// Maximum number of peer groups, and of networks in all of them.
 const PEERS: usize = 1000;
 
 /// What the kernel knows of every socket.
@@ -50,19 +50,20 @@ pub struct Sockets {
     #[serde(deserialize_with = "group_by")]
     pub group_by: Vec<GroupBy>,
     /// Networks by the name of the group that their addresses are in; the longest prefix wins. `loopback`, `private`
-    /// and `public` are there without being written down.
+    /// and `public` are predefined.
     #[serde(deserialize_with = "peer_groups")]
     pub peer_groups: BTreeMap<String, Vec<Network>>,
-    /// Maximum number of groups, 1 to 10000; sockets over it are in the group `~other`.
+    /// Maximum number of groups, 1 to 10000; further sockets are counted in the group `~other`.
     #[serde(deserialize_with = "groups")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub limit: usize,
-    /// Sockets whose counters are remembered between two cycles, 1 to 10000000; those over it are counted by state only.
+    /// Maximum number of sockets whose counters are kept between two cycles, 1 to 10000000; further ones are counted by state
+    /// only.
     #[serde(deserialize_with = "track")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000_000)))]
     pub track: usize,
     /// Whether destroy events are received: the kernel reports each TCP socket that closes with its last counters, so that
-    /// connections between two cycles are counted. It costs the kernel about 9 microseconds for every TCP socket that
+    /// connections that live between two cycles are counted. It costs the kernel about 9 microseconds for every TCP socket that
     /// closes, in every network namespace of the machine.
     pub close_events: bool,
     /// How long the search for the processes of new sockets may take in one cycle: 1ms to 10s, and no more than half of

@@ -72,7 +72,7 @@ impl Delta {
         self.open -= 1;
     }
 
-    /// Something became of a connection.
+    /// A connection was opened or has ended.
     pub fn note(&mut self, event: Event) {
         if let Some(count) = self.events.get_mut(event as usize) {
             *count += 1;

@@ -84,10 +84,10 @@ pub enum Malformed {
     /// A socket of a family that was not asked for.
     #[error("address family {0} was not requested")]
     Family(u8),
-    /// A state that no kernel has.
+    /// The kernel reported an unknown state.
     #[error("there is no state {0}")]
     State(u8),
-    /// A name that is not text.
+    /// A name is not UTF-8.
     #[error("the name in attribute {0} is not text")]
     NotText(u16),
 }

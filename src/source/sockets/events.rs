@@ -213,7 +213,7 @@ impl Shared {
         match parsed {
             Ok(_) => self.received.fetch_add(1, Ordering::Relaxed),
             Err(error) => {
-                tracing::debug!(%error, "an event of sock_diag could not be understood");
+                tracing::debug!(%error, "a sock_diag event could not be parsed");
                 self.tracker().lost(namespace);
                 self.lost.fetch_add(1, Ordering::Relaxed)
             }
@@ -240,7 +240,9 @@ impl Shared {
     /// panic no more events are received, which [`Self::trouble`] says.
     pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
         if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
-            self.note(Some("the thread has panicked; restart the agent, and report it as a bug".to_owned()));
+            self.note(Some(
+                "the thread panicked; restart the agent, and report it as a defect of connscope".to_owned(),
+            ));
         }
     }
 

@@ -320,7 +320,7 @@ impl Groups {
         }
     }
 
-    /// Counts a socket that is left out for want of room.
+    /// Counts a socket that is over a limit.
     pub fn leave_out(&mut self, key: Key) {
         *self.left_out.entry(key).or_default() += 1;
     }

@@ -45,13 +45,11 @@ pub static STATE: LabelSet = LabelSet::fixed(&[Label::ConnectionState], 11);
 pub static TRANSPORT: LabelSet = LabelSet::fixed(&[Label::Transport], 2);
 /// `ipv4` or `ipv6`.
 pub static NETWORK_TYPE: LabelSet = LabelSet::fixed(&[Label::NetworkType], 2);
-/// `transmit` or `receive`.
-pub static IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::IoDirection], 2);
-/// What became of a connection.
+/// Event of a connection: opened, closed, reset or failed.
 pub static EVENT: LabelSet = LabelSet::fixed(&[Label::Event], Event::ALL.len());
 /// What a connection was limited by.
 pub static LIMITED: LabelSet = LabelSet::fixed(&[Label::Reason], Limited::ALL.len());
-/// What had reached its limit.
+/// The limit that was exceeded.
 pub static KEY: LabelSet = LabelSet::fixed(&[Label::Key], Key::ALL.len());
 
 /// A group of sockets: the labels that `sources.sockets.group_by` names. The bound holds for all network namespaces

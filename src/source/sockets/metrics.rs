@@ -1,8 +1,8 @@
 //! The metrics of the sockets.
 
-use super::labels::{EVENT, FLOW, GROUP, IO_DIRECTION, KEY, LIMITED, NETWORK_TYPE, STATE, TOP, TRANSPORT};
+use super::labels::{EVENT, FLOW, GROUP, KEY, LIMITED, NETWORK_TYPE, STATE, TOP, TRANSPORT};
 use crate::metric::buckets::ROUND_TRIPS;
-use crate::source::metrics::NETNS;
+use crate::source::metrics::{IO_DIRECTION, NETNS};
 
 /// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
 const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
@@ -20,7 +20,7 @@ pub const CLASSIC_ROUND_TRIPS: &[f64] = &[
 ];
 
 crate::metrics! {
-    /// Sockets by state; every TCP state is reported, also at 0; sockets in TIME_WAIT have no network.type unless a filter is set.
+    /// Sockets by state; every TCP state is reported, even if it is 0; sockets in TIME_WAIT have no network.type unless a filter is set.
     SYSTEM_NETWORK_CONNECTION_COUNT: UpDownCounter = "system.network.connection.count" in "{connection}", by [NETNS, STATE, TRANSPORT, NETWORK_TYPE];
     /// Smoothed round-trip time of TCP connections: one value per connection for each interval with data acknowledged, and one when it closes.
     TCP_RTT: Histogram = "tcp.rtt" in "s", by [GROUP], buckets ROUND_TRIPS;
@@ -30,9 +30,9 @@ crate::metrics! {
     TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", by [GROUP];
     /// TCP segments sent and received, including retransmitted ones and those without data.
     TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", by [GROUP, IO_DIRECTION];
-    /// TCP payload bytes sent, each counted once however often it was retransmitted, and received.
+    /// TCP payload bytes sent and received; retransmitted bytes count once.
     TCP_IO: Counter<u64> = "tcp.io" in "By", by [GROUP, IO_DIRECTION];
-    /// TCP connections by event: opened, closed in order, reset, or failed, which means never established.
+    /// TCP connections by event: opened, closed in order, reset, or failed (never established).
     TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", by [GROUP, EVENT];
     /// Open TCP connections: established or closing.
     TCP_OPEN_CONNECTIONS: UpDownCounter = "tcp.open_connections" in "{connection}", by [GROUP];
@@ -64,7 +64,7 @@ crate::metrics! {
     TCP_PATH_MTU: Gauge<u64> = "tcp.path_mtu" in "By", by [GROUP];
     /// Connections waiting in the accept queues of listening sockets.
     TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", by [GROUP];
-    /// Maximum length of the accept queues (the backlog); the kernel admits one more before it drops.
+    /// Maximum length of the accept queues (the backlog); the kernel admits one connection more before it drops.
     TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", by [GROUP];
     /// Connection attempts dropped by listening sockets, usually because the accept queue was full.
     TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", by [GROUP];
@@ -76,7 +76,7 @@ crate::metrics! {
     TCP_ACCEPT_ABANDONED: Counter<u64> = "tcp.accept.abandoned" in "{connection}", by [GROUP];
     /// Datagrams dropped by UDP sockets, usually because the receive buffer was full.
     UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", by [GROUP];
-    /// Bytes in the queues of UDP sockets: received and not read yet, or sent and not transmitted yet.
+    /// Bytes in the queues of UDP sockets: received but not read yet, or sent but not transmitted yet.
     UDP_QUEUE_USAGE: UpDownCounter = "udp.queue.usage" in "By", by [NETNS, IO_DIRECTION, NETWORK_TYPE];
     /// Segments retransmitted since the previous cycle, for the flows selected by sources.sockets.top.
     TCP_TOP_RETRANSMITS: Gauge<u64> = "tcp.top.retransmits" in "{segment}", by [TOP];
@@ -112,7 +112,7 @@ crate::metrics! {
     CONNSCOPE_SOCKETS_TRACKED: UpDownCounter = "connscope.sockets.tracked" in "{socket}";
     /// Groups of sockets.
     CONNSCOPE_SOCKETS_GROUPS: UpDownCounter = "connscope.sockets.groups" in "{group}";
-    /// Sockets over a limit, by key: grouped as ~other, counted by state only (key track, in every cycle), closed with too little known for the filter (key filter), or of uncertain direction (key direction).
+    /// Sockets over a limit, by key: counted in the group ~other; counted by state only (key track, in every cycle); not counted because the destroy event has too little for the filter (key filter); or of uncertain direction (key direction).
     CONNSCOPE_SOCKETS_LEFT_OUT: Counter<u64> = "connscope.sockets.left_out" in "{socket}", by [KEY];
     /// Sockets whose process was not found: it has exited, cannot be inspected, or the time budget was exceeded.
     CONNSCOPE_SOCKETS_UNATTRIBUTED: Counter<u64> = "connscope.sockets.unattributed" in "{socket}";

@@ -14,7 +14,7 @@ mod paths;
 /// The end of the second walk after a socket was first looked for: who was not seen then is not to be seen.
 const WALKS: u64 = 2;
 
-/// What was found of a socket.
+/// Owners of a socket.
 #[derive(Debug, Clone, Default)]
 pub struct Owner {
     /// The processes that hold it, lowest pid first.
@@ -23,7 +23,7 @@ pub struct Owner {
     pub cgroup: Option<Arc<str>>,
 }
 
-/// A socket that is looked for.
+/// A socket whose owner is looked up.
 #[derive(Debug, Clone, Copy)]
 struct SocketQuery {
     inode: u32,

@@ -49,7 +49,7 @@ struct Rules {
 }
 
 impl Selection {
-    /// What the settings select.
+    /// The selection of the settings.
     pub fn new(settings: &Classic) -> Self {
         Self { include: Rules::new(&settings.include), exclude: Rules::new(&settings.exclude) }
     }

@@ -21,7 +21,7 @@ macro_rules! structure {
                 Self(bytes)
             }
 
-            /// The bytes that were sent.
+            /// The bytes of the structure.
             pub const fn bytes(self) -> &'a [u8] {
                 self.0
             }

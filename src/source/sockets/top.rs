@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Top {
     settings: Settings,
-    /// The best of them first.
+    /// The flows, in descending order.
     flows: Vec<Flow>,
 }
 
@@ -35,7 +35,7 @@ impl Top {
         Self { settings, flows: Vec::with_capacity(settings.count) }
     }
 
-    /// Whether any are wanted.
+    /// Whether any flow is to be reported.
     pub fn wanted(&self) -> bool {
         self.settings.count > 0
     }

@@ -144,7 +144,7 @@ impl Totals {
         self.accept.add(age, abandoned);
     }
 
-    /// How many connections this became of.
+    /// Number of connections with this event.
     pub fn noted(&self, event: Event) -> u64 {
         self.events.get(event as usize).copied().unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Headers of every answer.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// The whole file.
+/// The web configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
@@ -78,11 +78,11 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Err
         let known = ALLOWED.iter().find(|(known, _)| *known == name);
         let (_, values) = known.ok_or_else(|| format!("the header `{name}` cannot be configured"))?;
         if !values.is_empty() && !values.contains(&value.as_str()) {
-            return Err(format!("`{value}` is no value of {name}: {}", values.join(" or ")));
+            return Err(format!("`{value}` is not a value of {name}: {}", values.join(" or ")));
         }
         let wrong = |_| format!("`{name}` cannot be sent with this value");
         let value = HeaderValue::from_str(&value)
-            .map_err(|_| format!("`{name}` has a value that no header can have"))?;
+            .map_err(|_| format!("`{name}` has a value that is not allowed in a header"))?;
         Ok((HeaderName::from_bytes(name.as_bytes()).map_err(wrong)?, value))
     };
     given.into_iter().map(header).collect::<Result<_, String>>().map_err(D::Error::custom)

@@ -53,8 +53,9 @@ impl Passwords {
     /// Starts the thread; `None` where there is no user. The error names the user, not the hash.
     pub fn new(users: BTreeMap<String, String>) -> Result<Option<Self>, String> {
         for (user, hash) in &users {
-            HashParts::from_str(hash)
-                .map_err(|error| format!("basic_auth_users: that of `{user}` is no bcrypt hash: {error}"))?;
+            HashParts::from_str(hash).map_err(|error| {
+                format!("basic_auth_users: the password of `{user}` is not a bcrypt hash: {error}")
+            })?;
         }
         if users.is_empty() {
             return Ok(None);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The section of the file.
+/// The section `rate_limit` of the web configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimit {
@@ -24,7 +24,7 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("`{text}` is no duration: {error}")))
+        .map_err(|error| D::Error::custom(format!("`{text}` is not a duration: {error}")))
 }
 
 impl RateLimit {
@@ -39,7 +39,7 @@ impl RateLimit {
     }
 }
 
-/// A bucket of tokens.
+/// A token bucket.
 #[derive(Debug)]
 pub struct Limiter {
     interval: Duration,

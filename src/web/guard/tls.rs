@@ -83,11 +83,11 @@ fn named<T: Copy>(names: &[String], known: &[(&str, Option<T>)], what: &str) -> 
     let mut found = Vec::new();
     for name in names {
         let entry = known.iter().find(|(known, _)| known == name);
-        let (_, value) = entry.ok_or_else(|| wrong(&format!("`{name}` is no {what}")))?;
+        let (_, value) = entry.ok_or_else(|| wrong(&format!("`{name}` is not a {what}")))?;
         found.extend(*value);
     }
     if found.is_empty() && !names.is_empty() {
-        return Err(wrong(&format!("connscope's TLS library has no {what} of those that are named")));
+        return Err(wrong(&format!("connscope's TLS library supports none of these {what}s")));
     }
     Ok(found)
 }
@@ -119,7 +119,7 @@ fn versions(section: &TlsServer) -> Result<Vec<&'static SupportedProtocolVersion
         None => Ok(default),
         Some(name) => {
             let place = VERSIONS.iter().position(|known| *known == name);
-            place.ok_or_else(|| wrong(&format!("`{name}` is no version: {}", VERSIONS.join(", "))))
+            place.ok_or_else(|| wrong(&format!("`{name}` is not a version: {}", VERSIONS.join(", "))))
         }
     };
     let range = place(&section.min_version, 2)?..=place(&section.max_version, 3)?;
@@ -193,7 +193,7 @@ fn verifier(
         "RequireAnyClientCert" | "RequireClientCert" => (false, true),
         "VerifyClientCertIfGiven" => (true, false),
         "RequireAndVerifyClientCert" => (true, true),
-        other => return Err(wrong(&format!("`{other}` is no client_auth_type"))),
+        other => return Err(wrong(&format!("`{other}` is not a client_auth_type"))),
     };
     let inner = if verified {
         let mut roots = if trusted.is_empty() { tls::system_authorities() } else { RootCertStore::empty() };

@@ -22,7 +22,7 @@ impl Lookup {
         Self { host, port, under_way: Mutex::default() }
     }
 
-    /// The addresses now. A look-up that an earlier call gave up waiting for is waited for again, and not restarted.
+    /// The addresses now. A lookup that timed out in an earlier call is waited for again, and not restarted.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);
@@ -33,7 +33,7 @@ impl Lookup {
         match ended.as_deref() {
             Some(Ok(addresses)) => Ok(addresses.clone()),
             Some(Err((kind, why))) => Err(Error::new(*kind, format!("looking up {}: {why}", self.host))),
-            None => Err(Error::other(format!("looking up {}: the look-up broke", self.host))),
+            None => Err(Error::other(format!("looking up {}: the lookup panicked", self.host))),
         }
     }
 

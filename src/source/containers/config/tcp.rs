@@ -12,47 +12,47 @@ const DESTINATIONS: RangeInclusive<usize> = 1..=10_000;
 const TOTAL: RangeInclusive<usize> = 1..=100_000;
 const CONNECTIONS: RangeInclusive<u32> = 1024..=4_194_304;
 const RATE: RangeInclusive<u32> = 1..=100_000;
-/// Networks at most.
+/// Maximum number of networks.
 const NETWORKS: usize = 1000;
 
-/// TCP connections that containers open, and where they listen.
+/// TCP connections that containers open, and addresses that they listen on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct Tcp {
-    /// Whether they are followed.
+    /// Whether they are tracked.
     pub enabled: bool,
-    /// Destinations of one container at most, 1 to 10000; the rest is `~other`.
+    /// Maximum number of destinations of one container, 1 to 10000; further ones are counted as `~other`.
     #[serde(deserialize_with = "destinations")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub destinations: usize,
-    /// Destinations of all containers together at most, 1 to 100000.
+    /// Maximum number of destinations of all containers together, 1 to 100000.
     #[serde(deserialize_with = "total")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub total: usize,
-    /// Open connections that are followed at once, 1024 to 4194304. The others are counted as opened and failed only.
+    /// Maximum number of open connections that are tracked, 1024 to 4194304; further ones are counted as opened and failed only.
     #[serde(deserialize_with = "connections")]
     #[cfg_attr(test, schemars(range(min = 1024, max = 4_194_304)))]
     pub connections: u32,
-    /// Whether connections to loopback are counted of containers that are not in the host's network namespace.
+    /// Whether connections to loopback are counted for containers outside the host's network namespace.
     pub loopback: bool,
-    /// What becomes of public addresses.
+    /// How public addresses are reported.
     pub public: Public,
-    /// Public networks whose addresses are shown individually where `public` is `fold`.
+    /// Public networks whose addresses are reported individually even if `public` is `fold`.
     #[serde(deserialize_with = "networks")]
     pub networks: Vec<Network>,
-    /// Ports that are shown as one, `~ephemeral`: `ephemeral` (those of `net.ipv4.ip_local_port_range`), FIRST-LAST, or
+    /// Ports that are reported as one, `~ephemeral`: `ephemeral` (those of `net.ipv4.ip_local_port_range`), FIRST-LAST, or
     /// `none`.
     pub fold_ports: FoldPorts,
-    /// Whether conntrack is asked which destination a connection has got behind NAT.
+    /// Whether the actual destination of connections behind NAT is looked up in connection tracking.
     pub translate: bool,
-    /// Questions to conntrack in a second at most, 1 to 100000.
+    /// Maximum number of these lookups per second, 1 to 100000.
     #[serde(deserialize_with = "rate")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub translate_rate: u32,
-    /// Whether connections are counted that fail before the socket leaves CLOSE, for want of a route for instance. This makes
-    /// every system call of the machine slower, by some 50 ns.
+    /// Whether connections that fail immediately are counted, for example without a route. This makes every system call of
+    /// the machine slower, by about 50 ns.
     pub immediate_failures: bool,
 }
 
@@ -74,30 +74,30 @@ impl Default for Tcp {
     }
 }
 
-/// What becomes of public addresses.
+/// How public addresses are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Public {
-    /// They are one destination, `~public`.
+    /// As one destination, `~public`.
     Fold,
-    /// Each is a destination.
+    /// Each as a destination of its own.
     Each,
 }
 
-/// Ports that are shown as one.
+/// Ports that are reported as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FoldPorts {
-    /// Those that the kernel gives to whoever connects.
+    /// The ephemeral ports, from which the kernel takes the local port of a connection.
     Ephemeral,
-    /// These.
+    /// A configured range.
     Range(RangeInclusive<u16>),
-    /// None.
+    /// No ports; each is reported.
     None,
 }
 
 impl FoldPorts {
-    /// The ports, where those that the kernel gives are these.
+    /// The range of ports, given the kernel's range of ephemeral ports.
     pub fn ports(&self, ephemeral: EphemeralPorts) -> Option<RangeInclusive<u16>> {
         match self {
             Self::Ephemeral => Some(ephemeral.range()),

@@ -1,53 +1,54 @@
-//! From what processes have waited to what containers have: differences between two looks, and what exits tell. Pure.
+//! Delays of containers from those of their processes: differences between two cycles, and the last values at exit. Pure.
 
-use super::taskstats::{Exit, Waited};
+use super::taskstats::{Exit, ProcessDelays};
 use std::collections::HashMap;
 
-/// Parents that are followed up from a process, at most.
+/// Maximum number of ancestors of a process that are followed.
 const STEPS: usize = 64;
 
-/// What is known of processes that are in containers.
+/// The last known delays of the processes in containers.
 #[derive(Debug, Default)]
 pub struct Credits {
     known: HashMap<u32, KnownProcess>,
-    /// Whether processes were looked at before: what they waited by then is not counted.
+    /// Whether this is not the first cycle: delays from before it are not counted.
     begun: bool,
 }
 
-/// A process as it was when it was last looked at.
+/// A process in the last cycle.
 #[derive(Debug, Clone, Copy)]
 struct KnownProcess {
-    who: u64,
-    waited: Waited,
-    /// Whether it was not there at the last look.
+    workload: u64,
+    waited: ProcessDelays,
+    /// Whether it was missing in the last cycle.
     gone: bool,
 }
 
-/// What came since; all of it where a number has gone back, since it is another process then.
-fn since(now: Waited, last: Waited) -> Waited {
+/// The difference; the whole value if it went back, because then it is another process.
+fn since(now: ProcessDelays, last: ProcessDelays) -> ProcessDelays {
     match (now.cpu.checked_sub(last.cpu), now.disk.checked_sub(last.disk)) {
-        (Some(cpu), Some(disk)) => Waited { cpu, disk },
+        (Some(cpu), Some(disk)) => ProcessDelays { cpu, disk },
         _ => now,
     }
 }
 
 impl Credits {
-    /// Credits what happened since the last look. `alive`: the processes of containers with whose they are and what they
+    /// Credits the delays since the last cycle. `alive`: the processes with the number of their container and the time they
     /// have waited; `exits`: those that exited meanwhile, in their order.
     pub fn look(
         &mut self,
-        alive: &HashMap<u32, (u64, Waited)>,
+        alive: &HashMap<u32, (u64, ProcessDelays)>,
         exits: &[Exit],
-        mut credit: impl FnMut(u64, Waited),
+        mut credit: impl FnMut(u64, ProcessDelays),
     ) {
         let ended = self.exits(alive, exits, &mut credit);
         // What exited after it was asked about is not there any more.
         let there = |pid: &u32| alive.contains_key(pid) && !ended.contains_key(pid);
-        for (pid, (who, waited)) in alive.iter().filter(|(pid, _)| there(pid)) {
-            let last = self.known.insert(*pid, KnownProcess { who: *who, waited: *waited, gone: false });
+        for (pid, (workload, waited)) in alive.iter().filter(|(pid, _)| there(pid)) {
+            let last =
+                self.known.insert(*pid, KnownProcess { workload: *workload, waited: *waited, gone: false });
             match last {
-                Some(last) => credit(*who, since(*waited, last.waited)),
-                None if self.begun => credit(*who, *waited),
+                Some(last) => credit(*workload, since(*waited, last.waited)),
+                None if self.begun => credit(*workload, *waited),
                 None => {}
             }
         }
@@ -59,12 +60,12 @@ impl Credits {
         self.begun = true;
     }
 
-    /// Those that ended, with whose they were.
+    /// The processes that ended, with the number of their container.
     fn exits(
         &mut self,
-        alive: &HashMap<u32, (u64, Waited)>,
+        alive: &HashMap<u32, (u64, ProcessDelays)>,
         exits: &[Exit],
-        credit: &mut impl FnMut(u64, Waited),
+        credit: &mut impl FnMut(u64, ProcessDelays),
     ) -> HashMap<u32, u64> {
         let parents: HashMap<u32, u32> = exits.iter().map(|exit| (exit.pid, exit.parent)).collect();
         let mut ended: HashMap<u32, u64> = HashMap::new();
@@ -76,21 +77,23 @@ impl Credits {
                 continue;
             }
             if let Some(known) = known {
-                credit(known.who, since(exit.waited, known.waited));
+                credit(known.workload, since(exit.waited, known.waited));
                 self.known.remove(&exit.pid);
-                ended.insert(exit.pid, known.who);
+                ended.insert(exit.pid, known.workload);
                 continue;
             }
-            let who = |pid: &u32| {
-                let known = self.known.get(pid).map(|known| known.who);
-                known.or_else(|| ended.get(pid).copied()).or_else(|| alive.get(pid).map(|(who, _)| *who))
+            let workload = |pid: &u32| {
+                let known = self.known.get(pid).map(|known| known.workload);
+                known
+                    .or_else(|| ended.get(pid).copied())
+                    .or_else(|| alive.get(pid).map(|(workload, _)| *workload))
             };
             let ancestors = std::iter::successors(Some(exit.parent), |pid| parents.get(pid).copied());
             if self.begun
-                && let Some(who) = ancestors.take(STEPS).find_map(|pid| who(&pid))
+                && let Some(workload) = ancestors.take(STEPS).find_map(|pid| workload(&pid))
             {
-                credit(who, exit.waited);
-                ended.insert(exit.pid, who);
+                credit(workload, exit.waited);
+                ended.insert(exit.pid, workload);
             }
         }
         ended

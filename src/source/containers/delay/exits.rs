@@ -74,18 +74,18 @@ impl ExitReader {
         containers: &[Container],
         totals: &mut SpentTotals,
     ) -> Result<(), SourceError> {
-        let mut alive: HashMap<u32, (u64, Waited)> = HashMap::new();
+        let mut alive: HashMap<u32, (u64, ProcessDelays)> = HashMap::new();
         for container in containers {
             for pid in processes(container) {
                 if let Some(waited) = self.family.waited(pid)? {
-                    alive.insert(pid, (container.who.number, waited));
+                    alive.insert(pid, (container.workload.number, waited));
                 }
             }
         }
         // In this order: of what exits meanwhile there is a message.
         let exits = std::mem::take(&mut *self.received.lock());
-        self.credits.look(&alive, &exits, |who, Waited { cpu, disk }| {
-            totals.add(who, &Spent { cpu, disk, oom_kills: 0 });
+        self.credits.look(&alive, &exits, |workload, ProcessDelays { cpu, disk }| {
+            totals.add(workload, &Spent { cpu, disk, oom_kills: 0 });
         });
         Ok(())
     }

@@ -41,7 +41,7 @@ const AGROUP: u8 = 0x20;
 
 /// Time waited so far, nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Waited {
+pub struct ProcessDelays {
     /// For a CPU while runnable.
     pub cpu: u64,
     /// For block devices.
@@ -56,7 +56,7 @@ pub struct Exit {
     /// The process that it was a child of.
     pub parent: u32,
     /// What it waited from its beginning to its end; of a process that of all of its threads.
-    pub waited: Waited,
+    pub waited: ProcessDelays,
     /// Whether the process has ended; `None` where the kernel does not say that.
     pub whole: Option<bool>,
 }
@@ -65,10 +65,10 @@ fn number<const N: usize>(stats: &[u8], at: usize) -> Option<[u8; N]> {
     stats.get(at..)?.first_chunk().copied()
 }
 
-fn waited(stats: Attribute<'_>) -> Result<Waited, Malformed> {
+fn waited(stats: Attribute<'_>) -> Result<ProcessDelays, Malformed> {
     let short = Malformed::Length { number: stats.number, length: stats.payload.len() };
     let member = |at| number(stats.payload, at).map(u64::from_ne_bytes).ok_or(short);
-    Ok(Waited { cpu: member(CPU_DELAY_TOTAL)?, disk: member(BLKIO_DELAY_TOTAL)? })
+    Ok(ProcessDelays { cpu: member(CPU_DELAY_TOTAL)?, disk: member(BLKIO_DELAY_TOTAL)? })
 }
 
 /// The number and the structure of a nest.
@@ -89,7 +89,7 @@ fn nest(nest: Attribute<'_>) -> Result<(Option<u32>, Option<Attribute<'_>>), Mal
 pub fn parse_process(
     datagram: &[u8],
     sequence: u32,
-    into: &mut Option<Waited>,
+    into: &mut Option<ProcessDelays>,
 ) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
         let (_, attributes) = message.split::<GENLMSGHDR>()?;

@@ -1,24 +1,24 @@
-//! What the programs are told before they are loaded, and what they say of the whole.
+//! Parameters of the BPF programs, and their overall counters.
 
 /// Which programs are loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted {
-    /// Those for TCP, with what they are told.
+    /// The programs for TCP, with their parameters.
     pub tcp: Option<Limits>,
-    /// Those for connections that fail at once.
+    /// The programs for connections that fail immediately.
     pub immediate_failures: bool,
-    /// Those for the time that tasks wait.
+    /// The programs for delays.
     pub delay: bool,
-    /// That for processes that are killed because memory ran out.
+    /// The program for OOM kills.
     pub oom: bool,
 }
 
-/// What the programs are told before they are loaded.
+/// Parameters of the programs, set before they are loaded.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Entries for destinations.
+    /// Maximum number of destinations.
     pub destinations: u32,
-    /// Open connections that are followed.
+    /// Open connections that are tracked.
     pub connections: u32,
     /// Whether connections to loopback of other network namespaces are counted.
     pub loopback: bool,
@@ -29,26 +29,26 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of programs that are not loaded: their maps have one entry.
+    /// Parameters if the programs are not loaded: their maps have one entry.
     pub(super) const NONE: Self =
         Self { destinations: 1, connections: 1, loopback: false, translate: false, netns: 0 };
 }
 
-/// Numbers of the whole since the programs were loaded, in the order of `bpf/group.h`.
+/// Overall counters since the programs were loaded, in the order of `bpf/group.h`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Numbers {
-    /// Destinations in the map, about.
+    /// Approximate number of destinations in the map.
     pub destinations: u64,
-    /// Open connections that are followed.
+    /// Open connections that are tracked.
     pub followed: u64,
-    /// Events lost because the ring was full, and runs of programs that interrupted one another.
+    /// Events lost because the ring buffer was full, and runs that were skipped because a program was interrupted.
     pub lost: u64,
-    /// Events of destinations that found no room.
+    /// Events of destinations that did not fit into the map.
     pub no_destination: u64,
-    /// Connections that were not followed.
+    /// Connections that were not tracked.
     pub no_connection: u64,
-    /// Connections of control groups that found no room.
+    /// Connections of control groups that did not fit into the map.
     pub no_group: u64,
-    /// Listening sockets that found no room.
+    /// Listening sockets that did not fit into the map.
     pub no_listener: u64,
 }

@@ -27,7 +27,7 @@ pub const ENDPOINT: usize = 24;
 const LEVELS: usize = 15;
 const NAME: usize = 128;
 
-/// Takes a record apart, from its beginning on.
+/// Reads the fields of a record, from its beginning.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
@@ -65,15 +65,15 @@ fn mapped(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The key of a destination: who connects, what was asked for, and what it got.
+/// The key of a destination: control group, requested and actual destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Destination {
-    /// Control group of whoever connected.
+    /// Control group of the process that connected.
     pub group: u64,
-    /// Address and port that were asked for.
-    pub asked: SocketAddr,
-    /// Address and port that the connection has; the same unless it is translated.
-    pub got: SocketAddr,
+    /// Address and port passed to `connect()`.
+    pub requested: SocketAddr,
+    /// Address and port of the actual peer; the same without address translation.
+    pub actual: SocketAddr,
 }
 
 impl Destination {
@@ -81,19 +81,19 @@ impl Destination {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let group = fields.u64()?;
-        let (asked, got) = (fields.address()?, fields.address()?);
+        let (requested, actual) = (fields.address()?, fields.address()?);
         let (asked_port, got_port) = (fields.port()?, fields.port()?);
-        Some(Self { group, asked: (asked, asked_port).into(), got: (got, got_port).into() })
+        Some(Self { group, requested: (requested, asked_port).into(), actual: (actual, got_port).into() })
     }
 
-    /// Writes it.
+    /// The bytes of the key.
     pub fn bytes(&self) -> [u8; DESTINATION] {
         let mut bytes = [0; DESTINATION];
         bytes[..8].copy_from_slice(&self.group.to_ne_bytes());
-        bytes[8..24].copy_from_slice(&mapped(self.asked.ip()));
-        bytes[24..40].copy_from_slice(&mapped(self.got.ip()));
-        bytes[40..42].copy_from_slice(&self.asked.port().to_be_bytes());
-        bytes[42..44].copy_from_slice(&self.got.port().to_be_bytes());
+        bytes[8..24].copy_from_slice(&mapped(self.requested.ip()));
+        bytes[24..40].copy_from_slice(&mapped(self.actual.ip()));
+        bytes[40..42].copy_from_slice(&self.requested.port().to_be_bytes());
+        bytes[42..44].copy_from_slice(&self.actual.port().to_be_bytes());
         bytes
     }
 }
@@ -102,7 +102,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
     std::array::from_fn(|place| bytes.get(place).copied().unwrap_or_default())
 }
 
-/// A control group as it was when it was first seen.
+/// A control group at the time when it was first seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Its path in its hierarchy: `/docker/4f5a…`. Of one with more than 15 levels only the last 15.
@@ -125,7 +125,7 @@ impl Group {
         Some(Self { path: if path.is_empty() { "/".to_owned() } else { path } })
     }
 
-    /// Its value as the agent writes it where the kernel is to count no more of it.
+    /// The value that makes the programs ignore the group; the agent writes it.
     pub fn ignored() -> [u8; GROUP] {
         let mut value = [0; GROUP];
         if let Some(ignored) = value.get_mut(4..8) {
@@ -134,7 +134,7 @@ impl Group {
         value
     }
 
-    /// A value with another number of destinations.
+    /// The value with another number of destinations.
     pub fn with_destinations(mut value: [u8; GROUP], used: u32) -> [u8; GROUP] {
         if let Some(first) = value.first_chunk_mut() {
             *first = used.to_ne_bytes();
@@ -146,15 +146,15 @@ impl Group {
 /// A listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
-    /// Control group of whoever listens.
+    /// Control group of the process that listens.
     pub group: u64,
     /// Where.
     pub at: SocketAddr,
     /// Inode of its network namespace.
     pub netns: u32,
-    /// A process that listens, in the first pid namespace.
+    /// A process that listens, by its PID in the initial PID namespace.
     pub process: u32,
-    /// Whether it takes no connections over IPv4; always so of one of IPv4.
+    /// Whether it accepts connections of its own family only; always true for IPv4.
     pub only: bool,
 }
 
@@ -168,29 +168,29 @@ impl Listener {
     }
 }
 
-/// A connection whose translation is asked for, and later the same one.
+/// Identity of a connection whose translation is looked up: the address of a socket may be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Question {
-    /// The socket.
+pub struct ConnectionId {
+    /// Address of the socket in the kernel.
     pub socket: u64,
-    /// When it connected.
+    /// Time of the call of `connect()`, in nanoseconds since boot.
     pub started: u64,
 }
 
-impl Question {
+impl ConnectionId {
     /// Reads a key.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         Some(Self { socket: fields.u64()?, started: fields.u64()? })
     }
 
-    /// Whether it is about the connection that a value of `connections` describes.
+    /// Whether it is the connection that a value of `connections` describes.
     pub fn is_of(self, connection: &[u8; CONNECTION]) -> bool {
         let mut fields = Fields(connection.get(64..).unwrap_or_default());
         fields.u64() == Some(self.started)
     }
 
-    /// Writes it.
+    /// The bytes of the key.
     pub fn bytes(self) -> [u8; QUESTION] {
         fixed(&[self.socket.to_ne_bytes(), self.started.to_ne_bytes()].concat())
     }
@@ -207,47 +207,47 @@ pub fn endpoint(at: SocketAddr) -> [u8; ENDPOINT] {
     fixed(&[mapped(at.ip()).as_slice(), &at.port().to_be_bytes()].concat())
 }
 
-/// `before` of a connection that was established before the programs were loaded.
+/// Value of `before` for a connection that was established before the programs were loaded.
 const BEFORE_OPEN: u32 = 1;
 
-/// What the kernel reports at once.
+/// An event, which the kernel reports immediately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A control group that was not seen before.
     Group(u64),
-    /// A connection was established to a destination that may be translated. The kernel counts it when it has the answer.
-    Asked(Asked),
-    /// The end of such a connection, for which there was no answer by then. All of it is counted by whoever reads this.
+    /// A connection was established to a destination that may be translated. The program counts it when it has the answer.
+    Established(Established),
+    /// Such a connection ended before there was an answer. The agent counts all of it.
     Ended(Ended),
 }
 
-/// A connection whose translation is asked for.
+/// A connection whose translation is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    /// Which it is.
-    pub question: Question,
-    /// Control group of whoever connected.
+pub struct Established {
+    /// Identity of the connection.
+    pub connection: ConnectionId,
+    /// Control group of the process that connected.
     pub group: u64,
-    /// Its own end.
+    /// Local address and port.
     pub local: SocketAddr,
-    /// What it asked for.
-    pub asked: SocketAddr,
+    /// Requested address and port.
+    pub requested: SocketAddr,
 }
 
 /// A connection that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Which it was.
-    pub question: Question,
-    /// Control group of whoever connected.
+    /// Identity of the connection.
+    pub connection: ConnectionId,
+    /// Control group of the process that connected.
     pub group: u64,
-    /// What it asked for.
-    pub asked: SocketAddr,
-    /// Whether by a reset.
+    /// Requested address and port.
+    pub requested: SocketAddr,
+    /// Whether it ended by a reset.
     pub reset: bool,
     /// Whether it was established after the programs were loaded.
     pub opened: bool,
-    /// How long the handshake took, nanoseconds; `None` where its beginning was not seen.
+    /// Duration of the handshake in nanoseconds; `None` if its beginning was not seen.
     pub handshake: Option<u64>,
     /// Segments retransmitted.
     pub retransmits: u32,
@@ -255,31 +255,31 @@ pub struct Ended {
     pub sent: u64,
     /// Payload received, bytes.
     pub received: u64,
-    /// Smoothed round trip, eighths of a microsecond; 0 without one.
+    /// Smoothed round-trip time, eighths of a microsecond; 0 if there is none.
     pub rtt: u32,
 }
 
 impl Event {
-    /// Reads an event; `None` for one that is not known or too short.
+    /// Parses an event; `None` if it is unknown or too short.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (kind, reset) = (fields.u32()?, fields.u32()? != 0);
         let group = fields.u64()?;
-        let question = Question { socket: fields.u64()?, started: fields.u64()? };
-        let (local, asked) = (fields.address()?, fields.address()?);
+        let connection = ConnectionId { socket: fields.u64()?, started: fields.u64()? };
+        let (local, requested) = (fields.address()?, fields.address()?);
         let (local_port, asked_port) = (fields.u16()?, fields.port()?);
         let retransmits = fields.u32()?;
         let handshake = fields.u64()?;
         let (sent, received, rtt) = (fields.u64()?, fields.u64()?, fields.u32()?);
         let before = fields.u32()?;
-        let (local, asked) = ((local, local_port).into(), (asked, asked_port).into());
+        let (local, requested) = ((local, local_port).into(), (requested, asked_port).into());
         match kind {
             1 => Some(Self::Group(group)),
-            2 => Some(Self::Asked(Asked { question, group, local, asked })),
+            2 => Some(Self::Established(Established { connection, group, local, requested })),
             3 => Some(Self::Ended(Ended {
-                question,
+                connection,
                 group,
-                asked,
+                requested,
                 reset,
                 opened: before != BEFORE_OPEN,
                 handshake: (before == 0).then_some(handshake),

@@ -1,4 +1,4 @@
-//! What happened with a destination of a container, and the same in few bytes, as it is kept.
+//! The counts of a destination of a container, and their compact form in memory.
 
 use super::CONNECT_TIMES;
 use crate::metric::distribution::Distribution;
@@ -14,7 +14,7 @@ const EIGHTHS: f64 = 8_000_000.0;
 /// The bounds of all distributions.
 static BOUNDS: LazyLock<Arc<[f64]>> = LazyLock::new(|| Arc::from(CONNECT_TIMES.as_slice()));
 
-/// What happened with a destination of a container.
+/// The counts of a destination of a container.
 #[derive(Debug, Clone)]
 pub struct Counts {
     /// Connections established.
@@ -31,9 +31,9 @@ pub struct Counts {
     pub sent: u64,
     /// Payload received, bytes.
     pub received: u64,
-    /// Handshakes by bucket.
+    /// Handshakes by bucket of their duration.
     connect: [u64; BUCKETS],
-    /// Handshakes added up, seconds.
+    /// Sum of the durations of handshakes, seconds.
     pub connecting: f64,
     since: SystemTime,
     open: i64,

@@ -91,9 +91,9 @@ fn series_are_as_many_as_the_bounds_say_and_no_more_however_many_patterns_there_
     assert_eq!(bound(&labels::LOG), FILES + LogSource::ALL.len());
     assert_eq!(series(&out, metrics::CONTAINER_LOG_IO.metric()), FILES);
     assert_eq!(series(&out, metrics::CONTAINER_LOG_LAST_MESSAGE_TIME.metric()), FILES);
-    assert_eq!(bound(&labels::WHO), FILES + 1);
+    assert_eq!(bound(&labels::WORKLOAD), FILES + 1);
     assert!(series(&out, metrics::CONTAINER_CLASSIC_LOG_MESSAGES.metric()) <= bound(&labels::CLASSIC));
-    // Whatever became of their patterns, every message has its severity.
+    // Whether or not their patterns are counted, every message has its severity.
     for of in counts.of.values() {
         let log = &of.logs[&LogSource::File];
         assert_eq!(log.messages.iter().map(|count| count.total).collect::<Vec<_>>(), [13; 6]);
@@ -108,7 +108,7 @@ fn with_the_defaults_there_are_at_most_as_many_series_as_the_limits_say() {
     // 500 containers. Of each log 6 severities and the bytes, of each container the last error; 5,000 patterns, each with what
     // it says; and of each container and severity the two of the rest.
     assert_eq!(bound(&labels::LOG), 500 * LogSource::ALL.len());
-    assert_eq!(bound(&labels::WHO), 500);
+    assert_eq!(bound(&labels::WORKLOAD), 500);
     assert_eq!(bound(&labels::PATTERN) + bound(&labels::PATTERN_INFO), 2 * 5000 + 500 * 6 * 2);
     assert_eq!(bound(&labels::CLASSIC), 0);
 }

@@ -15,7 +15,7 @@ const MOST: u64 = 1024 * 1024;
 pub(super) enum DockerLog {
     /// The file of the driver `json-file`.
     File(PathBuf),
-    /// Another driver has it.
+    /// The container has another driver.
     Other(String),
 }
 

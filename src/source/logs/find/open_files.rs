@@ -23,7 +23,7 @@ const ELSEWHERE: [&str; 3] = ["/var/log/pods", "/var/log/containers", "/var/log/
 /// Most that is read of a small file of `/proc`.
 const SHORT: u64 = 16 * 1024;
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OpenFile {
     /// The number of the container.

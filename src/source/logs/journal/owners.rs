@@ -21,7 +21,7 @@ pub struct Owners {
     filled: u64,
 }
 
-/// Whose an entry is.
+/// Owner of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// The container or service with this number.
@@ -41,11 +41,11 @@ impl Owners {
         // One that runs comes before one that has ended in the same place.
         for ended in [true, false] {
             for container in containers.iter().filter(|container| container.ended == ended) {
-                self.groups.insert(Arc::clone(&container.cgroup), container.who.number);
+                self.groups.insert(Arc::clone(&container.cgroup), container.workload.number);
                 if container.id.is_none()
                     && let Some(unit) = Path::new(&*container.cgroup).file_name()
                 {
-                    self.units.insert(unit.to_string_lossy().into(), container.who.number);
+                    self.units.insert(unit.to_string_lossy().into(), container.workload.number);
                 }
             }
         }

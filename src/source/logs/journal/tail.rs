@@ -55,7 +55,7 @@ impl ReadAt for &[u8] {
     }
 }
 
-/// What one entry says.
+/// Contents of one entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
     /// When it was written, in microseconds since 1970.

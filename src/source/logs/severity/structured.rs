@@ -15,7 +15,7 @@ const TEXTS: [&str; 4] = ["msg", "message", "log", "error"];
 /// What is known of a message that is a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structured<'a> {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
     /// What it says; empty where no field does.
     pub text: Cow<'a, str>,
@@ -160,8 +160,8 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 }
 
-/// `log.level` in an object of its own: a word, or what does not matter. Not [`FieldValue`]: objects in objects would be looked
-/// into as deep as they are.
+/// `log.level` in an object of its own: a word, or what does not matter. Not [`FieldValue`]: nested objects
+/// would be read to any depth.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Level<'a> {

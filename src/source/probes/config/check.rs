@@ -220,7 +220,7 @@ impl Target {
         if let (Some(source), Some(fixed)) = (self.source, self.kind.family().or(literal))
             && Family::of(source) != fixed
         {
-            return Err("has a source of the other family than what it probes".to_owned());
+            return Err("has a source of another address family than its host".to_owned());
         }
         if !self.netns.is_empty() {
             crate::host::netns::config::check(&self.netns)?;

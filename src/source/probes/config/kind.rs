@@ -29,20 +29,20 @@ pub enum Kind {
     Http,
 }
 
-/// What a kind comes down to.
+/// Protocol of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// A connection, and what is said over it.
+    /// A TCP connection, and an optional conversation.
     Tcp,
-    /// A datagram and its answer.
+    /// A UDP datagram and its response.
     Udp,
-    /// An echo.
+    /// An ICMP echo request.
     Icmp,
-    /// A socket of the file system or an abstract one.
+    /// A Unix socket, by path or abstract name.
     Unix,
-    /// A connection and a handshake.
+    /// A TCP connection and a TLS handshake.
     Tls,
-    /// A request.
+    /// An HTTP request.
     Http,
 }
 
@@ -68,7 +68,7 @@ impl Kind {
         (Self::Http, "http"),
     ];
 
-    /// As it is written.
+    /// Name of this kind in the configuration.
     pub fn word(self) -> &'static str {
         Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }

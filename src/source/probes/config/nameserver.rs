@@ -19,7 +19,7 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// One at the usual port.
+    /// A name server at port 53.
     pub fn new(address: IpAddr) -> Self {
         Self { address: SocketAddr::new(address, PORT), zone: None }
     }
@@ -29,7 +29,7 @@ impl NameServer {
         Self::placed(text, PORT).ok_or_else(|| wrong(text))
     }
 
-    /// One as it is configured.
+    /// Parses a configured name server.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(server) = Self::placed(text, PORT) {
             return Ok(server);
@@ -60,7 +60,7 @@ impl NameServer {
 
 fn wrong(text: &str) -> String {
     format!(
-        "`{text}` is neither ADDRESS nor ADDRESS:PORT; a port behind IPv6 takes brackets: [2001:db8::53]:53"
+        "`{text}` is neither ADDRESS nor ADDRESS:PORT; with a port, an IPv6 address needs brackets: [2001:db8::53]:53"
     )
 }
 

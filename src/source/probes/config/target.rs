@@ -22,14 +22,14 @@ pub struct Target {
     /// Name or address of the peer; a link-local address with its zone, `fe80::1%eth0`, or with `interface`.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "host")]
     pub host: String,
-    /// Whether `host` is a full name, to be looked up as it is: that of a service the DNS names (RFC 2782).
+    /// Whether `host` is a full name, looked up without a search list: the target of an SRV record (RFC 2782).
     #[serde(skip)]
     #[cfg_attr(test, schemars(skip))]
     pub absolute: bool,
     /// Port of the peer: 1 to 65535.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// Path of the socket for the kinds `unix`, `unixgram` and `unixpacket`; `@name` is an abstract one.
+    /// Path of the socket for the kinds `unix`, `unixgram` and `unixpacket`; `@name` is an abstract socket.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// URL that is requested by `kind: http`; a user name or password goes into `http.headers`.
@@ -47,62 +47,62 @@ pub struct Target {
     )]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub interval: Option<Duration>,
-    /// How long one probe may take, name look-up included: 1ms to 10m; not set: `sources.probes.timeout`.
+    /// Time-out of one probe, name lookup included: 1ms to 10m; not set: `sources.probes.timeout`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "timeout", serialize_with = "print")]
     #[cfg_attr(test, schemars(schema_with = "values::duration_schema"))]
     pub timeout: Option<Duration>,
-    /// Failed probes in a row before it counts as down: 1 to 1000; not set: that of `sources.probes`.
+    /// Failed probes in a row after which it is down: 1 to 1000; not set: that of `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
     pub failures_before_down: Option<u32>,
-    /// Successful probes in a row before it counts as up again: 1 to 1000; not set: that of `sources.probes`.
+    /// Successful probes in a row after which it is up again: 1 to 1000; not set: that of `sources.probes`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "some_threshold")]
     pub successes_before_up: Option<u32>,
-    /// Address family that is probed where a name has both; not set: `sources.probes.prefer`.
+    /// Preferred address family if the name has both; not set: `sources.probes.prefer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefer: Option<Family>,
-    /// Whether the other family is probed where a name does not have `prefer`; not set: `sources.probes.fallback`.
+    /// Whether the other family is probed if the name has no address of `prefer`; not set: `sources.probes.fallback`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<bool>,
-    /// Every address of the name is a target of its own, with the attribute `network.peer.address`.
+    /// Whether every address of the name is probed separately, with the attribute `network.peer.address`.
     #[serde(skip_serializing_if = "is_false")]
     pub all: bool,
     /// Source address of the probe, one of this machine; not set: the kernel's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<IpAddr>,
-    /// Interface the probe leaves by; takes `CAP_NET_RAW` where the kernel is older than 5.7.
+    /// Interface that the probe is sent from; needs `CAP_NET_RAW` before Linux 5.7.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub interface: String,
-    /// Network namespace it is probed from: a name, a path or `pid:N`; takes `CAP_SYS_ADMIN`.
+    /// Network namespace that it is probed from: a name, a path or `pid:N`; needs `CAP_SYS_ADMIN`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub netns: String,
-    /// How a TCP connection ends: `fin`, or `reset` (`SO_LINGER` 0), which leaves no `TIME_WAIT` behind.
+    /// How a TCP connection is closed: `fin`, or `reset` (`SO_LINGER` 0), which leaves no socket in `TIME_WAIT`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close: Option<TcpClose>,
-    /// What is sent, and expected, over UDP.
+    /// Predefined request and expected response over UDP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Name that `preset: dns` asks for; community of `preset: snmp`; address of `preset: sip`.
+    /// Name in the query of `preset: dns`; community of `preset: snmp`; address of `preset: sip`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub query: String,
-    /// What is sent, as text; `\r`, `\n`, `\t`, `\\` and `\xNN` are understood.
+    /// Request, as text; the escapes `\r`, `\n`, `\t`, `\\` and `\xNN` are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
-    /// What is sent, as hex digits.
+    /// Request, as hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_hex: Option<String>,
-    /// Regular expression that the answer has to match.
+    /// Regular expression that the response must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
-    /// Bytes that the answer has to contain, as hex digits.
+    /// Bytes that the response must contain, as hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect_hex: Option<String>,
-    /// What is said and heard over TCP, TLS or a stream socket of this machine, line by line.
+    /// Steps of a conversation over TCP, TLS or a Unix stream socket, line by line.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conversation: Vec<Step>,
-    /// How TLS is spoken, for `tls`, `http` and STARTTLS.
+    /// TLS settings, for `tls`, `http` and STARTTLS.
     #[serde(skip_serializing_if = "is_default")]
     pub tls: TargetTls,
-    /// What is asked over HTTP, and what the answer has to be.
+    /// HTTP request, and the expected response.
     #[serde(skip_serializing_if = "is_default")]
     pub http: Http,
     /// Settings of an ICMP echo probe.
@@ -111,7 +111,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Puts something else instead of what is secret more often than not: whatever is sent, the headers, body and query
+    /// Replaces values that are often secret by a fixed text: whatever is sent, the headers, body and query
     /// of a request, and the community of SNMP.
     pub(super) fn hide(&mut self) {
         let steps = self.conversation.iter_mut().flat_map(|step| [&mut step.send, &mut step.send_hex]);
@@ -133,30 +133,30 @@ impl Target {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TcpClose {
-    /// In order.
+    /// In order, with a FIN.
     Fin,
-    /// At once.
+    /// With a reset.
     Reset,
 }
 
-/// What is sent over UDP, and expected, without writing it down.
+/// A predefined UDP request and its expected response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// A question for `query`, by default the name servers of the root; any answer without an error is right.
+    /// A query for `query`, by default for the name servers of the root; any response without an error is accepted.
     Dns,
-    /// A request of a client; the answer is that of a server.
+    /// A client request; the response must be that of a server.
     Ntp,
     /// A request for `sysUpTime.0`; the community is `query`, by default `public`.
     Snmp,
-    /// A binding request.
+    /// A STUN binding request.
     Stun,
-    /// `OPTIONS`; any SIP answer is right.
+    /// `OPTIONS`; any SIP response is accepted.
     Sip,
 }
 
-/// What is looked up in the DNS for targets.
+/// DNS record type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -170,24 +170,24 @@ pub enum Record {
     Aaaa,
 }
 
-/// A step of a conversation: wait for what is expected, then send, then begin with TLS.
+/// A step of a conversation: waits for what is expected, then sends, then starts TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Step {
-    /// Regular expression that a line has to match; lines before it are skipped.
+    /// Regular expression that a line must match; lines before it are ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
-    /// Bytes that have to come, as hex digits.
+    /// Bytes that must be received, as hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect_hex: Option<String>,
-    /// A line that is sent; `${1}` is what the first group of the last expectation matched.
+    /// Line to send; `${1}` is what the first group of the last `expect` matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send: Option<String>,
-    /// Bytes that are sent, as hex digits.
+    /// Bytes to send, as hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_hex: Option<String>,
-    /// Whether TLS begins after this step.
+    /// Whether TLS is started after this step.
     #[serde(skip_serializing_if = "is_false")]
     pub starttls: bool,
 }
@@ -206,13 +206,13 @@ pub struct TargetTls {
     /// File with the private key of `cert_file` (PEM), without a passphrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// Name that is sent (SNI) and that the certificate has to be for; not set: the host.
+    /// Name that is sent (SNI) and that the certificate must have; not set: the host.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub server_name: String,
-    /// Protocols that are offered (ALPN); the peer has to choose one.
+    /// Protocols that are offered (ALPN); the peer must choose one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alpn: Vec<String>,
-    /// Whether the certificate is verified; false: neither chain nor dates, name or signatures are.
+    /// Whether the certificate is verified; false: neither chain, dates, name nor signatures are checked.
     pub verify: bool,
 }
 
@@ -229,7 +229,7 @@ impl Default for TargetTls {
     }
 }
 
-/// What is asked over HTTP, and what the answer has to be.
+/// HTTP request, and the expected response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -245,9 +245,9 @@ pub struct Http {
     /// Status codes that count as success; empty: 200 to 299.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<u16>,
-    /// Redirects that are followed, at most.
+    /// Maximum number of redirects that are followed.
     pub redirects: u8,
-    /// Regular expression that the first 64 KiB of the body have to match.
+    /// Regular expression that the first 64 KiB of the body must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect_body: Option<String>,
 }
@@ -283,13 +283,13 @@ pub enum Method {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Icmp {
-    /// Echo requests of one probe, sent 200 ms apart; one answer is enough to be up: 1 to 20.
+    /// Echo requests of one probe, sent 200 ms apart: 1 to 20; the target is up if one is answered.
     #[serde(deserialize_with = "echoes")]
     pub count: u8,
     /// Bytes of payload: 0 to 65507.
     #[serde(deserialize_with = "payload")]
     pub size: u16,
-    /// Hops a request may take; not set: as many as the system says.
+    /// Time to live (hop limit) of a request; not set: the system's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<u8>,
 }

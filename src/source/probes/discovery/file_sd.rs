@@ -113,12 +113,12 @@ fn template(labels: &BTreeMap<String, String>) -> Result<Target, String> {
     let label = |key: &str| labels.get(key).map(String::as_str);
     let shown = |word: &str| bounded(word, LONGEST_NAME);
     let word = label("__kind__").unwrap_or("tcp");
-    let kind = Kind::of(word).ok_or_else(|| format!("`{}` is no kind of probe", shown(word)))?;
+    let kind = Kind::of(word).ok_or_else(|| format!("`{}` is not a kind of probe", shown(word)))?;
     let mut template = Target { kind, ..Target::default() };
     template.name = label("name").map(|name| bounded_unique(name, LONGEST_NAME)).unwrap_or_default();
     if let Some(word) = label("__preset__") {
         let preset = serde_json::from_value(word.into());
-        template.preset = Some(preset.map_err(|_| format!("`{}` is no preset", shown(word)))?);
+        template.preset = Some(preset.map_err(|_| format!("`{}` is not a preset", shown(word)))?);
     }
     let duration = |key: &str, range| {
         label(key)

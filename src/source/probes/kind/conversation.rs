@@ -69,7 +69,7 @@ impl Conversation {
         Session::new(self).until_tls(attempt, stream).await
     }
 
-    /// Whether it has no steps.
+    /// Whether the conversation is empty.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
@@ -150,7 +150,7 @@ fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
         bytes.extend_from_slice(put);
         rest = after;
         if bytes.len() > MOST {
-            let why = format!("what the peer said makes a line of more than {MOST} bytes");
+            let why = format!("the peer sent a line of more than {MOST} bytes");
             return Err(Fault::new(ProbeError::UnexpectedResponse, why));
         }
     }
@@ -188,13 +188,13 @@ async fn receive<S: AsyncRead + Unpin>(
             received.search(expect, ended)
         };
         if let Some(groups) = found {
-            attempt.note(|| format!("heard {:?}", groups.first().map_or("", String::as_str)));
+            attempt.note(|| format!("received {:?}", groups.first().map_or("", String::as_str)));
             return Ok(groups);
         }
         if ended || passed > MOST {
             let last = received.last();
-            let why = if ended { "the peer ended" } else { "the peer went on and on" };
-            let why = format!("{why} without what was expected; last {last:?}");
+            let why = if ended { "the peer closed the connection" } else { "the peer sent too much" };
+            let why = format!("{why} before the expected response; last {last:?}");
             return Err(Fault::new(ProbeError::UnexpectedResponse, why));
         }
         let mut part = [0; 4096];
@@ -206,7 +206,7 @@ async fn receive<S: AsyncRead + Unpin>(
             }
             // TLS closed without close_notify is an end, too.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => ended = true,
-            Err(error) => return Err(Fault::io("waiting for what is expected", &error)),
+            Err(error) => return Err(Fault::io("waiting for the expected response", &error)),
         }
     }
 }

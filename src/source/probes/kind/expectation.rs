@@ -59,7 +59,7 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
         done
     })
     .await;
-    done.map_err(|error| Fault::new(ProbeError::Other, format!("looking for what is expected: {error}")))
+    done.map_err(|error| Fault::new(ProbeError::Other, format!("matching the response: {error}")))
 }
 
 /// Where a part is in some bytes.

@@ -39,7 +39,7 @@ const READ: usize = 1024 * 1024;
 /// How much of a connection is read, heads included; from there on it reads as ended.
 const RECEIVED: u64 = 2 * 1024 * 1024;
 
-/// A request.
+/// An HTTP probe.
 #[derive(Debug)]
 pub struct Http {
     url: Url,
@@ -58,7 +58,7 @@ impl Drop for ConnectionTask {
 }
 
 impl Http {
-    /// As configured.
+    /// Creates the probe from its settings.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let url = Url::parse(&settings.url).map_err(|why| format!("has a url that {why}"))?;
         if let Some(other) = settings.tls.alpn.iter().find(|offered| *offered != "http/1.1") {
@@ -233,7 +233,7 @@ impl Http {
         }
         match &self.expect {
             Some(expect) if !expect.is_met(&kept).await? => {
-                Err(Fault::new(ProbeError::UnexpectedResponse, "the body is not what was expected"))
+                Err(Fault::new(ProbeError::UnexpectedResponse, "the body is not as expected"))
             }
             _ => Ok(()),
         }

@@ -38,7 +38,7 @@ pub struct Icmp {
     asked: Asked,
 }
 
-/// One request that was sent.
+/// A request that was sent.
 struct SentRequest {
     /// When it was sent last, by this process's wall clock, since 1970.
     at: Duration,
@@ -64,7 +64,7 @@ impl SentRequest {
 }
 
 impl Icmp {
-    /// As configured.
+    /// Creates the probe from its settings.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
         let asked = settings.icmp;
         let takes = SPACING * u32::from(asked.count.saturating_sub(1));
@@ -89,7 +89,7 @@ impl Icmp {
             } else {
                 socket.set_unicast_hops_v6(ttl.into())
             };
-            set.map_err(|error| Fault::io("setting the hops", &error))?;
+            set.map_err(|error| Fault::io("setting the hop limit", &error))?;
         }
         let socket = Datagrams::new(socket)?;
         let began = attempt.begin(Phase::Request);
@@ -108,7 +108,7 @@ impl Icmp {
             }
             _ => {
                 let within = humantime::format_duration(attempt.route.timeout);
-                Err(Fault::new(ProbeError::Timeout, format!("no echo came back within {within}")))
+                Err(Fault::new(ProbeError::Timeout, format!("no echo reply was received within {within}")))
             }
         }
     }

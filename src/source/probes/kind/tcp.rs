@@ -21,7 +21,7 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// As configured.
+    /// Creates the probe from its settings.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let conversation = Conversation::new(settings)?;
         let at_once = settings.kind == Kind::Tls;

@@ -47,7 +47,7 @@ struct Spoken {
     made: Renewed<Made>,
 }
 
-/// What is made of the files.
+/// Authorities and client certificate, as loaded from their files.
 #[derive(Debug)]
 struct Made {
     config: Arc<ClientConfig>,
@@ -104,7 +104,7 @@ impl Tls {
         Ok(Self { spoken, name: server_name(name)?, named, shows: true, demands_alpn })
     }
 
-    /// The files it was made of.
+    /// The files that were loaded.
     pub fn files(&self) -> &Files {
         self.spoken.made.files()
     }

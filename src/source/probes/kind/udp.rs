@@ -11,7 +11,7 @@ use crate::source::probes::connect;
 use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
-use preset::Question;
+use preset::PresetRequest;
 use socket2::Type;
 use std::os::fd::AsFd;
 
@@ -26,7 +26,7 @@ enum Payload {
     Preset(crate::source::probes::config::Preset, String),
 }
 
-/// A datagram.
+/// A UDP probe.
 #[derive(Debug)]
 pub struct Udp {
     host: String,
@@ -38,7 +38,7 @@ impl Udp {
     /// As configured. Without a payload an empty datagram goes out, which a closed port answers, too.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let payload = if let Some(preset) = settings.preset {
-            Question::new(preset, &settings.query, &settings.host)?;
+            PresetRequest::new(preset, &settings.query, &settings.host)?;
             Payload::Preset(preset, settings.query.clone())
         } else {
             let bytes = match (&settings.send, &settings.send_hex) {
@@ -62,7 +62,7 @@ impl Udp {
         socket
             .connect(&peer.into())
             .map_err(|error| Fault::connecting("finding a route to the peer", &error))?;
-        let here = socket.local_addr().map_err(failed("asking for the own address"))?;
+        let here = socket.local_addr().map_err(failed("getting the local address"))?;
         if here.as_socket().is_some_and(|here| connect::is_self(here, peer)) {
             return Err(connect::self_connection(peer));
         }
@@ -71,7 +71,7 @@ impl Udp {
         let question = match &self.payload {
             Payload::Own(..) => None,
             Payload::Preset(preset, query) => Some(
-                Question::new(*preset, query, &self.host)
+                PresetRequest::new(*preset, query, &self.host)
                     .map_err(|why| Fault::new(ProbeError::Other, why))?,
             ),
         };
@@ -99,11 +99,11 @@ impl Udp {
         attempt.silent = false;
         attempt.end(Phase::Request, began.elapsed());
         let answer = buffer.get(..length).unwrap_or(&[]);
-        attempt.note(|| format!("{length} bytes came back"));
+        attempt.note(|| format!("{length} bytes received"));
         let met = match (&question, &self.payload) {
             (Some(question), _) => question.judge(answer),
             (None, Payload::Own(_, Some(expect))) if !expect.is_met(answer).await? => {
-                Err("the answer is not what was expected".to_owned())
+                Err("the response is not as expected".to_owned())
             }
             _ => Ok(()),
         };

@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 /// is over (`unix_stream_connect` in `net/unix/af_unix.c`).
 const FULL: Duration = Duration::from_millis(5);
 
-/// A socket.
+/// A probe of a Unix socket.
 #[derive(Debug)]
 pub struct Unix {
     path: String,
@@ -26,7 +26,7 @@ pub struct Unix {
 }
 
 impl Unix {
-    /// As configured.
+    /// Creates the probe from its settings.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let kind = match settings.kind {
             Kind::Unixgram => Type::DGRAM,

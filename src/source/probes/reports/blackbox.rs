@@ -17,7 +17,7 @@ pub fn gauges(target: &Target, result: &ProbeResult) -> Vec<Gauge> {
     let phase = |phase: Phase| {
         result.phases.iter().find(|(known, _)| *known == phase).map_or(0.0, |(_, took)| took.as_secs_f64())
     };
-    one("probe_dns_lookup_time_seconds", "How long the name look-up took in seconds", phase(Phase::Resolve));
+    one("probe_dns_lookup_time_seconds", "Duration of the name lookup in seconds", phase(Phase::Resolve));
     if let Some(family) = result.family() {
         let number = if family == Family::Ipv4 { 4.0 } else { 6.0 };
         one("probe_ip_protocol", "Whether the address that was probed is IPv4 or IPv6", number);

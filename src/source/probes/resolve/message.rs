@@ -19,7 +19,7 @@ const LONGEST_NAME: usize = 255;
 /// Longest label.
 const LONGEST_LABEL: usize = 63;
 
-/// The class of the Internet.
+/// The class IN.
 const IN: u16 = 1;
 
 /// Types of records.
@@ -100,7 +100,7 @@ impl Question {
         Ok(Self { bytes })
     }
 
-    /// The query as it is sent.
+    /// The bytes of the query.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -194,7 +194,7 @@ fn record(kind: u16, data: &[u8], mut reader: Reader<'_>) -> Option<RecordData> 
     }
 }
 
-/// A place in a message.
+/// A position in a message.
 #[derive(Debug, Clone, Copy)]
 struct Reader<'a> {
     bytes: &'a [u8],

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// What is kept of a result.
+/// A result in the history.
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
     /// Start of the probe, by the wall clock.

@@ -7,12 +7,12 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 
-/// Flows shown at most, whatever is configured: each has five series.
+/// Upper limit of `limit`: each flow has five series.
 pub const FLOWS: usize = 100_000;
-/// Bounds of the histogram at most.
+/// Maximum number of bucket bounds.
 pub const BOUNDS: usize = 100;
 
-/// One series a flow, under the names of `prometheus_ss_exporter`.
+/// One series per flow, under the names of `prometheus_ss_exporter`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -25,7 +25,7 @@ pub struct Classic {
     #[serde(deserialize_with = "limit")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub limit: usize,
-    /// Metrics that are reported, besides `tcp_flows_total`.
+    /// Metrics that are reported in addition to `tcp_flows_total`.
     #[serde(deserialize_with = "metrics")]
     pub metrics: BTreeSet<Family>,
     /// Bucket bounds of `tcp_rtt_hist_ms` in milliseconds, in ascending order.
@@ -64,7 +64,7 @@ pub enum FlowLabel {
     PidCondensed,
 }
 
-/// A family that can be left out.
+/// A metric that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -84,7 +84,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Every one there is.
+    /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Rtt, Self::Cwnd, Self::DeliveryRate, Self::DataSegsIn, Self::DataSegsOut, Self::RttHistMs];
 }
@@ -94,7 +94,7 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> 
     values::number(deserializer, &(1..=FLOWS))
 }
 
-/// `metrics`; a key with nothing behind it says nothing, `[]` says none.
+/// `metrics`; a key without a value means the default, `[]` means none.
 fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Family>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(|| Family::ALL.into()))
 }
@@ -108,7 +108,7 @@ fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Er
     }
 }
 
-/// Why these cannot be the bounds of a histogram; `None` if they can.
+/// Why these cannot be bucket bounds of a histogram; `None` if they can.
 fn refuse_bounds(bounds: &[f64]) -> Option<String> {
     if bounds.is_empty() || bounds.len() > BOUNDS {
         return Some(format!("has {} bounds; 1 to {BOUNDS} are allowed", bounds.len()));

@@ -9,9 +9,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Entries of one list at most. Each flow is compared with each entry.
+/// Maximum number of entries of one list. Each flow is compared with each entry.
 pub const ENTRIES: usize = 1000;
-/// Names in one list of hosts at most. Each is looked up repeatedly while the agent runs.
+/// Maximum number of names in `hosts`. Each is looked up repeatedly while the agent runs.
 pub const HOSTS: usize = 100;
 
 /// Conditions on a flow. An empty list is no condition.
@@ -60,7 +60,7 @@ pub struct Peers {
     pub hosts: Vec<String>,
 }
 
-/// A list, each entry checked by its own type so that an error has the place of the entry.
+/// A list whose entries are checked by their own type, so that an error has the position of the entry.
 pub(crate) fn entries<'de, D, Entry, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -93,7 +93,7 @@ impl From<Pid> for u32 {
     }
 }
 
-/// A command that a process can have.
+/// The name or command line of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Command(pub(crate) String);
 
@@ -113,7 +113,7 @@ impl From<Command> for String {
     }
 }
 
-/// A name that can be looked up.
+/// A host name to look up.
 #[derive(Debug, Clone)]
 pub(crate) struct Host(pub(crate) String);
 
@@ -135,7 +135,7 @@ impl From<Host> for String {
     }
 }
 
-/// A port, or all from one to another.
+/// A port or a range of ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
     lower: u16,
@@ -143,12 +143,12 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Ports from `lower` to `upper`, both included; `None` where that is no port at all.
+    /// Ports from `lower` to `upper`, both included; `None` if the range is empty.
     pub fn new(lower: u16, upper: u16) -> Option<Self> {
         (lower <= upper).then_some(Self { lower, upper })
     }
 
-    /// Whether a port is among them.
+    /// Whether a port is in the range.
     pub fn contains(&self, port: u16) -> bool {
         (self.lower..=self.upper).contains(&port)
     }

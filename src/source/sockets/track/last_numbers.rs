@@ -63,7 +63,7 @@ impl<'a> LastNumbers<'a> {
         }
     }
 
-    /// What became of the connection.
+    /// Event of the connection.
     pub(super) fn event(&self, known: &KnownSocket, state: &mut NamespaceState) -> Event {
         let reset = if !known.established {
             return Event::Failed;

@@ -23,7 +23,7 @@ impl Spent {
         Some(Self { cpu: fields.u64()?, disk: fields.u64()?, oom_kills: fields.u64()? })
     }
 
-    /// What came since `before`.
+    /// The difference to `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl Spent {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, more: &Self) -> Self {
         Self {

@@ -10,7 +10,7 @@ pub const BUCKETS: usize = 16;
 /// Numbers of a value of the maps `destinations` and `rest`.
 pub const NUMBERS: usize = 10 + Failure::ALL.len() + BUCKETS;
 
-/// What happened with a destination since its entry was made. The numbers of 32 bits begin again at 0.
+/// Totals of a destination since its entry was created. Counters of 32 bits wrap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Connections established.
@@ -19,23 +19,23 @@ pub struct Totals {
     pub closed: u32,
     /// Connections that ended with a reset.
     pub reset: u32,
-    /// Established and not ended.
+    /// Open connections.
     pub open: u32,
     /// Connections that were not established, by [`Failure`].
     pub failed: [u32; Failure::ALL.len()],
     /// Segments retransmitted.
     pub retransmits: u32,
-    /// Round trips in `rtt`.
+    /// Number of round-trip times in `rtt`.
     pub rtts: u32,
     /// Payload sent, bytes.
     pub sent: u64,
     /// Payload received, bytes.
     pub received: u64,
-    /// Smoothed round trips of open and ended connections added up, eighths of a microsecond.
+    /// Sum of the smoothed round-trip times of open and ended connections, eighths of a microsecond.
     pub rtt: u64,
-    /// Handshakes added up, nanoseconds.
+    /// Sum of the durations of handshakes, nanoseconds.
     pub connecting: u64,
-    /// Handshakes by bucket.
+    /// Handshakes by bucket of their duration.
     pub connect: [u32; BUCKETS],
 }
 
@@ -86,7 +86,7 @@ impl Totals {
         Self { sent, received, rtt, connecting, ..first }
     }
 
-    /// What came since `before`.
+    /// The difference to `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         self.with(before, u32::wrapping_sub, u64::wrapping_sub)

@@ -16,7 +16,7 @@ pub struct ResponseStream<S> {
 }
 
 impl<S> ResponseStream<S> {
-    /// Around this stream.
+    /// Wraps a stream.
     pub fn new(stream: S) -> (Self, FirstBytes) {
         let beginning = FirstBytes::default();
         (Self { stream, beginning: beginning.clone() }, beginning)

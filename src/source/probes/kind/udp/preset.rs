@@ -8,21 +8,21 @@ use crate::source::probes::resolve::message::{self, Response};
 use crate::url::ascii_host;
 use std::hash::{BuildHasher, RandomState};
 
-/// A question, and what its answer has to carry.
+/// A request, and what identifies its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct PresetRequest {
     preset: Preset,
     bytes: Vec<u8>,
     token: Vec<u8>,
-    /// That of the preset `dns`.
-    dns: Option<message::Question>,
+    /// Query of the preset `dns`.
+    dns: Option<message::PresetRequest>,
 }
 
 /// STUN's magic cookie.
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
-impl Question {
-    /// A new one: no two are alike.
+impl PresetRequest {
+    /// Creates a request with a random identifier.
     pub fn new(preset: Preset, query: &str, host: &str) -> Result<Self, String> {
         let chance = RandomState::new();
         let chance: Vec<u8> = (0..2).flat_map(|part| chance.hash_one(part).to_be_bytes()).collect();
@@ -46,7 +46,7 @@ impl Question {
         Ok(Self { preset, bytes, token, dns: name_server })
     }
 
-    /// The datagram as it is sent.
+    /// The bytes of the request.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -83,7 +83,7 @@ impl Question {
             }
             Preset::Sip => (answer.starts_with(b"SIP/2.0 ") && contains(answer, token), Ok(())),
         };
-        if theirs { fine } else { Err("what came back is no answer to this question".to_owned()) }
+        if theirs { fine } else { Err("the datagram is not a response to this request".to_owned()) }
     }
 }
 
@@ -99,14 +99,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn dns(query: &str, id: &[u8]) -> Result<message::Question, String> {
+fn dns(query: &str, id: &[u8]) -> Result<message::PresetRequest, String> {
     let id = u16::from_be_bytes(id.first_chunk().copied().unwrap_or_default());
     let name = query.trim_end_matches('.');
     if name.is_empty() {
-        return Ok(message::Question::root(id));
+        return Ok(message::PresetRequest::root(id));
     }
     let name = if name.is_ascii() { Ok(name.to_owned()) } else { ascii_host(name) };
-    let asked = name.and_then(|name| message::Question::new(id, &name, Record::A));
+    let asked = name.and_then(|name| message::PresetRequest::new(id, &name, Record::A));
     asked.map_err(|why| format!("has a query that {why}"))
 }
 

@@ -1,8 +1,8 @@
-//! The threads that wait for what the kernel reports at once: connections whose translation is asked for, and control
+//! The threads that wait for events of the kernel: connections whose translation is to be looked up, and control
 //! groups that were not seen before.
 //!
-//! The question to conntrack goes out at once: engines delete a container's entries when it ends. The kernel counts the
-//! connection when it has the answer; one that ended before is counted here, from its opening on.
+//! Conntrack is queried immediately, because engines delete a container's entries when it ends. The kernel counts the
+//! connection when it has the answer; a connection that ended before is counted here as a whole.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,7 +10,7 @@
 )]
 
 use super::groups;
-use super::kernel::records::{Asked, Destination, Ended, Event, Question, Totals};
+use super::kernel::records::{ConnectionId, Destination, Ended, Established, Event, Totals};
 use super::kernel::{Answers, Groups, Ring};
 use super::tcp;
 use super::translate::{self, Rule};
@@ -29,25 +29,25 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the threads wait before they look whether the agent stops.
+/// How often the threads check whether the agent stops.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
-/// From one look at what is left of answers to the next.
+/// Interval in which unused answers are removed.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Groups that wait for their names.
+/// Maximum number of control groups that wait for their names.
 const WAITING: usize = 1024;
-/// Connections whose answer found no room in the kernel, and destinations counted between two cycles.
+/// Connections whose answer did not fit into the kernel's map, and destinations counted between two cycles.
 const MOST: usize = 65_536;
 
-/// What was counted since the last cycle.
+/// Counts since the last cycle.
 #[derive(Debug, Default)]
 pub(super) struct EventCounts {
     /// By destination.
     pub(super) counted: HashMap<Destination, Totals>,
-    /// Connections that were not asked about: `translate_rate` was reached.
+    /// Connections that were not looked up because `translate_rate` was reached.
     pub(super) unasked: u64,
-    /// Connections that found no room in `counted`.
+    /// Connections that did not fit into `counted`.
     pub(super) uncounted: u64,
-    /// Why conntrack could not be asked; kept until it answers.
+    /// Error of the last query of conntrack; kept until one succeeds.
     pub(super) error: Option<Arc<SourceError>>,
     /// One of the threads has panicked.
     pub(super) broken: bool,
@@ -58,14 +58,15 @@ pub(super) struct EventCounts {
 pub(super) struct SharedCounts(Mutex<EventCounts>);
 
 impl SharedCounts {
-    /// What is there now, of which there remains what is so until something else happens.
+    /// Takes the counts; a lasting error stays.
     pub(super) fn take(&self) -> EventCounts {
-        let mut told = self.lock();
-        let rest = EventCounts { error: told.error.clone(), broken: told.broken, ..EventCounts::default() };
-        std::mem::replace(&mut *told, rest)
+        let mut counts = self.lock();
+        let rest =
+            EventCounts { error: counts.error.clone(), broken: counts.broken, ..EventCounts::default() };
+        std::mem::replace(&mut *counts, rest)
     }
 
-    /// Does the work of a thread, and notes if it panics.
+    /// Runs the work of a thread, and records a panic.
     fn watch(&self, work: impl FnOnce()) {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
             self.lock().broken = true;
@@ -77,7 +78,7 @@ impl SharedCounts {
     }
 }
 
-/// What the thread works with.
+/// The state of the thread.
 pub(super) struct ReaderInputs {
     /// Events of the kernel: connections opened and closed.
     pub(super) ring: Ring,
@@ -87,32 +88,32 @@ pub(super) struct ReaderInputs {
     pub(super) groups: Arc<Groups>,
     /// Containers and services by their control groups.
     pub(super) inventory: Arc<Inventory>,
-    /// Questions a second.
+    /// Maximum number of queries per second.
     pub(super) rate: u32,
 }
 
-/// Starts the threads. They end with the agent. `translate`: whether conntrack is asked.
+/// Starts the threads. They end with the agent. `translate`: whether conntrack is queried.
 pub(super) fn start(work: ReaderInputs, translate: bool, stop: &Stop) -> io::Result<Arc<SharedCounts>> {
     let shared = Arc::new(SharedCounts::default());
-    let (names, asked) = sync_channel(WAITING);
+    let (names, groups_to_name) = sync_channel(WAITING);
     let (groups, inventory, stopped) = (Arc::clone(&work.groups), Arc::clone(&work.inventory), stop.clone());
     std::thread::Builder::new().name("containers-names".to_owned()).spawn({
-        let told = Arc::clone(&shared);
-        move || told.watch(|| ask_names(&asked, &groups, &inventory, &stopped))
+        let counts = Arc::clone(&shared);
+        move || counts.watch(|| ask_names(&groups_to_name, &groups, &inventory, &stopped))
     })?;
-    let (told, stop) = (Arc::clone(&shared), stop.clone());
-    std::thread::Builder::new().name("containers-news".to_owned()).spawn(move || {
-        let thread = RingReader::new(work, Arc::clone(&told), names, translate);
-        told.watch(|| thread.run(&stop));
+    let (counts, stop) = (Arc::clone(&shared), stop.clone());
+    std::thread::Builder::new().name("bpf-events".to_owned()).spawn(move || {
+        let thread = RingReader::new(work, Arc::clone(&counts), names, translate);
+        counts.watch(|| thread.run(&stop));
     })?;
     Ok(shared)
 }
 
-/// Asks for the names of new groups while their files are there.
-fn ask_names(asked: &Receiver<u64>, groups: &Groups, inventory: &Inventory, stop: &Stop) {
+/// Looks up the names of new groups while their files exist.
+fn ask_names(waiting: &Receiver<u64>, groups: &Groups, inventory: &Inventory, stop: &Stop) {
     while !stop.draining() {
-        if let Ok(key) = asked.recv_timeout(Duration::from_millis(250)) {
-            groups::who(key, groups, inventory);
+        if let Ok(key) = waiting.recv_timeout(Duration::from_millis(250)) {
+            groups::workload(key, groups, inventory);
         }
     }
 }
@@ -123,8 +124,8 @@ struct RingReader {
     names: SyncSender<u64>,
     conntrack: Option<Client<NetlinkSocket>>,
     rule: Rule,
-    /// Answers that found no room in the kernel.
-    kept: HashMap<Question, SocketAddr>,
+    /// Answers that did not fit into the kernel's map.
+    kept: HashMap<ConnectionId, SocketAddr>,
     swept: Instant,
 }
 
@@ -160,36 +161,36 @@ impl RingReader {
                 match event {
                     // A group whose name is not asked for now is asked for by the next cycle.
                     Event::Group(key) => drop(self.names.try_send(key)),
-                    Event::Asked(asked) => self.asked(&asked),
+                    Event::Established(established) => self.answer(&established),
                     Event::Ended(ended) => self.ended(&ended),
                 }
             }
             self.answer_kept();
             self.sweep();
-            for asked in self.rule.expired(Instant::now()) {
-                self.work.answers.forget_direct(asked);
+            for requested in self.rule.expired(Instant::now()) {
+                self.work.answers.forget_direct(requested);
             }
         }
     }
 
-    fn asked(&mut self, asked: &Asked) {
-        let got = self.translated(asked);
-        if !self.work.answers.answer(asked.question, got) && self.kept.len() < MOST {
-            self.kept.insert(asked.question, got);
+    fn answer(&mut self, established: &Established) {
+        let actual = self.translated(established);
+        if !self.work.answers.answer(established.connection, actual) && self.kept.len() < MOST {
+            self.kept.insert(established.connection, actual);
         }
     }
 
-    /// Tries answers again that found no room. The kernel takes those of open connections once a cycle.
+    /// Retries answers that did not fit. The kernel takes those of open connections once a cycle.
     fn answer_kept(&mut self) {
         let answers = &mut self.work.answers;
         let mut room = true;
-        self.kept.retain(|question, got| {
-            room = room && answers.answer(*question, *got);
+        self.kept.retain(|connection, actual| {
+            room = room && answers.answer(*connection, *actual);
             !room
         });
     }
 
-    /// Takes away what is left of answers.
+    /// Removes unused answers.
     fn sweep(&mut self) {
         if self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
@@ -198,47 +199,48 @@ impl RingReader {
         }
     }
 
-    /// What a connection has got; what was asked for where that cannot be found out.
-    fn translated(&mut self, question: &Asked) -> SocketAddr {
-        let (asked, now) = (question.asked, Instant::now());
+    /// The actual destination of a connection; the requested one if it cannot be found out.
+    fn translated(&mut self, established: &Established) -> SocketAddr {
+        let (requested, now) = (established.requested, Instant::now());
         let Some(client) = &mut self.conntrack else {
-            self.leave_alone(asked, translate::WHILE);
-            return asked;
+            self.leave_alone(requested, translate::WHILE);
+            return requested;
         };
         if !self.rule.allows(self.work.rate, now) {
             self.shared.lock().unasked += 1;
-            self.leave_alone(asked, Duration::from_secs(1));
-            return asked;
+            self.leave_alone(requested, Duration::from_secs(1));
+            return requested;
         }
-        match translate::ask(client, question.local, asked) {
-            Ok(got) => {
+        match translate::ask(client, established.local, requested) {
+            Ok(actual) => {
                 self.shared.lock().error = None;
-                if self.rule.settled(asked, got) {
-                    self.leave_alone(asked, translate::WHILE);
+                if self.rule.settled(requested, actual) {
+                    self.leave_alone(requested, translate::WHILE);
                 }
-                got.unwrap_or(asked)
+                actual.unwrap_or(requested)
             }
             Err(error) => {
                 self.shared.lock().error = Some(Arc::new(error));
-                self.leave_alone(asked, translate::WHILE);
-                asked
+                self.leave_alone(requested, translate::WHILE);
+                requested
             }
         }
     }
 
-    /// Has the kernel count connections to a destination by itself for so long.
-    fn leave_alone(&mut self, asked: SocketAddr, pause: Duration) {
-        if !self.rule.pause(asked, pause, Instant::now()) {
+    /// Lets the kernel count connections to a destination without a query, for this long.
+    fn leave_alone(&mut self, requested: SocketAddr, pause: Duration) {
+        if !self.rule.pause(requested, pause, Instant::now()) {
             return;
         }
         let now = clock_gettime(ClockId::Monotonic);
         let now = Duration::try_from(now).unwrap_or_default();
         let until = u64::try_from((now + pause).as_nanos()).unwrap_or(u64::MAX);
-        self.work.answers.direct(asked, until);
+        self.work.answers.direct(requested, until);
     }
 
     fn ended(&mut self, ended: &Ended) {
-        let got = self.kept.remove(&ended.question).or_else(|| self.work.answers.withdraw(ended.question));
+        let actual =
+            self.kept.remove(&ended.connection).or_else(|| self.work.answers.withdraw(ended.connection));
         let mut totals = Totals {
             opened: u32::from(ended.opened),
             closed: u32::from(!ended.reset),
@@ -256,17 +258,17 @@ impl RingReader {
         {
             *count = 1;
         }
-        let got = got.unwrap_or(ended.asked);
-        self.count(Destination { group: ended.group, asked: ended.asked, got }, &totals);
+        let actual = actual.unwrap_or(ended.requested);
+        self.count(Destination { group: ended.group, requested: ended.requested, actual }, &totals);
     }
 
     fn count(&self, key: Destination, more: &Totals) {
-        let mut news = self.shared.lock();
-        if news.counted.len() < MOST || news.counted.contains_key(&key) {
-            let counted = news.counted.entry(key).or_default();
+        let mut counts = self.shared.lock();
+        if counts.counted.len() < MOST || counts.counted.contains_key(&key) {
+            let counted = counts.counted.entry(key).or_default();
             *counted = counted.plus(more);
         } else {
-            news.uncounted += 1;
+            counts.uncounted += 1;
         }
     }
 }
