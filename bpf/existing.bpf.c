@@ -3,7 +3,7 @@
  * What is there without having been seen to come: sockets that were open before the agent was, found in the files of all
  * tasks; and what open connections have done since the last look.
  */
-#include "tcp.bpf.c"
+#include "state.bpf.c"
 
 /*
  * Which end opened a connection: the kernel marks the port that connect() chose, and a port that bind() chose is another
