@@ -1,8 +1,8 @@
-//! The probes: is the peer reachable, how fast, and if not, why.
+//! The probes: whether peers are reachable, how fast they answer, and if not, why.
 //!
 //! A thread of its own probes each target at its own interval (`runner`, `schedule`); `read` copies what is known and
-//! never waits for the network. What is done to a target is in `kind`, a file for each; where the targets come from, other
-//! than the configuration, is in `discovery`.
+//! never waits for the network. Each kind of probe has a file in `kind`; targets from files and DNS are in
+//! `discovery`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -109,12 +109,12 @@ impl SourceKind for Probes {
     }
 }
 
-/// How long a first answer may take: a name that stands for targets is looked up, then the slowest target is probed.
+/// Maximum duration of the first read: the lookup of a DNS name with targets, then the probe of the slowest target.
 fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
     settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + super::timeouts::GRACE
 }
 
-/// The same before any target is known: a file may bring one that takes as long as one may at all.
+/// The same before any target is known: a file may have a target with the longest time-out.
 fn longest(settings: &Settings) -> Duration {
     let own = settings.targets.iter().filter_map(|target| target.timeout);
     let names = settings.dns.iter().filter_map(|names| names.target.timeout);
@@ -122,7 +122,7 @@ fn longest(settings: &Settings) -> Duration {
     patience(settings, own.chain(names).chain(files))
 }
 
-/// The source: its scheduler runs on threads of its own, and a cycle copies what they found.
+/// The source: its scheduler runs on threads of its own, and a cycle copies their results.
 pub struct Probes {
     common: Arc<RunnerContext>,
     runner: Runner,
@@ -131,12 +131,12 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Makes every target ready and begins to probe.
+    /// Creates every target, and starts to probe.
     pub fn start(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
         Self::begin(settings, Mode::Run, stop)
     }
 
-    /// The same, with every target probed at once; the first answer waits for them (`connscope once`).
+    /// The same, with every target probed immediately; the first read waits for all of them (`connscope once`).
     pub fn once(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
         Self::begin(settings, Mode::Once, stop)
     }
@@ -256,7 +256,7 @@ impl Source for Probes {
     }
 }
 
-/// Whether the targets can be probed as they are configured; none of them is.
+/// Checks whether the configured targets can be created; no target is probed.
 fn check(settings: &Settings) -> Vec<Check> {
     let mut echoes = settings.dns.iter().any(|names| names.target.kind.protocol() == Protocol::Icmp);
     let targets = ready(settings).and_then(|(common, targets)| {

@@ -9,6 +9,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::print_stdout,
     reason = "clippy.toml lifts these in test functions; here the helpers are tests too"
 )]
 #![expect(clippy::float_cmp, reason = "the numbers compared are whole, or come from the same division")]

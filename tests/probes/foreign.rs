@@ -2,7 +2,7 @@
 
 use connscope::source::probes::config::{Preset, Record};
 use connscope::source::probes::kind::icmp::packet::Echo;
-use connscope::source::probes::kind::udp::preset::Question as Asked;
+use connscope::source::probes::kind::udp::preset::PresetRequest as Asked;
 use connscope::source::probes::resolve::message::{Question, Response};
 use proptest::prelude::*;
 

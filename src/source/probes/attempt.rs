@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What an attempt has to know of its target.
+/// The settings of a target that an attempt needs.
 #[derive(Debug)]
 pub struct Route {
     /// Name or address that is probed; of a Unix socket its path.
@@ -63,7 +63,7 @@ pub struct Attempt<'a> {
     pub result: ProbeResult,
     resolver: &'a Resolver,
     options: Options<'a>,
-    /// Time at which the probe is given up and counts as timed out.
+    /// Time at which the probe ends with a time-out.
     pub deadline: Instant,
     under_way: Option<Phase>,
     /// A datagram was sent: silence from here on means no answer, and nothing more is known.
@@ -85,7 +85,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Its result. `ended` is what the prober said, `None` where the time was up before.
+    /// The result. `ended` is that of the prober; `None` if the time-out came first.
     pub fn finish(mut self, ended: Option<Result<(), Fault>>) -> ProbeResult {
         self.result.took = self.result.began_at.elapsed();
         self.result.fault = match ended {
@@ -133,7 +133,7 @@ impl<'a> Attempt<'a> {
         self.note(|| format!("{}: {}", phase.word(), humantime::format_duration(took)));
     }
 
-    /// Adds a line to the log of the steps, where it was asked for.
+    /// Adds a line to the log of the steps, if it is enabled.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.result.notes {
             notes.push(bounded(&what(), LONGEST_ERROR));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Connects, and says how long it took from the first packet on.
+/// Connects, and returns the duration from the first packet on.
 pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Duration), Fault> {
     let socket = origin.socket_to(peer, Type::STREAM, None).await?;
     let began = Instant::now();

@@ -1,7 +1,7 @@
-//! Targets that come from elsewhere than the configuration, looked for every now and then.
+//! Targets from files and DNS names, which are checked for changes regularly.
 //!
 //! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
-//! Kubernetes swaps under a volume. What is wrong leaves the targets as they were, and is told.
+//! Kubernetes swaps under a volume. An invalid file leaves the targets as they were, and is reported.
 
 use super::registry::{PanicGuard, TargetChanges};
 use super::runner::{Runner, RunnerContext};
@@ -18,7 +18,7 @@ pub mod dns;
 pub mod file_sd;
 pub mod trust;
 
-/// More bytes than any list of targets has.
+/// Maximum size of a target file.
 const MOST: u64 = 16 * 1024 * 1024;
 
 /// Bytes of a file from which on the memory that its reading took is given back at once.
@@ -46,7 +46,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks at all of them; says what has come and gone.
+    /// Checks all files, and adds and removes targets.
     pub fn look(&mut self, common: &RunnerContext) -> Vec<TargetChanges> {
         let mut changes = Vec::new();
         let mut there = BTreeSet::new();
@@ -176,7 +176,7 @@ impl Files {
     }
 }
 
-/// Why targets are not taken from this file; `None` where they are.
+/// Why the targets of this file are refused; `None` if they are accepted.
 fn refused(targets: &[Settings], path: &Path) -> Option<String> {
     let (target, what) = targets.iter().find_map(|target| Some((target, trust::privileged(target)?)))?;
     let name = bounded(&target.name, LONGEST_NAME);
@@ -215,7 +215,7 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Looks for files and names from now on.
+/// Starts the checks of files and names.
 pub fn start(common: &Arc<RunnerContext>, runner: &Runner) {
     let settings = &common.settings;
     let names = settings.dns.iter().map(|names| names.names.len()).sum::<usize>();

@@ -24,12 +24,12 @@ pub struct TargetEntry {
 }
 
 impl TargetEntry {
-    /// One of a number of its own, with what is known of it already.
+    /// Creates an entry with a unique number and a known state.
     pub fn new(number: u64, target: Target, states: Vec<TargetState>) -> Self {
         Self { number, target, panicked: AtomicBool::new(false), states: Mutex::new(states) }
     }
 
-    /// What is known: one state, or one for each address where all are probed.
+    /// The state of the target, or with `all` one for each address.
     pub fn states(&self) -> MutexGuard<'_, Vec<TargetState>> {
         // Whole after every statement.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
@@ -40,7 +40,7 @@ impl TargetEntry {
         states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
     }
 
-    /// Takes what a probe of one address, or of the name, found out.
+    /// Records the result of a probe of one address, or of the name.
     pub fn take(&self, address: Option<IpAddr>, result: ProbeResult, settings: &Probes) {
         let mut states = self.states();
         let index = states.iter().position(|state| state.address == address).unwrap_or_else(|| {

@@ -4,7 +4,7 @@ use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
 closed_set! {
-    /// The closed set of values of the label `error.type` of the probes: why a peer was not reached, or not as it should.
+    /// The closed set of values of the label `error.type` of the probes: why a probe failed.
     ProbeError {
         /// The name does not exist, or has no address of the family that was asked for.
         DnsNotFound = "dns_not_found",
@@ -12,15 +12,15 @@ closed_set! {
         DnsTimeout = "dns_timeout",
         /// The peer says that nobody listens there.
         ConnectionRefused = "connection_refused",
-        /// The time of the probe was up.
+        /// The probe timed out.
         Timeout = "timeout",
-        /// The peer broke the connection off.
+        /// The peer reset the connection.
         ConnectionReset = "connection_reset",
         /// A router, or this machine, says that the host cannot be reached.
         HostUnreachable = "host_unreachable",
-        /// A router, or this machine, has no way to the network.
+        /// A router, or this machine, has no route to the network.
         NetworkUnreachable = "network_unreachable",
-        /// The agent, or a packet filter, may not.
+        /// The agent lacks the permission, or a packet filter rejects.
         PermissionDenied = "permission_denied",
         /// There is no such socket in the file system.
         NoSuchFile = "no_such_file",
@@ -40,7 +40,7 @@ closed_set! {
         UnexpectedResponse = "unexpected_response",
         /// A datagram was sent and nothing came back: open or filtered, nobody knows.
         NoAnswer = "no_answer",
-        /// None of the others.
+        /// Any other error.
         Other = "_OTHER",
     }
 }
@@ -48,7 +48,7 @@ closed_set! {
 closed_set! {
     /// The closed set of values of the label `outcome`: how a probe ended.
     Outcome {
-        /// The peer was reached and is as it should be.
+        /// The probe succeeded.
         Success = "success",
         /// The probe failed.
         Failure = "failure",

@@ -1,4 +1,4 @@
-//! Names that stand for targets: services (`SRV`) and addresses.
+//! Targets from DNS names: services (`SRV`) and addresses.
 
 use super::Target;
 use crate::source::probes::config::{Record, Target as Settings};
@@ -14,22 +14,22 @@ use std::sync::Arc;
 pub struct DnsName {
     index: usize,
     name: String,
-    /// What it stood for when its targets were last made, in order; nothing where not all of them were taken.
+    /// The records from which its targets were last made, in order; empty if not all targets were accepted.
     made: Option<Vec<RecordData>>,
 }
 
 impl DnsName {
-    /// One that was not looked up so far; `index` is its place in the list.
+    /// A name that was not looked up yet; `index` is its position in the list.
     pub fn new(index: usize, name: &str) -> Self {
         Self { index, name: name.to_owned(), made: None }
     }
 
-    /// What its targets are told by.
+    /// The name of its group of targets.
     pub fn group(&self) -> String {
         format!("dns {} {}", self.index, self.name)
     }
 
-    /// Looks it up; `None` where nothing has changed, or nobody answered: then the targets it stood for stay.
+    /// Looks the name up; `None` if nothing has changed, or if no server answered: then its targets stay.
     pub async fn look(&mut self, common: &Arc<RunnerContext>) -> Option<TargetChanges> {
         let group = self.group();
         let mut records = match self.ask(common).await {
@@ -77,7 +77,7 @@ impl DnsName {
     }
 }
 
-/// The targets that the records stand for, ready to be probed.
+/// The targets of the records.
 fn make(
     common: &RunnerContext,
     index: usize,
@@ -92,7 +92,7 @@ fn make(
     settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect()
 }
 
-/// The target that one record stands for (pure).
+/// The target of one record (pure).
 pub fn target(template: &Settings, record: Record, name: &str, data: RecordData) -> Settings {
     let mut target = template.clone();
     if target.name.is_empty() {

@@ -40,7 +40,7 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// That of a target: its own, or one of `send` and `expect`, in which what is sent comes first, as it is.
+    /// The conversation of a target: its own, or one step made of `send` and `expect`, in which `send` comes first, unchanged.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let mut steps = Vec::new();
         let send = match (&settings.send, &settings.send_hex) {
@@ -57,7 +57,7 @@ impl Conversation {
         Ok(Self { steps })
     }
 
-    /// Runs it from its first step to its last; without steps nothing is done.
+    /// Runs all steps; without steps it does nothing.
     pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         attempt: &mut Attempt<'_>,
@@ -100,7 +100,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Before its first step.
+    /// A conversation before its first step.
     pub fn new(conversation: &'a Conversation) -> Self {
         Self { steps: conversation.steps.iter(), received: ReceiveBuffer::default(), groups: Vec::new() }
     }

@@ -18,7 +18,7 @@ pub enum Expectation {
 }
 
 impl Expectation {
-    /// That of two keys, of which at most one is set.
+    /// The expectation of two keys, of which at most one is set.
     pub fn new(text: Option<&String>, hex: Option<&String>) -> Result<Option<Self>, String> {
         Ok(match (text, hex) {
             (Some(text), _) => Some(Self::Text(regular(text)?)),
@@ -40,7 +40,7 @@ impl Expectation {
         off_thread(move || met(&expected, &answer)).await
     }
 
-    /// Whether looking for it is to be done [`off_thread`].
+    /// Whether the match is to run [`off_thread`].
     pub fn takes_long(&self) -> bool {
         matches!(self, Self::Text(Expression { long: true, .. }))
     }
@@ -49,7 +49,7 @@ impl Expectation {
 /// Long matches that run at the same time. A probe that times out while it waits leaves no work behind.
 static MATCHES: Semaphore = Semaphore::const_new(2);
 
-/// Does what takes long on another thread, where no probe waits for it.
+/// Runs a long match on another thread, so that it does not delay other probes.
 pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     // The semaphore is never closed, so a permit always comes.
     let permit = MATCHES.acquire().await;

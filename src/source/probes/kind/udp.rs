@@ -17,10 +17,10 @@ use std::os::fd::AsFd;
 
 pub mod preset;
 
-/// What is sent, and what has to come back.
+/// The request, and the expected response.
 #[derive(Debug)]
 enum Payload {
-    /// As configured; without an expectation any answer will do.
+    /// The configured request; without an expectation any response is accepted.
     Own(Vec<u8>, Option<Expectation>),
     /// Payload of a preset protocol, and the name it asks for.
     Preset(crate::source::probes::config::Preset, String),
@@ -35,7 +35,7 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// As configured. Without a payload an empty datagram goes out, which a closed port answers, too.
+    /// Creates the probe from its settings. Without a payload an empty datagram is sent, which a closed port answers, too.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let payload = if let Some(preset) = settings.preset {
             PresetRequest::new(preset, &settings.query, &settings.host)?;

@@ -36,7 +36,7 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// These; the error completes a sentence about the target.
+    /// Authorities from PEM files; the error completes a sentence about the target.
     pub fn new(roots: RootCertStore) -> Result<Self, String> {
         let roots = Arc::new(roots);
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
@@ -94,7 +94,7 @@ pub struct ChainVerifier {
 }
 
 impl ChainVerifier {
-    /// By these authorities, or not at all.
+    /// Verifies by these authorities, or not at all.
     pub fn new(authorities: Option<Arc<Authorities>>) -> Self {
         Self { authorities, expiry: Mutex::default() }
     }

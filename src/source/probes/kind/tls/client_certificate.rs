@@ -14,7 +14,7 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// For one handshake; none is presented where none is `configured`.
+    /// The resolver of one handshake; it presents no certificate if none is `configured`.
     pub fn new(configured: Option<Arc<dyn ResolvesClientCert>>) -> Self {
         Self { configured, requested: AtomicBool::new(false) }
     }

@@ -15,7 +15,7 @@ pub struct PresetRequest {
     bytes: Vec<u8>,
     token: Vec<u8>,
     /// Query of the preset `dns`.
-    dns: Option<message::PresetRequest>,
+    dns: Option<message::Question>,
 }
 
 /// STUN's magic cookie.
@@ -99,14 +99,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-fn dns(query: &str, id: &[u8]) -> Result<message::PresetRequest, String> {
+fn dns(query: &str, id: &[u8]) -> Result<message::Question, String> {
     let id = u16::from_be_bytes(id.first_chunk().copied().unwrap_or_default());
     let name = query.trim_end_matches('.');
     if name.is_empty() {
-        return Ok(message::PresetRequest::root(id));
+        return Ok(message::Question::root(id));
     }
     let name = if name.is_ascii() { Ok(name.to_owned()) } else { ascii_host(name) };
-    let asked = name.and_then(|name| message::PresetRequest::new(id, &name, Record::A));
+    let asked = name.and_then(|name| message::Question::new(id, &name, Record::A));
     asked.map_err(|why| format!("has a query that {why}"))
 }
 
