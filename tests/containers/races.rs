@@ -4,7 +4,7 @@ use super::kernel::{CONNECTIONS, LONG, OPEN, closing, server};
 use super::lab::{Lab, alone, sum, tcp};
 use crate::support::skipped;
 use connscope::source::containers::config::tcp::Tcp;
-use connscope::source::containers::kernel::records::Question;
+use connscope::source::containers::kernel::records::ConnectionId;
 use connscope::source::containers::kernel::{Answers, Kernel, Limits, Ring, Wanted};
 use std::net::TcpListener;
 
@@ -42,7 +42,7 @@ fn a_connection_that_ends_on_one_cpu_while_it_is_looked_at_on_another_is_counted
     let (mut opened, mut ended, mut open, mut sent) = (0, 0, 0_u32, 0);
     kernel
         .destinations(|key, totals| {
-            if key.asked.port() == port {
+            if key.requested.port() == port {
                 opened += totals.opened;
                 ended += totals.closed + totals.reset;
                 open = open.wrapping_add(totals.open);
@@ -61,23 +61,23 @@ fn answers_that_no_connection_takes_leave_the_map_at_the_second_sweep() {
     let mut container = lab.container("asks", None);
     container.ok(&format!("connect one 127.0.0.1 {port}"));
     lab.sees(&[(&[OPEN, "name=asks"], 1.0)]);
-    let question = std::iter::from_fn(|| ring.take()).find_map(|event| {
+    let connection = std::iter::from_fn(|| ring.take()).find_map(|event| {
         use connscope::source::containers::kernel::records::Event;
         match event {
-            Event::Asked(asked) if asked.asked.port() == port => Some(asked.question),
+            Event::Established(told) if told.requested.port() == port => Some(told.connection),
             _ => None,
         }
     });
-    let (question, nobody) = (question.unwrap(), Question { socket: 8, started: 9 });
+    let (connection, nobody) = (connection.unwrap(), ConnectionId { socket: 8, started: 9 });
     let got = "10.0.0.1:80".parse().unwrap();
-    assert!(answers.answer(question, got) && answers.answer(nobody, got));
+    assert!(answers.answer(connection, got) && answers.answer(nobody, got));
     // The end of a connection may be on its way, so the first sweep leaves them.
     answers.sweep().unwrap();
     assert_eq!(answers.withdraw(nobody), Some(got));
     assert!(answers.answer(nobody, got));
     answers.sweep().unwrap();
     assert_eq!(answers.withdraw(nobody), None);
-    assert_eq!(answers.withdraw(question), Some(got), "its connection is open and may take it");
+    assert_eq!(answers.withdraw(connection), Some(got), "its connection is open and may take it");
 }
 
 #[test]

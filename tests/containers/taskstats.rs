@@ -6,7 +6,7 @@
 use connscope::netlink::Progress;
 use connscope::source::containers::delay::credit::Credits;
 use connscope::source::containers::delay::taskstats::{
-    Exit, Waited, family_request, parse_exits, parse_family, parse_process,
+    Exit, ProcessDelays, family_request, parse_exits, parse_family, parse_process,
 };
 use std::collections::HashMap;
 

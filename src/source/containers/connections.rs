@@ -74,9 +74,9 @@ impl Connections {
         out: &mut Readings,
     ) -> Result<(), SourceError> {
         tcp.fold_ports(self.settings.fold_ports.ports(self.ports.read(now)));
-        let mut news = bpf.news();
+        let mut events = bpf.events();
         self.take(bpf, tcp, inventory, now)?;
-        self.take_told(bpf, tcp, std::mem::take(&mut news.counted), inventory, now);
+        self.take_told(bpf, tcp, std::mem::take(&mut events.counted), inventory, now);
         forget(bpf, tcp, inventory, now);
         self.unasked += events.unasked;
         self.uncounted += events.uncounted;
@@ -129,8 +129,8 @@ impl Connections {
     ) -> Result<(), SourceError> {
         let BpfCounters { kernel, known, .. } = bpf;
         let (mut foreign, mut used, mut left_out) = (Vec::new(), 0, 0);
-        kernel.destinations(|key, totals| match known.who(key.group) {
-            Some(who) => {
+        kernel.destinations(|key, totals| match known.workload(key.group) {
+            Some(workload) => {
                 used += 1;
                 tcp.take(workload.number, &key, &totals, now);
             }
@@ -145,8 +145,8 @@ impl Connections {
             None => used += 1,
         })?;
         let mut orphans: HashMap<u64, u64> = HashMap::new();
-        kernel.rest(|group, totals| match known.who(group) {
-            Some(who) => tcp.take_rest(who.number, group, &totals, now),
+        kernel.rest(|group, totals| match known.workload(group) {
+            Some(workload) => tcp.take_rest(workload.number, group, &totals, now),
             None if known.ignored(group) || kernel.groups.get(group).is_none() => {
                 orphans.insert(group, totals.attempts());
             }
@@ -183,8 +183,8 @@ impl Connections {
         for ((key, more), again) in
             told.into_iter().map(|one| (one, false)).chain(waited.into_iter().map(|one| (one, true)))
         {
-            if let Some(who) = bpf.known.who(key.group) {
-                tcp.add(who.number, &key, &more, now);
+            if let Some(workload) = bpf.known.workload(key.group) {
+                tcp.add(workload.number, &key, &more, now);
             } else if bpf.known.is_left_out(key.group, inventory) {
                 self.uncounted += more.attempts();
             } else if !bpf.known.knows(key.group) && !again {

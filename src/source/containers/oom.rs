@@ -100,10 +100,10 @@ impl OomKills {
 
     /// Number of killed processes of a container; `None` if nothing counts them.
     pub(super) fn of(&self, container: &Container, spent: &SpentTotals) -> Option<u64> {
-        let by_files = self.counts.get(&container.who.number).copied();
+        let by_files = self.counts.get(&container.workload.number).copied();
         if let OomMethod::Bpf = self.method {
             // Files may have counted before the programs could be loaded.
-            return Some(spent.of(container.who.number).oom_kills + by_files.unwrap_or_default());
+            return Some(spent.of(container.workload.number).oom_kills + by_files.unwrap_or_default());
         }
         by_files
     }

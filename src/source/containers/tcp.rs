@@ -124,7 +124,7 @@ impl Tcp {
         let bytes = key.bytes();
         if self.kept.len() >= self.shares.entries() && !self.kept.contains_key(&bytes) {
             self.left_out += more.attempts();
-            self.add_other(who, more, now);
+            self.add_other(workload, more, now);
         } else {
             self.count(workload, key, bytes, more, now);
         }
@@ -145,7 +145,7 @@ impl Tcp {
         });
         let destination = known.unwrap_or_else(|| self.destination(workload, key, touched));
         if *more != Totals::default() {
-            if place.at == ReportedDestination::OTHER {
+            if destination.reported == ReportedDestination::OTHER {
                 self.left_out += more.attempts();
             }
             if let Some(counts) = self.series.get_mut(&destination) {

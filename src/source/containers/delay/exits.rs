@@ -4,7 +4,7 @@
 
 use super::credit::Credits;
 use super::family::Family;
-use super::taskstats::{self, Exit, Waited};
+use super::taskstats::{self, Exit, ProcessDelays};
 use crate::host::cgroup::descendants;
 use crate::host::inventory::Container;
 use crate::netlink::timeouts::DATAGRAM;

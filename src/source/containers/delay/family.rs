@@ -1,6 +1,6 @@
 //! The family `TASKSTATS` of generic netlink, over a socket that is asked.
 
-use super::taskstats::{self, Waited};
+use super::taskstats::{self, ProcessDelays};
 use crate::netlink::{Client, Malformed, Progress, RequestError, ResponseHandler};
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
@@ -56,7 +56,7 @@ impl Family {
     }
 
     /// What a process has waited; `None` where there is no such process.
-    pub(super) fn waited(&mut self, tgid: u32) -> Result<Option<Waited>, SourceError> {
+    pub(super) fn waited(&mut self, tgid: u32) -> Result<Option<ProcessDelays>, SourceError> {
         let mut reply = Reply { value: None, parse: taskstats::parse_process };
         let number = self.number;
         let request = |sequence| taskstats::process_request(number, sequence, tgid);
