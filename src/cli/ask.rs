@@ -170,7 +170,7 @@ impl Running {
         let runtime = runtime::of_one_thread("resolve", 1).map_err(|error| error.to_string())?;
         let answer = runtime
             .block_on(async { tokio::time::timeout(self.within, self.ask(path, authorization)).await });
-        // A look-up of a name may go on; nobody waits for it.
+        // A name lookup may continue; nothing waits for it.
         runtime.shutdown_background();
         answer
             .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(self.within))))

@@ -228,7 +228,7 @@ impl Inventory {
         self.inner().outside.is_there(&TopGroup { hierarchy, id, path: path.into() })
     }
 
-    /// Whether a control group is of something that found no room (`limit`).
+    /// Whether a control group is of something over the limit (`limit`).
     pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
         self.inner().entries.is_left_out(group)
     }

@@ -1,7 +1,7 @@
 //! `connscope status` and `connscope healthcheck`, against agents and against what is none.
 
 use super::{config_file, refusal, scraped, text};
-use crate::support::{Agent, FOUR_CPUS, Script, connscope};
+use crate::support::{Agent, FOUR_CPUS, Script, connscope, eventually};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Output;
@@ -84,7 +84,12 @@ fn a_push_that_is_refused_is_a_warning_and_code_1() {
     let mut agent = crate::support::Agent::start(crate::support::command(&listen));
     let url = format!("http://{}", agent.address());
     agent.wait_for("cannot push over OTLP");
-    let output = connscope(&["status", &url]);
+    // The line may be written before the outcome is noted.
+    let mut output = connscope(&["status", &url]);
+    eventually("the push has failed", || {
+        output = connscope(&["status", &url]);
+        output.status.code() == Some(1)
+    });
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(said.contains("Last push that was taken: never\n"), "{said}");

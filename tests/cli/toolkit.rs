@@ -23,14 +23,14 @@ const REFUSED: &[(&str, &str)] = &[
     ("web_config_noAuth_cert_empty.bad.yml", "one of cert and cert_file is missing"),
     (
         "web_config_noAuth_inventedCiphers.bad.yml",
-        "`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048` is no cipher suite",
+        "`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048` is not a cipher suite",
     ),
-    ("web_config_noAuth_inventedCurves.bad.yml", "`CurveP257` is no curve"),
+    ("web_config_noAuth_inventedCurves.bad.yml", "`CurveP257` is not a curve"),
     ("web_config_noAuth_keyPath_empty.bad.yml", "one of key and key_file is missing"),
     ("web_config_noAuth_keyPath_invalid.bad.yml", "No such file"),
     ("web_config_noAuth_key_empty.bad.yml", "one of key and key_file is missing"),
     ("web_config_noAuth_noHTTP2Cipher.bad.yml", "which HTTP/2 needs"),
-    ("web_config_noAuth_wrongTLSVersion.bad.yml", "`TLS111` is no version"),
+    ("web_config_noAuth_wrongTLSVersion.bad.yml", "`TLS111` is not a version"),
 ];
 
 /// Taken there, and refused here where something is missing: the authorities of the system, which may have none, and the curve P-521,

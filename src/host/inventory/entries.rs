@@ -99,7 +99,7 @@ impl Entries {
         number
     }
 
-    /// Whether a group is of something that found no room.
+    /// Whether a group is of something over the limit.
     pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
         let place = CgroupOwner::of(group.path);
         place

@@ -27,8 +27,8 @@ pub(super) struct Connections {
     processes: bool,
     /// Connections that were not looked up because of the rate.
     pub(super) unasked: u64,
-    /// Openings and ends of connections that found no room between two cycles, and connections of containers that found none
-    /// in the inventory.
+    /// Openings and ends of connections that did not fit between two cycles, and connections of containers over the limit of
+    /// the inventory.
     pub(super) uncounted: u64,
     /// What the ring said about groups that were met after the cycle had looked whose they are.
     waiting: HashMap<Destination, Totals>,

@@ -102,7 +102,7 @@ impl GroupOwners {
         self.met.contains_key(&key)
     }
 
-    /// Whether a group belongs to a container that found no room in the inventory.
+    /// Whether a group belongs to a container over the limit of the inventory.
     pub(super) fn is_left_out(&self, key: u64, inventory: &Inventory) -> bool {
         self.met.get(&key).is_some_and(|met| {
             matches!(met.whose, Owner::Unwanted) && inventory.is_left_out(group(key, &met.path))
