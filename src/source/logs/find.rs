@@ -46,7 +46,7 @@ pub(super) struct FoundOpen {
     pub inode: Inode,
 }
 
-/// Finds logs repeatedly; what was said once is not said again.
+/// Finds logs repeatedly; each problem is logged once.
 pub(super) struct Finder {
     settings: Settings,
     inventory: Arc<Inventory>,

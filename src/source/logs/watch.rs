@@ -26,7 +26,7 @@ const BUFFER: usize = 16 * 1024;
 const WAITING: usize = 128;
 const ALL_WAITING: usize = 512;
 
-/// What became of a name since it was asked last.
+/// What happened to a name since it was last asked.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     /// How often it was given to a file.

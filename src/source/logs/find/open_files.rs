@@ -92,7 +92,7 @@ pub(super) struct Owners<'a> {
 impl<'a> Owners<'a> {
     fn new(containers: &'a [Container]) -> Self {
         let running = || containers.iter().filter(|container| !container.ended);
-        let number = |container: &Container| container.who.number;
+        let number = |container: &Container| container.workload.number;
         let groups = running().flat_map(|container| {
             container.groups.iter().map(move |group| ((group.hierarchy, group.id), number(container)))
         });
