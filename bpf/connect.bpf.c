@@ -117,10 +117,12 @@ int exit_connect(struct sys_exit *context)
 	totals = totals_of(&key, 0);
 	if (!totals) {
 		totals = rest_of(&key.group);
+		if (!totals)
+			return 0;
 		count(NO_ROOM_FOR_DESTINATION);
 	}
 	why = reason(-context->result, 1);
-	if (totals && why < REASONS)
+	if (why < REASONS)
 		add(&totals->failed[why], 1);
 	return 0;
 }

@@ -118,7 +118,7 @@ struct listener {
 MAP(destinations, BPF_MAP_TYPE_HASH, 8000, FLAGS_BY_KERNEL, struct destination, struct totals);
 /* What found no room, by group. */
 MAP(rest, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct totals);
-MAP(connections, BPF_MAP_TYPE_HASH, 66560, FLAGS_BY_KERNEL, u64, struct connection);
+MAP(connections, BPF_MAP_TYPE_HASH, 65536, FLAGS_BY_KERNEL, u64, struct connection);
 MAP(listeners, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct listener);
 /* Destinations that are known not to be translated; written by the agent, with a time until when. */
 MAP(direct, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, struct endpoint, u64);
@@ -127,7 +127,7 @@ MAP(answers, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, struct question, struct e
 
 /* Set by the agent before the programs are loaded. */
 const volatile u32 destination_limit = 8000;
-const volatile u32 connection_limit = 65536;
+const volatile u32 connection_limit = 64512;
 const volatile u32 agent_netns;
 const volatile u32 all_loopback;
 const volatile u32 translate;
@@ -232,7 +232,11 @@ static NOINLINE struct totals *rest_of(u64 *key)
 	group = map_lookup(&groups, key);
 	if (!group || group->ignored)
 		return 0;
-	map_update(&rest, key, &nothing, BPF_NOEXIST);
+	if (map_update(&rest, key, &nothing, BPF_NOEXIST) && !map_lookup(&rest, key)) {
+		/* Until the agent has forgotten the groups that are gone: nothing is counted. */
+		count(NO_ROOM_FOR_GROUP);
+		return 0;
+	}
 	return map_lookup(&rest, key);
 }
 

@@ -270,7 +270,7 @@ impl<const K: usize, const V: usize> Map<K, V> {
         self.map.map().fd().as_fd()
     }
 
-    /// Every entry, with few calls (`BPF_MAP_LOOKUP_BATCH`).
+    /// Every entry, with few calls (`BPF_MAP_LOOKUP_BATCH`) where the kernel has it.
     ///
     /// # Errors
     ///

@@ -1,10 +1,17 @@
 //! BPF maps: reading many entries with one call, and what the kernel says of maps and programs.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `BPF_MAP_LOOKUP_BATCH` of `enum bpf_cmd` in `include/uapi/linux/bpf.h`, Linux 5.6.
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+/// The commands for one entry.
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
+
+/// `ENOTSUPP` of `include/linux/errno.h`: the type of the map has no batches. A kernel without the command says `EINVAL`.
+const ENOTSUPP: i32 = 524;
 
 /// Entries asked for at once. The kernel gives whole buckets of its hash table, which hold one entry each as a rule.
 const BATCH: usize = 4096;
@@ -23,8 +30,20 @@ struct Batch {
     flags: u64,
 }
 
+/// The members of `union bpf_attr` for one entry.
+#[repr(C)]
+struct Element {
+    map_fd: u32,
+    reserved: u32,
+    key: u64,
+    /// The value, or the next key.
+    found: u64,
+    flags: u64,
+}
+
 /// Hands every entry of a hash map to `take`, whose keys are `K` and whose values are `V` bytes long; how many there were.
-/// Entries that come or go meanwhile may be among them or not, and one that is there all the time is given once.
+/// Entries that come or go meanwhile may be among them or not, and one that is there all the time is given once. Where the
+/// kernel has no `BPF_MAP_LOOKUP_BATCH`, they are read individually.
 pub fn entries<const K: usize, const V: usize>(
     map: BorrowedFd<'_>,
     mut take: impl FnMut(&[u8; K], &[u8; V]),
@@ -44,7 +63,7 @@ pub fn entries<const K: usize, const V: usize>(
             map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
             ..Batch::default()
         };
-        let ended = match lookup(&mut batch) {
+        let ended = match call(BPF_MAP_LOOKUP_BATCH, &mut batch) {
             Ok(()) => false,
             Err(error) => match error.raw_os_error() {
                 Some(libc::ENOENT) => true,
@@ -54,6 +73,7 @@ pub fn entries<const K: usize, const V: usize>(
                     values.resize(values.len() * 2, [0; V]);
                     continue;
                 }
+                Some(libc::EINVAL | ENOTSUPP) if !begun => return one_by_one(map, take),
                 _ => return Err(error),
             },
         };
@@ -73,14 +93,51 @@ fn address<T>(of: *mut T) -> u64 {
     of.expose_provenance() as u64
 }
 
+/// The same with two calls for each entry.
+fn one_by_one<const K: usize, const V: usize>(
+    map: BorrowedFd<'_>,
+    mut take: impl FnMut(&[u8; K], &[u8; V]),
+) -> io::Result<usize> {
+    let map_fd = u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?;
+    let (mut key, mut next, mut value) = ([0_u8; K], [0_u8; K], [0_u8; V]);
+    let mut seen = HashSet::new();
+    let (mut total, mut repeated) = (0, 0);
+    loop {
+        let last = if seen.is_empty() { 0 } else { address(&raw mut key) };
+        let mut element = Element { map_fd, reserved: 0, key: last, found: address(&raw mut next), flags: 0 };
+        match call(BPF_MAP_GET_NEXT_KEY, &mut element) {
+            Ok(()) => key = next,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(total),
+            Err(error) => return Err(error),
+        }
+        if !seen.insert(key) {
+            // The key before this one was taken out of the map, so the kernel began at the first again.
+            repeated += 1;
+            if repeated > 16 * (seen.len() + 64) {
+                return Err(io::Error::other("entries were removed faster than they could be read"));
+            }
+            continue;
+        }
+        (element.key, element.found) = (address(&raw mut key), address(&raw mut value));
+        match call(BPF_MAP_LOOKUP_ELEM, &mut element) {
+            Ok(()) => {
+                take(&key, &value);
+                total += 1;
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 #[expect(unsafe_code, reason = "a system call that no safe wrapper offers")]
-fn lookup(batch: &mut Batch) -> io::Result<()> {
-    // SAFETY: the attribute is as long as is said; the kernel writes at most `count` keys and values of the sizes the map
-    // was made with into the buffers of `entries`, which hold as many of these sizes, a position of four bytes each way,
-    // and the count into the attribute itself. All of them live longer than the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, std::ptr::from_mut(batch), size_of::<Batch>())
-    };
+fn call<T>(command: libc::c_long, attribute: &mut T) -> io::Result<()> {
+    // SAFETY: the attribute is as long as is said. The kernel reads and writes keys and values of the sizes the map was made
+    // with: at most `count` of them in the buffers of `entries`, which hold as many of these sizes, one in those of
+    // `one_by_one`; a position of four bytes each way, and the count in the attribute itself. All of them live longer than the
+    // call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attribute), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

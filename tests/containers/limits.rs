@@ -1,8 +1,9 @@
 //! What the maps of the programs have no room for: it is said, and the rest goes on.
 
-use super::kernel::{LONG, server};
-use super::lab::{Lab, Series, sum, tcp};
-use crate::support::maps;
+use super::kernel::{CONNECTIONS, LONG, server};
+use super::lab::{Lab, Series, alone, sum, tcp};
+use crate::support::maps::{self, Map};
+use std::collections::BTreeSet;
 
 /// Control groups and listening sockets that the programs know at most.
 const MOST: u64 = 4096;
@@ -38,4 +39,72 @@ fn a_listening_socket_without_room_is_left_out_and_said_so() {
     fill(&lab, "listeners");
     container.tell("listen 127.0.0.1 0");
     lab.until("it is left out", |series| left_out(series, "listener") > before);
+}
+
+#[test]
+fn a_connection_without_room_for_the_rest_of_its_control_group_is_left_out_with_the_group() {
+    let Some(mut lab) = Lab::new(tcp(), LONG, 500) else { return };
+    let port = server(None, "127.0.0.1:0");
+    let mut container = lab.container("crowded", None);
+    let before = lab.cycle();
+    // Until the next cycle, which says how many destinations there are, and forgets what is nobody's.
+    maps::named(&lab.maps, "numbers").write(&[0; 4], &(1_u64 << 32).to_ne_bytes());
+    fill(&lab, "rest");
+    container.ok(&format!("connect a 127.0.0.1 {port}"));
+    let after = lab.cycle();
+    assert!(left_out(&after, "cgroup") > left_out(&before, "cgroup"), "{after:#?}");
+    assert_eq!(left_out(&after, "destination"), left_out(&before, "destination"));
+}
+
+#[test]
+fn full_maps_take_at_most_24_mib() {
+    use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
+    if !rustix::process::geteuid().is_root() {
+        crate::support::skipped("needs root to load programs");
+        return;
+    }
+    let limits =
+        Limits { destinations: 8000, connections: 65_536, loopback: true, translate: true, netns: 0 };
+    let wanted = Wanted { tcp: Some(limits), immediate_failures: false, delay: true, oom: true };
+    let (loaded, ours) = {
+        let _alone = alone();
+        let before: BTreeSet<u32> = maps::all().iter().map(|map| map.memory().1).collect();
+        let loaded = Kernel::load(&wanted).unwrap();
+        let ours: Vec<Map> =
+            maps::all().into_iter().filter(|map| !before.contains(&map.memory().1)).collect();
+        (loaded, ours)
+    };
+    let names =
+        ["answers", "connections", "destinations", "direct", "groups", "listeners", "rest", "spent_by_group"];
+    for map in ours.iter().filter(|map| names.contains(&map.memory().0.as_str())) {
+        let full = (0..100_000)
+            .any(|number| map.try_write(&map.key_of(u64::MAX - number), &vec![0; map.value()]).is_err());
+        assert!(full, "{map:?}");
+    }
+    let memory = loaded.0.memory();
+    let ids: BTreeSet<u32> = ours.iter().map(|map| map.memory().1).collect();
+    let now = maps::all();
+    let each: Vec<_> = now.iter().map(Map::memory).filter(|(_, id, _)| ids.contains(id)).collect();
+    assert!(memory > 20 << 20 && memory <= 24 << 20, "{memory} bytes: {each:?}");
+}
+
+#[test]
+fn maps_are_read_one_by_one_where_the_kernel_has_no_batches() {
+    const ENOTSUPP: u32 = 524;
+    for error in [libc::EINVAL.unsigned_abs(), ENOTSUPP] {
+        // What is refused is refused to a thread of its own.
+        std::thread::spawn(move || {
+            let Some(mut lab) = Lab::new(tcp(), LONG, 500) else { return };
+            let mut container = lab.container("single", None);
+            maps::refuse_batches(error);
+            container.ok("scan 127.9.0.0 50 9");
+            let refused = [CONNECTIONS, "name=single", "connection_refused"];
+            let series = lab.sees(&[(&refused, 50.0)]);
+            let of_each = series.iter().filter(|one| refused.iter().all(|part| one.text.contains(part)));
+            assert_eq!(of_each.filter(|one| one.value == 1.0).count(), 50, "{series:#?}");
+            assert_eq!(lab.failed, [""; 0]);
+        })
+        .join()
+        .unwrap();
+    }
 }

@@ -111,6 +111,32 @@ impl Map {
     }
 }
 
+/// From now on the kernel answers this thread, and what it starts, with an error where it reads many entries at once
+/// (`BPF_MAP_LOOKUP_BATCH`), as one without this command does.
+#[expect(unsafe_code, reason = "a system call that no safe wrapper offers")]
+pub(crate) fn refuse_batches(error: u32) {
+    const LOOKUP_BATCH: u32 = 24;
+    let bpf = u32::try_from(libc::SYS_bpf).unwrap();
+    let one = |code: u32, jt, jf, k| libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    // `struct seccomp_data`: the number of the system call at 0, the lower half of its first argument at 16.
+    let mut program = [
+        one(load, 0, 0, 0),
+        one(equal, 0, 3, bpf),
+        one(load, 0, 0, 16),
+        one(equal, 0, 1, LOOKUP_BATCH),
+        one(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | error),
+        one(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: 6, filter: program.as_mut_ptr() };
+    // SAFETY: the filter has as many instructions as is said, and outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&filter))
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
 fn address<T>(of: *mut T) -> u64 {
     of.expose_provenance() as u64
 }

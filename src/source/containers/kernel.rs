@@ -78,7 +78,7 @@ impl Kernel {
         let globals = |kernel: Abilities| {
             vec![
                 ("destination_limit", limits.destinations),
-                ("connection_limit", limits.connections),
+                ("connection_limit", limits.tracked()),
                 ("agent_netns", limits.netns),
                 ("all_loopback", u32::from(limits.loopback)),
                 // Without `open_connections`, nothing takes the answers for open connections.
@@ -86,9 +86,7 @@ impl Kernel {
                 ("immediate_failures", u32::from(immediate)),
             ]
         };
-        let mut entries = vec![("destinations", limits.destinations)];
-        // Those that connect while so many are followed already find room too.
-        entries.push(("connections", limits.connections + if wanted.tcp.is_some() { 1024 } else { 0 }));
+        let mut entries = vec![("destinations", limits.destinations), ("connections", limits.connections)];
         if wanted.tcp.is_none() {
             entries.extend(["listeners", "direct", "answers"].map(|name| (name, 1)));
         }

@@ -31,7 +31,8 @@ pub struct Tcp {
     #[serde(deserialize_with = "total")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub total: usize,
-    /// Maximum number of open connections that are tracked, 1024 to 4194304; further ones are counted as opened and failed only.
+    /// Maximum number of connections that are tracked, 1024 to 4194304. An eighth of it, at most 1024, is kept for connections
+    /// that are being opened while the rest is in use; those are counted as opened and failed only.
     #[serde(deserialize_with = "connections")]
     #[cfg_attr(test, schemars(range(min = 1024, max = 4_194_304)))]
     pub connections: u32,

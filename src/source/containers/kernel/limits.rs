@@ -18,7 +18,7 @@ pub struct Wanted {
 pub struct Limits {
     /// Maximum number of destinations.
     pub destinations: u32,
-    /// Open connections that are tracked.
+    /// Entries for connections; open ones take at most [`Self::tracked`] of them.
     pub connections: u32,
     /// Whether connections to loopback of other network namespaces are counted.
     pub loopback: bool,
@@ -32,6 +32,14 @@ impl Limits {
     /// Parameters if the programs are not loaded: their maps have one entry.
     pub(super) const NONE: Self =
         Self { destinations: 1, connections: 1, loopback: false, translate: false, netns: 0 };
+
+    /// Maximum number of open connections that are tracked. The other entries are kept for connections that are being opened
+    /// meanwhile, which are counted as opened or failed. The map has no entries beyond `connections`: the kernel rounds the
+    /// number of hash buckets up to a power of two.
+    pub(super) const fn tracked(&self) -> u32 {
+        let part = self.connections / 8;
+        self.connections - if part < 1024 { part } else { 1024 }
+    }
 }
 
 /// Overall counters since the programs were loaded, in the order of `bpf/group.h`.
