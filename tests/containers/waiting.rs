@@ -108,33 +108,45 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-/// Two loops that have one CPU between them: what is counted is what `schedstat` says of them.
+/// Stops processes: what is counted of them then, and what `schedstat` says of them. Neither changes while they are stopped.
+fn stopped(watch: &Watch, processes: &[u32]) -> (f64, f64) {
+    for pid in processes {
+        signal(*pid, rustix::process::Signal::STOP);
+    }
+    let is_stopped = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
+    };
+    eventually("they are stopped", || processes.iter().all(is_stopped));
+    (watch.delay("busy"), processes.iter().map(|pid| run_delay(*pid)).sum())
+}
+
+/// Two loops that have one CPU between them: what is counted from one stop to the next is what `schedstat` says of them. What the
+/// processes waited before they were in the container is in neither, and nothing else runs in it meanwhile.
 fn two_loops(settings: &str, via: &str) {
     let Some(namespace) = Namespace::new() else { return };
     let Some(docker) = Docker::start(&namespace) else { return };
     let watch = Watch::new(&docker, settings, &[]);
-    let id = docker.run(
-        "busy",
-        &["--cpuset-cpus", "0"],
-        &["sh", "-c", "yes >/dev/null & yes >/dev/null & while :; do sleep 1; done"],
-    );
+    let id =
+        docker.run("busy", &["--cpuset-cpus", "0"], &["sh", "-c", "yes >/dev/null & yes >/dev/null & wait"]);
     watch.via("delay", via);
-    eventually("it has waited for a CPU", || watch.delay("busy") > 1.0);
-    let processes = processes(&docker, &id);
-    for pid in &processes {
-        signal(*pid, rustix::process::Signal::STOP);
-    }
-    let stopped = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
-    };
-    eventually("they are stopped", || processes.iter().all(stopped));
-    let told = watch.delay("busy");
-    let waited: f64 = processes.iter().filter(|pid| stopped(pid)).map(|pid| run_delay(*pid)).sum();
-    // `sleep` comes and goes beside them.
-    assert!((told - waited).abs() < 0.02 * waited + 0.05, "{told} counted, {waited} in schedstat");
-    for pid in &processes {
+    let mut running = Vec::new();
+    eventually("the shell and both loops run", || {
+        running = processes(&docker, &id);
+        running.len() == 3
+    });
+    eventually("it has waited for a CPU", || watch.delay("busy") > 0.5);
+    let (told, waited) = stopped(&watch, &running);
+    for pid in &running {
         signal(*pid, rustix::process::Signal::CONT);
     }
+    eventually("it has waited for a CPU again", || watch.delay("busy") > told + 2.0);
+    let (last, total) = stopped(&watch, &running);
+    let (told, waited) = (last - told, total - waited);
+    assert!((told - waited).abs() < 0.02 * waited, "{told} counted, {waited} in schedstat");
+    for pid in &running {
+        signal(*pid, rustix::process::Signal::CONT);
+    }
+    let told = last;
     docker.docker(&["restart", "--time", "0", "busy"]);
     eventually("counters go on after a restart", || {
         let now = watch.delay("busy");
