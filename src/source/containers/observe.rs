@@ -1,7 +1,7 @@
 //! The readings of the TCP connections and of the listening sockets.
 
 use super::classic::Classic;
-use super::destinations::{ReportedDestination, ReportedEndpoint};
+use super::destinations::ReportedDestination;
 use super::failure::Failure;
 use super::labels::{LeftOut, SourcePart, Via};
 use super::listeners::{DOCKER, ListenAddress, Listeners};
@@ -12,7 +12,7 @@ use crate::metric::label::Event;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Observes every reported destination, and every listen address.
 pub(super) fn observe(
@@ -50,45 +50,80 @@ pub(super) fn observe(
     }
 }
 
+/// Label values that the readings of every destination share.
+struct Words {
+    opened: Arc<str>,
+    closed: Arc<str>,
+    reset: Arc<str>,
+    failed: Arc<str>,
+    reasons: Vec<Arc<str>>,
+    transmit: Arc<str>,
+    receive: Arc<str>,
+}
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+    opened: Event::Opened.word().into(),
+    closed: Event::Closed.word().into(),
+    reset: Event::Reset.word().into(),
+    failed: Event::Failed.word().into(),
+    reasons: Failure::ALL.iter().map(|reason| reason.word().into()).collect(),
+    transmit: "transmit".into(),
+    receive: "receive".into(),
+});
+
 fn observe_destination(
     workload: &Workload,
     destination: ReportedDestination,
     counts: &Counts,
     out: &mut Readings,
 ) {
-    let requested = end(&workload.labels, destination.requested, Label::ServerAddress, Label::ServerPort);
-    for (reason, count) in Failure::ALL.iter().zip(counts.failed) {
+    let words = &*WORDS;
+    let (address, port) = (destination.requested.address(), destination.requested.port());
+    let server = [Some((Label::ServerAddress, address)), port.map(|port| (Label::ServerPort, port))];
+    for (reason, count) in words.reasons.iter().zip(counts.failed) {
         if count > 0 {
-            let event = (Label::Event, Event::Failed.word().into());
-            let labels = requested.with_all([Some(event), Some((Label::ErrorType, reason.word().into()))]);
-            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, &labels, count);
+            let [address, port] = server.clone();
+            let event = Some((Label::Event, Arc::clone(&words.failed)));
+            let reason = Some((Label::ErrorType, Arc::clone(reason)));
+            let labels = workload.labels.with_all([address, port, event, reason]);
+            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels, count);
         }
     }
-    let ends = [(Event::Opened, counts.opened), (Event::Closed, counts.closed), (Event::Reset, counts.reset)];
+    let ends = [(&words.opened, counts.opened), (&words.closed, counts.closed), (&words.reset, counts.reset)];
     let reached = counts.open() > 0 || ends.iter().any(|(_, count)| *count > 0);
     // Of a destination that was never reached only the failures are told.
     if !reached && counts.retransmits == 0 {
         return;
     }
-    let labels = end(&requested, destination.actual, Label::PeerAddress, Label::PeerPort);
+    let text = |label: &Option<(Label, Arc<str>)>| label.as_ref().map(|(_, text)| Arc::clone(text));
+    let (address, port) = if destination.actual == destination.requested {
+        (text(&server[0]), text(&server[1]))
+    } else {
+        (Some(destination.actual.address()), destination.actual.port())
+    };
+    let [server_address, server_port] = server;
+    let labels = workload.labels.with_all([
+        server_address,
+        server_port,
+        address.map(|address| (Label::PeerAddress, address)),
+        port.map(|port| (Label::PeerPort, port)),
+    ]);
     if reached {
         for (event, count) in ends {
-            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels.with(Label::Event, event.word()), count);
+            let labels = labels.with(Label::Event, Arc::clone(event));
+            out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels, count);
         }
         out.observe(metrics::CONTAINER_TCP_OPEN_CONNECTIONS, &labels, counts.open());
         out.observe(metrics::CONTAINER_TCP_CONNECT_TIME, &labels, Arc::new(counts.connect()));
-        for (direction, bytes) in [("transmit", counts.sent), ("receive", counts.received)] {
-            out.observe(metrics::CONTAINER_TCP_IO, labels.with(Label::IoDirection, direction), bytes);
+        for (direction, bytes) in [(&words.transmit, counts.sent), (&words.receive, counts.received)] {
+            let labels = labels.with(Label::IoDirection, Arc::clone(direction));
+            out.observe(metrics::CONTAINER_TCP_IO, labels, bytes);
         }
         if let Some(rtt) = counts.rtt() {
             out.observe(metrics::CONTAINER_TCP_RTT, &labels, rtt);
         }
     }
     out.observe(metrics::CONTAINER_TCP_RETRANSMITS, &labels, counts.retransmits);
-}
-
-fn end(labels: &Labels, at: ReportedEndpoint, address: Label, port: Label) -> Labels {
-    labels.with_all([Some((address, at.address())), at.port().map(|number| (port, number))])
 }
 
 fn listen(workload: &Workload, at: ListenAddress) -> Labels {
