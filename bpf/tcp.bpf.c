@@ -232,11 +232,8 @@ static NOINLINE struct totals *rest_of(u64 *key)
 	group = map_lookup(&groups, key);
 	if (!group || group->ignored)
 		return 0;
-	if (map_update(&rest, key, &nothing, BPF_NOEXIST) && !map_lookup(&rest, key)) {
-		/* Until the agent has forgotten the groups that are gone: nothing is counted. */
+	if (map_update(&rest, key, &nothing, BPF_NOEXIST) && !map_lookup(&rest, key))
 		count(NO_ROOM_FOR_GROUP);
-		return 0;
-	}
 	return map_lookup(&rest, key);
 }
 
