@@ -46,7 +46,9 @@ pub fn protocol(beginning: &[u8]) -> Option<Protocol> {
         [0x15 | 0x16, 3, ..] => Some(Protocol::Tls),
         // A frame of SETTINGS or GOAWAY on stream 0 (RFC 9113, section 4.1).
         [_, _, _, 4 | 7, _, 0, 0, 0, 0, ..] => Some(Protocol::Http2),
-        response if response.starts_with(b"HTTP/1.") => Some(Protocol::Http1),
+        response if response.get(..7).is_some_and(|first| first.eq_ignore_ascii_case(b"HTTP/1.")) => {
+            Some(Protocol::Http1)
+        }
         _ => None,
     }
 }

@@ -55,6 +55,56 @@ fn heads_that_others_take_are_taken() {
     }
 }
 
+/// As curl 7.88 does, where hyper alone refuses.
+#[test]
+fn responses_that_curl_takes_are_taken() {
+    let Some(namespace) = Namespace::new() else { return };
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let plain = |head: &str| format!("{head}\r\nContent-Length: 2\r\n\r\nok");
+    let taken = [
+        ("chunks-lf", format!("{CHUNKED}2\nok\n0\n\n")),
+        ("chunks-lf-after-lengths", format!("{CHUNKED}2\nok\r\n0\n\r\n")),
+        ("chunks-lf-after-data", format!("{CHUNKED}2\r\nok\n0\r\n\r\n")),
+        ("chunks-lf-extension", format!("{CHUNKED}2;a=b\nok\n0\n\n")),
+        ("chunks-lf-trailer", format!("{CHUNKED}2\r\nok\r\n0\r\nX: y\n\n")),
+        ("blanks", plain("HTTP/1.1  200 OK")),
+        ("blanks-before-reason", plain("HTTP/1.1 200   OK")),
+        ("cr-in-value", plain("HTTP/1.1 200 OK\r\nX: a\rb")),
+        ("cr-after-value", plain("HTTP/1.1 200 OK\r\nX: a\r")),
+        ("cr-in-reason", plain("HTTP/1.1 200 O\rK")),
+        ("control-in-value", plain("HTTP/1.1 200 OK\r\nX: a\u{1}b")),
+        ("plus", "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nokay".to_owned()),
+        ("lower-case", plain("http/1.1 200 OK")),
+        ("lines-lf", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok".to_owned()),
+        ("interim", plain("http/1.1  100 Continue\n\nHTTP/1.1  200 OK")),
+    ];
+    let refused = [
+        ("nul", plain("HTTP/1.1 200 OK\r\nX: a\0b")),
+        ("word", "HTTP/1.1 200 OK\r\nContent-Length: two\r\n\r\nok".to_owned()),
+        ("negative", "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok".to_owned()),
+        ("lengths-differ", plain("HTTP/1.1 200 OK\r\nContent-Length: 3")),
+        ("version", plain("HTTP/1.2 200 OK")),
+        ("digits", plain("HTTP/1.1 2000 OK")),
+        ("chunks-run-together", format!("{CHUNKED}2\r\nok0\r\n\r\n")),
+        ("chunks-cut-off", format!("{CHUNKED}2\nok\n")),
+    ];
+    let target = |(name, answer): &(&str, String)| {
+        let answer = answer.clone().into_bytes();
+        let port = serves(&namespace, move |_| answer.clone());
+        format!(
+            "- {{name: {name}, kind: http, url: 'http://127.0.0.1:{port}/', http: {{expect_body: '^ok$'}}}}\n"
+        )
+    };
+    let targets: String = taken.iter().chain(&refused).map(target).collect();
+    let readings = first(&namespace, &format!("timeout: 4s\ntargets:\n{targets}"));
+    for (name, _) in &taken {
+        is_up(&readings, name);
+    }
+    for (name, _) in &refused {
+        fails(&readings, name, "unexpected_response");
+    }
+}
+
 #[test]
 fn redirects_keep_cookies_and_the_method_and_take_any_location() {
     let Some(namespace) = Namespace::new() else { return };

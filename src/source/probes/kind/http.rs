@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinHandle;
 
 pub mod cookies;
+mod normalize;
 pub mod stream;
 
 /// Most header lines of a response; their bytes are bounded by hyper (408 KiB).
@@ -282,7 +283,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     // A peer that answers without an end (`100 Continue` repeatedly) is cut off.
     let (from, to) = tokio::io::split(stream);
     let (stream, beginning) = ResponseStream::new(tokio::io::join(from.take(RECEIVED), to));
-    // As lenient as curl, Go and browsers are.
+    // As lenient as curl, Go and browsers are; what hyper has no setting for is normalized below it.
     let client = http1::Builder::new()
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
@@ -306,6 +307,10 @@ fn fault(doing: &str, error: &hyper::Error, beginning: &FirstBytes, url: &Url) -
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let unexpected = |why: String| Fault::new(ProbeError::UnexpectedResponse, why);
     match io {
+        // What hyper says of the lines of chunks; nothing below it does.
+        Some(io) if io.kind() == std::io::ErrorKind::InvalidInput => {
+            unexpected(format!("{doing}: the response is not valid HTTP: {io}"))
+        }
         Some(io) if io.kind() != std::io::ErrorKind::UnexpectedEof => Fault::io(doing, io),
         _ if error.is_parse() && beginning.protocol() == Some(Protocol::Http1) => {
             unexpected(format!("{doing}: the response is not valid HTTP: {error}"))

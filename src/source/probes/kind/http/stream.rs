@@ -1,11 +1,16 @@
-//! The stream below HTTP: what a response began with, and an end of TLS without `close_notify`.
+//! The stream below HTTP: what a response began with, an end of TLS without `close_notify`, and heads and chunks as hyper takes
+//! them.
 
+use super::normalize::Normalizer;
 use crate::peer::{FirstBytes, Protocol, protocol};
 use crate::url::{Scheme, Url};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much is read at once.
+const READ: usize = 8 * 1024;
 
 /// A stream whose first bytes are kept. An end without `close_notify` reads as an end: hyper knows by `Content-Length` and
 /// chunks whether a response is complete, and one without either ends where the connection does, as in browsers and curl.
@@ -13,13 +18,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct ResponseStream<S> {
     stream: S,
     beginning: FirstBytes,
+    normalizer: Normalizer,
+    /// What is to be passed on, and how much of it was.
+    normalized: Vec<u8>,
+    passed: usize,
 }
 
 impl<S> ResponseStream<S> {
     /// Wraps a stream.
     pub fn new(stream: S) -> (Self, FirstBytes) {
         let beginning = FirstBytes::default();
-        (Self { stream, beginning: beginning.clone() }, beginning)
+        let stream = Self {
+            stream,
+            beginning: beginning.clone(),
+            normalizer: Normalizer::default(),
+            normalized: Vec::new(),
+            passed: 0,
+        };
+        (stream, beginning)
     }
 }
 
@@ -29,15 +45,31 @@ impl<S: AsyncRead + Unpin> AsyncRead for ResponseStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) => {
-                let new = buffer.filled().get(before..).unwrap_or_default();
-                self.beginning.read(new);
-                Poll::Ready(Ok(()))
+        let stream = &mut *self;
+        loop {
+            let left = stream.normalized.get(stream.passed..).unwrap_or_default();
+            if let Some(some) = left.get(..left.len().min(buffer.remaining())).filter(|some| !some.is_empty())
+            {
+                buffer.put_slice(some);
+                stream.passed += some.len();
+                return Poll::Ready(Ok(()));
             }
-            other => other,
+            stream.normalized.clear();
+            stream.passed = 0;
+            let mut room = [0; READ];
+            let mut read = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut stream.stream).poll_read(context, &mut read)) {
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Poll::Ready(Err(error)),
+                _ended_or_read => {}
+            }
+            if read.filled().is_empty() {
+                stream.normalizer.end(&mut stream.normalized);
+                if stream.normalized.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            stream.beginning.read(read.filled());
+            stream.normalizer.take(read.filled(), &mut stream.normalized);
         }
     }
 }

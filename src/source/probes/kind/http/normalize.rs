@@ -1,0 +1,201 @@
+//! Responses that curl takes and hyper does not, made into what hyper takes (pure).
+
+/// Longest line of a head that is held until its end has come; a longer one is passed on as it is, and so is all after it.
+const LINE: usize = 128 * 1024;
+
+/// What a response that is normalized begins with, in upper or lower case.
+const BEGINNING: &[u8] = b"HTTP/1.";
+
+/// Rewrites the bytes of a connection's responses: one blank after the version of the status line, the version in upper case,
+/// no control characters in lines of the head, no plus sign before a length, and CR LF at the end of each line of the head and
+/// of the chunks. Bytes of bodies, and of what is not HTTP/1, stay as they are.
+#[derive(Debug, Default)]
+pub(super) struct Normalizer {
+    at: At,
+    line: Vec<u8>,
+    chunked: bool,
+    interim: bool,
+}
+
+/// Where in a response the next byte belongs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    StatusLine,
+    Header,
+    /// The line with the length of a chunk: its length so far, unless the digits have ended.
+    ChunkLength {
+        length: u64,
+        digits: bool,
+        after: u8,
+    },
+    ChunkData(u64),
+    /// The end of the line after the bytes of a chunk.
+    ChunkEnd {
+        after: u8,
+    },
+    /// Lines after the last chunk, until an empty one.
+    Trailer {
+        empty: bool,
+        after: u8,
+    },
+    /// What is not changed.
+    AsItIs,
+}
+
+impl Normalizer {
+    /// Takes bytes as they came, and appends those to pass on.
+    pub(super) fn take(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        loop {
+            let run = match self.at {
+                At::AsItIs => bytes.len(),
+                At::ChunkData(left) => bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                _ => 0,
+            };
+            let (same, rest) = bytes.split_at_checked(run).unwrap_or((bytes, &[]));
+            out.extend_from_slice(same);
+            if let At::ChunkData(left) = &mut self.at {
+                *left = left.saturating_sub(run as u64);
+                if *left == 0 {
+                    self.at = At::ChunkEnd { after: 0 };
+                }
+            }
+            let Some((&byte, rest)) = rest.split_first() else { return };
+            self.byte(byte, out);
+            bytes = rest;
+        }
+    }
+
+    /// The connection has ended: what was held is passed on.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.line);
+    }
+
+    fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if matches!(self.at, At::StatusLine | At::Header) {
+            self.line.push(byte);
+            let begun = self.line.iter().zip(BEGINNING).all(|(is, said)| is.eq_ignore_ascii_case(said));
+            if self.at == At::StatusLine && !begun || self.line.len() > LINE {
+                self.at = At::AsItIs;
+                out.append(&mut self.line);
+            } else if byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                self.head_line(&line, out);
+            }
+            return;
+        }
+        // A line of the chunks ends with CR LF.
+        let after = match self.at {
+            At::ChunkLength { after, .. } | At::ChunkEnd { after } | At::Trailer { after, .. } => after,
+            _ => 0,
+        };
+        if byte == b'\n' && after != b'\r' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+        self.at = match (self.at, byte) {
+            (At::ChunkLength { length: 0, .. } | At::Trailer { empty: false, .. }, b'\n') => {
+                At::Trailer { empty: true, after: 0 }
+            }
+            (At::ChunkLength { length, .. }, b'\n') => At::ChunkData(length),
+            (At::ChunkLength { length, digits: true, .. }, _) if byte.is_ascii_hexdigit() => {
+                let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+                // A length over the limit is refused by hyper.
+                At::ChunkLength { length: length.saturating_mul(16) | digit, digits: true, after: byte }
+            }
+            (At::ChunkLength { length, .. }, _) => At::ChunkLength { length, digits: false, after: byte },
+            (At::ChunkEnd { .. }, b'\n') => At::ChunkLength { length: 0, digits: true, after: 0 },
+            (At::ChunkEnd { .. }, _) => At::ChunkEnd { after: byte },
+            (At::Trailer { empty, .. }, b'\r') => At::Trailer { empty, after: byte },
+            (At::Trailer { .. }, byte) if byte != b'\n' => At::Trailer { empty: false, after: byte },
+            _ => At::AsItIs,
+        };
+    }
+
+    /// A whole line of the head.
+    fn head_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let line = line.trim_ascii_end();
+        let first = self.at == At::StatusLine;
+        if first {
+            let (version, rest) = line.split_at_checked(BEGINNING.len() + 1).unwrap_or((line, &[]));
+            out.extend(version.to_ascii_uppercase());
+            self.interim = rest.trim_ascii_start().starts_with(b"1");
+            self.chunked = false;
+            if rest.starts_with(b" ") {
+                out.push(b' ');
+            }
+            out.extend(rest.trim_ascii_start().iter().copied().map(printable));
+        } else {
+            let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(0));
+            let value = value.strip_prefix(b":").unwrap_or(value);
+            let is = |field: &str| name.trim_ascii_end().eq_ignore_ascii_case(field.as_bytes());
+            if is("transfer-encoding") {
+                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                self.chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
+            }
+            match value.trim_ascii().strip_prefix(b"+") {
+                Some(digits) if is("content-length") => {
+                    out.extend_from_slice(name);
+                    out.push(b':');
+                    out.extend(digits.iter().copied().map(printable));
+                }
+                _ => out.extend(line.iter().copied().map(printable)),
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        self.at = match line {
+            [] if self.interim => At::StatusLine,
+            [] if self.chunked => At::ChunkLength { length: 0, digits: true, after: 0 },
+            [] => At::AsItIs,
+            _ => At::Header,
+        };
+    }
+}
+
+/// A blank instead of a control character; NUL is left, which nobody takes.
+fn printable(byte: u8) -> u8 {
+    if byte.is_ascii_control() && !matches!(byte, 0 | b'\t') { b' ' } else { byte }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Normalizer;
+
+    /// What is passed on, which is the same however the bytes come.
+    fn normalized(bytes: &[u8]) -> String {
+        let by = |size: usize| {
+            let (mut normalizer, mut out) = (Normalizer::default(), Vec::new());
+            bytes.chunks(size).for_each(|some| normalizer.take(some, &mut out));
+            normalizer.end(&mut out);
+            out
+        };
+        let all = by(bytes.len());
+        (1..bytes.len()).for_each(|size| assert_eq!(by(size), all, "{size}"));
+        String::from_utf8(all).expect("it is text")
+    }
+
+    #[test]
+    fn heads_and_lines_of_chunks_become_what_the_specification_says() {
+        let head = "HTTP/1.1 200 OK\r\nX: a b\r\nContent-Length:2\r\n\r\n\n\r+";
+        assert_eq!(normalized(b"http/1.1   200 OK\nX: a\rb\r\r\nContent-Length: +2\n\n\n\r+"), head);
+        let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\n\na\r\r\n10\r\n0123456789\n12345\r\n\
+                      0\r\nX: y\r\n\r\n\nrest";
+        assert_eq!(normalized(chunks.as_bytes()), chunks);
+        let bare =
+            b"HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\ntransfer-encoding : gzip, Chunked\n\n2\n\r\n\n0\n\n";
+        let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding : gzip, Chunked\r\n\r\n\
+                     2\r\n\r\n\r\n0\r\n\r\n";
+        assert_eq!(normalized(bare), whole);
+    }
+
+    #[test]
+    fn other_bytes_stay_as_they_are() {
+        for other in ["SSH-2.0-x\n\n", "HTTQ\n", "HTTP/2.0  200 OK\n\n", "HT", "\n", "HTTP/1.1"] {
+            assert_eq!(normalized(other.as_bytes()), other);
+        }
+        let long = format!("HTTP/1.1 {}\n\n", "x".repeat(200_000));
+        let (mut normalizer, mut out) = (Normalizer::default(), Vec::new());
+        normalizer.take(long.as_bytes(), &mut out);
+        assert_eq!(out, long.as_bytes());
+    }
+}
