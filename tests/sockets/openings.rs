@@ -3,6 +3,7 @@
 
 use super::{INCOMING, Numbers, OUTGOING, Probe, abort, aborted, close, connection, listener, send};
 use crate::support::{Namespace, skipped};
+use connscope::source::sockets::mptcp::AGAIN;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,6 +28,12 @@ fn there_is_mptcp() -> bool {
         skipped(&format!("this kernel has no MPTCP: {error}"));
     }
     tried.is_ok()
+}
+
+/// Waits until the source asks again whether MPTCP is in use. It has asked with the events of plain connections, which were
+/// counted when this is called.
+fn is_asked_again() {
+    std::thread::sleep(AGAIN);
 }
 
 fn multipath_pair(port: u16) -> (TcpStream, TcpStream) {
@@ -95,6 +102,7 @@ fn resets_of_before_mptcp_was_in_use_are_not_taken_for_its_own() {
         (0..5).for_each(|_| drop(refused()));
         let numbers = probe.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
         assert_eq!(numbers.ended(), 5.0);
+        is_asked_again();
         close(multipath_pair(4000));
         let numbers = probe.until("both ends have ended", |numbers| numbers.ended() == 7.0);
         assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
@@ -122,6 +130,7 @@ fn a_connection_of_mptcp_that_is_aborted_is_reset_whether_a_dump_has_seen_it_or_
             aborted(client);
         }
         probe.until("these were reset", |numbers| numbers.became("reset", &[]) == 6.0);
+        is_asked_again();
         let ended = |numbers: &Numbers| numbers.ended() - 6.0;
         let reset = |numbers: &Numbers| numbers.became("reset", &[]) - 6.0;
         let mut count = 0.0;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const TEXT: usize = 16_384;
 
 /// How long MPTCP is taken for not in use before the counters are read again.
-const AGAIN: Duration = Duration::from_millis(10);
+pub const AGAIN: Duration = Duration::from_millis(10);
 
 /// How many resets a network namespace has sent since Multipath TCP is in use there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
