@@ -58,8 +58,8 @@ fn heads_that_others_take_are_taken() {
 /// As curl 7.88 does, where hyper alone refuses.
 #[test]
 fn responses_that_curl_takes_are_taken() {
-    let Some(namespace) = Namespace::new() else { return };
     const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let Some(namespace) = Namespace::new() else { return };
     let plain = |head: &str| format!("{head}\r\nContent-Length: 2\r\n\r\nok");
     let taken = [
         ("chunks-lf", format!("{CHUNKED}2\nok\n0\n\n")),
