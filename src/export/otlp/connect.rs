@@ -308,7 +308,7 @@ mod tests {
         assert!(began.elapsed() < within, "{:?}", began.elapsed());
         // A short time is divided among them.
         assert_eq!(
-            connected(vec![dead; 19].into_iter().chain([there]).collect(), within / 5),
+            connected(vec![dead; 9].into_iter().chain([there]).collect(), within / 3),
             Ok(Some(there))
         );
         drop(listener);
