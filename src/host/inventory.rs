@@ -51,6 +51,7 @@ macro_rules! workload_and {
 pub(crate) use workload_and;
 
 pub mod config;
+mod ended;
 pub mod entries;
 pub mod entry;
 pub mod expiry;
@@ -199,7 +200,7 @@ impl Inventory {
         for (hierarchy, id, path) in &groups {
             entries.meet(CgroupRef { hierarchy: *hierarchy, id: *id, path }, now, outside);
         }
-        outside.hear(entries);
+        outside.hear(entries, now);
         entries.sweep(now, outside);
         // It is said for as long as somebody is without a name for it, and not only when names are asked for.
         outside.names.denied &= entries.iter().any(|entry| entry.ended.is_none() && !entry.named);
@@ -217,8 +218,9 @@ impl Inventory {
     pub fn workload(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
         let mut inner = self.inner();
         let Inner { entries, outside, .. } = &mut *inner;
-        outside.hear(entries);
-        let number = entries.meet(group, Instant::now(), outside)?;
+        let now = Instant::now();
+        outside.hear(entries, now);
+        let number = entries.meet(group, now, outside)?;
         entries.get(number).map(|entry| Arc::clone(&entry.workload))
     }
 
@@ -314,11 +316,11 @@ fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
 
 impl HostSources {
     /// Takes the answers of Docker's socket.
-    fn hear(&mut self, entries: &mut Entries) {
+    fn hear(&mut self, entries: &mut Entries, now: Instant) {
         let answers: Vec<(String, ContainerMetadata)> =
             self.socket.iter().flat_map(Socket::answers).collect();
         for (id, found) in answers {
-            entries.found(&id, &found, self);
+            entries.found(&id, &found, now, self);
         }
     }
 

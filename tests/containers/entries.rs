@@ -57,6 +57,53 @@ fn identity(entries: &Entries, number: u64) -> &str {
     &entries.get(number).unwrap().workload.identity
 }
 
+/// Walks that do not find a group any more.
+fn ends(entries: &mut Entries, world: &mut Said, now: Instant) {
+    entries.sweep(now, world);
+    entries.sweep(now, world);
+}
+
+#[test]
+fn what_the_kernel_reports_of_one_that_has_ended_is_its_own_and_no_restart() {
+    let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
+    world.docker(1, "web");
+    let number = meet(&mut entries, &mut world, 1, 100, now).unwrap();
+    // Its file is gone with it.
+    world.names.clear();
+    ends(&mut entries, &mut world, now);
+    assert!(entries.get(number).unwrap().ended.is_some());
+    let asked = world.asked;
+    assert_eq!(meet(&mut entries, &mut world, 1, 100, now), Some(number));
+    let inner = format!("/docker/{}/init", id(1));
+    let inner = CgroupRef { hierarchy: 3, id: 900, path: &inner };
+    assert_eq!(entries.meet(inner, now, &mut world), Some(number));
+    assert_eq!((entries.iter().count(), entries.get(number).unwrap().restarts, world.asked), (1, 0, asked));
+    // Another group is another start.
+    world.docker(1, "web");
+    assert_eq!(meet(&mut entries, &mut world, 1, 101, now), Some(number));
+    assert_eq!(entries.get(number).unwrap().restarts, 1);
+    ends(&mut entries, &mut world, now);
+    let late = now + RETENTION;
+    ends(&mut entries, &mut world, late);
+    assert_ne!(
+        meet(&mut entries, &mut world, 1, 101, late),
+        Some(number),
+        "after the retention nobody knows"
+    );
+}
+
+#[test]
+fn one_over_the_limit_that_has_ended_is_left_out_once() {
+    let (mut entries, mut world, now) = (Entries::new(1, RETENTION), Said::default(), Instant::now());
+    world.there.insert(1);
+    meet(&mut entries, &mut world, 1, 1, now).unwrap();
+    assert_eq!(meet(&mut entries, &mut world, 2, 2, now), None);
+    ends(&mut entries, &mut world, now);
+    assert_eq!((meet(&mut entries, &mut world, 2, 2, now), entries.left_out), (None, 1));
+    let path = format!("/docker/{}", id(2));
+    assert!(entries.is_left_out(CgroupRef { hierarchy: 0, id: 2, path: &path }));
+}
+
 #[test]
 fn the_path_says_whose_a_group_is_and_where_its_own_one_ends() {
     let a = id(0xa1);
@@ -270,7 +317,7 @@ fn a_name_that_is_told_twice_changes_nothing() {
     world.there = BTreeSet::from([1]);
     let number = meet(&mut entries, &mut world, 1, 1, now).unwrap();
     let found = world.names.get(&id(1)).cloned().unwrap();
-    entries.found(&id(1), &found, &world);
+    entries.found(&id(1), &found, now, &world);
     assert_eq!(meet(&mut entries, &mut world, 1, 1, now), Some(number));
     assert_eq!(entries.get(number).map(|entry| entry.restarts), Some(0));
 }

@@ -5,6 +5,7 @@
 //! container that is restarted is another subject, or the same with other groups, and the same entry with one restart
 //! more.
 
+use super::ended::EndedUnits;
 use super::entry::{CgroupRef, Entry, TopGroup};
 use super::expiry::{self, NameRetry};
 use super::identity::{CgroupOwner, ContainerMetadata, Name, OwnerKind, Workload};
@@ -44,6 +45,8 @@ pub struct Entries {
     limit: usize,
     retention: Duration,
     subjects: HashMap<Arc<str>, RunningUnit>,
+    /// Those that were subjects.
+    ended: EndedUnits,
     by_number: BTreeMap<u64, Entry>,
     by_identity: HashMap<Arc<str>, u64>,
     /// Entries that turned out to be another, once their name was known.
@@ -60,6 +63,7 @@ impl Entries {
             limit,
             retention,
             subjects: HashMap::new(),
+            ended: EndedUnits::default(),
             by_number: BTreeMap::new(),
             by_identity: HashMap::new(),
             same_as: HashMap::new(),
@@ -78,6 +82,9 @@ impl Entries {
             path: group.path.into(),
         });
         let Some(subject) = self.subjects.get_mut(key.as_str()) else {
+            if let Some(ended) = self.ended.of(&key, group, top.is_some()) {
+                return ended.number;
+            }
             return self.begin(&place, key.into(), top, now, world);
         };
         subject.met = true;
@@ -102,9 +109,11 @@ impl Entries {
     /// Whether a group is of something over the limit.
     pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
         let place = CgroupOwner::of(group.path);
-        place
-            .and_then(|place| self.subjects.get(place.key().as_str()))
-            .is_some_and(|subject| subject.left_out)
+        let key = place.map(|place| place.key());
+        key.is_some_and(|key| match self.subjects.get(key.as_str()) {
+            Some(subject) => subject.left_out,
+            None => self.ended.is_left_out(&key),
+        })
     }
 
     /// Takes note of something that was not there before.
@@ -133,7 +142,7 @@ impl Entries {
             met: true,
         };
         if !found.as_ref().is_some_and(|found| matches!(found.name, Name::Sandbox(_))) {
-            match self.admit(place, &key, found.as_ref(), world) {
+            match self.admit(place, &key, found.as_ref(), now, world) {
                 Admission::Entry(number) => subject.number = Some(number),
                 Admission::NotWanted => {}
                 Admission::NoRoom => {
@@ -143,6 +152,7 @@ impl Entries {
             }
         }
         let number = subject.number;
+        self.ended.forget(&key);
         self.subjects.insert(key, subject);
         number
     }
@@ -153,13 +163,14 @@ impl Entries {
         place: &CgroupOwner<'_>,
         key: &Arc<str>,
         found: Option<&ContainerMetadata>,
+        now: Instant,
         world: &dyn HostLookup,
     ) -> Admission {
         let mut workload = Workload::new(self.next, *place, found, false);
         if !world.wants(&workload.identity) {
             return Admission::NotWanted;
         }
-        if self.runs_elsewhere(&workload.identity, key, world) {
+        if self.runs_elsewhere(&workload.identity, key, now, world) {
             workload = Workload::new(self.next, *place, found, true);
         }
         if let Some(number) = self.by_identity.get(&workload.identity).copied() {
@@ -185,7 +196,13 @@ impl Entries {
 
     /// Whether something else with this identity is running. One whose groups are gone is not, though no walk has missed
     /// it yet.
-    fn runs_elsewhere(&mut self, identity: &str, key: &Arc<str>, world: &dyn HostLookup) -> bool {
+    fn runs_elsewhere(
+        &mut self,
+        identity: &str,
+        key: &Arc<str>,
+        now: Instant,
+        world: &dyn HostLookup,
+    ) -> bool {
         let Some(entry) = self.by_identity.get(identity).and_then(|number| self.by_number.get(number)) else {
             return false;
         };
@@ -197,8 +214,9 @@ impl Entries {
             .subjects
             .get(&other)
             .is_some_and(|subject| subject.tops.iter().any(|top| world.is_there(top)));
-        if !there {
-            self.subjects.remove(&other);
+        if !there && let Some(subject) = self.subjects.remove(&other) {
+            let RunningUnit { tops, number, left_out, .. } = subject;
+            self.ended.remember(other, tops, number, left_out, now);
         }
         there
     }
@@ -206,20 +224,17 @@ impl Entries {
     /// After a walk over all groups: what was not met and is not there has ended, names that are due are asked for, what
     /// was left out gets the room there is, and what ended long ago goes.
     pub fn sweep(&mut self, now: Instant, world: &mut dyn HostLookup) {
-        let mut ended = Vec::new();
-        self.subjects.retain(|key, subject| {
-            let there =
-                std::mem::take(&mut subject.met) || subject.tops.iter().any(|top| world.is_there(top));
-            if !there {
-                ended.extend(subject.number.map(|number| (number, Arc::clone(key))));
-            }
-            there
+        self.ended.expire(self.retention, now);
+        let gone = self.subjects.extract_if(|_, subject| {
+            !std::mem::take(&mut subject.met) && !subject.tops.iter().any(|top| world.is_there(top))
         });
-        for (number, key) in ended {
-            if let Some(entry) = self.by_number.get_mut(&number).filter(|entry| entry.key == key) {
+        for (key, RunningUnit { tops, number, left_out, .. }) in gone {
+            let entry = number.and_then(|number| self.by_number.get_mut(&number));
+            if let Some(entry) = entry.filter(|entry| entry.key == key) {
                 entry.ended = Some(now);
                 entry.first = None;
             }
+            self.ended.remember(key, tops, number, left_out, now);
         }
         let over: Vec<u64> = self
             .by_number
@@ -241,7 +256,7 @@ impl Entries {
             let top = self.subjects.get(&key).and_then(|subject| subject.tops.first()).cloned();
             let top = top.map_or_else(|| Arc::clone(&key), |top| top.path);
             if let Some(found) = world.name(&key, &top) {
-                self.found(&key, &found, world);
+                self.found(&key, &found, now, world);
             }
         }
     }
@@ -258,7 +273,7 @@ impl Entries {
             .collect();
         for (key, path) in waiting {
             let Some(place) = CgroupOwner::of(&path) else { continue };
-            let Admission::Entry(number) = self.admit(&place, &key, None, world) else { continue };
+            let Admission::Entry(number) = self.admit(&place, &key, None, now, world) else { continue };
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.number = Some(number);
                 subject.left_out = false;
@@ -269,7 +284,7 @@ impl Entries {
     }
 
     /// A name was found of something that runs already.
-    pub fn found(&mut self, key: &str, found: &ContainerMetadata, world: &dyn HostLookup) {
+    pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, world: &dyn HostLookup) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
         if subject.number.and_then(|number| self.by_number.get(&number)).is_some_and(|entry| entry.named) {
@@ -291,7 +306,7 @@ impl Entries {
         if matches!(found.name, Name::Sandbox(_)) {
             return;
         }
-        let Admission::Entry(new) = self.admit(&place, &key, Some(found), world) else { return };
+        let Admission::Entry(new) = self.admit(&place, &key, Some(found), now, world) else { return };
         if let (Some(entry), Some((restarts, first, seen, before))) = (self.by_number.get_mut(&new), before) {
             entry.restarts += restarts;
             (entry.first, entry.seen, entry.before) = (first, seen, before);
