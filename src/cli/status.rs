@@ -89,12 +89,12 @@ pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, Cli
 }
 
 /// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password and none
-/// is shown it says no more than that the process responds.
+/// is shown, or its rate limit is used up, it says no more than that the process responds.
 pub(super) fn healthcheck(asked: &Asked) -> Result<CommandOutput, CliError> {
     let running = asked.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let mut answer = running.get("/-/ready").map_err(&failed)?;
-    if answer.0 == 401 && !running.has_user() {
+    if answer.0 == 429 || (answer.0 == 401 && !running.has_user()) {
         answer = running.get("/-/healthy").map_err(&failed)?;
     }
     match answer {

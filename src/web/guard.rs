@@ -27,15 +27,23 @@ struct Rules {
     headers: Headers,
     passwords: Option<Passwords>,
     limiter: Option<Limiter>,
+    /// Whether the file says nothing at all.
+    blank: bool,
 }
 
 impl Rules {
+    /// Whether not everybody who reaches the endpoint is answered in the clear.
+    fn protects(&self) -> bool {
+        self.acceptor.is_some() || self.passwords.is_some()
+    }
+
     fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
         let (config, files) = WebConfig::read(path)?;
         let acceptor = tls::acceptor(&config.tls_server_config, config.http_server_config.http2)?;
         let passwords = Passwords::new(config.basic_auth_users).map_err(|why| unusable(path, &why))?;
         let limiter = config.rate_limit.limiter();
-        Ok((Self { acceptor, headers: config.http_server_config.headers, passwords, limiter }, files))
+        let (headers, blank) = (config.http_server_config.headers, config.blank);
+        Ok((Self { acceptor, headers, passwords, limiter, blank }, files))
     }
 }
 
@@ -72,23 +80,35 @@ impl Guard {
         let guard = Arc::new(Self { path: path.to_owned(), rules: RwLock::new(Arc::new(rules)) });
         let (own, stop) = (Arc::clone(&guard), stop.clone());
         let look = move || {
+            // A file that is refused may name others that are still to come, so it is read until it is accepted.
+            let mut refused: Option<String> = None;
             while !stop.killed_within(super::timeouts::GUARD) {
                 let now = stamps(&files);
-                if now == seen {
+                if now == seen && refused.is_none() {
                     continue;
                 }
                 seen = now;
-                match Rules::read(&own.path) {
+                let read = Rules::read(&own.path).and_then(|(rules, named)| {
+                    // It is empty while it is written in place.
+                    let lost = rules.blank && own.rules().protects();
+                    let why = "it is empty; write `{}` to serve without TLS and users";
+                    if lost { Err(unusable(&own.path, why)) } else { Ok((rules, named)) }
+                });
+                match read {
                     Ok((rules, named)) => {
+                        refused = None;
                         files = named;
                         seen = stamps(&files);
                         *own.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
                         tracing::info!("the web configuration was read again");
                     }
                     Err(why) => {
-                        tracing::error!(
-                            "the web configuration is refused, the previous one stays in effect: {why}"
-                        );
+                        if refused.as_ref() != Some(&why) {
+                            tracing::error!(
+                                "the web configuration is refused, the previous one stays in effect: {why}"
+                            );
+                        }
+                        refused = Some(why);
                     }
                 }
             }

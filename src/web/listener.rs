@@ -2,11 +2,12 @@
 
 use crate::config::{Address, Prometheus};
 use crate::sys::activation::{HandedOver, ListeningSocket};
-use rustix::fs::{Mode, fchmod};
+use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// While it is open no other file gets the inode, also where another agent has replaced the socket.
+    _open: OwnedFd,
 }
 
 impl Drop for SocketFile {
@@ -171,7 +174,9 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
         socket.bind(&address)?;
     }
     let identity = identity(path).ok_or_else(|| io::Error::other("the socket is gone"))?;
-    let file = SocketFile { path: path.to_owned(), identity };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = rustix::fs::open(path, flags, Mode::empty())?;
+    let file = SocketFile { path: path.to_owned(), identity, _open: open };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     Ok((socket.into(), file))

@@ -178,6 +178,10 @@ fn passwords_headers_and_what_stays_open() {
     files.write("basic_auth_users: {alice: secret}\n");
     agent.wait_for("the web configuration is refused, the previous one stays in effect");
     assert_eq!((with(address, right, "/metrics").0, get(address, "/metrics").0), (200, 401));
+    // A file that is written in place is empty for a moment.
+    files.write("");
+    agent.wait_for("it is empty");
+    assert_eq!((with(address, right, "/metrics").0, get(address, "/metrics").0), (200, 401));
     files.write("rate_limit: {interval: 1h, burst: 2}\n");
     agent.wait_for("the web configuration was read again");
     let answers: Vec<u16> = (0..3).map(|_| get(address, "/metrics").0).collect();
@@ -264,4 +268,12 @@ fn a_renewed_certificate_is_shown_without_a_reload() {
     std::fs::copy(key, files.folder.path().join("server.key")).unwrap();
     std::fs::copy(certificate, files.folder.path().join("server.crt")).unwrap();
     eventually("the new certificate is shown", || get_tls(address, &other.file(), None) == Ok(200));
+    // The file may name certificates that are still to come.
+    files.write(&TLS.replace("server.", "next."));
+    agent.wait_for("the web configuration is refused, the previous one stays in effect");
+    let third = Authority::new();
+    let (certificate, key) = third.sign("server");
+    std::fs::copy(key, files.folder.path().join("next.key")).unwrap();
+    std::fs::copy(certificate, files.folder.path().join("next.crt")).unwrap();
+    eventually("the certificate that came is shown", || get_tls(address, &third.file(), None) == Ok(200));
 }

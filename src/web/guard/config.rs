@@ -24,6 +24,9 @@ pub struct WebConfig {
     pub rate_limit: RateLimit,
     /// Hashes of bcrypt by user.
     pub basic_auth_users: BTreeMap<String, String>,
+    /// Whether the file has no text.
+    #[serde(skip)]
+    pub blank: bool,
 }
 
 /// TLS.
@@ -103,6 +106,7 @@ impl WebConfig {
         let text = load::read(path).map_err(|error| chain(&error))?;
         let config = load::document::<Self>(&text, path).map_err(|error| chain(&error))?;
         let mut config = config.unwrap_or_default();
+        config.blank = text.trim().is_empty();
         let folder = path.parent().unwrap_or(Path::new(""));
         let tls = &mut config.tls_server_config;
         let mut files = vec![path.to_owned()];
