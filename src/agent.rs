@@ -19,7 +19,7 @@ use crate::stop::Stop;
 use crate::sys::activation::{HandedOver, ListeningSocket};
 use crate::sys::process;
 use crate::timeouts;
-use crate::vitals::{self, Loads, Vital};
+use crate::vitals::{self, ConfigLoadStatus, Vital};
 use crate::web::Web;
 use crate::web::guard::Guard;
 use crate::web::lifecycle::{Asked, ReloadRequests};
@@ -198,7 +198,7 @@ fn start(
     stop: &Stop,
 ) -> Result<Reloader, AgentError> {
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
-    let loads = Arc::new(Loads::new(SystemTime::now()));
+    let loads = Arc::new(ConfigLoadStatus::new(SystemTime::now()));
     let host = Host::new(&config.inventory);
     let vitals = reload::vitals(&config, &exports, &loads);
     let shared = started(&config, &host, Mode::Run, vitals, stop)?;
@@ -211,7 +211,8 @@ fn start(
     let urls = listener::urls(&sockets, if secure { "https" } else { "http" });
     let web = listening.then(|| {
         let current = reload::current(&config, pull.clone());
-        let web = Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads, guard)?);
+        let web =
+            Arc::new(Web::new(current, Arc::clone(&shared.sources), reloads, Arc::clone(&loads), guard)?);
         web.start(sockets, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;

@@ -13,12 +13,18 @@ pub trait Vital: std::fmt::Debug + Send + Sync {
 
 /// Result and time of the last load of the configuration.
 #[derive(Debug)]
-pub struct Loads(Mutex<(bool, f64)>);
+pub struct ConfigLoadStatus(Mutex<(bool, f64)>);
 
-impl Loads {
+impl ConfigLoadStatus {
     /// After a successful load at the start.
     pub fn new(now: SystemTime) -> Self {
         Self(Mutex::new((true, seconds(now))))
+    }
+
+    /// Whether the last load was refused, and the configuration before it is in effect.
+    pub fn is_refused(&self) -> bool {
+        let (success, _) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !success
     }
 
     /// Records a reload: successful, or refused.
@@ -28,7 +34,7 @@ impl Loads {
     }
 }
 
-impl Vital for Loads {
+impl Vital for ConfigLoadStatus {
     fn observe(&self, out: &mut Readings) {
         let (success, time) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         out.observe(metrics::CONNSCOPE_CONFIG_LAST_RELOAD_SUCCESS, &[], u64::from(success));

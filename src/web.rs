@@ -11,6 +11,7 @@ use crate::export::prometheus::{Pull, Scrape};
 use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
 use crate::stop::Stop;
 use crate::sys::activation::ListeningSocket;
+use crate::vitals::ConfigLoadStatus;
 use arrivals::{Arrival, Arrivals};
 use connections::{ConnectionTicket, Connections, StallGuardedStream};
 use guard::Guard;
@@ -51,6 +52,7 @@ pub struct Web {
     current: RwLock<Arc<Current>>,
     sources: Arc<Sources>,
     reloads: ReloadRequests,
+    loads: Arc<ConfigLoadStatus>,
     /// Off where there is no `--web.config.file`.
     guard: Option<Arc<Guard>>,
     arrivals: Arc<Arrivals>,
@@ -88,6 +90,7 @@ impl Web {
         current: Current,
         sources: Arc<Sources>,
         reloads: ReloadRequests,
+        loads: Arc<ConfigLoadStatus>,
         guard: Option<Arc<Guard>>,
     ) -> io::Result<Self> {
         let connections = Arc::new(Connections::default());
@@ -96,6 +99,7 @@ impl Web {
             current: RwLock::new(Arc::new(current)),
             sources,
             reloads,
+            loads,
             guard,
             arrivals: Arc::default(),
             connections,

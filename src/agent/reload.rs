@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::reading::chain;
 use crate::source::{Mode, list, same};
 use crate::stop::Stop;
-use crate::vitals::{Loads, Vital};
+use crate::vitals::{ConfigLoadStatus, Vital};
 use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ pub(super) struct Reloader {
     pub(super) load: Load,
     pub(super) host: Host,
     pub(super) shared: Shared,
-    pub(super) loads: Arc<Loads>,
+    pub(super) loads: Arc<ConfigLoadStatus>,
     pub(super) web: Option<Arc<Web>>,
     pub(super) runtime: Handle,
     pub(super) stop: Stop,
@@ -53,7 +53,11 @@ pub(super) struct Running {
 }
 
 /// The parts of the agent with numbers of their own.
-pub(super) fn vitals(config: &Config, exports: &Arc<Exports>, loads: &Arc<Loads>) -> Vec<Arc<dyn Vital>> {
+pub(super) fn vitals(
+    config: &Config,
+    exports: &Arc<Exports>,
+    loads: &Arc<ConfigLoadStatus>,
+) -> Vec<Arc<dyn Vital>> {
     let exports = readers::pushes(config).then(|| Arc::clone(exports) as Arc<dyn Vital>);
     exports.into_iter().chain([Arc::clone(loads) as Arc<dyn Vital>]).collect()
 }

@@ -120,7 +120,7 @@ fn refused(running: &Running, status: u16, body: &str) -> String {
 fn well(status: &Status) -> bool {
     let sources = status.sources.iter().all(|source| matches!(source.state.as_str(), "up" | "absent"));
     let pushed = status.push.as_ref().is_none_or(|push| push.warning.is_none());
-    status.ready && sources && pushed
+    status.ready && !status.config_refused && sources && pushed
 }
 
 fn table(status: &Status) -> String {

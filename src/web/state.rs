@@ -14,6 +14,9 @@ pub struct Status {
     pub version: String,
     /// Whether `/-/ready` is 200.
     pub ready: bool,
+    /// Whether the last reload was refused.
+    #[serde(default)]
+    pub config_refused: bool,
     /// Every source that is on.
     pub sources: Vec<SourceStatus>,
     /// The push; none where nothing is pushed.
@@ -113,6 +116,7 @@ impl Web {
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready,
+            config_refused: self.loads.is_refused(),
             sources: sources.collect(),
             push,
             warnings: self.warnings(),
@@ -126,6 +130,12 @@ impl Web {
         let mut warnings = Vec::new();
         if self.current().pull.is_none() {
             warnings.push("OTEL_SDK_DISABLED is true: nothing is collected".to_owned());
+        }
+        if self.loads.is_refused() {
+            warnings.push(
+                "the last reload was refused, and the configuration before it is in effect: the log says why"
+                    .to_owned(),
+            );
         }
         match self.sources.left_out() {
             0 => {}

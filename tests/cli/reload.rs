@@ -2,7 +2,7 @@
 
 use crate::support::allocations::Allocations;
 use crate::support::receiver::{Receiver, Speaks};
-use crate::support::{Agent, PATIENCE, Script, command, eventually, get, request, sample};
+use crate::support::{Agent, PATIENCE, Script, command, connscope, eventually, get, request, sample};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -127,12 +127,17 @@ fn a_bad_file_keeps_the_old_configuration_and_says_why() {
         assert_eq!(reloaded.sample(time), Some(started));
         assert_eq!(reloaded.found(), 7.0);
     }
+    let url = format!("http://{}", reloaded.address);
+    let status = connscope(&["status", &url]);
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.code() == Some(1) && said.contains("the last reload was refused"), "{status:?}");
     std::fs::remove_file(reloaded.script.file("connscope.yaml")).unwrap();
     assert!(reloaded.post().1.contains("No such file"));
     reloaded.write(&yaml("", "", NO_PUSH));
     assert_eq!(reloaded.post(), (200, "nothing has changed\n".to_owned()));
     assert_eq!(reloaded.sample(success), Some(1.0));
     assert!(reloaded.sample(time).unwrap() > started);
+    assert_eq!(connscope(&["status", &url]).status.code(), Some(0));
 }
 
 #[test]

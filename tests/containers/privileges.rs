@@ -131,7 +131,9 @@ fn without_tracefs_and_without_taskstats_the_agent_stays_up_and_says_each_once()
     let (text, log) = stays_up(&starter, &program);
     let via = |part: &str| value(&text, "connscope_containers_source", &[&format!("part=\"{part}\"")]);
     assert_eq!((via("tcp"), via("oom"), via("delay")), (Some(1.0), Some(1.0), None), "{text}");
-    for word in ["connections that fail at once are not counted", "wait for CPUs and disks is not reported"] {
+    for word in
+        ["connections that fail immediately are not counted", "wait for CPUs and disks is not reported"]
+    {
         assert_eq!(log.iter().filter(|line| line.contains(word)).count(), 1, "{word}: {log:#?}");
     }
 }

@@ -65,8 +65,9 @@ impl Drop for Service {
         for group in &self.groups {
             // Whoever was in it has ended; the kernel may need a moment to know.
             eventually("the group is empty", || std::fs::remove_dir(group).is_ok() || !group.exists());
-            // A slice that is left would say that somebody uses this version of control groups. It stays while it has others.
-            let _in_use = std::fs::remove_dir(group.parent().unwrap());
+            // A group above it that is left would say that somebody uses this version of control groups. It stays while it has
+            // others, as the root does.
+            let _above = group.ancestors().skip(1).find(|above| std::fs::remove_dir(above).is_err());
         }
     }
 }
