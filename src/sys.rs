@@ -15,6 +15,9 @@ pub mod netlink;
 pub mod notify;
 pub mod process;
 pub mod socket;
+mod stamp;
+
+pub use stamp::FileStamp;
 
 /// CPUs the kernel may ever bring up, by number: `/sys/devices/system/cpu/possible`, for instance `0-3,8`.
 ///

@@ -1,7 +1,7 @@
 //! TLS, as the exporter and the probes share it: the cryptography library, certificates and keys of PEM files, the
 //! authorities of the system, and whether any of these is another than before.
 
-use crate::sys::read_regular;
+use crate::sys::{FileStamp, read_regular};
 pub use renewed::{Renewal, Renewed};
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
@@ -10,7 +10,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use std::fmt::Display;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 pub use system::authorities as system_authorities;
@@ -114,23 +113,16 @@ pub struct Files {
 /// A certificate to show, and its key.
 pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// What tells files from those that were there before: device, inode, size and time of modification of each, `None` where
-/// there is no such file. Of a directory it tells that a name in it was added, removed or replaced.
+/// What tells files from those that were there before; `None` where there is no such file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamps(Vec<Option<Stamp>>);
-
-type Stamp = (u64, u64, u64, i64, i64);
+pub struct Stamps(Vec<Option<FileStamp>>);
 
 impl Files {
     /// The files as they are now. Waits as long as a file system does.
     pub fn stamps(&self) -> Stamps {
         let trusted = self.authorities.clone().map_or_else(system::paths, |path| vec![path]);
         let own = [&self.certificate, &self.key].into_iter().flatten().cloned();
-        let stamp = |path: PathBuf| {
-            let file = std::fs::metadata(path).ok()?;
-            Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
-        };
-        Stamps(trusted.into_iter().chain(own).map(stamp).collect())
+        Stamps(trusted.into_iter().chain(own).map(|path| FileStamp::at(&path)).collect())
     }
 }
 

@@ -25,6 +25,11 @@ const ENCODED: &AsciiSet = &CONTROLS
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
+/// Host and port as URLs and people write them: an address of IPv6 in brackets.
+pub fn host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// Scheme of a URL: `http` or `https`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {

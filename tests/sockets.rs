@@ -1,13 +1,14 @@
 //! The source sockets against the real kernel, in network namespaces of the tests' own: they make the sockets and know
 //! what to expect.
 
-use crate::support::{Namespace, PATIENCE};
+use crate::support::{Namespace, PATIENCE, eventually, tcp_info};
 use connscope::metric::Value;
 use connscope::reading::{Failure, Readings};
 use connscope::source::Source;
 use connscope::source::sockets::Sockets;
 use connscope::source::sockets::config::Sockets as Settings;
 use connscope::source::sockets::diag::{TCP_DESTROY, TCP_DESTROY_V6, parse_event};
+use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::stop::Stop;
 use connscope::sys::netlink::NetlinkSocket;
 use rustix::net::sockopt::set_socket_linger;
@@ -251,6 +252,17 @@ fn connection(listener: &TcpListener, to: &str) -> Pair {
         }
     };
     (client, listener.accept().unwrap().0)
+}
+
+/// Waits until neither end has sent anything that the other has not acknowledged, or has anything to send.
+fn quiet(pair: &Pair) {
+    eventually("nothing is outstanding", || {
+        [&pair.0, &pair.1].iter().all(|end| {
+            let info = tcp_info(end);
+            let tcp = TcpInfo::new(&info);
+            tcp.unacked() == Some(0) && tcp.notsent_bytes() == Some(0)
+        })
+    });
 }
 
 /// One that is not there yet when this returns.

@@ -5,6 +5,7 @@ use crate::config::{Address, Config, endpoint};
 use crate::runtime;
 use crate::sys::read_regular;
 use crate::tls;
+use crate::url::host_port;
 use crate::web::guard::config::WebConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -159,8 +160,7 @@ impl Running {
     fn named(&self) -> String {
         match &self.place {
             AgentAddress::Unix(_) => self.place.host().to_owned(),
-            AgentAddress::Host { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            AgentAddress::Host { host, port } => format!("{host}:{port}"),
+            AgentAddress::Host { host, port } => host_port(host, *port),
         }
     }
 

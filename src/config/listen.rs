@@ -2,6 +2,7 @@
 
 use super::endpoint::{LONGEST_UNIX_PATH, unix_path};
 use crate::settings::values;
+use crate::url::host_port;
 use serde::de::Error;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -123,8 +124,7 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At { host, port } if host.contains(':') => write!(formatter, "[{host}]:{port}"),
-            Self::At { host, port } => write!(formatter, "{host}:{port}"),
+            Self::At { host, port } => formatter.write_str(&host_port(host, *port)),
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
             Self::Systemd(None) => formatter.write_str("systemd"),
             Self::Systemd(Some(name)) => write!(formatter, "systemd:{name}"),

@@ -4,6 +4,7 @@
 //! The format of the file is that of Prometheus' exporter-toolkit (`docs/web-configuration.md` there).
 
 use crate::stop::Stop;
+use crate::sys::FileStamp;
 use crate::text;
 use config::{Headers, WebConfig};
 use hyper::header::AUTHORIZATION;
@@ -11,7 +12,6 @@ use hyper::{Request, StatusCode};
 use passwords::Passwords;
 use rate::Limiter;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_rustls::TlsAcceptor;
@@ -32,7 +32,7 @@ struct Rules {
 }
 
 impl Rules {
-    /// Whether not everybody who reaches the endpoint is answered in the clear.
+    /// Whether the endpoint asks for TLS or for a password.
     fn protects(&self) -> bool {
         self.acceptor.is_some() || self.passwords.is_some()
     }
@@ -57,14 +57,8 @@ pub struct Guard {
     rules: RwLock<Arc<Rules>>,
 }
 
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
-
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |path: &PathBuf| {
-        let file = std::fs::metadata(path).ok()?;
-        Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
-    };
-    files.iter().map(stamp).collect()
+fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    files.iter().map(|file| FileStamp::at(file)).collect()
 }
 
 impl Guard {

@@ -1,6 +1,6 @@
 //! What TCP notices of the path, against `tcp_info` of the test's own sockets: timeouts, reordering, marks, windows.
 
-use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, connection, listener, lose, send};
+use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, connection, listener, lose, quiet, send};
 use crate::support::{Namespace, eventually, tcp_info};
 use connscope::source::sockets::tcp_info::TcpInfo;
 use std::io::{Read, Write};
@@ -43,17 +43,6 @@ fn all_sent(socket: &TcpStream) -> bool {
 fn agree(numbers: &Numbers, pair: &Pair) {
     assert_eq!(counted(numbers, OUTGOING), told(&pair.0));
     assert_eq!(counted(numbers, INCOMING), told(&pair.1));
-}
-
-/// Waits until nothing is outstanding at either end.
-fn quiet(pair: &Pair) {
-    eventually("nothing is outstanding", || {
-        [&pair.0, &pair.1].iter().all(|end| {
-            let info = tcp_info(end);
-            let tcp = TcpInfo::new(&info);
-            tcp.unacked() == Some(0) && tcp.notsent_bytes() == Some(0)
-        })
-    });
 }
 
 #[test]

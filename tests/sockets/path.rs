@@ -4,21 +4,10 @@
 //! waits for the ones before it to be sent at the given rate, as before a slow link. Loss is every nth segment, dropped
 //! where it arrives.
 
-use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, close, connection, listener, lose, send};
-use crate::support::{Namespace, eventually, skipped, tcp_info};
+use super::{INCOMING, Numbers, OUTGOING, Probe, close, connection, listener, lose, quiet, send};
+use crate::support::{Namespace, skipped, tcp_info};
 use connscope::source::sockets::tcp_info::TcpInfo;
 use std::process::Command;
-
-/// Waits until neither end has anything under way.
-fn quiet(pair: &Pair) {
-    eventually("nothing is outstanding", || {
-        [&pair.0, &pair.1].iter().all(|end| {
-            let info = tcp_info(end);
-            let tcp = TcpInfo::new(&info);
-            tcp.unacked() == Some(0) && tcp.notsent_bytes() == Some(0)
-        })
-    });
-}
 
 fn seconds(micros: Option<u32>) -> f64 {
     f64::from(micros.unwrap()) / 1e6

@@ -4,6 +4,7 @@ use super::proxy::Proxy;
 use super::tls::Tls;
 use crate::config::Tls as Files;
 use crate::export::timeouts;
+use crate::url::host_port;
 use bounded::{Bounded, Budget};
 use hyper::Uri;
 use lookup::Lookup;
@@ -107,7 +108,7 @@ impl Connector {
         let proxied = proxy.as_ref().map(|proxy| &proxy.uri);
         let proxy_tls = proxied.filter(secure).map(|uri| named(uri, b"http/1.1")).transpose()?;
         let (host, port) = host_and_port(uri);
-        let receiver = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let receiver = host_port(&host, port);
         let place_of = |uri| format!("port {}", host_and_port(uri).1);
         let peer = Peer::receiver(protocol == b"h2", tls.is_some(), place_of(uri));
         let proxy_peer = proxy

@@ -12,11 +12,14 @@ const ENDED: usize = 20_000;
 /// One that has ended.
 #[derive(Debug)]
 pub(super) struct EndedUnit {
-    tops: Vec<TopGroup>,
+    /// Its groups, one for each hierarchy.
+    pub(super) tops: Vec<TopGroup>,
     /// Its entry; `None` if it had none.
     pub(super) number: Option<u64>,
-    left_out: bool,
-    at: Instant,
+    /// Whether it was over the limit.
+    pub(super) left_out: bool,
+    /// When it ended, as far as walks tell.
+    pub(super) at: Instant,
 }
 
 /// The containers and services that ended less than the retention ago, by their keys.
@@ -26,17 +29,10 @@ pub(super) struct EndedUnits {
 }
 
 impl EndedUnits {
-    /// Remembers one, with its groups and its entry; `left_out` says that it was over the limit.
-    pub(super) fn remember(
-        &mut self,
-        key: Arc<str>,
-        tops: Vec<TopGroup>,
-        number: Option<u64>,
-        left_out: bool,
-        now: Instant,
-    ) {
+    /// Remembers one.
+    pub(super) fn remember(&mut self, key: Arc<str>, unit: EndedUnit) {
         if self.by_key.len() < ENDED {
-            self.by_key.insert(key, EndedUnit { tops, number, left_out, at: now });
+            self.by_key.insert(key, unit);
         }
     }
 

@@ -5,7 +5,7 @@
 //! container that is restarted is another subject, or the same with other groups, and the same entry with one restart
 //! more.
 
-use super::ended::EndedUnits;
+use super::ended::{EndedUnit, EndedUnits};
 use super::entry::{CgroupRef, Entry, TopGroup};
 use super::expiry::{self, NameRetry};
 use super::identity::{CgroupOwner, ContainerMetadata, Name, OwnerKind, Workload};
@@ -37,6 +37,14 @@ struct RunningUnit {
     asking: Option<NameRetry>,
     /// Whether it was met since the latest sweep.
     met: bool,
+}
+
+impl RunningUnit {
+    /// What is remembered of it once it has ended.
+    fn ended(self, now: Instant) -> EndedUnit {
+        let Self { tops, number, left_out, .. } = self;
+        EndedUnit { tops, number, left_out, at: now }
+    }
 }
 
 /// The containers and services that are known, and what is remembered of those that ended.
@@ -215,8 +223,7 @@ impl Entries {
             .get(&other)
             .is_some_and(|subject| subject.tops.iter().any(|top| world.is_there(top)));
         if !there && let Some(subject) = self.subjects.remove(&other) {
-            let RunningUnit { tops, number, left_out, .. } = subject;
-            self.ended.remember(other, tops, number, left_out, now);
+            self.ended.remember(other, subject.ended(now));
         }
         there
     }
@@ -228,13 +235,13 @@ impl Entries {
         let gone = self.subjects.extract_if(|_, subject| {
             !std::mem::take(&mut subject.met) && !subject.tops.iter().any(|top| world.is_there(top))
         });
-        for (key, RunningUnit { tops, number, left_out, .. }) in gone {
-            let entry = number.and_then(|number| self.by_number.get_mut(&number));
+        for (key, subject) in gone {
+            let entry = subject.number.and_then(|number| self.by_number.get_mut(&number));
             if let Some(entry) = entry.filter(|entry| entry.key == key) {
                 entry.ended = Some(now);
                 entry.first = None;
             }
-            self.ended.remember(key, tops, number, left_out, now);
+            self.ended.remember(key, subject.ended(now));
         }
         let over: Vec<u64> = self
             .by_number

@@ -147,6 +147,6 @@ pub(super) fn check(settings: Delay, kernel: Result<&Kernel, &SourceError>) -> R
         Delay::Bpf => programs(),
         Delay::Auto | Delay::Off => programs().or_else(|_| taskstats()),
     }?;
-    let disk = if is_accounting() { "and disk" } else { "; disk: absent, kernel.task_delayacct is 0" };
-    Ok(if is_accounting() { format!("{method}: CPU {disk}") } else { format!("{method}{disk}") })
+    let disk = if is_accounting() { ": CPU and disk" } else { "; disk: absent, kernel.task_delayacct is 0" };
+    Ok(format!("{method}{disk}"))
 }

@@ -47,7 +47,7 @@ pub struct LogCounts {
 pub struct Pattern {
     /// The hash of its words.
     pub hash: Hash,
-    /// Its sample.
+    /// The value of the label `sample`.
     pub sample: Arc<str>,
     /// Messages that have this pattern.
     pub count: SeriesCounter,

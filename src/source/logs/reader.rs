@@ -55,7 +55,7 @@ const HELD: usize = 8 * 1024 * 1024;
 /// What the thread and the source share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// What was counted.
+    /// Messages, bytes and patterns that were counted, by container.
     pub counts: Counts,
     /// How many files are followed.
     pub files: BTreeMap<LogSource, u64>,

@@ -18,6 +18,7 @@ use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
 use crate::source::report::{PendingReport, Report, ReportError, ReportFuture, ReportRequest, Reports};
 use crate::text::{LONGEST_ERROR, LONGEST_NAME, bounded};
+use crate::url::host_port;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -272,8 +273,7 @@ fn history(page: &mut String, entry: &TargetEntry, now: SystemTime) {
 fn called(settings: &Settings) -> String {
     let place = match (settings.kind.protocol(), settings.server()) {
         (Protocol::Http, _) => settings.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
-        (_, (host, Some(port))) if host.contains(':') => format!("[{host}]:{port}"),
-        (_, (host, Some(port))) => format!("{host}:{port}"),
+        (_, (host, Some(port))) => host_port(&host, port),
         (_, (host, None)) => host,
     };
     format!("{} {}", bounded(&settings.name, LONGEST_NAME), bounded(&place, LINE))

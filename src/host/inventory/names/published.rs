@@ -2,19 +2,16 @@
 //! so the file is read again whenever it has changed.
 
 use super::{MOST, docker};
+use crate::sys::FileStamp;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What tells that a file is the same: inode, size, and when it was written.
-type Version = (u64, u64, i64, i64);
 
 /// The published ports of running containers.
 #[derive(Debug, Default)]
 pub struct PublishedPorts {
-    known: HashMap<Arc<str>, (Version, Arc<[SocketAddr]>)>,
+    known: HashMap<Arc<str>, (FileStamp, Arc<[SocketAddr]>)>,
 }
 
 impl PublishedPorts {
@@ -41,7 +38,6 @@ impl PublishedPorts {
     }
 }
 
-fn version(file: &Path) -> Option<Version> {
-    let file = std::fs::symlink_metadata(file).ok()?;
-    Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+fn version(file: &Path) -> Option<FileStamp> {
+    std::fs::symlink_metadata(file).ok().map(|file| FileStamp::of(&file))
 }

@@ -124,7 +124,7 @@ impl StoredCounts {
         Self { numbers: Packed::default(), connecting: 0.0, since, open: 0, rtt: 0, rtts: 0, touched }
     }
 
-    /// What was counted.
+    /// The numbers of the destination as they are observed.
     pub(super) fn counts(&self) -> Counts {
         let numbers: [u64; NUMBERS] = self.numbers.unpack();
         let [opened, closed, reset, retransmits, sent, received, ref rest @ ..] = numbers;

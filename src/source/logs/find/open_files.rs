@@ -32,7 +32,7 @@ pub(super) struct OpenFile {
     pub(super) pid: u32,
     /// Its descriptor there.
     pub(super) descriptor: u32,
-    /// Its inode.
+    /// Number of its inode.
     pub(super) inode: u64,
     /// Its path as the process sees it.
     pub(super) path: PathBuf,

@@ -87,7 +87,7 @@ impl Directory {
 pub struct Listing(Vec<(Box<[u8]>, u64)>);
 
 impl Listing {
-    /// What is there now.
+    /// Lists a directory; nothing where it cannot be read.
     pub(crate) fn new(directory: &Path) -> Arc<Self> {
         let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
         let name = |entry: std::fs::DirEntry| (entry.file_name().into_vec().into_boxed_slice(), entry.ino());

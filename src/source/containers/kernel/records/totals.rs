@@ -72,7 +72,7 @@ impl Totals {
         std::array::from_fn(|_| all.next().unwrap_or_default())
     }
 
-    /// The same from them.
+    /// The totals with these numbers, in the order of [`Self::numbers`]; one that 32 bits do not hold is the largest.
     pub fn of_numbers(numbers: &[u64; NUMBERS]) -> Self {
         let mut all = numbers.iter().copied();
         let mut wide = || all.next().unwrap_or_default();
