@@ -18,7 +18,7 @@ pub struct Wanted {
 pub struct Limits {
     /// Maximum number of destinations.
     pub destinations: u32,
-    /// Entries for connections; open ones take at most [`Self::tracked`] of them.
+    /// Entries for connections; all but an eighth of them, at most 1024, may be open ones.
     pub connections: u32,
     /// Whether connections to loopback of other network namespaces are counted.
     pub loopback: bool,
