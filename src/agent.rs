@@ -5,7 +5,7 @@
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Protocol, endpoint};
 use crate::cycle::Sources;
-use crate::cycle::set::{SourceSet, Surroundings};
+use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::instruments::HistogramRecorder;
 use crate::export::outcomes::Exports;
 use crate::export::{self, Shared, otlp, resource};
@@ -13,19 +13,19 @@ use crate::host::Host;
 use crate::metric::{Bounds, Part, Table};
 use crate::reading::chain;
 use crate::runtime;
+use crate::self_metrics::{self, ConfigLoadStatus, SelfMetrics};
 use crate::signals::{self, ShutdownMode};
 use crate::source::{Mode, list};
 use crate::stop::Stop;
 use crate::sys::activation::{HandedOver, ListeningSocket};
 use crate::sys::process;
 use crate::timeouts;
-use crate::vitals::{self, ConfigLoadStatus, Vital};
 use crate::web::Web;
 use crate::web::guard::Guard;
-use crate::web::lifecycle::{Asked, ReloadRequests};
+use crate::web::lifecycle::{ReloadQueue, ReloadRequests};
 use crate::web::listener::{self, BindError, Bound};
 use readers::Prepared;
-use reload::{Load, Reloader, Running};
+use reload::{ActiveConfig, Load, Reloader};
 use service::Service;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
@@ -59,7 +59,7 @@ pub enum AgentError {
 
 /// The parts of the table: those of the sources, of the exporter, and of the agent itself.
 pub fn parts() -> Vec<&'static Part> {
-    list::parts(SOURCES).chain([&export::metrics::PART, &vitals::metrics::PART]).collect()
+    list::parts(SOURCES).chain([&export::metrics::PART, &self_metrics::metrics::PART]).collect()
 }
 
 /// The table, with what this configuration makes of its bounds.
@@ -76,15 +76,15 @@ fn started(
     config: &Config,
     host: &Host,
     mode: Mode,
-    vitals: Vec<Arc<dyn Vital>>,
+    self_metrics: Vec<Arc<dyn SelfMetrics>>,
     stop: &Stop,
 ) -> Result<Shared, AgentError> {
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors could not be raised");
     }
     let table = table(&list::bounds(SOURCES, &config.sources, host))?;
-    let surroundings = Surroundings { host, mode, table, vitals, stop };
-    let set = SourceSet::start(SOURCES, &config.sources, surroundings, |_| None)
+    let dependencies = SourceDependencies { host, mode, table, self_metrics, stop };
+    let set = SourceSet::start(SOURCES, &config.sources, dependencies, |_| None)
         .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
         resource: resource::resource(config),
@@ -101,12 +101,12 @@ pub fn run(config: Config, load: Load, handed_over: Vec<HandedOver>) -> Result<(
                 .to_owned(),
         ));
     }
-    let (reloads, asked) = ReloadRequests::channel();
+    let (reloads, queue) = ReloadRequests::channel();
     let hang_up = reloads.clone();
     let stop = stop_on_signals(ShutdownMode::Drain(Box::new(move || drop(hang_up.ask()))))?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
-    let ended = runtime.block_on(live(config, load, handed_over, (reloads, asked), &stop));
+    let ended = runtime.block_on(live(config, load, handed_over, (reloads, queue), &stop));
     // What still blocks (a source that hangs) ends with the process.
     runtime.shutdown_background();
     ended
@@ -135,7 +135,7 @@ async fn live(
     config: Config,
     load: Load,
     handed_over: Vec<HandedOver>,
-    (reloads, mut asked): (ReloadRequests, Asked),
+    (reloads, mut queue): (ReloadRequests, ReloadQueue),
     stop: &Stop,
 ) -> Result<(), AgentError> {
     // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
@@ -161,9 +161,9 @@ async fn live(
         tokio::select! {
             () = stop.exhausted(Duration::ZERO) => break,
             Some(cause) = failure.recv() => return Err(AgentError::Failed(cause)),
-            Some(first) = asked.recv() => {
+            Some(first) = queue.recv() => {
                 let mut waiting = vec![first];
-                while let Ok(more) = asked.try_recv() {
+                while let Ok(more) = queue.try_recv() {
                     waiting.push(more);
                 }
                 service.reloading();
@@ -200,8 +200,8 @@ fn start(
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let loads = Arc::new(ConfigLoadStatus::new(SystemTime::now()));
     let host = Host::new(&config.inventory);
-    let vitals = reload::vitals(&config, &exports, &loads);
-    let shared = started(&config, &host, Mode::Run, vitals, stop)?;
+    let self_metrics = reload::self_metrics(&config, &exports, &loads);
+    let shared = started(&config, &host, Mode::Run, self_metrics, stop)?;
     let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
     let listening = !sockets.is_empty();
     let pull = readers::pull(&config, &shared, listening, &push)?;
@@ -219,7 +219,7 @@ fn start(
     let wait = readers::first_wait(&config);
     say_start(&config, &urls, wait);
     readers::first_cycle(&push, wait, pull.as_ref(), &shared.sources, failed.clone())?;
-    let running = Mutex::new(Some(Running { config, exports, push, pull }));
+    let running = Mutex::new(Some(ActiveConfig { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
     Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })
 }
@@ -229,7 +229,7 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     let (flushed, wait) = std::sync::mpsc::channel();
     let running = reloader.take();
     let flush = move || {
-        if let Some(Running { push, .. }) = running {
+        if let Some(ActiveConfig { push, .. }) = running {
             push.flush();
         }
         let _nobody_waits = flushed.send(());

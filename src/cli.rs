@@ -65,7 +65,7 @@ enum Command {
     /// Prints the status of a running agent; exit code 1 if a source or the push fails, or if no agent answers.
     Status {
         #[command(flatten)]
-        asked: status::Asked,
+        query: status::QueryArgs,
         /// Output format.
         #[arg(long, value_enum, default_value = "text")]
         format: status::Format,
@@ -73,7 +73,7 @@ enum Command {
     /// Checks whether a running agent is ready, for images without a shell; exit code 1 if it is not.
     Healthcheck {
         #[command(flatten)]
-        asked: status::Asked,
+        query: status::QueryArgs,
     },
     /// Prints a reference of all metrics.
     Metrics {
@@ -280,8 +280,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             clap_complete::generate(shell, &mut Cli::command(), "connscope", &mut text);
             Ok(CommandOutput { text: String::from_utf8_lossy(&text).into_owned(), code: 0 })
         }
-        Some(Command::Status { asked, format }) => status::status(&asked, format),
-        Some(Command::Healthcheck { asked }) => status::healthcheck(&asked),
+        Some(Command::Status { query, format }) => status::status(&query, format),
+        Some(Command::Healthcheck { query }) => status::healthcheck(&query),
         Some(Command::Metrics { format: ReferenceFormat::Markdown }) => {
             Ok(CommandOutput { text: reference::markdown(&agent::parts()), code: 0 })
         }

@@ -11,10 +11,10 @@ use crate::health::Health;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table};
 use crate::reading::{Failure, Reading, Readings, Snapshot, SourceOutcome};
+use crate::self_metrics::{self, SelfMetrics};
 use crate::source::worker::{Pending, SourceResponse, Worker};
 use crate::source::{Reports, metrics};
 use crate::stop::Stop;
-use crate::vitals::{self, Vital};
 use progress::Progress;
 use set::SourceSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,9 +52,14 @@ impl Sources {
     }
 
     /// Creates it from a set that is already running.
-    pub fn of(workers: Vec<Worker>, table: Arc<Table>, vital: Option<Arc<dyn Vital>>, stop: &Stop) -> Self {
+    pub fn of(
+        workers: Vec<Worker>,
+        table: Arc<Table>,
+        own: Option<Arc<dyn SelfMetrics>>,
+        stop: &Stop,
+    ) -> Self {
         let workers = workers.into_iter().map(Arc::new).collect();
-        Self::new(SourceSet { workers, table, vitals: vital.into_iter().collect() }, stop)
+        Self::new(SourceSet { workers, table, self_metrics: own.into_iter().collect() }, stop)
     }
 
     /// The enabled sources.
@@ -110,7 +115,7 @@ impl Sources {
         }
         let mut own = Readings::default();
         self.observe_sources(&snapshot, &mut own);
-        vitals::observe(&set.vitals, &mut own);
+        self_metrics::observe(&set.self_metrics, &mut own);
         own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
         self.completed.send_modify(|completed| *completed += 1);

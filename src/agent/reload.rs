@@ -10,16 +10,16 @@ use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, table};
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen};
-use crate::cycle::set::{SourceSet, Surroundings};
+use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::otlp;
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{Shared, resource};
 use crate::host::Host;
 use crate::reading::chain;
+use crate::self_metrics::{ConfigLoadStatus, SelfMetrics};
 use crate::source::{Mode, list, same};
 use crate::stop::Stop;
-use crate::vitals::{ConfigLoadStatus, Vital};
 use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,11 +41,11 @@ pub(super) struct Reloader {
     pub(super) stop: Stop,
     /// Ends the agent.
     pub(super) failed: UnboundedSender<String>,
-    pub(super) running: Mutex<Option<Running>>,
+    pub(super) running: Mutex<Option<ActiveConfig>>,
 }
 
 /// What runs by the configuration.
-pub(super) struct Running {
+pub(super) struct ActiveConfig {
     pub(super) config: Config,
     pub(super) exports: Arc<Exports>,
     pub(super) push: Push,
@@ -53,13 +53,13 @@ pub(super) struct Running {
 }
 
 /// The parts of the agent with numbers of their own.
-pub(super) fn vitals(
+pub(super) fn self_metrics(
     config: &Config,
     exports: &Arc<Exports>,
     loads: &Arc<ConfigLoadStatus>,
-) -> Vec<Arc<dyn Vital>> {
-    let exports = readers::pushes(config).then(|| Arc::clone(exports) as Arc<dyn Vital>);
-    exports.into_iter().chain([Arc::clone(loads) as Arc<dyn Vital>]).collect()
+) -> Vec<Arc<dyn SelfMetrics>> {
+    let exports = readers::pushes(config).then(|| Arc::clone(exports) as Arc<dyn SelfMetrics>);
+    exports.into_iter().chain([Arc::clone(loads) as Arc<dyn SelfMetrics>]).collect()
 }
 
 /// What the endpoint answers by.
@@ -71,7 +71,7 @@ pub(super) fn current(config: &Config, pull: Option<Arc<Pull>>) -> Current {
 
 impl Reloader {
     /// Takes what runs out, to end it.
-    pub(super) fn take(&self) -> Option<Running> {
+    pub(super) fn take(&self) -> Option<ActiveConfig> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -92,7 +92,7 @@ impl Reloader {
         outcome
     }
 
-    fn replace(&self, running: &mut Running, mut new: Config) -> Reloaded {
+    fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
         let fixed = keep_what_is_fixed(&running.config, &mut new);
         if exports_nothing(&new) {
             return Err(
@@ -118,7 +118,7 @@ impl Reloader {
     }
 
     /// Makes everything, then replaces, then ends what was replaced.
-    fn put(&self, running: &mut Running, new: &Config) -> Result<(), AgentError> {
+    fn put(&self, running: &mut ActiveConfig, new: &Config) -> Result<(), AgentError> {
         let old = &running.config;
         let sources = &self.shared.sources;
         let table = table(&list::bounds(SOURCES, &new.sources, &self.host))?;
@@ -134,14 +134,14 @@ impl Reloader {
             .then(|| Prepared::new(new, &self.shared, &exports, &self.runtime, &self.stop))
             .transpose()?;
         let now = sources.set();
-        let surroundings = Surroundings {
+        let dependencies = SourceDependencies {
             host: &self.host,
             mode: Mode::Run,
             table,
-            vitals: vitals(new, &exports, &self.loads),
+            self_metrics: self_metrics(new, &exports, &self.loads),
             stop: &self.stop,
         };
-        let set = SourceSet::start(SOURCES, &new.sources, surroundings, |spec| {
+        let set = SourceSet::start(SOURCES, &new.sources, dependencies, |spec| {
             (spec.same)(&old.sources, &new.sources).then(|| now.worker(spec.name)).flatten()
         });
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;

@@ -31,7 +31,7 @@ pub(super) struct Service {
     notifier: Option<Notifier>,
     watchdog: Option<Duration>,
     /// It could not be told something, and the log has said so.
-    unheard: AtomicBool,
+    send_failure_logged: AtomicBool,
 }
 
 impl Service {
@@ -42,12 +42,12 @@ impl Service {
             watchdog(variables.get("WATCHDOG_USEC").as_deref(), variables.get("WATCHDOG_PID").as_deref());
         let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
         let notifier = address.and_then(|address| open(&address));
-        Self { notifier, watchdog, unheard: AtomicBool::new(false) }
+        Self { notifier, watchdog, send_failure_logged: AtomicBool::new(false) }
     }
 
     fn send(&self, lines: &str) {
         let Some(Err(error)) = self.notifier.as_ref().map(|notifier| notifier.send(lines)) else { return };
-        if !self.unheard.swap(true, Ordering::Relaxed) {
+        if !self.send_failure_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!("notifying the service manager over NOTIFY_SOCKET: {error}; logged once");
         }
     }

@@ -42,7 +42,7 @@ pub(super) struct Credentials {
 
 /// A running agent.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct AgentClient {
     place: AgentAddress,
     secure: bool,
     credentials: Credentials,
@@ -82,7 +82,7 @@ impl AgentAddress {
     }
 }
 
-impl Running {
+impl AgentClient {
     /// The agent at a URL (`http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH`, `https+unix:/PATH`, or `HOST:PORT`), asked within
     /// this time.
     pub(super) fn at(url: &str, credentials: Credentials, within: Duration) -> Result<Self, CliError> {

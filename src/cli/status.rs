@@ -1,6 +1,6 @@
 //! `connscope status` and `connscope healthcheck`: how a running agent is doing.
 
-use super::ask::{Credentials, Running};
+use super::ask::{AgentClient, Credentials};
 use super::{CliError, CommandOutput, SourceFlags};
 use crate::config::Flags;
 use crate::settings::values;
@@ -16,7 +16,7 @@ const WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Du
 
 /// Which agent to query, and how long to wait.
 #[derive(Debug, Clone, Args)]
-pub(super) struct Asked {
+pub(super) struct QueryArgs {
     /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH` or `https+unix:/PATH` [default: where the
     /// configuration listens].
     url: Option<String>,
@@ -53,8 +53,8 @@ pub(super) enum Format {
     Json,
 }
 
-impl Asked {
-    fn running(&self) -> Result<Running, CliError> {
+impl QueryArgs {
+    fn running(&self) -> Result<AgentClient, CliError> {
         let within = values::duration(&self.timeout, WITHIN)
             .map_err(|message| CliError::Usage(format!("--timeout `{}` {message}", self.timeout)))?;
         let credentials = Credentials {
@@ -64,16 +64,16 @@ impl Asked {
             user: self.user.clone().zip(self.password_file.clone()),
         };
         if let Some(url) = &self.url {
-            return Running::at(url, credentials, within);
+            return AgentClient::at(url, credentials, within);
         }
         let file = SourceFlags::of(self.config.clone());
-        Running::of(&file.load(Flags::default())?, credentials, within)
+        AgentClient::of(&file.load(Flags::default())?, credentials, within)
     }
 }
 
 /// Prints the status of a running agent. The exit code is 0 if nothing fails, and 1 if something does or no agent answers.
-pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, CliError> {
-    let running = asked.running()?;
+pub(super) fn status(query: &QueryArgs, format: Format) -> Result<CommandOutput, CliError> {
+    let running = query.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let text = match running.get("/-/status").map_err(&failed)? {
         (200, text) => text,
@@ -90,8 +90,8 @@ pub(super) fn status(asked: &Asked, format: Format) -> Result<CommandOutput, Cli
 
 /// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password and none
 /// is shown, or its rate limit is used up, it says no more than that the process responds.
-pub(super) fn healthcheck(asked: &Asked) -> Result<CommandOutput, CliError> {
-    let running = asked.running()?;
+pub(super) fn healthcheck(query: &QueryArgs) -> Result<CommandOutput, CliError> {
+    let running = query.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
     let mut answer = running.get("/-/ready").map_err(&failed)?;
     if answer.0 == 429 || (answer.0 == 401 && !running.has_user()) {
@@ -107,7 +107,7 @@ fn first_line(text: &str) -> String {
     text::bounded(text.lines().next().unwrap_or_default(), text::LONGEST_ERROR)
 }
 
-fn refused(running: &Running, status: u16, body: &str) -> String {
+fn refused(running: &AgentClient, status: u16, body: &str) -> String {
     match (status, first_line(body)) {
         (401, _) if !running.has_user() => {
             "it requires a user and a password: use --user and --password-file".to_owned()

@@ -4,10 +4,10 @@
 use crate::host::Host;
 use crate::metric::Table;
 use crate::reading::SourceError;
+use crate::self_metrics::SelfMetrics;
 use crate::source::worker::Worker;
 use crate::source::{Mode, SourceSpec};
 use crate::stop::Stop;
-use crate::vitals::Vital;
 use std::sync::Arc;
 
 /// Running sources, and the limits of their readings.
@@ -15,11 +15,11 @@ use std::sync::Arc;
 pub struct SourceSet {
     pub(super) workers: Vec<Arc<Worker>>,
     pub(super) table: Arc<Table>,
-    pub(super) vitals: Vec<Arc<dyn Vital>>,
+    pub(super) self_metrics: Vec<Arc<dyn SelfMetrics>>,
 }
 
 /// What a set needs in addition to the settings of its sources.
-pub struct Surroundings<'a> {
+pub struct SourceDependencies<'a> {
     /// Facts about the machine that the sources share.
     pub host: &'a Host,
     /// Whether the sources are read once or repeatedly.
@@ -27,7 +27,7 @@ pub struct Surroundings<'a> {
     /// The rows, with the limits that follow from the settings.
     pub table: Arc<Table>,
     /// Parts of the agent with metrics of their own.
-    pub vitals: Vec<Arc<dyn Vital>>,
+    pub self_metrics: Vec<Arc<dyn SelfMetrics>>,
     /// Stops every source.
     pub stop: &'a Stop,
 }
@@ -37,10 +37,10 @@ impl SourceSet {
     pub fn start<All>(
         specs: &[SourceSpec<All>],
         settings: &All,
-        surroundings: Surroundings<'_>,
+        dependencies: SourceDependencies<'_>,
         kept: impl Fn(&SourceSpec<All>) -> Option<Arc<Worker>>,
     ) -> Result<Self, SourceError> {
-        let Surroundings { host, mode, table, vitals, stop } = surroundings;
+        let SourceDependencies { host, mode, table, self_metrics, stop } = dependencies;
         let mut workers = Vec::new();
         for spec in specs.iter().filter(|spec| (spec.enabled)(settings)) {
             workers.push(match kept(spec) {
@@ -48,7 +48,7 @@ impl SourceSet {
                 None => Arc::new(started(spec, settings, host, mode, stop)?),
             });
         }
-        Ok(Self { workers, table, vitals })
+        Ok(Self { workers, table, self_metrics })
     }
 
     /// The source of this name, if it is enabled.

@@ -4,7 +4,7 @@ use super::error_type::ErrorType;
 use super::metrics;
 use crate::metric::Label;
 use crate::reading::Readings;
-use crate::vitals::Vital;
+use crate::self_metrics::SelfMetrics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,7 +44,7 @@ impl Exports {
     }
 }
 
-impl Vital for Exports {
+impl SelfMetrics for Exports {
     fn observe(&self, out: &mut Readings) {
         let exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (error, points) in exported {

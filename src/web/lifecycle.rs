@@ -14,14 +14,14 @@ pub type Reloaded = Result<String, String>;
 pub struct ReloadRequests(mpsc::Sender<oneshot::Sender<Reloaded>>);
 
 /// The sender for the result of a requested reload.
-pub type Asked = mpsc::Receiver<oneshot::Sender<Reloaded>>;
+pub type ReloadQueue = mpsc::Receiver<oneshot::Sender<Reloaded>>;
 
 /// Those that wait at a time; as many as there are connections.
 const MOST: usize = super::connections::MOST;
 
 impl ReloadRequests {
     /// Both ends.
-    pub fn channel() -> (Self, Asked) {
+    pub fn channel() -> (Self, ReloadQueue) {
         let (asks, asked) = mpsc::channel(MOST);
         (Self(asks), asked)
     }

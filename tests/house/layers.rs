@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli", "main", "lib"],
     &["import", "agent", "signals"],
     &["web", "export"],
-    &["cycle", "health", "log", "vitals"],
+    &["cycle", "health", "log", "self_metrics"],
     &["config"],
     &["catalog"],
     &["source::conntrack", "source::sockets", "source::probes", "source::containers", "source::logs"],

@@ -2,7 +2,7 @@
 //! table, its labels and their bound stand with it; a list of sources of its own names it, as `src/catalog.rs` names ours.
 
 use connscope::cycle::Sources as Working;
-use connscope::cycle::set::{SourceSet, Surroundings};
+use connscope::cycle::set::{SourceDependencies, SourceSet};
 use connscope::export::Shared;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
@@ -13,7 +13,7 @@ use connscope::metric::{Bounds, Label, LabelSet, Part, Table, TableError};
 use connscope::reading::{Readings, SourceError};
 use connscope::source::{self, Check, Flag, Mode, Requirement, Source, SourceKind, list};
 use connscope::stop::Stop;
-use connscope::{settings, vitals};
+use connscope::{self_metrics, settings};
 use opentelemetry_sdk::Resource;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,14 +85,15 @@ connscope::sources! {
 
 /// One scrape of the sources of the list above, by these settings.
 fn scraped(settings: &Sources) -> String {
-    let parts: Vec<&Part> = list::parts(SOURCES).chain([&vitals::metrics::PART]).collect();
+    let parts: Vec<&Part> = list::parts(SOURCES).chain([&self_metrics::metrics::PART]).collect();
     let host = Host::new(&Inventory::default());
     let mut bounds = list::bounds(SOURCES, settings, &host);
     bounds.push((&source::metrics::NETNS, 1));
     let table = Arc::new(Table::of(&parts, &bounds).unwrap());
     let stop = Stop::new().unwrap();
-    let surroundings = Surroundings { host: &host, mode: Mode::Run, table, vitals: Vec::new(), stop: &stop };
-    let set = SourceSet::start(SOURCES, settings, surroundings, |_| None).unwrap();
+    let dependencies =
+        SourceDependencies { host: &host, mode: Mode::Run, table, self_metrics: Vec::new(), stop: &stop };
+    let set = SourceSet::start(SOURCES, settings, dependencies, |_| None).unwrap();
     let shared = Shared {
         resource: Resource::builder_empty().build(),
         sources: Arc::new(Working::new(set, &stop)),
@@ -145,13 +146,13 @@ fn a_bound_that_nobody_says_is_an_error_that_names_the_row() {
 
 #[test]
 fn a_row_is_found_by_its_part_and_one_of_another_table_has_no_series() {
-    let table = Table::of(&[&vitals::metrics::PART], &Vec::new()).unwrap();
+    let table = Table::of(&[&self_metrics::metrics::PART], &Vec::new()).unwrap();
     for (position, metric) in table.rows().enumerate() {
         assert_eq!(table.index(metric), Some(position), "{}", metric.name);
         assert!(table.limit(metric) > 0, "{}", metric.name);
     }
     let foreign = PART.rows.first().unwrap();
     assert_eq!((table.index(foreign), table.limit(foreign)), (None, 0));
-    let twice = Table::of(&[&vitals::metrics::PART, &vitals::metrics::PART], &Vec::new());
+    let twice = Table::of(&[&self_metrics::metrics::PART, &self_metrics::metrics::PART], &Vec::new());
     assert!(matches!(twice, Err(TableError::Twice { .. })), "{twice:?}");
 }

@@ -81,19 +81,19 @@ impl GrpcService<Body> for Sender {
 }
 
 /// Messages that are written already, and answers by prost.
-struct Written;
+struct EncodedCodec;
 
 /// Takes the bytes of a message.
-struct Writing;
+struct EncodedWriter;
 
-impl Codec for Written {
+impl Codec for EncodedCodec {
     type Encode = Message;
     type Decode = ExportMetricsServiceResponse;
-    type Encoder = Writing;
+    type Encoder = EncodedWriter;
     type Decoder = ProstDecoder<ExportMetricsServiceResponse>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        Writing
+        EncodedWriter
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -101,7 +101,7 @@ impl Codec for Written {
     }
 }
 
-impl Encoder for Writing {
+impl Encoder for EncodedWriter {
     type Item = Message;
     type Error = tonic::Status;
 
@@ -163,7 +163,7 @@ impl Grpc {
         ready.map_err(|error| self.connections.unanswered(&connected, &chain(&error)))?;
         let mut request = tonic::Request::new(message.clone());
         *request.metadata_mut() = self.metadata.clone();
-        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), Written).await;
+        let answer = client.unary(request, PathAndQuery::from_static(EXPORT), EncodedCodec).await;
         match answer {
             // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
             // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.

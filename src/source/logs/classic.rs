@@ -33,11 +33,11 @@ struct ClassicPattern {
 }
 
 /// Counts of one log.
-type OfLog = BTreeMap<(Severity, Kind), ClassicPattern>;
+type PatternCounts = BTreeMap<(Severity, Kind), ClassicPattern>;
 
 /// What was counted of somebody, by the value of the label `source`.
 #[derive(Debug, Default)]
-pub struct Classic(BTreeMap<Arc<str>, OfLog>);
+pub struct Classic(BTreeMap<Arc<str>, PatternCounts>);
 
 /// Limits.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Classic {
         limits: &mut Limits,
     ) {
         if !self.0.contains_key(source) {
-            self.0.insert(Arc::clone(source), OfLog::new());
+            self.0.insert(Arc::clone(source), PatternCounts::new());
         }
         let Some(log) = self.0.get_mut(source) else { return };
         let is_pattern = matches!(kind, Kind::Pattern(_));
@@ -153,7 +153,7 @@ impl Classic {
     }
 }
 
-fn patterns(log: &OfLog) -> usize {
+fn patterns(log: &PatternCounts) -> usize {
     log.keys().filter(|(_, kind)| matches!(kind, Kind::Pattern(_))).count()
 }
 

@@ -16,18 +16,18 @@ use super::watch::Watch;
 use crate::host::inventory::Inventory;
 use crate::reading::SourceError;
 use crate::stop::Stop;
+use discovery::Discovery;
 use entries::JournalReader;
 use log::{FollowedLog, now};
-use look::Look;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+mod discovery;
 mod entries;
 mod log;
-mod look;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -99,7 +99,7 @@ pub(super) struct Reader {
     finder: Finder,
     logs: HashMap<LogKey, FollowedLog>,
     entries: Option<JournalReader>,
-    look: Look,
+    discovery: Discovery,
     buffer: Vec<u8>,
     watch: Arc<Watch>,
     /// Until when containers are looked for more often, since one was made.
@@ -128,7 +128,7 @@ impl Reader {
             finder: Finder::new(settings, inventory),
             logs: HashMap::new(),
             entries,
-            look: Look::default(),
+            discovery: Discovery::default(),
             buffer: vec![0; TURN],
             watch: Watch::new(),
             soon: None,

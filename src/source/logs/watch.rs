@@ -28,7 +28,7 @@ const ALL_WAITING: usize = 512;
 
 /// What happened to a name since it was last asked.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct NameEvents {
     /// How often it was given to a file.
     pub(super) count: u64,
     /// The files that could be opened.
@@ -37,7 +37,7 @@ pub(super) struct Given {
 }
 
 /// Names in directories that something happened to.
-pub(super) type AllGiven = HashMap<PathBuf, HashMap<OsString, Given>>;
+pub(super) type EventsByDirectory = HashMap<PathBuf, HashMap<OsString, NameEvents>>;
 
 /// The directories that are watched.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub(super) struct Watch {
 struct Inner {
     by_number: HashMap<i32, PathBuf>,
     directories: HashMap<PathBuf, Watched>,
-    given: AllGiven,
+    given: EventsByDirectory,
     waiting: usize,
     /// A log whose name was taken from a file just now, with the number that its new name comes with.
     renamed: Option<(u32, PathBuf, OsString)>,
@@ -126,7 +126,7 @@ impl Watch {
     }
 
     /// What has happened since it was asked last.
-    pub(super) fn given(&self) -> AllGiven {
+    pub(super) fn given(&self) -> EventsByDirectory {
         let mut inner = self.inner();
         inner.waiting = 0;
         std::mem::take(&mut inner.given)

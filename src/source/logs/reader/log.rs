@@ -24,7 +24,7 @@ pub(super) struct FollowedLog {
     /// How often its name was given to a file, and how many of those files were found.
     pub(super) given: u64,
     pub(super) found: u64,
-    /// The look for logs that met it last.
+    /// Number of the last discovery pass that found it.
     pub(super) met: u64,
 }
 

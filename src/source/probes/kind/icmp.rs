@@ -11,7 +11,7 @@
 
 use crate::reading::SourceError;
 use crate::source::probes::attempt::Attempt;
-use crate::source::probes::config::{Icmp as Asked, Target as Settings};
+use crate::source::probes::config::{Icmp as IcmpSettings, Target as Settings};
 use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct Icmp {
     host: String,
-    asked: Asked,
+    settings: IcmpSettings,
 }
 
 /// A request that was sent.
@@ -66,16 +66,16 @@ impl SentRequest {
 impl Icmp {
     /// Creates the probe from its settings.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
-        let asked = settings.icmp;
-        let takes = SPACING * u32::from(asked.count.saturating_sub(1));
+        let icmp = settings.icmp;
+        let takes = SPACING * u32::from(icmp.count.saturating_sub(1));
         if takes >= timeout {
             let (takes, timeout) = (humantime::format_duration(takes), humantime::format_duration(timeout));
             return Err(format!(
                 "sends {} echo requests in {takes}, and has a timeout of {timeout}",
-                asked.count
+                icmp.count
             ));
         }
-        Ok(Self { host: settings.server().0, asked })
+        Ok(Self { host: settings.server().0, settings: icmp })
     }
 
     /// Sends the requests and waits for their answers; one is enough.
@@ -83,7 +83,7 @@ impl Icmp {
         let until = attempt.deadline.checked_sub(REST).unwrap_or(attempt.deadline);
         let peer = attempt.resolve(&self.host, 0).await?;
         let (socket, raw) = open(attempt, peer).await?;
-        if let Some(ttl) = self.asked.ttl {
+        if let Some(ttl) = self.settings.ttl {
             let set = if peer.is_ipv4() {
                 socket.set_ttl_v4(ttl.into())
             } else {
@@ -93,7 +93,8 @@ impl Icmp {
         }
         let socket = Datagrams::new(socket)?;
         let began = attempt.begin(Phase::Request);
-        let echo = Echo::new(RandomState::new().hash_one(began), peer.is_ipv6(), raw, self.asked.size.into());
+        let echo =
+            Echo::new(RandomState::new().hash_one(began), peer.is_ipv6(), raw, self.settings.size.into());
         let mut sent: Vec<SentRequest> = Vec::new();
         let mut echoes = Echoes::default();
         let ended = self.exchange(&socket, &echo, until, &mut sent, &mut echoes).await;
@@ -126,9 +127,9 @@ impl Icmp {
         let mut order: Vec<usize> = Vec::new();
         let mut stamps = 0;
         let mut refused: Vec<Fault> = Vec::new();
-        let mut buffer = vec![0; usize::from(self.asked.size) + 256];
+        let mut buffer = vec![0; usize::from(self.settings.size) + 256];
         loop {
-            let all_sent = sent.len() == usize::from(self.asked.count);
+            let all_sent = sent.len() == usize::from(self.settings.count);
             // An error does not say which request it answers; one answer is enough, so that the rest is waited for.
             if all_sent && echoes.round_trips.len() + refused.len() >= sent.len() {
                 return refused.into_iter().next().map_or(Ok(()), Err);

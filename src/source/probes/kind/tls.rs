@@ -31,7 +31,7 @@ const REJECTION: Duration = Duration::from_millis(500);
 /// How TLS is spoken to a peer, with the certificates as they were last read.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    spoken: Arc<Spoken>,
+    options: Arc<TlsOptions>,
     name: ServerName<'static>,
     named: bool,
     /// Whether the certificate that is configured may be shown.
@@ -40,22 +40,22 @@ pub struct Tls {
 }
 
 #[derive(Debug)]
-struct Spoken {
+struct TlsOptions {
     verify: bool,
     /// Protocols that are offered (ALPN).
     offered: Vec<String>,
-    made: Renewed<Made>,
+    loaded: Renewed<LoadedTls>,
 }
 
 /// Authorities and client certificate, as loaded from their files.
 #[derive(Debug)]
-struct Made {
+struct LoadedTls {
     config: Arc<ClientConfig>,
     /// `None`: nothing is verified.
     authorities: Option<Arc<Authorities>>,
 }
 
-impl Made {
+impl LoadedTls {
     fn of(files: &Files, verify: bool, offered: &[String]) -> Result<Self, String> {
         let certificates = |error| format!("has the certificates {error}");
         let authorities = match (verify, &files.authorities) {
@@ -99,20 +99,20 @@ impl Tls {
             certificate: settings.cert_file.clone(),
             key: settings.key_file.clone(),
         };
-        let made = Renewed::new(files, |files| Made::of(files, verify, &offered))?;
-        let spoken = Arc::new(Spoken { verify, offered, made });
-        Ok(Self { spoken, name: server_name(name)?, named, shows: true, demands_alpn })
+        let loaded = Renewed::new(files, |files| LoadedTls::of(files, verify, &offered))?;
+        let options = Arc::new(TlsOptions { verify, offered, loaded });
+        Ok(Self { options, name: server_name(name)?, named, shows: true, demands_alpn })
     }
 
     /// The files that were loaded.
     pub fn files(&self) -> &Files {
-        self.spoken.made.files()
+        self.options.loaded.files()
     }
 
     /// Reads its files again if they, looking like this `now`, have changed. May wait as long as a file system does.
     pub fn refresh(&self, now: &Stamps) -> Renewal {
-        let Spoken { verify, offered, made } = &*self.spoken;
-        made.refresh(now, |files| Made::of(files, *verify, offered))
+        let TlsOptions { verify, offered, loaded } = &*self.options;
+        loaded.refresh(now, |files| LoadedTls::of(files, *verify, offered))
     }
 
     /// The same for another host: where a redirect leads. One that is not the target's `own` is not shown the certificate
@@ -138,9 +138,9 @@ impl Tls {
             Ok(peer) => format!("the TLS handshake with {peer}"),
             Err(_) => "the TLS handshake".to_owned(),
         };
-        let made = self.spoken.made.current();
-        let chain = Arc::new(ChainVerifier::new(made.authorities.clone()));
-        let mut config = (*made.config).clone();
+        let loaded = self.options.loaded.current();
+        let chain = Arc::new(ChainVerifier::new(loaded.authorities.clone()));
+        let mut config = (*loaded.config).clone();
         let configured = self.shows.then(|| Arc::clone(&config.client_auth_cert_resolver));
         let certificate = Arc::new(ClientCertificate::new(configured));
         config.client_auth_cert_resolver = Arc::clone(&certificate) as Arc<dyn ResolvesClientCert>;

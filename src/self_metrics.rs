@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A part of the agent that reports metrics of its own in every cycle.
-pub trait Vital: std::fmt::Debug + Send + Sync {
+pub trait SelfMetrics: std::fmt::Debug + Send + Sync {
     /// Observes its metrics.
     fn observe(&self, out: &mut Readings);
 }
@@ -34,7 +34,7 @@ impl ConfigLoadStatus {
     }
 }
 
-impl Vital for ConfigLoadStatus {
+impl SelfMetrics for ConfigLoadStatus {
     fn observe(&self, out: &mut Readings) {
         let (success, time) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         out.observe(metrics::CONNSCOPE_CONFIG_LAST_RELOAD_SUCCESS, &[], u64::from(success));
@@ -72,7 +72,7 @@ pub mod metrics {
 }
 
 /// Observes the agent's own metrics, and those of its parts.
-pub fn observe(parts: &[Arc<dyn Vital>], out: &mut Readings) {
+pub fn observe(parts: &[Arc<dyn SelfMetrics>], out: &mut Readings) {
     let version = [(Label::Version, env!("CARGO_PKG_VERSION").into())];
     out.observe(metrics::CONNSCOPE_BUILD_INFO, &version, 1);
     out.observe(metrics::CONNSCOPE_LOG_DROPPED, &[], crate::log::dropped());

@@ -1,4 +1,4 @@
-//! A look for logs: what is found is followed, and what is gone is left.
+//! Discovery of logs: a log that is found is followed; one that is gone is closed.
 
 use super::log::{FollowedLog, now};
 use super::{FILES, LogKey, Reader, Shared};
@@ -18,14 +18,14 @@ use std::time::Instant;
 /// Logs that are remembered to be left out, so that each is counted once.
 const LEFT_OUT: usize = 100_000;
 
-/// What a look leaves for the next one, and keeps while it is going on.
+/// State of the discovery, between passes and during one.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(super) struct Discovery {
     /// Hashes of the logs that are left out.
     left_out: HashSet<u64>,
     /// What was beside the logs that were found, by directory.
     listings: HashMap<PathBuf, Arc<Listing>>,
-    /// Which look it is.
+    /// Number of the current pass.
     number: u64,
     /// Whether logs that are no container's are looked for, too.
     of_files: bool,
@@ -61,17 +61,17 @@ impl Reader {
         let refreshed = if containers { self.inventory.refresh() } else { Ok(()) };
         Shared::of(&self.shared).without = refreshed.err();
         self.find_journal(began);
-        self.look.number += 1;
-        self.look.of_files = files;
-        self.look.left = false;
-        let left_out = if files { std::mem::take(&mut self.look.left_out) } else { HashSet::new() };
+        self.discovery.number += 1;
+        self.discovery.of_files = files;
+        self.discovery.left = false;
+        let left_out = if files { std::mem::take(&mut self.discovery.left_out) } else { HashSet::new() };
         for found in self.finder.containers() {
             self.met(found, &left_out);
         }
         if files {
             self.find_files(&left_out, began.instant);
         }
-        self.look.listings = HashMap::new();
+        self.discovery.listings = HashMap::new();
         self.leave_over();
         if files {
             let engines = self.finder.places();
@@ -109,7 +109,7 @@ impl Reader {
             let is_other = held.get(&inode).is_some_and(|holder| *holder != place(&found));
             if let Some(holder) = holder {
                 holder.follow.keep(inode, now + FILES);
-                holder.met = self.look.number;
+                holder.met = self.discovery.number;
             }
             if !is_other {
                 self.met(found, left_out);
@@ -123,19 +123,19 @@ impl Reader {
         if let Some(log) = self.logs.get_mut(&place) {
             log.origin.subject = found.subject;
             log.ended = found.ended;
-            log.met = self.look.number;
+            log.met = self.discovery.number;
             if let Some(open) = found.open {
                 log.open(open);
             }
             return;
         }
-        if self.logs.len() >= self.settings.max_files && !std::mem::replace(&mut self.look.left, true) {
+        if self.logs.len() >= self.settings.max_files && !std::mem::replace(&mut self.discovery.left, true) {
             self.leave_over();
         }
         if self.logs.len() < self.settings.max_files {
             self.follow(place, found);
-        } else if self.look.left_out.len() < LEFT_OUT
-            && self.look.left_out.insert(hash(&place))
+        } else if self.discovery.left_out.len() < LEFT_OUT
+            && self.discovery.left_out.insert(hash(&place))
             && !left_out.contains(&hash(&place))
         {
             Shared::of(&self.shared).counts.leave_out(LeftOut::File);
@@ -151,15 +151,18 @@ impl Reader {
         let origin = Origin { subject, source, name };
         Shared::of(&self.shared).counts.begin(&origin);
         let mut log = FollowedLog::new(Follow::new(path, self.since), origin, ended);
-        log.met = self.look.number;
+        log.met = self.discovery.number;
         if let Some(open) = open {
             log.open(open);
         }
         let path = log.follow.path();
         if let Some(directory) = path.parent().filter(|_| !log.follow.is_elsewhere()) {
             self.watch.add(directory, path.file_name());
-            let listing =
-                self.look.listings.entry(directory.to_owned()).or_insert_with_key(|path| Listing::new(path));
+            let listing = self
+                .discovery
+                .listings
+                .entry(directory.to_owned())
+                .or_insert_with_key(|path| Listing::new(path));
             let listing = Arc::clone(listing);
             log.follow.beside(listing);
             let mut shared = Shared::of(&self.shared);
@@ -169,11 +172,11 @@ impl Reader {
         self.logs.insert(place, log);
     }
 
-    /// Leaves what is gone, and was not met in this look.
+    /// Closes the logs that are gone and were not found in this pass.
     fn leave_over(&mut self) {
         let is_over = |log: &FollowedLog| {
-            let looked_for = self.look.of_files || log.origin.source != LogSource::File;
-            looked_for && log.met != self.look.number && log.follow.is_over()
+            let looked_for = self.discovery.of_files || log.origin.source != LogSource::File;
+            looked_for && log.met != self.discovery.number && log.follow.is_over()
         };
         let over = self.logs.iter().filter(|(_, log)| is_over(log)).map(|(place, _)| place.clone());
         for place in over.collect::<Vec<_>>() {
