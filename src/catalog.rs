@@ -1,6 +1,6 @@
 //! The one file that names the sources. Adding a source is adding its folder and a line here.
 
-use crate::source::{conntrack, containers, logs, probes, sockets};
+use crate::source::{conntrack, containers, logs, node, probes, sockets};
 
 crate::sources! {
     /// Connection tracking statistics.
@@ -13,4 +13,6 @@ crate::sources! {
     containers: containers::Containers = containers::config::Containers;
     /// Messages in the logs of containers, and in files.
     logs: logs::Logs = logs::config::Logs;
+    /// CPU time, memory, disks and network interfaces of the machine.
+    node: node::Node = node::config::Node;
 }

@@ -187,10 +187,11 @@ fn the_page_of_the_configuration_names_every_command_and_every_flag() {
 }
 
 #[test]
-fn the_pages_of_sockets_containers_and_logs_explain_every_metric_of_their_source() {
+fn the_pages_of_sources_explain_every_metric_of_their_source() {
     // The last page that has the beginning of a name; that of `tcp.top.*` says it of the three of them.
     let pages = [
-        ("docs/sockets.md", &["system.network.", "tcp.", "udp.", "connscope.sockets."][..]),
+        ("docs/node.md", &["system.", "interface.", "connscope.node."][..]),
+        ("docs/sockets.md", &["system.network.connection.", "tcp.", "udp.", "connscope.sockets."]),
         ("docs/containers.md", &["container.", "connscope.containers."]),
         ("docs/logs.md", &["container.log.", "connscope.logs."]),
     ];

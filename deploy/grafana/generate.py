@@ -8,7 +8,7 @@ import sys
 # The check is a test, and leaves nothing behind.
 sys.dont_write_bytecode = True
 
-from boards import connscope_agent, containers, conntrack_table, conntrack_trouble, logs, probes, sockets, why_lost  # noqa: E402
+from boards import connscope_agent, containers, conntrack_table, conntrack_trouble, logs, node, probes, sockets, why_lost  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -20,6 +20,7 @@ DASHBOARDS = {
     "probes.json": probes.probes,
     "containers.json": containers.containers,
     "logs.json": logs.logs,
+    "node.json": node.node,
     "connscope-agent.json": connscope_agent.agent,
 }
 

@@ -130,6 +130,22 @@ pub enum Label {
     ClassicLevel,
     /// Hash of the words of a message that do not vary, as coroot-node-agent prints it.
     ClassicPatternHash,
+    /// What memory is used for (semantic conventions).
+    MemoryState,
+    /// `read` or `write` (semantic conventions).
+    DiskIoDirection,
+    /// Name of a disk (semantic conventions).
+    SystemDevice,
+    /// Name of a network interface (semantic conventions).
+    InterfaceName,
+    /// What CPU time was spent on, as coroot-node-agent prints it.
+    ClassicMode,
+    /// Name of a disk, as coroot-node-agent prints it.
+    ClassicDevice,
+    /// Name of a network interface, as coroot-node-agent prints it.
+    ClassicInterface,
+    /// Address of a network interface, as coroot-node-agent prints it.
+    ClassicIp,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -198,6 +214,14 @@ impl Label {
             Self::Proxy => "proxy",
             Self::ClassicLevel => "level",
             Self::ClassicPatternHash => "pattern_hash",
+            Self::MemoryState => "system.memory.state",
+            Self::DiskIoDirection => "disk.io.direction",
+            Self::SystemDevice => "system.device",
+            Self::InterfaceName => "network.interface.name",
+            Self::ClassicMode => "mode",
+            Self::ClassicDevice => "device",
+            Self::ClassicInterface => "interface",
+            Self::ClassicIp => "ip",
             Self::Configured(key) => key.word(),
         }
     }

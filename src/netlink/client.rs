@@ -112,8 +112,9 @@ pub struct Client<T = NetlinkSocket> {
 }
 
 impl Client {
-    /// Opens a socket in the calling thread's network namespace. This needs no privilege; some requests do.
-    pub fn open(protocol: Protocol, name: &str) -> Result<Self, SourceError> {
+    /// Opens a socket in the calling thread's network namespace; without a protocol one of `NETLINK_ROUTE`, whose number is
+    /// 0. This needs no privilege; some requests do.
+    pub fn open(protocol: impl Into<Option<Protocol>>, name: &str) -> Result<Self, SourceError> {
         let socket = NetlinkSocket::open(protocol, timeouts::DATAGRAM).map_err(|cause| {
             let doing = format!("opening a {name} netlink socket");
             match cause.raw_os_error() {

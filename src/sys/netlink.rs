@@ -22,10 +22,10 @@ pub struct NetlinkSocket {
 }
 
 impl NetlinkSocket {
-    /// Opens and binds a socket. `timeout` bounds each receive.
-    pub fn open(protocol: Protocol, timeout: Duration) -> io::Result<Self> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?;
+    /// Opens and binds a socket; without a protocol one of `NETLINK_ROUTE`, whose number is 0. `timeout` bounds each receive.
+    pub fn open(protocol: impl Into<Option<Protocol>>, timeout: Duration) -> io::Result<Self> {
+        let protocol = protocol.into();
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         set_socket_timeout(&socket, Timeout::Recv, Some(timeout))?;
         Ok(Self { socket, buffer: vec![0; DATAGRAM] })

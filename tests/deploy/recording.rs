@@ -112,10 +112,15 @@ fn recording_rules_ask_for_what_the_agent_reports() {
     }
 }
 
+/// Whether a row is about containers or the node, whose classic names are those of coroot-node-agent.
+fn is_coroots(row: &str) -> bool {
+    row.starts_with("container.") || row.starts_with("node.")
+}
+
 /// What coroot-node-agent prints and connscope has in the classic profile.
 fn coroot_node_agent() -> BTreeSet<String> {
     let ours = reported(Profile::Classic).into_iter();
-    ours.filter(|(_, row)| row.starts_with("container.")).map(|(series, _)| series).collect()
+    ours.filter(|(_, row)| is_coroots(row)).map(|(series, _)| series).collect()
 }
 
 /// A series that a file of rules makes for its own rules further down.
@@ -172,7 +177,7 @@ fn every_classic_name_is_led_to_and_from_or_has_a_reason_not_to_be() {
             there.insert(series);
         } else if row.starts_with("probe.") {
             targets.insert(series);
-        } else if !row.starts_with("container.") {
+        } else if !is_coroots(row) {
             // The names of coroot-node-agent have no rules yet.
             flows.insert(series);
         }

@@ -1,0 +1,208 @@
+//! Reads the files and asks the kernel; which disks and interfaces are wanted.
+
+use super::diskstats::{self, Disk, DiskTotals};
+use super::links::{self, Address, Link};
+use super::meminfo::{self, Memory};
+use super::metrics::{MOST_ADDRESSES, MOST_DISKS, MOST_INTERFACES};
+use super::stat::{self, Stat};
+use super::text::Malformed;
+use crate::netlink::{self, Client, Progress, ResponseHandler};
+use crate::reading::SourceError;
+use crate::sys::netlink::NetlinkSocket;
+use std::collections::HashMap;
+use std::path::Path;
+
+pub(super) const STAT: &str = "/proc/stat";
+pub(super) const MEMINFO: &str = "/proc/meminfo";
+pub(super) const UPTIME: &str = "/proc/uptime";
+pub(super) const DISKSTATS: &str = "/proc/diskstats";
+pub(super) const BLOCK: &str = "/sys/block";
+
+/// Most that is read of a file: the lines of 8192 CPUs, or of 20,000 disks and partitions.
+const MOST: u64 = 4 * 1024 * 1024;
+
+/// Reads a file, and parses it.
+fn read<T>(path: &str, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Result<T, SourceError> {
+    let doing = || format!("reading {path}");
+    let text = crate::sys::read_limited(path, MOST)
+        .map_err(|cause| SourceError::from_io(doing(), "the permission to read it", cause))?;
+    parse(&text).map_err(|cause| SourceError::parse(doing(), cause))
+}
+
+pub(super) fn stat() -> Result<Stat, SourceError> {
+    read(STAT, stat::parse)
+}
+
+pub(super) fn memory() -> Result<Memory, SourceError> {
+    read(MEMINFO, meminfo::parse)
+}
+
+pub(super) fn uptime() -> Result<f64, SourceError> {
+    read(UPTIME, stat::uptime)
+}
+
+/// What was chosen, and how many more there are.
+#[derive(Debug, Default)]
+pub(super) struct Chosen<T> {
+    pub(super) all: Vec<T>,
+    pub(super) left_out: usize,
+}
+
+impl<T> Chosen<T> {
+    fn new(mut all: Vec<T>, most: usize) -> Self {
+        let left_out = all.len().saturating_sub(most);
+        all.truncate(most);
+        Self { all, left_out }
+    }
+}
+
+/// The disks, and what is remembered of each.
+#[derive(Debug)]
+pub(super) struct Disks {
+    wanted: Vec<String>,
+    known: HashMap<String, KnownDisk>,
+}
+
+#[derive(Debug)]
+struct KnownDisk {
+    device: (u64, u64),
+    wanted: bool,
+    totals: DiskTotals,
+}
+
+impl Disks {
+    /// Those with these names; all that are real where there is none.
+    pub(super) fn new(wanted: &[String]) -> Self {
+        Self { wanted: wanted.to_vec(), known: HashMap::new() }
+    }
+
+    /// Reads the file, and unwraps what is wanted of it.
+    pub(super) fn read(&mut self) -> Result<Chosen<Disk>, SourceError> {
+        let mut disks = read(DISKSTATS, diskstats::parse)?;
+        let Self { wanted: names, known } = self;
+        // What has gone may come back as another disk.
+        known.retain(|name, disk| disks.iter().any(|now| now.name == *name && now.device == disk.device));
+        disks.retain_mut(|disk| {
+            let known = known.entry(disk.name.clone()).or_insert_with(|| KnownDisk {
+                device: disk.device,
+                wanted: is_wanted(names, &disk.name),
+                totals: DiskTotals::default(),
+            });
+            if known.wanted {
+                known.totals.unwrap(disk);
+            }
+            known.wanted
+        });
+        Ok(Chosen::new(disks, MOST_DISKS))
+    }
+}
+
+fn is_wanted(names: &[String], disk: &str) -> bool {
+    if names.is_empty() { is_real(Path::new(BLOCK), disk) } else { names.iter().any(|name| name == disk) }
+}
+
+/// Whether a disk has a device behind it, or is put together from such (device mapper, md). Partitions, loop devices and
+/// memory (zram, ram) have and are not. A slash in a name is `!` in sysfs.
+fn is_real(block: &Path, disk: &str) -> bool {
+    let directory = block.join(disk.replace('/', "!"));
+    ["device", "dm", "md"].iter().any(|entry| directory.join(entry).exists())
+}
+
+/// An interface with its addresses.
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) link: Link,
+    pub(super) addresses: Vec<Address>,
+}
+
+/// Asks for the network interfaces of the agent's network namespace.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    wanted: Vec<String>,
+    client: Option<Client>,
+}
+
+/// Reads a datagram of the answer with this sequence number.
+type Parser<T> = fn(&[u8], u32, &mut Vec<T>) -> Result<Progress, netlink::Malformed>;
+
+/// What was answered so far, and how a datagram is read.
+struct Answer<T> {
+    found: Vec<T>,
+    parse: Parser<T>,
+}
+
+impl<T> ResponseHandler for Answer<T> {
+    type Malformed = netlink::Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Self::Malformed> {
+        (self.parse)(datagram, sequence, &mut self.found)
+    }
+
+    fn restart(&mut self) {
+        self.found.clear();
+    }
+}
+
+impl Interfaces {
+    /// Those with these names; all that are the machine's own where there is none.
+    pub(super) fn new(wanted: &[String]) -> Self {
+        Self { wanted: wanted.to_vec(), client: None }
+    }
+
+    /// Asks for interfaces and addresses. After an error the socket is opened again the next time.
+    pub(super) fn read(&mut self) -> Result<Chosen<Interface>, SourceError> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => Client::open(None, "route")?,
+        };
+        let mut links = Answer { found: Vec::new(), parse: links::parse_links };
+        ask(&mut client, links::links_request, &mut links)?;
+        let mut addresses = Answer { found: Vec::new(), parse: links::parse_addresses };
+        ask(&mut client, links::addresses_request, &mut addresses)?;
+        self.client = Some(client);
+        let mut room = MOST_ADDRESSES;
+        let mut interfaces: Vec<Interface> = Vec::new();
+        for link in links.found {
+            if self.wants(&link) {
+                let own = addresses.found.iter().filter(|address| address.index == link.index);
+                let own: Vec<Address> = own.copied().take(room).collect();
+                room -= own.len();
+                interfaces.push(Interface { link, addresses: own });
+            }
+        }
+        Ok(Chosen::new(interfaces, MOST_INTERFACES))
+    }
+
+    fn wants(&self, link: &Link) -> bool {
+        if self.wanted.is_empty() {
+            !link.loopback && !link.partner_elsewhere
+        } else {
+            self.wanted.contains(&link.name)
+        }
+    }
+}
+
+fn ask<T>(
+    client: &mut Client<NetlinkSocket>,
+    request: fn(u32) -> Vec<u8>,
+    answer: &mut Answer<T>,
+) -> Result<(), SourceError> {
+    let doing = || "asking the kernel for network interfaces".to_owned();
+    client.ask(request, answer).map_err(|error| error.into_source(doing(), &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_real;
+
+    #[test]
+    fn real_disks_have_a_device_or_are_put_together_from_disks() {
+        let root = tempfile::tempdir().unwrap();
+        for entry in ["sda/device", "dm-0/dm", "md0/md", "cciss!c0d0/device", "loop0/queue", "zram0/queue"] {
+            std::fs::create_dir_all(root.path().join(entry)).unwrap();
+        }
+        let real = |disk| is_real(root.path(), disk);
+        assert!(["sda", "dm-0", "md0", "cciss/c0d0"].into_iter().all(real));
+        assert!(!["sda1", "loop0", "zram0", "gone", ".."].into_iter().any(real));
+    }
+}
