@@ -4,6 +4,7 @@ mod classic;
 mod engines;
 mod files;
 mod journald;
+mod kinds;
 mod open;
 mod privileges;
 mod rotation;

@@ -1,7 +1,7 @@
 //! Files that the configuration names.
 
 use super::Running;
-use crate::support::{eventually, skipped};
+use crate::support::{connscope, eventually, skipped};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -207,6 +207,19 @@ fn links_fifos_and_devices_are_not_opened() {
     append(&directory.path().join("later.log"), b"ERROR later\n");
     agent.sees(MESSAGES, &["severity=\"error\""], 2.0);
     agent.sees("connscope_logs_files", &["log_source=\"file\""], 2.0);
+    // The FIFO, the link, the one that the log was replaced by, and the device; the link to a directory is one, too.
+    let others = if null.exists() { 5.0 } else { 4.0 };
+    agent.sees("connscope_logs_left_out_total", &["key=\"file\""], others);
+    let configuration = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let files = format!(
+        "docker: false, cri: false, journald: false, files: ['{}/*.log']",
+        directory.path().display()
+    );
+    std::fs::write(configuration.path(), super::configuration("otel", &files, "{}")).unwrap();
+    let output = connscope(&["check", "--config", configuration.path().to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = format!("1 of 1 logs can be read; {others} are links, FIFOs or devices, such as ");
+    assert!(said.contains(&expected), "{said}");
 }
 
 #[test]

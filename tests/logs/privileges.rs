@@ -5,15 +5,21 @@ use super::{Running, configuration};
 use crate::support::agent::Public;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const SETTINGS: &str = "files: auto, journald: /var/log/journal";
 
+/// Tests that are run at the same time have containers of their own.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
 /// The logs of a container of Docker, of one of a pod, of the journal, and of a service in its own `/var/log`.
-struct Logs {
+pub(super) struct Logs {
     root: tempfile::TempDir,
+    /// The logs of the container of Docker and of the one of the pod.
+    pub(super) of_engines: [PathBuf; 2],
     // In this order: a group with a process in it stays.
-    _process: super::service::Process,
+    pub(super) process: super::service::Process,
     _groups: Vec<Service>,
 }
 
@@ -27,10 +33,11 @@ fn mode(path: &Path, mode: u32) {
 }
 
 impl Logs {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let root = tempfile::tempdir().unwrap();
         let at = |path: &str| root.path().join(path.trim_start_matches('/'));
-        let id = |digit: &str| format!("{:x}", std::process::id()) + &digit.repeat(64);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let id = |digit: &str| format!("{:x}{number:02x}", std::process::id()) + &digit.repeat(64);
         let [docker, pod] = ["a", "b"].map(|digit| id(digit).get(..64).unwrap().to_owned());
         let directory = format!("/var/lib/docker/containers/{docker}");
         let log = format!("{directory}/{docker}-json.log");
@@ -65,10 +72,11 @@ impl Logs {
                 String::new(),
             )?,
         ];
-        Some(Self { root, _process: process, _groups: groups })
+        let of_engines = [at(&log), at(target)];
+        Some(Self { root, of_engines, process, _groups: groups })
     }
 
-    fn inventory(&self) -> String {
+    pub(super) fn inventory(&self) -> String {
         format!(
             "{{root: {}, names: {{docker: [/var/lib/docker], kubelet: /var/log/containers, containerd: [], crio: []}}}}",
             self.root.path().display()

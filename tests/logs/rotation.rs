@@ -50,6 +50,22 @@ fn rotation_by_docker_as_fast_as_it_can_be_loses_no_line_that_is_not_counted_as_
 }
 
 #[test]
+fn rotation_by_docker_from_the_first_line_on_loses_no_line_that_is_not_counted_as_lost() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let agent = of_docker(&docker, "");
+    agent.sees("connscope_logs_files", &["log_source=\"docker\""], 0.0);
+    // Written at once, and ended: engines are told of no container before it has written.
+    let script = format!(
+        "awk 'BEGIN {{ for (i = 0; i < {LINES}; i++) printf \"ERROR line %06d of the same length\\n\", i }}'"
+    );
+    let options = ["max-size=20k", "max-file=3", "compress=true"].map(|option| ["--log-opt", option]);
+    docker.run("fast", &options.concat(), &["sh", "-c", &script]);
+    docker.docker(&["wait", "fast"]);
+    eprintln!("{}", whole(&agent));
+}
+
+#[test]
 fn rotation_as_the_kubelet_has_it_loses_no_line_that_is_not_counted_as_lost() {
     const OF_ONE: u32 = 2000;
     let Some(namespace) = Namespace::new() else { return };

@@ -63,14 +63,27 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
         }
         Files::Off => {}
         Files::Paths(patterns) => {
-            let found = find::of_patterns(patterns, &inventory.settings().root).map(|(path, name)| {
-                let subject = Subject::File(name.into());
-                Found { path, subject, source: LogSource::File, ended: false, open: None }
-            });
-            checks.push(of(LogSource::File, Ok(&found.collect::<Vec<_>>()), None));
+            checks.push(matched(patterns, &inventory.settings().root));
         }
     }
     checks
+}
+
+/// How many of the files of a list can be read, and what else is there under these names.
+fn matched(patterns: &[String], root: &Path) -> Check {
+    let (regular, others): (Vec<_>, Vec<_>) =
+        find::of_patterns(patterns, root).partition(|matched| matched.is_regular);
+    let found = regular.into_iter().map(|matched| {
+        let subject = Subject::File(matched.name.into());
+        Found { path: matched.path, subject, source: LogSource::File, ended: false, open: None }
+    });
+    let mut check = of(LogSource::File, Ok(&found.collect::<Vec<_>>()), None);
+    if let Some(other) = others.first() {
+        let more =
+            format!("; {} are links, FIFOs or devices, such as {}", others.len(), other.path.display());
+        check.detail.push_str(&more);
+    }
+    check
 }
 
 /// Where the journal is, and how many of its files can be read.

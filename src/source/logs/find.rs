@@ -88,10 +88,15 @@ impl Finder {
     /// Directories in which something is made when a container is.
     pub(super) fn places(&self) -> Vec<PathBuf> {
         let inventory = self.inventory.settings();
-        let docker = inventory.names.docker.iter().filter(|_| self.settings.docker);
-        let docker = docker.map(|place| below(&inventory.root, place).join("containers"));
         let kubelet = inventory.names.kubelet.iter().filter(|_| self.settings.cri);
-        docker.chain(kubelet.map(|place| below(&inventory.root, place))).collect()
+        self.docker_places().chain(kubelet.map(|place| below(&inventory.root, place))).collect()
+    }
+
+    /// Those of them in which each container of Docker has a directory.
+    pub(super) fn docker_places(&self) -> impl Iterator<Item = PathBuf> {
+        let inventory = self.inventory.settings();
+        let docker = inventory.names.docker.iter().filter(|_| self.settings.docker);
+        docker.map(|place| below(&inventory.root, place).join("containers"))
     }
 
     fn of_docker(&mut self, containers: &[Container], found: &mut Vec<Found>) {
@@ -221,20 +226,28 @@ impl OpenFile {
     }
 }
 
-/// The files that the configuration names and that are there now, with the names that they have in it.
-pub(super) fn of_patterns<'a>(
-    patterns: &'a [String],
-    root: &'a Path,
-) -> impl Iterator<Item = (PathBuf, String)> + 'a {
-    let regular = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+/// A path that the configuration names, and that is there now.
+#[derive(Debug)]
+pub(super) struct Matched {
+    /// Where it is for this process.
+    pub path: PathBuf,
+    /// As the configuration has it.
+    pub name: String,
+    /// Whether it is a regular file. A link, a FIFO or a device is not read.
+    pub is_regular: bool,
+}
+
+/// What the configuration names and is there now, but for directories.
+pub(super) fn of_patterns<'a>(patterns: &'a [String], root: &'a Path) -> impl Iterator<Item = Matched> + 'a {
     patterns.iter().flat_map(move |pattern| {
         let pattern = below(root, Path::new(pattern));
         let paths = glob::glob(&pattern.to_string_lossy()).into_iter().flatten().filter_map(Result::ok);
-        paths.filter(regular).map(move |path| {
+        paths.filter_map(move |path| {
+            let kind = std::fs::symlink_metadata(&path).ok()?.file_type();
             let name =
                 path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
             let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
-            (path, name)
+            (!kind.is_dir()).then_some(Matched { path, name, is_regular: kind.is_file() })
         })
     })
 }

@@ -5,6 +5,7 @@
 //! between is found beside it, as `NAME.1` or `NAME-20261126`; where it was copied and cut off (`copytruncate`), the rest is
 //! read from the copy.
 
+use begin::Begin;
 use beside::{Directory, Listing};
 use generation::Generation;
 use opening::id;
@@ -16,10 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+mod begin;
 pub(super) mod beside;
 mod generation;
 mod opening;
+mod rotation;
 
+pub(super) use begin::SizesAtStart;
 pub use generation::ReadResult;
 pub(super) use opening::{FileIdentity, known, open_descriptor};
 pub use opening::{Inode, open};
@@ -42,8 +46,8 @@ pub struct Follow {
     path: PathBuf,
     /// The root directory that the path begins at, if not this process's own.
     root: Option<PathBuf>,
-    /// A file that was made before is read from its end, the first time.
-    since: SystemTime,
+    /// Where a file is read from that is seen for the first time.
+    begin: Begin,
     /// What is open, the oldest first.
     generations: Vec<Generation>,
     /// Files beside it that need not be read.
@@ -68,7 +72,7 @@ impl Follow {
         Self {
             path,
             root: None,
-            since,
+            begin: Begin { since, siblings: since, sizes: SizesAtStart::default() },
             generations: Vec::new(),
             seen: HashSet::new(),
             listing: None,
@@ -89,6 +93,13 @@ impl Follow {
     /// Whether this process cannot name it by its path.
     pub fn is_elsewhere(&self) -> bool {
         self.root.as_ref().is_some_and(|root| root != Path::new("/"))
+    }
+
+    /// Former files beside it that were made before `siblings` are not read; of those with a size at the agent's start, what
+    /// came after.
+    pub fn begins(&mut self, siblings: SystemTime, sizes: SizesAtStart) {
+        self.begin.siblings = siblings;
+        self.begin.sizes = sizes;
     }
 
     /// What was beside it when it was found.
@@ -155,6 +166,15 @@ impl Follow {
         (turn, looked)
     }
 
+    /// The file in the place, where it is the only one and all of it was read: nothing happens before something is written to
+    /// it, or its name is given to another one.
+    pub fn quiet(&self) -> Option<&File> {
+        let [only] = self.generations.as_slice() else { return None };
+        let waits = self.given.is_empty() && !self.missed && self.descriptor.is_none();
+        let read = self.place == Some(only.id) && only.position >= only.size;
+        (waits && read).then_some(&only.file)
+    }
+
     /// Whether nothing is open and nothing is in the place.
     pub fn is_over(&self) -> bool {
         self.generations.is_empty() && self.place.is_none()
@@ -203,7 +223,9 @@ impl Follow {
             generation.size = size;
         }
         self.recover(directory.as_ref().ok(), now, turn, take);
-        self.take_given(now, turn);
+        if !self.is_new() {
+            self.take_given(now, turn);
+        }
         let result = match (&directory, &place, found) {
             (Ok(directory), Ok(place), Ok(found)) if found.is_file() => {
                 self.in_place(directory, place, &found, now, turn)
@@ -217,142 +239,21 @@ impl Follow {
                 }
             }
         };
+        self.take_given(now, turn);
         if let Some((path, inode)) = self.descriptor.take()
             && !self.inodes().any(|open| open == inode)
         {
             let (file, found) = open_descriptor(&path)?;
             if id(&found) == inode {
-                if let Some(directory) = directory.ok().filter(|_| self.seen.is_empty()) {
-                    self.seen.extend(directory.before(self.name(), &found, None));
+                if let Some(directory) = directory.ok().filter(|_| self.is_new()) {
+                    let siblings = directory.siblings(self.name());
+                    self.seen.extend(siblings.iter().map(|(_, sibling)| known(sibling)));
                 }
                 self.seen.insert(known(&found));
                 self.first(file, &found, now, turn);
             }
         }
         result
-    }
-
-    /// Opens what is in the place, if that is not open yet.
-    fn in_place(
-        &mut self,
-        directory: &Directory,
-        place: &Path,
-        found: &Metadata,
-        now: Instant,
-        turn: &mut ReadResult,
-    ) -> io::Result<()> {
-        let is_open = self.inodes().any(|open| open == id(found));
-        self.place = is_open.then(|| id(found));
-        if is_open && !self.missed && self.seen.len() < REMEMBERED {
-            return Ok(());
-        }
-        if is_open {
-            self.between(directory, known(found), now, turn);
-            return Ok(());
-        }
-        let (file, found) = open(place)?;
-        if self.generations.is_empty() && self.seen.is_empty() {
-            let listing = self.listing.take();
-            self.seen.extend(directory.before(self.name(), &found, listing.as_deref()));
-            self.seen.insert(known(&found));
-        } else {
-            self.between(directory, known(&found), now, turn);
-        }
-        self.place = Some(id(&found));
-        self.first(file, &found, now, turn);
-        Ok(())
-    }
-
-    /// A file that is read from its end where it was there before, and is the first one.
-    fn first(&mut self, file: File, found: &Metadata, now: Instant, turn: &mut ReadResult) {
-        // Where the file system does not know when it was made, what was written to it last decides.
-        let old = found.created().or_else(|_| found.modified()).is_ok_and(|made| made < self.since);
-        let position = if old { found.len() } else { 0 };
-        self.since = SystemTime::UNIX_EPOCH;
-        turn.found += 1;
-        self.add(Generation::new(file, found, position, now), turn);
-    }
-
-    /// Goes on with the files that were opened when they were given the name, in the order in which they were made.
-    fn take_given(&mut self, now: Instant, turn: &mut ReadResult) {
-        // Before the first look nothing is known of what is beside it.
-        if self.generations.is_empty() && self.seen.is_empty() {
-            self.missed |= !self.given.is_empty();
-            self.given.clear();
-        }
-        let mut given = std::mem::take(&mut self.given);
-        given.sort_by_key(|(_, found)| found.created().ok());
-        for (file, _) in given {
-            // It has grown meanwhile.
-            let Ok(found) = file.metadata() else { continue };
-            if self.seen.insert(known(&found)) {
-                turn.found += 1;
-                self.add(Generation::new(file, &found, 0, now), turn);
-            }
-        }
-    }
-
-    /// Opens what was in the place since the last look, and has been renamed again. `last` is what is there now, and may be
-    /// renamed before the others are looked for.
-    fn between(&mut self, directory: &Directory, last: FileIdentity, now: Instant, turn: &mut ReadResult) {
-        self.missed = false;
-        let siblings = directory.siblings(self.name());
-        let there: HashSet<FileIdentity> = siblings.iter().map(|(_, sibling)| known(sibling)).collect();
-        let held = |file: &FileIdentity| self.generations.iter().any(|each| each.id == file.0);
-        self.seen.retain(|file| there.contains(file) || held(file));
-        self.seen.insert(last);
-        for (path, sibling) in siblings {
-            if !self.seen.insert(known(&sibling)) {
-                continue;
-            }
-            turn.found += 1;
-            match open(&path) {
-                Ok((file, found)) => self.add(Generation::new(file, &found, 0, now), turn),
-                Err(_) => turn.rotated += sibling.len(),
-            }
-        }
-    }
-
-    /// Goes on in the copy of what was cut off since the last look; without one, what is known to be lost is counted.
-    fn recover(
-        &mut self,
-        directory: Option<&Directory>,
-        now: Instant,
-        turn: &mut ReadResult,
-        take: &mut dyn FnMut(&[u8]),
-    ) {
-        let Some(cut) = self.generations.iter().position(|each| each.size < each.position) else { return };
-        let siblings = directory.map(|directory| directory.siblings(self.name())).unwrap_or_default();
-        let Some(generation) = self.generations.get_mut(cut) else { return };
-        let fits = |(_, sibling): &&(PathBuf, Metadata)| {
-            !self.seen.contains(&known(sibling)) && sibling.len() >= generation.position
-        };
-        let copy = siblings.iter().rfind(fits).and_then(|(path, _)| open(path).ok());
-        self.seen.extend(siblings.iter().map(|(_, sibling)| known(sibling)));
-        let position = std::mem::take(&mut generation.position);
-        let mut lines = std::mem::take(&mut generation.lines);
-        match copy {
-            Some((file, found)) => {
-                turn.truncated = turn.truncated.saturating_sub(found.len() - position);
-                let copy = Generation { lines, ..Generation::new(file, &found, position, now) };
-                self.generations.insert(cut, copy);
-            }
-            None => lines.end(take),
-        }
-    }
-
-    fn add(&mut self, generation: Generation, turn: &mut ReadResult) {
-        self.whole = self.generations.last().map_or(self.whole, |last| last.size);
-        let unread = |each: &Generation| each.size.saturating_sub(each.position);
-        let mut all: u64 = self.generations.iter().map(unread).sum();
-        self.generations.push(generation);
-        while self.generations.len() > GENERATIONS || all > UNREAD {
-            let oldest = self.generations.iter().position(|each| self.place != Some(each.id));
-            let Some(oldest) = oldest.filter(|oldest| oldest + 1 < self.generations.len()) else { return };
-            let lost = unread(&self.generations.remove(oldest));
-            all = all.saturating_sub(lost);
-            turn.rotated += lost;
-        }
     }
 
     fn read(

@@ -36,7 +36,7 @@ closed_set! {
 closed_set! {
     /// The closed set of values of the label `key`: the limit that was exceeded.
     LeftOut {
-        /// A file (`max_files`).
+        /// A file (`max_files`), or a link, FIFO or device that a list of `files` names.
         File = "file",
         /// The pattern of a message (`patterns`, `patterns_total`).
         Pattern = "pattern",
@@ -63,7 +63,7 @@ pub static SEVERITY: LabelSet = LabelSet::fixed(&[Label::Severity], Severity::AL
 /// A pattern of the messages of a log.
 pub static PATTERN: LabelSet = LabelSet::configured(
     workload_and![LogFilePath, Pattern, Severity],
-    "`sources.logs.patterns_total`, and `~other` and `~skipped` of each log and severity",
+    "`sources.logs.patterns_total`, and `~other` and `~skipped` of each container or file and severity",
 );
 
 /// A pattern of whose messages, and what it says.

@@ -22,7 +22,7 @@ crate::metrics! {
     CONNSCOPE_LOGS_LAG: Gauge<u64> = "connscope.logs.lag" in "By";
     /// Log bytes lost before they were read, as far as known, by reason.
     CONNSCOPE_LOGS_LOST: Counter<u64> = "connscope.logs.lost" in "By", by [LOST];
-    /// Items over a limit, by key: files over max_files (each once), messages over the limits of patterns, messages over pattern_rate.
+    /// Items over a limit, by key: files over max_files or that are no regular files (each once), messages over the limits of patterns, messages over pattern_rate.
     CONNSCOPE_LOGS_LEFT_OUT: Counter<u64> = "connscope.logs.left_out" in "{message}", by [LEFT_OUT];
     /// Lines that could not be parsed in the format of their log.
     CONNSCOPE_LOGS_MALFORMED: Counter<u64> = "connscope.logs.malformed" in "{line}", by [SOURCE];

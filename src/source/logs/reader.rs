@@ -9,6 +9,7 @@ use super::classic;
 use super::config::{Journald, Logs as Settings};
 use super::counts::{Counts, Timestamp};
 use super::find::Finder;
+use super::follow::SizesAtStart;
 use super::journal::Journal;
 use super::journal::owners::Owners;
 use super::labels::LogSource;
@@ -19,6 +20,7 @@ use crate::stop::Stop;
 use discovery::Discovery;
 use entries::JournalReader;
 use log::{FollowedLog, now};
+use pending::Pending;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ use std::time::{Duration, Instant, SystemTime};
 mod discovery;
 mod entries;
 mod log;
+mod pending;
+mod silence;
 
 /// How often files are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -102,6 +106,12 @@ pub(super) struct Reader {
     discovery: Discovery,
     buffer: Vec<u8>,
     watch: Arc<Watch>,
+    /// What happened to the names of logs that are not followed yet.
+    pending: Pending,
+    /// Sizes of the logs of Docker's containers when the agent started.
+    sizes: SizesAtStart,
+    /// Which look at all files it is.
+    number: u64,
     /// Until when containers are looked for more often, since one was made.
     soon: Option<Instant>,
     shared: Arc<Mutex<Shared>>,
@@ -122,15 +132,22 @@ impl Reader {
             name: classic::source(LogSource::Journald, ""),
             more: false,
         });
+        let finder = Finder::new(settings, inventory);
+        let watch = Watch::new();
+        let logs = finder.docker_places().flat_map(|place| watch.add_engine(&place));
+        let sizes = pending::sizes(logs);
         let mut reader = Self {
             settings: settings.clone(),
             inventory: Arc::clone(inventory),
-            finder: Finder::new(settings, inventory),
+            finder,
             logs: HashMap::new(),
             entries,
-            discovery: Discovery::default(),
+            discovery: Discovery::new(since),
             buffer: vec![0; TURN],
-            watch: Watch::new(),
+            watch,
+            pending: Pending::default(),
+            sizes: Arc::new(sizes),
+            number: 0,
             soon: None,
             shared: Arc::clone(shared),
             since,
@@ -170,17 +187,6 @@ impl Reader {
     fn happened(&mut self) {
         let mut given = self.watch.given();
         let at = now();
-        if self.finder.places().iter().any(|place| given.contains_key(place)) {
-            self.soon = Some(at.instant + BEGINS);
-        }
-        if self.soon.is_some() {
-            self.soon = self.soon.filter(|until| *until > at.instant);
-            self.looked_for_containers = Some(at.instant);
-            self.find(false, at);
-        }
-        if given.is_empty() {
-            return;
-        }
         for log in self.logs.values_mut().filter(|log| !log.follow.is_elsewhere()) {
             let path = log.follow.path();
             let Some(names) = path.parent().and_then(|parent| given.get_mut(parent)) else { continue };
@@ -190,6 +196,15 @@ impl Reader {
                 let mut shared = Shared::of(&self.shared);
                 log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, at);
             }
+        }
+        let is_made = self.finder.places().iter().any(|place| given.contains_key(place));
+        if self.pending.add(given, &self.watch, at.instant) || is_made {
+            self.soon = Some(at.instant + BEGINS);
+        }
+        if self.soon.is_some() {
+            self.soon = self.soon.filter(|until| *until > at.instant);
+            self.looked_for_containers = Some(at.instant);
+            self.find(false, at);
         }
     }
 
@@ -209,6 +224,7 @@ impl Reader {
         }
         let more_entries = |reader: &Self| reader.entries.as_ref().is_some_and(|entries| entries.more);
         self.read_journal(now());
+        self.number += 1;
         self.round(|_| true);
         while began.elapsed() < TICK {
             if more_entries(self) {
@@ -223,11 +239,15 @@ impl Reader {
         self.tell();
     }
 
-    /// Gives a turn to each of these.
+    /// Gives a turn to each of these that something may have happened to.
     fn round(&mut self, whose: impl Fn(&FollowedLog) -> bool) {
-        for log in self.logs.values_mut().filter(|log| whose(log)) {
+        for (place, log) in self.logs.values_mut().enumerate().filter(|(_, log)| whose(log)) {
+            if log.is_silent(self.number, place as u64) {
+                continue;
+            }
             let mut shared = Shared::of(&self.shared);
             log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+            log.watch(&self.watch);
         }
     }
 

@@ -98,6 +98,11 @@ impl Streams {
         }
     }
 
+    /// Whether a message is open, which ends after a while of silence.
+    pub fn is_open(&self) -> bool {
+        self.stdout.latest.is_some() || self.stderr.latest.is_some()
+    }
+
     /// Bytes that are held.
     pub fn held(&self) -> usize {
         [&self.stdout, &self.stderr].iter().map(|one| one.parts.len() + one.messages.held()).sum()

@@ -1,6 +1,6 @@
 //! Files beside a log that were in its place: its name, then `.` or `-`, then a digit.
 
-use super::opening::{FileIdentity, id, known};
+use super::opening::id;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
@@ -66,19 +66,19 @@ impl Directory {
         siblings
     }
 
-    /// Which files were in the place of a name before the one that is there now. They are taken from the listing where that has
-    /// this one, and was made after the others were renamed therefore.
+    /// Files that were in the place of a name before the one that is there now, the oldest first. They are taken from the
+    /// listing where that has this one, and was made after the others were renamed therefore.
     pub(super) fn before(
         &self,
         name: &OsStr,
         there: &Metadata,
-        listing: Option<&Listing>,
-    ) -> Vec<FileIdentity> {
-        let siblings = match listing.filter(|listing| listing.has(name, id(there).1)) {
-            Some(listing) => self.of_names(listing.of(name).map(OsStr::to_owned)),
-            None => self.siblings(name),
-        };
-        siblings.iter().map(|(_, sibling)| known(sibling)).collect()
+        listing: &Listing,
+    ) -> Vec<(PathBuf, Metadata)> {
+        if listing.has(name, id(there).1) {
+            self.of_names(listing.of(name).map(OsStr::to_owned))
+        } else {
+            self.siblings(name)
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Following, on real files.
 
-use super::{Follow, GENERATIONS, Inode, QUIET, ReadResult, UNREAD, open, opening};
+use super::{Follow, GENERATIONS, Inode, QUIET, ReadResult, SizesAtStart, UNREAD, open, opening};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -95,7 +95,9 @@ fn a_file_that_was_renamed_is_read_on_until_it_is_quiet() {
 fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
     let mut case = Case::new(SystemTime::UNIX_EPOCH, "1\n");
     case.write("app.log.1", "long ago\n");
+    case.follow.begins(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 33), SizesAtStart::default());
     assert_eq!(case.tick(), ["1"]);
+    case.follow.begins(SystemTime::UNIX_EPOCH, SizesAtStart::default());
     for number in 2..6 {
         case.write("app.log", "rest\n");
         for place in (1..6).rev() {
@@ -108,6 +110,82 @@ fn files_that_were_renamed_twice_since_the_last_look_are_read_in_their_order() {
     }
     assert_eq!(case.tick(), ["rest", "2", "rest", "3", "rest", "4", "rest", "5"]);
     assert_eq!(case.sum.rotated, 0);
+}
+
+#[test]
+fn a_log_that_was_rotated_before_it_was_found_is_read_from_its_first_file_on() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
+    for number in [1, 2] {
+        case.write("app.log", &format!("{number}\n"));
+        case.rename("app.log", &format!("app.log.{}", 3 - number));
+    }
+    case.write("app.log", "3\n");
+    // The watcher has seen one of them, which is removed by now, and counts the others.
+    case.write("app.log.9", "0\n");
+    let given = open(&case.path("app.log.9")).unwrap();
+    std::fs::remove_file(case.path("app.log.9")).unwrap();
+    case.follow.give(vec![given], 4);
+    let mut lines = case.tick();
+    lines.sort();
+    assert_eq!(lines, ["0", "1", "2", "3"]);
+    assert!(case.tick().is_empty());
+}
+
+#[test]
+fn of_a_log_that_was_there_before_what_is_beside_it_is_not_read() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "old\n");
+    case.write("app.log.1", "older\n");
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 33);
+    case.follow.begins(later, SizesAtStart::default());
+    assert_eq!(
+        case.tick(),
+        ["old"],
+        "the log is made later than the agent was started, the other was there at a look"
+    );
+    // A copy of a log that is read from its end.
+    let mut case = Case::new(later, "old\n");
+    case.write("app.log.1", "older\n");
+    case.follow.begins(SystemTime::UNIX_EPOCH, SizesAtStart::default());
+    assert!(case.tick().is_empty());
+}
+
+#[test]
+fn of_a_log_that_nobody_wrote_to_at_the_start_what_came_after_is_read_also_once_it_is_renamed() {
+    let later = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 33);
+    for renamed in [false, true] {
+        let mut case = Case::new(later, "old\n");
+        let found = std::fs::metadata(case.path("app.log")).unwrap();
+        let sizes = [(opening::id(&found), (opening::known(&found), found.len()))];
+        case.follow.begins(SystemTime::UNIX_EPOCH, std::sync::Arc::new(sizes.into()));
+        case.write("app.log", "new\n");
+        let mut lines = vec!["new"];
+        if renamed {
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", "newest\n");
+            // By its stamp it would be old.
+            case.follow.begin.since = SystemTime::UNIX_EPOCH;
+            lines.push("newest");
+        }
+        assert_eq!(case.tick(), lines);
+    }
+}
+
+#[test]
+fn a_log_is_quiet_once_all_of_it_was_read_and_nothing_else_is_open() {
+    let mut case = Case::new(SystemTime::UNIX_EPOCH, "");
+    case.tick();
+    assert!(case.follow.quiet().is_none(), "there is none");
+    case.write("app.log", &"0123456\n".repeat(1000));
+    case.tick();
+    assert!(case.follow.quiet().is_none(), "there is more");
+    case.tick();
+    assert!(case.follow.quiet().is_some());
+    case.rename("app.log", "app.log.1");
+    case.write("app.log", "next\n");
+    case.tick();
+    assert!(case.follow.quiet().is_none(), "the former one may be written to");
+    case.look(QUIET);
+    assert!(case.follow.quiet().is_some());
 }
 
 #[test]

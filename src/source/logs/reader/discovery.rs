@@ -1,25 +1,25 @@
 //! Discovery of logs: a log that is found is followed; one that is gone is closed.
 
 use super::log::{FollowedLog, now};
-use super::{FILES, LogKey, Reader, Shared};
+use super::{FILES, GRAIN, LogKey, Reader, Shared};
 use crate::source::logs::classic;
 use crate::source::logs::config::{Files, Journald, Logs as Settings};
 use crate::source::logs::counts::{Origin, Subject, Timestamp};
 use crate::source::logs::find::{self, Found};
 use crate::source::logs::follow::beside::Listing;
-use crate::source::logs::follow::{Follow, Inode};
+use crate::source::logs::follow::{Follow, Inode, SizesAtStart};
 use crate::source::logs::labels::{LeftOut, LogSource};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Logs that are remembered to be left out, so that each is counted once.
 const LEFT_OUT: usize = 100_000;
 
 /// State of the discovery, between passes and during one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Discovery {
     /// Hashes of the logs that are left out.
     left_out: HashSet<u64>,
@@ -29,8 +29,24 @@ pub(super) struct Discovery {
     number: u64,
     /// Whether logs that are no container's are looked for, too.
     of_files: bool,
+    /// What is made from now on was not there when files were looked for last, as far as stamps of files tell.
+    before: SystemTime,
     /// Whether what is gone was left, to make room.
     left: bool,
+}
+
+impl Discovery {
+    /// Before the first one. `since` is when the agent started.
+    pub(super) fn new(since: SystemTime) -> Self {
+        Self {
+            left_out: HashSet::new(),
+            listings: HashMap::new(),
+            number: 0,
+            of_files: false,
+            before: since,
+            left: false,
+        }
+    }
 }
 
 fn place(found: &Found) -> LogKey {
@@ -70,6 +86,8 @@ impl Reader {
         }
         if files {
             self.find_files(&left_out, began.instant);
+            let stamp = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(began.wall.max(0.0));
+            self.discovery.before = stamp.checked_sub(GRAIN).unwrap_or(SystemTime::UNIX_EPOCH);
         }
         self.discovery.listings = HashMap::new();
         self.leave_over();
@@ -87,7 +105,11 @@ impl Reader {
     fn find_files(&mut self, left_out: &HashSet<u64>, now: Instant) {
         if let Files::Paths(patterns) = self.settings.files.clone() {
             let root = self.inventory.settings().root.clone();
-            for (path, name) in find::of_patterns(&patterns, &root) {
+            for find::Matched { path, name, is_regular } in find::of_patterns(&patterns, &root) {
+                if !is_regular {
+                    self.leave_out(&(None, path), left_out);
+                    continue;
+                }
                 let subject = Subject::File(name.into());
                 self.met(
                     Found { path, subject, source: LogSource::File, ended: false, open: None },
@@ -134,10 +156,16 @@ impl Reader {
         }
         if self.logs.len() < self.settings.max_files {
             self.follow(place, found);
-        } else if self.discovery.left_out.len() < LEFT_OUT
-            && self.discovery.left_out.insert(hash(&place))
-            && !left_out.contains(&hash(&place))
-        {
+        } else {
+            self.leave_out(&place, left_out);
+        }
+    }
+
+    /// Counts a log that is not followed, unless it was `left_out` before.
+    fn leave_out(&mut self, place: &LogKey, left_out: &HashSet<u64>) {
+        let hash = hash(place);
+        let room = self.discovery.left_out.len() < LEFT_OUT;
+        if room && self.discovery.left_out.insert(hash) && !left_out.contains(&hash) {
             Shared::of(&self.shared).counts.leave_out(LeftOut::File);
         }
     }
@@ -150,7 +178,11 @@ impl Reader {
         };
         let origin = Origin { subject, source, name };
         Shared::of(&self.shared).counts.begin(&origin);
-        let mut log = FollowedLog::new(Follow::new(path, self.since), origin, ended);
+        let mut follow = Follow::new(path, self.since);
+        // Files that are no engine's come and go; what was beside one at the last look may have been read already.
+        let siblings = if source == LogSource::File { self.discovery.before } else { self.since };
+        follow.begins(siblings, SizesAtStart::clone(&self.sizes));
+        let mut log = FollowedLog::new(follow, origin, ended);
         log.met = self.discovery.number;
         if let Some(open) = open {
             log.open(open);
@@ -165,9 +197,17 @@ impl Reader {
                 .or_insert_with_key(|path| Listing::new(path));
             let listing = Arc::clone(listing);
             log.follow.beside(listing);
+            let pending = self.pending.take(log.follow.path());
+            let known = pending.is_some();
+            if let Some(of) = pending {
+                log.given += of.count;
+                log.follow.give(of.files, of.count);
+            }
             let mut shared = Shared::of(&self.shared);
             log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
-            log.reckon();
+            if !known {
+                log.reckon();
+            }
         }
         self.logs.insert(place, log);
     }

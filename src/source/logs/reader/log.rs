@@ -4,11 +4,13 @@
 
 use crate::source::logs::counts::{Counts, Origin, Timestamp};
 use crate::source::logs::find::FoundOpen;
-use crate::source::logs::follow::Follow;
+use crate::source::logs::follow::{Follow, ReadResult};
 use crate::source::logs::frame::Frame;
 use crate::source::logs::labels::{LogSource, Lost};
 use crate::source::logs::stream::{Message, Streams};
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 /// A log that is followed.
@@ -26,13 +28,28 @@ pub(super) struct FollowedLog {
     pub(super) found: u64,
     /// Number of the last discovery pass that found it.
     pub(super) met: u64,
+    /// How often in a row nothing was in it, and since then, what is set at the next write.
+    pub(super) silent: u32,
+    pub(super) awake: Option<Arc<AtomicBool>>,
 }
 
 impl FollowedLog {
     /// Nothing was read of it yet.
     pub(super) fn new(follow: Follow, origin: Origin, ended: bool) -> Self {
         let streams = Streams::default();
-        Self { follow, origin, streams, ended, more: false, error: None, given: 0, found: 0, met: 0 }
+        Self {
+            follow,
+            origin,
+            streams,
+            ended,
+            more: false,
+            error: None,
+            given: 0,
+            found: 0,
+            met: 0,
+            silent: 0,
+            awake: None,
+        }
     }
 
     /// It is open there.
@@ -74,6 +91,10 @@ impl FollowedLog {
         counts.lose(Lost::Rotated, turn.rotated + unseen * follow.whole());
         counts.lose(Lost::Truncated, turn.truncated);
         self.error = looked.err();
+        self.silent = if turn == ReadResult::default() { self.silent.saturating_add(1) } else { 0 };
+        if self.silent == 0 {
+            self.awake = None;
+        }
         if self.ended && turn.bytes == 0 {
             self.give_up(counts, multiline, now);
         }

@@ -7,6 +7,7 @@ use crate::source::logs::counts::LogCounts;
 use crate::source::logs::counts::Subject;
 use crate::source::logs::labels::{LeftOut, Lost};
 use crate::source::logs::severity::Severity;
+use crate::source::logs::stream::Streams;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -162,4 +163,44 @@ fn files_over_the_limit_are_counted_once_each_and_followed_when_there_is_room() 
     case.tick();
     case.tick();
     assert_eq!((case.reader.logs.len(), left_out(&case)), (MOST, (FILES - MOST + 1) as u64));
+}
+
+#[test]
+fn a_file_that_nothing_is_written_to_is_not_looked_at_before_the_next_write() {
+    let mut case = Case::new();
+    for number in 0..2 {
+        append(&case.path(number), "first\n");
+    }
+    case.tick();
+    let bytes = |case: &Case| case.sum(|log| log.bytes.total);
+    let late = |case: &mut Case| {
+        // The message is open for a second of the clock.
+        case.reader.logs.values_mut().for_each(|log| log.streams = Streams::default());
+        case.reader.tick();
+    };
+    for _ in 0..20 {
+        late(&mut case);
+    }
+    assert!(case.reader.logs.values().all(|log| log.awake.is_some()));
+    append(&case.path(0), "next\n");
+    // Nobody has told the watcher, so the file is found at one look of eight.
+    let mut looks = 0;
+    while bytes(&case) == 12 {
+        late(&mut case);
+        looks += 1;
+        assert!(looks <= 8);
+    }
+    for _ in 0..20 {
+        late(&mut case);
+    }
+    // It is told by the watcher.
+    append(&case.path(0), "next\n");
+    case.reader.watch.gather();
+    late(&mut case);
+    assert_eq!(bytes(&case), 22);
+    assert_eq!(
+        case.reader.logs.values().filter(|log| log.awake.is_some()).count(),
+        1,
+        "the other one is silent"
+    );
 }
