@@ -95,11 +95,8 @@ fn started(
 
 /// Runs the agent until SIGTERM or SIGINT. `load` reads the configuration again; `handed_over` are the sockets of the service manager.
 pub fn run(config: Config, load: Load, handed_over: Vec<HandedOver>) -> Result<(), AgentError> {
-    if exports_nothing(&config) {
-        return Err(AgentError::Input(
-            "nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen to an address"
-                .to_owned(),
-        ));
+    if let Some(why) = exports_nothing(&config) {
+        return Err(AgentError::Input(why.to_owned()));
     }
     let (reloads, queue) = ReloadRequests::channel();
     let hang_up = reloads.clone();
@@ -117,11 +114,13 @@ fn start_error(doing: &str) -> impl FnOnce(io::Error) -> AgentError {
     move |cause| AgentError::Start { doing, cause }
 }
 
-/// Whether metrics are collected and cannot leave the agent.
-fn exports_nothing(config: &Config) -> bool {
+/// Why nothing could leave the agent with this configuration, and what to set.
+fn exports_nothing(config: &Config) -> Option<&'static str> {
     let Export { otlp, prometheus } = &config.export;
     let exported = otlp.protocol != Protocol::None || !prometheus.listen.is_off();
-    !exported && !config.environment.console && !config.environment.disabled
+    (!exported && !config.environment.console && !config.environment.disabled).then_some(
+        "nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen to an address",
+    )
 }
 
 /// A token that a signal stops.

@@ -26,8 +26,8 @@ mod ask;
 mod flags;
 mod status;
 
-/// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, and
-/// whether peers are reachable.
+/// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, whether
+/// peers are reachable, containers and their logs.
 #[derive(Debug, Parser)]
 #[command(name = "connscope", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {

@@ -100,7 +100,7 @@ pub struct Compiled {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// Something in the text is not understood.
-    #[error("filter: column {column}: {what}")]
+    #[error("column {column}: {what}")]
     At {
         /// Which character it begins with, counted from 1.
         column: usize,
@@ -109,7 +109,7 @@ pub enum FilterError {
     },
     /// The text is longer than any filter the kernel takes.
     #[error(
-        "filter: the text has {length} bytes, and at most {TEXT} are read; use prefixes instead of single addresses"
+        "the text has {length} bytes, and at most {TEXT} are read; use prefixes instead of single addresses"
     )]
     TooLong {
         /// Length of the expression in bytes.
@@ -117,7 +117,7 @@ pub enum FilterError {
     },
     /// The kernel would not take it.
     #[error(
-        "filter: its bytecode has {size} bytes, more than the {limit} the kernel accepts; use fewer addresses or ports",
+        "the bytecode has {size} bytes, more than the {limit} the kernel accepts; use fewer addresses or ports",
         limit = bytecode::LIMIT
     )]
     TooLarge {

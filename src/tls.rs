@@ -7,13 +7,16 @@ use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, ConfigBuilder, Error as TlsError, InconsistentKeys, RootCertStore, WantsVerifier,
+};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 pub use system::authorities as system_authorities;
 
+pub mod explain;
 mod renewed;
 mod system;
 pub mod validity;
@@ -80,23 +83,20 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// What the cryptography library cannot do, where that is why TLS failed.
-pub fn limit(error: &TlsError) -> Option<&'static str> {
-    match error {
-        TlsError::InvalidCertificate(
-            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
-        ) => Some(
-            "connscope's TLS library cannot verify the certificate: it knows RSA of 2048 bits and more, P-256, P-384 and \
-             Ed25519, not P-521 and no signatures with SHA-1",
-        ),
-        TlsError::AlertReceived(AlertDescription::HandshakeFailure) => Some(
-            "the peer has no protocol version, cipher suite or signature algorithm in common with connscope, which speaks \
-             TLS 1.2 and 1.3 with ECDHE and verifies RSA, P-256, P-384 and Ed25519. Its TLS library cannot verify keys on \
-             P-521",
-        ),
-        _ => None,
-    }
+/// Whether a key is the one of a certificate, so that a TLS library takes the two. The error begins with the path of the key.
+pub fn belongs((chain, key): &Identity, certificate: &Path, key_path: &Path) -> Result<(), String> {
+    let why = match provider().key_provider.load_private_key(key.clone_key()) {
+        Err(error) => format!("not a key that TLS can use: {error}"),
+        Ok(signer) => match CertifiedKey::new(chain.clone(), signer).keys_match() {
+            // A key that does not tell its public part cannot be compared.
+            Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => return Ok(()),
+            Err(TlsError::InconsistentKeys(_)) => {
+                format!("not the key of the certificate in {}", certificate.display())
+            }
+            Err(error) => format!("the certificate in {} cannot be parsed: {error}", certificate.display()),
+        },
+    };
+    Err(unusable(key_path, &why))
 }
 
 /// The files by which TLS is spoken.

@@ -94,11 +94,8 @@ impl Reloader {
 
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
         let fixed = keep_what_is_fixed(&running.config, &mut new);
-        if exports_nothing(&new) {
-            return Err(
-                "nothing is exported: export.otlp.protocol is none, and export.prometheus.listen is off"
-                    .to_owned(),
-            );
+        if let Some(why) = exports_nothing(&new) {
+            return Err(why.to_owned());
         }
         let changed = changes(&running.config, &new);
         if !changed.is_empty() {

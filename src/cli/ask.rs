@@ -4,7 +4,7 @@ use super::CliError;
 use crate::config::{Address, Config, endpoint};
 use crate::runtime;
 use crate::sys::read_regular;
-use crate::tls;
+use crate::tls::{self, explain};
 use crate::url::host_port;
 use crate::web::guard::config::WebConfig;
 use base64::Engine as _;
@@ -15,6 +15,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, Error as TlsError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,7 +223,9 @@ impl AgentClient {
         let Credentials { authorities, server_name, identity, .. } = &self.credentials;
         let roots = authorities.as_deref().map_or_else(|| Ok(tls::system_authorities()), tls::authorities)?;
         let identity = identity.as_ref().map(|(certificate, key)| {
-            Ok::<_, String>((tls::certificates(certificate)?, tls::private_key(key)?))
+            let identity = (tls::certificates(certificate)?, tls::private_key(key)?);
+            tls::belongs(&identity, certificate, key)?;
+            Ok::<_, String>(identity)
         });
         let builder = tls::client().map_err(|error| error.to_string())?.with_root_certificates(roots);
         let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"])
@@ -231,7 +234,7 @@ impl AgentClient {
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
         let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server, stream).await;
-        connected.map_err(|error| format!("TLS: {error}"))
+        connected.map_err(|error| format!("TLS: {}", explained(&error)))
     }
 }
 
@@ -251,14 +254,35 @@ fn password(file: &Path) -> Result<Vec<u8>, String> {
     if line.is_empty() { Err(unusable("its first line is empty")) } else { Ok(line.to_vec()) }
 }
 
+/// Why a handshake failed; says which option has what is missing.
+fn explained(error: &std::io::Error) -> String {
+    let Some(tls) = explain::of_io(error) else { return error.to_string() };
+    let why = explain::explain(tls);
+    match tls {
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            format!("{why}; name its authority with --ca-file")
+        }
+        TlsError::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {
+            format!("{why}; name the one it has with --server-name")
+        }
+        _ => why,
+    }
+}
+
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Empty<Bytes>>,
 ) -> Result<(u16, String), String> {
     let no_http = |error: hyper::Error| {
-        let tls = std::error::Error::source(&error).filter(|cause| cause.to_string().contains("fatal alert"));
-        match tls {
-            Some(alert) => format!("TLS: {alert}"),
+        let cause =
+            std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        match cause.and_then(explain::of_io) {
+            Some(tls) => format!("TLS: {}", explain::explain(tls)),
+            None if error.is_parse() => {
+                format!(
+                    "it does not answer with HTTP ({error}); if it speaks TLS, write https:// or https+unix:"
+                )
+            }
             None => format!("it does not answer with HTTP: {error}"),
         }
     };

@@ -133,10 +133,10 @@ fn table(status: &Status) -> String {
         let _infallible = writeln!(text, "{name:12} {state:14} {last:>12} {:>9}", source.series);
     }
     let push = match &status.push {
-        None => "off".to_owned(),
+        None => "none, push is off".to_owned(),
         Some(push) => ago(push.last_success_seconds),
     };
-    let _infallible = writeln!(text, "\nLast push that was taken: {push}");
+    let _infallible = writeln!(text, "\nLast successful push: {push}");
     for source in &status.sources {
         for warning in &source.warnings {
             let _infallible = writeln!(text, "warning: {}: {}", clean(&source.source), clean(warning));

@@ -4,6 +4,7 @@ use super::distributions::{self, DeferredFamily};
 use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
 use crate::reading::{Snapshot, chain};
+use crate::source::list::NO_SOURCE;
 use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::Registry;
 use prometheus::proto::MetricFamily;
@@ -91,7 +92,7 @@ impl Pull {
             }
         }
         if snapshot.outcomes.is_empty() {
-            why.push_str("every source is switched off\n");
+            let _infallible = writeln!(why, "{NO_SOURCE}");
         }
         Scrape::Nothing(why)
     }

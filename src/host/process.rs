@@ -348,7 +348,7 @@ pub fn check() -> Result<String, SourceError> {
             let how_many = if hidden {
                 "those of others are hidden (hidepid)".to_owned()
             } else {
-                format!("{closed} of {} are closed", open + closed)
+                format!("{closed} of {} cannot be inspected", open + closed)
             };
             Err(SourceError::Denied { doing: format!("{doing}: {how_many}"), capability, cause: None })
         }

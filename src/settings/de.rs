@@ -2,12 +2,16 @@
 
 use super::located::{self, WithPosition};
 use super::tree::{Error, Node, Step, Style, Value};
+use crate::text::bounded;
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use std::rc::Rc;
+
+/// Most bytes of a wrong value that an error repeats.
+const REPEATED: usize = 64;
 
 /// What a scalar without quotes stands for, by the core schema of YAML 1.2.
 enum Plain {
@@ -81,11 +85,17 @@ fn truth(text: &str) -> Option<bool> {
 impl Node {
     fn number<T: TryFrom<i128>>(&self) -> Result<T, Error> {
         let number = self.text().and_then(whole).and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| Error::new("is not a whole number, or is out of range"))
+        number
+            .ok_or_else(|| Error::new(format!("{}is not a whole number, or is out of range", self.quoted())))
+    }
+
+    /// The text of a value that should have been a number, to begin an error with.
+    fn quoted(&self) -> String {
+        self.text().map_or_else(String::new, |text| format!("`{}` ", bounded(text, REPEATED)))
     }
 
     fn real(&self) -> Result<f64, Error> {
-        self.text().and_then(float).ok_or_else(|| Error::new("is not a number"))
+        self.text().and_then(float).ok_or_else(|| Error::new(format!("{}is not a number", self.quoted())))
     }
 
     fn word(&self) -> Result<&str, Error> {

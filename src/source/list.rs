@@ -51,6 +51,10 @@ pub fn parts<All>(sources: &[SourceSpec<All>]) -> impl Iterator<Item = &'static 
     sources.iter().map(|spec| spec.part).chain([&metrics::PART])
 }
 
+/// What is said where no source is enabled: nothing is collected, so that the agent never becomes ready.
+pub const NO_SOURCE: &str =
+    "every source is switched off: set sources.conntrack.enabled to true, or that of another source";
+
 /// Bounds of the sources' label sets with these settings.
 pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All, host: &Host) -> Bounds {
     let mut bounds: Bounds = sources.iter().flat_map(|spec| (spec.bounds)(settings, host)).collect();
@@ -60,11 +64,11 @@ pub fn bounds<All>(sources: &[SourceSpec<All>], settings: &All, host: &Host) -> 
 
 /// Settings that have no effect with this naming, each as a sentence that says what to do.
 pub fn without_effect<All>(sources: &[SourceSpec<All>], settings: &All, naming: Profile) -> Vec<String> {
-    sources
-        .iter()
-        .filter(|spec| (spec.enabled)(settings))
-        .flat_map(|spec| (spec.without_effect)(settings, naming))
-        .collect()
+    let enabled = || sources.iter().filter(|spec| (spec.enabled)(settings));
+    if enabled().next().is_none() {
+        return vec![NO_SOURCE.to_owned()];
+    }
+    enabled().flat_map(|spec| (spec.without_effect)(settings, naming)).collect()
 }
 
 /// Sets what a flag of the command line is for, by its name with the dashes; the error says what is wrong with the value.

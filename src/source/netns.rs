@@ -64,7 +64,7 @@ impl Report {
     }
 
     fn nothing(&self) -> SourceError {
-        let doing = "reading any of the configured network namespaces";
+        let doing = "no configured network namespace could be read";
         let errors = || self.failed.iter().map(|(_, error)| error);
         match foremost(errors()) {
             Some(error) => error.again(doing),

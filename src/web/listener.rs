@@ -39,6 +39,12 @@ impl Bound {
     /// Binds every address of the configuration. What was handed over and no address takes is closed, with a line in the log.
     pub async fn all(settings: &Prometheus, mut handed_over: Vec<HandedOver>) -> Result<Self, BindError> {
         let mut bound = Self::default();
+        // `systemd` takes those that no other entry names.
+        let named = |one: &HandedOver| {
+            let names =
+                |address: &Address| matches!(address, Address::Systemd(Some(name)) if *name == one.name);
+            settings.listen.addresses().iter().any(names)
+        };
         for address in settings.listen.addresses() {
             let failed = |cause| BindError { at: address.to_string(), cause };
             match address {
@@ -51,7 +57,10 @@ impl Bound {
                     bound.files.push(file);
                 }
                 Address::Systemd(name) => {
-                    let wanted = |one: &HandedOver| name.as_ref().is_none_or(|name| *name == one.name);
+                    let wanted = |one: &HandedOver| match name {
+                        Some(name) => *name == one.name,
+                        None => !named(one),
+                    };
                     let taken: Vec<HandedOver> = handed_over.extract_if(.., |one| wanted(one)).collect();
                     if taken.is_empty() {
                         return Err(failed(nothing_handed_over(name.as_deref(), &handed_over)));
@@ -89,6 +98,9 @@ fn nothing_handed_over(name: Option<&str>, others: &[HandedOver]) -> io::Error {
     let why = match name {
         Some(name) if !others.is_empty() => {
             format!("the service manager hands over {}, and not `{name}`", others.join(", "))
+        }
+        None if !others.is_empty() => {
+            format!("the service manager hands over {} only, which other entries name", others.join(", "))
         }
         _ => "the service manager hands over no socket: start and enable connscope.socket".to_owned(),
     };

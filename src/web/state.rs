@@ -3,6 +3,7 @@
 
 use super::{HTML, HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
+use crate::source::list::NO_SOURCE;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -73,6 +74,7 @@ impl Web {
             return respond(StatusCode::OK, TEXT, "ready\n".to_owned());
         }
         let mut why = match self.sources.health.last_success() {
+            None if self.sources.set().names().next().is_none() => format!("not ready: {NO_SOURCE}\n"),
             None => "not ready: no cycle has succeeded yet\n".to_owned(),
             Some(age) => format!("not ready: the last successful cycle is {} s old\n", age.as_secs()),
         };

@@ -61,6 +61,11 @@ fn with_every_source_off_a_scrape_says_so() {
     let (status, body) = get(agent.address(), "/metrics");
     assert_eq!(status, 503);
     assert!(body.contains("every source is switched off"), "{body}");
+    let (status, body) = get(agent.address(), "/-/ready");
+    assert!(
+        status == 503 && body.contains("not ready: every source is switched off: set sources."),
+        "{body}"
+    );
 }
 
 #[test]

@@ -145,6 +145,17 @@ fn an_expired_certificate_is_refused() {
     assert!(error.contains("the certificate has expired at 2020-01-02T00:00:00Z: renew it"), "{error}");
 }
 
+#[test]
+fn a_key_of_another_certificate_is_refused_with_both_files() {
+    let files = Files::new();
+    let (_, other) = files.authority.sign("client");
+    std::fs::copy(other, files.folder.path().join("server.key")).unwrap();
+    let error = Guard::check(&files.write(TLS)).unwrap_err();
+    let (key, certificate) = (files.folder.path().join("server.key"), files.folder.path().join("server.crt"));
+    let expected = format!("{}: not the key of the certificate in {}", key.display(), certificate.display());
+    assert!(error.contains(&expected), "{error}");
+}
+
 fn with(address: SocketAddr, credentials: &str, path: &str) -> (u16, String) {
     let path = format!("{path} HTTP/1.0\r\nAuthorization: Basic {credentials}\r\nX-Rest: ");
     let (status, head, _) = request(address, "GET", &path);

@@ -156,7 +156,7 @@ fn namespaces_that_are_all_missing_are_a_failure() {
     let address = agent.address();
     let (status, body) = get(address, "/metrics");
     assert_eq!(status, 503, "{body}");
-    assert!(body.contains("reading any of the configured network namespaces"), "{body}");
+    assert!(body.contains("no configured network namespace could be read"), "{body}");
     assert!(body.contains("no-such-name"), "{body}");
     assert_eq!(get(address, "/-/ready").0, 503);
 }

@@ -124,13 +124,13 @@ fn a_filter_is_refused_with_its_place_whatever_is_wrong_with_it() {
     let refused = |filter: &str| refused_file(&format!("sources:\n  sockets:\n    filter: {filter}\n"));
     assert_eq!(
         refused("sport = 1 or"),
-        "3:13: sources.sockets.filter: filter: column 13: expected a condition (src, dst, sport, dport, dev, fwmark, \
+        "3:13: sources.sockets.filter: column 13: expected a condition (src, dst, sport, dport, dev, fwmark, \
          cgroup, autobound), `not` or `(`, with blanks between words, found the end"
     );
     // What only the machine knows is looked up later.
     assert_eq!(
         refused("dport = :no-such-service"),
-        "3:13: sources.sockets.filter: filter: column 9: `:no-such-service` has a port `no-such-service` that is not a \
+        "3:13: sources.sockets.filter: column 9: `:no-such-service` has a port `no-such-service` that is not a \
          port from 0 to 65535, and no service of that name is known"
     );
     let known = config_file("sources: {sockets: {filter: ' dport = :443 '}}\n");

@@ -52,7 +52,10 @@ fn a_healthy_agent_is_a_table_and_code_0() {
     let words: Vec<&str> = row.split_ascii_whitespace().collect();
     assert_eq!((words[1], words[3]), ("up", "ago"), "{row}");
     assert!(words[4].parse::<u32>().unwrap() > 30, "{row}");
-    assert!(said.contains("Last push that was taken: off\n") && !said.contains("sockets"), "{said}");
+    assert!(
+        said.contains("Last successful push: none, push is off\n") && !said.contains("sockets"),
+        "{said}"
+    );
     let output = connscope(&["status", &url, "--format", "json"]);
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["sources"][0]["source"], "conntrack", "{said}");
@@ -92,7 +95,7 @@ fn a_push_that_is_refused_is_a_warning_and_code_1() {
     });
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(said.contains("Last push that was taken: never\n"), "{said}");
+    assert!(said.contains("Last successful push: never\n"), "{said}");
     assert!(said.contains("warning: the push failed: "), "{said}");
 }
 

@@ -68,7 +68,7 @@ fn https_goes_through_the_proxy_in_a_tunnel() {
     assert!(head.starts_with(&format!("CONNECT {NAMED}:{} HTTP/1.1\r\n", there.port())), "{head}");
     // TLS is spoken to the receiver, and its certificate is held against the name that was asked for.
     let line = agent.log.wait("push");
-    assert!(line.contains("certificate not valid for name \"collector.invalid\""), "{line}");
+    assert!(line.contains("and not for collector.invalid"), "{line}");
 }
 
 #[test]

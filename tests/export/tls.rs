@@ -43,7 +43,7 @@ fn a_receiver_that_an_unknown_authority_signed_gets_nothing() {
             );
             let line = agent.log.wait("cannot push over OTLP");
             assert!(
-                line.contains("invalid peer certificate: UnknownIssuer"),
+                line.contains("signed by no authority that is trusted (UnknownIssuer)"),
                 "{speaks:?} {variable}: {line}"
             );
             assert!(line.contains(&receiver.url()), "{line}");
@@ -174,13 +174,13 @@ fn certificates_are_read_again_when_their_files_change() {
             ],
             &["--interval", "20ms"],
         );
-        agent.log.wait("invalid peer certificate: UnknownIssuer");
+        agent.log.wait("signed by no authority that is trusted (UnknownIssuer)");
         let (right_certificate, right_key) = clients.sign("client");
         renew(&authority.file(), &ca);
         renew(&right_certificate, &certificate);
         // The certificate is there and its key is not yet: what was read before stays in use, and that is said once.
         let line = agent.log.wait("cannot be used");
-        assert!(line.contains("cert_file and key_file do not go together"), "{line}");
+        assert!(line.contains("export.otlp.tls.key_file"), "{line}");
         assert_eq!(receiver.received().len(), 0, "{speaks:?}");
         renew(&right_key, &key);
         assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
@@ -208,7 +208,7 @@ fn authorities_of_the_system_are_read_again_when_they_change() {
             ],
             &["--interval", "20ms"],
         );
-        agent.log.wait("invalid peer certificate: UnknownIssuer");
+        agent.log.wait("signed by no authority that is trusted (UnknownIssuer)");
         let next = system.path().join("next");
         std::fs::copy(authority.file(), &next).expect("copying");
         std::fs::rename(next, &file).expect("renaming");
@@ -250,7 +250,7 @@ fn authorities_of_the_system_that_cannot_be_read_are_named() {
         ],
         &["--interval", "20ms"],
     );
-    agent.log.wait("invalid peer certificate: UnknownIssuer");
+    agent.log.wait("signed by no authority that is trusted (UnknownIssuer)");
     let next = directory.path().join("next");
     std::fs::copy(authority.file(), &next).expect("copying");
     std::fs::rename(next, &file).expect("renaming");

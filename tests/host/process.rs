@@ -220,7 +220,7 @@ fn without_a_capability_the_processes_of_others_are_closed_and_it_is_said_which(
         assert!(still_closed > closed, "{named}");
         assert_eq!(error.reason(), Reason::Denied);
         assert_eq!(error.capability(), Some(named));
-        assert!(error.to_string().contains(" are closed (needs CAP_"), "{error}");
+        assert!(error.to_string().contains(" cannot be inspected (needs CAP_"), "{error}");
     }
 }
 

@@ -66,7 +66,7 @@ sources:
     renew(&right_certificate, &certificate);
     // The certificate is there and its key is not yet: what was read before stays in use, and that is said once.
     let line = agent.wait_for("cannot be used");
-    assert!(line.contains("do not go together") && line.contains("\"targets\":3"), "{line}");
+    assert!(line.contains("not the key of the certificate in") && line.contains("\"targets\":3"), "{line}");
     renew(&right_key, &key);
     agent.wait_for("were read again");
     eventually("all are up", || counted("probe_up{", "} 1") == 3);

@@ -92,7 +92,7 @@ impl ReceiverStatus {
         }
         let error_type = refusal.error.word();
         let (what, then) = match self.state {
-            _ if leaving => ("the last push over OTLP failed", "the agent is stopping"),
+            _ if leaving => ("the last push over OTLP failed", "it is not retried"),
             State::Rejecting => {
                 ("the OTLP receiver rejects data points", "every cycle sends all of them again")
             }

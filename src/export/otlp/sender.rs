@@ -123,7 +123,7 @@ impl Sender {
             let attempt = tokio::select! {
                 attempt = tokio::time::timeout(left, self.transport.send(&message, left)) => attempt,
                 () = self.stop.exhausted(timeouts::LAST_EXPORT) => {
-                    return Err(Refusal::new(ErrorType::TIMEOUT, "given up, the agent is stopping"));
+                    return Err(Refusal::new(ErrorType::TIMEOUT, "the push was stopped before the receiver answered"));
                 }
             };
             let refusal = match attempt {

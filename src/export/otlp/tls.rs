@@ -67,12 +67,15 @@ fn config(files: &Files, protocol: &'static [u8]) -> Result<ClientConfig, String
     let wrong = |error: rustls::Error| format!("export.otlp.tls: {error}");
     let builder = tls::client().map_err(wrong)?.with_root_certificates(roots);
     let identity = match (&files.certificate, &files.key) {
-        (Some(certificate), Some(key)) => Some((
-            tls::certificates(certificate).map_err(in_key("cert_file"))?,
-            tls::private_key(key).map_err(in_key("key_file"))?,
-        )),
+        (Some(certificate), Some(key)) => {
+            let identity = (
+                tls::certificates(certificate).map_err(in_key("cert_file"))?,
+                tls::private_key(key).map_err(in_key("key_file"))?,
+            );
+            tls::belongs(&identity, certificate, key).map_err(in_key("key_file"))?;
+            Some(identity)
+        }
         _ => None,
     };
-    tls::complete(builder, identity, &[protocol])
-        .map_err(|error| format!("export.otlp.tls: cert_file and key_file do not go together: {error}"))
+    tls::complete(builder, identity, &[protocol]).map_err(wrong)
 }

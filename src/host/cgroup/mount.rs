@@ -26,8 +26,10 @@ impl Mount {
         let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
         let text = own_mounts(doing)?;
         visible(mounts(&text), CGROUP2_SUPER_MAGIC).ok_or_else(|| {
-            let cause = "there is none; with cgroup v1 alone the kernel's cgroup id of every socket is that of the root";
-            SourceError::absent(doing, cause)
+            SourceError::absent(
+                doing,
+                "there is none; cgroup v1 has no ids by which sockets name their groups",
+            )
         })
     }
 

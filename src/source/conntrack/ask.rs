@@ -241,11 +241,16 @@ impl MethodChoice {
         if self.logged != Some(used) {
             self.logged = Some(used);
             let via = used.word();
-            let not = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
-            if not.is_empty() {
+            let rejected = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+            if rejected.is_empty() {
                 tracing::info!(source = super::NAME, via, "reading the connection tracking statistics");
             } else {
-                tracing::info!(source = super::NAME, via, not, "reading the connection tracking statistics");
+                tracing::info!(
+                    source = super::NAME,
+                    via,
+                    rejected,
+                    "reading the connection tracking statistics"
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::source::probes::labels::ProbeError;
 use crate::text::{LONGEST_ERROR, bounded};
-use crate::tls::limit;
+use crate::tls::explain::{self, explain, is_authority, limit};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Fault {
 
     /// From an error of the operating system. `doing` says what was being done.
     pub fn io(doing: &str, error: &io::Error) -> Self {
-        if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+        if let Some(tls) = explain::of_io(error) {
             return Self::tls(doing, tls);
         }
         Self { local: is_local(error), ..Self::new(of_io(error), format!("{doing}: {error}")) }
@@ -59,42 +59,28 @@ impl Fault {
             // An alert about a certificate is about ours; the peer does not like it.
             _ => ProbeError::TlsHandshake,
         };
-        Self::new(word, format!("{doing}: {}", explain(error)))
+        Self::new(word, format!("{doing}: {}", advised(error)))
     }
 }
 
 /// An error of TLS in words that say what to change.
-fn explain(error: &TlsError) -> String {
-    if let Some(limit) = limit(error) {
-        return format!("{limit}; tls.verify: false accepts any certificate and any key");
-    }
-    let text = match error {
-        TlsError::InvalidCertificate(wrong) if is_authority(wrong) => {
-            "the certificate is that of an authority (CA:TRUE), which is not accepted as a server's, even if it is in \
-             tls.ca_file"
-        }
+fn advised(error: &TlsError) -> String {
+    let what = explain(error);
+    let advice = match error {
+        _ if limit(error).is_some() => "tls.verify: false accepts any certificate and any key",
         TlsError::InvalidMessage(_) => {
-            "the peer does not speak TLS on this port: write http:// instead of https://, take kind: tcp instead of tls, or \
-             name the port of TLS"
-        }
-        TlsError::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "the peer supports neither TLS 1.2 nor TLS 1.3, and connscope nothing older"
+            "write http:// instead of https://, take kind: tcp instead of tls, or name the port of TLS"
         }
         TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
-            "the peer supports none of the offered protocols (ALPN); a gRPC server supports h2 only: probe it with kind: \
-             tls and tls.alpn: [h2]"
+            "a gRPC server supports h2 only: probe it with kind: tls and tls.alpn: [h2]"
         }
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the peer requires a client certificate: set tls.cert_file and tls.key_file"
+            "set tls.cert_file and tls.key_file"
         }
-        _ => return error.to_string(),
+        TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => "name its authority in tls.ca_file",
+        _ => return what,
     };
-    text.to_owned()
-}
-
-/// rustls has no word of its own for a certificate that signed itself and says that it is an authority.
-fn is_authority(wrong: &CertificateError) -> bool {
-    matches!(wrong, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
+    format!("{what}; {advice}")
 }
 
 /// Whether an error is one of this machine, whoever the peer is: no descriptor, no memory, no buffer, nothing left to

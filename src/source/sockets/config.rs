@@ -188,7 +188,7 @@ fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, 
     let keys: Vec<GroupBy> = values::section(deserializer)?;
     for (place, key) in keys.iter().enumerate() {
         if keys.iter().take(place).any(|before| before == key) {
-            return Err(D::Error::custom("a key is repeated"));
+            return Err(D::Error::custom(format!("{} is there twice", serde_json::json!(key))));
         }
     }
     Ok(keys)

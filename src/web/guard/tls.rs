@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
 use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::TlsAcceptor;
@@ -134,9 +134,7 @@ fn versions(section: &TlsServer) -> Result<Vec<&'static SupportedProtocolVersion
     Ok(versions)
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn identity(section: &TlsServer) -> Result<Identity, String> {
+fn identity(section: &TlsServer) -> Result<tls::Identity, String> {
     let given = |path: &Path| !path.as_os_str().is_empty();
     let certificates = if given(&section.cert_file) {
         tls::certificates(&section.cert_file)?
@@ -153,13 +151,17 @@ fn identity(section: &TlsServer) -> Result<Identity, String> {
         PrivateKeyDer::from_pem_slice(section.key.as_bytes())
             .map_err(|error| wrong(&format!("key: {error}")))?
     };
+    let named = |file: &Path, key: &str| if given(file) { file.to_owned() } else { PathBuf::from(key) };
+    let identity = (certificates, key);
+    tls::belongs(&identity, &named(&section.cert_file, "cert"), &named(&section.key_file, "key"))
+        .map_err(|why| wrong(&why))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let ends = certificates.first().and_then(|certificate| tls::validity::not_after(certificate));
+    let ends = identity.0.first().and_then(|certificate| tls::validity::not_after(certificate));
     if let Some(ends) = ends.and_then(|ends| u64::try_from(ends).ok()).filter(|ends| *ends < now) {
         let ends = humantime::format_rfc3339_seconds(UNIX_EPOCH + std::time::Duration::from_secs(ends));
         return Err(wrong(&format!("the certificate has expired at {ends}: renew it")));
     }
-    Ok((certificates, key))
+    Ok(identity)
 }
 
 fn inline(text: &str, key: &str) -> Result<Vec<CertificateDer<'static>>, String> {

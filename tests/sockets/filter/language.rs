@@ -131,7 +131,7 @@ fn ports_may_be_called_by_the_names_of_services() {
     }
     assert_eq!(
         error("sport = ssh"),
-        "filter: column 9: `ssh` has a port `ssh` that is not a port from 0 to 65535, and no service of that name is known"
+        "column 9: `ssh` has a port `ssh` that is not a port from 0 to 65535, and no service of that name is known"
     );
 }
 
@@ -181,7 +181,7 @@ fn an_error_names_the_column_and_what_was_expected() {
         ("sport = 22 \\and dport 2", 12, "`and`"),
     ] {
         let error = error(text);
-        let begins = format!("filter: column {column}: ");
+        let begins = format!("column {column}: ");
         assert!(error.starts_with(&begins) && error.contains(what), "{text}: {error}");
     }
     let long = error(&"x".repeat(5000));

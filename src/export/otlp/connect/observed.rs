@@ -4,6 +4,8 @@
 //! first. Here it is one cause.
 
 use crate::peer::FirstBytes;
+use crate::tls::explain;
+use rustls::Error as TlsError;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -11,11 +13,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CloseReason {
     /// The peer closed it, in order or not.
     Closed,
-    /// Something else: an alert of TLS, a bound.
+    /// An error of TLS: an alert, bytes that are not TLS.
+    Tls(TlsError),
+    /// Something else: a bound.
     Failed(String),
 }
 
@@ -33,7 +37,11 @@ impl ConnectionObservation {
     }
 
     fn failed(&self, error: &Error) {
-        let end = if is_closed(error) { CloseReason::Closed } else { CloseReason::Failed(error.to_string()) };
+        let end = match explain::of_io(error) {
+            _ if is_closed(error) => CloseReason::Closed,
+            Some(tls) => CloseReason::Tls(tls.clone()),
+            None => CloseReason::Failed(error.to_string()),
+        };
         self.end.get_or_init(|| end);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::observed::{CloseReason, ConnectionObservation, is_closed};
 use crate::peer::Protocol;
-use crate::tls::limit;
+use crate::tls::explain;
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,13 +73,7 @@ impl Peer {
                 self.setting
             );
         }
-        let limit = error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(limit);
-        limit.map_or_else(
-            || self.tls(&error.to_string()),
-            |limit| {
-                format!("{limit}: give {} a certificate with another key, of P-256 for instance", self.name())
-            },
-        )
+        explain::of_io(error).map_or_else(|| error.to_string(), |tls| self.tls(tls))
     }
 
     /// Why a message was not answered. `error` is what the library for the protocol says.
@@ -87,7 +82,8 @@ impl Peer {
             return advice;
         }
         match seen.end() {
-            Some(CloseReason::Failed(why)) => self.tls(why),
+            Some(CloseReason::Tls(error)) => self.tls(error),
+            Some(CloseReason::Failed(why)) => why.clone(),
             // A receiver that says why before it closes the connection (GOAWAY, RFC 9113, section 6.8).
             Some(CloseReason::Closed)
                 if error.contains("connection error received") && !error.contains(NO_ERROR) =>
@@ -146,22 +142,31 @@ impl Peer {
         }
     }
 
-    /// What rustls says, with what to change.
-    fn tls(&self, why: &str) -> String {
+    /// Why TLS failed, with what to change.
+    fn tls(&self, error: &TlsError) -> String {
         let (asked, setting) = (self.asked(), self.setting);
-        if why.contains("InvalidContentType") {
-            return format!(
+        let why = explain::explain(error);
+        match error {
+            _ if explain::limit(error).is_some() => {
+                format!("{why}: give {} a certificate with another key, of P-256 for instance", self.name())
+            }
+            TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => format!(
                 "{asked} was answered in something other than TLS: write http:// instead of https:// in {setting}"
-            );
+            ),
+            TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
+                "the receiver requires a client certificate: set export.otlp.tls.cert_file and key_file"
+                    .to_owned()
+            }
+            TlsError::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+                self.other("TLS for other protocols (no_application_protocol)")
+            }
+            TlsError::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => {
+                format!("{why}; name its authority in export.otlp.tls.ca_file")
+            }
+            _ => why,
         }
-        if why.contains("CertificateRequired") {
-            return "the receiver requires a client certificate: set export.otlp.tls.cert_file and key_file"
-                .to_owned();
-        }
-        if why.contains("NoApplicationProtocol") {
-            return self.other("TLS for other protocols (no_application_protocol)");
-        }
-        why.to_owned()
     }
 }
 

@@ -70,15 +70,20 @@ impl LoadedTls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities.clone())));
         let identity = match (&files.certificate, &files.key) {
-            (Some(cert), Some(key)) => Some((
-                tls::certificates(cert).map_err(certificates)?,
-                tls::private_key(key).map_err(|error| format!("has the key {error}"))?,
-            )),
+            (Some(cert), Some(key)) => {
+                let wrong_key = |error| format!("has the key {error}");
+                let identity = (
+                    tls::certificates(cert).map_err(certificates)?,
+                    tls::private_key(key).map_err(wrong_key)?,
+                );
+                tls::belongs(&identity, cert, key).map_err(wrong_key)?;
+                Some(identity)
+            }
             _ => None,
         };
         let offered: Vec<&[u8]> = offered.iter().map(String::as_bytes).collect();
         let mut config = tls::complete(builder, identity, &offered)
-            .map_err(|error| format!("has a certificate and a key that do not go together: {error}"))?;
+            .map_err(|error| format!("cannot set up TLS: {error}"))?;
         // Every probe is to see the whole handshake.
         config.resumption = Resumption::disabled();
         Ok(Self { config: Arc::new(config), authorities })
