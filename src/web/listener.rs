@@ -63,7 +63,12 @@ impl Bound {
                     };
                     let taken: Vec<HandedOver> = handed_over.extract_if(.., |one| wanted(one)).collect();
                     if taken.is_empty() {
-                        return Err(failed(nothing_handed_over(name.as_deref(), &handed_over)));
+                        let named = settings
+                            .listen
+                            .addresses()
+                            .iter()
+                            .any(|other| matches!(other, Address::Systemd(Some(_))));
+                        return Err(failed(nothing_handed_over(name.as_deref(), &handed_over, named)));
                     }
                     bound.sockets.extend(taken.into_iter().map(|one| one.socket));
                 }
@@ -93,14 +98,14 @@ pub fn urls(sockets: &[ListeningSocket], scheme: &str) -> Vec<String> {
     sockets.iter().filter_map(url).collect()
 }
 
-fn nothing_handed_over(name: Option<&str>, others: &[HandedOver]) -> io::Error {
+fn nothing_handed_over(name: Option<&str>, others: &[HandedOver], named: bool) -> io::Error {
     let others: Vec<&str> = others.iter().map(|one| one.name.as_str()).collect();
     let why = match name {
         Some(name) if !others.is_empty() => {
             format!("the service manager hands over {}, and not `{name}`", others.join(", "))
         }
-        None if !others.is_empty() => {
-            format!("the service manager hands over {} only, which other entries name", others.join(", "))
+        None if named => {
+            "the service manager hands over no other sockets than those that other entries name".to_owned()
         }
         _ => "the service manager hands over no socket: start and enable connscope.socket".to_owned(),
     };

@@ -289,6 +289,12 @@ fn sockets_of_the_service_manager_are_taken_and_stay_when_the_agent_ends() {
     let address = agent.address();
     eventually("both answer", || get(address, "/-/healthy").0 == 200 && healthy(&path));
     drop(agent);
+    // Without a name it is what no other entry names, in whichever order they stand.
+    std::fs::remove_file(&path).unwrap();
+    let mut agent = Agent::start(handed_over(&both, "web:local", &["systemd", "systemd:local"]));
+    let address = agent.address();
+    eventually("both answer", || get(address, "/-/healthy").0 == 200 && healthy(&path));
+    drop(agent);
     // Of another process.
     std::fs::remove_file(&path).unwrap();
     let mut other = handed_over(&both, "", &["127.0.0.1:0"]);
@@ -321,6 +327,8 @@ fn what_the_service_manager_cannot_have_meant_is_one_line() {
         let line = refusal(&handed_over(sockets, names, &[listen]).output().unwrap());
         assert!(line.contains(why), "{line}");
     }
+    let line = refusal(&handed_over("tcp", "web", &["systemd:web", "systemd"]).output().unwrap());
+    assert!(line.contains("no other sockets than those that other entries name"), "{line}");
     let mut more = handed_over("tcp", "web", &["systemd"]);
     more.env("LISTEN_FDS", "2");
     let line = refusal(&more.output().unwrap());
