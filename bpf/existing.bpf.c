@@ -92,6 +92,45 @@ INLINE int is_still(const struct connection *connection, u64 started)
 }
 
 /*
+ * Whether a socket has been without its connection for long enough that nobody will say that it ended. The change of state
+ * is told before it is made: between the two, which takes as long as others' programs at the tracepoint, or an interrupt, a
+ * connection that begins has a socket that is closed.
+ */
+INLINE int is_left(struct connection *connection)
+{
+	u32 time = now() >> 20 | 1;
+	if (!connection->left) {
+		connection->left = time;
+		return 0;
+	}
+	return time - connection->left > (connection->state == CONNECTING ? 10000 : 1000);
+}
+
+/* Of an open socket, the connection: what it has done since the last look is added. */
+INLINE void add_more(struct connection *connection, struct tcp_sock *tcp, u64 started)
+{
+	struct totals *totals = totals_for(connection);
+	u64 sent = 0, again = 0, received = 0;
+	unsigned long flags = 0;
+	u32 rtt = 0;
+	if (!totals)
+		return;
+	read_kernel(&again, sizeof again, &tcp->bytes_retrans);
+	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
+	read_kernel(&received, sizeof received, &tcp->bytes_received);
+	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
+	read_kernel(&flags, sizeof flags, &((struct sock *)tcp)->__sk_common.skc_flags);
+	if (!is_still(connection, started))
+		return;
+	add(&totals->sent, take(&connection->sent, sent - again));
+	add(&totals->received, take(&connection->received, received - (flags >> SOCK_DONE & 1)));
+	if (rtt) {
+		add(&totals->rtt, rtt);
+		add(&totals->rtts, 1);
+	}
+}
+
+/*
  * One open connection: the difference to the last look goes to its destination, and with the answer of the agent its
  * opening. The socket is read with probe reads: it may be closed meanwhile, and its memory belongs to sockets as long as
  * this runs (SLAB_TYPESAFE_BY_RCU).
@@ -99,14 +138,10 @@ INLINE int is_still(const struct connection *connection, u64 started)
 static long look(void *map, u64 *key, struct connection *connection, void *context)
 {
 	u64 socket = *key;
-	struct tcp_sock *tcp = (struct tcp_sock *)socket;
 	struct sock *sk = (struct sock *)socket;
-	struct totals *totals;
 	/* Another connection may take the place of this one meanwhile, both in the map and in the socket's memory. */
 	u64 started = *(volatile u64 *)&connection->started;
-	u64 sent = 0, again = 0, received = 0;
-	unsigned long flags = 0;
-	u32 rtt = 0, ports = 0, local;
+	u32 ports = 0, local, was = connection->state;
 	u8 state = 0;
 	read_kernel(&state, sizeof state, (void *)&sk->__sk_common.skc_state);
 	read_kernel(&ports, sizeof ports, &sk->__sk_common.skc_portpair);
@@ -118,35 +153,30 @@ static long look(void *map, u64 *key, struct connection *connection, void *conte
 		 * Its end was missed (the kernel does not run a program inside itself), or could not be taken out of
 		 * the map. The entry may be another's already.
 		 */
-		if (map_lookup(&connections, &socket) == connection && is_still(connection, started)) {
+		if (map_lookup(&connections, &socket) == connection && is_still(connection, started) &&
+		    is_left(connection)) {
 			missed(socket, connection);
 			forget(socket);
 		}
 		return 0;
 	}
-	if (connection->state == ASKED && answered(socket, connection) &&
-	    exchange(&connection->state, ASKED, COUNTED) == ASKED) {
+	if (connection->left)
+		connection->left = 0;
+	if (state == SYN_SENT || state == SYN_RECV)
+		return 0;
+	if (was == ASKED && answered(socket, connection) && exchange(&connection->state, ASKED, COUNTED) == ASKED) {
 		forget_answer(socket, connection);
 		count_opening(connection);
 	}
-	if (state == SYN_SENT || connection->state != COUNTED)
-		return 0;
-	totals = totals_for(connection);
-	if (!totals)
-		return 0;
-	read_kernel(&again, sizeof again, &tcp->bytes_retrans);
-	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
-	read_kernel(&received, sizeof received, &tcp->bytes_received);
-	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
-	read_kernel(&flags, sizeof flags, &sk->__sk_common.skc_flags);
-	if (!is_still(connection, started))
-		return 0;
-	add(&totals->sent, take(&connection->sent, sent - again));
-	add(&totals->received, take(&connection->received, received - (flags >> SOCK_DONE & 1)));
-	if (rtt) {
-		add(&totals->rtt, rtt);
-		add(&totals->rtts, 1);
+	/* That it was established was missed; without a place among the followed its end counts it. */
+	if (was == CONNECTING && !connection->unfollowed && is_still(connection, started) &&
+	    exchange(&connection->state, CONNECTING, COUNTED) == CONNECTING) {
+		connection->before = BEFORE_CONNECTING;
+		connection->local_port = local;
+		count_opening(connection);
 	}
+	if (connection->state == COUNTED)
+		add_more(connection, (struct tcp_sock *)socket, started);
 	return 0;
 }
 

@@ -22,12 +22,26 @@ INLINE void forget_answer(u64 socket, const struct connection *connection)
 	map_delete(&answers, &question);
 }
 
-/* A connection whose end was missed: it is counted as one that ended in order. */
+/* A connection that was not established, by its reason. */
+static NOINLINE int count_failure(struct connection *connection, u32 why)
+{
+	struct totals *totals = totals_for(connection);
+	if (!totals)
+		return 0;
+	if (why < REASONS)
+		add(&totals->failed[why], 1);
+	add(&totals->retransmits, connection->retransmits);
+	return 0;
+}
+
+/* A connection whose end was missed: it is counted as one that ended in order, or failed for an unknown reason. */
 static NOINLINE int missed(u64 socket, struct connection *connection)
 {
 	struct end end = {};
 	u32 state = connection->state;
 	connection->state = DONE;
+	if (state == CONNECTING)
+		count_failure(connection, OTHER);
 	if (state == ASKED) {
 		answered(socket, connection);
 		forget_answer(socket, connection);
@@ -78,24 +92,29 @@ INLINE int ask(const struct sock *sk, const struct connection *connection)
 	return tell(&event);
 }
 
-INLINE void opened(struct sock *sk, struct connection *connection)
+/* A connection is established; `seen`: just now. Whether it is followed from here on. */
+static NOINLINE int opened(struct sock *sk, struct connection *connection, int seen)
 {
 	if (connection->state != CONNECTING)
-		return;
-	connection->handshake = now() - connection->started;
+		return 1;
+	if (seen)
+		connection->handshake = now() - connection->started;
+	else
+		connection->before = BEFORE_CONNECTING;
 	connection->local_port = sk->__sk_common.skc_num;
 	if (connection->unfollowed) {
 		count(NO_ROOM_FOR_CONNECTION);
 	} else if (ask(sk, connection)) {
 		connection->state = ASKED;
-		return;
+		return 1;
 	}
 	count_opening(connection);
 	connection->state = COUNTED;
-	if (connection->unfollowed) {
-		connection->state = DONE;
-		forget((u64)sk);
-	}
+	if (!connection->unfollowed)
+		return 1;
+	connection->state = DONE;
+	forget((u64)sk);
+	return 0;
 }
 
 INLINE u64 payload_received(const struct sock *sk, const struct tcp_sock *tcp)
@@ -154,14 +173,8 @@ INLINE void ended(struct sock *sk, struct connection *connection, int old, int b
 INLINE void failed(struct sock *sk, struct connection *connection)
 {
 	struct tcp_sock *tcp = to_tcp_sock(sk);
-	struct totals *totals = totals_for(connection);
-	u32 why = reason(sk->sk_err, tcp ? tcp->inet_conn.icsk_inet.inet_sport : 0);
 	connection->state = DONE;
-	if (!totals)
-		return;
-	if (why < REASONS)
-		add(&totals->failed[why], 1);
-	add(&totals->retransmits, connection->retransmits);
+	count_failure(connection, reason(sk->sk_err, tcp ? tcp->inet_conn.icsk_inet.inet_sport : 0));
 }
 
 /* A bit of its own, wherever the running kernel has it (CO-RE of a bit field). */
@@ -216,13 +229,16 @@ INLINE int changed(u64 *context, int before)
 	if (!connection)
 		return 0;
 	if (new == ESTABLISHED) {
-		opened(sk, connection);
+		opened(sk, connection, 1);
 		return 0;
 	}
-	if (connection->state == CONNECTING)
+	if (connection->state == CONNECTING && (old == SYN_SENT || old == SYN_RECV))
 		failed(sk, connection);
-	else
+	/* Nothing is left to do where it is counted as opened; otherwise that was missed. */
+	else if (opened(sk, connection, 0))
 		ended(sk, connection, old, before);
+	else
+		return 0;
 	forget(socket);
 	return 0;
 }

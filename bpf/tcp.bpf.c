@@ -6,6 +6,7 @@
  * connection did is added to its destination when it ends, and while it is open once a cycle by `open_connections`, which
  * may run on another CPU while the connection ends: who changes `state` with swap() or exchange() counts.
  */
+#include "address.h"
 #include "connect.h"
 
 enum { REASONS = 9, BUCKETS = 16 };
@@ -85,7 +86,8 @@ struct connection {
 	u32 state;
 	u32 counted_in;
 	u32 retransmits;
-	u32 reserved;
+	/* When its socket was first seen without it, in 2^20 ns; 0 for never. */
+	u32 left;
 	u64 started;
 	u64 handshake;
 	/* Bytes that are counted. */
@@ -170,24 +172,6 @@ INLINE u64 group_for(struct task_struct *task, u32 slot)
 	if (known)
 		return known->ignored ? 0 : key;
 	return meet(group, key, slot) ? key : 0;
-}
-
-INLINE void mapped(struct address *to, u32 address)
-{
-	to->half[0] = 0;
-	to->half[1] = 0xffff0000ULL | (u64)address << 32;
-}
-
-INLINE int is_mapped(const struct address *address)
-{
-	return !address->half[0] && (u32)address->half[1] == 0xffff0000;
-}
-
-INLINE int is_loopback(const struct address *address)
-{
-	if (is_mapped(address))
-		return (address->half[1] >> 32 & 0xff) == 127;
-	return !address->half[0] && address->half[1] == 1ULL << 56;
 }
 
 INLINE int is_direct(const struct address *address, u16 port)

@@ -94,6 +94,9 @@ fn cpu() -> f64 {
 fn start() -> Outcome<()> {
     println!("start");
     let before = status("VmRSS");
+    let ran = cpu();
+    connscope::host::bpf::btf()?;
+    report("types of the kernel alone, CPU time", cpu() - ran, "ms", None);
     let (begun, ran) = (Instant::now(), cpu());
     let (kernel, answers, ring) = Kernel::load(&WANTED)?;
     report("types, object and programs", milliseconds(begun.elapsed()), "ms", Some(200.0));
@@ -227,7 +230,6 @@ fn cycle() -> Outcome<()> {
     report("looking for what was there before", milliseconds(begun.elapsed()), "ms", Some(50.0));
     report("  of it CPU time", cpu() - ran, "ms", None);
     println!("  {:64} {:10}", "connections found", kernel.numbers().followed);
-    drop((kernel, answers, ring));
     let shown = Tcp { public: Public::Each, fold_ports: FoldPorts::None, loopback: true, ..Tcp::default() };
     let tcp = Tcp { destinations: 100_000, total: 100_000, translate: false, ..shown };
     let (mut source, stop) = source(tcp)?;
@@ -251,6 +253,19 @@ fn cycle() -> Outcome<()> {
     println!("  {:64} {destinations:10.0}", "destinations");
     report("one cycle", median(times), "ms", Some(30.0));
     report("  of it CPU time", median(ran), "ms", None);
+    let part = |what: &str, part: &mut dyn FnMut() -> Outcome<()>| -> Outcome<()> {
+        let mut ran = Vec::new();
+        for _ in 0..9 {
+            let before = cpu();
+            part()?;
+            ran.push(cpu() - before);
+        }
+        report(what, median(ran), "ms", None);
+        Ok(())
+    };
+    part("  what open connections have done, in the kernel", &mut || Ok(kernel.look_at_open()?))?;
+    part("  reading the destinations", &mut || Ok(kernel.destinations(|_, _| {})?))?;
+    drop((kernel, answers, ring));
     let more = (allocations::bytes() - before) as f64 / (destinations - begun_with);
     report("memory in user space, a destination", more, "B", Some(400.0));
     stop.drain();

@@ -1,6 +1,7 @@
 //! What the programs in the kernel count, and what is left of it in their maps.
 
 use super::lab::{Lab, Series, alone, float, sum, tcp};
+use super::races::totals_at;
 use crate::support::Namespace;
 use crate::support::maps::{self, Map};
 use connscope::source::containers::config::tcp::Tcp;
@@ -183,24 +184,16 @@ fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stay
     let mut container = lab.container("many", None);
     container.ok(&format!("many 127.0.0.1 {port} 4000"));
     kernel.look_at_open().unwrap();
-    let (mut opened, mut ended, mut open) = (0, 0, 0_u32);
-    kernel
-        .destinations(|key, totals| {
-            if key.requested.port() == port {
-                opened += totals.opened;
-                ended += totals.closed + totals.reset;
-                open = open.wrapping_add(totals.open);
-            }
-        })
-        .unwrap();
+    let counted = totals_at(&kernel, port);
     let mut told = 0;
     while let Some(event) = ring.take() {
         use connscope::source::containers::kernel::records::Event;
         told += u32::from(matches!(event, Event::Ended(ended) if ended.requested.port() == port));
     }
-    assert!(told > 100 && opened > 100 && kernel.numbers().lost > 0, "{told} {opened}");
+    assert!(told > 100 && counted.opened > 100 && kernel.numbers().lost > 0, "{told} {counted:?}");
     // Ends that are told are counted by whoever reads the ring; what is lost is counted by the kernel.
-    assert_eq!((opened + told, ended + told, open), (4000, 4000, 0));
+    let ended = counted.closed + counted.reset;
+    assert_eq!((counted.opened + told, ended + told, counted.open), (4000, 4000, 0));
 }
 
 #[test]
