@@ -2,6 +2,7 @@
 
 mod accounting;
 mod agreement;
+mod cgroup_files;
 mod classic;
 mod connections;
 mod engines;
@@ -17,6 +18,7 @@ mod object;
 mod privileges;
 mod races;
 mod recorded;
+mod resources;
 mod settings;
 mod taskstats;
 mod totals;

@@ -123,8 +123,10 @@ pub struct Directory {
     pub hierarchy: u32,
     /// Id of the control group: the inode of its directory.
     pub id: u64,
-    /// Mount point of its hierarchy.
+    /// Path of the directory.
     pub path: PathBuf,
+    /// Path of the control group from the root of its hierarchy.
+    pub group: Arc<str>,
 }
 
 /// Numbers of containers, services and those without a name.
@@ -248,7 +250,7 @@ impl Inventory {
             let tops = inner.entries.tops(entry).iter();
             let directory = |top: &TopGroup| {
                 let path = inner.outside.hierarchy(top)?.mount.directory(&top.path);
-                Some(Directory { hierarchy: top.hierarchy, id: top.id, path })
+                Some(Directory { hierarchy: top.hierarchy, id: top.id, path, group: Arc::clone(&top.path) })
             };
             tops.filter_map(directory).collect()
         };

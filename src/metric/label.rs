@@ -124,6 +124,10 @@ pub enum Label {
     ClassicDestinationIp,
     /// Where a container listens, as coroot-node-agent prints it.
     ClassicListenAddr,
+    /// What tasks are stalled for: `cpu`, `memory` or `io`.
+    Resource,
+    /// `some` or `full` of the tasks are stalled.
+    PressureKind,
     /// What listens for a container: `dockerd`, where Docker publishes the port.
     Proxy,
     /// Severity of a message, as coroot-node-agent prints it.
@@ -211,6 +215,8 @@ impl Label {
             Self::ClassicActualDestination => "actual_destination",
             Self::ClassicDestinationIp => "destination_ip",
             Self::ClassicListenAddr => "listen_addr",
+            Self::Resource => "resource",
+            Self::PressureKind => "kind",
             Self::Proxy => "proxy",
             Self::ClassicLevel => "level",
             Self::ClassicPatternHash => "pattern_hash",

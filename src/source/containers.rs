@@ -1,4 +1,4 @@
-//! The containers and systemd services of the machine: their names, start times, restarts, OOM kills and TCP connections.
+//! The containers and systemd services of the machine: their names, start times, restarts, OOM kills, resources and TCP connections.
 //!
 //! Who is there says the [inventory](crate::host::inventory), which other sources share. A cycle asks it to look, and gives
 //! each container its readings; what ended keeps its counters for the retention. The TCP connections that containers open, the
@@ -17,9 +17,11 @@ use crate::source::containers::config::Containers as Settings;
 use crate::stop::Stop;
 use classic::Classic;
 use delay::Delays;
+use devices::Devices;
 use labels::{LeftOut, SourcePart, Via};
 use oom::OomKills;
 use programs::{BpfCounters, BpfState};
+use resources::{Resources, Wanted};
 use spent::SpentTotals;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ pub mod config;
 mod connections;
 pub mod delay;
 pub mod destinations;
+pub mod devices;
 mod events;
 pub mod failure;
 mod groups;
@@ -47,6 +50,7 @@ mod oom;
 mod packed;
 mod procfs;
 mod programs;
+pub mod resources;
 pub mod spent;
 pub mod tcp;
 mod tcp_part;
@@ -78,6 +82,7 @@ impl SourceKind for Containers {
             (&labels::WORKLOAD, most),
             (&labels::INFO, most),
             (&labels::CLASSIC, most),
+            (&labels::DISK, most * labels::AVERAGE_DISKS),
             (&labels::DESTINATION, destinations),
             (&labels::LISTEN, listeners),
             (&labels::CLASSIC_DESTINATION, classic(destinations)),
@@ -120,6 +125,9 @@ pub struct Containers {
     delays: Option<Delays>,
     spent: SpentTotals,
     tcp: Option<TcpPart>,
+    /// `None` where they are not wanted.
+    resources: Option<Resources>,
+    devices: Devices,
 }
 
 impl Containers {
@@ -133,6 +141,11 @@ impl Containers {
             delays: Delays::new(settings.delay),
             spent: SpentTotals::default(),
             tcp: settings.tcp.enabled.then(|| TcpPart::new(&settings.tcp)),
+            resources: Resources::new(
+                Wanted::of(settings),
+                inventory.settings().limit * labels::AVERAGE_DISKS,
+            ),
+            devices: Devices::default(),
             settings: settings.clone(),
             stop: stop.clone(),
             inventory,
@@ -188,6 +201,18 @@ impl Containers {
         }
     }
 
+    /// Reads what containers use. It may take half of the time of a cycle.
+    fn read_resources(&mut self, containers: &[Container], begun: Instant, out: &mut Readings) {
+        let Self { inventory, settings, resources, devices, .. } = self;
+        let late = || begun.elapsed() >= settings.timeout / 2;
+        devices.begin();
+        if let Some(Err(error)) =
+            resources.as_mut().map(|resources| resources.read(containers, inventory, devices, late))
+        {
+            out.fail("resources", error);
+        }
+    }
+
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
         for container in containers {
             let workload = &container.workload;
@@ -197,6 +222,7 @@ impl Containers {
                 restarts: begins(container.restarts),
                 kills: self.kills.as_ref().and_then(|kills| kills.of(container, &self.spent)).map(begins),
                 waited: self.delays.as_ref().and_then(|delays| delays.of(workload.number, &self.spent)),
+                usage: self.resources.as_ref().and_then(|resources| resources.of(workload.number)),
             };
             out.observe(metrics::CONTAINER_INFO, info(container), 1);
             out.observe(metrics::CONTAINER_RESTARTS, &workload.labels, numbers.restarts);
@@ -211,6 +237,9 @@ impl Containers {
                 if let Some(disk) = waited.disk {
                     out.observe(metrics::CONTAINER_DISK_DELAY_TIME, &workload.labels, disk);
                 }
+            }
+            if let Some(resources) = &self.resources {
+                resources.observe(container, out);
             }
             if let Some(classic) = &self.classic {
                 classic.observe(container, &numbers, out);
@@ -233,6 +262,9 @@ impl Containers {
         }
         if let Some(via) = self.kills.as_ref().and_then(OomKills::via) {
             observe::via(SourcePart::Oom, via, out);
+        }
+        if let Some(resources) = &self.resources {
+            resources.observe_own(out);
         }
         let mut lost = self.delays.as_ref().map_or(0, Delays::lost);
         if let BpfState::Loaded(bpf) = &self.bpf {
@@ -258,11 +290,14 @@ fn forget_groups(bpf: &mut BpfCounters, spent: &mut SpentTotals, tcp: Option<&mu
 
 impl Source for Containers {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        let begun = Instant::now();
         self.inventory.refresh()?;
         self.begin();
         self.count(&self.inventory.containers(), out);
         // With those that the kernel has met meanwhile.
-        self.observe(&self.inventory.containers(), out);
+        let containers = self.inventory.containers();
+        self.read_resources(&containers, begun, out);
+        self.observe(&containers, out);
         self.observe_own(out);
         if let Some(tcp) = &self.tcp {
             tcp.observe(&self.inventory, self.classic.as_ref(), out);

@@ -31,6 +31,32 @@ const THEIRS: &[(&str, &str, &[&str], &str)] = &[
         &[],
         "Total time duration processes of the container have been waiting fot I/Os to complete",
     ),
+    ("container_resources_cpu_limit_cores", "gauge", &[], "CPU limit of the container"),
+    (
+        "container_resources_cpu_usage_seconds_total",
+        "counter",
+        &[],
+        "Total CPU time consumed by the container",
+    ),
+    (
+        "container_resources_cpu_throttled_seconds_total",
+        "counter",
+        &[],
+        "Total time duration the container has been throttled",
+    ),
+    ("container_resources_memory_limit_bytes", "gauge", &[], "Memory limit of the container"),
+    (
+        "container_resources_memory_rss_bytes",
+        "gauge",
+        &[],
+        "Amount of physical memory used by the container (doesn't include page cache)",
+    ),
+    (
+        "container_resources_memory_cache_bytes",
+        "gauge",
+        &[],
+        "Amount of page cache memory allocated by the container",
+    ),
     ("container_net_tcp_listen_info", "gauge", &["listen_addr", "proxy"], "Listen address of the container"),
     (
         "container_net_tcp_successful_connects_total",
@@ -161,13 +187,15 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
     scrape();
     let script =
         format!("httpd -p 8080; nc 172.17.0.1 1; (echo hello; sleep 600) | nc 172.17.0.1 {port} >/dev/null");
-    docker.run("web", &[], &["sh", "-c", &script]);
+    docker.run("web", &["--cpus", "0.5", "--memory", "64m"], &["sh", "-c", &script]);
     let destination = format!("172.17.0.1:{port}");
     let at = [("destination", destination.as_str()), ("actual_destination", destination.as_str())];
     let listens = [("listen_addr", "172.17.0.2:8080"), ("proxy", "")];
     let wanted: &[Wanted<'_>] = &[
         ("container_restarts_total", &[], 0.0),
         ("container_oom_kills_total", &[], 0.0),
+        ("container_resources_cpu_limit_cores", &[], 0.5),
+        ("container_resources_memory_limit_bytes", &[], 67_108_864.0),
         ("container_net_tcp_listen_info", &listens, 1.0),
         ("container_net_tcp_successful_connects_total", &at, 1.0),
         ("container_net_tcp_active_connections", &at, 1.0),

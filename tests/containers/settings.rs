@@ -35,6 +35,8 @@ sources:
       translate: true
       translate_rate: 5000
       immediate_failures: false
+    resources: true
+    pressure: true
     delay: auto
     oom: auto
     classic: {enabled: false}

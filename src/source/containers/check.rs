@@ -6,6 +6,7 @@ use super::config::{Containers as Settings, Delay, Oom};
 use super::connections::sees_all_processes;
 use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
 use super::programs::own_netns;
+use super::resources::{self, Wanted};
 use super::{delay, oom, programs, translate};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
@@ -23,6 +24,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         files: &["/sys/fs/cgroup", "/proc/PID/stat"],
         ..Requirement::of("containers, services, restarts, and the names of the kubelet")
     },
+    Requirement { files: &["/sys/fs/cgroup", "/sys/dev/block"], ..Requirement::of("resources and pressure") },
     Requirement {
         capabilities: &["CAP_DAC_READ_SEARCH"],
         files: &["/var/lib/docker", "/run/containerd", "/run/containers/storage"],
@@ -87,6 +89,10 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
     }
     if settings.oom != Oom::Off {
         checks.push(Check::new(NAME, "oom", oom::check(settings.oom, inventory, kernel)));
+    }
+    let wanted = Wanted::of(settings);
+    if wanted.any() {
+        checks.push(Check::new(NAME, "resources", resources::check(wanted, inventory)));
     }
     checks
 }

@@ -4,6 +4,7 @@ use super::delay::ContainerDelays;
 use super::destinations::ReportedDestination;
 use super::listeners::{DOCKER, ListenAddress};
 use super::metrics;
+use super::resources::usage::Usage;
 use super::tcp::Counts;
 use crate::host::inventory::{Container, Workload};
 use crate::host::machine;
@@ -13,12 +14,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The numbers of a container, under either name.
-pub(super) struct Numbers {
+pub(super) struct Numbers<'a> {
     pub(super) restarts: u64,
     /// `None` where nothing counts them.
     pub(super) kills: Option<u64>,
     /// `None` where it is not reported.
     pub(super) waited: Option<ContainerDelays>,
+    /// `None` where it is not read.
+    pub(super) usage: Option<&'a Usage>,
 }
 
 /// What every classic series has.
@@ -79,7 +82,7 @@ impl Classic {
     }
 
     /// The readings of a container.
-    pub(super) fn observe(&self, container: &Container, numbers: &Numbers, out: &mut Readings) {
+    pub(super) fn observe(&self, container: &Container, numbers: &Numbers<'_>, out: &mut Readings) {
         let labels = self.labels(&container.workload);
         out.observe(metrics::CONTAINER_CLASSIC_RESTARTS, &labels, numbers.restarts);
         if let Some(kills) = numbers.kills {
@@ -91,6 +94,9 @@ impl Classic {
                 out.observe(metrics::CONTAINER_CLASSIC_DISK_DELAY, &labels, disk);
             }
         }
+        if let Some(usage) = numbers.usage {
+            observe_usage(&labels, usage, out);
+        }
     }
 
     /// Those of the agent itself.
@@ -100,5 +106,29 @@ impl Classic {
             (Label::Version, env!("CARGO_PKG_VERSION").into()),
         ];
         out.observe(metrics::CONTAINER_CLASSIC_AGENT, &labels, 1);
+    }
+}
+
+/// The readings of what a container uses.
+fn observe_usage(labels: &Labels, usage: &Usage, out: &mut Readings) {
+    let (latest, memory) = (usage.latest.as_ref(), usage.latest.as_ref().map(|latest| latest.memory));
+    if let Some(limit) = latest.and_then(|latest| latest.cpu_limit) {
+        out.observe(metrics::CONTAINER_CLASSIC_CPU_LIMIT, labels, limit);
+    }
+    if let Some(used) = usage.cpu.seconds() {
+        out.observe(metrics::CONTAINER_CLASSIC_CPU_USAGE, labels, used);
+    }
+    if let Some(throttled) = usage.throttled.seconds() {
+        out.observe(metrics::CONTAINER_CLASSIC_CPU_THROTTLED, labels, throttled);
+    }
+    let gauges = [
+        (metrics::CONTAINER_CLASSIC_MEMORY_LIMIT, latest.and_then(|latest| latest.memory_limit)),
+        (metrics::CONTAINER_CLASSIC_MEMORY_RSS, memory.and_then(|memory| memory.rss)),
+        (metrics::CONTAINER_CLASSIC_MEMORY_CACHE, memory.and_then(|memory| memory.cache)),
+    ];
+    for (metric, bytes) in gauges {
+        if let Some(bytes) = bytes {
+            out.observe(metric, labels, bytes);
+        }
     }
 }

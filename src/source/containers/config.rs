@@ -21,6 +21,10 @@ pub struct Containers {
     /// TCP connections that containers open, and addresses that they listen on.
     #[serde(deserialize_with = "values::section")]
     pub tcp: Tcp,
+    /// Whether the use and the limits of CPU, memory and disks are read from control groups.
+    pub resources: bool,
+    /// Whether the time that containers are stalled for CPUs, memory and I/O is read (pressure stall information).
+    pub pressure: bool,
     /// How the time that threads wait for CPUs and disks is measured.
     pub delay: Delay,
     /// How processes that the kernel killed because memory was exhausted are counted.
@@ -36,6 +40,8 @@ impl Default for Containers {
             enabled: false,
             timeout: Duration::from_secs(5),
             tcp: Tcp::default(),
+            resources: true,
+            pressure: true,
             delay: Delay::Auto,
             oom: Oom::Auto,
             classic: Classic::default(),

@@ -18,6 +18,10 @@ closed_set! {
         Cgroup = "cgroup",
         /// A listening socket over the limit of 4096 in the BPF map.
         Listener = "listener",
+        /// A container whose resources a cycle had no time for, in each such cycle.
+        Resources = "resources",
+        /// A block device of a container over the limit, in each cycle.
+        Disk = "disk",
         /// A connection whose translation was not asked for (`tcp.translate_rate`).
         Translation = "translation",
     }
@@ -32,6 +36,8 @@ closed_set! {
         Names = "names",
         /// Processes that were killed because memory was exhausted.
         Oom = "oom",
+        /// What containers use of CPU, memory and disks, and their limits.
+        Resources = "resources",
         /// TCP connections and listening sockets.
         Tcp = "tcp",
     }
@@ -74,6 +80,21 @@ pub static DESTINATION: LabelSet = LabelSet::configured(
     workload_and![PeerAddress, PeerPort, ServerAddress, ServerPort],
     "`sources.containers.tcp.total`, by default 2000, which are at most 36,000 series; and one for `~other` of each container",
 );
+
+/// Block devices that one container has on average, where many have many.
+pub const AVERAGE_DISKS: usize = 4;
+
+/// A block device that a container has used.
+pub static DISK: LabelSet = LabelSet::configured(
+    workload_and![SystemDevice],
+    "32 of one container, and on average 4 of each of `inventory.limit`",
+);
+
+/// `read` or `write`.
+pub static DISK_IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::DiskIoDirection], 2);
+
+/// What tasks are stalled for, and whether some or all of them.
+pub static PRESSURE: LabelSet = LabelSet::fixed(&[Label::PressureKind, Label::Resource], 6);
 
 const CLASSIC_DESTINATIONS: &str = "`sources.containers.tcp.total`, and one for `~other` of each container";
 

@@ -1,8 +1,8 @@
 //! The metrics of the containers.
 
 use super::labels::{
-    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_ASKED, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, EVENT,
-    INFO, LEFT_OUT, LISTEN, SOURCE, WORKLOAD,
+    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_ASKED, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, DISK,
+    DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN, PRESSURE, SOURCE, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
 use crate::source::metrics::IO_DIRECTION;
@@ -20,6 +20,32 @@ crate::metrics! {
     CONTAINER_CPU_DELAY_TIME: Counter<f64> = "container.cpu.delay.time" in "s", by [WORKLOAD];
     /// Time that threads of the container waited for block devices, summed over all threads; absent while kernel.task_delayacct is 0, and without threads started while it was 0.
     CONTAINER_DISK_DELAY_TIME: Counter<f64> = "container.disk.delay.time" in "s", by [WORKLOAD];
+    /// CPU time of the container, that of its former control groups included.
+    CONTAINER_CPU_TIME: Counter<f64> = "container.cpu.time" in "s", by [WORKLOAD];
+    /// Time for which the CPU quota of the container kept its threads from running, summed over CPUs.
+    CONTAINER_CPU_THROTTLED_TIME: Counter<f64> = "container.cpu.throttled.time" in "s", by [WORKLOAD];
+    /// Periods of the CPU quota in which it was used up.
+    CONTAINER_CPU_THROTTLED_PERIODS: Counter<u64> = "container.cpu.throttled.periods" in "{period}", by [WORKLOAD];
+    /// Periods of the CPU quota in which the container had something to run.
+    CONTAINER_CPU_PERIODS: Counter<u64> = "container.cpu.periods" in "{period}", by [WORKLOAD];
+    /// CPUs that the container may use, by the least quota of its control group and those above it; absent without one.
+    CONTAINER_CPU_LIMIT: Gauge<f64> = "container.cpu.limit" in "{cpu}", by [WORKLOAD];
+    /// Memory charged to the container, page cache and kernel memory included.
+    CONTAINER_MEMORY_USAGE: UpDownCounter = "container.memory.usage" in "By", by [WORKLOAD];
+    /// Memory usage less the page cache that was not used for a while (inactive_file), which the kernel can take back at once.
+    CONTAINER_MEMORY_WORKING_SET: UpDownCounter = "container.memory.working_set" in "By", by [WORKLOAD];
+    /// Anonymous memory of the container.
+    CONTAINER_MEMORY_RSS: UpDownCounter = "container.memory.rss" in "By", by [WORKLOAD];
+    /// Page cache charged to the container, shared memory and tmpfs included.
+    CONTAINER_MEMORY_CACHE: UpDownCounter = "container.memory.cache" in "By", by [WORKLOAD];
+    /// Memory that the container may use, by the least limit of its control group and those above it; absent without one.
+    CONTAINER_MEMORY_LIMIT: UpDownCounter = "container.memory.limit" in "By", by [WORKLOAD];
+    /// Time for which some or all tasks of the container were stalled for want of a CPU, memory or I/O (pressure stall information).
+    CONTAINER_PRESSURE_TIME: Counter<f64> = "container.pressure.time" in "s", by [WORKLOAD, PRESSURE];
+    /// Bytes that the container read from a block device and wrote to it.
+    CONTAINER_DISK_IO: Counter<u64> = "container.disk.io" in "By", by [DISK, DISK_IO_DIRECTION];
+    /// Requests of the container to a block device.
+    CONTAINER_DISK_OPERATIONS: Counter<u64> = "container.disk.operations" in "{operation}", by [DISK, DISK_IO_DIRECTION];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
     /// Open TCP connections (established or closing) that the container opened.
@@ -73,6 +99,24 @@ crate::metrics! {
     /// Time that threads waited for block devices, by the identity of the container.
     CONTAINER_CLASSIC_DISK_DELAY: Counter<f64> = "container.classic.disk_delay" in "s", by [CLASSIC],
         only classic "container_resources_disk_delay_seconds_total" "Total time duration processes of the container have been waiting fot I/Os to complete";
+    /// CPU limit, by the identity of the container.
+    CONTAINER_CLASSIC_CPU_LIMIT: Gauge<f64> = "container.classic.cpu_limit" in "{cpu}", by [CLASSIC],
+        only classic "container_resources_cpu_limit_cores" "CPU limit of the container";
+    /// CPU time, by the identity of the container.
+    CONTAINER_CLASSIC_CPU_USAGE: Counter<f64> = "container.classic.cpu_usage" in "s", by [CLASSIC],
+        only classic "container_resources_cpu_usage_seconds_total" "Total CPU time consumed by the container";
+    /// Time throttled, by the identity of the container.
+    CONTAINER_CLASSIC_CPU_THROTTLED: Counter<f64> = "container.classic.cpu_throttled" in "s", by [CLASSIC],
+        only classic "container_resources_cpu_throttled_seconds_total" "Total time duration the container has been throttled";
+    /// Memory limit, by the identity of the container.
+    CONTAINER_CLASSIC_MEMORY_LIMIT: UpDownCounter = "container.classic.memory_limit" in "By", by [CLASSIC],
+        only classic "container_resources_memory_limit_bytes" "Memory limit of the container";
+    /// Anonymous memory, by the identity of the container.
+    CONTAINER_CLASSIC_MEMORY_RSS: UpDownCounter = "container.classic.memory_rss" in "By", by [CLASSIC],
+        only classic "container_resources_memory_rss_bytes" "Amount of physical memory used by the container (doesn't include page cache)";
+    /// Page cache, by the identity of the container.
+    CONTAINER_CLASSIC_MEMORY_CACHE: UpDownCounter = "container.classic.memory_cache" in "By", by [CLASSIC],
+        only classic "container_resources_memory_cache_bytes" "Amount of page cache memory allocated by the container";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";
@@ -80,7 +124,7 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers for which no name was found in the files that the agent can read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets.
+    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
     /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";

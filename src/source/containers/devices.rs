@@ -1,0 +1,89 @@
+//! Block devices by their numbers: what the kernel calls them, and the disk that a partition is on, from the links in
+//! `/sys/dev/block`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Name of a block device, and of the directory that its own is in, by the target of its link (pure). For a partition that
+/// is its disk: `…/block/sda/sda1`, `…/nvme/nvme0/nvme0n1/nvme0n1p1`.
+pub fn parse(target: &str) -> Option<(&str, &str)> {
+    let mut names = target.rsplit('/');
+    let (name, parent) = (names.next()?, names.next()?);
+    (!name.is_empty() && !parent.is_empty()).then_some((name, parent))
+}
+
+/// The names of disks, looked up once a cycle: a number may be another device's later.
+#[derive(Debug)]
+pub(super) struct Devices {
+    links: PathBuf,
+    disks: HashMap<(u32, u32), Arc<str>>,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { links: "/sys/dev/block".into(), disks: HashMap::new() }
+    }
+}
+
+impl Devices {
+    /// Forgets all names.
+    pub(super) fn begin(&mut self) {
+        self.disks.clear();
+    }
+
+    /// The disk that a block device is, or is a part of; its number where sysfs does not have it.
+    pub(super) fn disk(&mut self, number: (u32, u32)) -> Arc<str> {
+        let Self { links, disks } = self;
+        Arc::clone(disks.entry(number).or_insert_with(|| look(links, number)))
+    }
+}
+
+fn look(links: &Path, (major, minor): (u32, u32)) -> Arc<str> {
+    let number = format!("{major}:{minor}");
+    let link = links.join(&number);
+    let target = std::fs::read_link(&link).ok();
+    let disk = match target.as_deref().and_then(Path::to_str).and_then(parse) {
+        // Only a partition has this file.
+        Some((_, disk)) if link.join("partition").exists() => disk,
+        Some((name, _)) => name,
+        None => number.as_str(),
+    };
+    // A slash in a device's name is `!` in sysfs (`cciss!c0d0`).
+    disk.replace('!', "/").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Devices, parse};
+
+    #[test]
+    fn a_device_is_the_last_name_of_its_path_and_its_disk_the_one_before() {
+        let partition = "../../devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda/sda1";
+        assert_eq!(parse(partition), Some(("sda1", "sda")));
+        assert_eq!(
+            parse("../../devices/pci0000:00/nvme/nvme0/nvme0n1/nvme0n1p1"),
+            Some(("nvme0n1p1", "nvme0n1"))
+        );
+        for (end, _) in partition.char_indices() {
+            let _name_or_not = parse(partition.get(..end).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_partition_is_on_its_disk_and_a_device_without_a_link_goes_by_its_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in ["devices/block/cciss!c0d0/cciss!c0d0p1", "links"] {
+            std::fs::create_dir_all(at(path)).unwrap();
+        }
+        std::fs::write(at("devices/block/cciss!c0d0/cciss!c0d0p1/partition"), "1\n").unwrap();
+        let disk = "../devices/block/cciss!c0d0";
+        std::os::unix::fs::symlink(disk, at("links/104:0")).unwrap();
+        std::os::unix::fs::symlink(format!("{disk}/cciss!c0d0p1"), at("links/104:1")).unwrap();
+        let mut devices = Devices { links: at("links"), ..Devices::default() };
+        assert_eq!(&*devices.disk((104, 0)), "cciss/c0d0");
+        assert_eq!(&*devices.disk((104, 1)), "cciss/c0d0");
+        assert_eq!(&*devices.disk((9, 1)), "9:1");
+    }
+}

@@ -1,0 +1,68 @@
+//! Files of control groups that are read in every cycle, and stay open while there is room for them.
+//!
+//! To open such a file takes four to ten times as long as to read it. Each that is open has a page of the kernel's memory,
+//! which is charged to the agent's own control group, so that their number has a bound.
+
+use rustix::process::{Resource, getrlimit};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Files that are kept open at most: 8 MiB of the kernel's memory.
+const KEPT: usize = 2048;
+
+/// Most that is read of a file: `io.stat` of some hundred devices.
+const MOST: usize = 64 * 1024;
+
+/// Reads files, and knows how many are open.
+#[derive(Debug)]
+pub(super) struct Reader {
+    open: usize,
+    most: usize,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// None is open. At most a quarter of what this process may open (`RLIMIT_NOFILE`) will be.
+    pub(super) fn new() -> Self {
+        let allowed = getrlimit(Resource::Nofile)
+            .current
+            .map_or(KEPT, |most| usize::try_from(most / 4).unwrap_or(KEPT));
+        Self { open: 0, most: KEPT.min(allowed), buffer: vec![0; MOST] }
+    }
+
+    /// The text of a file of a directory; `None` where there is none, or it cannot be read. `kept` is the file of the last
+    /// cycle, if it is still open.
+    pub(super) fn read(&mut self, directory: &Path, name: &str, kept: &mut Option<File>) -> Option<&str> {
+        let length = if let Some(file) = kept {
+            let Ok(length) = file.read_at(&mut self.buffer, 0) else {
+                // The group is gone. What may be in its place belongs to another one.
+                *kept = None;
+                self.open -= 1;
+                return None;
+            };
+            length
+        } else {
+            let file = File::open(directory.join(name)).ok()?;
+            let length = file.read_at(&mut self.buffer, 0).ok()?;
+            if self.open < self.most {
+                self.open += 1;
+                *kept = Some(file);
+            }
+            length
+        };
+        std::str::from_utf8(self.buffer.get(..length)?).ok()
+    }
+
+    /// The text of a file that is not kept.
+    pub(super) fn once(&mut self, directory: &Path, name: &str) -> Option<&str> {
+        let file = File::open(directory.join(name)).ok()?;
+        let length = file.read_at(&mut self.buffer, 0).ok()?;
+        std::str::from_utf8(self.buffer.get(..length)?).ok()
+    }
+
+    /// Closes files.
+    pub(super) fn close(&mut self, files: impl Iterator<Item = File>) {
+        self.open -= files.count();
+    }
+}
