@@ -18,6 +18,9 @@ use connscope::source::conntrack::config::{Conntrack as Settings, Via};
 use connscope::source::conntrack::fields::{STATISTICS, Statistics};
 use connscope::source::conntrack::metrics::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
 use connscope::source::conntrack::{Conntrack, command, netlink, procfs, table};
+use connscope::source::network::Network;
+use connscope::source::network::ask::Answer;
+use connscope::source::network::config::Network as NetworkSettings;
 use connscope::source::worker::Worker;
 use connscope::stop::Stop;
 use connscope::sys::namespace;
@@ -43,6 +46,7 @@ fn main() {
         .configure_from_args();
     by_the_kernel(&mut criterion);
     goal();
+    network(&mut criterion);
     parts(&mut criterion);
     by_a_large_machine(&mut criterion);
     parsers(&mut criterion);
@@ -72,6 +76,18 @@ fn read(criterion: &mut Criterion, name: &str, settings: &Settings) {
             criterion.bench_function(name, |bencher| bencher.iter(&mut once));
         }
     }
+}
+
+/// One read of the network source on this machine: its cards, queueing disciplines and counters; and its parts.
+fn network(criterion: &mut Criterion) {
+    let mut source = Network::new(&NetworkSettings::default());
+    criterion.bench_function("network, the whole source", |bencher| {
+        bencher.iter(|| {
+            let mut readings = Readings::default();
+            source.read(&mut readings).map(|()| readings)
+        });
+    });
+    criterion.bench_function("network, one network namespace", |bencher| bencher.iter(Answer::ask));
 }
 
 /// The median of many reads by netlink, beside what is aimed at.

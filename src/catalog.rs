@@ -1,12 +1,14 @@
 //! The one file that names the sources. Adding a source is adding its folder and a line here.
 
-use crate::source::{conntrack, containers, logs, node, probes, sockets};
+use crate::source::{conntrack, containers, logs, network, node, probes, sockets};
 
 crate::sources! {
     /// Connection tracking statistics.
     conntrack: conntrack::Conntrack = conntrack::config::Conntrack;
     /// Sockets.
     sockets: sockets::Sockets = sockets::config::Sockets;
+    /// Where packets are dropped by the kernel, the card and the cloud.
+    network: network::Network = network::config::Network;
     /// Active checks of configured targets.
     probes: probes::Probes = probes::config::Probes;
     /// Containers and systemd services.

@@ -19,6 +19,7 @@ pub mod list;
 pub mod logs;
 pub mod metrics;
 pub mod netns;
+pub mod network;
 pub mod node;
 pub mod probes;
 pub mod report;

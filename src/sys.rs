@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub mod activation;
 pub mod bpf;
+pub mod ethtool;
 pub mod memory;
 pub mod namespace;
 pub mod netlink;
@@ -30,7 +31,7 @@ pub fn possible_cpus() -> Vec<u32> {
 }
 
 /// The kernel's list format for CPUs (`Documentation/admin-guide/cputopology.rst`).
-fn cpu_list(list: &str) -> Option<Vec<u32>> {
+pub fn cpu_list(list: &str) -> Option<Vec<u32>> {
     /// `CONFIG_NR_CPUS` has never allowed more.
     const MOST: u32 = 8192;
     let mut cpus = Vec::new();

@@ -27,6 +27,7 @@ mod import;
 mod logs;
 mod metric;
 mod netlink;
+mod network;
 mod node;
 mod probes;
 mod settings;

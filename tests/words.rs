@@ -5,6 +5,8 @@ use crate::support::table::rows as table_rows;
 use clap::{CommandFactory, Parser};
 use connscope::cli::{self, Cli};
 use connscope::config::Config;
+use connscope::metric::Metric;
+use connscope::source;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -187,19 +189,22 @@ fn the_page_of_the_configuration_names_every_command_and_every_flag() {
 }
 
 #[test]
-fn the_pages_of_sources_explain_every_metric_of_their_source() {
-    // The last page that has the beginning of a name; that of `tcp.top.*` says it of the three of them.
+fn the_pages_of_the_sources_explain_every_metric_of_their_source() {
     let pages = [
-        ("docs/node.md", &["system.", "interface.", "connscope.node."][..]),
-        ("docs/sockets.md", &["system.network.connection.", "tcp.", "udp.", "connscope.sockets."]),
-        ("docs/containers.md", &["container.", "connscope.containers."]),
-        ("docs/logs.md", &["container.log.", "connscope.logs."]),
+        ("docs/sockets.md", &source::sockets::metrics::PART),
+        ("docs/network.md", &source::network::metrics::PART),
+        ("docs/containers.md", &source::containers::metrics::PART),
+        ("docs/logs.md", &source::logs::metrics::PART),
+        ("docs/node.md", &source::node::metrics::PART),
     ];
-    for metric in table_rows().filter(|metric| !metric.only_classic && !metric.name.starts_with("tcp.top.")) {
-        let begins = |roots: &[&str]| roots.iter().any(|root| metric.name.starts_with(root));
-        let Some((file, _)) = pages.iter().rfind(|(_, roots)| begins(roots)) else { continue };
-        let named = read(file).contains(&format!("`{}`", metric.name));
-        assert!(named, "{file} does not say what {} means", metric.name);
+    for (file, part) in pages {
+        let page = read(file);
+        // That of `tcp.top.*` says it of the three of them.
+        let explained = |metric: &&Metric| !metric.only_classic && !metric.name.starts_with("tcp.top.");
+        for metric in part.rows.iter().filter(explained) {
+            let named = page.contains(&format!("`{}`", metric.name));
+            assert!(named, "{file} does not say what {} means", metric.name);
+        }
     }
 }
 

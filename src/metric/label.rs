@@ -150,6 +150,14 @@ pub enum Label {
     ClassicInterface,
     /// Address of a network interface, as coroot-node-agent prints it.
     ClassicIp,
+    /// A limit that the cloud sets.
+    Limit,
+    /// Kind of an error of a network interface.
+    Kind,
+    /// Kind of a queueing discipline.
+    Qdisc,
+    /// What an ICMP message reports.
+    IcmpType,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -228,6 +236,10 @@ impl Label {
             Self::ClassicDevice => "device",
             Self::ClassicInterface => "interface",
             Self::ClassicIp => "ip",
+            Self::Limit => "limit",
+            Self::Kind => "kind",
+            Self::Qdisc => "qdisc",
+            Self::IcmpType => "icmp.type",
             Self::Configured(key) => key.word(),
         }
     }

@@ -33,7 +33,7 @@ fn the_endpoint_answers_what_it_should() {
 #[test]
 fn a_scrape_without_anything_is_a_503_that_says_why() {
     let public = Public::new(
-        "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}}\n",
+        "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}, network: {enabled: false}}\n",
     );
     let listen = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
     let mut nobody = public.command(&[&listen[..], &["--conntrack-command", "/no/such/conntrack"]].concat());
@@ -55,7 +55,9 @@ fn a_scrape_without_anything_is_a_503_that_says_why() {
 
 #[test]
 fn with_every_source_off_a_scrape_says_so() {
-    let file = config_file("sources: {conntrack: {enabled: false}, sockets: {enabled: false}}\n");
+    let file = config_file(
+        "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, network: {enabled: false}}\n",
+    );
     let path = file.path().to_str().unwrap();
     let mut agent = scraped(&["--config", path]);
     let (status, body) = get(agent.address(), "/metrics");

@@ -79,7 +79,7 @@ fn fields_nobody_has_heard_of_are_recorded() {
 #[test]
 fn cpus_can_be_summed() {
     let script = Script::printing(FOUR_CPUS);
-    let file = config_file("sources: {conntrack: {cpu: sum, via: command}}\n");
+    let file = config_file("sources: {conntrack: {cpu: sum, via: command}, network: {enabled: false}}\n");
     let output = connscope(&[
         "once",
         "--format",
@@ -149,7 +149,7 @@ fn a_file_that_is_no_number_does_not_take_the_table_with_it() {
 #[test]
 fn namespaces_that_are_all_missing_are_a_failure() {
     let file = config_file(
-        "sources: {conntrack: {netns: [no-such-name, \"pid:4194304\"]}, sockets: {enabled: false}}\n",
+        "sources: {conntrack: {netns: [no-such-name, \"pid:4194304\"]}, sockets: {enabled: false}, network: {enabled: false}}\n",
     );
     let path = file.path().to_str().unwrap();
     let mut agent = scraped(&["--config", path]);

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const CONNTRACK: &str = "sources: {conntrack: {via: command, timeout: 1m}, sockets: {enabled: false}}\n";
+const CONNTRACK: &str = "sources: {conntrack: {via: command, timeout: 1m}, sockets: {enabled: false}, network: {enabled: false}}\n";
 
 fn agent(script: &Script, more: &[&str]) -> Command {
     let path = script.file("connscope.yaml");

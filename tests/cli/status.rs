@@ -8,7 +8,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 /// One source of two, so that nothing depends on the machine.
-const CONNTRACK: &str = "sources: {conntrack: {via: command}, sockets: {enabled: false}, containers: {enabled: false}, logs: {enabled: false}}\n";
+const CONNTRACK: &str = "sources: {conntrack: {via: command}, sockets: {enabled: false}, network: {enabled: false}, containers: {enabled: false}, logs: {enabled: false}}\n";
 
 fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "source::conntrack",
         "source::sockets",
+        "source::network",
         "source::probes",
         "source::containers",
         "source::logs",

@@ -1,7 +1,7 @@
 """The agents themselves."""
 
 from panels import dashboard, panel, row, target
-from queries import AGENT, BY_AGENT, BY_AGENT_AND_SOURCE, NONE_OF_AGENT, WHO
+from queries import AGENT, BY_AGENT, BY_AGENT_AND_SOURCE, NONE_OF_AGENT, NONE_YET, WHO
 from rules import threshold
 
 EXPORTED = f"otel_sdk_exporter_metric_data_point_exported_total{{{AGENT}}}"
@@ -120,6 +120,13 @@ def agent():
                     f"max {BY_AGENT_AND_SOURCE} (connscope_netns_left_out{{{AGENT}}}) or {NONE_OF_AGENT}",
                     "left out " + WHO + " {{source}}",
                 ),
+            ),
+            panel(
+                "Interfaces not reported",
+                "Network cards, and interfaces with a queueing discipline, over the 256 that are reported. Read fewer network "
+                "namespaces: sources.network.netns.",
+                "suffix: interfaces",
+                target(f"max {BY_AGENT} (connscope_network_left_out{{{AGENT}}}) or {NONE_YET}", WHO),
             ),
             panel(
                 "Readings over the limit",

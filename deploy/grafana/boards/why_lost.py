@@ -1,5 +1,6 @@
 """Why packets are lost: one row for each cause, the most frequent ones first."""
 
+from boards import why_lost_limits
 from panels import dashboard, panel, row, target
 from queries import IN_NETNS, NONE, NONE_YET, SIXTEEN, WHO, several, total
 from rules import percent, threshold
@@ -54,6 +55,7 @@ def why_lost():
                 "suffix: entries/s",
                 "conntrack_early_drop_total",
             ),
+            *why_lost_limits.cloud(),
             row("The application does not accept"),
             panel(
                 "Dropped connection attempts",
@@ -92,6 +94,8 @@ def why_lost():
                 ),
                 width=24,
             ),
+            *why_lost_limits.handshakes(),
+            *why_lost_limits.card(),
             row("The network path loses segments"),
             by_group(
                 "Retransmission timeouts",
@@ -149,6 +153,7 @@ def why_lost():
                 target(f"bottomk(16, min {BY_GROUP} (tcp_path_mtu_bytes{{{IN_NETNS}}})) or {NONE}", GROUP),
                 width=8,
             ),
+            *why_lost_limits.path_messages(),
             row("The other end does not read, or is gone"),
             by_group(
                 "Windows of 0",

@@ -1,0 +1,194 @@
+"""The rows of "Why packets are lost" about the cloud, the card and the queues of the network stack."""
+
+from panels import panel, row, target
+from queries import AGENT, BY_AGENT, IN_NETNS, NONE, NONE_YET, SIXTEEN, WHO, several
+from rules import percent, threshold
+
+BY_NETNS = "by (job, instance, host_name, netns)"
+BY_INTERFACE = "by (job, instance, host_name, netns, network_interface_name"
+NETNS = WHO + " {{netns}}"
+INTERFACE = NETNS + " {{network_interface_name}}"
+
+
+def rates(title, description, unit, metric, by=BY_NETNS, legend=NETNS, width=8, labels=IN_NETNS):
+    """Rates of a counter; flat at 0 where there is none."""
+    rate = f"sum {by} (rate({metric}{{{labels}}}[$__rate_interval]))"
+    return panel(title, description, unit, target(f"{several(rate)} or {NONE}", legend), width=width)
+
+
+def cloud():
+    nearly = threshold("NetworkAllowanceNearlyUsed")
+    return [
+        row("The cloud drops what exceeds its limits"),
+        rates(
+            "Packets over a limit of the cloud",
+            "No counter of the kernel has them. Do: runbook NetworkAllowanceExceeded says it for each limit. AWS with the driver ena; "
+            "empty elsewhere." + SIXTEEN,
+            "pps",
+            "interface_allowance_exceeded_total",
+            BY_INTERFACE + ", limit)",
+            INTERFACE + " {{limit}}",
+            12,
+        ),
+        panel(
+            "Connections left until the limit of the cloud",
+            f"Below {percent(nearly)} of the most of a day: runbook NetworkAllowanceNearlyUsed. A second interface may stand still. "
+            "AWS with the driver ena.",
+            "suffix: connections",
+            target(
+                f"bottomk(16, min {BY_INTERFACE}, limit) (interface_allowance_available{{{IN_NETNS}}})) or {NONE}",
+                INTERFACE + " {{limit}}",
+            ),
+            width=12,
+        ),
+    ]
+
+
+def card():
+    return [
+        row("The card and the receiving CPUs do not keep up"),
+        rates(
+            "Errors of network cards",
+            "missed, no_buffer: the CPUs take packets too slowly; do: larger rings (ethtool -G), more queues (ethtool -L). no_memory: the "
+            "machine is short of memory. timeout: a driver or a device that hangs; update both." + SIXTEEN,
+            "suffix: errors/s",
+            "interface_errors_total",
+            BY_INTERFACE + ", kind)",
+            INTERFACE + " {{kind}}",
+        ),
+        rates(
+            "Dropped before the network stack",
+            "The backlog of a CPU is full. Do: spread interrupts over the CPUs (RPS, more queues), raise net.core.netdev_max_backlog.",
+            "pps",
+            "softnet_dropped_total",
+            "by (job, instance, host_name, cpu)",
+            WHO + " {{cpu}}",
+            labels=AGENT,
+        ),
+        rates(
+            "CPUs that stopped with packets left",
+            "Nothing is lost yet; it comes before drops if it grows. Do: raise net.core.netdev_budget, spread interrupts.",
+            "suffix: squeezes/s",
+            "softnet_time_squeeze_total",
+            "by (job, instance, host_name, cpu)",
+            WHO + " {{cpu}}",
+            labels=AGENT,
+        ),
+        rates(
+            "Dropped by queueing disciplines",
+            "A queue in front of a card is full, or traffic is shaped or filtered (a bandwidth limit of a pod is a tbf). Do: "
+            "`tc -s qdisc show dev NAME` says how full it is; raise the rate, or send less." + SIXTEEN,
+            "pps",
+            "qdisc_drops_total",
+            BY_INTERFACE + ", qdisc)",
+            INTERFACE + " {{qdisc}}",
+            24,
+        ),
+    ]
+
+
+def handshakes():
+    return [
+        row("The kernel refuses connections"),
+        rates(
+            "Full accept queues of all sockets",
+            "As the kernel counts them for a network namespace. The row above says whose. Do: runbook SocketsAcceptQueueOverflow.",
+            "suffix: events/s",
+            "tcp_listen_overflows_total",
+        ),
+        rates(
+            "Connection attempts dropped for any reason",
+            "Full accept queues included. More than those: no memory, or a security module that refused.",
+            "suffix: events/s",
+            "tcp_listen_drops_total",
+        ),
+        rates(
+            "SYNs dropped because the SYN queue is full",
+            "Only where SYN cookies are disabled. Do: net.ipv4.tcp_syncookies=1.",
+            "suffix: segments/s",
+            "tcp_syn_queue_drops_total",
+        ),
+        rates(
+            "SYN cookies sent",
+            "A SYN queue is full: a flood, or a backlog that is too short for the load. Compare with those received.",
+            "suffix: segments/s",
+            "tcp_syncookies_sent_total",
+        ),
+        rates(
+            "SYN cookies received",
+            "Each opened a connection. As many as sent: real clients; raise the backlog. Far fewer: a flood.",
+            "suffix: segments/s",
+            "tcp_syncookies_received_total",
+        ),
+        rates(
+            "SYN cookies that failed",
+            f"More than {threshold('NetworkSynCookiesFailed', 0):g} a second: runbook NetworkSynCookiesFailed.",
+            "suffix: segments/s",
+            "tcp_syncookies_failed_total",
+        ),
+        rates(
+            "TIME_WAIT skipped",
+            "More sockets than net.ipv4.tcp_max_tw_buckets: late segments may reach a new connection. Do: raise it, reuse connections.",
+            "suffix: connections/s",
+            "tcp_time_wait_overflows_total",
+        ),
+        panel(
+            "Connections without an owner",
+            "Share of net.ipv4.tcp_max_orphans. At 100 % the kernel resets them, data included. Do: find what closes sockets whose "
+            "peers do not read.",
+            "percentunit",
+            target(
+                f"max {BY_AGENT} (tcp_orphans_usage{{{AGENT}}}) / max {BY_AGENT} (tcp_orphans_limit{{{AGENT}}}) or {NONE_YET}", WHO
+            ),
+            width=8,
+        ),
+        rates(
+            "Connections reset for want of memory",
+            "TCP is over net.ipv4.tcp_mem, or too many connections have no owner. Do: fewer or smaller socket buffers, or raise it.",
+            "suffix: connections/s",
+            "tcp_aborts_on_memory_total",
+        ),
+        rates(
+            "Memory pressure of TCP",
+            "Times that TCP used more than the second number of net.ipv4.tcp_mem: windows shrink and segments out of order are dropped.",
+            "suffix: times/s",
+            "tcp_memory_pressures_total",
+            width=12,
+        ),
+        rates(
+            "Share of time under memory pressure",
+            "1 is all the time. Do: find the sockets with the fullest buffers (`ss -tm`), raise net.ipv4.tcp_mem. Linux 4.15.",
+            "percentunit",
+            "tcp_memory_pressure_time_seconds_total",
+            width=12,
+        ),
+    ]
+
+
+def path_messages():
+    return [
+        row("Routers and peers say why"),
+        rates(
+            "ICMP errors received",
+            "destination_unreachable: a closed port, a route that is gone, or a firewall; of IPv4 also packets that are too big. "
+            "packet_too_big: the path MTU is small, and that is known. time_exceeded: a routing loop." + SIXTEEN,
+            "pps",
+            "icmp_errors_received_total",
+            "by (job, instance, host_name, netns, icmp_type, network_type)",
+            NETNS + " {{network_type}} {{icmp_type}}",
+        ),
+        rates(
+            "Packets that do not fit and must not be fragmented",
+            "This node forwards into a link with a smaller MTU. Do: the same MTU everywhere (pods, tunnels), or clamp the MSS.",
+            "pps",
+            "ip_fragmentation_failures_total",
+            "by (job, instance, host_name, netns, network_type)",
+            NETNS + " {{network_type}}",
+        ),
+        rates(
+            "Path MTU probes lost",
+            "TCP tried larger segments, which the path does not carry. Only with net.ipv4.tcp_mtu_probing.",
+            "suffix: segments/s",
+            "tcp_mtu_probes_failed_total",
+        ),
+    ]

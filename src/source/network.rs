@@ -1,0 +1,199 @@
+//! Where the network stack, the card and the cloud drop packets or refuse connections, as far as the kernel counts it without
+//! privileges: drivers' statistics by ethtool, queueing disciplines by rtnetlink, the backlog of each CPU, and counters of
+//! `/proc/net`.
+
+use super::netns::Report;
+use super::{Check, Mode, Requirement, Source, SourceKind};
+use crate::host::Host;
+use crate::host::netns::{self, Finder, NamespaceResult};
+use crate::metric::{Bounds, Label, Part};
+use crate::reading::{Readings, SourceError};
+use crate::source::metrics::NETNS;
+use crate::stop::Stop;
+use ask::{Answer, Interface};
+use config::Network as Settings;
+use drivers::Meaning;
+use labels::INTERFACES;
+use std::sync::Arc;
+use std::time::Duration;
+use unwrap::Unwrapper;
+
+pub mod ask;
+mod check;
+pub mod config;
+pub mod counters;
+pub mod drivers;
+pub mod labels;
+pub mod machine;
+pub mod metrics;
+pub mod rtnetlink;
+pub mod softnet;
+pub mod timeouts;
+pub mod unwrap;
+
+/// Key in the configuration, label value, field in the log.
+pub const NAME: &str = "network";
+
+impl SourceKind for Network {
+    type Settings = Settings;
+    const NAME: &'static str = NAME;
+    const PART: &'static Part = &metrics::PART;
+    const REQUIREMENTS: &'static [Requirement] = &[
+        Requirement {
+            address_families: &["AF_NETLINK", "AF_UNIX"],
+            ..Requirement::of("interfaces and queueing disciplines")
+        },
+        Requirement {
+            files: &[
+                "/proc/net/netstat",
+                "/proc/net/snmp",
+                "/proc/net/snmp6",
+                "/proc/net/sockstat",
+                "/proc/net/softnet_stat",
+            ],
+            ..Requirement::of("counters of the network stack")
+        },
+        super::netns::REQUIREMENT,
+    ];
+
+    fn enabled(settings: &Settings) -> bool {
+        settings.enabled
+    }
+
+    fn deadline(_: &Settings, _: Mode) -> Duration {
+        timeouts::CYCLE
+    }
+
+    fn bounds(settings: &Settings, _: &Host) -> Bounds {
+        vec![(&NETNS, netns::most(&settings.netns)), (&labels::CPU, crate::sys::possible_cpus().len().max(1))]
+    }
+
+    fn build(settings: &Settings, _: &Host, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        Ok(Box::new(Self::new(settings)))
+    }
+
+    fn check(settings: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
+        check::check(settings)
+    }
+}
+
+/// The source: the namespaces it reads, and the totals of counters that wrap.
+pub struct Network {
+    finder: Finder,
+    machine: machine::Machine,
+    qdiscs: Unwrapper<(Arc<str>, i32, u32, Vec<u8>)>,
+}
+
+impl Network {
+    /// The source with its settings; nothing is opened before it is read.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            finder: Finder::new(&settings.netns),
+            machine: machine::Machine::default(),
+            qdiscs: Unwrapper::default(),
+        }
+    }
+
+    /// Observes what one namespace answered; `left` is how many interfaces may still be reported.
+    fn observe(&mut self, answer: Answer, netns: Option<&Arc<str>>, room: &mut Room, out: &mut Readings) {
+        let labels: Vec<(Label, Arc<str>)> =
+            netns.map(|label| (Label::Netns, Arc::clone(label))).into_iter().collect();
+        answer.counters.observe(&labels, out);
+        for (part, error) in answer.failed {
+            let part = netns.map_or(part.clone(), |netns| format!("{netns}: {part}"));
+            out.fail(part, error);
+        }
+        for interface in answer.interfaces {
+            if room.taken == INTERFACES {
+                room.left_out += 1;
+                continue;
+            }
+            room.taken += 1;
+            let namespace = netns.map_or_else(|| Arc::from(""), Arc::clone);
+            self.observe_interface(interface, &namespace, &labels, out);
+        }
+    }
+
+    fn observe_interface(
+        &mut self,
+        interface: Interface,
+        namespace: &Arc<str>,
+        labels: &[(Label, Arc<str>)],
+        out: &mut Readings,
+    ) {
+        let with = |label: Label, value: &str| {
+            let mut labels = labels.to_vec();
+            labels.extend([(Label::InterfaceName, Arc::clone(&interface.name)), (label, value.into())]);
+            labels
+        };
+        for (meaning, number) in interface.numbers {
+            match meaning {
+                Meaning::Exceeded(limit) => {
+                    let labels = with(Label::Limit, limit.word());
+                    out.observe(metrics::INTERFACE_ALLOWANCE_EXCEEDED, &labels, number);
+                }
+                Meaning::Available(limit) => {
+                    let labels = with(Label::Limit, limit.word());
+                    out.observe(metrics::INTERFACE_ALLOWANCE_AVAILABLE, &labels, number);
+                }
+                Meaning::Error(kind) => {
+                    out.observe(metrics::INTERFACE_ERRORS, &with(Label::Kind, kind.word()), number);
+                }
+            }
+        }
+        for qdisc in interface.qdiscs {
+            let kind = crate::text::bounded_bytes(&qdisc.kind, crate::text::LONGEST_NAME);
+            let key = (Arc::clone(namespace), qdisc.interface, qdisc.parent, qdisc.kind);
+            let drops = self.qdiscs.total(key, qdisc.drops);
+            out.observe(metrics::QDISC_DROPS, &with(Label::Qdisc, &kind), drops);
+        }
+    }
+}
+
+/// How many interfaces were reported in a cycle, and how many were not.
+#[derive(Default)]
+struct Room {
+    taken: usize,
+    left_out: u64,
+}
+
+impl Source for Network {
+    fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        let mut room = Room::default();
+        let machine = self.machine.observe(out);
+        let result = if self.finder.is_configured() {
+            let (mut report, namespaces) = Report::begin(NAME, self.finder.find(), out);
+            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask())) {
+                let result = result.and_then(|(_, answer)| {
+                    let (answer, result) = usable(answer);
+                    self.observe(answer, Some(&namespace.label), &mut room, out);
+                    result
+                });
+                report.record(&namespace.label, result, out);
+            }
+            report.finish(out)
+        } else {
+            let (answer, result) = usable(Answer::ask());
+            self.observe(answer, None, &mut room, out);
+            result
+        };
+        self.qdiscs.end_cycle();
+        out.observe(metrics::CONNSCOPE_NETWORK_LEFT_OUT, &[], room.left_out);
+        if let Err(error) = machine {
+            out.fail("machine", error);
+        }
+        result
+    }
+}
+
+/// The error of a namespace in which nothing could be read is taken out of its answer.
+fn usable(mut answer: Answer) -> (Answer, Result<(), SourceError>) {
+    match answer.failed.pop() {
+        Some((_, error)) if answer.read == 0 => (answer, Err(error)),
+        Some(failed) => {
+            answer.failed.push(failed);
+            (answer, Ok(()))
+        }
+        None => (answer, Ok(())),
+    }
+}

@@ -1,0 +1,141 @@
+//! What one network namespace answers: its counters, its interfaces with their drivers' statistics, its queueing disciplines.
+
+use super::counters::Counters;
+use super::drivers::{self, Meaning};
+use super::labels::ErrorKind;
+use super::rtnetlink::{Link, Qdisc, Socket};
+use crate::reading::SourceError;
+use crate::sys::ethtool::Ethtool;
+use crate::text::{LONGEST_NAME, bounded_bytes};
+use std::io::ErrorKind as IoError;
+use std::sync::Arc;
+
+/// The longest that any of the three files is with every counter that Linux 6.18 has is 5 KiB.
+const MOST: u64 = 64 * 1024;
+
+/// What one network namespace answered. A part that failed does not take the others with it.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The counters by the kernel's names.
+    pub counters: Counters,
+    /// The interfaces that have something to report: cards, and those with a queueing discipline.
+    pub interfaces: Vec<Interface>,
+    /// Parts that failed, each with its name.
+    pub failed: Vec<(String, SourceError)>,
+    /// Parts that were read.
+    pub read: usize,
+}
+
+/// An interface with what is known of it.
+#[derive(Debug)]
+pub struct Interface {
+    /// `ifindex`.
+    pub index: i32,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is a card, and its driver.
+    pub driver: Option<String>,
+    /// What the statistics of the driver and of the interface come to.
+    pub numbers: Vec<(Meaning, u64)>,
+    /// Its queueing disciplines.
+    pub qdiscs: Vec<Qdisc>,
+}
+
+impl Answer {
+    /// Asks in the network namespace of the calling thread.
+    pub fn ask() -> Self {
+        let mut answer = Self::default();
+        let counters = answer.counters();
+        answer.part("counters", counters);
+        let interfaces = answer.interfaces();
+        answer.part("interfaces", interfaces);
+        answer
+    }
+
+    /// Notes how a part went.
+    fn part(&mut self, name: &str, result: Result<(), SourceError>) {
+        match result {
+            Ok(()) => self.read += 1,
+            Err(error) => self.failed.push((name.to_owned(), error)),
+        }
+    }
+
+    fn counters(&mut self) -> Result<(), SourceError> {
+        for (file, pairs) in [("netstat", true), ("snmp", true), ("snmp6", false)] {
+            let path = format!("/proc/thread-self/net/{file}");
+            let doing = || format!("reading {path}");
+            match crate::sys::read_limited(&path, MOST) {
+                // A kernel without IPv6, or with ipv6.disable=1.
+                Err(cause) if file == "snmp6" && cause.kind() == IoError::NotFound => {}
+                Err(cause) => return Err(SourceError::from_io(doing(), "the permission to read it", cause)),
+                Ok(text) if pairs => {
+                    self.counters.take_pairs(&text).map_err(|cause| SourceError::parse(doing(), cause))?;
+                }
+                Ok(text) => {
+                    self.counters.take_lines(&text).map_err(|cause| SourceError::parse(doing(), cause))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn interfaces(&mut self) -> Result<(), SourceError> {
+        let mut socket = Socket::open()?;
+        let links = socket.links()?;
+        let qdiscs = socket.qdiscs();
+        drop(socket);
+        let (qdiscs, failed) = match qdiscs {
+            Ok(qdiscs) => (qdiscs, None),
+            // Nothing is queued where there is no traffic control.
+            Err(SourceError::Absent { .. }) => (Vec::new(), None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        if let Some(error) = failed {
+            self.failed.push(("qdiscs".to_owned(), error));
+        }
+        let mut ethtool = None;
+        for link in links {
+            let qdiscs: Vec<Qdisc> =
+                qdiscs.iter().filter(|qdisc| qdisc.interface == link.index).cloned().collect();
+            if !link.is_card && qdiscs.is_empty() {
+                continue;
+            }
+            let name: Arc<str> = bounded_bytes(&link.name, LONGEST_NAME).into();
+            let (driver, numbers) = match link.is_card.then(|| statistics(&mut ethtool, &link)).transpose() {
+                Ok(read) => read.unzip(),
+                // It is gone, or has no driver that can be asked.
+                Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP)) => {
+                    (None, None)
+                }
+                Err(cause) => {
+                    let doing = format!("reading the driver's statistics of {name}");
+                    self.failed.push((name.to_string(), SourceError::io(doing, cause)));
+                    (None, None)
+                }
+            };
+            let mut numbers: Vec<(Meaning, u64)> = numbers.unwrap_or_default();
+            let missed = Meaning::Error(ErrorKind::Missed);
+            if let Some(count) = link.missed.filter(|_| link.is_card)
+                && !numbers.iter().any(|(meaning, _)| *meaning == missed)
+            {
+                numbers.push((missed, count));
+            }
+            self.interfaces.push(Interface { index: link.index, name, driver, numbers, qdiscs });
+        }
+        Ok(())
+    }
+}
+
+/// The driver of a card, and what its statistics come to, if they are known.
+fn statistics(ethtool: &mut Option<Ethtool>, link: &Link) -> std::io::Result<(String, Vec<(Meaning, u64)>)> {
+    let ethtool = match ethtool {
+        Some(ethtool) => ethtool,
+        None => ethtool.insert(Ethtool::open()?),
+    };
+    let found = ethtool.driver(&link.name)?;
+    let name = bounded_bytes(&found.name, LONGEST_NAME);
+    let Some(driver) = drivers::known(&found.name) else { return Ok((name, Vec::new())) };
+    let names = ethtool.names(&link.name, found.statistics)?;
+    let numbers = ethtool.numbers(&link.name, names.len())?;
+    Ok((name, drivers::sums(driver, &names, &numbers)))
+}

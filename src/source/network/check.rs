@@ -1,0 +1,57 @@
+//! Tries each part, for `connscope check`.
+
+use super::ask::Answer;
+use super::config::Network as Settings;
+use super::counters::COUNTERS;
+use super::{NAME, drivers, machine};
+use crate::reading::SourceError;
+use crate::source::{Check, netns};
+
+/// Interfaces that are named.
+const NAMED: usize = 8;
+
+/// Tries each part in the agent's own network namespace, then the configured ones.
+pub(super) fn check(settings: &Settings) -> Vec<Check> {
+    let mut answer = Answer::ask();
+    let mut failed = |part: &str| {
+        let place = answer.failed.iter().position(|(name, _)| name == part)?;
+        Some(answer.failed.swap_remove(place).1)
+    };
+    let (counters, interfaces, qdiscs) = (failed("counters"), failed("interfaces"), failed("qdiscs"));
+    let statistics = answer.failed.pop().map(|(_, error)| error);
+    let result = |error: Option<SourceError>, said: String| error.map_or(Ok(said), Err);
+    let cards: Vec<String> = answer
+        .interfaces
+        .iter()
+        .filter_map(|interface| {
+            let driver = interface.driver.as_deref()?;
+            let known = drivers::known(driver.as_bytes()).is_some();
+            let unknown = if known { "" } else { ", whose statistics are not known" };
+            Some(format!("{} ({driver}{unknown})", interface.name))
+        })
+        .collect();
+    let more = cards.len().saturating_sub(NAMED);
+    let named = cards.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let cards = match (cards.len(), more) {
+        (0, _) => "no network card".to_owned(),
+        (_, 0) => named,
+        _ => format!("{named} and {more} more"),
+    };
+    let queues: usize = answer.interfaces.iter().map(|interface| interface.qdiscs.len()).sum();
+    let queues = format!("the drops of {queues} queueing discipline{}", if queues == 1 { "" } else { "s" });
+    let cpus = machine::read_softnet().map(|rows| format!("{} CPUs", rows.len()));
+    let mut checks = vec![
+        Check::new(NAME, "ethtool", result(interfaces.or(statistics), cards)),
+        Check::new(NAME, "qdisc", result(qdiscs, queues)),
+        Check::new(NAME, "counters", result(counters, format!("{} of {COUNTERS}", answer.counters.count()))),
+        Check::new(NAME, "softnet", cpus),
+    ];
+    if !settings.netns.is_empty() {
+        let read = || match Answer::ask() {
+            Answer { read: 0, mut failed, .. } => failed.pop().map_or(Ok(()), |(_, error)| Err(error)),
+            _ => Ok(()),
+        };
+        checks.push(Check::new(NAME, "netns", netns::check(&settings.netns, read)));
+    }
+    checks
+}

@@ -1,0 +1,23 @@
+//! The settings of the network stack's limits.
+
+use crate::host::netns;
+use serde::{Deserialize, Serialize};
+
+/// Where the kernel, the card and the cloud drop packets or refuse connections.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "NetworkSource"))]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Whether the source is enabled.
+    pub enabled: bool,
+    /// Network namespaces: names of `/run/netns`, paths, `pid:N`, patterns (`cni-*`), or `all`. Empty: the agent's own.
+    #[serde(deserialize_with = "netns::config::deserialize")]
+    #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
+    pub netns: Vec<String>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { enabled: true, netns: Vec::new() }
+    }
+}

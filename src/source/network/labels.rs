@@ -1,0 +1,72 @@
+//! The labels of the network source: the closed sets of their values, and which have one bound together.
+
+use crate::metric::label::closed_set;
+use crate::metric::{Label, LabelSet};
+
+/// Interfaces that are reported, those of all network namespaces together.
+pub const INTERFACES: usize = 256;
+
+closed_set! {
+    /// The closed set of values of the label `limit`: what the cloud limits.
+    Limit {
+        /// Connections that the security groups track.
+        Conntrack = "conntrack",
+        /// Packets to link-local services: DNS, metadata and time.
+        Linklocal = "linklocal",
+        /// Packets per second.
+        Pps = "pps",
+        /// Bytes per second received.
+        BandwidthIn = "bandwidth_in",
+        /// Bytes per second sent.
+        BandwidthOut = "bandwidth_out",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `kind` of an interface's errors.
+    ErrorKind {
+        /// The card dropped a received packet: the host took packets too slowly.
+        Missed = "missed",
+        /// No buffer was posted for a packet.
+        NoBuffer = "no_buffer",
+        /// The driver had no memory for a packet.
+        NoMemory = "no_memory",
+        /// A transmit queue did not move for seconds, and was reset.
+        Timeout = "timeout",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `icmp.type`: the errors that ICMP has.
+    IcmpError {
+        /// Type 3, of IPv6 1: no route, closed port, or denied; of IPv4 also a packet that is too big.
+        DestinationUnreachable = "destination_unreachable",
+        /// Of IPv6 type 2: the packet does not fit into a link of the path.
+        PacketTooBig = "packet_too_big",
+        /// Type 11, of IPv6 3: a routing loop, or fragments that did not come.
+        TimeExceeded = "time_exceeded",
+        /// Type 12, of IPv6 4: a header that was not understood.
+        ParameterProblem = "parameter_problem",
+    }
+}
+
+/// A network interface, and the network namespace that it is in.
+pub static INTERFACE: LabelSet = LabelSet::fixed(&[Label::Netns, Label::InterfaceName], INTERFACES);
+
+/// The limit of the cloud.
+pub static LIMIT: LabelSet = LabelSet::fixed(&[Label::Limit], Limit::ALL.len());
+
+/// The kind of an interface's error.
+pub static KIND: LabelSet = LabelSet::fixed(&[Label::Kind], ErrorKind::ALL.len());
+
+/// Kind of a queueing discipline; an interface has one for what it sends, and may have one for what it receives.
+pub static QDISC: LabelSet = LabelSet::fixed(&[Label::Qdisc], 2);
+
+/// Number of the CPU whose counter it is.
+pub static CPU: LabelSet = LabelSet::configured(&[Label::Cpu], "possible CPUs of the machine");
+
+/// `ipv4` or `ipv6`.
+pub static NETWORK_TYPE: LabelSet = LabelSet::fixed(&[Label::NetworkType], 2);
+
+/// The error that an ICMP message reports.
+pub static ICMP_TYPE: LabelSet = LabelSet::fixed(&[Label::IcmpType], IcmpError::ALL.len());

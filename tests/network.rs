@@ -1,0 +1,4 @@
+//! The network source: its parsers, the table of drivers, and the real kernel.
+
+mod kernel;
+mod parsers;

@@ -1,0 +1,298 @@
+//! The real kernel, in network namespaces of the tests' own: they make the traffic and know what to expect.
+
+use crate::support::{Namespace, command, connscope};
+use connscope::metric::Value;
+use connscope::reading::Readings;
+use connscope::source::Source;
+use connscope::source::network::Network;
+use connscope::source::network::config::Network as Settings;
+use connscope::source::network::labels::INTERFACES;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+type Numbers = BTreeMap<String, u64>;
+
+fn source(netns: &[String]) -> Network {
+    Network::new(&Settings { netns: netns.to_vec(), ..Settings::default() })
+}
+
+fn read(source: &mut Network) -> Numbers {
+    let mut readings = Readings::default();
+    source.read(&mut readings).unwrap();
+    let number = |value: &Value| match value {
+        Value::U64(value) => *value,
+        Value::I64(value) => u64::try_from(*value).unwrap(),
+        Value::F64(_) | Value::Distribution(_) => 0,
+    };
+    let named = readings.iter().map(|reading| {
+        let labels: Vec<String> =
+            reading.labels.iter().map(|(label, value)| format!("{}={value}", label.key())).collect();
+        (format!("{}{{{}}}", reading.metric.name, labels.join(",")), number(&reading.value))
+    });
+    let numbers = named.collect();
+    let (_, failures) = readings.into_parts();
+    assert!(failures.is_empty(), "{failures:?}");
+    numbers
+}
+
+/// What a counter is now, as `nstat` prints it in a namespace.
+fn nstat(namespace: &Namespace, name: &str) -> u64 {
+    let printed = namespace.run("nstat", &["-asz", name]);
+    let line =
+        printed.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{printed}"));
+    line.split_ascii_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Writes a sysctl of the namespace, which is gone with it.
+fn sysctl(namespace: &Namespace, path: &str, value: &str) {
+    namespace.inside(|| std::fs::write(format!("/proc/sys/{path}"), value)).unwrap();
+}
+
+/// A veth pair with an address and a neighbour that is not there, so that what is sent goes through the queue and is gone.
+fn veth(namespace: &Namespace) {
+    namespace.run("ip", &["link", "add", "left", "type", "veth", "peer", "name", "right"]);
+    namespace.run("ip", &["address", "add", "192.0.2.1/24", "dev", "left"]);
+    namespace.run("ip", &["link", "set", "left", "up"]);
+    namespace.run("ip", &["link", "set", "right", "up"]);
+    namespace.run("ip", &["neighbour", "add", "192.0.2.2", "lladdr", "02:00:00:00:00:02", "dev", "left"]);
+}
+
+fn datagrams(namespace: &Namespace, to: &str, count: usize) {
+    namespace.inside(|| {
+        let from = if to.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(from).unwrap();
+        for _ in 0..count {
+            // Refused, or dropped in the queue: counted either way.
+            let _whatever = socket.send_to(&[0; 1000], to);
+        }
+    });
+}
+
+#[test]
+fn a_queue_that_overflows_drops_exactly_what_tc_says() {
+    let Some(namespace) = Namespace::new() else { return };
+    veth(&namespace);
+    let tbf =
+        ["qdisc", "add", "dev", "left", "root", "tbf", "rate", "8kbit", "burst", "1600", "limit", "3000"];
+    namespace.run("tc", &tbf);
+    let mut source = source(&[]);
+    let before = namespace.inside(|| read(&mut source));
+    assert_eq!(before["qdisc.drops{network.interface.name=left,qdisc=tbf}"], 0);
+    datagrams(&namespace, "192.0.2.2:9", 200);
+    let printed = namespace.run("tc", &["-s", "-j", "qdisc", "show", "dev", "left", "root"]);
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let expected = printed[0]["drops"].as_u64().unwrap();
+    assert!(expected > 150, "{printed}");
+    let after = namespace.inside(|| read(&mut source));
+    assert_eq!(after["qdisc.drops{network.interface.name=left,qdisc=tbf}"], expected);
+    assert!(!after.keys().any(|name| name.contains("qdisc=noqueue")), "{after:?}");
+    // A queue of one packet on the other end, which is the default discipline of no card.
+    namespace.run("tc", &["qdisc", "replace", "dev", "left", "root", "pfifo", "limit", "1"]);
+    let replaced = namespace.inside(|| read(&mut source));
+    assert_eq!(replaced.get("qdisc.drops{network.interface.name=left,qdisc=tbf}"), None);
+    assert_eq!(replaced["qdisc.drops{network.interface.name=left,qdisc=pfifo}"], 0);
+}
+
+/// A segment with ACK alone, which belongs to no connection and has a correct checksum: a cookie that the kernel did not make.
+fn forged(from: u16, to: u16) -> Vec<u8> {
+    let mut segment = Vec::new();
+    segment.extend(from.to_be_bytes());
+    segment.extend(to.to_be_bytes());
+    segment.extend(1u32.to_be_bytes());
+    segment.extend(2u32.to_be_bytes());
+    segment.extend([0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    let pseudo = [127, 0, 0, 1, 127, 0, 0, 1, 0, 6, 0, 20];
+    let words = pseudo.iter().chain(&segment).copied().collect::<Vec<u8>>();
+    let sum: u32 = words.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap();
+    segment[16..18].copy_from_slice(&checksum.to_be_bytes());
+    segment
+}
+
+#[test]
+fn syn_cookies_sent_received_and_failed_are_counted() {
+    let Some(namespace) = Namespace::new() else { return };
+    sysctl(&namespace, "net/ipv4/tcp_syncookies", "2");
+    let connections = namespace.inside(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = listener.local_addr().unwrap();
+        let clients: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
+        let accepted: Vec<_> = (0..20).map(|_| listener.accept().unwrap()).collect();
+        let tcp = Some(rustix::net::ipproto::TCP);
+        let raw = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, tcp).unwrap();
+        let address: SocketAddrV4 = "127.0.0.1:0".parse().unwrap();
+        for from in 1..=7 {
+            sendto(&raw, &forged(from, to.port()), SendFlags::empty(), &address).unwrap();
+        }
+        (listener, clients, accepted)
+    });
+    let numbers = namespace.inside(|| read(&mut source(&[])));
+    let three = ["sent", "received", "failed"].map(|what| numbers[&format!("tcp.syncookies.{what}{{}}")]);
+    assert_eq!(three, [20, 20, 7]);
+    drop(connections);
+}
+
+#[test]
+fn a_full_accept_queue_is_counted_as_nstat_counts_it() {
+    let Some(namespace) = Namespace::new() else { return };
+    sysctl(&namespace, "net/core/somaxconn", "1");
+    let kept = namespace.inside(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to: SocketAddr = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        // Two fit into the queue; a SYN of the third is dropped, and sent again after a second.
+        for _ in 0..3 {
+            clients.extend(TcpStream::connect_timeout(&to, Duration::from_millis(300)).ok());
+        }
+        (listener, clients)
+    });
+    let numbers = namespace.inside(|| read(&mut source(&[])));
+    let overflows = nstat(&namespace, "TcpExtListenOverflows");
+    assert!(overflows >= 1, "the queue of 1 took three connections");
+    assert_eq!(numbers["tcp.listen.overflows{}"], overflows);
+    assert_eq!(numbers["tcp.listen.drops{}"], nstat(&namespace, "TcpExtListenDrops"));
+    drop(kept);
+}
+
+#[test]
+fn a_full_syn_queue_without_cookies_drops_syns() {
+    let Some(namespace) = Namespace::new() else { return };
+    veth(&namespace);
+    sysctl(&namespace, "net/ipv4/tcp_syncookies", "0");
+    sysctl(&namespace, "net/core/somaxconn", "2");
+    // SYN-ACKs to an address that is not there are never answered.
+    let listener = namespace.inside(|| TcpListener::bind("0.0.0.0:0").unwrap());
+    let to = listener.local_addr().unwrap().port();
+    namespace.run("ip", &["address", "add", "192.0.2.9/32", "dev", "lo"]);
+    namespace.run("ip", &["rule", "add", "from", "192.0.2.9", "lookup", "local"]);
+    namespace.run("nft", &["add rule inet t o tcp flags & (syn|ack) == syn|ack drop"]);
+    namespace.inside(|| {
+        let started: Vec<_> = (0..20)
+            .map(|_| {
+                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+                let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+                let address: SocketAddrV4 = format!("127.0.0.1:{to}").parse().unwrap();
+                let _in_progress = rustix::net::connect(&socket, &address);
+                socket
+            })
+            .collect();
+        drop(started);
+    });
+    let numbers = namespace.inside(|| read(&mut source(&[])));
+    let dropped = nstat(&namespace, "TcpExtTCPReqQFullDrop");
+    assert!(dropped >= 1, "the queue took 20 SYNs");
+    assert_eq!(numbers["tcp.syn_queue.drops{}"], dropped);
+}
+
+#[test]
+fn icmp_errors_and_packets_too_big_are_counted_by_family_and_namespace() {
+    let Some(first) = Namespace::new() else { return };
+    let second = Namespace::new().unwrap();
+    datagrams(&first, "127.0.0.1:9", 5);
+    datagrams(&first, "[::1]:9", 3);
+    datagrams(&second, "127.0.0.1:9", 2);
+    let paths = [first.path(), second.path()];
+    let numbers = read(&mut source(&paths));
+    let unreachable = |path: &str, family: &str| {
+        numbers[&format!(
+            "icmp.errors.received{{icmp.type=destination_unreachable,netns={path},network.type={family}}}"
+        )]
+    };
+    assert_eq!((unreachable(&paths[0], "ipv4"), unreachable(&paths[0], "ipv6")), (5, 3));
+    assert_eq!((unreachable(&paths[1], "ipv4"), unreachable(&paths[1], "ipv6")), (2, 0));
+    for path in &paths {
+        assert_eq!(numbers[&format!("connscope.netns.up{{netns={path},source=network}}")], 1);
+    }
+}
+
+#[test]
+fn every_online_cpu_has_its_backlog_and_orphans_have_their_limit() {
+    let numbers = read(&mut source(&[]));
+    let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap();
+    let rows = numbers.keys().filter(|name| name.starts_with("softnet.time_squeeze{")).count();
+    assert_eq!(rows, text.lines().count());
+    let limit = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_max_orphans").unwrap();
+    assert_eq!(numbers["tcp.orphans.limit{}"], limit.trim().parse::<u64>().unwrap());
+    assert!(numbers.contains_key("tcp.orphans.usage{}"));
+}
+
+#[test]
+fn a_real_virtio_card_is_read_and_software_interfaces_are_not() {
+    let is_virtio = |name: &std::ffi::OsStr| {
+        let driver = std::path::Path::new("/sys/class/net").join(name).join("device/driver");
+        std::fs::canonicalize(driver).is_ok_and(|driver| driver.ends_with("virtio_net"))
+    };
+    let names = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name());
+    let numbers = read(&mut source(&[]));
+    for name in names.filter(|name| is_virtio(name)) {
+        for kind in ["timeout", "missed"] {
+            let series = format!("interface.errors{{kind={kind},network.interface.name={}}}", name.display());
+            assert!(numbers.contains_key(&series), "{series}: {numbers:?}");
+        }
+    }
+    assert!(!numbers.keys().any(|name| name.contains("interface.name=lo")), "{numbers:?}");
+}
+
+#[test]
+fn interfaces_over_the_limit_are_left_out_and_counted() {
+    let Some(namespace) = Namespace::new() else { return };
+    let over = 10;
+    let (mut links, mut queues) = (String::new(), String::new());
+    for number in (0..INTERFACES + over).step_by(2) {
+        let (left, right) = (number, number + 1);
+        writeln!(links, "link add v{left} type veth peer name v{right}").unwrap();
+        writeln!(queues, "qdisc add dev v{left} root pfifo limit 10").unwrap();
+        writeln!(queues, "qdisc add dev v{right} root pfifo limit 10").unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (program, batch) in [("ip", links), ("tc", queues)] {
+        let file = folder.path().join(program);
+        std::fs::write(&file, batch).unwrap();
+        namespace.run(program, &["-batch", file.to_str().unwrap()]);
+    }
+    let numbers = namespace.inside(|| read(&mut source(&[])));
+    let reported = numbers.keys().filter(|name| name.starts_with("qdisc.drops{")).count();
+    assert_eq!(reported, INTERFACES);
+    assert_eq!(numbers["connscope.network.left_out{}"], over as u64);
+}
+
+#[test]
+fn check_says_what_each_part_found() {
+    let Some(namespace) = Namespace::new() else { return };
+    veth(&namespace);
+    namespace.run("tc", &["qdisc", "add", "dev", "left", "root", "pfifo", "limit", "1"]);
+    let output = namespace.inside(|| connscope(&["check"]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for (way, detail) in [
+        ("ethtool", "no network card"),
+        ("qdisc", "of 1 queueing discipline"),
+        ("counters", "20 of 20"),
+        ("softnet", "CPU"),
+    ] {
+        let words = |line: &str| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let begins = format!("network {way} works ");
+        let line = said.lines().map(words).find(|line| line.starts_with(&begins)).expect(&said);
+        assert!(line.contains(detail), "{way}: {said}");
+    }
+}
+
+#[test]
+fn nobody_may_read_all_of_it() {
+    let Some(namespace) = Namespace::new() else { return };
+    let mut once = command(&["once", "--format", "prometheus"]);
+    let output = namespace.inside(|| {
+        use std::os::unix::process::CommandExt;
+        if rustix::process::geteuid().is_root() {
+            once.uid(65_534).gid(65_534);
+        }
+        once.output().unwrap()
+    });
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\nconnscope_source_up{source=\"network\"} 1\n"), "{text}");
+    assert!(text.contains("\nsoftnet_time_squeeze_total{cpu=\"0\"} "), "{text}");
+    assert!(text.contains("\ntcp_syncookies_failed_total 0\n"), "{text}");
+}

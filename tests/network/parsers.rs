@@ -1,0 +1,285 @@
+//! Recorded texts, datagrams and statistics of drivers, every prefix of them, and bytes that nobody wrote.
+
+use connscope::metric::Value;
+use connscope::netlink::Progress;
+use connscope::reading::Readings;
+use connscope::source::network::counters::{COUNTERS, Counters, Malformed, orphans};
+use connscope::source::network::drivers::{DRIVERS, Meaning, known, sums, text};
+use connscope::source::network::labels::{ErrorKind, Limit};
+use connscope::source::network::rtnetlink::{parse_links, parse_qdiscs};
+use connscope::source::network::softnet;
+use connscope::source::network::unwrap::Unwrapper;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn bytes(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/network").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn recorded(name: &str) -> String {
+    String::from_utf8(bytes(&format!("linux-6.18-{name}"))).unwrap()
+}
+
+/// Counters by metric and labels.
+fn observed(counters: &Counters) -> BTreeMap<String, f64> {
+    let mut readings = Readings::default();
+    counters.observe(&[], &mut readings);
+    let named = readings.iter().map(|reading| {
+        let labels: Vec<String> = reading.labels.iter().map(|(_, value)| value.to_string()).collect();
+        let value = match reading.value {
+            Value::U64(value) => f64::from(u32::try_from(value).unwrap()),
+            Value::F64(value) => value,
+            _ => panic!("only counters"),
+        };
+        (format!("{} {}", reading.metric.name, labels.join(" ")).trim_end().to_owned(), value)
+    });
+    named.collect()
+}
+
+#[test]
+fn every_counter_of_a_recorded_kernel_is_found_by_its_name() {
+    let mut counters = Counters::default();
+    counters.take_pairs(&recorded("netstat")).unwrap();
+    counters.take_pairs(&recorded("snmp")).unwrap();
+    counters.take_lines(&recorded("snmp6")).unwrap();
+    assert_eq!(counters.count(), COUNTERS);
+    let found = observed(&counters);
+    let value = |name: &str| found.get(name).copied().unwrap_or_else(|| panic!("{name}: {found:?}"));
+    assert_eq!(value("tcp.syncookies.sent"), 5.0);
+    assert_eq!(value("tcp.syncookies.received"), 5.0);
+    assert_eq!(value("tcp.syncookies.failed"), 0.0);
+    assert_eq!(value("icmp.errors.received destination_unreachable ipv4"), 3.0);
+    assert_eq!(value("icmp.errors.received destination_unreachable ipv6"), 3.0);
+    assert_eq!(value("icmp.errors.received packet_too_big ipv6"), 0.0);
+    assert_eq!(found.len(), COUNTERS, "each is a series of its own");
+}
+
+#[test]
+fn milliseconds_are_reported_as_seconds_and_unknown_words_are_left_alone() {
+    let mut counters = Counters::default();
+    counters
+        .take_pairs(
+            "TcpExt: New TCPMemoryPressuresChrono\nTcpExt: -1 2500\nMpExt: SyncookiesSent\nMpExt: 9\n",
+        )
+        .unwrap();
+    assert_eq!(observed(&counters), BTreeMap::from([("tcp.memory_pressure.time".to_owned(), 2.5)]));
+}
+
+#[test]
+fn texts_that_do_not_hold_together_are_refused() {
+    for (text, error) in [
+        ("TcpExt: SyncookiesSent\nTcpExt: 1", Malformed::CutOff),
+        ("TcpExt: SyncookiesSent\n", Malformed::CutOff),
+        ("TcpExt: SyncookiesSent\nTcpExt: 1 2\n", Malformed::Columns(2)),
+        ("TcpExt: SyncookiesSent A\nTcpExt: 1\n", Malformed::Columns(2)),
+        ("TcpExt: SyncookiesSent\nIpExt: 1\n", Malformed::Columns(2)),
+        ("TcpExt SyncookiesSent\nTcpExt 1\n", Malformed::Columns(2)),
+        ("TcpExt: SyncookiesSent\nTcpExt: -1\n", Malformed::Number("SyncookiesSent")),
+        ("", Malformed::CutOff),
+    ] {
+        assert_eq!(Counters::default().take_pairs(text), Err(error), "{text:?}");
+    }
+    for (text, error) in [
+        ("Ip6FragFails 1", Malformed::CutOff),
+        ("Ip6FragFails\n", Malformed::Columns(1)),
+        ("A 1\nIp6FragFails 1 2\n", Malformed::Columns(2)),
+        ("Ip6FragFails 0x1\n", Malformed::Number("Ip6FragFails")),
+    ] {
+        assert_eq!(Counters::default().take_lines(text), Err(error), "{text:?}");
+    }
+}
+
+#[test]
+fn a_prefix_of_a_recorded_text_is_refused_or_ends_with_a_whole_line() {
+    for name in ["netstat", "snmp", "snmp6", "softnet_stat"] {
+        let text = recorded(name);
+        for length in 0..text.len() {
+            let prefix = text.get(..length).unwrap();
+            let read = match name {
+                "snmp6" => Counters::default().take_lines(prefix).is_ok(),
+                "softnet_stat" => softnet::parse(prefix).is_ok(),
+                _ => Counters::default().take_pairs(prefix).is_ok(),
+            };
+            assert!(!read || prefix.is_empty() || prefix.ends_with('\n'), "{name} up to byte {length}");
+        }
+    }
+}
+
+#[test]
+fn the_backlogs_are_read_with_the_number_of_their_cpu() {
+    let rows = softnet::parse(&recorded("softnet_stat")).unwrap();
+    let read: Vec<_> = rows.iter().map(|row| (row.cpu, row.dropped, row.time_squeeze)).collect();
+    assert_eq!(read, [(Some(0), 0, 9), (Some(1), 0, 18)]);
+    // Before Linux 5.10.
+    let old = softnet::parse(
+        "0000272d 0000000a ffffffff 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000\n",
+    );
+    let old = old.unwrap();
+    assert_eq!((old[0].cpu, old[0].dropped, old[0].time_squeeze), (None, 10, u32::MAX));
+    assert_eq!(softnet::parse("1 2\n"), Err(softnet::Malformed::Row(0)));
+    assert_eq!(softnet::parse("1 2 3\n1 2 x\n"), Err(softnet::Malformed::Row(1)));
+    assert_eq!(softnet::parse("1 2 100000000\n"), Err(softnet::Malformed::Row(0)));
+}
+
+#[test]
+fn connections_without_an_owner_are_found_in_sockstat() {
+    assert_eq!(orphans(&recorded("sockstat")), Some(0));
+    assert_eq!(orphans("sockets: used 3\nTCP: inuse 1 orphan 27 tw 0\n"), Some(27));
+    for text in ["", "TCP: inuse 1", "TCP: orphan", "TCP: orphan x", "UDP: orphan 1"] {
+        assert_eq!(orphans(text), None, "{text}");
+    }
+}
+
+#[test]
+fn totals_go_on_where_the_kernel_wraps_and_begin_again_where_it_resets() {
+    let mut totals = Unwrapper::default();
+    let mut next = |now| {
+        let total = totals.total("one", now);
+        totals.end_cycle();
+        total
+    };
+    assert_eq!(next(4_294_967_290), 4_294_967_290);
+    assert_eq!(next(4), 4_294_967_300, "wrapped");
+    assert_eq!(next(1_000), 4_294_968_296);
+    assert_eq!(next(3), 3, "a new queueing discipline");
+    totals.end_cycle();
+    assert_eq!(totals.total("one", 50), 50, "it was not seen in a cycle");
+}
+
+/// The names and numbers of a driver's statistics, as text: `name number`.
+fn statistics(file: &str) -> (Vec<[u8; 32]>, Vec<u64>) {
+    let text = String::from_utf8(bytes(&format!("ethtool/{file}"))).unwrap();
+    let pair = |line: &str| {
+        let (name, number) = line.split_once(' ').unwrap();
+        let mut field = [0; 32];
+        field[..name.len()].copy_from_slice(name.as_bytes());
+        (field, number.parse::<u64>().unwrap())
+    };
+    text.lines().map(pair).unzip()
+}
+
+fn read(driver: &str, file: &str) -> Vec<(Meaning, u64)> {
+    let (names, numbers) = statistics(file);
+    sums(known(driver.as_bytes()).unwrap(), &names, &numbers)
+}
+
+#[test]
+fn the_statistics_of_each_known_driver_are_told_by_name() {
+    use ErrorKind::{Missed, NoBuffer, NoMemory, Timeout};
+    use Meaning::{Available, Error, Exceeded};
+    assert_eq!(
+        read("ena", "ena.txt"),
+        [
+            (Exceeded(Limit::Conntrack), 227),
+            (Exceeded(Limit::Linklocal), 229),
+            (Exceeded(Limit::Pps), 233),
+            (Exceeded(Limit::BandwidthIn), 211),
+            (Exceeded(Limit::BandwidthOut), 223),
+            (Available(Limit::Conntrack), 136_812),
+            (Error(NoMemory), 3 + 4 + 5 + 6),
+            (Error(Timeout), 2),
+        ]
+    );
+    assert_eq!(
+        read("gve", "gve.txt"),
+        [(Error(Missed), 66), (Error(NoBuffer), 77), (Error(NoMemory), 5), (Error(Timeout), 1)]
+    );
+    assert_eq!(read("hv_netvsc", "hv_netvsc.txt"), [(Error(NoBuffer), 3), (Error(NoMemory), 10)]);
+    assert_eq!(read("mana", "mana.txt"), [(Error(NoBuffer), 6)]);
+    assert_eq!(read("virtio_net", "virtio_net-5.15.txt"), [(Error(Timeout), 12)]);
+    assert_eq!(read("mlx5_core", "mlx5_core.txt"), [(Error(Missed), 4), (Error(NoBuffer), 3)]);
+    assert_eq!(
+        read("ixgbe", "ixgbe.txt"),
+        [(Error(Missed), 3), (Error(NoBuffer), 9), (Error(NoMemory), 11), (Error(Timeout), 4)]
+    );
+    assert_eq!(read("i40e", "i40e.txt"), [(Error(Missed), 4), (Error(Timeout), 6)]);
+}
+
+#[test]
+fn the_recorded_names_of_virtio_have_one_timeout_and_those_of_veth_are_unknown() {
+    let recorded = bytes("ethtool/linux-6.18-virtio_net.bin");
+    let names = recorded.as_chunks().0;
+    assert_eq!(names.len(), 20);
+    assert_eq!(text(&names[9]), "tx_tx_timeouts");
+    let numbers: Vec<u64> = (0..20).collect();
+    // Not the queue's own as well, which is the last: it would count twice.
+    let expected = [(Meaning::Error(ErrorKind::Timeout), 9)];
+    assert_eq!(sums(known(b"virtio_net").unwrap(), names, &numbers), expected);
+    assert!(known(b"veth").is_none());
+    assert_eq!(bytes("ethtool/linux-6.18-veth.bin").len(), 10 * 32);
+}
+
+#[test]
+fn the_table_of_drivers_has_each_once_and_every_name_fits_into_its_field() {
+    for (place, driver) in DRIVERS.iter().enumerate() {
+        assert!(!DRIVERS[..place].iter().any(|before| before.name == driver.name), "{}", driver.name);
+        assert!(driver.file.starts_with("drivers/net/") && !driver.statistics.is_empty());
+        for (name, _) in driver.statistics {
+            assert!(name.len() < 32 && name.matches('*').count() <= 1, "{}: {name}", driver.name);
+        }
+    }
+}
+
+fn link_datagrams() -> Vec<Vec<u8>> {
+    (1..=3).map(|number| bytes(&format!("linux-6.18-links.{number}.bin"))).collect()
+}
+
+#[test]
+fn links_and_queueing_disciplines_are_read_from_recorded_datagrams() {
+    let mut links = Vec::new();
+    let ends: Vec<Progress> =
+        link_datagrams().iter().map(|datagram| parse_links(datagram, 1, &mut links).unwrap()).collect();
+    assert_eq!(ends, [Progress::More, Progress::More, Progress::Done]);
+    let names: Vec<String> =
+        links.iter().map(|link| String::from_utf8_lossy(&link.name).into_owned()).collect();
+    assert_eq!(names, ["lo", "right", "left"]);
+    assert!(links.iter().all(|link| !link.is_card && link.missed == Some(0)), "{links:?}");
+    let mut qdiscs = Vec::new();
+    assert_eq!(parse_qdiscs(&bytes("linux-6.18-qdiscs.1.bin"), 1, &mut qdiscs), Ok(Progress::More));
+    let read: Vec<_> =
+        qdiscs.iter().map(|qdisc| (String::from_utf8_lossy(&qdisc.kind).into_owned(), qdisc.drops)).collect();
+    assert_eq!(read, [("tbf".to_owned(), 17), ("clsact".to_owned(), 0)]);
+    assert!(qdiscs.iter().all(|qdisc| qdisc.interface == links[2].index));
+}
+
+#[test]
+fn every_prefix_of_the_datagrams_is_refused_or_read() {
+    for datagram in link_datagrams() {
+        for length in 0..datagram.len() {
+            let _whatever = parse_links(&datagram[..length], 1, &mut Vec::new());
+        }
+    }
+    let datagram = bytes("linux-6.18-qdiscs.1.bin");
+    for length in 0..datagram.len() {
+        let _whatever = parse_qdiscs(&datagram[..length], 1, &mut Vec::new());
+    }
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused_or_read(
+        noise in prop::collection::vec(any::<u8>(), 0..300),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let said = String::from_utf8_lossy(&noise);
+        let _whatever = Counters::default().take_pairs(&said);
+        let _whatever = Counters::default().take_lines(&said);
+        let _whatever = softnet::parse(&said);
+        let _whatever = orphans(&said);
+        for driver in DRIVERS {
+            sums(driver, noise.as_chunks().0, &[1; 20]);
+        }
+        let mut datagrams = link_datagrams();
+        datagrams.push(bytes("linux-6.18-qdiscs.1.bin"));
+        for mut datagram in datagrams {
+            for (place, byte) in &changes {
+                let place = place.index(datagram.len());
+                datagram[place] = *byte;
+            }
+            let _whatever = parse_links(&datagram, 1, &mut Vec::new());
+            let _whatever = parse_qdiscs(&datagram, 1, &mut Vec::new());
+        }
+    }
+}
