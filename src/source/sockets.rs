@@ -1,10 +1,10 @@
-//! What the kernel knows of every socket: the network namespaces that are read, and the metrics made of the answers.
+//! The source `sockets`: TCP and UDP sockets of the configured network namespaces, read over `sock_diag`.
 //!
-//! A cycle dumps the sockets of each network namespace over `sock_diag`, filtered in the kernel; the tracker counts what
-//! each did since the last cycle in its group. Between two cycles a thread counts what closes. Nothing of it needs a
-//! privilege but the look at other users' processes, marks, and other network namespaces.
+//! A cycle dumps the sockets of each network namespace, filtered in the kernel. The tracker adds to each group what its
+//! sockets did since the last cycle. Between two cycles a thread counts the sockets that close (destroy events).
+//! Privileges are needed only for processes of other users, marks and other network namespaces.
 
-#![expect(clippy::disallowed_methods, reason = "the tracker is told the time of the cycle")]
+#![expect(clippy::disallowed_methods, reason = "the tracker is given the time of the cycle")]
 
 use super::{Check, Conflict, Mode, Requirement, Source, SourceKind};
 use crate::filter::Filter;
@@ -67,7 +67,7 @@ pub mod top;
 pub mod total;
 pub mod track;
 
-/// Key in the configuration, label value, field in the log.
+/// Name of the source: configuration key, label value and field in the log.
 pub const NAME: &str = "sockets";
 
 impl SourceKind for Sockets {
@@ -88,7 +88,7 @@ impl SourceKind for Sockets {
         let Settings { netns, limit, top, classic, .. } = settings;
         vec![
             (&NETNS, netns::most(netns)),
-            (&labels::GROUP, limit + 1), // and the one for the rest
+            (&labels::GROUP, limit + 1), // one more for `~other`
             (&labels::TOP, top.count),
             (&labels::FLOW, if classic.enabled { classic.limit } else { 1 }),
         ]
@@ -126,7 +126,7 @@ impl SourceKind for Sockets {
     }
 }
 
-/// The source: what it remembers of each socket, and the sockets it asks the kernel through.
+/// The source: its settings, the tracked sockets and the netlink sockets of each network namespace.
 pub struct Sockets {
     settings: Settings,
     filter: Filter,
@@ -140,8 +140,8 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// The source with its settings, and the thread that waits for closed sockets. No network namespace is entered
-    /// before it is read.
+    /// Creates the source and starts the thread that receives destroy events. A network namespace is entered when it is
+    /// first read.
     pub fn new(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
         let filter = selected::filter(settings)
             .map_err(|cause| SourceError::parse("reading sources.sockets.filter", cause))?;
@@ -149,16 +149,16 @@ impl Sockets {
         let classic = Classic::new(&settings.classic, stop).map_err(starting)?;
         let by = |key| settings.group_by.contains(&key);
         let cgroup = by(GroupBy::Cgroup) || by(GroupBy::Container);
-        let cgroups = if cgroup { ByCgroup::found() } else { ByCgroup::No };
+        let cgroups = if cgroup { ByCgroup::detect() } else { ByCgroup::No };
         let by_process = by(GroupBy::Process) || matches!(cgroups, ByCgroup::Process);
         let lookup = OwnerLookup { process: by(GroupBy::Process), cgroup, by_process };
         let owners = if by_process || classic.as_ref().is_some_and(Classic::needs_processes) {
-            let ask = owners::ask(
+            let options = owners::walk_options(
                 settings.process_budget,
                 classic.as_ref().is_some_and(Classic::needs_all_holders),
                 classic.as_ref().is_some_and(Classic::needs_command_lines),
             );
-            Some(Owners::new(ask, matches!(cgroups, ByCgroup::Process))?)
+            Some(Owners::new(options, matches!(cgroups, ByCgroup::Process))?)
         } else {
             None
         };
@@ -183,12 +183,13 @@ impl Sockets {
         Ok(source)
     }
 
-    /// Starts the thread that waits for closed sockets, and closes what is open in network namespaces that are gone.
+    /// Starts the thread that receives destroy events, and that closes the netlink sockets in network namespaces that
+    /// are gone.
     fn start(&self, stop: &Stop) -> std::io::Result<()> {
         let (shared, open, stop) = (Arc::clone(&self.shared), Arc::clone(&self.namespaces), stop.clone());
         std::thread::Builder::new().name("sockets-closed".to_owned()).spawn(move || {
             shared.run(&stop, || {
-                // A cycle in progress looks itself.
+                // A cycle in progress closes them itself.
                 if let Ok(mut open) = open.try_lock() {
                     open.close_gone(&shared);
                 }
@@ -197,7 +198,7 @@ impl Sockets {
         Ok(())
     }
 
-    /// Reads one network namespace. The sockets whose processes are looked for are added to `wanted`.
+    /// Reads one network namespace. Adds the cookies of sockets whose processes are needed to `wanted`.
     fn read_namespace(
         &mut self,
         namespace: &mut OpenNamespace,
@@ -223,7 +224,7 @@ impl Sockets {
     fn observe(&mut self, out: &mut Readings) {
         let mut tracker = self.shared.tracker();
         tracker.groups.observed();
-        // Readings take longer to make, and events would have to wait for them.
+        // Copied, so that events do not wait for the lock while readings are made.
         let groups: Vec<_> =
             tracker.groups.iter().map(|group| (group.labels.clone(), group.totals.clone())).collect();
         out.observe(metrics::CONNSCOPE_SOCKETS_TRACKED, &[], tracker.len() as u64);
@@ -241,7 +242,7 @@ impl Sockets {
         }
         if self.settings.close_events {
             self.shared.observe(out);
-            if let Some(error) = self.shared.trouble() {
+            if let Some(error) = self.shared.error() {
                 out.fail("close_events", error);
             }
         }
@@ -255,7 +256,7 @@ impl Source for Sockets {
         let mut open = namespaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = open.refresh(&self.settings, &self.filter, &self.shared, out)?;
         self.shared.tracker().groups.begin_cycle();
-        // A cycle that failed may have left something.
+        // An earlier cycle that failed may have left flows.
         self.top.clear();
         if let Some(classic) = &mut self.classic {
             classic.clear();
@@ -284,7 +285,7 @@ impl Source for Sockets {
 }
 
 impl Sockets {
-    /// Looks for the processes of what is new, and gives the sockets that wait their groups.
+    /// Looks up the processes of new sockets, and puts the pending sockets into their groups.
     fn attribute(&mut self, wanted: &HashSet<u64>) {
         if let Some(owners) = &mut self.owners {
             owners.keep(wanted);
@@ -295,7 +296,7 @@ impl Sockets {
         self.shared.tracker().attribute(
             |cookie| {
                 let Some(owners) = owners else { return Some(Attribution::default()) };
-                // One that this cycle did not see, because a dump has failed, was not looked for either.
+                // A socket that this cycle did not see, because a dump failed, was not looked up.
                 let owner = if wanted.contains(&cookie) { owners.of(cookie) } else { None }?;
                 let process = owner.filter(|_| lookup.process).and_then(|owner| owner.processes.first());
                 Some(Attribution {

@@ -43,9 +43,9 @@ fn a_panic_of_who_waits_for_events_is_told() {
     let groups = Groups::new(&[GroupBy::Direction], 10, Peers::new(&BTreeMap::new()));
     let shared = Shared::new(Tracker::new(groups, 10, true, false), Filter::default(), None).unwrap();
     shared.add(0, DestroyEvents::open(Arc::default()).unwrap());
-    assert!(shared.trouble().is_none());
+    assert!(shared.error().is_none());
     shared.run(&Stop::new().unwrap(), || panic!("a test"));
-    let error = chain(&shared.trouble().unwrap());
+    let error = chain(&shared.error().unwrap());
     assert!(error.starts_with("receiving socket destroy events: ") && error.contains("panicked"), "{error}");
 }
 
@@ -59,9 +59,9 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
     let listening =
         namespace.inside(|| without_capabilities(|| DestroyEvents::open(Arc::default()).unwrap()));
     let most: usize = std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
-    assert!(listening.room() <= 2 * most);
+    assert!(listening.receive_buffer() <= 2 * most);
     // Some 800 bytes an event at least, and two events a connection.
-    let flood = listening.room() / 768 / 2 + 500;
+    let flood = listening.receive_buffer() / 768 / 2 + 500;
     shared.add(0, listening);
     namespace.inside(|| {
         let mut space = SockDiag::open(&Filter::default()).unwrap();
@@ -81,7 +81,7 @@ fn a_flood_that_nobody_reads_is_counted_as_lost_and_made_good_by_the_next_dump()
                 tracker.groups.iter().map(of).sum::<u64>()
             };
             let [opened, closed, reset, failed] = [Event::Opened, Event::Closed, Event::Reset, Event::Failed]
-                .map(|event| sum(&|group| group.totals.noted(event)));
+                .map(|event| sum(&|group| group.totals.event_count(event)));
             let open = sum(&|group| group.totals.open);
             assert_eq!(opened - closed - reset, open);
             assert_eq!(failed, 0);

@@ -3,7 +3,7 @@
 
 use super::{INCOMING, Numbers, OUTGOING, Probe, abort, aborted, close, connection, listener, send};
 use crate::support::{Namespace, skipped};
-use connscope::source::sockets::mptcp::AGAIN;
+use connscope::source::sockets::mptcp::REREAD;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,7 +33,7 @@ fn there_is_mptcp() -> bool {
 /// Waits until the source asks again whether MPTCP is in use. It has asked with the events of plain connections, which were
 /// counted when this is called.
 fn is_asked_again() {
-    std::thread::sleep(AGAIN);
+    std::thread::sleep(REREAD);
 }
 
 fn multipath_pair(port: u16) -> (TcpStream, TcpStream) {

@@ -182,7 +182,7 @@ fn sockets_are_grouped_by_the_control_group_of_their_process() {
         return skipped("this process is in no control group");
     };
     // Somebody else on this machine may begin or cease to use version 2 at any time: another test runs containers.
-    let by_id = || matches!(ByCgroup::found(), ByCgroup::Id(_));
+    let by_id = || matches!(ByCgroup::detect(), ByCgroup::Id(_));
     namespace.inside(|| {
         let listener = listener("127.0.0.1:4000");
         let pair = connection(&listener, "127.0.0.1:4000");

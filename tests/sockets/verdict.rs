@@ -57,9 +57,9 @@ fn a_listener_is_evidence_also_at_another_address_and_minutes_later() {
         assert_eq!(judge(&connection, &listeners(&[address], [0; 2])), (Incoming, true, true), "{address}");
     }
     let now = Instant::now();
-    let closed = Listeners::default().after(listeners(&[local], [0; 2]), now);
+    let closed = Listeners::default().replacing(listeners(&[local], [0; 2]), now);
     assert_eq!(judge(&connection, &closed), (Incoming, true, true));
-    let later = Listeners::default().after(closed, now + LISTENER_CLOSED);
+    let later = Listeners::default().replacing(closed, now + LISTENER_CLOSED);
     assert_eq!(judge(&connection, &later), (Outgoing, false, true), "its port is the kernel's again");
 }
 

@@ -1,23 +1,23 @@
-//! Connections that wait to be accepted, and for how long (pure).
+//! Connections in the accept queue, and how long they have waited (pure).
 //!
-//! A connection in the accept queue has no inode: no process has it yet (`sock_i_ino` in `net/core/sock.c`). Its
-//! `tcpi_last_data_sent` counts from the end of the handshake, for nobody has sent on it since.
+//! A connection in the accept queue has no inode, since no process has accepted it (`sock_i_ino` in `net/core/sock.c`).
+//! Its `tcpi_last_data_sent` counts from the end of the handshake, since nothing was sent after it.
 
 use super::diag::{Record, State};
 use std::time::Duration;
 
 /// A connection in the accept queue of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// Since its handshake ended; milliseconds are what the kernel tells.
+pub struct QueuedConnection {
+    /// Time since the handshake ended; the kernel reports milliseconds.
     pub age: Duration,
-    /// Whether the client has closed it.
+    /// Whether the client has closed the connection.
     pub abandoned: bool,
 }
 
-impl Waiting {
-    /// Of a socket of a dump; `None` of one that a process has, or that is not established. Whether anybody listens on
-    /// its port the record does not say.
+impl QueuedConnection {
+    /// The waiting connection of a record. `None` if a process has the socket, or if it is neither established nor in
+    /// `CLOSE_WAIT`. The record does not say whether a socket listens on the port.
     pub fn of(record: &Record<'_>) -> Option<Self> {
         let abandoned = match record.state {
             State::Established => false,

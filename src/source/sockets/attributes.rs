@@ -1,47 +1,47 @@
-//! What a socket is grouped by (pure).
+//! The attributes that sockets are grouped by (pure).
 
 use super::diag::{Family, Record, State};
 use super::direction::{Direction, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What is known of a socket that groups are made of.
+/// The attributes of one socket.
 #[derive(Debug, Clone)]
 pub struct Attributes {
-    /// Number of its network namespace.
+    /// Number of the network namespace.
     pub namespace: u32,
-    /// Which end opened it; `None` of a socket that is no connection and does not listen.
+    /// The end that opened the connection; `None` for a socket that is neither a connection nor listening.
     pub direction: Option<Direction>,
-    /// Whether there was evidence for the direction.
+    /// Whether the direction is based on evidence and not on a guess.
     pub certain: bool,
-    /// Port of the end that was connected to; `None` where it is not known.
+    /// Port of the end that accepted the connection; `None` if unknown.
     pub port: Option<u16>,
-    /// What can be said of the port as that of a service.
+    /// How certain it is that `port` is the port of a service.
     pub port_kind: PortKind,
-    /// Address of the peer; `None` where there is none.
+    /// Address of the peer; `None` without a peer.
     pub peer: Option<IpAddr>,
-    /// Family of its addresses.
+    /// Address family of the socket.
     pub family: Family,
-    /// Owner; `None` where it is not known.
+    /// User id of the owner; `None` if unknown.
     pub uid: Option<u32>,
-    /// Path of its control group, whole and as the kernel has it; `None` where it is not known.
+    /// Whole path of the control group, as the kernel has it; `None` if unknown.
     pub cgroup: Option<Arc<str>>,
-    /// Name of its process, as the kernel has it; `None` where it is not known.
+    /// Name of the process, as the kernel has it; `None` if unknown.
     pub process: Option<Arc<str>>,
 }
 
-/// What can be said of a port as that of a service.
+/// How certain it is that a port is the port of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortKind {
-    /// Somebody listens on it here.
+    /// A socket of this network namespace listens on the port.
     Listened,
-    /// A peer's, or one whose listener has gone; that it is a service's is certain.
+    /// Certain: the port is the peer's, or its listener has closed.
     Connected,
-    /// May be an ephemeral port of a client.
+    /// The port may be an ephemeral port of a client.
     Uncertain,
 }
 
-/// Whose socket it is, as far as was found out.
+/// The process and control group of a socket, as far as they are known.
 #[derive(Debug, Clone, Default)]
 pub struct Attribution {
     /// Name of the process.
@@ -53,7 +53,7 @@ pub struct Attribution {
 }
 
 impl Attributes {
-    /// The attributes of a socket. `verdict` is asked for where it is a TCP connection or a UDP socket.
+    /// The attributes of a socket. `verdict` is called for TCP connections and UDP sockets.
     pub fn of(
         namespace: u32,
         record: &Record<'_>,
@@ -94,7 +94,7 @@ impl Attributes {
             };
             attributes.port = match verdict.direction {
                 Direction::Incoming => Some(record.local.port()),
-                // The kernel has forgotten the port of what was refused or reset from here.
+                // The kernel clears the peer's port when a connection is refused or reset from this end.
                 Direction::Outgoing => Some(record.peer.port()).filter(|port| *port != 0),
                 Direction::Unknown => None,
             };

@@ -1,4 +1,4 @@
-//! What `connscope check` says of the sockets: what works, and what each capability would add.
+//! The checks of `connscope check` for sockets: what works, and what each capability adds.
 
 use super::NAME;
 use super::config::Sockets as Settings;
@@ -12,7 +12,7 @@ use crate::source::netns;
 use crate::source::{Check, Requirement};
 use std::sync::Arc;
 
-/// The way that everything rests on.
+/// Name of the check that the source cannot do without.
 const DIAG: &str = "sock_diag";
 const NETNS: &str = "netns";
 
@@ -44,7 +44,7 @@ pub const REQUIREMENTS: &[Requirement] = &[
     netns::REQUIREMENT,
 ];
 
-/// Tries each part in the agent's own network namespace, then the configured ones.
+/// Tries each part in the agent's own network namespace, then in the configured ones.
 pub fn check(settings: &Settings) -> Vec<Check> {
     let check = |via, result| Check::new(NAME, via, result);
     let filter = match selected::filter(settings) {
@@ -67,7 +67,7 @@ pub fn check(settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// Sockets are read wherever they can be dumped; everything else adds to it.
+/// Whether the source works: sockets can be dumped. Every other check adds to that.
 pub fn suffices(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.works() || ![DIAG, NETNS].contains(&check.via))
         && checks.iter().any(|check| check.via == DIAG)
@@ -86,13 +86,13 @@ fn destroy() -> Result<String, SourceError> {
     let diag = SockDiag::open(&Filter::default())?;
     let events = DestroyEvents::open(Arc::clone(diag.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))?;
-    let room = format!("destroy events are received; the buffer has {} KiB", events.room() / 1024);
+    let room = format!("destroy events are received; the buffer has {} KiB", events.receive_buffer() / 1024);
     let held = rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(rustix::thread::CapabilitySet::NET_ADMIN));
     Ok(match (events.is_limited(), held) {
         (false, _) => room,
         (true, false) => format!("{room}, more with CAP_NET_ADMIN or a larger net.core.rmem_max"),
-        // It is held in a user namespace, and the limit is the machine's.
+        // In a user namespace the capability has no effect: the limit is the machine's.
         (true, true) => format!("{room}, more with a larger net.core.rmem_max"),
     })
 }

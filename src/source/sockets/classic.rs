@@ -1,7 +1,8 @@
-//! One series a flow, as prometheus_ss_exporter prints them: selected, capped, and counted where they are too many.
+//! One series per flow, with the names of prometheus_ss_exporter: selection, limit, and the count of flows over the
+//! limit.
 //!
-//! What is different on purpose: the histogram is one (its buckets are cumulative, its sum is a sum, and it never falls),
-//! IPv6 is there, a flow is there once, and a flow that is gone is gone.
+//! Intended differences: the histogram has cumulative buckets, a true sum, and never decreases; IPv6 is included; each
+//! flow has one series; the series of a flow ends with the flow.
 
 use super::delta::ConnectionDelta;
 use super::diag::Record;
@@ -18,10 +19,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Flows that are kept until their processes are known, at most; those over the limit are left out.
+/// Maximum number of flows that are kept until their processes are known; flows over the limit are left out.
 const CANDIDATES: usize = 100_000;
 
-/// A flow of this cycle that may be shown.
+/// A flow of this cycle that may be reported.
 #[derive(Debug)]
 struct Candidate {
     cookie: u64,
@@ -34,15 +35,15 @@ struct Candidate {
     progress: bool,
 }
 
-/// What is shown under one label.
+/// The series of one value of the label `flow`.
 #[derive(Debug, Default)]
 struct FlowSeries {
     rtt: Option<u32>,
     cwnd: Option<u32>,
     delivery_rate: Option<u64>,
-    /// Segments with data, in and out, of every flow there was under this label.
+    /// Data segments received and sent, summed over all flows that had this label.
     segments: (u64, u64),
-    shown: bool,
+    reported: bool,
 }
 
 /// The flows of the classic profile.
@@ -52,15 +53,15 @@ pub struct Classic {
     selection: Selection,
     addresses: Arc<Mutex<Addresses>>,
     candidates: Vec<Candidate>,
-    /// What a flow that is shown had counted when it was last looked at.
-    shown: HashMap<u64, (u32, u32)>,
+    /// Data segments received and sent by each reported flow at the last read, by cookie.
+    reported: HashMap<u64, (u32, u32)>,
     series: HashMap<Arc<str>, FlowSeries>,
     left_out: u64,
     rtt: Arc<Mutex<Distribution>>,
 }
 
 impl Classic {
-    /// No flow yet; `None` where none are wanted. Names of hosts are looked up on a thread, until the agent stops.
+    /// Creates it without flows; `None` if disabled. Starts a thread that resolves host names until the agent stops.
     pub fn new(settings: &Settings, stop: &Stop) -> std::io::Result<Option<Self>> {
         if !settings.enabled {
             return Ok(None);
@@ -78,39 +79,39 @@ impl Classic {
             selection,
             addresses,
             candidates: Vec::new(),
-            shown: HashMap::new(),
+            reported: HashMap::new(),
             series: HashMap::new(),
             left_out: 0,
             rtt: Arc::new(Mutex::new(Distribution::new(settings.buckets.as_slice().into()))),
         }))
     }
 
-    /// Whether the processes of flows are to be found.
+    /// Whether the processes of flows are needed.
     pub fn needs_processes(&self) -> bool {
         self.selection.needs_processes() || self.settings.flow == FlowLabel::PidCondensed
     }
 
-    /// Whether all processes of a flow are, and not just one.
+    /// Whether all processes of a flow are needed, and not only one.
     pub fn needs_all_holders(&self) -> bool {
         self.selection.needs_processes()
     }
 
-    /// Whether their command lines are.
+    /// Whether the command lines of the processes are needed.
     pub fn needs_command_lines(&self) -> bool {
         self.selection.needs_command_lines()
     }
 
-    /// The histogram of all flows, for those that end between two cycles.
+    /// The histogram of all flows; the events thread adds the flows that end between two cycles.
     pub fn rtt(&self) -> Arc<Mutex<Distribution>> {
         Arc::clone(&self.rtt)
     }
 
-    /// Forgets the candidates of a cycle that was not finished.
+    /// Removes the candidates of a cycle that failed.
     pub fn clear(&mut self) {
         self.candidates.clear();
     }
 
-    /// Takes a connection, if it may be shown; whether its processes are to be found.
+    /// Adds a connection to the candidates if it may be selected. Returns whether its processes are needed.
     pub fn take(&mut self, record: &Record<'_>, delta: Option<ConnectionDelta>) -> bool {
         let Some(tcp) = record.tcp else { return false };
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +135,8 @@ impl Classic {
         self.needs_processes()
     }
 
-    /// Chooses among the candidates and observes. The cookies of those that were selected, so that their end is seen.
+    /// Selects among the candidates and observes them. Returns the cookies of the selected flows, so that their ends
+    /// are counted.
     pub fn finish(&mut self, owners: Option<&Owners>, out: &mut Readings) -> HashSet<u64> {
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut candidates = std::mem::take(&mut self.candidates);
@@ -142,8 +144,8 @@ impl Classic {
         let selected: HashSet<u64> = candidates.iter().map(|candidate| candidate.cookie).collect();
         self.record(&candidates);
         out.observe(metrics::TCP_FLOWS, &[], candidates.len() as u64);
-        // Those that were shown stay, so that series do not come and go while there are too many.
-        candidates.sort_by_key(|candidate| !self.shown.contains_key(&candidate.cookie));
+        // Flows that were reported come first, so that series do not alternate when there are too many.
+        candidates.sort_by_key(|candidate| !self.reported.contains_key(&candidate.cookie));
         self.left_out += candidates.len().saturating_sub(self.settings.limit) as u64;
         candidates.truncate(self.settings.limit);
         for series in self.series.values_mut() {
@@ -152,11 +154,11 @@ impl Classic {
         for candidate in &candidates {
             let label = self.label(candidate, owner(owners, candidate.cookie));
             let (before_in, before_out) =
-                self.shown.insert(candidate.cookie, candidate.segments).unwrap_or_default();
+                self.reported.insert(candidate.cookie, candidate.segments).unwrap_or_default();
             let (segs_in, segs_out) = candidate.segments;
             let series = self.series.entry(label).or_default();
-            series.shown = true;
-            // The slowest of several flows under one label; rates and segments add up.
+            series.reported = true;
+            // The largest value of all flows with one label; rates and segments are summed.
             series.rtt = series.rtt.max(candidate.rtt);
             series.cwnd = match (series.cwnd, candidate.cwnd) {
                 (Some(least), Some(cwnd)) => Some(least.min(cwnd)),
@@ -169,15 +171,15 @@ impl Classic {
             series.segments.1 += u64::from(segs_out.wrapping_sub(before_out));
         }
         let there: HashSet<u64> = candidates.iter().map(|candidate| candidate.cookie).collect();
-        self.shown.retain(|cookie, _| there.contains(cookie));
-        self.series.retain(|_, series| series.shown);
+        self.reported.retain(|cookie, _| there.contains(cookie));
+        self.series.retain(|_, series| series.reported);
         self.observe(out);
         selected
     }
 
     fn selects(&self, candidate: &Candidate, owner: Option<&Arc<Owner>>, addresses: &Addresses) -> bool {
         if !self.selection.needs_processes() {
-            return true; // everything else was asked when it was taken
+            return true; // all other conditions were tested in `take`
         }
         let holders = owner.map(|owner| owner.processes.as_slice()).unwrap_or_default();
         let processes: Vec<Process<'_>> = holders
@@ -191,7 +193,7 @@ impl Classic {
         self.selection.selects(&Flow { peer: candidate.peer, processes: &processes }, addresses)
     }
 
-    /// The label `flow` in the two forms there are; the second is the first where no process is known.
+    /// The value of the label `flow`. Without a known process, both formats give the addresses and ports of both ends.
     fn label(&self, candidate: &Candidate, owner: Option<&Arc<Owner>>) -> Arc<str> {
         let Candidate { local, peer, .. } = candidate;
         let pid = owner.and_then(|owner| owner.processes.first()).map(|process| process.pid);
@@ -239,7 +241,7 @@ impl Classic {
     }
 }
 
-/// The kernel's microseconds as the milliseconds of the classic names.
+/// Converts the kernel's microseconds to the milliseconds of the classic metrics.
 pub fn milliseconds(microseconds: u32) -> f64 {
     f64::from(microseconds) / 1e3
 }
@@ -248,7 +250,7 @@ fn owner(owners: Option<&Owners>, cookie: u64) -> Option<&Arc<Owner>> {
     owners.and_then(|owners| owners.of(cookie).flatten())
 }
 
-/// Looks names up, repeatedly, until the agent stops. A name that cannot be looked up keeps the addresses it had.
+/// Resolves host names repeatedly until the agent stops. A name that cannot be resolved keeps its last addresses.
 fn look_up(hosts: &[String], addresses: &Mutex<Addresses>, stop: &Stop) {
     let mut failing = HashSet::new();
     loop {

@@ -1,4 +1,4 @@
-//! The settings of the sockets.
+//! The settings of the source `sockets`.
 
 use crate::filter::{Filter, Services};
 use crate::host::netns;
@@ -89,7 +89,7 @@ impl Default for Sockets {
             group_by: vec![GroupBy::Direction, GroupBy::ServicePort, GroupBy::PeerGroup],
             peer_groups: BTreeMap::new(),
             limit: 500,
-            track: 229_376, // what fits into 2^18 places of the table before it doubles
+            track: 229_376, // the number of entries that a hash table of 2^18 buckets holds before it doubles
             close_events: true,
             process_budget: Duration::from_millis(100),
             top: Top::default(),
@@ -153,27 +153,28 @@ pub enum TopBy {
     Queue,
 }
 
-/// `limit`
+/// Deserializer of `limit`.
 fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &GROUPS)
 }
 
-/// `track`
+/// Deserializer of `track`.
 fn track<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &TRACKED)
 }
 
-/// `top.count`
+/// Deserializer of `top.count`.
 fn top<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &TOP)
 }
 
-/// `process_budget`
+/// Deserializer of `process_budget`.
 fn process_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     values::ranged(deserializer, BUDGET)
 }
 
-/// `filter`: everything about it but the names of ports, which are those of the machine (`src/source/sockets/selected.rs`).
+/// Deserializer of `filter`. Names of ports are not resolved here: they depend on the machine
+/// (`src/source/sockets/selected.rs`).
 fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Located<String>, D::Error> {
     let Located { value, place } = Located::<Option<String>>::deserialize(deserializer)?;
     let value = value.unwrap_or_default().trim().to_owned();
@@ -183,7 +184,7 @@ fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Located<String>,
     Ok(Located { value, place })
 }
 
-/// `group_by`
+/// Deserializer of `group_by`.
 fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, D::Error> {
     let keys: Vec<GroupBy> = values::section(deserializer)?;
     for (place, key) in keys.iter().enumerate() {
@@ -194,7 +195,7 @@ fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, 
     Ok(keys)
 }
 
-/// `peer_groups`
+/// Deserializer of `peer_groups`.
 fn peer_groups<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, Vec<Network>>, D::Error> {

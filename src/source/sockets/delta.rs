@@ -1,4 +1,4 @@
-//! What a socket did between two reads: what its group has to add (pure).
+//! What a socket did between two reads: the amounts that its group adds (pure).
 
 use super::path::PathState;
 use super::sample::{Counters, Measurements, SupportedFields};
@@ -7,79 +7,80 @@ use crate::metric::label::Event;
 /// The difference between two reads of a socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// How often each event happened, in the order of [`Event::ALL`].
+    /// Number of times that each event happened, in the order of [`Event::ALL`].
     pub events: [u8; Event::ALL.len()],
-    /// By how many the open connections became more.
+    /// Change of the number of open connections.
     pub open: i8,
     /// Change of the socket's counters since the last dump.
     pub activity: Activity,
 }
 
-/// What a socket did, by its kind.
+/// The change of the counters of a socket, by its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Activity {
-    /// Nothing that is counted.
+    /// No counter changed.
     #[default]
     None,
-    /// A TCP connection sent and received.
+    /// A TCP connection.
     Connection(ConnectionDelta),
-    /// A TCP socket listened.
+    /// A listening TCP socket.
     Listener {
-        /// Connections that wait to be accepted, now.
+        /// Connections in the accept queue now.
         usage: u64,
-        /// How many may wait, now.
+        /// Maximum length of the accept queue now.
         limit: u64,
-        /// Attempts dropped since; `None` where the kernel does not say.
+        /// Connection attempts dropped since the last read; `None` if the kernel does not report them.
         dropped: Option<u64>,
     },
-    /// A UDP socket dropped datagrams.
+    /// A UDP socket.
     Datagrams {
-        /// Datagrams dropped since.
+        /// Datagrams dropped since the last read.
         dropped: u64,
     },
 }
 
-/// What a connection did between two reads.
+/// The changes of a connection between two reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionDelta {
-    /// By how much each counter has grown.
-    pub grown: Counters,
-    /// Which of them the kernel sends.
-    pub present: SupportedFields,
-    /// The measurements, where they go into the distributions: data was acknowledged, or the connection ended.
+    /// The increase of each counter.
+    pub increase: Counters,
+    /// The fields that the kernel sends.
+    pub supported: SupportedFields,
+    /// The measurements, if they are to be recorded in the distributions: data was acknowledged, or the connection
+    /// ended.
     pub measured: Option<Measurements>,
-    /// What is so of the path now; `None` at the connection's end.
+    /// The present state of the path; `None` when the connection has ended.
     pub path: Option<PathState>,
 }
 
 impl ConnectionDelta {
     /// Whether data was acknowledged.
     pub fn progress(&self) -> bool {
-        self.grown.acked > 0
+        self.increase.acked > 0
     }
 }
 
 impl Delta {
-    /// A connection was established.
+    /// Records that a connection was established.
     pub fn opened(&mut self) {
-        self.note(Event::Opened);
+        self.add_event(Event::Opened);
         self.open += 1;
     }
 
-    /// An established connection ended, by this event.
+    /// Records that an established connection ended with this event.
     pub fn ended(&mut self, event: Event) {
-        self.note(event);
+        self.add_event(event);
         self.open -= 1;
     }
 
-    /// A connection was opened or has ended.
-    pub fn note(&mut self, event: Event) {
+    /// Records an event of a connection.
+    pub fn add_event(&mut self, event: Event) {
         if let Some(count) = self.events.get_mut(event as usize) {
             *count += 1;
         }
     }
 
-    /// What the connection did; `None` of other sockets.
+    /// The changes of the connection; `None` for other sockets.
     pub fn connection(&self) -> Option<ConnectionDelta> {
         match self.activity {
             Activity::Connection(delta) => Some(delta),

@@ -1,10 +1,10 @@
-//! What `sock_diag` answers: one message a socket.
+//! Responses of `sock_diag`: one message per socket.
 //!
 //! `net/ipv4/inet_diag.c`, `include/uapi/linux/inet_diag.h`: `struct inet_diag_msg` (72 bytes: family, state, timer,
-//! retransmissions, the socket's identity, and its queues, owner and inode) and attributes. Addresses and ports are in
-//! network order, the rest in that of the machine. The same message, with little but the identity in it, reports a
-//! socket's end to who has joined [`TCP_DESTROY`] or [`TCP_DESTROY_V6`]. A record borrows the bytes it was read from,
-//! and what is in its attributes is read when asked for.
+//! retransmissions, the socket's identity, queues, owner and inode) and attributes. Addresses and ports are in network
+//! byte order, the rest in that of the machine. A destroy event is the same message with little more than the identity;
+//! it is sent to the multicast groups [`TCP_DESTROY`] and [`TCP_DESTROY_V6`]. A record borrows the bytes of the
+//! message; attributes that are structures are decoded when a field is read.
 
 use crate::netlink::{self, Attribute, Progress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,9 +18,9 @@ pub use attributes::{Bbr, Dctcp, Memory, SocketOptions, Vegas};
 pub use request::{MPTCP, Request, TCP, UDP, dump, dump_both, extension};
 pub use state::State;
 
-/// `SKNLGRP_INET_TCP_DESTROY`: the multicast group that receives the destroy events of IPv4 sockets of TCP.
+/// `SKNLGRP_INET_TCP_DESTROY`: the multicast group for the destroy events of IPv4 TCP sockets.
 pub const TCP_DESTROY: u32 = 1;
-/// `SKNLGRP_INET6_TCP_DESTROY`: the same for IPv6 sockets.
+/// `SKNLGRP_INET6_TCP_DESTROY`: the multicast group for the destroy events of IPv6 TCP sockets.
 pub const TCP_DESTROY_V6: u32 = 3;
 
 const INET_DIAG_INFO: u16 = 2;
@@ -42,11 +42,11 @@ const INET_DIAG_SOCKOPT: u16 = 22;
 const INET_ULP_INFO_NAME: u16 = 1;
 
 const INET_DIAG_MSG: usize = 72;
-/// Families and addresses, in the kernel's numbers.
+/// Address families, as numbered by the kernel.
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-/// Family of addresses.
+/// Address family of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// IPv4.
@@ -56,7 +56,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// Each family.
+    /// Both families.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     /// The value of `network.type`.
@@ -75,13 +75,13 @@ impl Family {
     }
 }
 
-/// Why an answer could not be understood.
+/// Reason why a message could not be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Not even as a netlink message.
+    /// The message is not well-formed netlink.
     #[error(transparent)]
     Netlink(#[from] netlink::Malformed),
-    /// A socket of a family that was not asked for.
+    /// The socket has an address family that was not requested.
     #[error("address family {0} was not requested")]
     Family(u8),
     /// The kernel reported an unknown state.
@@ -92,71 +92,71 @@ pub enum Malformed {
     NotText(u16),
 }
 
-/// A socket. What the kernel did not send is `None`.
+/// A socket. A field that the kernel did not send is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Family of its addresses; IPv4 also where they are mapped into IPv6.
+    /// Address family; `V4` also for IPv4 addresses mapped into IPv6.
     pub family: Family,
     /// State of the TCP state machine (`idiag_state`).
     pub state: State,
-    /// Address and port it has here.
+    /// Local address and port.
     pub local: SocketAddr,
-    /// Address and port of its peer; unspecified and 0 where it has none.
+    /// Address and port of the peer; unspecified and 0 without a peer.
     pub peer: SocketAddr,
-    /// Index of the interface it is bound to; 0 for none.
+    /// Index of the interface that the socket is bound to; 0 for none.
     pub interface: u32,
-    /// The number that no other socket has had since the machine was started.
+    /// Socket cookie: unique since the machine was started.
     pub cookie: u64,
-    /// Which timer runs: 0 none, 1 retransmission, 2 keepalive, 3 the end of `TIME_WAIT`, 4 window probe.
+    /// The running timer: 0 none, 1 retransmission, 2 keepalive, 3 the end of `TIME_WAIT`, 4 window probe.
     pub timer: u8,
     /// Retransmissions or probes since the last acknowledgement, as the timer counts them.
     pub retrans: u8,
-    /// When the timer runs out, milliseconds.
+    /// Time until the timer expires, milliseconds.
     pub expires: u32,
-    /// Bytes received and not read. Of a listening socket: connections that wait to be accepted.
+    /// Bytes received and not read. For a listening socket: connections in the accept queue.
     pub receive_queue: u32,
-    /// Bytes written and not acknowledged. Of a listening socket: how many connections may wait.
+    /// Bytes written and not acknowledged. For a listening socket: maximum length of the accept queue.
     pub write_queue: u32,
-    /// User who made it; 0 also where it has no owner any more (`TIME_WAIT`, `SYN_RECV`, destroy events).
+    /// User id of the owner; 0 also if the socket has no owner any more (`TIME_WAIT`, `SYN_RECV`, destroy events).
     pub uid: u32,
-    /// Its inode, by which `/proc/PID/fd` has it; 0 where no process has it.
+    /// Inode, as in the links of `/proc/PID/fd`; 0 if no process has the socket.
     pub inode: u32,
-    /// What TCP knows of the connection, with [`extension::INFO`]. Not in `TIME_WAIT` and `SYN_RECV`.
+    /// `struct tcp_info`, with [`extension::INFO`]. Absent in `TIME_WAIT` and `SYN_RECV`.
     pub tcp: Option<TcpInfo<'a>>,
-    /// Its buffers and what was dropped for want of them, with [`extension::MEMORY`].
+    /// Memory of the buffers and packets dropped by the socket, with [`extension::MEMORY`].
     pub memory: Option<Memory<'a>>,
-    /// Name of its congestion control, with [`extension::CONGESTION`].
+    /// Name of the congestion control algorithm, with [`extension::CONGESTION`].
     pub congestion: Option<&'a str>,
-    /// What BBR knows, with [`extension::CONGESTION_INFO`].
+    /// State of BBR, with [`extension::CONGESTION_INFO`].
     pub bbr: Option<Bbr<'a>>,
-    /// What Vegas, or one that gives its numbers, knows, with [`extension::CONGESTION_INFO`].
+    /// State of Vegas, or of an algorithm that reports the same fields, with [`extension::CONGESTION_INFO`].
     pub vegas: Option<Vegas<'a>>,
-    /// What DCTCP knows, with [`extension::CONGESTION_INFO`].
+    /// State of DCTCP, with [`extension::CONGESTION_INFO`].
     pub dctcp: Option<Dctcp<'a>>,
-    /// Type of service it sends with, with [`extension::TOS`].
+    /// Type of service of sent packets, with [`extension::TOS`].
     pub tos: Option<u8>,
-    /// Traffic class it sends with on IPv6, with [`extension::TRAFFIC_CLASS`].
+    /// Traffic class of sent IPv6 packets, with [`extension::TRAFFIC_CLASS`].
     pub traffic_class: Option<u8>,
-    /// Its class of traffic control, or its priority, with [`extension::TRAFFIC_CLASS`].
+    /// Class id of traffic control, or the priority, with [`extension::TRAFFIC_CLASS`].
     pub class_id: Option<u32>,
     /// Directions that are shut down: bit 0 receiving, bit 1 sending.
     pub shutdown: Option<u8>,
-    /// Whether it takes no IPv4, of IPv6 sockets that listen or are not connected.
+    /// Whether an IPv6 socket that listens or is not connected refuses IPv4 (`IPV6_V6ONLY`).
     pub v6_only: Option<bool>,
-    /// Its mark (`SO_MARK`), told to who has `CAP_NET_ADMIN`.
+    /// Mark (`SO_MARK`); sent only to readers with `CAP_NET_ADMIN`.
     pub mark: Option<u32>,
-    /// Inode of the directory of its cgroup (version 2); 5.8.
+    /// Cgroup id: inode of the directory in the cgroup v2 hierarchy; Linux 5.8.
     pub cgroup: Option<u64>,
     /// Socket options (`INET_DIAG_SOCKOPT`); Linux 5.10.
     pub options: Option<SocketOptions>,
-    /// What sits upon TCP (`tls`, `mptcp`), with [`extension::INFO`]; 5.4.
+    /// Name of the upper layer protocol (`tls`, `mptcp`), with [`extension::INFO`]; Linux 5.4.
     pub ulp: Option<&'a str>,
-    /// Its protocol; in destroy events and of raw sockets.
+    /// IP protocol; sent in destroy events and for raw sockets.
     pub protocol: Option<u8>,
 }
 
 impl Record<'_> {
-    /// A socket of which nothing is known but who it is.
+    /// A record with an identity only; every other field is 0 or `None`.
     pub const fn new(family: Family, state: State, local: SocketAddr, peer: SocketAddr) -> Self {
         Self {
             family,
@@ -192,7 +192,7 @@ impl Record<'_> {
     }
 }
 
-/// Reads one datagram of an answer about [`TCP`] or [`UDP`], handing each socket to `take`.
+/// Parses one datagram of a response about [`TCP`] or [`UDP`], and calls `take` with each socket.
 pub fn parse<'a>(
     datagram: &'a [u8],
     sequence: u32,
@@ -211,12 +211,13 @@ pub fn parse<'a>(
     })
 }
 
-/// Reads one datagram of destroy events. Its records have the family, the addresses, the cookie, the
-/// protocol and what TCP last knew of the connection; the state is [`State::Close`], and owner, inode and cgroup are
-/// gone. A connection that was never made or was reset from here has lost its numbers too, and its peer's port is 0.
-/// One that ends in `TIME_WAIT` has its event when that begins, and keeps its cookie in it.
+/// Parses one datagram of destroy events. The records have the family, the addresses, the cookie, the protocol and the
+/// last `tcp_info` of the connection. The state is [`State::Close`]; owner, inode and cgroup are absent. For a
+/// connection that was never established, or was reset from this end, the kernel has also cleared the counters and the
+/// peer's port. The event of a connection that ends in `TIME_WAIT` comes when that state begins, and its record keeps
+/// the cookie.
 pub fn parse_event<'a>(datagram: &'a [u8], take: impl FnMut(&Record<'a>)) -> Result<Progress, Malformed> {
-    // Nobody asked, so there is no number to answer to.
+    // An event answers no request, so it has the sequence number 0.
     parse(datagram, 0, take)
 }
 
@@ -234,7 +235,7 @@ fn record<'a>(header: &[u8; INET_DIAG_MSG]) -> Result<Record<'a>, Malformed> {
         timer,
         retrans,
         interface: number()?,
-        // The lower half first, on every machine.
+        // The lower half comes first on every machine.
         cookie: u64::from(number()?) | u64::from(number()?) << 32,
         expires: number()?,
         receive_queue: number()?,
@@ -245,15 +246,15 @@ fn record<'a>(header: &[u8; INET_DIAG_MSG]) -> Result<Record<'a>, Malformed> {
     })
 }
 
-/// Takes the first bytes off.
+/// Splits off the first `N` bytes.
 fn next<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], netlink::Malformed> {
     let (first, rest) = bytes.split_first_chunk().ok_or(netlink::Malformed::CutOff(bytes.len()))?;
     *bytes = rest;
     Ok(*first)
 }
 
-/// The addresses, and the family they are of. An IPv6 socket that carries IPv4 has both mapped, or one mapped and none
-/// for the other where it has no peer.
+/// Decodes the addresses and their family. An IPv6 socket that carries IPv4 has both addresses mapped, or, without a
+/// peer, one mapped and one unspecified.
 fn addresses(family: u8, local: [u8; 16], peer: [u8; 16]) -> Result<(Family, IpAddr, IpAddr), Malformed> {
     let four = |[a, b, c, d, ..]: [u8; 16]| IpAddr::from([a, b, c, d]);
     let (local_v6, peer_v6) = (Ipv6Addr::from(local), Ipv6Addr::from(peer));
@@ -298,7 +299,7 @@ impl<'a> Record<'a> {
                     }
                 }
             }
-            // Padding before numbers of 64 bits, and what newer kernels tell.
+            // Padding before 64-bit numbers, and attributes of newer kernels.
             _ => {}
         }
         Ok(())
@@ -310,7 +311,7 @@ fn byte(attribute: Attribute<'_>) -> Result<u8, Malformed> {
     Ok(byte)
 }
 
-/// A name, which a zero byte ends.
+/// A name that ends with a zero byte.
 fn name(attribute: Attribute<'_>) -> Result<&str, Malformed> {
     let name = attribute.payload.split(|byte| *byte == 0).next().unwrap_or_default();
     std::str::from_utf8(name).map_err(|_| Malformed::NotText(attribute.number))

@@ -1,6 +1,6 @@
-//! One dump of the sockets of one network namespace, and what is done with each record.
+//! A dump of the sockets of one network namespace, and the processing of its records.
 
-#![expect(clippy::disallowed_methods, reason = "a dump has one time: that of its beginning")]
+#![expect(clippy::disallowed_methods, reason = "a dump has one time: the time of its beginning")]
 
 use super::attributes::Attribution;
 use super::classic::Classic;
@@ -19,25 +19,25 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is looked up of the owners of sockets.
+/// What is looked up about the owners of sockets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OwnerLookup {
-    /// The name of the process, for the groups.
+    /// Whether the name of the process is needed for the groups.
     pub(super) process: bool,
     /// Whether the control group of the process is needed.
     pub(super) cgroup: bool,
-    /// Whether a socket has no group before its process was looked for.
+    /// Whether a socket has no group until its process was looked up.
     pub(super) by_process: bool,
 }
 
-/// A dump that is being read. It ends when this goes out of scope, be it by a panic.
+/// A dump in progress. It ends when dropped, also by a panic.
 pub(super) struct Dump<'a> {
     namespace: u32,
     shared: &'a Shared,
     lookup: OwnerLookup,
     owners: Option<&'a mut Owners>,
     cgroups: &'a mut ByCgroup,
-    /// Cookies of the sockets whose processes are looked for.
+    /// Cookies of the sockets whose processes are needed.
     wanted: &'a mut HashSet<u64>,
     now: Instant,
     complete: bool,
@@ -57,7 +57,7 @@ impl<'a> Dump<'a> {
         Self { namespace, shared, lookup, owners, cgroups, wanted, now: Instant::now(), complete: false }
     }
 
-    /// Reads who listens. Those that the filter lets through are counted too.
+    /// Reads the listening sockets. Those that pass the filter are also counted.
     pub(super) fn listeners(
         &mut self,
         sock_diag: &mut SockDiag,
@@ -82,7 +82,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Reads the connections, and hands each to whoever shows single flows.
+    /// Reads the connections, and passes each to the top flows and the classic profile.
     pub(super) fn connections(
         &mut self,
         sock_diag: &mut SockDiag,
@@ -94,20 +94,20 @@ impl<'a> Dump<'a> {
     ) -> Result<(), SourceError> {
         let names = Arc::clone(sock_diag.names());
         let matches_again = !sock_diag.filters_all();
-        // The kernel keeps one number for all in TIME_WAIT; which of them a filter lets through it does not.
+        // The kernel counts TIME_WAIT as a whole, so its number is used only without a filter.
         let counted = if filter.is_everything() { sock_diag.time_wait() } else { None };
         states.time_wait = counted;
         sock_diag.connections(filter, counted.is_none(), &mut |record, autobound| {
             if matches_again && !filter.matches(&Subject { autobound, ..subject(record) }, &names) {
                 return;
             }
-            // The kernel keeps FIN_WAIT_2 without a process as it keeps TIME_WAIT, and has both in its number.
+            // FIN_WAIT_2 without a process is kept as TIME_WAIT is, and is included in the kernel's number.
             if record.state == State::FinWait2 && record.tcp.is_none() {
                 states.time_wait = states.time_wait.map(|count| count.saturating_sub(1));
             }
             states.tcp(record.family, record.state);
             let delta = self.take(record);
-            if top.wanted() {
+            if top.is_enabled() {
                 top.take(label, record, delta);
             }
             if let Some(classic) = &mut classic
@@ -137,18 +137,19 @@ impl<'a> Dump<'a> {
         })
     }
 
-    /// Ends the dump: it had every socket there is.
+    /// Ends the dump, with every socket read.
     pub(super) fn complete(mut self) {
         self.complete = true;
     }
 
-    /// Has the tracker take a record, with what can be said of its owner without looking at processes. If it waits for
-    /// that, they are looked for.
+    /// Passes a record to the tracker, with what is known of its owner without its process. If that is not enough, the
+    /// process is looked up.
     fn take(&mut self, record: &Record<'_>) -> Option<ConnectionDelta> {
         let mut attribution = Attribution::default();
         if self.lookup.cgroup {
             attribution.cgroup = self.cgroups.path(record.cgroup);
-            attribution.cgroup_pending = attribution.cgroup.is_none() && self.cgroups.waits(record.cgroup);
+            attribution.cgroup_pending =
+                attribution.cgroup.is_none() && self.cgroups.is_pending(record.cgroup);
         }
         let mut tracker = self.shared.tracker();
         let delta = tracker.update(self.namespace, record, &attribution, self.now);
@@ -161,7 +162,7 @@ impl<'a> Dump<'a> {
         delta
     }
 
-    /// Has the processes of a socket looked for.
+    /// Requests the processes of a socket.
     fn want_owner(&mut self, record: &Record<'_>) {
         if let Some(owners) = &mut self.owners {
             owners.want(record);

@@ -1,4 +1,4 @@
-//! Dumps of the sockets of one network namespace: both families, each socket once.
+//! Dumps of the sockets of one network namespace, of both families, each socket once.
 
 use super::diag::{self, Family, Malformed, Record, Request, State};
 use crate::netlink::{Client, Progress, RequestError, ResponseHandler, Transport};
@@ -6,59 +6,58 @@ use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 use std::collections::HashSet;
 
-/// What the kernel refuses with where it has no handler for the family or the protocol: `tcp_diag` or `udp_diag` is neither
-/// built in nor to be loaded.
+/// Errors of the kernel without a handler for the family or the protocol: `tcp_diag` or `udp_diag` is neither built in
+/// nor loadable.
 const ABSENT: &[i32] = &[libc::ENOENT, libc::EOPNOTSUPP];
 
-/// What a dump asks for, of both families.
+/// The request of a dump of both families.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
-    /// [`diag::TCP`] or [`diag::UDP`].
+    /// Protocol: [`diag::TCP`] or [`diag::UDP`].
     pub protocol: u16,
-    /// Which states: the sum of their [masks](State::mask).
+    /// States: the sum of their [masks](State::mask).
     pub states: u32,
-    /// What to send besides: the sum of [`extension`](diag::extension)s.
+    /// Optional attributes: the sum of [`extension`](diag::extension)s.
     pub extensions: u8,
-    /// A filter that the kernel runs; empty for none.
+    /// Filter that the kernel runs; empty for none.
     pub bytecode: &'a [u8],
 }
 
-/// The netlink socket that `sock_diag` is asked over.
+/// A `sock_diag` client for dumps.
 #[derive(Debug)]
 pub struct Dumper<T = NetlinkSocket> {
     client: Client<T>,
-    /// Whether the kernel walks the sockets of both families at once: half the time where there are few, and a tenth less
-    /// where there are many.
+    /// Whether one request walks the sockets of both families: half the time with few sockets, a tenth less with many.
     both_at_once: bool,
 }
 
 impl Dumper {
-    /// Opens it in the calling thread's network namespace.
+    /// Opens the netlink socket in the calling thread's network namespace.
     pub fn open() -> Result<Self, SourceError> {
         Ok(Self::new(Client::open(rustix::net::netlink::SOCK_DIAG, "sock_diag")?))
     }
 }
 
 impl<T: Transport> Dumper<T> {
-    /// Asks with a client of its own.
+    /// Creates it with this client.
     pub fn new(client: Client<T>) -> Self {
         Self { client, both_at_once: true }
     }
 
-    /// Asks for each family by itself, as for protocols other than TCP.
+    /// Makes it request each family separately, as it does for protocols other than TCP.
     #[must_use]
     pub fn by_family(self) -> Self {
         Self { both_at_once: false, ..self }
     }
 
-    /// Hands every socket that is asked for to `take`, each once, also where the kernel interrupts the dump and it is repeated.
+    /// Calls `take` with every requested socket, each once, also if the kernel interrupts the dump and it is repeated.
     pub fn dump(&mut self, query: Query<'_>, take: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         if self.both_at_once && query.protocol == diag::TCP {
             let doing = || format!("asking sock_diag for the {} sockets", name(&query));
             let request = diag::dump_both(query.states, query.extensions, query.bytecode)
                 .map_err(|cause| SourceError::parse(doing(), cause))?;
             match self.client.ask(request, &mut Records::new(take)) {
-                // Asked for each family by itself, it may not refuse, or says better why.
+                // A request for each family may succeed, or give a better error.
                 Err(RequestError::Refused(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOENT)) => {
                     self.both_at_once = false;
                 }
@@ -94,15 +93,15 @@ impl<T: Transport> Dumper<T> {
 /// Response handler that decodes the sockets of a dump.
 struct Records<'a> {
     take: &'a mut dyn FnMut(&Record<'_>),
-    /// Cookies of those that were handed over, in this attempt and those before.
-    taken: Vec<u64>,
-    /// The same of the attempts before, where there were any.
-    known: HashSet<u64>,
+    /// Cookies of the sockets passed to `take` in this attempt.
+    seen: Vec<u64>,
+    /// Cookies of the sockets passed to `take` in earlier attempts.
+    seen_before: HashSet<u64>,
 }
 
 impl<'a> Records<'a> {
     fn new(take: &'a mut dyn FnMut(&Record<'_>)) -> Self {
-        Self { take, taken: Vec::new(), known: HashSet::new() }
+        Self { take, seen: Vec::new(), seen_before: HashSet::new() }
     }
 }
 
@@ -110,17 +109,17 @@ impl ResponseHandler for Records<'_> {
     type Malformed = Malformed;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
-        let Self { take, taken, known } = self;
+        let Self { take, seen, seen_before } = self;
         diag::parse(datagram, sequence, |record| {
-            if !known.contains(&record.cookie) {
-                taken.push(record.cookie);
+            if !seen_before.contains(&record.cookie) {
+                seen.push(record.cookie);
                 take(record);
             }
         })
     }
 
     fn restart(&mut self) {
-        self.known.extend(self.taken.drain(..));
+        self.seen_before.extend(self.seen.drain(..));
     }
 }
 

@@ -1,13 +1,13 @@
-//! Socket destroy events: what the kernel sends to the multicast groups of `sock_diag` when a TCP socket is destroyed.
+//! Socket destroy events: messages to the multicast groups of `sock_diag`, one for each TCP socket that is destroyed.
 //!
-//! Each event has the last `tcp_info` of the socket (`net/core/sock_diag.c`, `sock_diag_broadcast_destroy`), so that a
-//! connection is counted that lived between two dumps. Events come by the thousand a second, and the receive buffer holds
-//! few of them; so one thread waits for them, for all network namespaces, and counts each at once. If the buffer is full
-//! the kernel says how many events it lost, and the next dump tells which sockets are gone.
+//! An event has the last `tcp_info` of the socket (`net/core/sock_diag.c`, `sock_diag_broadcast_destroy`), so that
+//! connections that live between two dumps are counted. There are thousands of events per second, and the receive
+//! buffer holds few of them; so one thread receives those of all network namespaces and counts each at once. If the
+//! buffer is full, the kernel reports the number of events it dropped, and the next dump shows which sockets are gone.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "what the kernel says has no time; the moment it is received is the time of the event"
+    reason = "an event has no timestamp; the moment it is received is its time"
 )]
 
 use super::classic::milliseconds;
@@ -33,13 +33,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Receive buffer for events, for each network namespace: some 3,000 of them. It takes memory only while it is used.
-const ROOM: usize = 8 * 1024 * 1024;
+/// Receive buffer for the events of a network namespace, bytes: about 3,000 events. It takes memory only while in use.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 
-/// Memory that an event takes in the kernel at least: its bytes and what the kernel has for each datagram.
-const LEAST: usize = 768;
+/// Minimum memory of an event in the kernel, bytes: the message and the overhead of a datagram.
+const EVENT_MEMORY: usize = 768;
 
-/// Events that are received from one network namespace before those of the next.
+/// Maximum number of events received from one network namespace before those of the next.
 const BATCH: usize = 256;
 
 /// A netlink socket that receives the destroy events of one network namespace.
@@ -47,50 +47,50 @@ const BATCH: usize = 256;
 pub struct DestroyEvents {
     socket: NetlinkSocket,
     names: Arc<Names>,
-    room: usize,
+    receive_buffer: usize,
     lost: u32,
     mptcp: MptcpCounters,
 }
 
 impl DestroyEvents {
-    /// Opens a socket in the calling thread's network namespace and joins the groups. This needs no privilege.
+    /// Opens a socket in the calling thread's network namespace and joins the destroy groups. Needs no privilege.
     pub fn open(names: Arc<Names>) -> io::Result<Self> {
         let socket = NetlinkSocket::open(rustix::net::netlink::SOCK_DIAG, DATAGRAM)?;
-        let room = socket.make_room(ROOM)?;
+        let receive_buffer = socket.make_room(RECEIVE_BUFFER)?;
         socket.join(diag::TCP_DESTROY)?;
         socket.join(diag::TCP_DESTROY_V6)?;
-        Ok(Self { socket, names, room, lost: 0, mptcp: MptcpCounters::open() })
+        Ok(Self { socket, names, receive_buffer, lost: 0, mptcp: MptcpCounters::open() })
     }
 
     /// Size of the receive buffer, bytes.
-    pub fn room(&self) -> usize {
-        self.room
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
     }
 
-    /// Whether that is less than was asked for: `net.core.rmem_max` is the limit without `CAP_NET_ADMIN`.
+    /// Whether the buffer is smaller than requested: without `CAP_NET_ADMIN`, `net.core.rmem_max` is the limit.
     pub fn is_limited(&self) -> bool {
-        self.room < ROOM
+        self.receive_buffer < RECEIVE_BUFFER
     }
 }
 
-/// What the thread and the source share.
+/// State shared by the events thread and the source.
 #[derive(Debug)]
 pub struct Shared {
     tracker: Mutex<Tracker>,
-    /// By the number of the network namespace.
+    /// Receivers of destroy events, by number of the network namespace.
     listening: Mutex<BTreeMap<u32, DestroyEvents>>,
-    /// Round trips of the flows of the classic profile.
+    /// Round-trip times of the flows of the classic profile.
     classic: Option<Arc<Mutex<Distribution>>>,
     wake: OwnedFd,
     filter: Filter,
     received: AtomicU64,
     lost: AtomicU64,
-    /// Why not all events are received as they come.
-    trouble: Mutex<Option<String>>,
+    /// The reason why not all events are received as they come.
+    error: Mutex<Option<String>>,
 }
 
 impl Shared {
-    /// No events are received yet.
+    /// Creates it without network namespaces.
     pub fn new(
         tracker: Tracker,
         filter: Filter,
@@ -104,11 +104,11 @@ impl Shared {
             filter,
             received: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            trouble: Mutex::default(),
+            error: Mutex::default(),
         }))
     }
 
-    /// What is remembered of the sockets.
+    /// The tracked sockets; locks them.
     pub fn tracker(&self) -> MutexGuard<'_, Tracker> {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,19 +117,19 @@ impl Shared {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Receives the events of one more network namespace.
+    /// Adds a network namespace whose events are received.
     pub fn add(&self, namespace: u32, listening: DestroyEvents) {
         self.listening().insert(namespace, listening);
         self.wake();
     }
 
-    /// Receives no more events of a network namespace, and closes its socket.
+    /// Removes a network namespace, and closes its receiver.
     pub fn remove(&self, namespace: u32) {
         self.listening().remove(&namespace);
         self.wake();
     }
 
-    /// Changes what the names in the filter stand for in a network namespace.
+    /// Replaces the meaning of the names in the filter in a network namespace.
     pub fn rename(&self, namespace: u32, names: &Arc<Names>) {
         if let Some(listening) = self.listening().get_mut(&namespace) {
             listening.names = Arc::clone(names);
@@ -137,30 +137,32 @@ impl Shared {
     }
 
     fn wake(&self) {
-        // An eventfd that is full is readable, which is all that is wanted.
+        // A full eventfd is readable, which is enough.
         let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Receives the events that are in the buffers now. The source calls it after a dump, so that a cycle reports the
-    /// sockets that were destroyed before it.
+    /// Receives the events that are in the buffers now. The source calls it after the dumps, so that a cycle reports
+    /// the sockets destroyed before it.
     pub fn drain(&self) {
         let mut listening = self.listening();
         for (namespace, one) in listening.iter_mut() {
-            // Where sockets close faster than this goes, there would be no end to it.
-            let waiting =
-                one.socket.waiting().map_or(one.room, |bytes| usize::try_from(bytes).unwrap_or(one.room));
-            for _ in 0..=waiting / LEAST / BATCH {
+            // Bounded, because sockets may close faster than events are received.
+            let waiting = one
+                .socket
+                .waiting()
+                .map_or(one.receive_buffer, |bytes| usize::try_from(bytes).unwrap_or(one.receive_buffer));
+            for _ in 0..=waiting / EVENT_MEMORY / BATCH {
                 if !self.take(*namespace, one) {
                     break;
                 }
             }
-            // What is lost after the kernel has said so, and before there is room again, it does not say once more.
+            // After an ENOBUFS the kernel drops further events without another error until the buffer has space.
             self.note_lost(*namespace, one, 0);
             one.mptcp.refresh();
         }
     }
 
-    /// Counts the events that the kernel lost; `or` of them where it does not say how many.
+    /// Counts events dropped by the kernel; `or` of them if the kernel does not report the number.
     fn note_lost(&self, namespace: u32, listening: &mut DestroyEvents, or: u32) {
         let lost = listening.socket.lost().unwrap_or_else(|_| listening.lost.wrapping_add(or));
         let more = lost.wrapping_sub(listening.lost);
@@ -171,7 +173,7 @@ impl Shared {
         }
     }
 
-    /// Receives up to a batch of events of one network namespace; whether there may be more.
+    /// Receives up to a batch of events of one network namespace. Returns whether there may be more.
     fn take(&self, namespace: u32, listening: &mut DestroyEvents) -> bool {
         for _ in 0..BATCH {
             match listening.socket.receive_now() {
@@ -189,8 +191,8 @@ impl Shared {
         let now = Instant::now();
         let parsed = diag::parse_event(datagram, |record| {
             let mut tracker = self.tracker();
-            // The filter is for what no dump has had; what one has had has passed it.
-            let takes = tracker.knows(record.cookie).then_some(true);
+            // The filter is needed only for sockets that no dump had; the others have passed it.
+            let takes = tracker.is_tracked(record.cookie).then_some(true);
             let takes = takes.or_else(|| self.filter.matched(&subject(record), names));
             if takes.is_none() && !record.peer.ip().is_unspecified() {
                 tracker.groups.leave_out(Key::Filter);
@@ -220,27 +222,28 @@ impl Shared {
         };
     }
 
-    /// Observes how many events there were.
+    /// Observes the numbers of events received and lost.
     pub fn observe(&self, out: &mut Readings) {
         out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS, &[], self.received.load(Ordering::Relaxed));
         out.observe(metrics::CONNSCOPE_SOCKETS_EVENTS_LOST, &[], self.lost.load(Ordering::Relaxed));
     }
 
-    /// Why events are not counted as they come, if they are not: those in the buffer are counted with the next cycle then.
-    pub fn trouble(&self) -> Option<SourceError> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        trouble.map(|cause| SourceError::io("receiving socket destroy events", cause))
+    /// The reason why events are not counted as they come; `None` if they are. Otherwise the next cycle counts those in
+    /// the buffer.
+    pub fn error(&self) -> Option<SourceError> {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        error.map(|cause| SourceError::io("receiving socket destroy events", cause))
     }
 
-    fn note(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    fn set_error(&self, error: Option<String>) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// Waits for events and counts them until the agent stops; `idle` is called every [`EVENTS_IDLE`](super::timeouts::EVENTS_IDLE). After a
-    /// panic no more events are received, which [`Self::trouble`] says.
+    /// Receives and counts events until the agent stops. Calls `idle` every
+    /// [`EVENTS_IDLE`](super::timeouts::EVENTS_IDLE). After a panic it returns, and [`Self::error`] gives the error.
     pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
         if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
-            self.note(Some(
+            self.set_error(Some(
                 "the thread panicked; restart the agent, and report it as a defect of connscope".to_owned(),
             ));
         }
@@ -262,7 +265,7 @@ impl Shared {
                     }
                 }
                 Err(error) => {
-                    self.note(Some(error.to_string()));
+                    self.set_error(Some(error.to_string()));
                     if stop.killed_within(GLANCE) {
                         return;
                     }
@@ -271,7 +274,7 @@ impl Shared {
             }
             if idled.is_none_or(|idled: Instant| idled.elapsed() >= super::timeouts::EVENTS_IDLE) {
                 idled = Some(Instant::now());
-                if self.trouble().is_some() {
+                if self.error().is_some() {
                     sockets = self.sockets();
                 }
                 idle();
@@ -279,21 +282,21 @@ impl Shared {
         }
     }
 
-    /// Duplicates of the sockets, so that namespaces can be added and removed while their events are waited for.
+    /// Duplicates of the sockets, so that namespaces can be added and removed while the thread waits.
     fn sockets(&self) -> Vec<(u32, OwnedFd)> {
-        let mut trouble = None;
+        let mut failure = None;
         let mut duplicates = Vec::new();
         for (namespace, listening) in self.listening().iter() {
             match listening.socket.as_fd().try_clone_to_owned() {
                 Ok(socket) => duplicates.push((*namespace, socket)),
-                Err(error) => trouble = Some(error.to_string()),
+                Err(error) => failure = Some(error.to_string()),
             }
         }
-        self.note(trouble);
+        self.set_error(failure);
         duplicates
     }
 
-    /// Waits until there is something to do.
+    /// Waits for events, a change of the namespaces, or the stop of the agent.
     fn wait(&self, sockets: &[(u32, OwnedFd)], stop: &Stop, most: Duration) -> io::Result<Wakeup> {
         let killed = stop.killed();
         let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
@@ -322,15 +325,15 @@ impl Shared {
 
 /// Reason why the thread woke up.
 enum Wakeup {
-    /// The agent is stopping.
+    /// A network namespace was added or removed.
     Stop,
     /// A network namespace was added or removed.
     Changed,
-    /// There are events in these network namespaces.
+    /// Network namespaces with events.
     Events(Vec<u32>),
 }
 
-/// What the filter looks at. A socket that has ended has no state but that; it is taken for what it was.
+/// The fields that the filter compares. A destroyed socket is compared as an established one.
 fn subject(record: &diag::Record<'_>) -> Subject {
     Subject { state: diag::State::Established as u8, ..super::subject::subject(record) }
 }

@@ -1,9 +1,9 @@
-//! The groups that sockets are counted in, and their bounds.
+//! Groups of sockets, and their bounds.
 //!
-//! A group is what sockets have in common by the configured keys. There are never more groups than the limit, and one
-//! key never has more values than its share of it, so that ports or containers that come and go cannot push the rest
-//! out; a value over a limit becomes `~other` and is counted. A group in which nothing is left ends after a while, and with it
-//! its series; its values make room for others.
+//! A group is the sockets with the same values of the configured keys. The number of groups is bounded, and each key
+//! has at most its share of the bound, so that ports or containers that come and go do not displace the others. A value
+//! over a limit becomes `~other` and is counted. A group without sockets ends after a while, with its series, and its
+//! values are freed.
 
 use super::attributes::{Attributes, PortKind};
 use super::delta::Delta;
@@ -20,13 +20,13 @@ use values::{ABSENT, IS_OTHER, IS_UNKNOWN, Values};
 
 mod values;
 
-/// The value of what exceeds a limit.
+/// Value of a key that is over a limit.
 pub const OTHER: &str = "~other";
-/// What could not be found out.
+/// Value of a key that could not be determined.
 pub const UNKNOWN: &str = "~unknown";
 
-/// The keys, with the attribute of each, what is left out of it is counted as, and the part of the limit that its values
-/// may take: one in so many.
+/// The keys: the attribute, the key under which values over the limit are counted, and the divisor that gives the key's
+/// share of the limit.
 const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
     (GroupBy::Direction, Label::Direction, None, 1),
     (GroupBy::ServicePort, Label::ServerPort, Some(Key::ServicePort), 4),
@@ -38,25 +38,25 @@ const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
     (GroupBy::Family, Label::NetworkType, None, 1),
 ];
 
-/// The group of a key: the network namespace, and a code for the value of each key.
+/// Identity of a group: the network namespace, and a code for the value of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct GroupCode {
     namespace: u32,
     values: [u32; KEYS.len()],
 }
 
-/// Sockets with the same attributes, and what they add up to.
+/// Sockets with the same attributes, and their totals.
 #[derive(Debug)]
 pub struct Group {
     code: GroupCode,
-    /// The attributes that all of its sockets have.
+    /// Attributes of the group.
     pub labels: Labels,
-    /// The sums over its sockets.
+    /// Sums over the sockets.
     pub totals: Totals,
-    /// Sockets that are in it.
+    /// Number of sockets in the group.
     pub sockets: usize,
     touched: Instant,
-    /// What it counted was observed since.
+    /// Whether the totals were observed since they last changed.
     observed: bool,
 }
 
@@ -75,7 +75,7 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// No groups yet; at most `limit`, and one for the rest.
+    /// Creates it without groups. At most `limit` groups, and one for `~other`.
     pub fn new(by: &[GroupBy], limit: usize, peers: Peers) -> Self {
         let values = KEYS.map(|(_, _, _, share)| Values::new((limit / share).max(1)));
         Self {
@@ -91,47 +91,47 @@ impl Groups {
         }
     }
 
-    /// Names a network namespace; its groups have the attribute `netns` then.
+    /// Sets the name of a network namespace; its groups get the attribute `netns`.
     pub fn name(&mut self, namespace: u32, label: Arc<str>) {
         self.namespaces.insert(namespace, label);
     }
 
-    /// Puts a socket into its group; the number of the group.
+    /// Adds a socket to its group. Returns the number of the group.
     pub fn join(&mut self, attributes: &Attributes, now: Instant) -> u32 {
         if !attributes.certain {
             self.leave_out(Key::Direction);
         }
         let code = self.code(attributes);
         let number = self.numbered(code, now);
-        if let Some(group) = self.at(number, now) {
+        if let Some(group) = self.group_mut(number, now) {
             group.sockets += 1;
         }
         number
     }
 
-    /// Takes a socket out of its group.
+    /// Removes a socket from its group.
     pub fn leave(&mut self, number: u32, now: Instant) {
-        if let Some(group) = self.at(number, now) {
+        if let Some(group) = self.group_mut(number, now) {
             group.sockets = group.sockets.saturating_sub(1);
         }
     }
 
-    /// Adds to a group what a socket did.
+    /// Adds the changes of a socket to a group.
     pub fn add(&mut self, number: u32, delta: &Delta, now: Instant) {
-        if let Some(group) = self.at(number, now) {
+        if let Some(group) = self.group_mut(number, now) {
             group.totals.add(delta);
         }
     }
 
-    /// Adds a connection that waits to be accepted to the group of the socket that listens; `abandoned` says that its
-    /// client has closed it since the last cycle.
+    /// Adds a connection in the accept queue to the group of the listening socket; `abandoned` says that the client has
+    /// closed it since the last cycle.
     pub fn add_waiting(&mut self, number: u32, age: Duration, abandoned: bool, now: Instant) {
-        if let Some(group) = self.at(number, now) {
+        if let Some(group) = self.group_mut(number, now) {
             group.totals.add_waiting(age, abandoned);
         }
     }
 
-    /// The values of a socket; one that is over its limit is `~other`, and counted as left out.
+    /// The values of a socket. A value over its limit becomes `~other`, and is counted as left out.
     fn code(&mut self, attributes: &Attributes) -> GroupCode {
         let mut code = GroupCode { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
         for (place, (key, _, counted, _)) in KEYS.iter().enumerate() {
@@ -157,7 +157,7 @@ impl Groups {
                 GroupBy::ServicePort => match (attributes.port.map(u32::from), attributes.port_kind) {
                     (None, _) => Some(IS_UNKNOWN),
                     (Some(port), PortKind::Listened) => values.of_number(port, 0),
-                    // Half of the room is for what is listened on here.
+                    // Half of the share is reserved for ports that this machine listens on.
                     (Some(port), PortKind::Connected) => values.of_number(port, values.limit() / 2),
                     (Some(port), PortKind::Uncertain) => {
                         Some(if values.has_number(port) { port } else { IS_UNKNOWN })
@@ -173,9 +173,9 @@ impl Groups {
                 },
                 GroupBy::Container => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
-                    // Of the whole path: the end of a long one is cut off in the label.
+                    // Found in the whole path: the label has only the beginning of a long one.
                     Some(path) => match crate::host::cgroup::container(path) {
-                        None => continue, // not in a container
+                        None => continue, // the socket is in no container
                         Some(id) => values.of_name(id),
                     },
                 },
@@ -196,16 +196,16 @@ impl Groups {
         if let Some(number) = self.numbers.get(&code) {
             return *number;
         }
-        // One for all network namespaces, and it does not count towards the limit. Where those have no names, it is also
-        // that of sockets of which each value is over its limit.
+        // The group `~other` is one for all network namespaces, and does not count towards the limit. If the namespaces
+        // have no names, it is also the group of sockets whose values are all over their limits.
         let namespace = if self.namespaces.is_empty() { code.namespace } else { u32::MAX };
         let rest = GroupCode { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
         if code == rest {
             return self.make(rest, now);
         }
         let groups = self.all.len() - usize::from(self.numbers.contains_key(&rest));
-        // Its values are held before others make room, which might have been the last to have them.
-        self.take(code);
+        // Taken before another group ends, which may be the last with these values.
+        self.acquire(code);
         if groups >= self.limit && !self.make_room(rest) {
             self.release(code);
             *self.left_out.entry(Key::Group).or_default() += 1;
@@ -234,9 +234,9 @@ impl Groups {
         number
     }
 
-    fn take(&mut self, code: GroupCode) {
+    fn acquire(&mut self, code: GroupCode) {
         for (values, code) in self.values.iter_mut().zip(code.values) {
-            values.take(code);
+            values.acquire(code);
         }
     }
 
@@ -246,8 +246,8 @@ impl Groups {
         }
     }
 
-    /// Ends the group that has been without a socket for longest, other than the one for the rest; `false` where each
-    /// has one, or something that nobody has seen yet.
+    /// Ends the group that has been without sockets for the longest time, other than `~other`. `false` if every group
+    /// has a socket, or totals that were not observed.
     fn make_room(&mut self, rest: GroupCode) -> bool {
         let over = |group: &Group| group.sockets == 0 && group.observed && group.code != rest;
         let empty = self.all.iter().filter(|(_, group)| over(group));
@@ -265,22 +265,22 @@ impl Groups {
         }
     }
 
-    /// A group, to count in.
-    fn at(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
+    /// The group with this number, with its time of use updated.
+    fn group_mut(&mut self, number: u32, now: Instant) -> Option<&mut Group> {
         let group = self.all.get_mut(&number)?;
         group.touched = now;
         group.observed = false;
         Some(group)
     }
 
-    /// Notes that every group is being observed.
+    /// Marks the totals of every group as observed.
     pub fn observed(&mut self) {
         for group in self.all.values_mut() {
             group.observed = true;
         }
     }
 
-    /// Ends the groups in which nothing was left for a while, and of which nothing is to be seen any more.
+    /// Ends groups that have been without sockets for a while and whose totals were observed.
     pub fn retire(&mut self, now: Instant) {
         let over = |group: &Group| {
             group.sockets == 0
@@ -313,7 +313,7 @@ impl Groups {
         self.all.values()
     }
 
-    /// Begins a cycle: the accept queues of listening sockets are summed from 0.
+    /// Begins a cycle: resets the sums that are not cumulative, as the accept queues.
     pub fn begin_cycle(&mut self) {
         for group in self.all.values_mut() {
             group.totals.begin_cycle();
@@ -325,7 +325,7 @@ impl Groups {
         *self.left_out.entry(key).or_default() += 1;
     }
 
-    /// How many sockets were left out so far, by what was full.
+    /// Number of sockets left out so far, by the limit that was exceeded.
     pub fn left_out(&self, key: Key) -> u64 {
         self.left_out.get(&key).copied().unwrap_or_default()
     }

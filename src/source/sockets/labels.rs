@@ -1,12 +1,12 @@
-//! The labels of the sockets: the closed sets of their values, and which have one bound together.
+//! Labels of the sockets: closed sets of values, and label sets with their bounds.
 
 use crate::metric::label::{Event, closed_set};
 use crate::metric::{Label, LabelSet};
 
 closed_set! {
-    /// The closed set of values of the label `reason` of `tcp.limited.time`, in the kernel's words.
-    Limited {
-        /// The window of the receiver was full.
+    /// Values of the label `reason` of `tcp.limited.time`, in the kernel's words.
+    LimitReason {
+        /// The receive window of the peer was full.
         ReceiveWindow = "rwnd",
         /// The send buffer was full.
         SendBuffer = "sndbuf",
@@ -14,27 +14,27 @@ closed_set! {
 }
 
 closed_set! {
-    /// The closed set of values of the label `key`: what a socket was left out of, as a rule because it had reached its limit.
+    /// Values of the label `key`: the limit or part of the source because of which a socket was left out.
     Key {
-        /// Groups (`limit`).
+        /// Groups: `limit`.
         Group = "group",
-        /// Sockets remembered between two cycles (`track`).
+        /// Sockets tracked between two cycles: `track`.
         Track = "track",
-        /// Ports of services.
+        /// Values of `server.port`.
         ServicePort = "service_port",
-        /// Groups of peers.
+        /// Values of `peer_group`.
         PeerGroup = "peer_group",
-        /// Control groups.
+        /// Values of `cgroup`.
         Cgroup = "cgroup",
-        /// Containers.
+        /// Values of `container.id`.
         Container = "container",
-        /// Names of processes.
+        /// Values of `process.executable.name`.
         Process = "process",
-        /// Users.
+        /// Values of `user.id`.
         Uid = "uid",
-        /// Nothing: there was no evidence of which end opened a connection.
+        /// No limit: there was no evidence of the end that opened the connection.
         Direction = "direction",
-        /// Nothing: the end of a socket tells too little for the filter.
+        /// No limit: the destroy event has too little for the filter.
         Filter = "filter",
     }
 }
@@ -47,8 +47,8 @@ pub static TRANSPORT: LabelSet = LabelSet::fixed(&[Label::Transport], 2);
 pub static NETWORK_TYPE: LabelSet = LabelSet::fixed(&[Label::NetworkType], 2);
 /// Event of a connection: opened, closed, reset or failed.
 pub static EVENT: LabelSet = LabelSet::fixed(&[Label::Event], Event::ALL.len());
-/// What a connection was limited by.
-pub static LIMITED: LabelSet = LabelSet::fixed(&[Label::Reason], Limited::ALL.len());
+/// What limited a connection.
+pub static LIMITED: LabelSet = LabelSet::fixed(&[Label::Reason], LimitReason::ALL.len());
 /// The limit that was exceeded.
 pub static KEY: LabelSet = LabelSet::fixed(&[Label::Key], Key::ALL.len());
 

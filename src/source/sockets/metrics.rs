@@ -7,13 +7,13 @@ use crate::source::metrics::{IO_DIRECTION, NETNS};
 /// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
 const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
 
-/// Bucket bounds of the time that connections wait to be accepted, seconds: from a busy event loop to a client's patience.
+/// Bucket bounds of the time in the accept queue, seconds: from a busy event loop to the time-out of a client.
 const WAITS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Bucket bounds of congestion windows in segments; a connection begins with 10.
 const WINDOWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 10.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
-/// Bucket bounds of round trips in milliseconds where nothing else is configured: those of prometheus_ss_exporter 3.
+/// Default bucket bounds of round-trip times in the classic profile, milliseconds: those of prometheus_ss_exporter 3.
 pub const CLASSIC_ROUND_TRIPS: &[f64] = &[
     0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0,
     1000.0,

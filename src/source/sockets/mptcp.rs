@@ -1,86 +1,88 @@
-//! Whether Multipath TCP is in use, and how many resets were sent.
+//! Whether Multipath TCP is in use, and the number of resets sent.
 //!
-//! The kernel takes a subflow of MPTCP apart with the function that aborts a connection (`mptcp_close_ssk`,
-//! `tcp_disconnect`): when its end is told, the counters and the peer's port are gone, as they are of a connection that was
-//! reset from here. Only an abort has sent a reset; so where MPTCP is in use, the resets that were sent say which it was. A
-//! connection that speaks MPTCP to its end is aborted by a reset with the option `MP_FASTCLOSE`, which is counted apart
+//! The kernel closes a subflow with the function that aborts a connection (`mptcp_close_ssk`, `tcp_disconnect`), so its
+//! destroy event has neither counters nor the peer's port, as the event of a connection that was reset from this end.
+//! Only an abort sends a reset; so where MPTCP is in use, the number of resets sent tells the two apart. A connection
+//! that uses MPTCP until its end is aborted by a reset with the option `MP_FASTCLOSE`, which is counted separately
 //! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// Longer than the two files are.
+/// Size of the read buffer, bytes; larger than either file.
 const TEXT: usize = 16_384;
 
-/// How long MPTCP is taken for not in use before the counters are read again.
-pub const AGAIN: Duration = Duration::from_millis(10);
+/// How long the answer that MPTCP is not in use holds before the counters are read again.
+pub const REREAD: Duration = Duration::from_millis(10);
 
-/// How many resets a network namespace has sent since Multipath TCP is in use there.
+/// Resets that a network namespace has sent since MPTCP is in use there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ResetsSent {
-    /// All of them, those included that answer segments of no connection.
+    /// All resets, including those that answer segments of no connection.
     pub all: u64,
-    /// Those that aborted a connection of MPTCP; 0 where the kernel does not count them.
+    /// Resets that aborted an MPTCP connection; 0 if the kernel does not count them.
     pub fast_close: u64,
 }
 
-/// The counters of one network namespace. The files are kept open: they stay those of the namespace they were opened in.
+/// The counters of one network namespace. The files stay open: an open file belongs to the namespace in which it was
+/// opened.
 #[derive(Debug)]
 pub struct MptcpCounters {
     netstat: Option<File>,
     snmp: Option<File>,
     in_use: bool,
-    asked: Option<Instant>,
-    /// How many there were when MPTCP was not in use yet, or when they were read first.
-    before: ResetsSent,
+    last_read: Option<Instant>,
+    /// Resets sent before MPTCP was in use, or before the first read.
+    baseline: ResetsSent,
 }
 
 impl MptcpCounters {
-    /// Those of the calling thread's network namespace.
+    /// Opens the files of the calling thread's network namespace.
     pub fn open() -> Self {
         let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}")).ok();
         let (netstat, snmp) = (open("netstat"), open("snmp"));
-        let mut counters = Self { netstat, snmp, in_use: false, asked: None, before: ResetsSent::default() };
+        let mut counters =
+            Self { netstat, snmp, in_use: false, last_read: None, baseline: ResetsSent::default() };
         if let Some((in_use, sent)) = counters.read() {
-            (counters.in_use, counters.before) = (in_use, sent);
+            (counters.in_use, counters.baseline) = (in_use, sent);
         }
         counters
     }
 
-    /// How many resets were sent so far; `None` where MPTCP was never in use, or the kernel does not say.
+    /// Resets sent so far; `None` if MPTCP was never in use, or if the kernel does not report it.
     pub fn resets_sent(&mut self, now: Instant) -> Option<ResetsSent> {
-        let due = self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= AGAIN);
+        let due = self.last_read.is_none_or(|last_read| now.saturating_duration_since(last_read) >= REREAD);
         if !self.in_use && !due {
             return None;
         }
-        self.asked = Some(now);
+        self.last_read = Some(now);
         let sent = self.sent()?;
-        let ResetsSent { all, fast_close } = self.before;
+        let ResetsSent { all, fast_close } = self.baseline;
         Some(ResetsSent {
             all: sent.all.saturating_sub(all),
             fast_close: sent.fast_close.saturating_sub(fast_close),
         })
     }
 
-    /// Takes notice of the resets that were sent without MPTCP, once per cycle.
+    /// Reads the resets sent without MPTCP, once per cycle.
     pub fn refresh(&mut self) {
         if !self.in_use {
             let _noted = self.sent();
         }
     }
 
-    /// The resets since the namespace was made, where MPTCP is in use. Those of before are noted.
+    /// Resets since the namespace was created, if MPTCP is in use; otherwise stores them as those of before.
     fn sent(&mut self) -> Option<ResetsSent> {
         let (in_use, sent) = self.read()?;
         if !in_use {
-            self.before = sent;
+            self.baseline = sent;
         }
         self.in_use |= in_use;
         in_use.then_some(sent)
     }
 
-    /// Whether MPTCP was ever in use, and the resets since the namespace was made.
+    /// Whether MPTCP was ever in use, and the resets since the namespace was created.
     fn read(&self) -> Option<(bool, ResetsSent)> {
         let netstat = read(self.netstat.as_ref())?;
         let all = column(&read(self.snmp.as_ref())?, "Tcp: ", "OutRsts")?;
@@ -91,20 +93,20 @@ impl MptcpCounters {
 
 fn read(file: Option<&File>) -> Option<String> {
     let mut text = vec![0; TEXT];
-    // The kernel makes the text again when it is read from its beginning.
+    // The kernel creates the text again when it is read from the beginning.
     let length = file?.read_at(&mut text, 0).ok()?;
     text.truncate(length);
     String::from_utf8(text).ok()
 }
 
-/// Whether a counter of MPTCP is not 0 in the text of `/proc/net/netstat` (`mptcp_seq_show` in `net/mptcp/mib.c`).
+/// Whether any counter of MPTCP is above 0 in the text of `/proc/net/netstat` (`mptcp_seq_show` in `net/mptcp/mib.c`).
 pub fn mptcp_in_use(netstat: &str) -> bool {
     let values = netstat.lines().filter_map(|line| line.strip_prefix("MPTcpExt: ")).nth(1);
     values.is_some_and(|values| values.split(' ').any(|value| value != "0"))
 }
 
-/// A counter in the text of `/proc/net/snmp` (`snmp_seq_show_tcp_udp` in `net/ipv4/proc.c`) or `/proc/net/netstat`: a line
-/// of names that begins with `section`, and one of values.
+/// A counter in the text of `/proc/net/snmp` (`snmp_seq_show_tcp_udp` in `net/ipv4/proc.c`) or `/proc/net/netstat`: a
+/// line of names that begins with `section`, followed by a line of values.
 pub fn column(text: &str, section: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix(section));
     let column = lines.next()?.split(' ').position(|known| known == name)?;

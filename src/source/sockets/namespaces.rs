@@ -1,8 +1,8 @@
-//! The network namespaces whose sockets are read: each is opened once, and closed as soon as it is not found any more.
+//! The network namespaces whose sockets are read: each is opened once, and closed when it is gone.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "one time for what is remembered of all namespaces, taken before they are read"
+    reason = "one time for the state of all namespaces, taken before they are read"
 )]
 
 use super::NAME;
@@ -24,31 +24,31 @@ use std::time::{Duration, Instant};
 
 /// A network namespace that is read.
 pub(super) struct OpenNamespace {
-    /// What the tracker knows it by.
+    /// Number of the namespace in the tracker.
     pub(super) number: u32,
-    /// Value of the attribute `netns`; `None` for the agent's own where no others are read.
+    /// Value of the attribute `netns`; `None` if only the agent's own namespace is read.
     pub(super) label: Option<Arc<str>>,
-    /// What its sockets are asked for over.
+    /// Netlink client in the namespace.
     pub(super) sock_diag: SockDiag,
     /// Path through which the namespace is opened.
     path: PathBuf,
 }
 
-/// The network namespaces that are open, by device and inode of their files.
+/// The open network namespaces, by device and inode of their files.
 pub(super) struct OpenNamespaces {
     finder: Finder,
     open: HashMap<(u64, u64), OpenNamespace>,
     next: u32,
     read: Option<Instant>,
-    /// The longest time between two cycles so far.
+    /// Longest time between two cycles so far.
     longest: Duration,
 }
 
-/// Stands for the agent's own network namespace.
+/// Key of the agent's own network namespace.
 const OWN: (u64, u64) = (0, 0);
 
 impl OpenNamespaces {
-    /// None is open yet.
+    /// Creates it without open namespaces.
     pub(super) fn new(configured: &[String]) -> Self {
         Self {
             finder: Finder::new(configured),
@@ -59,8 +59,8 @@ impl OpenNamespaces {
         }
     }
 
-    /// Opens the network namespaces that are new and closes those that are gone. `None` where only the agent's own is read,
-    /// and nothing is to be reported of it.
+    /// Opens new network namespaces and closes those that are gone. `None` if only the agent's own namespace is read,
+    /// for which there is nothing to report.
     pub(super) fn refresh(
         &mut self,
         settings: &Settings,
@@ -86,7 +86,7 @@ impl OpenNamespaces {
         let (mut report, found) = Report::begin(NAME, self.finder.find(), out);
         let there: HashMap<(u64, u64), Arc<str>> =
             found.iter().map(|namespace| (namespace.file, Arc::clone(&namespace.label))).collect();
-        // One that goes by another name now starts from 0 under it.
+        // The series of a namespace with a new name start from 0.
         self.close(shared, |file, open| there.get(file) != open.label.as_ref());
         let mut new = Vec::new();
         for namespace in found {
@@ -127,15 +127,15 @@ impl OpenNamespaces {
         self.open.insert(file, OpenNamespace { number, label, sock_diag, path });
     }
 
-    /// Those that are open, in the order they were found in.
+    /// The open namespaces, in the order in which they were found.
     pub(super) fn in_order(&mut self) -> Vec<&mut OpenNamespace> {
         let mut open: Vec<&mut OpenNamespace> = self.open.values_mut().collect();
         open.sort_by_key(|namespace| namespace.number);
         open
     }
 
-    /// Closes those that are gone, whoever collects and how seldom, since a namespace that is deleted lasts as long as a
-    /// socket in it; and all of them if nobody has collected for long, and for longer than was usual so far.
+    /// Closes namespaces that are gone, however seldom cycles come, because a deleted namespace exists as long as a
+    /// socket in it. Closes all of them if no cycle came for longer than is usual.
     pub(super) fn close_gone(&mut self, shared: &Shared) {
         if !self.finder.is_configured() {
             return;
@@ -147,14 +147,14 @@ impl OpenNamespaces {
         let moved = |(file, open): (&(u64, u64), &OpenNamespace)| {
             namespace::file_identity(&open.path).ok().as_ref() != Some(file)
         };
-        // Another process may still be in it, or another name be its own.
+        // A process may still be in it, or it may have another name.
         if self.open.iter().any(moved) {
             let found = self.finder.find();
             self.close(shared, |file, _| !found.namespaces.iter().any(|there| there.file == *file));
         }
     }
 
-    /// Closes network namespaces, and ends what was counted in them.
+    /// Closes network namespaces, and ends their groups.
     fn close(&mut self, shared: &Shared, gone: impl Fn(&(u64, u64), &OpenNamespace) -> bool) {
         self.open.retain(|file, open| {
             let gone = gone(file, open);
@@ -168,7 +168,7 @@ impl OpenNamespaces {
     }
 }
 
-/// Opens a socket for the destroy events of the calling thread's network namespace.
+/// Opens a receiver of destroy events in the calling thread's network namespace.
 fn listen(sock_diag: &SockDiag) -> Result<DestroyEvents, SourceError> {
     DestroyEvents::open(Arc::clone(sock_diag.names()))
         .map_err(|cause| SourceError::io("joining the destroy groups of sock_diag", cause))

@@ -1,4 +1,4 @@
-//! Whose sockets they are: processes and control groups of the sockets that are there, each looked for once.
+//! Processes and control groups of sockets, each looked up once.
 
 use super::diag::{Record, State};
 use crate::host::cgroup::{self, Cgroups};
@@ -11,15 +11,15 @@ use std::time::Duration;
 
 mod paths;
 
-/// The end of the second walk after a socket was first looked for: who was not seen then is not to be seen.
+/// Number of walks over `/proc` after which the process of a socket counts as not found.
 const WALKS: u64 = 2;
 
-/// Owners of a socket.
+/// Owner of a socket.
 #[derive(Debug, Clone, Default)]
 pub struct Owner {
-    /// The processes that hold it, lowest pid first.
+    /// The processes that have the socket open, lowest PID first.
     pub processes: Vec<Arc<Process>>,
-    /// Control group of the first, where the kernel does not tell that of the socket.
+    /// Control group of the first process, if the kernel does not report that of the socket.
     pub cgroup: Option<Arc<str>>,
 }
 
@@ -27,34 +27,34 @@ pub struct Owner {
 #[derive(Debug, Clone, Copy)]
 struct SocketQuery {
     inode: u32,
-    /// Walks that had ended when it was first looked for.
+    /// Number of walks that had ended when the socket was first requested.
     since: u64,
 }
 
-/// The owners of the sockets that are there.
+/// Owners of the sockets of the last cycle.
 #[derive(Debug)]
 pub struct Owners {
     processes: Processes,
-    ask: WalkOptions,
+    options: WalkOptions,
     /// Whether the control group is that of the process.
     by_process: bool,
     known: HashMap<u64, Option<Arc<Owner>>>,
     wanted: HashMap<u64, SocketQuery>,
-    /// In the queue of who listens: no process has them yet.
+    /// Cookies of connections in accept queues: no process has them yet.
     queued: HashSet<u64>,
     rounds: u64,
-    /// Those of [`Owner::cgroup`].
+    /// Shared texts of [`Owner::cgroup`].
     paths: Paths,
-    /// Sockets without a process to be found, so far.
+    /// Number of sockets whose process was not found, so far.
     pub unattributed: u64,
 }
 
 impl Owners {
-    /// Nobody is known yet.
-    pub fn new(ask: WalkOptions, by_process: bool) -> Result<Self, SourceError> {
+    /// Creates it without owners.
+    pub fn new(options: WalkOptions, by_process: bool) -> Result<Self, SourceError> {
         Ok(Self {
             processes: Processes::new()?,
-            ask,
+            options,
             by_process,
             known: HashMap::new(),
             wanted: HashMap::new(),
@@ -65,7 +65,7 @@ impl Owners {
         })
     }
 
-    /// Wants to know whose socket this is.
+    /// Requests the owner of a socket.
     pub fn want(&mut self, record: &Record<'_>) {
         let Record { cookie, inode, .. } = *record;
         if self.known.contains_key(&cookie) {
@@ -77,18 +77,18 @@ impl Owners {
             return;
         }
         self.wanted.remove(&cookie);
-        // Not accepted yet; in the other states its process has closed it, and there is none any more.
+        // The connection is not accepted yet; in other states its process has closed it, and it has no owner.
         if matches!(record.state, State::Established | State::CloseWait) {
             self.queued.insert(cookie);
         }
     }
 
-    /// Looks for those that are wanted, within the budget.
+    /// Looks up the requested owners, within the budget.
     pub fn look_up(&mut self) {
         if self.wanted.is_empty() {
             return;
         }
-        let outcome = self.processes.look_up(self.wanted.values().map(|wanted| wanted.inode), self.ask);
+        let outcome = self.processes.look_up(self.wanted.values().map(|wanted| wanted.inode), self.options);
         self.rounds = outcome.rounds;
         let (known, by_process, rounds) = (&mut self.known, self.by_process, self.rounds);
         let mut paths: HashMap<u32, Option<Arc<str>>> = HashMap::new();
@@ -117,7 +117,7 @@ impl Owners {
         self.unattributed += missing;
     }
 
-    /// Whose socket it is: `None` while that is not known, `Some(None)` where nobody is to be found.
+    /// The owner of a socket: `None` while unknown, `Some(None)` if there is none.
     pub fn of(&self, cookie: u64) -> Option<Option<&Arc<Owner>>> {
         match self.known.get(&cookie) {
             Some(owner) => Some(owner.as_ref()),
@@ -126,7 +126,7 @@ impl Owners {
         }
     }
 
-    /// Forgets all sockets but these.
+    /// Removes all sockets but these.
     pub fn keep(&mut self, there: &HashSet<u64>) {
         self.known.retain(|cookie, _| there.contains(cookie));
         self.wanted.retain(|cookie, _| there.contains(cookie));
@@ -135,30 +135,30 @@ impl Owners {
     }
 }
 
-/// How control groups are told: by the id in each message, or by the process.
+/// How the control group of a socket is determined.
 #[derive(Debug)]
 pub enum ByCgroup {
-    /// Not asked for.
+    /// Not needed.
     No,
-    /// By id.
+    /// By the cgroup id in each message.
     Id(Box<Cgroups>),
-    /// By process: the machine uses control groups of version 1.
+    /// By the process: the machine uses cgroup v1.
     Process,
 }
 
 impl ByCgroup {
-    /// The best way that this machine has.
-    pub fn found() -> Self {
+    /// The best method that this machine has.
+    pub fn detect() -> Self {
         let Ok(mut cgroups) = Cgroups::new() else { return Self::Process };
         cgroups.look();
-        // Version 2 can be mounted beside version 1 without anybody using it: every socket is in its root then.
+        // Cgroup v2 may be mounted beside v1 and unused: then every socket is in its root.
         if cgroups.latest().known <= 1 && cgroup::has_version_1() {
             return Self::Process;
         }
         Self::Id(Box::new(cgroups))
     }
 
-    /// The path of the control group with an id.
+    /// The path of the control group with this id.
     pub fn path(&mut self, id: Option<u64>) -> Option<Arc<str>> {
         match self {
             Self::Id(cgroups) => id.and_then(|id| cgroups.path(id)),
@@ -166,8 +166,8 @@ impl ByCgroup {
         }
     }
 
-    /// Whether it can be said only later whose path an id is.
-    pub fn waits(&self, id: Option<u64>) -> bool {
+    /// Whether the path of an id is still being looked up.
+    pub fn is_pending(&self, id: Option<u64>) -> bool {
         match self {
             Self::Id(cgroups) => id.is_some_and(|id| cgroups.waits(id)),
             Self::No | Self::Process => false,
@@ -175,7 +175,7 @@ impl ByCgroup {
     }
 }
 
-/// What a look at processes is to find out.
-pub fn ask(budget: Duration, all_holders: bool, command: bool) -> WalkOptions {
+/// Options of the walk over processes.
+pub fn walk_options(budget: Duration, all_holders: bool, command: bool) -> WalkOptions {
     WalkOptions { budget, all_holders, command }
 }

@@ -1,11 +1,11 @@
-//! Which group of configured networks a peer belongs to.
+//! The group of networks that a peer belongs to.
 
 use crate::settings::network::Network;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The groups that are there without being configured; a configured one of the same name takes its place.
+/// The predefined groups; a configured group with the same name replaces one.
 const BUILT_IN: [(&str, &[&str]); 2] = [
     // RFC 1122, 3.2.1.3, and RFC 4291, 2.5.3.
     ("loopback", &["127.0.0.0/8", "::1/128"]),
@@ -24,14 +24,14 @@ const BUILT_IN: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// The group of everything that is in no other.
+/// The group of addresses that are in no other.
 const PUBLIC: &str = "public";
 
-/// The groups, and the networks that make them.
+/// The peer groups and their networks.
 #[derive(Debug)]
 pub struct Peers {
     names: Vec<Arc<str>>,
-    /// Longest prefixes first, of equals the configured ones.
+    /// Longest prefixes first; among equals, the configured ones.
     networks: Vec<(Network, u32)>,
 }
 
@@ -59,7 +59,7 @@ impl Peers {
         Self { names, networks }
     }
 
-    /// The group with the longest prefix that has the address, as a number for [`Peers::name`].
+    /// Number of the group that has the longest prefix with this address, for [`Peers::name`].
     pub fn group(&self, address: IpAddr) -> u32 {
         let found = self.networks.iter().find(|(network, _)| network.contains(address));
         found.map_or(0, |(_, number)| *number)

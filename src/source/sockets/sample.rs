@@ -1,37 +1,38 @@
-//! What `tcp_info` says of one connection at one moment, as far as it is counted (pure).
+//! The values of `tcp_info` that are counted, of one connection at one moment (pure).
 
 use super::diag::State;
-use super::path::{PathCounters, PathFields, PathState, grown};
+use super::path::{PathCounters, PathFields, PathState, increase};
 use super::tcp_info::{SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
 
-/// Options of TCP that only the answer to a SYN brings.
+/// TCP options that only the answer to a SYN brings.
 const NEGOTIATED: u8 = TIMESTAMPS | SACK | WINDOW_SCALE;
 
-/// One reading of a connection. A counter is 0 where the kernel did not send it; [`Sample::present`] says which it sends.
+/// One read of a connection. A counter that the kernel did not send is 0; [`Sample::supported`] has the fields that it
+/// sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Values that only grow while the socket lives.
+    /// Counters.
     pub counters: Counters,
-    /// What was measured of the path.
+    /// Measurements of the network path.
     pub measurements: Measurements,
-    /// What is so of the path now; `None` of what is not established.
+    /// Present state of the path; `None` for a connection that is not established.
     pub path: Option<PathState>,
     /// Whether the connection was ever established.
     pub established: bool,
-    /// Which fields the kernel sends.
-    pub present: SupportedFields,
+    /// Fields that the kernel sends.
+    pub supported: SupportedFields,
 }
 
-/// What only grows while a connection lasts. The 32-bit ones wrap.
+/// Values that only increase while a connection lasts. The 32-bit counters wrap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Payload sent, each byte once.
+    /// Payload bytes sent, each counted once.
     pub sent: u64,
-    /// Payload received; a FIN counts as one byte.
+    /// Payload bytes received; a FIN counts as one byte.
     pub received: u64,
     /// Bytes acknowledged; SYN and FIN count as one each.
     pub acked: u64,
-    /// Microseconds with something to send.
+    /// Microseconds with data to send.
     pub busy: u64,
     /// Microseconds limited by the receiver's window.
     pub rwnd_limited: u64,
@@ -43,33 +44,33 @@ pub struct Counters {
     pub segs_in: u32,
     /// Segments retransmitted.
     pub retransmits: u32,
-    /// What TCP noticed of the path.
+    /// Counters of the network path.
     pub path: PathCounters,
 }
 
 /// The current measurements of a connection; `None` where there is none yet, or the kernel does not send it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measurements {
-    /// Smoothed round trip, microseconds.
+    /// Smoothed round-trip time, microseconds.
     pub rtt: Option<u32>,
-    /// Least round trip, microseconds.
+    /// Minimum round-trip time, microseconds.
     pub min_rtt: Option<u32>,
     /// Congestion window, segments.
     pub cwnd: Option<u32>,
-    /// Delivery rate, bytes a second.
+    /// Delivery rate, bytes per second.
     pub delivery_rate: Option<u64>,
 }
 
-/// Which of the younger fields a kernel sends; what it does not send is not reported, rather than reported as 0.
+/// Fields that a kernel sends, of those added after 2.6. A field that it does not send is not reported, rather than 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SupportedFields {
-    /// Bytes: Linux 4.1.
+    /// Byte counts: Linux 4.1.
     pub bytes: bool,
-    /// Segments: Linux 4.2.
+    /// Segment counts: Linux 4.2.
     pub segments: bool,
-    /// Times: Linux 4.10.
+    /// Busy and limited times: Linux 4.10.
     pub times: bool,
-    /// What TCP noticed of the path.
+    /// Counters of the network path.
     pub path: PathFields,
 }
 
@@ -87,7 +88,7 @@ impl SupportedFields {
 }
 
 impl Counters {
-    /// By how much each has grown since `before`, wrapped or not. One that fell counts as not grown.
+    /// The increase of each counter since `before`, wrapped or not. A counter that decreased has increase 0.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -97,16 +98,16 @@ impl Counters {
             busy: self.busy.saturating_sub(before.busy),
             rwnd_limited: self.rwnd_limited.saturating_sub(before.rwnd_limited),
             sndbuf_limited: self.sndbuf_limited.saturating_sub(before.sndbuf_limited),
-            segs_out: grown(before.segs_out, self.segs_out),
-            segs_in: grown(before.segs_in, self.segs_in),
-            retransmits: grown(before.retransmits, self.retransmits),
+            segs_out: increase(before.segs_out, self.segs_out),
+            segs_in: increase(before.segs_in, self.segs_in),
+            retransmits: increase(before.retransmits, self.retransmits),
             path: self.path.since(&before.path),
         }
     }
 }
 
 impl Sample {
-    /// Takes from the `tcp_info` of a socket in this state what is counted.
+    /// Reads the sample from the `tcp_info` of a socket in this state.
     pub fn of(tcp: TcpInfo<'_>, state: State) -> Self {
         let acked = tcp.bytes_acked();
         let received = tcp.bytes_received();
@@ -133,8 +134,8 @@ impl Sample {
             path: PathState::of(tcp, state),
             established: match state {
                 State::SynSent | State::SynRecv | State::NewSynRecv | State::BoundInactive => false,
-                // A connection that was reset from here has lost its counters and kept its least round trip. What was
-                // negotiated says so too; the other options are set when a SYN is sent.
+                // A connection that was reset from this end has lost its counters and kept its minimum round-trip time.
+                // The negotiated options also say that it was established; the others are set when a SYN is sent.
                 State::Close => {
                     min_rtt.is_some()
                         || acked.is_some_and(|bytes| bytes > 0)
@@ -143,7 +144,7 @@ impl Sample {
                 }
                 _ => true,
             },
-            present: SupportedFields {
+            supported: SupportedFields {
                 bytes: acked.is_some(),
                 segments: tcp.segs_out().is_some(),
                 times: tcp.busy_time().is_some(),

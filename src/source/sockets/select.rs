@@ -1,35 +1,34 @@
-//! Which flows the classic profile shows: includes and excludes by process, peer and port (pure).
+//! Selection of the flows of the classic profile: includes and excludes by process, peer and port (pure).
 //!
-//! An include is a list of conditions that must all hold; of the entries of one kind, one is enough. An exclude is a
-//! list of entries of which one is enough to leave a flow out, whatever the includes say. The addresses behind the names
-//! of hosts are handed in: looking them up takes the network, and time.
+//! A flow is included if every kind of condition has a matching entry. It is excluded if any entry of `exclude`
+//! matches, also if it is included. The addresses of host names are an argument, because resolving them takes the
+//! network and time.
 
 use crate::source::sockets::config::classic::Classic;
 use crate::source::sockets::config::select::Conditions;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// The addresses behind the names that [`Selection::hosts`] lists. A name that is not in it has none.
+/// Addresses of the names in [`Selection::hosts`]. A name that is not a key has none.
 pub type Addresses = HashMap<String, Vec<IpAddr>>;
 
-/// One flow, as far as it is selected by.
+/// The fields of a flow that conditions compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Flow<'a> {
-    /// The other end. `::ffff:a.b.c.d` is `a.b.c.d`.
+    /// Address of the peer. `::ffff:a.b.c.d` is compared as `a.b.c.d`.
     pub peer: SocketAddr,
-    /// The processes that hold the socket; empty where that is not known.
+    /// Processes that have the socket; empty if unknown.
     pub processes: &'a [Process<'a>],
 }
 
-/// A process that holds a socket.
+/// A process that has a socket.
 #[derive(Debug, Clone, Copy)]
 pub struct Process<'a> {
-    /// Process id, in the agent's PID namespace.
+    /// PID in the agent's PID namespace.
     pub pid: u32,
-    /// Its name: `/proc/PID/comm`, 15 bytes at most, without the line's end.
+    /// Name: `/proc/PID/comm`, at most 15 bytes, without the newline.
     pub comm: &'a str,
-    /// Its arguments, from `/proc/PID/cmdline`, the first of which is what it was called as. Empty where they are not
-    /// known.
+    /// Arguments, from `/proc/PID/cmdline`; the first is the command as it was called. Empty if unknown.
     pub arguments: &'a [String],
 }
 
@@ -40,30 +39,30 @@ pub struct Selection {
     exclude: Rules,
 }
 
-/// Conditions as they are asked about flow by flow.
+/// Conditions in the form in which they are evaluated.
 #[derive(Debug, Clone)]
 struct Rules {
     conditions: Conditions,
-    /// Those of the conditions, to be found at once.
+    /// The addresses of the conditions, for a lookup in constant time.
     addresses: HashSet<IpAddr>,
 }
 
 impl Selection {
-    /// The selection of the settings.
+    /// Creates it from the settings.
     pub fn new(settings: &Classic) -> Self {
         Self { include: Rules::new(&settings.include), exclude: Rules::new(&settings.exclude) }
     }
 
-    /// Whether a flow is shown. Where processes are asked for and those of the flow are not known, it is included by no
-    /// process and excluded by none.
+    /// Whether a flow is selected. If there are conditions on processes and those of the flow are unknown, no process
+    /// includes or excludes it.
     pub fn selects(&self, flow: &Flow, addresses: &Addresses) -> bool {
         self.may_select(flow.peer, addresses)
             && (!self.include.asks_for_processes() || self.include.names_process_of(flow))
             && !self.exclude.names_process_of(flow)
     }
 
-    /// Whether a flow with this peer can be shown, depending on its processes. Finding the process of a socket is what
-    /// costs most; that of a flow for which this is false need not be found.
+    /// Whether a flow with this peer may be selected, depending on its processes. If not, its process is not needed;
+    /// looking it up is the most expensive part.
     pub fn may_select(&self, peer: SocketAddr, addresses: &Addresses) -> bool {
         let (ip, port) = (peer.ip().to_canonical(), peer.port());
         (!self.include.asks_for_ports() || self.include.names_port(port))
@@ -72,17 +71,17 @@ impl Selection {
             && !self.exclude.names_peer(ip, addresses)
     }
 
-    /// Whether the processes of a flow matter at all.
+    /// Whether a condition needs the processes of flows.
     pub fn needs_processes(&self) -> bool {
         self.include.asks_for_processes() || self.exclude.asks_for_processes()
     }
 
-    /// Whether their names and command lines do.
+    /// Whether a condition needs the names and command lines of processes.
     pub fn needs_command_lines(&self) -> bool {
         [&self.include, &self.exclude].iter().any(|rules| !rules.conditions.processes.commands.is_empty())
     }
 
-    /// The names whose addresses [`Self::selects`] is to be handed, each once.
+    /// The host names whose addresses [`Self::selects`] needs, each once.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         let sides = [&self.include, &self.exclude].into_iter();
         let hosts = sides.flat_map(|rules| &rules.conditions.peers.hosts);
@@ -131,15 +130,15 @@ impl Rules {
     }
 }
 
-/// Whether a process has this command: as its name, as what it was called as or the file name of that, or as its whole
-/// command line. Names end after 15 bytes, and scripts have the name of their interpreter: none of them is enough alone.
+/// Whether a process has this command: its name, its program with or without directories, or its whole command line.
+/// Names are truncated to 15 bytes, and scripts have the name of their interpreter: none of these is enough alone.
 fn is_command(command: &str, process: &Process) -> bool {
     let program = process.arguments.first().map(String::as_str).unwrap_or_default();
     let file = program.rsplit('/').next().unwrap_or_default();
     [process.comm, program, file].contains(&command) || is_line(command, process.arguments)
 }
 
-/// Whether a text is these arguments with spaces between them.
+/// Whether a text equals these arguments, separated by spaces.
 fn is_line(text: &str, arguments: &[String]) -> bool {
     let mut rest = Some(text);
     for (index, argument) in arguments.iter().enumerate() {

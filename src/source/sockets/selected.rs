@@ -1,12 +1,12 @@
-//! Which sockets are read: the filter of the settings, with the names of services that this machine has.
+//! The filter of the settings, with the service names of this machine.
 
 use super::config::Sockets as Settings;
 use crate::filter::{Filter, FilterError, Services};
 
-/// As much of `/etc/services` is read.
+/// Maximum number of bytes read of `/etc/services`.
 const SERVICES: u64 = 1024 * 1024;
 
-/// The filter of these settings. `/etc/services` is read where a port is no number.
+/// Compiles the filter of the settings. Reads `/etc/services` if a port is a name.
 pub fn filter(settings: &Settings) -> Result<Filter, FilterError> {
     let text = settings.filter.value.as_str();
     if text.is_empty() {

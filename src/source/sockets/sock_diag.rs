@@ -1,7 +1,7 @@
-//! `sock_diag` in one network namespace: what is asked, and what the names in the filter mean there.
+//! `sock_diag` in one network namespace: requests, and the meaning of the names in the filter.
 //!
-//! A netlink socket belongs to the network namespace it was made in and can be used from any thread, so a namespace is
-//! entered once, and each cycle costs no more than its dumps.
+//! A netlink socket belongs to the network namespace in which it was created and can be used from any thread. So a
+//! namespace is entered once, and a cycle costs no more than its dumps.
 
 use super::diag::{self, Record, State, extension};
 use super::dumper::{Dumper, Query};
@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is asked for of TCP besides those who listen: everything that `ss` calls connected, and what is being made.
+/// Requested states of TCP other than listening: those that `ss` calls connected, and connections being established.
 pub const CONNECTIONS: [State; 8] = [
     State::Established,
     State::SynSent,
@@ -30,24 +30,24 @@ pub const CONNECTIONS: [State; 8] = [
     State::Closing,
 ];
 
-/// What is asked for of UDP: connected to a peer, and not.
+/// Requested states of UDP: connected to a peer, and not connected.
 pub const DATAGRAMS: [State; 2] = [State::Established, State::Close];
 
-/// `/proc/net/sockstat` is shorter than this.
+/// Size of the read buffer for `/proc/net/sockstat`, bytes; the file is shorter.
 const SOCKSTAT: usize = 4096;
 
-/// Takes a socket, and whether the kernel chose its port, where that is needed and known.
+/// Called with a socket, and whether the kernel chose its port, if that is needed and known.
 pub type SocketVisitor<'a> = &'a mut dyn FnMut(&Record<'_>, Option<bool>);
 
-/// `sock_diag` of a network namespace, ready to be asked.
+/// A `sock_diag` client in one network namespace.
 #[derive(Debug)]
 pub struct SockDiag {
     dumper: Dumper,
     sockstat: Option<File>,
     ephemeral_ports: EphemeralPortsFile,
-    /// For the indexes of the interfaces that the filter names.
+    /// Socket for the indexes of the interfaces that the filter names.
     interfaces: Option<OwnedFd>,
-    /// For the ids of the control groups that the filter names.
+    /// Cgroup mount for the ids of the control groups that the filter names.
     cgroups: Option<Mount>,
     names: Arc<Names>,
     compiled: Compiled,
@@ -55,7 +55,7 @@ pub struct SockDiag {
 }
 
 impl SockDiag {
-    /// Opens what is needed in the calling thread's network namespace. None of it needs a privilege.
+    /// Opens the sockets and files in the calling thread's network namespace. Needs no privilege.
     pub fn open(filter: &Filter) -> Result<Self, SourceError> {
         let dumper = Dumper::open()?;
         let interfaces = match filter.interfaces().next() {
@@ -69,14 +69,14 @@ impl SockDiag {
                 )?,
             ),
         };
-        // Without it, those in TIME_WAIT are asked for individually.
+        // Without the file, the sockets in TIME_WAIT are dumped.
         let sockstat = File::open("/proc/thread-self/net/sockstat").ok();
         let mut opened = Self {
             dumper,
             sockstat,
             ephemeral_ports: EphemeralPortsFile::open(),
             interfaces,
-            // Where there is none, no socket is in a control group.
+            // Without a mount, no socket is in a control group.
             cgroups: filter.cgroups().next().and_then(|_| Mount::widest().ok()),
             names: Arc::new(Names::default()),
             compiled: Compiled { bytecode: Vec::new(), complete: true },
@@ -84,7 +84,8 @@ impl SockDiag {
         };
         opened.compile(filter);
         opened.name(filter);
-        // Looking at marks needs CAP_NET_ADMIN; whoever is told so in the middle of a cycle has taken too much already.
+        // Comparing marks needs CAP_NET_ADMIN; without it the filter would fail in the middle of a cycle, after other
+        // sockets were read.
         if filter.asks_for_marks() && matches!(opened.marks(filter), Err(SourceError::Denied { .. })) {
             opened.mark = false;
             opened.compile(filter);
@@ -92,12 +93,12 @@ impl SockDiag {
         Ok(opened)
     }
 
-    /// What the names in the filter mean here.
+    /// The meaning of the names in the filter in this namespace.
     pub fn names(&self) -> &Arc<Names> {
         &self.names
     }
 
-    /// Looks up the names in the filter again; whether what they stand for has changed.
+    /// Resolves the names in the filter again. Returns whether the meaning of one has changed.
     pub fn name(&mut self, filter: &Filter) -> bool {
         let mut names = Names::default();
         for interface in filter.interfaces() {
@@ -127,8 +128,8 @@ impl SockDiag {
         self.compiled = filter.compile(&self.names, kernel);
     }
 
-    /// Every socket that listens, whatever the filter says: they tell which end opened a connection. Whether one passes
-    /// the filter is for the caller to evaluate; where that asks for it, `take` is told whether the kernel chose the port.
+    /// Dumps all listening sockets, whatever the filter, because they give the direction of connections. The caller
+    /// evaluates the filter; if it compares `autobound`, `take` gets whether the kernel chose the port.
     pub fn listeners(&mut self, filter: &Filter, take: SocketVisitor<'_>) -> Result<(), SourceError> {
         let states = State::Listen.mask();
         let autobound =
@@ -139,7 +140,7 @@ impl SockDiag {
         })
     }
 
-    /// Cookies of the sockets whose port the kernel chose. It compares that in a filter, and does not tell it.
+    /// Cookies of the sockets whose port the kernel chose. The kernel compares this in a filter and does not report it.
     fn autobound(&mut self, protocol: u16, states: u32) -> Result<HashSet<u64>, SourceError> {
         let mut cookies = HashSet::new();
         let bytecode = Filter::autobound();
@@ -150,7 +151,8 @@ impl SockDiag {
         Ok(cookies)
     }
 
-    /// The connections that pass the part of the filter that the kernel runs; those in TIME_WAIT too, if asked for.
+    /// Dumps the connections that pass the part of the filter that the kernel runs, with those in TIME_WAIT if
+    /// `time_wait`.
     pub fn connections(
         &mut self,
         filter: &Filter,
@@ -161,12 +163,12 @@ impl SockDiag {
         self.filtered(filter, diag::TCP, states, extension::INFO, take)
     }
 
-    /// The UDP sockets that pass the part of the filter that the kernel runs.
+    /// Dumps the UDP sockets that pass the part of the filter that the kernel runs.
     pub fn datagrams(&mut self, filter: &Filter, take: SocketVisitor<'_>) -> Result<(), SourceError> {
         self.filtered(filter, diag::UDP, State::masks(&DATAGRAMS), extension::MEMORY, take)
     }
 
-    /// Asks with a filter that has marks in it, as the kernel answers to those who may.
+    /// Sends a request with the marks of the filter; an error if the kernel denies it.
     pub fn marks(&mut self, filter: &Filter) -> Result<(), SourceError> {
         let kernel = KernelCan { device: false, mark: true, cgroup: false };
         let bytecode = filter.compile(&self.names, kernel).bytecode;
@@ -187,7 +189,7 @@ impl SockDiag {
         if states == 0 {
             return Ok(());
         }
-        // What the kernel lets pass is evaluated again where it does not know all of the filter.
+        // Sockets are evaluated again in this process if the kernel does not run the whole filter.
         let autobound = if filter.asks_for_autobound() && !self.compiled.complete {
             Some(self.autobound(protocol, states)?)
         } else {
@@ -199,20 +201,20 @@ impl SockDiag {
         })
     }
 
-    /// The ports that the kernel gives to sockets that connect.
+    /// The range of ephemeral ports (`ip_local_port_range`).
     pub fn ephemeral_ports(&mut self, now: Instant) -> EphemeralPorts {
         self.ephemeral_ports.read(now)
     }
 
-    /// How many sockets are in TIME_WAIT, without looking at each; `None` where the kernel does not say.
+    /// Number of sockets in TIME_WAIT, without a dump; `None` if the kernel does not report it.
     pub fn time_wait(&self) -> Option<u64> {
         let mut text = [0; SOCKSTAT];
-        // The kernel makes the text again when it is read from its beginning.
+        // The kernel creates the text again when it is read from the beginning.
         let length = self.sockstat.as_ref()?.read_at(&mut text, 0).ok()?;
         states::time_wait(std::str::from_utf8(text.get(..length)?).ok()?)
     }
 
-    /// Whether the kernel runs all of the filter.
+    /// Whether the kernel runs the whole filter.
     pub fn filters_all(&self) -> bool {
         self.compiled.complete
     }

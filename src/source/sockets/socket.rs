@@ -1,4 +1,4 @@
-//! One socket: what is remembered of it between two reads, and what it did since (pure).
+//! A tracked socket: its state between two reads, and its changes since the last one (pure).
 
 use super::delta::{Activity, ConnectionDelta, Delta};
 use super::diag::{Memory, Record, State};
@@ -6,53 +6,53 @@ use super::direction::Direction;
 use super::sample::{Counters, Sample};
 use crate::metric::label::Event;
 
-/// The group of a socket that has none yet.
+/// Group number of a socket without a group.
 pub const NO_GROUP: u32 = u32::MAX;
 
-/// What is remembered of a socket: 112 bytes.
+/// The state of a tracked socket: 112 bytes.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a byte of what there are many of, and independent"
+    reason = "one byte each, in a structure of which there are many; they are independent"
 )]
-pub struct KnownSocket {
-    /// What it had counted at the last read: the next difference begins here.
+pub struct TrackedSocket {
+    /// Counters of the last read: the next increase is computed from here.
     baseline: Counters,
-    /// What it had dropped at the last read, where it is no connection; wraps.
+    /// Drops of the last read, for sockets that are no connections; wraps.
     drops: u32,
-    /// Number of its group, or [`NO_GROUP`].
+    /// Number of the group, or [`NO_GROUP`].
     pub group: u32,
-    /// Number of its network namespace.
+    /// Number of the network namespace.
     pub namespace: u32,
-    /// The last dump of its namespace that had it.
+    /// Number of the last dump of the namespace that had the socket.
     pub dump: u32,
-    /// Whether it was seen as an established connection and is counted as open.
+    /// Whether the socket was seen as an established connection, and is counted as open.
     pub established: bool,
     connection: bool,
-    /// Whether it is a subflow of Multipath TCP.
+    /// Whether the socket is a subflow of Multipath TCP.
     pub mptcp: bool,
-    /// Whether whoever shows single flows has selected it.
+    /// Whether the flow is selected by the classic profile.
     pub selected: bool,
-    /// Whether it has ended and was counted so. Its destroy event is still to come, for its process has not closed it.
+    /// Whether the connection has ended and was counted. The destroy event comes when its process closes it.
     pub ended: bool,
-    /// Whether its client closed it before it was accepted, and it was counted so.
+    /// Whether the client closed the connection before it was accepted, and that was counted.
     pub abandoned: bool,
-    /// Which end opened the connection, as it was told first, if there was evidence: at its end there is less.
+    /// The end that opened the connection, from the first evidence: at the end there is less.
     pub direction: Option<Direction>,
 }
 
-/// What a dump says of a socket.
+/// What a dump reports about a socket.
 #[derive(Debug, Clone, Copy)]
 pub enum Observation {
     /// A TCP connection.
     Connection(Sample),
-    /// A TCP socket that listens.
+    /// A listening TCP socket.
     Listener {
-        /// Connections that wait to be accepted.
+        /// Connections in the accept queue.
         usage: u64,
-        /// Length of the accept queue (`backlog`).
+        /// Maximum length of the accept queue (backlog).
         limit: u64,
-        /// Attempts dropped so far; wraps. `None` where the kernel does not say.
+        /// Connection attempts dropped so far; wraps. `None` if the kernel does not report them.
         drops: Option<u32>,
     },
     /// A UDP socket.
@@ -63,8 +63,8 @@ pub enum Observation {
 }
 
 impl Observation {
-    /// What there is to count of a record; `None` where nothing is: what is no socket yet or not any more is counted by
-    /// state alone.
+    /// The values of a record that are counted; `None` if there are none: connection requests and `TIME_WAIT` are
+    /// counted by state only.
     pub fn of(record: &Record<'_>) -> Option<Self> {
         let drops = record.memory.and_then(Memory::drops);
         match record.state {
@@ -82,20 +82,20 @@ impl Observation {
         }
     }
 
-    /// Whether it is a connection, established or not.
+    /// Whether the socket is a connection, established or not.
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connection(_))
     }
 
-    /// Whether it is an established connection.
+    /// Whether the socket is an established connection.
     pub fn established(&self) -> bool {
         matches!(self, Self::Connection(sample) if sample.established)
     }
 }
 
-impl KnownSocket {
-    /// A socket that a dump has for the first time. One that was there before the agent is counted from where it stands,
-    /// others from nothing.
+impl TrackedSocket {
+    /// A socket that a dump has for the first time. A socket that existed before the agent is counted from its present
+    /// values, others from 0.
     pub fn new(namespace: u32, dump: u32, observation: &Observation, preexisting: bool) -> Self {
         let mut known = Self { dump, connection: observation.is_connection(), ..Self::unseen(namespace) };
         if preexisting {
@@ -126,23 +126,23 @@ impl KnownSocket {
         }
     }
 
-    /// Whether no dump had it.
+    /// Whether no dump had the socket.
     pub fn is_unseen(&self) -> bool {
         self.dump == 0
     }
 
-    /// Whether it was a TCP connection at the last read.
+    /// Whether the socket was a TCP connection at the last read.
     pub fn is_connection(&self) -> bool {
         self.connection
     }
 
-    /// It was an established connection before the agent: it is open, and nothing that happened is counted.
+    /// Marks a connection established before the agent as open; past events are not counted.
     pub fn already_open(&mut self) -> Delta {
         self.established = true;
         Delta { open: 1, ..Delta::default() }
     }
 
-    /// What it did since the last read; this read is the baseline of the next.
+    /// The changes since the last read. This read becomes the baseline of the next.
     pub fn update(&mut self, observation: &Observation) -> Delta {
         let mut delta = Delta::default();
         match observation {
@@ -150,14 +150,14 @@ impl KnownSocket {
                 self.note_reconnected(sample, &mut delta);
                 self.notice_established(sample, &mut delta);
             }
-            // It is a socket of another kind now.
+            // The socket is of another kind now.
             _ if self.is_connection() && self.established => {
                 self.established = false;
                 delta.ended(Event::Closed);
             }
             _ => {}
         }
-        // A socket that was connected and listens now is the same socket, and counts as what it is.
+        // A socket that was connected and listens now keeps its cookie, and is counted as the new kind.
         let same_kind = self.connection == observation.is_connection();
         self.connection = observation.is_connection();
         match observation {
@@ -185,7 +185,7 @@ impl KnownSocket {
         delta
     }
 
-    /// What a connection did since the last read, of its last numbers.
+    /// The changes since the last read, from the last numbers of a connection.
     pub fn last_update(&mut self, sample: &Sample) -> Delta {
         let mut delta = Delta::default();
         self.note_reconnected(sample, &mut delta);
@@ -195,7 +195,7 @@ impl KnownSocket {
         delta
     }
 
-    /// That the connection was established, where the last numbers are the first to say so.
+    /// Records that the connection was established, if the last numbers are the first to show it.
     pub fn note_established(&mut self, sample: &Sample) -> Delta {
         let mut delta = Delta::default();
         self.notice_established(sample, &mut delta);
@@ -209,8 +209,8 @@ impl KnownSocket {
         }
     }
 
-    /// A socket that was connected before and is connected again (`connect` after it failed, or after `AF_UNSPEC`) counts
-    /// from nothing: what falls is of another connection.
+    /// A socket that is connected again (`connect` after it failed, or after `AF_UNSPEC`) is counted from 0: counters
+    /// that decreased belong to another connection.
     fn note_reconnected(&mut self, sample: &Sample, delta: &mut Delta) {
         if !self.connection {
             return;
@@ -227,14 +227,14 @@ impl KnownSocket {
         *before = Counters::default();
         if self.established {
             self.established = false;
-            // How it ended is not known any more; most end in order.
+            // How the earlier connection ended is unknown; most end in order.
             delta.ended(Event::Closed);
         } else {
-            delta.note(Event::Failed);
+            delta.add_event(Event::Failed);
         }
     }
 
-    /// Its end, by this event where it was a connection; `None` where it only leaves its group.
+    /// The changes at the end of the socket; `event` is counted if it was a connection.
     pub fn end(&self, event: Option<Event>) -> Delta {
         let mut delta = Delta::default();
         if self.is_connection() {
@@ -242,22 +242,23 @@ impl KnownSocket {
                 delta.open = -1;
             }
             if let Some(event) = event {
-                delta.note(event);
+                delta.add_event(event);
             }
         }
         delta
     }
 
-    /// Its end, where nobody said how: most end in order, and what was never established has failed.
+    /// The end of a socket without an event: most connections end in order, and one that was never established has
+    /// failed.
     pub fn vanish(&self) -> Delta {
         self.end(Some(if self.established { Event::Closed } else { Event::Failed }))
     }
 }
 
-/// What a connection did since `before`. Its measurements count where data was acknowledged, and at its end.
+/// The changes of a connection since `before`. Its measurements are recorded if data was acknowledged, and at its end.
 fn connection(before: &Counters, now: &Sample, ended: bool) -> ConnectionDelta {
-    let grown = now.counters.since(before);
-    let measured = (grown.acked > 0 || ended).then_some(now.measurements);
+    let increase = now.counters.since(before);
+    let measured = (increase.acked > 0 || ended).then_some(now.measurements);
     let path = now.path.filter(|_| !ended);
-    ConnectionDelta { grown, present: now.present, measured, path }
+    ConnectionDelta { increase, supported: now.supported, measured, path }
 }

@@ -1,4 +1,4 @@
-//! How many sockets there are, by state: every state of TCP, also those nobody is in.
+//! Number of sockets by state, with every TCP state, including those without sockets.
 
 use super::diag::{Family, State};
 use crate::metric::{Label, Labels};
@@ -6,7 +6,7 @@ use crate::reading::Readings;
 use crate::source::sockets::metrics;
 use std::sync::{Arc, LazyLock};
 
-/// The states of TCP that the semantic conventions know, in the kernel's order.
+/// The TCP states that the semantic conventions have, in the kernel's order.
 const TCP: [State; 11] = [
     State::Established,
     State::SynSent,
@@ -21,20 +21,20 @@ const TCP: [State; 11] = [
     State::Closing,
 ];
 
-/// The states of UDP: connected to a peer, and not.
+/// The states of UDP: connected to a peer, and not connected.
 const UDP: [State; 2] = [State::Established, State::Close];
 
-/// Counts of one network namespace.
+/// Socket counts of one network namespace.
 #[derive(Debug, Default)]
 pub struct States {
     tcp: [[u64; 16]; 2],
     udp: [[u64; 16]; 2],
     queues: [[u64; 2]; 2],
-    /// Sockets in TIME_WAIT, where the kernel was asked for their number instead of for each.
+    /// Sockets in TIME_WAIT, if the kernel gave their number instead of a dump.
     pub time_wait: Option<u64>,
 }
 
-fn place(state: State) -> usize {
+fn index(state: State) -> usize {
     match state {
         State::NewSynRecv => State::SynRecv as usize,
         state => state as usize,
@@ -42,17 +42,17 @@ fn place(state: State) -> usize {
 }
 
 impl States {
-    /// Counts a socket of TCP.
+    /// Counts a TCP socket.
     pub fn tcp(&mut self, family: Family, state: State) {
-        if let Some(count) = self.tcp.get_mut(family as usize).and_then(|counts| counts.get_mut(place(state)))
+        if let Some(count) = self.tcp.get_mut(family as usize).and_then(|counts| counts.get_mut(index(state)))
         {
             *count += 1;
         }
     }
 
-    /// Counts a socket of UDP, with the bytes in its queues.
+    /// Counts a UDP socket, with the bytes in its queues.
     pub fn udp(&mut self, family: Family, state: State, received: u32, sent: u32) {
-        if let Some(count) = self.udp.get_mut(family as usize).and_then(|counts| counts.get_mut(place(state)))
+        if let Some(count) = self.udp.get_mut(family as usize).and_then(|counts| counts.get_mut(index(state)))
         {
             *count += 1;
         }
@@ -62,19 +62,19 @@ impl States {
         }
     }
 
-    /// Observes all of it, of the network namespace with this label.
+    /// Observes the counts under this label of the network namespace.
     pub fn observe(&self, netns: Option<&Arc<str>>, out: &mut Readings) {
         let of = |labels: &Labels| match netns {
             Some(netns) => labels.with(Label::Netns, Arc::clone(netns)),
             None => labels.clone(),
         };
         for (transport, family, state, labels) in &SERIES.states {
-            // The kernel's number is that of both families.
+            // The kernel's number is the sum of both families.
             if *state == State::TimeWait && self.time_wait.is_some() {
                 continue;
             }
             let counts = if *transport == "tcp" { &self.tcp } else { &self.udp };
-            let count = counts.get(*family as usize).and_then(|counts| counts.get(place(*state)));
+            let count = counts.get(*family as usize).and_then(|counts| counts.get(index(*state)));
             let count = count.copied().unwrap_or_default();
             out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, of(labels), count);
         }
@@ -87,11 +87,11 @@ impl States {
     }
 }
 
-/// The labels of the series, which are the same in every cycle: made once, but for the network namespace.
+/// The labels of the series without the network namespace: created once, since they never change.
 struct Series {
     states: Vec<(&'static str, Family, State, Labels)>,
     time_wait: Labels,
-    /// By family, and in each what was received before what is to be sent.
+    /// By family, `receive` before `transmit`.
     queues: Vec<Labels>,
 }
 
@@ -124,8 +124,8 @@ static SERIES: LazyLock<Series> = LazyLock::new(|| {
     }
 });
 
-/// The number of sockets in TIME_WAIT in the text of `/proc/net/sockstat` (`net/ipv4/proc.c`, `sockstat_seq_show`):
-/// `TCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1`. It is that of the network namespace, of both families.
+/// The number of sockets in TIME_WAIT of a network namespace, both families together, from the text of
+/// `/proc/net/sockstat` (`net/ipv4/proc.c`, `sockstat_seq_show`): `TCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1`.
 pub fn time_wait(sockstat: &str) -> Option<u64> {
     let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_ascii_whitespace();

@@ -1,9 +1,9 @@
-//! A structure of the kernel's that has grown over the years, read from the bytes that were sent.
+//! Decoders of kernel structures that have grown over the releases.
 
-/// Writes a type that borrows the bytes of a structure, with a method for each of its numbers.
+/// Defines a type that borrows the bytes of a structure, with a method for each field.
 ///
-/// `name: u32 = 148 unless 0 | u32::MAX` is the number at byte 148, in the byte order of the machine. It is `None`
-/// where fewer bytes were sent, and where its value is one that the kernel puts instead of none.
+/// `name: u32 = 148 unless 0 | u32::MAX` is the field at byte 148, in the byte order of the machine. It is `None` if
+/// the kernel sent fewer bytes, or if its value stands for "unset".
 macro_rules! structure {
     (
         $(#[$about:meta])*
@@ -16,7 +16,7 @@ macro_rules! structure {
         pub struct $name<'a>(&'a [u8]);
 
         impl<'a> $name<'a> {
-            /// Reads from these bytes, however many they are.
+            /// Decodes these bytes; any length is valid.
             pub const fn new(bytes: &'a [u8]) -> Self {
                 Self(bytes)
             }

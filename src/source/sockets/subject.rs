@@ -1,9 +1,9 @@
-//! What a filter looks at of a socket (pure).
+//! The fields of a socket that the filter compares (pure).
 
 use super::diag::Record;
 use crate::filter::Subject;
 
-/// What a filter looks at, of the record of a dump.
+/// The fields that the filter compares, from the record of a dump.
 pub(super) fn subject(record: &Record<'_>) -> Subject {
     Subject {
         local: record.local.ip(),

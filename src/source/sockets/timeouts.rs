@@ -1,28 +1,28 @@
-//! The time-outs of this source that are not configured.
+//! Fixed time-outs of the source `sockets`.
 
 use std::time::Duration;
 
-/// How long a group of sockets lasts in which nothing is left. Longer than any interval at which it is asked for, so that
-/// what happened last is seen.
+/// Time after which a group without sockets ends. Longer than any interval between cycles, so that its last counts are
+/// observed.
 pub const GROUP_IDLE: Duration = Duration::from_mins(5);
 
-/// How long the sockets that are open in other network namespaces stay open while nobody collects: a namespace that is
-/// deleted lasts as long as they do.
+/// Time for which sockets in other network namespaces stay open without a cycle: a deleted namespace exists as long as
+/// they do.
 pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
 
-/// How often whoever waits for the ends of sockets looks whether anything else is to be done: whether nobody has collected
-/// for long, and whether what was in its way is gone.
+/// Interval at which the events thread checks whether cycles have stopped, and whether an earlier error is gone.
 pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
 
-/// How long an address is remembered that nobody listens on any more: connections outlive their listener.
+/// Time for which the address of a closed listening socket is remembered: connections outlive their listener.
 pub const LISTENER_CLOSED: Duration = Duration::from_mins(5);
 
-/// How often the names of hosts that flows are selected by are looked up again.
+/// Interval at which the host names of flow conditions are resolved.
 pub const HOSTS: Duration = Duration::from_mins(1);
 
-/// How long after a network namespace had more sockets than can be remembered those that are not known are taken for old.
+/// Time after a dump had more sockets than can be tracked, in which an unknown socket counts as one from before the
+/// agent.
 pub const OVERFULL: Duration = Duration::from_mins(1);
 
-/// How late a destroy event may come: a worker of the kernel sends them, on a busy machine some hundred milliseconds after
-/// the socket has left the dumps.
+/// Maximum delay of a destroy event: a kernel worker sends it, on a busy machine some hundred milliseconds after the
+/// socket has left the dumps.
 pub const EVENT_LATE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! The worst flows of a cycle, each with its addresses. Never more than were asked for.
+//! The flows that rank highest in a cycle, each with its addresses.
 
 use super::delta::ConnectionDelta;
 use super::diag::Record;
@@ -30,17 +30,17 @@ struct Flow {
 }
 
 impl Top {
-    /// None so far.
+    /// Creates it without flows.
     pub fn new(settings: Settings) -> Self {
         Self { settings, flows: Vec::with_capacity(settings.count) }
     }
 
-    /// Whether any flow is to be reported.
-    pub fn wanted(&self) -> bool {
+    /// Whether flows are reported at all.
+    pub fn is_enabled(&self) -> bool {
         self.settings.count > 0
     }
 
-    /// Takes a connection, if it is one of the worst. One without retransmits, a round trip or a queue is not.
+    /// Adds a connection if it ranks high enough. A score of 0 is never added.
     pub fn take(
         &mut self,
         namespace: Option<&Arc<str>>,
@@ -48,7 +48,7 @@ impl Top {
         delta: Option<ConnectionDelta>,
     ) {
         let rtt = record.tcp.and_then(TcpInfo::rtt);
-        let retransmits = delta.map_or(0, |delta| delta.grown.retransmits).into();
+        let retransmits = delta.map_or(0, |delta| delta.increase.retransmits).into();
         let queue = u64::from(record.receive_queue) + u64::from(record.write_queue);
         let score = match self.settings.by {
             TopBy::Retransmits => retransmits,

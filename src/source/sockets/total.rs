@@ -1,4 +1,4 @@
-//! What is counted of a group: sums of differences, and distributions. Monotonic however sockets come and go.
+//! Totals of a group: sums of changes, and distributions. Monotonic, whichever sockets come and go.
 
 use super::delta::{Activity, ConnectionDelta, Delta};
 use super::sample::{Measurements, SupportedFields};
@@ -7,7 +7,7 @@ use crate::metric::distribution::Distribution;
 use crate::metric::label::Event;
 use crate::metric::{Handle, Histogram, Labels};
 use crate::reading::Readings;
-use crate::source::sockets::labels::Limited;
+use crate::source::sockets::labels::LimitReason;
 use crate::source::sockets::metrics;
 use accept::AcceptTotals;
 use path::PathTotals;
@@ -17,7 +17,7 @@ use std::time::Duration;
 mod accept;
 mod path;
 
-/// The distributions of a group, made when the first value comes.
+/// Distributions of a group, created with the first value.
 #[derive(Debug, Clone)]
 struct Distributions {
     rtt: Distribution,
@@ -38,10 +38,10 @@ impl Default for Distributions {
     }
 }
 
-/// What was counted of a group so far.
+/// Totals of a group.
 #[derive(Debug, Clone, Default)]
 pub struct Totals {
-    present: SupportedFields,
+    supported: SupportedFields,
     sent: u64,
     received: u64,
     segs_out: u64,
@@ -56,7 +56,7 @@ pub struct Totals {
     has_connections: bool,
     /// Connections that are open now.
     pub open: u64,
-    /// Of the listening sockets of this cycle: how many wait, and how many may.
+    /// Sums over the listening sockets of this cycle: connections in accept queues, and maximum lengths.
     queue: Option<(u64, u64)>,
     overflow: Option<u64>,
     accept: AcceptTotals,
@@ -70,7 +70,7 @@ fn seconds(microseconds: u64) -> f64 {
 }
 
 impl Totals {
-    /// Adds what a socket did.
+    /// Adds the changes of a socket.
     pub fn add(&mut self, delta: &Delta) {
         self.open = self.open.saturating_add_signed(delta.open.into());
         for (count, more) in self.events.iter_mut().zip(delta.events) {
@@ -86,18 +86,18 @@ impl Totals {
     }
 
     fn add_connection(&mut self, delta: &ConnectionDelta) {
-        let grown = &delta.grown;
+        let increase = &delta.increase;
         self.has_connections = true;
-        self.present = self.present.or(delta.present);
-        self.sent += grown.sent;
-        self.received += grown.received;
-        self.busy += grown.busy;
-        self.rwnd_limited += grown.rwnd_limited;
-        self.sndbuf_limited += grown.sndbuf_limited;
-        self.segs_out += u64::from(grown.segs_out);
-        self.segs_in += u64::from(grown.segs_in);
-        self.retransmits += u64::from(grown.retransmits);
-        self.path.add(&grown.path, delta.present.path);
+        self.supported = self.supported.or(delta.supported);
+        self.sent += increase.sent;
+        self.received += increase.received;
+        self.busy += increase.busy;
+        self.rwnd_limited += increase.rwnd_limited;
+        self.sndbuf_limited += increase.sndbuf_limited;
+        self.segs_out += u64::from(increase.segs_out);
+        self.segs_in += u64::from(increase.segs_in);
+        self.retransmits += u64::from(increase.retransmits);
+        self.path.add(&increase.path, delta.supported.path);
         if let Some(state) = delta.path {
             self.path.add_state(state);
         }
@@ -132,24 +132,24 @@ impl Totals {
         }
     }
 
-    /// Forgets what was so in the last cycle: accept queues and delayed connections are summed from 0 in each.
+    /// Resets the values of the last cycle: accept queues and blocked connections are summed from 0 in each cycle.
     pub fn begin_cycle(&mut self) {
         self.queue = None;
         self.accept.begin_cycle();
         self.path.begin_cycle();
     }
 
-    /// Adds a connection that waits to be accepted; `abandoned` says that its client has closed it since the last cycle.
+    /// Adds a connection in the accept queue; `abandoned` says that the client has closed it since the last cycle.
     pub fn add_waiting(&mut self, age: Duration, abandoned: bool) {
         self.accept.add(age, abandoned);
     }
 
     /// Number of connections with this event.
-    pub fn noted(&self, event: Event) -> u64 {
+    pub fn event_count(&self, event: Event) -> u64 {
         self.events.get(event as usize).copied().unwrap_or_default()
     }
 
-    /// Observes all of it.
+    /// Observes the totals.
     pub fn observe(&self, labels: &Labels, out: &mut Readings) {
         if self.has_connections {
             self.observe_connections(labels, out);
@@ -171,22 +171,24 @@ impl Totals {
         let with = |label: Label, value: &str| labels.with(label, value);
         out.observe(metrics::TCP_OPEN_CONNECTIONS, labels, self.open);
         for event in Event::ALL {
-            out.observe(metrics::TCP_CONNECTIONS, with(Label::Event, event.word()), self.noted(*event));
+            out.observe(metrics::TCP_CONNECTIONS, with(Label::Event, event.word()), self.event_count(*event));
         }
         out.observe(metrics::TCP_RETRANSMITS, labels, self.retransmits);
         let (transmit, receive) = (with(Label::IoDirection, "transmit"), with(Label::IoDirection, "receive"));
-        if self.present.segments {
+        if self.supported.segments {
             out.observe(metrics::TCP_SEGMENTS, &transmit, self.segs_out);
             out.observe(metrics::TCP_SEGMENTS, &receive, self.segs_in);
         }
-        if self.present.bytes {
+        if self.supported.bytes {
             out.observe(metrics::TCP_IO, &transmit, self.sent);
             out.observe(metrics::TCP_IO, &receive, self.received);
         }
-        if self.present.times {
+        if self.supported.times {
             out.observe(metrics::TCP_BUSY_TIME, labels, seconds(self.busy));
-            let limited =
-                [(Limited::ReceiveWindow, self.rwnd_limited), (Limited::SendBuffer, self.sndbuf_limited)];
+            let limited = [
+                (LimitReason::ReceiveWindow, self.rwnd_limited),
+                (LimitReason::SendBuffer, self.sndbuf_limited),
+            ];
             for (by, time) in limited {
                 out.observe(metrics::TCP_LIMITED_TIME, with(Label::Reason, by.word()), seconds(time));
             }

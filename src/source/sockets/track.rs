@@ -1,20 +1,21 @@
-//! What is remembered of each socket from one cycle to the next, so that only differences are counted (pure).
+//! The state of each socket between two cycles, from which changes are counted (pure).
 //!
-//! Sockets are known by their cookie, which no other socket has had since the machine was started. A dump says which
-//! there are; the destroy events say which have ended, with their last numbers. The two come over different sockets and
-//! in no order, so:
+//! Sockets are identified by their cookie, which is unique since boot. A dump has the sockets that exist; destroy
+//! events report those that have ended, with their last numbers. The two come over different netlink sockets and in no
+//! order, so:
 //!
-//! - what ended while a dump is read is remembered until the dump has ended, for the dump may still bring it;
-//! - what a dump no longer has ends when its event comes, and without one when the next dump does not have it either;
-//! - what is there in the first dump of a network namespace was there before the agent: it is counted from where it
-//!   stands. What comes later is counted from nothing.
+//! - a socket that ends during a dump is remembered until the dump has ended, because the dump may still have it;
+//! - a socket that is no longer in a dump ends with its event, or, without one, when the next dump does not have it
+//! either;
+//! - a socket in the first dump of a network namespace existed before the agent: it is counted from its present values.
+//! Later sockets are counted from 0.
 
 use super::attributes::{Attributes, Attribution};
 use super::delta::ConnectionDelta;
 use super::diag::{Record, State};
 use super::group::Groups;
 use super::listen::Listeners;
-use super::socket::{KnownSocket, NO_GROUP, Observation};
+use super::socket::{NO_GROUP, Observation, TrackedSocket};
 use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::labels::Key;
 use ended::Deferred;
@@ -28,41 +29,42 @@ mod namespace;
 mod other_end;
 mod waiting;
 
-/// Name of the protocol above a subflow of Multipath TCP.
+/// Name of the upper layer protocol of an MPTCP subflow.
 const MPTCP: &str = "mptcp";
 
-/// A socket that has no group before its owner is found.
+/// A socket without a group until its owner is found.
 #[derive(Debug)]
 struct PendingSocket {
     attributes: Attributes,
-    /// The latest there is of it.
+    /// The latest observation.
     observation: Observation,
-    /// Whether it was there before the agent.
+    /// Whether the socket existed before the agent.
     preexisting: bool,
     /// Whether the path of its control group is still being looked up.
     cgroup_pending: bool,
 }
 
-/// The sockets that are remembered, and the groups they are counted in.
+/// The tracked sockets, and their groups.
 #[derive(Debug)]
 pub struct Tracker {
-    /// The groups that the differences are added to.
+    /// The groups to which changes are added.
     pub groups: Groups,
-    /// By their cookies.
-    sockets: HashMap<u64, KnownSocket>,
+    /// Tracked sockets by cookie.
+    sockets: HashMap<u64, TrackedSocket>,
     pending: HashMap<u64, PendingSocket>,
     deferred: Vec<Deferred>,
     namespaces: HashMap<u32, NamespaceState>,
     limit: usize,
     /// Whether the kernel sends destroy events.
     events: bool,
-    /// Whether a socket has no group before its process was looked for.
+    /// Whether a socket has no group until its process was looked up.
     by_process: bool,
 }
 
 impl Tracker {
-    /// Nothing remembered yet; at most `limit` sockets will be. `events` says that the kernel sends destroy events,
-    /// `by_process` that a socket has no group before [`Tracker::attribute`] gave it an owner.
+    /// Creates it without sockets. `limit` is the maximum number of tracked sockets; `events` says that the kernel
+    /// sends destroy events; `by_process` says that a socket has no group until [`Tracker::attribute`] gives it an
+    /// owner.
     pub fn new(groups: Groups, limit: usize, events: bool, by_process: bool) -> Self {
         Self {
             groups,
@@ -76,12 +78,12 @@ impl Tracker {
         }
     }
 
-    /// How many sockets are remembered.
+    /// Number of tracked sockets.
     pub fn len(&self) -> usize {
         self.sockets.len()
     }
 
-    /// Whether none is.
+    /// Whether no socket is tracked.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
     }
@@ -91,7 +93,8 @@ impl Tracker {
         self.namespaces.entry(namespace).or_default().begin_dump();
     }
 
-    /// Takes who listens in a network namespace. They come before its other sockets, whose direction they tell.
+    /// Sets the listening sockets of a network namespace. They come before its other sockets, whose direction depends
+    /// on them.
     pub fn set_listeners(
         &mut self,
         namespace: u32,
@@ -102,8 +105,8 @@ impl Tracker {
         self.namespaces.entry(namespace).or_default().set_listeners(listeners, ephemeral, now);
     }
 
-    /// Takes a connection, a listening socket or a UDP socket of the dump. What a connection did since the last dump is
-    /// for whoever shows single flows.
+    /// Updates a socket from a record of the dump. Returns the changes of a connection since the last dump, for the
+    /// series of single flows.
     pub fn update(
         &mut self,
         namespace: u32,
@@ -113,13 +116,13 @@ impl Tracker {
     ) -> Option<ConnectionDelta> {
         let state = self.namespaces.get_mut(&namespace)?;
         if state.has_ended(record.cookie) {
-            return None; // the dump is older than the event
+            return None; // the destroy event is newer than the dump
         }
         if matches!(record.state, State::SynRecv | State::NewSynRecv) {
             state.note_handshake(record.cookie);
         }
         let observation = Observation::of(record)?;
-        // One that had ended and is there again was connected again.
+        // A socket that had ended and is in the dump again was connected again.
         if let Some(known) = self.sockets.get_mut(&record.cookie).filter(|known| !known.ended) {
             known.dump = state.dump;
             known.mptcp = record.ulp == Some(MPTCP);
@@ -133,7 +136,7 @@ impl Tracker {
             self.groups.add(known.group, &delta, now);
             return delta.connection();
         }
-        // A UDP socket that has dropped nothing has nothing to remember.
+        // A UDP socket without drops needs no state.
         if matches!(observation, Observation::Datagrams { drops: 0 }) {
             return None;
         }
@@ -144,7 +147,7 @@ impl Tracker {
         }
         let preexisting = !state.was_read() || state.overflowed(now);
         let attributes = state.attributes(namespace, record, attribution);
-        let mut known = KnownSocket::new(namespace, state.dump, &observation, preexisting);
+        let mut known = TrackedSocket::new(namespace, state.dump, &observation, preexisting);
         known.direction = attributes.direction.filter(|_| attributes.certain);
         known.mptcp = record.ulp == Some(MPTCP);
         let cgroup_pending = attribution.cgroup_pending;
@@ -159,19 +162,19 @@ impl Tracker {
         delta
     }
 
-    /// Whether a socket waits to be given an owner.
+    /// Whether a socket waits for its owner.
     pub fn is_pending(&self, cookie: u64) -> bool {
         self.pending.contains_key(&cookie)
     }
 
-    /// Ends a dump; `complete` says that it had every socket there is.
+    /// Ends a dump; `complete` says that every socket was read.
     pub fn end_dump(&mut self, namespace: u32, complete: bool) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
             state.end_dump(complete);
         }
     }
 
-    /// Forgets the sockets that have gone without an event, once per cycle.
+    /// Ends the sockets that are gone without an event, once per cycle.
     pub fn sweep(&mut self, now: Instant) {
         self.finish_deferred(now);
         let (namespaces, groups, events) = (&mut self.namespaces, &mut self.groups, self.events);
@@ -189,8 +192,8 @@ impl Tracker {
                 return !state.events_lost;
             }
             let [latest, before] = state.complete;
-            // The event of a connection may still be on its way. Of the others nobody tells, but a dump may pass one over
-            // where its neighbour ends.
+            // The event of a connection may still come. Other sockets have none, but a dump may skip a socket when its
+            // neighbour ends.
             let told = events && !state.events_lost && known.is_connection();
             let there = known.dump
                 >= match (told, known.is_connection()) {
@@ -199,14 +202,14 @@ impl Tracker {
                     (false, true) => latest,
                 };
             if !there {
-                // The queue of who does not listen any more is nobody's.
+                // The accept queue of a socket that does not listen any more is not counted.
                 let connection = |pending: &PendingSocket| pending.observation.is_connection();
                 if let Some(pending) = pending.remove(cookie).filter(connection) {
                     pending.settle(state, groups, known, now);
                 }
                 groups.add(known.group, &known.vanish(), now);
                 groups.leave(known.group, now);
-                // A connection leaves the dump when it ends, and its event comes when its process closes it.
+                // A connection leaves the dump when it ends; its event comes when its process closes it.
                 known.ended = told && known.group != NO_GROUP;
             }
             there || known.ended
@@ -221,13 +224,13 @@ impl Tracker {
         }
     }
 
-    /// Whether a socket is remembered.
-    pub fn knows(&self, cookie: u64) -> bool {
+    /// Whether a socket is tracked.
+    pub fn is_tracked(&self, cookie: u64) -> bool {
         self.sockets.contains_key(&cookie)
     }
 
-    /// Notes which of the flows of the latest dump are selected by whoever shows single flows. One that it does not have
-    /// stays what it was until its event comes.
+    /// Marks the flows of the latest dump that the classic profile selected. A flow that the dump does not have keeps
+    /// its mark until its event comes.
     pub fn select(&mut self, selected: &HashSet<u64>) {
         for (cookie, known) in &mut self.sockets {
             if self.namespaces.get(&known.namespace).is_some_and(|state| state.dump == known.dump) {
@@ -236,15 +239,14 @@ impl Tracker {
         }
     }
 
-    /// Notes that destroy events were lost: what the next dump does not have has ended.
+    /// Records that destroy events were lost: sockets that the next dump does not have have ended.
     pub fn lost(&mut self, namespace: u32) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
             state.events_lost = true;
         }
     }
 
-    /// Gives the pending sockets their owners, as far as they were found; `None` for one that has to wait for the next
-    /// cycle.
+    /// Gives pending sockets their owners. `owner` returns `None` for a socket that has to wait for the next cycle.
     pub fn attribute(&mut self, owner: impl Fn(u64) -> Option<Attribution>, now: Instant) {
         let (groups, sockets, namespaces) = (&mut self.groups, &mut self.sockets, &mut self.namespaces);
         self.pending.retain(|cookie, pending| {
@@ -262,18 +264,18 @@ impl Tracker {
             }
             false
         });
-        // As many as at the start of the agent will hardly wait again.
+        // After the start of the agent, few sockets are pending at a time.
         self.pending.shrink_to(2 * self.pending.len());
     }
 
-    /// Forgets a network namespace that is gone, its groups included.
+    /// Removes a network namespace that is gone, with its groups.
     pub fn forget(&mut self, namespace: u32, now: Instant) {
         self.namespaces.remove(&namespace);
         let groups = &mut self.groups;
         self.sockets.retain(|_, known| {
             let there = known.namespace != namespace;
             if !there && !known.ended {
-                // Some are in the group for the rest, which stays.
+                // Some sockets are in the group `~other`, which stays.
                 groups.add(known.group, &known.vanish(), now);
                 groups.leave(known.group, now);
             }
@@ -285,7 +287,7 @@ impl Tracker {
 }
 
 impl PendingSocket {
-    /// Takes what the next dump says of it.
+    /// Replaces the observation with that of the next dump.
     fn update(&mut self, observation: Observation, attribution: &Attribution) {
         self.observation = observation;
         self.cgroup_pending = attribution.cgroup_pending;
@@ -293,12 +295,12 @@ impl PendingSocket {
         self.attributes.cgroup = cgroup.or_else(|| attribution.cgroup.clone());
     }
 
-    /// Puts the socket into its group, and counts what was seen of it.
+    /// Adds the socket to its group, and counts the observation.
     fn settle(
         &self,
         state: &mut NamespaceState,
         groups: &mut Groups,
-        known: &mut KnownSocket,
+        known: &mut TrackedSocket,
         now: Instant,
     ) -> Option<ConnectionDelta> {
         known.group = groups.join(&self.attributes, now);

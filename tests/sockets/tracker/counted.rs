@@ -24,7 +24,7 @@ impl Counted {
         group.totals.observe(&group.labels, &mut readings);
         self.open += group.totals.open;
         for event in Event::ALL {
-            self.events[*event as usize] += group.totals.noted(*event);
+            self.events[*event as usize] += group.totals.event_count(*event);
         }
         for reading in readings.iter() {
             let Value::U64(value) = reading.value else { continue };

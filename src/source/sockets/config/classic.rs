@@ -1,4 +1,4 @@
-//! Settings of the classic profile of the sockets: what `prometheus_ss_exporter` shows, one series a flow.
+//! Settings of the classic profile of the sockets: one series per flow, as in `prometheus_ss_exporter`.
 
 use super::select::Conditions;
 use crate::settings::values;
@@ -64,7 +64,7 @@ pub enum FlowLabel {
     PidCondensed,
 }
 
-/// A metric that can be left out.
+/// A metric that can be disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -84,22 +84,22 @@ pub enum Family {
 }
 
 impl Family {
-    /// All of them.
+    /// Every family.
     pub const ALL: [Self; 6] =
         [Self::Rtt, Self::Cwnd, Self::DeliveryRate, Self::DataSegsIn, Self::DataSegsOut, Self::RttHistMs];
 }
 
-/// `limit`
+/// Deserializer of `limit`.
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &(1..=FLOWS))
 }
 
-/// `metrics`; a key without a value means the default, `[]` means none.
+/// Deserializer of `metrics`; a key without a value means the default, `[]` means none.
 fn metrics<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Family>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_else(|| Family::ALL.into()))
 }
 
-/// `buckets`
+/// Deserializer of `buckets`.
 fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
     let bounds = Option::deserialize(deserializer)?.unwrap_or_else(|| CLASSIC_ROUND_TRIPS.to_vec());
     match refuse_bounds(&bounds) {
@@ -108,7 +108,7 @@ fn buckets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Er
     }
 }
 
-/// Why these cannot be bucket bounds of a histogram; `None` if they can.
+/// The reason why numbers cannot be the bucket bounds of a histogram; `None` if they can.
 fn refuse_bounds(bounds: &[f64]) -> Option<String> {
     if bounds.is_empty() || bounds.len() > BOUNDS {
         return Some(format!("has {} bounds; 1 to {BOUNDS} are allowed", bounds.len()));

@@ -1,5 +1,5 @@
-//! Conditions on flows: by the processes that hold the socket, by the peer's address, by the peer's port. They choose
-//! what the classic profile shows (`src/source/sockets/select.rs` decides, flow by flow).
+//! Conditions on flows: the processes that have the socket, the peer's address and the peer's port. They select the
+//! flows of the classic profile (evaluated in `src/source/sockets/select.rs`).
 
 use crate::settings::network::{Address, Network};
 use crate::settings::values::section;
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Host {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let named = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        // 253 is what fits into a message of the DNS (RFC 1035, 2.3.4).
+        // A DNS message has room for names of 253 bytes (RFC 1035, 2.3.4).
         if text.is_empty() || text.len() > 253 || !named {
             return Err(D::Error::custom(format!("`{}` is not the name of a host", text.escape_debug())));
         }
@@ -161,7 +161,7 @@ impl FromStr for Ports {
         let (lower, upper) = text.split_once('-').unwrap_or((text, text));
         let port = |digits: &str| {
             let digits = digits.trim();
-            // `parse` would take a sign.
+            // `parse` would accept a sign.
             let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok());
             number.flatten().ok_or_else(|| "is neither a port nor a range such as 8000-9000".to_owned())
         };

@@ -1,45 +1,45 @@
 //! The states of a socket.
 
-/// State of a socket, by the kernel's numbers (`include/net/tcp_states.h`). A UDP socket is [`Established`] where it is
-/// connected, and otherwise [`Close`].
+/// State of a socket, as numbered by the kernel (`include/net/tcp_states.h`). A UDP socket is [`Established`] if it is
+/// connected, and [`Close`] otherwise.
 ///
 /// [`Established`]: State::Established
 /// [`Close`]: State::Close
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum State {
-    /// Open.
+    /// Connected.
     Established = 1,
-    /// A SYN is on its way.
+    /// SYN sent.
     SynSent = 2,
-    /// A SYN came and was answered.
+    /// SYN received and answered.
     SynRecv = 3,
-    /// Closed here, and the peer has not acknowledged it.
+    /// Closed by this end; the peer has not acknowledged the FIN.
     FinWait1 = 4,
-    /// Closed here; the peer has acknowledged it and not closed.
+    /// Closed by this end; the peer has acknowledged the FIN and has not closed.
     FinWait2 = 5,
-    /// Closed by both, here first; kept for late segments.
+    /// Closed by both ends, by this end first; kept for late segments.
     TimeWait = 6,
-    /// Not connected: of UDP, and of TCP what is bound and nothing else; in destroy events, gone.
+    /// Not connected: UDP, and TCP sockets that are only bound; in destroy events, destroyed.
     Close = 7,
-    /// Closed by the peer and not here.
+    /// Closed by the peer and not by this end.
     CloseWait = 8,
-    /// Closed by both, by the peer first, and it has not acknowledged it.
+    /// Closed by both ends, by the peer first; the peer has not acknowledged the FIN.
     LastAck = 9,
-    /// Waits for connections.
+    /// Listening.
     Listen = 10,
-    /// Closed by both at the same time, and the peer has not acknowledged it.
+    /// Closed by both ends at the same time; the peer has not acknowledged the FIN.
     Closing = 11,
-    /// What the kernel has instead of [`SynRecv`](Self::SynRecv). The answer calls it `SynRecv`, by
-    /// whichever of the two it was asked for.
+    /// The kernel's state of a connection request before the handshake ends. A response has [`SynRecv`](Self::SynRecv)
+    /// instead, whichever of the two was requested.
     NewSynRecv = 12,
-    /// Bound to a port and neither connected nor listening. Asked for by this number since 6.8; the answer calls it
+    /// Bound to a port and neither connected nor listening. Requested by this number since Linux 6.8; the response has
     /// [`Close`](Self::Close).
     BoundInactive = 13,
 }
 
 impl State {
-    /// Each state.
+    /// Every state.
     pub const ALL: [Self; 13] = [
         Self::Established,
         Self::SynSent,
@@ -56,17 +56,17 @@ impl State {
         Self::BoundInactive,
     ];
 
-    /// The state of this number.
+    /// The state with this number.
     pub fn numbered(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 
-    /// Its bit in the mask of states that a request asks for.
+    /// The bit of the state in the mask of a request.
     pub const fn mask(self) -> u32 {
         1 << self as u8
     }
 
-    /// Bit mask of several states, as `idiag_states` has it.
+    /// Bit mask of several states (`idiag_states`).
     pub fn masks(states: &[Self]) -> u32 {
         states.iter().fold(0, |masks, state| masks | state.mask())
     }

@@ -1,40 +1,40 @@
-//! The values of one key, as codes: what a group is found by is a few numbers, not texts.
+//! The values of one key, as codes: a group is found by a few numbers instead of texts.
 
 use super::{OTHER, UNKNOWN};
 use crate::text::{LONGEST_NAME, bounded_unique};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Codes that no value has.
+/// Codes that are no values.
 pub(super) const ABSENT: u32 = u32::MAX;
 pub(super) const IS_UNKNOWN: u32 = u32::MAX - 1;
 pub(super) const IS_OTHER: u32 = u32::MAX - 2;
 
-/// The values of one key that groups have at present.
+/// The values of one key that groups have now.
 #[derive(Debug, Default)]
 pub(super) struct Values {
-    /// Largest number of distinct values that get a code.
+    /// Maximum number of distinct values.
     limit: usize,
     codes: HashMap<Arc<str>, u32>,
-    /// Text of a code, and how many groups have it.
+    /// Text of each code, and the number of groups that have it.
     used: HashMap<u32, (Arc<str>, u32)>,
     next: u32,
 }
 
 impl Values {
-    /// None yet, and never more than `limit`.
+    /// Creates it without values.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, ..Self::default() }
     }
 
-    /// Largest number of distinct values that get a code.
+    /// Maximum number of distinct values.
     pub(super) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The code of a text; a new one if there is room for it.
+    /// The code of a text, a new one if the limit allows; otherwise `None`.
     pub(super) fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
-        // A process can call itself anything.
+        // A process can have any name, including ours.
         match &**text {
             OTHER => return None,
             UNKNOWN => return Some(IS_UNKNOWN),
@@ -47,7 +47,7 @@ impl Values {
             return None;
         }
         let code = self.next;
-        // After four billion containers a code comes again; that of one that is still in use is skipped.
+        // Codes repeat after four billion values; a code in use is skipped.
         self.next = (code + 1) % IS_OTHER;
         if self.used.contains_key(&code) {
             return None;
@@ -57,22 +57,22 @@ impl Values {
         Some(code)
     }
 
-    /// The code of a name that somebody else chose: [`Self::of_text`] of what is fit for a label, at most 256 bytes without
-    /// control or bidirectional characters. Names that differ have different codes.
+    /// The code of a name chosen by others: [`Self::of_text`] of the name made fit for a label, at most 256 bytes
+    /// without control or bidirectional characters. Names that differ have different codes.
     pub(super) fn of_name(&mut self, name: &str) -> Option<u32> {
-        // What has a code is fit for a label.
+        // A text with a code is fit for a label.
         match self.codes.get(name) {
             Some(code) => Some(*code),
             None => self.of_text(&bounded_unique(name, LONGEST_NAME).into()),
         }
     }
 
-    /// Whether a number has a code: a group has it.
+    /// Whether a group has this number.
     pub(super) fn has_number(&self, number: u32) -> bool {
         self.used.contains_key(&number)
     }
 
-    /// The code of a number is the number. A new one leaves room for so many others.
+    /// The code of a number is the number. A new number is refused unless `reserved` codes remain free after it.
     pub(super) fn of_number(&mut self, number: u32, reserved: usize) -> Option<u32> {
         if self.has_number(number) {
             return Some(number);
@@ -93,13 +93,13 @@ impl Values {
         }
     }
 
-    pub(super) fn take(&mut self, code: u32) {
+    pub(super) fn acquire(&mut self, code: u32) {
         if let Some((_, groups)) = self.used.get_mut(&code) {
             *groups += 1;
         }
     }
 
-    /// Forgets a value that no group has any more.
+    /// Removes a value when its last group ends.
     pub(super) fn release(&mut self, code: u32) {
         if let Some((text, used)) = self.used.get_mut(&code) {
             *used = used.saturating_sub(1);

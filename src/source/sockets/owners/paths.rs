@@ -1,37 +1,37 @@
-//! The paths of control groups that processes are in, each kept once (pure).
+//! Paths of the control groups of processes, each stored once (pure).
 
 use crate::text::{LONGEST_NAME, bounded_unique};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Bytes of all paths together, as of a walk over control groups. One path can have 4 KiB.
+/// Maximum size of all paths together, bytes, as in a walk over control groups. One path may have 4 KiB.
 const TEXT: usize = 4 << 20;
 
-/// Paths that are in use.
+/// The paths in use.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
-    known: HashSet<Arc<str>>,
+    paths: HashSet<Arc<str>>,
     text: usize,
 }
 
 impl Paths {
-    /// This path, shared with all who have it. Where there is no room for one more it is cut, and no container is found in it.
+    /// The path, shared by all owners that have it. Over the limit it is truncated, and no container is found in it.
     pub(super) fn share(&mut self, path: &Arc<str>) -> Arc<str> {
-        if let Some(known) = self.known.get(path) {
-            return Arc::clone(known);
+        if let Some(shared) = self.paths.get(path) {
+            return Arc::clone(shared);
         }
         if self.text + path.len() > TEXT {
             return bounded_unique(path, LONGEST_NAME).into();
         }
         self.text += path.len();
-        self.known.insert(Arc::clone(path));
+        self.paths.insert(Arc::clone(path));
         Arc::clone(path)
     }
 
-    /// Forgets those that nobody has any more.
+    /// Removes paths that no owner has any more.
     pub(super) fn sweep(&mut self) {
-        self.known.retain(|path| Arc::strong_count(path) > 1);
-        self.text = self.known.iter().map(|path| path.len()).sum();
+        self.paths.retain(|path| Arc::strong_count(path) > 1);
+        self.text = self.paths.iter().map(|path| path.len()).sum();
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use crate::text::LONGEST_NAME;
     use std::sync::Arc;
 
-    /// As `/proc/PID/cgroup` has it of a process in a group that a user with a delegated one has made.
+    /// A path as in `/proc/PID/cgroup` of a process in a delegated control group.
     fn made(number: usize) -> Arc<str> {
         let deep = "/dddddddddd".repeat(340);
         let text = format!("4:memory:/user.slice{deep}/{number:05}\n1:name=systemd:/user.slice\n0::/\n");
@@ -64,6 +64,6 @@ mod tests {
         assert!(Arc::ptr_eq(&again, &held[7]), "the same path is kept once");
         drop((held, different));
         paths.sweep();
-        assert_eq!((paths.known.len(), paths.text), (1, again.len()));
+        assert_eq!((paths.paths.len(), paths.text), (1, again.len()));
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted of the accept queues of a group's listening sockets.
+//! Totals of the accept queues of a group.
 
 use crate::metric::distribution::Distribution;
 use crate::metric::{Handle, Labels};
@@ -7,19 +7,19 @@ use crate::source::sockets::metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The connections that waited to be accepted.
+/// Totals of the connections in accept queues.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AcceptTotals {
-    /// Longest wait of this cycle.
+    /// Longest time in the queue in this cycle.
     oldest: Duration,
-    /// How long they had waited, of each in each cycle that found it waiting; made when the first comes.
+    /// Times in the queue, one value for each connection in each cycle; created with the first.
     waits: Option<Box<Distribution>>,
-    /// How many were closed by their clients first.
+    /// Connections that their clients closed before they were accepted.
     abandoned: u64,
 }
 
 impl AcceptTotals {
-    /// Adds a connection that waits; `abandoned` says that its client has closed it since the last cycle.
+    /// Adds a connection in the accept queue; `abandoned` says that the client has closed it since the last cycle.
     pub(super) fn add(&mut self, age: Duration, abandoned: bool) {
         self.oldest = self.oldest.max(age);
         let new = || Box::new(Distribution::new(metrics::TCP_ACCEPT_WAIT.metric().boundaries.into()));
@@ -27,12 +27,12 @@ impl AcceptTotals {
         self.abandoned += u64::from(abandoned);
     }
 
-    /// Forgets who waited in the last cycle.
+    /// Resets the values of the last cycle.
     pub(super) fn begin_cycle(&mut self) {
         self.oldest = Duration::ZERO;
     }
 
-    /// Observes all of it, where somebody listens.
+    /// Observes the totals of a group with listening sockets.
     pub(super) fn observe(&self, labels: &Labels, out: &mut Readings) {
         out.observe(metrics::TCP_ACCEPT_OLDEST, labels, self.oldest.as_secs_f64());
         out.observe(metrics::TCP_ACCEPT_ABANDONED, labels, self.abandoned);

@@ -1,11 +1,11 @@
-//! The ends of connections, as the kernel tells them (pure).
+//! The ends of connections, from destroy events (pure).
 
 use super::super::diag::Record;
 use super::super::direction::{Direction, ended_in_order};
 use super::super::group::Groups;
 use super::super::mptcp::ResetsSent;
 use super::super::sample::Sample;
-use super::super::socket::{KnownSocket, NO_GROUP};
+use super::super::socket::{NO_GROUP, TrackedSocket};
 use super::last_numbers::LastNumbers;
 use super::namespace::NamespaceState;
 use super::other_end::{ClosedSocket, is_local};
@@ -14,39 +14,39 @@ use crate::source::sockets::labels::Key;
 use crate::source::sockets::timeouts;
 use std::time::Instant;
 
-/// Connections that wait for their other end, at most.
+/// Maximum number of connections that wait for the event of their other end.
 const DEFERRED: usize = 1024;
 
-/// A connection that has ended without its counters, and waits for the event of its other end.
+/// A connection that has ended without counters, and waits for the destroy event of its other end.
 #[derive(Debug)]
 pub(super) struct Deferred {
     last: LastNumbers<'static>,
-    known: KnownSocket,
+    known: TrackedSocket,
     pending: Option<PendingSocket>,
-    /// The dump in which it ended, and when that was.
+    /// Number of the dump during which it ended, and the time.
     dump: u32,
     since: Instant,
 }
 
 impl Tracker {
-    /// Takes the end of a TCP socket, as the kernel tells it. Whether it was one of those that [`Tracker::select`] named.
+    /// Counts the end of a TCP socket from its destroy event. Returns whether [`Tracker::select`] had marked it.
     pub fn closed(&mut self, namespace: u32, record: &Record<'_>, now: Instant) -> bool {
         let Some(state) = self.namespaces.get_mut(&namespace) else { return false };
         state.note_ended(record.cookie);
         let Some(tcp) = record.tcp else { return false };
         let known = self.sockets.remove(&record.cookie);
         if known.is_none() && !state.was_read() {
-            return false; // it was there before the agent, as far as is known
+            return false; // the socket existed before the agent, as far as is known
         }
         if known.is_none() && record.peer.ip().is_unspecified() {
-            return false; // it listened, or was never used
+            return false; // the socket listened, or was never used
         }
         if known.is_none() && state.overflowed(now) {
             self.groups.leave_out(Key::Track);
-            return false; // it may be one of those that there was no room for
+            return false; // the socket may be one that exceeded the limit
         }
         let pending = self.pending.remove(&record.cookie);
-        let mut known = known.unwrap_or_else(|| KnownSocket::unseen(namespace));
+        let mut known = known.unwrap_or_else(|| TrackedSocket::unseen(namespace));
         let mut last = LastNumbers::of(record, Sample::of(tcp, record.state));
         if known.ended {
             if last.has_counters {
@@ -81,7 +81,7 @@ impl Tracker {
         selected
     }
 
-    /// Takes the end of a connection within this machine, for one that waits for it, or may come to.
+    /// Records one end of a connection within this machine, for the other end, which may wait for it or come later.
     fn take_other_end(&mut self, namespace: u32, record: &Record<'_>, end: ClosedSocket, now: Instant) {
         let Some(state) = self.namespaces.get_mut(&namespace) else { return };
         let waits = |deferred: &Deferred| {
@@ -96,7 +96,7 @@ impl Tracker {
         }
     }
 
-    /// Counts the ends whose other end had no event, within a cycle and within the time in which events come.
+    /// Counts ended connections whose other end had no event within a cycle and the maximum delay of events.
     pub(super) fn finish_deferred(&mut self, now: Instant) {
         let (groups, namespaces) = (&mut self.groups, &mut self.namespaces);
         let mut waiting = Vec::new();
@@ -115,8 +115,8 @@ impl Tracker {
         self.deferred = waiting;
     }
 
-    /// Takes how many resets a network namespace has sent so far, where Multipath TCP is in use there: what has lost its
-    /// counters at its end was not reset from here for certain.
+    /// Records the number of resets that a network namespace has sent, if MPTCP is in use there: then a connection
+    /// without counters at its end was not necessarily reset from this end.
     pub fn note_resets_sent(&mut self, namespace: u32, sent: ResetsSent, now: Instant) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
             state.note_resets_sent(sent, now);
@@ -124,17 +124,17 @@ impl Tracker {
     }
 }
 
-/// Counts the end of a connection; which end opened it, if that is certain.
+/// Counts the end of a connection. Returns the end that opened it, if that is certain.
 fn finish(
     groups: &mut Groups,
     state: &mut NamespaceState,
-    mut known: KnownSocket,
+    mut known: TrackedSocket,
     pending: Option<PendingSocket>,
     last: &mut LastNumbers<'_>,
     now: Instant,
 ) -> Option<Direction> {
     if known.group == NO_GROUP {
-        // Nobody looks for the process of what has ended.
+        // The process of an ended socket is not looked up any more.
         if let Some(pending) = pending {
             pending.settle(state, groups, &mut known, now);
         } else {

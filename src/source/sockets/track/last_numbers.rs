@@ -1,34 +1,34 @@
-//! The last numbers of a connection, and how it ended (pure).
+//! The last counters of a connection, and its closing event (pure).
 
 use super::super::diag::{Record, State};
 use super::super::direction::{Direction, ended_in_order};
 use super::super::sample::Sample;
-use super::super::socket::KnownSocket;
+use super::super::socket::TrackedSocket;
 use super::super::tcp_info::TcpInfo;
 use super::namespace::NamespaceState;
 use super::other_end::ClosedSocket;
 use crate::metric::label::Event;
 
-/// What a destroy event says of a connection, or where it has lost its counters, what the event of its other end said.
+/// The destroy event of a connection; if it has lost its counters, completed from the event of the other end.
 #[derive(Debug)]
 pub(super) struct LastNumbers<'a> {
-    /// The event, with the addresses that the other end has where they are gone.
+    /// The destroy event, with the addresses from the other end if they were lost.
     pub(super) record: Record<'a>,
     pub(super) sample: Sample,
-    /// Whether there are counters.
+    /// Whether the event has counters.
     pub(super) has_counters: bool,
-    /// Which end opened the connection, if the other end says it.
+    /// The end that opened the connection, if the other end's event has it.
     pub(super) direction: Option<Direction>,
-    /// Which end opened it by the ports, where there is no evidence.
+    /// The end that opened the connection by its ports, if there is no evidence.
     pub(super) guess: Option<Direction>,
     mirrored: bool,
 }
 
 impl<'a> LastNumbers<'a> {
-    /// Of a destroy event.
+    /// Reads a destroy event.
     pub(super) fn of(record: &Record<'a>, sample: Sample) -> Self {
         let counters = &sample.counters;
-        // `tcp_disconnect` clears them, and forgets the peer's port.
+        // `tcp_disconnect` clears the counters and the peer's port.
         let lost = record.peer.port() == 0
             && counters.acked == 0
             && counters.received == 0
@@ -37,12 +37,12 @@ impl<'a> LastNumbers<'a> {
         Self { record: *record, sample, has_counters: !lost, direction: None, guess: None, mirrored: false }
     }
 
-    /// Whether it was an established connection that has lost its counters.
+    /// Whether an established connection has lost its counters.
     pub(super) fn lost(&self) -> bool {
         !self.has_counters && self.sample.established
     }
 
-    /// The same without what is borrowed. Of lost counters nothing is.
+    /// A copy that borrows nothing. Attributes of an event without counters are not needed.
     pub(super) fn to_static(&self) -> LastNumbers<'static> {
         let Record { family, local, peer, cookie, .. } = self.record;
         let tcp = Some(TcpInfo::new(&[]));
@@ -50,8 +50,7 @@ impl<'a> LastNumbers<'a> {
         LastNumbers { record, ..*self }
     }
 
-    /// Takes what was lost from the other end: the addresses, and where Multipath TCP may have lost the counters of an
-    /// orderly end, these too.
+    /// Takes the lost addresses from the other end; also the counters, if MPTCP may have lost those of an orderly end.
     pub(super) fn complete(&mut self, other: &ClosedSocket, mptcp: bool) {
         self.record.local = other.peer;
         self.record.peer = other.local;
@@ -63,8 +62,8 @@ impl<'a> LastNumbers<'a> {
         }
     }
 
-    /// Event of the connection.
-    pub(super) fn event(&self, known: &KnownSocket, state: &mut NamespaceState) -> Event {
+    /// The event with which the connection ended.
+    pub(super) fn event(&self, known: &TrackedSocket, state: &mut NamespaceState) -> Event {
         let reset = if !known.established {
             return Event::Failed;
         } else if self.mirrored {
@@ -72,7 +71,7 @@ impl<'a> LastNumbers<'a> {
         } else if self.has_counters {
             let reset = !ended_in_order(&self.record, known.direction.or(self.guess));
             if reset && self.record.receive_queue > 0 {
-                state.note_reset_told(); // it was closed with data that nobody has read
+                state.note_reset_event(); // it was closed with unread data
             }
             reset
         } else {

@@ -1,11 +1,11 @@
-//! What is known of one network namespace between its dumps (pure).
+//! The state of one network namespace between its dumps (pure).
 
 use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
 use super::super::direction::{Direction, NamespaceEvidence, Verdict};
 use super::super::listen::Listeners;
 use super::super::mptcp::ResetsSent;
-use super::super::socket::KnownSocket;
+use super::super::socket::TrackedSocket;
 use super::other_end::OtherEnds;
 use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::timeouts;
@@ -13,77 +13,78 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Cookies that are remembered of connections in `SYN_RECV`, at most.
+/// Maximum number of cookies of connections in `SYN_RECV` that are remembered.
 const HANDSHAKES: usize = 16_384;
 
-/// A network namespace: who listens in it, and which dump of it is the latest.
+/// State of a network namespace: its listening sockets and the progress of its dumps.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceState {
     listeners: Listeners,
     ephemeral: EphemeralPorts,
-    /// Cookies that the latest dump had in `SYN_RECV`, and those that the one before it had.
+    /// Cookies of connections in `SYN_RECV` in the latest dump, and in the one before it.
     handshakes: [HashSet<u64>; 2],
-    /// Who listens on a port: the owner of what ends before a dump has it, as far as anybody can tell.
+    /// Owners of listening sockets by port: the most likely owners of connections that end before a dump has them.
     owners: HashMap<u16, ListenerOwner>,
-    /// Number of the latest dump, be it complete or not.
+    /// Number of the latest dump, complete or not.
     pub(super) dump: u32,
-    /// Number of the latest that was complete, and of the one that was so before it; 0 for none.
+    /// Numbers of the latest complete dump and of the complete one before it; 0 for none.
     pub(super) complete: [u32; 2],
-    /// The latest complete dump since which there was time for every destroy event to come; 0 for none.
+    /// Number of the latest complete dump for which every destroy event has had time to come; 0 for none.
     pub(super) settled: u32,
-    /// The complete dump that will be that next.
+    /// The complete dump that becomes `settled` next.
     settling: Checkpoint<u32>,
-    /// A dump is being read.
+    /// Whether a dump is in progress.
     reading: bool,
-    /// Cookies that ended while it is.
+    /// Cookies of sockets that ended during the dump in progress.
     ended: HashSet<u64>,
-    /// When a dump last had more than could be remembered: what is not remembered may have been there before.
+    /// Time of the last dump with more sockets than can be tracked: an unknown socket may have existed before the
+    /// agent.
     pub(super) overfull: Option<Instant>,
     /// Destroy events of sockets whose other end is on this machine too.
     pub(super) other_ends: OtherEnds,
     resets: Resets,
-    /// Those that aborted a connection of Multipath TCP.
+    /// Resets that aborted an MPTCP connection.
     fast_closes: Resets,
-    /// Destroy events were lost since the last complete dump: what the next does not have has ended.
+    /// Whether destroy events were lost since the last complete dump: sockets that the next one does not have have
+    /// ended.
     pub(super) events_lost: bool,
 }
 
-/// Resets that were sent, where Multipath TCP is in use.
+/// Count of resets sent, where MPTCP is in use.
 #[derive(Debug, Default)]
 struct Resets {
-    /// How many there were so far; `None` where MPTCP was not in use yet.
+    /// Resets sent so far; `None` if MPTCP was not in use yet.
     sent: Option<u64>,
-    /// How many there were some time ago.
+    /// Resets sent at an earlier time.
     earlier: Checkpoint<u64>,
-    /// How many belong to connections that had their events.
-    told: u64,
+    /// Resets of connections whose destroy event has come.
+    with_event: u64,
 }
 
 impl Resets {
-    /// Takes how many were sent so far.
-    fn note(&mut self, sent: u64, now: Instant) {
+    /// Sets the number of resets sent so far.
+    fn set_sent(&mut self, sent: u64, now: Instant) {
         if self.sent.replace(sent).is_none() {
-            self.told = 0; // those were sent before
+            self.with_event = 0; // earlier resets were sent without MPTCP
         }
-        if let Some(earlier) = self.earlier.passed(self.told, sent, now) {
-            // Those without an event by now answered segments of no connection: no event is sent for them.
-            self.told = self.told.max(earlier);
+        if let Some(earlier) = self.earlier.passed(self.with_event, sent, now) {
+            // Resets without an event by now answered segments of no connection, which have no event.
+            self.with_event = self.with_event.max(earlier);
         }
     }
 
-    /// Whether more were sent than belong to connections that had their events; `None` where that is not known.
+    /// Whether more resets were sent than there were events of reset connections; `None` if unknown.
     fn any_left(&self) -> Option<bool> {
-        self.sent.map(|sent| sent > self.told)
+        self.sent.map(|sent| sent > self.with_event)
     }
 }
 
-/// What a number was at some time, until every destroy event of before has come.
+/// A number at an earlier time, kept until every destroy event from before that time has come.
 #[derive(Debug, Default)]
 struct Checkpoint<T>(Option<(Instant, T)>);
 
 impl<T: Copy> Checkpoint<T> {
-    /// The number that was noted, once events have had their time since; then `latest` is noted. The first time it is
-    /// `first` that is noted.
+    /// The stored number, once events have had time to come; then `latest` is stored. The first call stores `first`.
     fn passed(&mut self, first: T, latest: T, now: Instant) -> Option<T> {
         let (since, noted) = *self.0.get_or_insert((now, first));
         let passed = now.saturating_duration_since(since) >= timeouts::EVENT_LATE;
@@ -94,13 +95,13 @@ impl<T: Copy> Checkpoint<T> {
     }
 }
 
-/// The owner of a socket that listens.
+/// Owner of a listening socket.
 #[derive(Debug, Clone)]
 struct ListenerOwner {
     uid: Option<u32>,
     cgroup: Option<Arc<str>>,
     process: Option<Arc<str>>,
-    /// Number of the group of the socket that listens.
+    /// Number of the group of the listening socket.
     group: u32,
 }
 
@@ -111,10 +112,10 @@ impl NamespaceState {
         self.handshakes.swap(0, 1);
         let [latest, _] = &mut self.handshakes;
         latest.clear();
-        self.dump = self.dump.saturating_add(1); // enough for a dump a second in 136 years
+        self.dump = self.dump.saturating_add(1); // at one dump per second, 136 years
     }
 
-    /// Ends a dump; `complete` says that it had every socket there is.
+    /// Ends a dump; `complete` says that every socket was read.
     pub(super) fn end_dump(&mut self, complete: bool) {
         self.reading = false;
         self.ended = HashSet::new();
@@ -125,7 +126,7 @@ impl NamespaceState {
         }
     }
 
-    /// Notes that there was time for the destroy events of what a dump does not have any more, once per cycle.
+    /// Updates `settled`, once per cycle.
     pub(super) fn settle(&mut self, now: Instant) {
         let [latest, _] = self.complete;
         if let Some(dump) = self.settling.passed(latest, latest, now) {
@@ -133,45 +134,45 @@ impl NamespaceState {
         }
     }
 
-    /// Takes how many resets were sent so far, where Multipath TCP is in use.
+    /// Sets the number of resets sent so far, if MPTCP is in use.
     pub(super) fn note_resets_sent(&mut self, sent: ResetsSent, now: Instant) {
-        self.resets.note(sent.all, now);
-        self.fast_closes.note(sent.fast_close, now);
+        self.resets.set_sent(sent.all, now);
+        self.fast_closes.set_sent(sent.fast_close, now);
     }
 
-    /// Whether Multipath TCP was in use.
+    /// Whether MPTCP was in use.
     pub(super) fn uses_mptcp(&self) -> bool {
         self.resets.sent.is_some()
     }
 
-    /// Whether a connection that has lost its counters was reset from here. With Multipath TCP, one that ended in order
-    /// has lost them too; then there is a reset less than connections.
-    pub(super) fn was_aborted(&mut self, known: &KnownSocket) -> bool {
+    /// Whether a connection that has lost its counters was reset from this end. With MPTCP, one that ended in order has
+    /// lost them too; then fewer resets were sent than connections have ended so.
+    pub(super) fn was_aborted(&mut self, known: &TrackedSocket) -> bool {
         let resets = if known.mptcp { &self.fast_closes } else { &self.resets };
         let aborted = resets.any_left().unwrap_or(!known.mptcp);
         if aborted {
-            self.note_reset_told();
-            // One that no dump has seen may have been either.
+            self.note_reset_event();
+            // A connection that no dump had may have used MPTCP or not.
             let either = known.is_unseen() && self.fast_closes.any_left() == Some(true);
-            self.fast_closes.told += u64::from(known.mptcp || either);
+            self.fast_closes.with_event += u64::from(known.mptcp || either);
         }
         aborted
     }
 
-    /// A destroy event of a connection that sent a reset.
-    pub(super) fn note_reset_told(&mut self) {
-        self.resets.told += 1;
+    /// Counts the destroy event of a connection that sent a reset.
+    pub(super) fn note_reset_event(&mut self) {
+        self.resets.with_event += 1;
     }
 
-    /// Takes who listens now.
+    /// Sets the listening sockets.
     pub(super) fn set_listeners(&mut self, listeners: Listeners, ephemeral: EphemeralPorts, now: Instant) {
-        self.listeners = listeners.after(std::mem::take(&mut self.listeners), now);
+        self.listeners = listeners.replacing(std::mem::take(&mut self.listeners), now);
         self.ephemeral = ephemeral;
         let ports = self.listeners.ports();
         self.owners.retain(|port, _| ports.contains(port));
     }
 
-    /// Takes the cookie of a connection that is being made by its peer; it keeps it.
+    /// Records the cookie of a connection in `SYN_RECV`; the established connection keeps it.
     pub(super) fn note_handshake(&mut self, cookie: u64) {
         let [latest, _] = &mut self.handshakes;
         if latest.len() < HANDSHAKES {
@@ -179,17 +180,17 @@ impl NamespaceState {
         }
     }
 
-    /// Which end opened a connection.
+    /// The end that opened a connection.
     pub(super) fn verdict(&self, record: &Record<'_>) -> Verdict {
-        let surroundings = NamespaceEvidence {
+        let evidence = NamespaceEvidence {
             listeners: &self.listeners,
             ephemeral: self.ephemeral,
             seen_in_handshake: self.handshakes.iter().any(|cookies| cookies.contains(&record.cookie)),
         };
-        Verdict::of(record, &surroundings)
+        Verdict::of(record, &evidence)
     }
 
-    /// The attributes of a socket that a dump has.
+    /// The attributes of a socket of a dump.
     pub(super) fn attributes(
         &self,
         namespace: u32,
@@ -213,7 +214,7 @@ impl NamespaceState {
         attributes
     }
 
-    /// Notes whose socket it is that listens on a port, and its group.
+    /// Records the owner and the group of a listening socket.
     pub(super) fn note_listener_owner(&mut self, attributes: &Attributes, group: u32) {
         if let Some(port) = attributes.port {
             let Attributes { uid, cgroup, process, .. } = attributes.clone();
@@ -221,35 +222,35 @@ impl NamespaceState {
         }
     }
 
-    /// The group of the socket that listens on a port.
+    /// Number of the group of the socket that listens on a port.
     pub(super) fn listener_group(&self, port: u16) -> Option<u32> {
         self.owners.get(&port).map(|owner| owner.group)
     }
 
-    /// Takes the end of a socket: a dump that is being read may still bring it.
+    /// Records the end of a socket: the dump in progress may still have it.
     pub(super) fn note_ended(&mut self, cookie: u64) {
         if self.reading {
             self.ended.insert(cookie);
         }
     }
 
-    /// Whether a socket ended while the dump is being read.
+    /// Whether a socket ended during the dump in progress.
     pub(super) fn has_ended(&self, cookie: u64) -> bool {
         self.ended.contains(&cookie)
     }
 
-    /// Whether there was a complete dump, so that what comes is new.
+    /// Whether there was a complete dump, so that unknown sockets are new.
     pub(super) fn was_read(&self) -> bool {
         self.complete != [0, 0]
     }
 
-    /// Whether there was no room lately for all that a dump had; the events of some of that may still come.
+    /// Whether a recent dump had more sockets than can be tracked; the events of some of them may still come.
     pub(super) fn overflowed(&self, now: Instant) -> bool {
         self.overfull.is_some_and(|at| now.saturating_duration_since(at) < timeouts::OVERFULL)
     }
 
-    /// What is known of a connection that no dump had: the kernel does not say whose it was. One that was opened by the
-    /// peer belonged, most likely, to whoever listens on its port.
+    /// The attributes of a connection that no dump had: the kernel does not report its owner. If the peer opened it,
+    /// its owner is most likely that of the socket that listens on its port.
     pub(super) fn attributes_of_ended(
         &self,
         namespace: u32,

@@ -1,8 +1,8 @@
 //! The other ends of connections within this machine (pure).
 //!
-//! Both ends of a connection over loopback have a destroy event. Where one of them has lost its counters and its peer's port, because
-//! it sent a reset or by Multipath TCP (see [`mptcp`](super::super::mptcp)), the other says what it was: which end opened
-//! it, and what one end has sent the other has received.
+//! Both ends of a connection over loopback have a destroy event. If one of them has lost its counters and the peer's
+//! port, because it sent a reset or because of MPTCP (see [`mptcp`](super::super::mptcp)), the other event has the
+//! missing facts: which end opened the connection, and as bytes received what this end has sent.
 
 use super::super::diag::Record;
 use super::super::direction::Direction;
@@ -10,7 +10,7 @@ use super::super::sample::{Counters, Measurements, Sample};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// Ends that are remembered until that of the other socket is told, at most.
+/// Maximum number of ends that are remembered until the event of the other end comes.
 const ENDS: usize = 8192;
 
 /// A socket whose destroy event had its counters.
@@ -18,16 +18,16 @@ const ENDS: usize = 8192;
 pub(super) struct ClosedSocket {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
-    /// Which end opened the connection, if that was certain.
+    /// The end that opened the connection, if certain.
     pub(super) direction: Option<Direction>,
     pub(super) in_order: bool,
     pub(super) sample: Sample,
-    /// The dump in which it was told.
+    /// Number of the dump during which the event came.
     pub(super) dump: u32,
 }
 
-/// The sockets whose other end had no destroy event yet, by what a socket that has lost its peer's port still knows of them: their
-/// address, and its own port.
+/// Sockets whose other end had no destroy event yet. The key is what a socket without the peer's port still has: the
+/// peer's address, and its own port.
 #[derive(Debug, Default)]
 pub(super) struct OtherEnds {
     ends: HashMap<(IpAddr, u16), Vec<ClosedSocket>>,
@@ -35,7 +35,7 @@ pub(super) struct OtherEnds {
 }
 
 impl OtherEnds {
-    /// Takes an event; if it is the other end of one that is remembered, both are complete.
+    /// Adds an event. If it is the other end of a remembered one, both are removed.
     pub(super) fn add(&mut self, record: &Record<'_>, end: ClosedSocket) {
         if !is_local(record)
             || self
@@ -52,8 +52,8 @@ impl OtherEnds {
         }
     }
 
-    /// The other end of a connection that has lost its counters. Of several that may be it, one that ended as it did: in
-    /// order with Multipath TCP, by a reset without.
+    /// The other end of a connection that has lost its counters. Among several candidates, one that ended in the same
+    /// way: in order with MPTCP, by a reset without.
     pub(super) fn take(&mut self, record: &Record<'_>, mptcp: bool) -> Option<ClosedSocket> {
         let (address, port) = (record.peer.ip(), record.local.port());
         self.remove(address, port, |end| end.in_order == mptcp && end.is_other_of(record))
@@ -76,7 +76,7 @@ impl OtherEnds {
         Some(end)
     }
 
-    /// Forgets those whose events came before this dump.
+    /// Removes ends whose events came before this dump.
     pub(super) fn forget_before(&mut self, dump: u32) {
         if self.count > 0 {
             self.ends.retain(|_, ends| {
@@ -89,7 +89,7 @@ impl OtherEnds {
 }
 
 impl ClosedSocket {
-    /// Whether it is the other end of a connection that has lost its peer's port, or one like it.
+    /// Whether this socket may be the other end of a connection that has lost the peer's port.
     pub(super) fn is_other_of(&self, record: &Record<'_>) -> bool {
         let local = record.local.ip();
         self.local.ip() == record.peer.ip()
@@ -97,10 +97,10 @@ impl ClosedSocket {
             && (local.is_unspecified() || local == self.peer.ip())
     }
 
-    /// What the socket at the other end has counted, as far as this one says: payload and segments.
+    /// The counters of the socket at the other end, as far as these give them: payload and segments.
     pub(super) fn mirrored(&self) -> Sample {
         let own = &self.sample.counters;
-        let sent = own.received.saturating_sub(1); // the FIN
+        let sent = own.received.saturating_sub(1); // without the FIN
         Sample {
             counters: Counters {
                 sent,
@@ -113,11 +113,11 @@ impl ClosedSocket {
             measurements: Measurements::default(),
             path: None,
             established: true,
-            present: self.sample.present,
+            supported: self.sample.supported,
         }
     }
 
-    /// Which end opened the connection, as seen from the other.
+    /// The direction as seen from the other end.
     pub(super) fn mirrored_direction(&self) -> Option<Direction> {
         match self.direction? {
             Direction::Incoming => Some(Direction::Outgoing),
@@ -127,7 +127,7 @@ impl ClosedSocket {
     }
 }
 
-/// Whether both ends of a connection are on this machine, for certain.
+/// Whether both ends of a connection are certainly on this machine.
 pub(super) fn is_local(record: &Record<'_>) -> bool {
     let (local, peer) = (record.local.ip(), record.peer.ip());
     local == peer || (peer.is_loopback() && (local.is_loopback() || local.is_unspecified()))

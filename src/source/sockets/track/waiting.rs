@@ -1,15 +1,15 @@
-//! The connections that wait to be accepted, counted in the group of the socket that listens (pure).
+//! Connections in accept queues, counted in the group of the listening socket (pure).
 
-use super::super::accept::Waiting;
+use super::super::accept::QueuedConnection;
 use super::super::diag::Record;
 use super::Tracker;
 use std::time::Instant;
 
 impl Tracker {
-    /// Takes a connection of the dump that waits to be accepted; others are ignored. One that its client has closed
-    /// is counted once.
+    /// Counts a connection of the dump if it is in an accept queue. A connection closed by its client is counted once
+    /// as abandoned.
     pub fn note_waiting(&mut self, namespace: u32, record: &Record<'_>, now: Instant) {
-        let Some(waiting) = Waiting::of(record) else { return };
+        let Some(waiting) = QueuedConnection::of(record) else { return };
         let Some(state) = self.namespaces.get(&namespace) else { return };
         let Some(group) = state.listener_group(record.local.port()) else { return };
         if state.has_ended(record.cookie) {
