@@ -2,6 +2,7 @@
 
 mod accounting;
 mod agreement;
+mod applications;
 mod cgroup_files;
 mod classic;
 mod connections;

@@ -24,11 +24,13 @@ use std::time::{Duration, Instant};
 mod container;
 mod descendants;
 mod hierarchies;
+mod members;
 mod mount;
 
 pub use container::{container, pod, unit};
 pub use descendants::descendants;
 pub use hierarchies::{Hierarchy, hierarchies, numbers, of_key};
+pub use members::pids;
 pub(super) use mount::unescaped;
 pub use mount::{Mount, mounts, mounts_of_version_1};
 

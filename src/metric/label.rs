@@ -158,6 +158,14 @@ pub enum Label {
     Qdisc,
     /// What an ICMP message reports.
     IcmpType,
+    /// Type of an application.
+    ApplicationType,
+    /// Type of an application, as coroot-node-agent prints it.
+    ClassicApplicationType,
+    /// Name of the node, as coroot-node-agent prints it.
+    ClassicHostname,
+    /// Release of the kernel, as coroot-node-agent prints it.
+    ClassicKernelVersion,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -240,6 +248,10 @@ impl Label {
             Self::Kind => "kind",
             Self::Qdisc => "qdisc",
             Self::IcmpType => "icmp.type",
+            Self::ApplicationType => "application.type",
+            Self::ClassicApplicationType => "application_type",
+            Self::ClassicHostname => "hostname",
+            Self::ClassicKernelVersion => "kernel_version",
             Self::Configured(key) => key.word(),
         }
     }

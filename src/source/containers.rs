@@ -15,6 +15,7 @@ use crate::metric::{Bounds, Label, Labels, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::containers::config::Containers as Settings;
 use crate::stop::Stop;
+use applications::Applications;
 use classic::Classic;
 use delay::Delays;
 use devices::Devices;
@@ -29,6 +30,8 @@ use std::time::{Duration, Instant};
 use tcp_part::TcpPart;
 
 pub mod addresses;
+pub mod application;
+mod applications;
 mod check;
 mod classic;
 pub mod config;
@@ -83,6 +86,8 @@ impl SourceKind for Containers {
             (&labels::INFO, most),
             (&labels::CLASSIC, most),
             (&labels::DISK, most * labels::AVERAGE_DISKS),
+            (&labels::APPLICATION, application::MOST * most),
+            (&labels::CLASSIC_APPLICATION, application::MOST * classic(most)),
             (&labels::DESTINATION, destinations),
             (&labels::LISTEN, listeners),
             (&labels::CLASSIC_DESTINATION, classic(destinations)),
@@ -119,6 +124,8 @@ pub struct Containers {
     begun: HashSet<u64>,
     classic: Option<Classic>,
     bpf: BpfState,
+    /// `None` where they are not wanted, or the thread could not be started.
+    applications: Option<Applications>,
     /// `None` where they are not wanted.
     kills: Option<OomKills>,
     /// `None` where they are not wanted.
@@ -137,6 +144,7 @@ impl Containers {
             begun: HashSet::new(),
             classic: settings.classic.enabled.then(|| Classic::new(&inventory.settings().root)),
             bpf: BpfState::Untried,
+            applications: None,
             kills: OomKills::new(settings.oom),
             delays: Delays::new(settings.delay),
             spent: SpentTotals::default(),
@@ -251,6 +259,28 @@ impl Containers {
         }
     }
 
+    /// Takes what is known of the types of applications. The thread is started in the first cycle, and again after it ended.
+    fn observe_applications(&mut self, containers: &[Container], out: &mut Readings) {
+        if !self.settings.application {
+            return;
+        }
+        let running = match self.applications.take() {
+            Some(applications) => Ok(applications),
+            None => Applications::start(),
+        };
+        let looked = running.and_then(|mut applications| {
+            applications.look(containers, Instant::now())?;
+            Ok(applications)
+        });
+        match looked {
+            Ok(applications) => {
+                observe::applications(&applications, containers, self.classic.as_ref(), out);
+                self.applications = Some(applications);
+            }
+            Err(error) => out.fail("applications", error),
+        }
+    }
+
     fn observe_own(&self, out: &mut Readings) {
         let tally = self.inventory.tally();
         out.observe(metrics::CONNSCOPE_CONTAINERS_TRACKED, &[], tally.containers + tally.units);
@@ -298,6 +328,7 @@ impl Source for Containers {
         let containers = self.inventory.containers();
         self.read_resources(&containers, begun, out);
         self.observe(&containers, out);
+        self.observe_applications(&containers, out);
         self.observe_own(out);
         if let Some(tcp) = &self.tcp {
             tcp.observe(&self.inventory, self.classic.as_ref(), out);

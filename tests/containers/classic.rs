@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
 
-/// Name, type, labels besides `container_id` and `machine_id`, and help. `node_agent_info` has `machine_id` only.
+/// Name, type, labels besides `container_id` and `machine_id`, and help. Those of the node have `machine_id` only.
 const THEIRS: &[(&str, &str, &[&str], &str)] = &[
     ("container_restarts_total", "counter", &[], "Number of times the container was restarted"),
     (
@@ -106,12 +106,19 @@ const THEIRS: &[(&str, &str, &[&str], &str)] = &[
         &["destination", "actual_destination"],
         "Total number of bytes received from the peer",
     ),
+    (
+        "container_application_type",
+        "gauge",
+        &["application_type"],
+        "Type of the application running in the container (e.g. memcached, postgres, mysql)",
+    ),
+    ("node_info", "gauge", &["hostname", "kernel_version"], "Meta information about the node"),
     ("node_agent_info", "gauge", &["version"], "Meta information about the agent"),
 ];
 
 /// The labels that series of a name have.
 fn labels_of(name: &str, own: &[&str]) -> BTreeSet<String> {
-    let container = (name != "node_agent_info").then_some("container_id");
+    let container = name.starts_with("container_").then_some("container_id");
     own.iter().copied().chain(["machine_id"]).chain(container).map(str::to_owned).collect()
 }
 
@@ -197,6 +204,7 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
         ("container_resources_cpu_limit_cores", &[], 0.5),
         ("container_resources_memory_limit_bytes", &[], 67_108_864.0),
         ("container_net_tcp_listen_info", &listens, 1.0),
+        ("container_application_type", &[("application_type", "httpd")], 1.0),
         ("container_net_tcp_successful_connects_total", &at, 1.0),
         ("container_net_tcp_active_connections", &at, 1.0),
         ("container_net_tcp_retransmits_total", &at, 0.0),

@@ -39,6 +39,7 @@ sources:
     pressure: true
     delay: auto
     oom: auto
+    application: true
     classic: {enabled: false}
 ";
 

@@ -132,6 +132,19 @@ def containers():
                 kind="table",
                 transformations=[columns(hidden=("Time", "Value"))],
             ),
+            panel(
+                "Applications",
+                "Type of the application in each container, by its command lines: which database or proxy a name of the other "
+                "panels is. A container of a program that is not known is not here.",
+                "short",
+                target(
+                    f"max {BY[:-1]}, application_type) (container_application{{{AGENT}}}) or {NONE}",
+                    format="table",
+                    instant=True,
+                ),
+                kind="table",
+                transformations=[columns(hidden=("Time", "Value"))],
+            ),
             row("Failures and quality"),
             panel(
                 "Failed attempts by reason",

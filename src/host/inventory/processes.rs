@@ -6,16 +6,10 @@
 
 use super::entries::Entries;
 use super::entry::{InitProcess, TopGroup};
-use crate::host::cgroup::{Hierarchy, descendants};
+use crate::host::cgroup::{Hierarchy, descendants, pids};
 use crate::host::process;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
-
-/// Most that is read of a `cgroup.procs`: some 10,000 processes.
-const LIST: u64 = 64 * 1024;
-
-/// Processes of one group that are looked at to find the first; they are listed as they came, as a rule.
-const PROCESSES: usize = 1024;
 
 /// Most that is read of `stat` and `comm`.
 const SHORT: u64 = 2048;
@@ -77,12 +71,6 @@ fn is_runtime(pid: u32) -> bool {
     let Ok(command) = crate::sys::read_limited(format!("/proc/{pid}/cmdline"), SHORT) else { return false };
     let program = command.strip_suffix("\0init\0");
     program.is_some_and(|program| program.rsplit('/').next() == Some("runc"))
-}
-
-/// The processes of a group; those of another pid namespace are not in it (they read 0).
-fn pids(directory: &Path) -> Vec<u32> {
-    let list = crate::sys::read_limited(directory.join("cgroup.procs"), LIST).unwrap_or_default();
-    list.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != 0).take(PROCESSES).collect()
 }
 
 fn started(pid: u32) -> Option<u64> {

@@ -99,8 +99,22 @@ impl Classic {
         }
     }
 
-    /// Those of the agent itself.
+    /// The reading of a type of application that a container has.
+    pub(super) fn application(&self, workload: &Workload, word: &Arc<str>, out: &mut Readings) {
+        let labels = self.labels(workload).with(Label::ClassicApplicationType, Arc::clone(word));
+        out.observe(metrics::CONTAINER_CLASSIC_APPLICATION, labels, 1);
+    }
+
+    /// Those of the machine, and of the agent itself.
     pub(super) fn finish(&self, out: &mut Readings) {
+        let system = rustix::system::uname();
+        let text = |text: &std::ffi::CStr| Arc::from(text.to_string_lossy());
+        let labels = [
+            (Label::ClassicHostname, text(system.nodename())),
+            (Label::ClassicKernelVersion, text(system.release())),
+            (Label::ClassicMachineId, Arc::clone(&self.machine)),
+        ];
+        out.observe(metrics::CONTAINER_CLASSIC_NODE, &labels, 1);
         let labels = [
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
             (Label::Version, env!("CARGO_PKG_VERSION").into()),

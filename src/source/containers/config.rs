@@ -29,6 +29,8 @@ pub struct Containers {
     pub delay: Delay,
     /// How processes that the kernel killed because memory was exhausted are counted.
     pub oom: Oom,
+    /// Whether the type of the application in each container is found by the command lines of its processes.
+    pub application: bool,
     /// The metric names and labels of coroot-node-agent; in the `classic` profile only.
     #[serde(deserialize_with = "values::section")]
     pub classic: Classic,
@@ -44,6 +46,7 @@ impl Default for Containers {
             pressure: true,
             delay: Delay::Auto,
             oom: Oom::Auto,
+            application: true,
             classic: Classic::default(),
         }
     }

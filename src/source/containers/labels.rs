@@ -138,6 +138,21 @@ pub static CLASSIC_LISTEN: LabelSet = LabelSet::configured(
     LISTENERS,
 );
 
+const MOST_APPLICATIONS: &str = "`inventory.limit`, and 4 types of each container";
+
+/// A container or service, and a type of application that it has.
+pub static APPLICATION: LabelSet = LabelSet::configured(workload_and![ApplicationType], MOST_APPLICATIONS);
+
+/// A container and a type of application, as coroot-node-agent says it.
+pub static CLASSIC_APPLICATION: LabelSet = LabelSet::configured(
+    &[Label::ClassicApplicationType, Label::ClassicContainerId, Label::ClassicMachineId],
+    MOST_APPLICATIONS,
+);
+
+/// The node, as coroot-node-agent says it.
+pub static NODE: LabelSet =
+    LabelSet::fixed(&[Label::ClassicHostname, Label::ClassicKernelVersion, Label::ClassicMachineId], 1);
+
 /// The agent itself, as coroot-node-agent says it.
 pub static AGENT: LabelSet = LabelSet::fixed(&[Label::ClassicMachineId, Label::Version], 1);
 

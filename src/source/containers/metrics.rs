@@ -1,8 +1,9 @@
 //! The metrics of the containers.
 
 use super::labels::{
-    AGENT, CLASSIC, CLASSIC_ADDRESS, CLASSIC_ASKED, CLASSIC_DESTINATION, CLASSIC_LISTEN, DESTINATION, DISK,
-    DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN, PRESSURE, SOURCE, WORKLOAD,
+    AGENT, APPLICATION, CLASSIC, CLASSIC_ADDRESS, CLASSIC_APPLICATION, CLASSIC_ASKED, CLASSIC_DESTINATION,
+    CLASSIC_LISTEN, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN, NODE, PRESSURE,
+    SOURCE, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
 use crate::source::metrics::IO_DIRECTION;
@@ -46,6 +47,8 @@ crate::metrics! {
     CONTAINER_DISK_IO: Counter<u64> = "container.disk.io" in "By", by [DISK, DISK_IO_DIRECTION];
     /// Requests of the container to a block device.
     CONTAINER_DISK_OPERATIONS: Counter<u64> = "container.disk.operations" in "{operation}", by [DISK, DISK_IO_DIRECTION];
+    /// Type of the application in the container, by the command lines of its processes; always 1.
+    CONTAINER_APPLICATION: Gauge<u64> = "container.application" in "", by [APPLICATION];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
     /// Open TCP connections (established or closing) that the container opened.
@@ -117,6 +120,12 @@ crate::metrics! {
     /// Page cache, by the identity of the container.
     CONTAINER_CLASSIC_MEMORY_CACHE: UpDownCounter = "container.classic.memory_cache" in "By", by [CLASSIC],
         only classic "container_resources_memory_cache_bytes" "Amount of page cache memory allocated by the container";
+    /// Type of the application in the container; always 1.
+    CONTAINER_CLASSIC_APPLICATION: Gauge<u64> = "container.classic.application" in "", by [CLASSIC_APPLICATION],
+        only classic "container_application_type" "Type of the application running in the container (e.g. memcached, postgres, mysql)";
+    /// Name of the machine and release of its kernel; always 1.
+    CONTAINER_CLASSIC_NODE: Gauge<u64> = "container.classic.node" in "", by [NODE],
+        only classic "node_info" "Meta information about the node";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";

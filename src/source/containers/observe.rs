@@ -1,5 +1,6 @@
 //! The readings of the TCP connections and of the listening sockets.
 
+use super::applications::Applications;
 use super::classic::Classic;
 use super::destinations::ReportedDestination;
 use super::failure::Failure;
@@ -7,7 +8,7 @@ use super::labels::{LeftOut, SourcePart, Via};
 use super::listeners::{DOCKER, ListenAddress, Listeners};
 use super::metrics;
 use super::tcp::{Counts, Tcp};
-use crate::host::inventory::{Inventory, Workload};
+use crate::host::inventory::{Container, Inventory, Workload};
 use crate::metric::label::Event;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
@@ -130,6 +131,26 @@ fn listen(workload: &Workload, at: ListenAddress) -> Labels {
     let labels = workload.labels.with(Label::LocalAddress, at.at.ip().to_string());
     let labels = labels.with(Label::LocalPort, at.at.port().to_string());
     if at.published { labels.with(Label::Proxy, DOCKER) } else { labels }
+}
+
+/// Reports the types of application of each container that runs.
+pub(super) fn applications(
+    applications: &Applications,
+    containers: &[Container],
+    classic: Option<&Classic>,
+    out: &mut Readings,
+) {
+    for container in containers.iter().filter(|container| !container.ended) {
+        let workload = &container.workload;
+        for word in applications.of(workload.number) {
+            let word: Arc<str> = (*word).into();
+            let labels = workload.labels.with(Label::ApplicationType, Arc::clone(&word));
+            out.observe(metrics::CONTAINER_APPLICATION, labels, 1);
+            if let Some(classic) = classic {
+                classic.application(workload, &word, out);
+            }
+        }
+    }
 }
 
 /// Counts what is over a limit.
