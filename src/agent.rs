@@ -23,7 +23,8 @@ use crate::timeouts;
 use crate::web::Web;
 use crate::web::guard::Guard;
 use crate::web::lifecycle::{ReloadQueue, ReloadRequests};
-use crate::web::listener::{self, BindError, Bound};
+use crate::web::listener::{self, BindError, Bound, SocketFile};
+use crate::web::timeouts::SOCKETS;
 use readers::Prepared;
 use reload::{ActiveConfig, Load, Reloader};
 use service::Service;
@@ -36,6 +37,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 mod readers;
 pub mod reload;
 mod service;
+pub mod startable;
 
 /// Why the agent did not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +140,7 @@ async fn live(
     stop: &Stop,
 ) -> Result<(), AgentError> {
     // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
-    let Bound { sockets, files: _until_the_end } = tokio::select! {
+    let Bound { sockets, mut files } = tokio::select! {
         bound = Bound::all(&config.export.prometheus, handed_over) => bound.map_err(cannot_listen)?,
         () = stop.exhausted(Duration::ZERO) => return Ok(()),
     };
@@ -156,9 +158,11 @@ async fn live(
     let service = Arc::new(Service::of_process());
     let sources = Arc::clone(&reloader.shared.sources);
     tokio::spawn(Arc::clone(&service).tell(sources, collecting, stop.clone()));
+    let mut socket_look = tokio::time::interval(SOCKETS);
     loop {
         tokio::select! {
             () = stop.exhausted(Duration::ZERO) => break,
+            _ = socket_look.tick(), if !files.is_empty() => make_sockets_again(&mut files, reloader.web.as_deref()),
             Some(cause) = failure.recv() => return Err(AgentError::Failed(cause)),
             Some(first) = queue.recv() => {
                 let mut waiting = vec![first];
@@ -186,6 +190,22 @@ async fn live(
     Ok(())
 }
 
+/// Listens again where the file of a Unix socket was removed, which leaves the agent without a scraper that can reach it.
+fn make_sockets_again(files: &mut [SocketFile], web: Option<&Web>) {
+    for file in files.iter_mut().filter(|file| file.is_removed()) {
+        match file.make_again() {
+            Ok(socket) => {
+                tracing::warn!("the socket {} was removed, and was made again", file.path().display());
+                if let Some(web) = web {
+                    web.listen(socket);
+                }
+            }
+            // Its directory may be gone, too, and is waited for.
+            Err(error) => tracing::debug!("a socket was removed: {}", chain(&error)),
+        }
+    }
+}
+
 /// Starts everything: sources, readers, the endpoint, and a first cycle.
 fn start(
     config: Config,
@@ -205,7 +225,7 @@ fn start(
     let listening = !sockets.is_empty();
     let pull = readers::pull(&config, &shared, listening, &push)?;
     let file = config.export.prometheus.web_config.as_deref().filter(|_| listening);
-    let guard = file.map(|file| Guard::start(file, stop)).transpose().map_err(AgentError::Input)?;
+    let guard = file.map(|file| Guard::start(file, &loads, stop)).transpose().map_err(AgentError::Input)?;
     let secure = guard.as_ref().is_some_and(|guard| guard.acceptor().is_some());
     let urls = listener::urls(&sockets, if secure { "https" } else { "http" });
     let web = listening.then(|| {

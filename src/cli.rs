@@ -96,7 +96,8 @@ enum Command {
         /// Prints the JSON Schema of the file instead.
         #[arg(long)]
         schema: bool,
-        /// Only validates; prints nothing.
+        /// Only validates, with the files that the configuration names (certificates, the web configuration, files of targets);
+        /// prints nothing.
         #[arg(long, conflicts_with = "schema")]
         quiet: bool,
     },
@@ -290,7 +291,10 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             Ok(CommandOutput { text: tool.read(&file)?, code: 0 })
         }
         Some(Command::Config { schema: true, .. }) => Ok(CommandOutput { text: SCHEMA.to_owned(), code: 0 }),
-        Some(Command::Config { run, quiet: true, .. }) => run.load().map(|_| CommandOutput::default()),
+        Some(Command::Config { run, quiet: true, .. }) => {
+            agent::startable::named_files(&run.load()?)?;
+            Ok(CommandOutput::default())
+        }
         Some(Command::Config { run, .. }) => Ok(CommandOutput { text: run.load()?.print(), code: 0 }),
     }
 }

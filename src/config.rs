@@ -5,6 +5,7 @@
 //! error can name its place.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 pub mod endpoint;
 pub mod environment;
@@ -45,4 +46,7 @@ pub struct Config {
     /// Settings that only environment variables have.
     #[serde(skip)]
     pub environment: Environment,
+    /// The file that it was read from; none where flags and variables say everything.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@
 
 use crate::health::Health;
 use crate::metric::label::Reason;
-use crate::metric::{Label, Metric, Table};
+use crate::metric::{Label, Metric, Table, Value};
 use crate::reading::{Failure, Reading, Readings, Snapshot, SourceOutcome};
 use crate::self_metrics::{self, SelfMetrics};
 use crate::source::worker::{Pending, SourceResponse, Worker};
@@ -70,11 +70,11 @@ impl Sources {
     /// Replaces the set of sources. A source that is not in the new set stops after the last cycle that reads it. The rows
     /// of the table are the same; their limits may differ.
     pub fn replace(&self, set: SourceSet) {
-        let names: Vec<&str> = set.names().collect();
+        let set = Arc::new(set);
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
-        let _old = std::mem::replace(&mut *running, Arc::new(set));
+        let old = std::mem::replace(&mut *running, Arc::clone(&set));
         drop(running);
-        self.health.keep_only(&names);
+        self.health.replaced(&set.names().collect::<Vec<_>>(), |name| !set.shares(&old, name));
     }
 
     /// The rows of the table, with their limits.
@@ -103,15 +103,12 @@ impl Sources {
         snapshot.began = set.workers.iter().map(|worker| (worker.name, worker.since)).collect();
         while let Some((name, answer)) = answers.pop() {
             let outcome = self.keep(&mut snapshot, name, answer);
-            // What is missing because the agent leaves says nothing of the source.
-            if outcome.up || !self.stop.draining() {
+            // What is missing because the agent leaves says nothing of the source, nor does what a source says that was replaced
+            // meanwhile.
+            if (outcome.up || !self.stop.draining()) && self.set().shares(&set, name) {
                 self.health.note(&outcome);
             }
             snapshot.outcomes.push(outcome);
-        }
-        let now = self.set();
-        if !Arc::ptr_eq(&now, &set) {
-            self.health.keep_only(&now.names().collect::<Vec<_>>());
         }
         let mut own = Readings::default();
         self.observe_sources(&snapshot, &mut own);
@@ -164,12 +161,13 @@ impl Sources {
         let SourceResponse { readings, result, took } = answer;
         let (readings, mut failures) = readings.into_parts();
         let count = readings.iter().filter(|reading| !reading.metric.is_own()).count();
+        let limits = readings.iter().filter_map(limit).collect();
         self.take(snapshot, readings);
         let up = result.is_ok();
         if let Err(error) = result {
             failures.push(Failure { part: String::new(), error: Arc::new(error) });
         }
-        SourceOutcome { source, up, failures, took, readings: count }
+        SourceOutcome { source, up, failures, took, readings: count, limits }
     }
 
     fn take(&self, snapshot: &mut Snapshot, readings: Vec<Reading>) {
@@ -203,6 +201,31 @@ impl Sources {
             worker.finish(until);
         }
     }
+}
+
+/// What a source leaves out without having reached a limit: sockets whose direction is not certain, and those whose last event
+/// says too little for the filter.
+const NO_LIMIT: [&str; 2] = ["direction", "filter"];
+
+/// What a reading says of a limit that was reached: every `connscope.….left_out` above 0 does.
+fn limit(reading: &Reading) -> Option<(String, f64)> {
+    let metric = reading.metric;
+    if !metric.is_own() || !metric.name.ends_with(".left_out") {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
+    let value = match &reading.value {
+        Value::U64(value) => *value as f64,
+        Value::I64(value) => *value as f64,
+        Value::F64(value) => *value,
+        Value::Distribution(_) => return None,
+    };
+    let labels = reading.labels.iter().filter(|(label, _)| *label != Label::Source);
+    let labels: Vec<String> = labels.map(|(label, value)| format!("{}=\"{value}\"", label.key())).collect();
+    let is_limit =
+        !reading.labels.iter().any(|(label, key)| *label == Label::Key && NO_LIMIT.contains(&&**key));
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    (value > 0.0 && is_limit).then(|| (format!("{}{labels}", metric.name), value))
 }
 
 /// The cycles of one reader.

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Health {
     sources: Mutex<BTreeMap<&'static str, SourceHealth>>,
+    /// When any source succeeded last.
+    last_success: Mutex<Option<Instant>>,
     push: Mutex<Push>,
 }
 
@@ -33,6 +35,8 @@ pub struct Push {
 /// The state of one source.
 #[derive(Debug, Clone, Default)]
 pub struct SourceHealth {
+    /// Whether it was read since it was started.
+    pub asked: bool,
     /// Whether it was read in the last cycle, completely or in part.
     pub up: bool,
     /// Time of the last cycle in which the source was up.
@@ -43,11 +47,16 @@ pub struct SourceHealth {
     pub errors: BTreeMap<Reason, u64>,
     /// Number of readings in the last cycle.
     pub readings: usize,
+    /// Limits that it has reached, by their metric, with the number of what was left out.
+    pub limits: Vec<(String, f64)>,
 }
 
 impl SourceHealth {
-    /// The state as a word: `up`, `up in part`, `absent` or `down`.
+    /// The state as a word: `up`, `up in part`, `absent`, `down`, or `not asked yet`.
     pub fn state(&self) -> &'static str {
+        if !self.asked {
+            return "not asked yet";
+        }
         let absent = self.failures.keys().all(|(_, reason)| *reason == Reason::Absent);
         match (self.up, self.failures.is_empty(), absent) {
             (_, true, _) => "up",
@@ -62,8 +71,8 @@ impl Health {
     /// Records the outcome of a cycle for one source, and logs what has changed.
     pub fn note(&self, outcome: &SourceOutcome) {
         let mut sources = self.lock();
-        let first = !sources.contains_key(outcome.source);
         let health = sources.entry(outcome.source).or_default();
+        let first = !std::mem::replace(&mut health.asked, true);
         let mut failures = BTreeMap::new();
         for Failure { part, error } in &outcome.failures {
             *health.errors.entry(error.reason()).or_default() += 1;
@@ -76,8 +85,10 @@ impl Health {
         health.failures = failures;
         health.up = outcome.up;
         health.readings = outcome.readings;
+        health.limits.clone_from(&outcome.limits);
         if outcome.up {
             health.last_success = Some(Instant::now());
+            *self.last_success.lock().unwrap_or_else(PoisonError::into_inner) = health.last_success;
         }
     }
 
@@ -86,14 +97,20 @@ impl Health {
         self.lock().clone()
     }
 
-    /// Forgets every source but these.
-    pub fn keep_only(&self, names: &[&str]) {
-        self.lock().retain(|name, _| names.contains(name));
+    /// The sources were replaced by those of these names. What is known of one that was restarted, for which `is_new` is
+    /// true, ends; the numbers of its errors go on, because they are counters.
+    pub fn replaced(&self, names: &[&str], is_new: impl Fn(&str) -> bool) {
+        let mut sources = self.lock();
+        sources.retain(|name, _| names.contains(name));
+        for (_, health) in sources.iter_mut().filter(|(name, _)| is_new(name)) {
+            let errors = std::mem::take(&mut health.errors);
+            *health = SourceHealth { errors, ..SourceHealth::default() };
+        }
     }
 
     /// Time since any source last succeeded.
     pub fn last_success(&self) -> Option<Duration> {
-        self.lock().values().filter_map(|health| health.last_success).max().map(|at| at.elapsed())
+        self.last_success.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
     /// Records the end of a push, with the reason if it failed.

@@ -86,6 +86,8 @@ pub struct SourceOutcome {
     pub took: Duration,
     /// How many numbers it gave, those about the agent itself not included.
     pub readings: usize,
+    /// What it left out because of its limits: the name of the metric that counts it, with its attributes, and the number.
+    pub limits: Vec<(String, f64)>,
 }
 
 /// What every source gave in one cycle of one reader, kept by row of the table.

@@ -2,7 +2,9 @@
 
 use crate::metric::{Label, LabelSet};
 use crate::reading::Readings;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::tls;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A part of the agent that reports metrics of its own in every cycle.
@@ -11,32 +13,54 @@ pub trait SelfMetrics: std::fmt::Debug + Send + Sync {
     fn observe(&self, out: &mut Readings);
 }
 
-/// Result and time of the last load of the configuration.
+/// Whether the configuration that is in effect is the one that was read last, and when it was read.
 #[derive(Debug)]
-pub struct ConfigLoadStatus(Mutex<(bool, f64)>);
+pub struct ConfigLoadStatus {
+    last: Mutex<(bool, f64)>,
+    web_refused: AtomicBool,
+}
 
 impl ConfigLoadStatus {
     /// After a successful load at the start.
     pub fn new(now: SystemTime) -> Self {
-        Self(Mutex::new((true, seconds(now))))
+        Self { last: Mutex::new((true, seconds(now))), web_refused: AtomicBool::new(false) }
     }
 
     /// Whether the last load was refused, and the configuration before it is in effect.
     pub fn is_refused(&self) -> bool {
-        let (success, _) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        !success
+        !self.last().0
+    }
+
+    /// Whether the web configuration, or a certificate that it names, was refused when it was read again.
+    pub fn is_web_refused(&self) -> bool {
+        self.web_refused.load(Ordering::Relaxed)
+    }
+
+    /// Records whether the web configuration was refused when it was read again.
+    pub fn note_web(&self, refused: bool) {
+        self.web_refused.store(refused, Ordering::Relaxed);
+    }
+
+    /// Sets of certificates of the exporter and of targets that were refused when they were renewed.
+    pub fn refused_certificates() -> usize {
+        tls::refused()
+    }
+
+    fn last(&self) -> MutexGuard<'_, (bool, f64)> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a reload: successful, or refused.
     pub fn note(&self, success: bool, now: SystemTime) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
         *last = (success, if success { seconds(now) } else { last.1 });
     }
 }
 
 impl SelfMetrics for ConfigLoadStatus {
     fn observe(&self, out: &mut Readings) {
-        let (success, time) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (success, time) = *self.last();
+        let success = success && !self.is_web_refused() && Self::refused_certificates() == 0;
         out.observe(metrics::CONNSCOPE_CONFIG_LAST_RELOAD_SUCCESS, &[], u64::from(success));
         out.observe(metrics::CONNSCOPE_CONFIG_LAST_RELOAD_TIME, &[], time);
     }
@@ -58,7 +82,7 @@ pub mod metrics {
     crate::metrics! {
         /// Version of the running agent; always 1.
         CONNSCOPE_BUILD_INFO: Gauge<u64> = "connscope.build.info" in "", by [VERSION];
-        /// 1 if the last start or reload of the configuration succeeded, 0 if it was refused and the previous one stays in effect.
+        /// 1 if the configuration was accepted when it was last read; 0 if it, the web configuration or a renewed certificate was refused and the previous one stays in effect.
         CONNSCOPE_CONFIG_LAST_RELOAD_SUCCESS: Gauge<u64> = "connscope.config.last_reload.success" in "";
         /// Unix time at which the configuration in effect was read.
         CONNSCOPE_CONFIG_LAST_RELOAD_TIME: Gauge<f64> = "connscope.config.last_reload.time" in "s";

@@ -137,6 +137,11 @@ pub trait SourceKind {
         None
     }
 
+    /// Reads the files that the settings name and without which the source does not start. The error names the file.
+    fn files(_settings: &Self::Settings) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Sets the key that a flag is for, by the flag's name with the dashes. The error says what is wrong with the value.
     fn set_flag(_settings: &mut Self::Settings, name: &str, _value: &str) -> Result<(), String> {
         Err(format!("the source {} has no flag {name}", Self::NAME))
@@ -179,6 +184,8 @@ pub struct SourceSpec<All> {
     pub suffices: fn(&All, &[Check]) -> bool,
     /// [`SourceKind::conflict`]
     pub conflict: fn(&All) -> Option<Conflict>,
+    /// [`SourceKind::files`]
+    pub files: fn(&All) -> Result<(), String>,
     /// [`SourceKind::set_flag`]
     pub set_flag: fn(&mut All, &str, &str) -> Result<(), String>,
     /// [`SourceKind::hide`]
@@ -208,6 +215,7 @@ impl<All> SourceSpec<All> {
             check: |all, host, stop| Kind::check(all.as_ref(), host, stop),
             suffices: |all, checks| Kind::suffices(all.as_ref(), checks),
             conflict: |all| Kind::conflict(all.as_ref()),
+            files: |all| Kind::files(all.as_ref()),
             set_flag: |all, name, value| Kind::set_flag(all.as_mut(), name, value),
             hide: |all| Kind::hide(all.as_mut()),
             without_effect: |all, naming| Kind::without_effect(all.as_ref(), naming),

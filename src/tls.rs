@@ -2,7 +2,7 @@
 //! authorities of the system, and whether any of these is another than before.
 
 use crate::sys::{FileStamp, read_regular};
-pub use renewed::{Renewal, Renewed};
+pub use renewed::{Renewal, Renewed, refused};
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;

@@ -10,9 +10,8 @@ use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
 use crate::self_metrics::ConfigLoadStatus;
 use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
-use crate::stop::Stop;
 use crate::sys::activation::ListeningSocket;
-use arrivals::{Arrival, Arrivals};
+use arrivals::Arrivals;
 use connections::{ConnectionTicket, Connections, StallGuardedStream};
 use guard::Guard;
 use hosts::Hosts;
@@ -26,11 +25,11 @@ use lifecycle::ReloadRequests;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
-use stream::{Listener, Stream};
 use texts::{Renderer, Text, UnsentTexts};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 pub mod arrivals;
 pub mod connections;
@@ -38,6 +37,7 @@ pub mod guard;
 pub mod hosts;
 pub mod lifecycle;
 pub mod listener;
+mod serve;
 pub mod state;
 pub mod stream;
 pub mod texts;
@@ -59,6 +59,8 @@ pub struct Web {
     connections: Arc<Connections>,
     scrapes: Renderer<()>,
     reports: Renderer<ReportRequest>,
+    /// Sockets that are made while it runs.
+    more: (UnboundedSender<ListeningSocket>, Mutex<Option<UnboundedReceiver<ListeningSocket>>>),
 }
 
 type HttpResponse = Response<Full<Bytes>>;
@@ -95,6 +97,7 @@ impl Web {
     ) -> io::Result<Self> {
         let connections = Arc::new(Connections::default());
         let kept = Arc::new(UnsentTexts::new(Arc::clone(&connections)));
+        let (sender, receiver) = mpsc::unbounded_channel();
         Ok(Self {
             current: RwLock::new(Arc::new(current)),
             sources,
@@ -105,6 +108,7 @@ impl Web {
             connections,
             scrapes: Renderer::start("scrape", &kept)?,
             reports: Renderer::start("reports", &kept)?,
+            more: (sender, Mutex::new(Some(receiver))),
         })
     }
 
@@ -115,68 +119,6 @@ impl Web {
     /// Answers by another configuration from now on.
     pub fn replace(&self, current: Current) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
-    }
-
-    /// Answers on a thread of its own until the agent stops.
-    pub fn start(self: &Arc<Self>, sockets: Vec<ListeningSocket>, stop: &Stop) -> io::Result<()> {
-        let runtime = crate::runtime::of_one_thread("", 0)?;
-        let (web, stop) = (Arc::clone(self), stop.clone());
-        let serve = move || {
-            runtime.block_on(async {
-                for socket in sockets {
-                    match Listener::new(socket) {
-                        Ok(listener) => drop(tokio::spawn(Arc::clone(&web).serve(listener))),
-                        Err(error) => tracing::error!("the endpoint cannot use one of its sockets: {error}"),
-                    }
-                }
-                stop.exhausted(Duration::ZERO).await;
-            });
-            runtime.shutdown_background();
-        };
-        std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;
-        Ok(())
-    }
-
-    async fn serve(self: Arc<Self>, listener: Listener) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, from)) => {
-                    let arrival = self.arrivals.add(&stream, from);
-                    let id = arrival.id();
-                    let task = tokio::spawn(Arc::clone(&self).arrived(stream, arrival));
-                    self.arrivals.served_by(id, task.abort_handle());
-                    // Those that are here come before the next: where connections arrive faster than they are accepted,
-                    // that one would be taken at once, and so would a hundred more.
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => {
-                    // Out of descriptors, as a rule.
-                    tracing::debug!(%error, "accepting a connection");
-                    self.arrivals.close_one();
-                    self.connections.close_idle();
-                    tokio::time::sleep(crate::timeouts::GLANCE).await;
-                }
-            }
-        }
-    }
-
-    async fn arrived(self: Arc<Self>, mut stream: Stream, arrival: Arrival) {
-        let Ok(first) = arrival.first(&mut stream).await else { return };
-        let ticket = if arrivals::asks_for_health(&first) {
-            self.connections.add_if_room()
-        } else {
-            Some(self.connections.add().await)
-        };
-        let Some(ticket) = ticket else {
-            // One answer, here and now, and without a place.
-            let ticket = Arc::new(self.connections.outside());
-            return self.secured(StallGuardedStream::new(stream, first, ticket), false).await;
-        };
-        // From here to the reading of the request nothing else runs, so that nobody takes its place before.
-        if let Some(task) = arrival.leave() {
-            self.connections.served_by(ticket.id(), task);
-        }
-        self.secured(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
     }
 
     /// Speaks TLS first, where that is wanted.

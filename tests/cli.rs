@@ -13,9 +13,11 @@ mod once;
 mod process;
 mod refused;
 mod reload;
+mod reloads;
 mod service;
 mod status;
 mod toolkit;
+mod unaccepted;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "the time of a reload is a metric")]
 
 use super::readers::{self, Prepared, Push};
-use super::{AgentError, exports_nothing, table};
+use super::{AgentError, exports_nothing, startable, table};
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen};
 use crate::cycle::set::{SourceDependencies, SourceSet};
@@ -93,6 +93,7 @@ impl Reloader {
     }
 
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
+        startable::refuses(&running.config, &new, &self.runtime).map_err(|error| chain(&error))?;
         let fixed = keep_what_is_fixed(&running.config, &mut new);
         if let Some(why) = exports_nothing(&new) {
             return Err(why.to_owned());

@@ -47,6 +47,7 @@ impl Config {
             None => Self::default(),
             Some(path) => Self::parse(&read(path)?, path)?,
         };
+        config.file = file.and_then(|file| std::path::absolute(file).ok());
         environment::apply(&mut config, variable)?;
         config.apply(flags)?;
         config.settle(file)?;

@@ -56,6 +56,14 @@ impl SourceSet {
         self.workers.iter().find(|worker| worker.name == name).cloned()
     }
 
+    /// Whether the source of this name is the same one here and there.
+    pub fn shares(&self, other: &Self, name: &str) -> bool {
+        match (self.worker(name), other.worker(name)) {
+            (Some(own), Some(other)) => Arc::ptr_eq(&own, &other),
+            _ => false,
+        }
+    }
+
     /// The names of the enabled sources.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.workers.iter().map(|worker| worker.name)

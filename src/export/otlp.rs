@@ -94,6 +94,15 @@ pub fn exporter(
     Exporter::new(shared, otlp, exports, runtime, stop).map(Some)
 }
 
+/// Reads the certificates that the push needs. The error names the key and the file.
+pub fn check_files(otlp: &Otlp) -> Result<(), String> {
+    let secure = otlp.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("https:"));
+    if otlp.protocol == Protocol::None || !secure {
+        return Ok(());
+    }
+    tls::Tls::new(&otlp.tls, b"h2").map(drop)
+}
+
 /// Starts pushing.
 pub fn start(exporter: Exporter, shared: &Shared, config: &Config) -> Reader {
     let interval = config.export.otlp.interval;

@@ -18,9 +18,13 @@ const INSTANCE_IDS: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_
 pub fn resource(config: &Config) -> Resource {
     let host = host_name();
     let machine = machine_id();
-    // Stable over restarts, and another one for a second agent on the same machine, which listens elsewhere.
-    let instance =
-        format!("{}/{}/{}", machine.as_deref().unwrap_or_default(), host, config.export.prometheus.listen);
+    // Stable over restarts, also with other settings. A second agent on the same machine has another configuration file, or, where
+    // flags say everything, listens elsewhere.
+    let agent = config
+        .file
+        .as_ref()
+        .map_or_else(|| config.export.prometheus.listen.to_string(), |file| file.display().to_string());
+    let instance = format!("{}/{host}/{agent}", machine.as_deref().unwrap_or_default());
     let instance = Uuid::new_v5(&INSTANCE_IDS, instance.as_bytes()).to_string();
     let mut attributes = vec![
         KeyValue::new("service.name", "connscope"),
@@ -88,4 +92,27 @@ fn machine_id() -> Option<String> {
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .map(|id| id.trim().to_owned())
         .find(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resource;
+    use crate::config::{Config, Flags};
+    use opentelemetry::Key;
+
+    fn instance(file: Option<&str>, listen: &str) -> String {
+        let flags = Flags { listen: vec![listen.to_owned()], ..Flags::default() };
+        let mut config = Config::load(None, &|_| None, &flags).unwrap();
+        config.file = file.map(Into::into);
+        resource(&config).get(&Key::new("service.instance.id")).unwrap().to_string()
+    }
+
+    #[test]
+    fn the_instance_is_the_same_with_other_settings_and_another_for_a_second_agent() {
+        let own = instance(Some("/etc/connscope/connscope.yaml"), "127.0.0.1:9371");
+        assert_eq!(own, instance(Some("/etc/connscope/connscope.yaml"), ":9372"));
+        assert_ne!(own, instance(Some("/etc/connscope/second.yaml"), "127.0.0.1:9371"));
+        assert_ne!(instance(None, ":9371"), instance(None, ":9372"));
+        assert_eq!(instance(None, ":9371"), instance(None, ":9371"));
+    }
 }

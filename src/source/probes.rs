@@ -100,6 +100,10 @@ impl SourceKind for Probes {
         }))
     }
 
+    fn files(settings: &Settings) -> Result<(), String> {
+        targets(settings).map(drop).map_err(|error| crate::reading::chain(&error))
+    }
+
     fn hide(settings: &mut Settings) {
         settings.hide();
     }
@@ -256,19 +260,25 @@ impl Source for Probes {
     }
 }
 
-/// Checks whether the configured targets can be created; no target is probed.
+/// Creates the configured targets and those of files, with their certificates; none is probed.
+fn targets(settings: &Settings) -> Result<(RunnerContext, Files, usize), SourceError> {
+    let (common, targets) = ready(settings)?;
+    let count = targets.len();
+    common.registry.set("", targets);
+    let mut files = Files::default();
+    files.look(&common);
+    match common.registry.failures().into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok((common, files, count)),
+    }
+}
+
+/// Checks whether the targets can be created; no target is probed.
 fn check(settings: &Settings) -> Vec<Check> {
     let mut echoes = settings.dns.iter().any(|names| names.target.kind.protocol() == Protocol::Icmp);
-    let targets = ready(settings).and_then(|(common, targets)| {
-        let count = targets.len();
-        common.registry.set("", targets);
-        let mut files = Files::default();
-        files.look(&common);
+    let targets = targets(settings).map(|(common, files, count)| {
         let entries = common.registry.entries();
         echoes |= entries.iter().any(|entry| entry.target.settings.kind.protocol() == Protocol::Icmp);
-        if let Some((_, error)) = common.registry.failures().into_iter().next() {
-            return Err(error);
-        }
         let mut said = format!("{count} targets configured, {} including those of files", entries.len());
         for pattern in &files.missing {
             let _infallible = write!(said, ", no directory for {pattern}");
@@ -276,7 +286,7 @@ fn check(settings: &Settings) -> Vec<Check> {
         if common.registry.left_out() > 0 {
             let _infallible = write!(said, ", {} left out", common.registry.left_out());
         }
-        Ok(said)
+        said
     });
     let mut checks = vec![Check::new(NAME, "targets", targets)];
     if echoes {

@@ -3,6 +3,7 @@
 //!
 //! The format of the file is that of Prometheus' exporter-toolkit (`docs/web-configuration.md` there).
 
+use crate::self_metrics::ConfigLoadStatus;
 use crate::stop::Stop;
 use crate::sys::FileStamp;
 use crate::text;
@@ -67,12 +68,13 @@ impl Guard {
         Rules::read(path).map(drop)
     }
 
-    /// Reads the file, and goes on looking at it until the agent stops, on a thread of its own.
-    pub fn start(path: &Path, stop: &Stop) -> Result<Arc<Self>, String> {
+    /// Reads the file, and goes on looking at it until the agent stops, on a thread of its own. Whether it is refused is noted in
+    /// `loads`.
+    pub fn start(path: &Path, loads: &Arc<ConfigLoadStatus>, stop: &Stop) -> Result<Arc<Self>, String> {
         let (rules, mut files) = Rules::read(path)?;
         let mut seen = stamps(&files);
         let guard = Arc::new(Self { path: path.to_owned(), rules: RwLock::new(Arc::new(rules)) });
-        let (own, stop) = (Arc::clone(&guard), stop.clone());
+        let (own, loads, stop) = (Arc::clone(&guard), Arc::clone(loads), stop.clone());
         let look = move || {
             // A file that is refused may name others that are still to come, so it is read until it is accepted.
             let mut refused: Option<String> = None;
@@ -88,6 +90,7 @@ impl Guard {
                     let why = "it is empty; write `{}` to serve without TLS and users";
                     if lost { Err(unusable(&own.path, why)) } else { Ok((rules, named)) }
                 });
+                loads.note_web(read.is_err());
                 match read {
                     Ok((rules, named)) => {
                         refused = None;

@@ -154,9 +154,30 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
+    mode: u32,
     identity: (u64, u64),
     /// While it is open no other file gets the inode, also where another agent has replaced the socket.
     _open: OwnedFd,
+}
+
+impl SocketFile {
+    /// Whether the file was removed: nobody can connect any more. Where another one is in its place, that is somebody else's.
+    pub fn is_removed(&self) -> bool {
+        std::fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
+    /// Listens at its path again.
+    pub fn make_again(&mut self) -> Result<ListeningSocket, BindError> {
+        let failed = |cause| BindError { at: format!("unix:{}", self.path.display()), cause };
+        let (listener, file) = bind_unix(&self.path, self.mode).map_err(failed)?;
+        *self = file;
+        Ok(ListeningSocket::Unix(listener))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl Drop for SocketFile {
@@ -193,7 +214,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     let identity = identity(path).ok_or_else(|| io::Error::other("the socket is gone"))?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = rustix::fs::open(path, flags, Mode::empty())?;
-    let file = SocketFile { path: path.to_owned(), identity, _open: open };
+    let file = SocketFile { path: path.to_owned(), mode, identity, _open: open };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     Ok((socket.into(), file))

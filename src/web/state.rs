@@ -3,6 +3,7 @@
 
 use super::{HTML, HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
+use crate::self_metrics::ConfigLoadStatus;
 use crate::source::list::NO_SOURCE;
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub struct Status {
     pub version: String,
     /// Whether `/-/ready` is 200.
     pub ready: bool,
-    /// Whether the last reload was refused.
+    /// Whether the last reload, the web configuration or a renewed certificate was refused.
     #[serde(default)]
     pub config_refused: bool,
     /// Every source that is on.
@@ -37,7 +38,7 @@ pub struct SourceStatus {
     pub last_success_seconds: Option<f64>,
     /// Series that it gave in the last cycle; a histogram is one.
     pub series: usize,
-    /// What failed in the last cycle.
+    /// What failed in the last cycle, and which limits were reached.
     pub warnings: Vec<String>,
 }
 
@@ -102,13 +103,15 @@ impl Web {
                     format!("{part}: {reason}: {text}")
                 }
             });
+            let limits = health.into_iter().flat_map(|health| &health.limits);
+            let limits = limits.map(|(metric, number)| format!("a limit was reached: {metric} is {number}"));
             let last = health.and_then(|health| health.last_success);
             SourceStatus {
                 source: name.to_owned(),
                 state: health.map_or("not asked yet", |health| health.state()).to_owned(),
                 last_success_seconds: last.map(|at| at.elapsed().as_secs_f64()),
                 series: health.map_or(0, |health| health.readings),
-                warnings: warnings.collect(),
+                warnings: warnings.chain(limits).collect(),
             }
         });
         let push = self.current().pushing.then(|| self.sources.health.push()).map(|push| PushStatus {
@@ -118,7 +121,9 @@ impl Web {
         let status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready,
-            config_refused: self.loads.is_refused(),
+            config_refused: self.loads.is_refused()
+                || self.loads.is_web_refused()
+                || ConfigLoadStatus::refused_certificates() > 0,
             sources: sources.collect(),
             push,
             warnings: self.warnings(),
@@ -138,6 +143,18 @@ impl Web {
                 "the last reload was refused, and the configuration before it is in effect: the log says why"
                     .to_owned(),
             );
+        }
+        if self.loads.is_web_refused() {
+            warnings.push(
+                "the web configuration was refused when it was read again, and the one before it is in effect: the log says why"
+                    .to_owned(),
+            );
+        }
+        match ConfigLoadStatus::refused_certificates() {
+            0 => {}
+            files => warnings.push(format!(
+                "{files} sets of certificates have changed and cannot be used, and the previous ones stay in use: the log says why"
+            )),
         }
         match self.sources.left_out() {
             0 => {}

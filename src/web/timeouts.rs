@@ -27,5 +27,8 @@ pub const STALE_INTERVALS: u32 = 3;
 /// See [`STALE_INTERVALS`].
 pub const STALE_LEAST: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether the files of Unix sockets are still there.
+pub const SOCKETS: Duration = Duration::from_secs(2);
+
 /// How often the web configuration, and what it names, is looked at.
 pub const GUARD: Duration = Duration::from_secs(1);

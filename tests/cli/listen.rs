@@ -125,6 +125,26 @@ fn a_unix_socket_has_its_mode_whatever_the_umask_says() {
 }
 
 #[test]
+fn a_socket_that_is_removed_is_made_again() {
+    let (_folder, path) = socket();
+    let file = config(&format!("listen: 'unix:{}', socket_mode: '0666'", path.display()));
+    let mut agent = agent(&file);
+    agent.wait_for("connscope is running");
+    for _ in 0..2 {
+        std::fs::remove_file(&path).unwrap();
+        agent.wait_for("was removed, and was made again");
+        assert!(healthy(&path));
+        assert_eq!(mode(&path), 0o666);
+    }
+    // What somebody else has put in its place is left alone.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "a file").unwrap();
+    agent.signal(Signal::TERM);
+    assert!(agent.wait().0.success());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file");
+}
+
+#[test]
 fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let (folder, path) = socket();
     let file = config(&format!("listen: 'unix:{}'", path.display()));

@@ -118,4 +118,7 @@ fn so_many_files_are_followed_and_each_of_the_others_is_counted_once() {
     let agent = Running::new(&logs("max_files: 3"), "{}");
     agent.sees("connscope_logs_files", &["log_source=\"file\""], 3.0);
     agent.sees("connscope_logs_left_out_total", &["key=\"file\""], 2.0);
+    let status = crate::support::get(agent.address, "/-/status").1;
+    let said = "a limit was reached: connscope.logs.left_out{key=\\\"file\\\"} is 2";
+    assert!(status.contains(said), "{status}");
 }

@@ -8,6 +8,7 @@ use super::NAMESPACES;
 use super::label::ContainerNames;
 use super::list::{self, Processes};
 use super::{NAMES, Namespace, OWN, is_pattern, path_of};
+use crate::metric::label::Reason;
 use crate::reading::SourceError;
 use crate::sys::namespace;
 use crate::text;
@@ -42,12 +43,15 @@ pub struct Finder {
     containers: ContainerNames,
     /// What was last said of namespaces that may be missing.
     noted: Option<String>,
+    /// Entries of which it was said that they name nothing.
+    warned: HashSet<Arc<str>>,
 }
 
 impl Finder {
     /// For what the configuration says.
     pub fn new(configured: &[String]) -> Self {
-        Self { configured: configured.to_vec(), containers: ContainerNames::default(), noted: None }
+        let (configured, containers) = (configured.to_vec(), ContainerNames::default());
+        Self { configured, containers, noted: None, warned: HashSet::new() }
     }
 
     /// Whether other namespaces than the agent's own are read.
@@ -78,7 +82,20 @@ impl Finder {
             tracing::info!("netns: all: {note}");
         }
         self.noted.clone_from(&found.note);
+        self.warn(&found);
         found
+    }
+
+    /// Says once of each entry that it names nothing: it may be misspelt, or the namespace is still to come.
+    fn warn(&mut self, found: &FoundNamespaces) {
+        let absent = found.missing.iter().filter(|(_, error)| error.reason() == Reason::Absent);
+        let absent: HashSet<Arc<str>> = absent.map(|(entry, _)| Arc::clone(entry)).collect();
+        for entry in absent.difference(&self.warned) {
+            tracing::warn!(
+                "netns: there is no network namespace `{entry}`; if it is not still to come, the name is wrong"
+            );
+        }
+        self.warned = absent;
     }
 }
 

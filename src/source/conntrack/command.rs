@@ -58,6 +58,9 @@ fn pair(word: &str) -> Option<(&str, u64)> {
     Some((key, value.parse().ok()?))
 }
 
+/// The program of conntrack-tools, which the configuration names unless it says otherwise.
+pub const PROGRAM: &str = "conntrack";
+
 /// Runs `program -S` in the calling thread's network namespace and reads what it prints. An exit code other than 0
 /// is an error with what the tool said on stderr, whatever it printed before.
 pub fn ask(
@@ -88,6 +91,11 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
         Ok(output) => output,
         Err(RunError::Io(cause)) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
             return Err(SourceError::denied(doing, "the permission to execute it", cause));
+        }
+        Err(RunError::Io(cause)) if cause.kind() == std::io::ErrorKind::NotFound && program != PROGRAM => {
+            // Somebody has named it.
+            let cause = format!("there is no such program; is sources.conntrack.command right? {cause}");
+            return Err(SourceError::io(doing, cause));
         }
         Err(RunError::Io(cause)) => return Err(SourceError::from_io(doing, "", cause)),
         Err(RunError::Timeout) => return Err(SourceError::Timeout { doing, after: timeout }),

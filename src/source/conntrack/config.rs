@@ -40,7 +40,7 @@ impl Default for Conntrack {
         Self {
             enabled: true,
             via: Via::Auto,
-            command: "conntrack".to_owned(),
+            command: super::command::PROGRAM.to_owned(),
             timeout: Duration::from_secs(5),
             cpu: Cpu::Each,
             netns: Vec::new(),

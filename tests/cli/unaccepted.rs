@@ -1,0 +1,156 @@
+//! Files that the configuration names: who is told where one cannot be used, before a start, at a reload and while the agent runs.
+
+use super::{config_file, refusal, scraped};
+use crate::support::{Agent, command, connscope, eventually, get, request, sample};
+use std::net::{SocketAddr, TcpListener};
+
+const SUCCESS: &str = "connscope_config_last_reload_success";
+
+#[test]
+fn validation_reads_the_files_that_the_configuration_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("web.yml"), "basic_auth_user: {}\n").unwrap();
+    std::fs::write(at("targets.yml"), "- targets: [a]\n  labels: 7\n").unwrap();
+    for (config, why) in [
+        (
+            format!(
+                "export: {{otlp: {{endpoint: 'https://localhost:1', tls: {{ca_file: {}}}}}}}\n",
+                at("ca.pem")
+            ),
+            "ca.pem: No such file",
+        ),
+        (format!("export: {{prometheus: {{web_config: {}}}}}\n", at("web.yml")), "web.yml"),
+        (format!("sources: {{probes: {{files: [{}]}}}}\n", at("targets.yml")), "targets.yml"),
+        (
+            format!(
+                "sources: {{probes: {{targets: [{{name: a, kind: tls, host: localhost, port: 1, tls: {{ca_file: {}}}}}]}}}}\n",
+                at("ca.pem")
+            ),
+            "ca.pem: No such file",
+        ),
+    ] {
+        let file = config_file(&config);
+        let line = refusal(&connscope(&["config", "--quiet", "--config", file.path().to_str().unwrap()]));
+        assert!(line.contains(why), "{config}: {line}");
+    }
+    let good = config_file("export: {otlp: {endpoint: 'http://localhost:1', tls: {ca_file: /nowhere}}}\n");
+    let output = connscope(&["config", "--quiet", "--config", good.path().to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty(), "what is not used is not read: {output:?}");
+}
+
+/// A configuration with one source, and an endpoint that says this, too.
+fn configured(prometheus: &str) -> String {
+    format!(
+        "export: {{otlp: {{protocol: none}}, prometheus: {{lifecycle: true, {prometheus}}}}}\nsources:\n  \
+         conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+         probes: {{targets: [{{name: a, host: 127.0.0.1, port: 1}}]}}\n"
+    )
+}
+
+fn success(address: SocketAddr) -> Option<f64> {
+    sample(&get(address, "/metrics").1, SUCCESS)
+}
+
+#[test]
+fn a_reload_refuses_what_the_next_start_would_end_with() {
+    let file = config_file(&configured("listen: '127.0.0.1:0'"));
+    let mut agent = Agent::start(command(&["--config", file.path().to_str().unwrap()]));
+    let address = agent.address();
+    let reload = |config: &str| {
+        std::fs::write(file.path(), config).unwrap();
+        let (status, _, body) = request(address, "POST", "/-/reload");
+        (status, body)
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    for (prometheus, why) in [
+        ("listen: 'unix:/nowhere/metrics.sock'", "/nowhere/metrics.sock"),
+        ("listen: '192.0.2.1:9371'", "192.0.2.1:9371"),
+        (&format!("listen: '{taken}'"), "in use"),
+        ("listen: 'off'", "nothing is exported"),
+        ("listen: '127.0.0.1:0', web_config: /nowhere/web.yml", "/nowhere/web.yml"),
+    ] {
+        let (status, body) = reload(&configured(prometheus));
+        assert_eq!((status, body.lines().count()), (500, 1), "{prometheus}: {body}");
+        assert!(body.contains(why), "{prometheus}: {body}");
+        assert_eq!(success(address), Some(0.0));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("metrics.sock");
+    let (status, body) = reload(&configured(&format!("listen: 'unix:{}'", socket.display())));
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("takes a restart: export.prometheus.listen"), "{body}");
+    assert!(!socket.exists(), "it is tried, and left as it was");
+    assert_eq!(success(address), Some(1.0));
+}
+
+#[test]
+fn a_web_configuration_that_is_refused_while_the_agent_runs_is_in_the_metric_and_the_status() {
+    let web = config_file("http_server_config: {http2: false}\n");
+    let mut agent = scraped(&["--web.config.file", web.path().to_str().unwrap()]);
+    let address = agent.address();
+    assert_eq!(success(address), Some(1.0));
+    std::fs::write(web.path(), "http_server_confg: {}\n").unwrap();
+    eventually("it is refused", || success(address) == Some(0.0));
+    let said = String::from_utf8(connscope(&["status", &format!("http://{address}")]).stdout).unwrap();
+    assert!(said.contains("warning: the web configuration was refused when it was read again"), "{said}");
+    std::fs::write(web.path(), "http_server_config: {http2: false}\n").unwrap();
+    eventually("it is accepted", || success(address) == Some(1.0));
+}
+
+#[test]
+fn after_a_reload_a_source_has_no_state_of_the_one_before_it() {
+    let script = crate::support::Script::new("exit 1");
+    let config = |timeout: &str| {
+        configured("listen: '127.0.0.1:0'").replace(
+            "conntrack: {enabled: false}",
+            &format!("conntrack: {{via: command, command: {}, timeout: {timeout}}}", script.path()),
+        )
+    };
+    let file = config_file(&config("1s"));
+    let mut agent = Agent::start(command(&["--config", file.path().to_str().unwrap()]));
+    let address = agent.address();
+    let state = || {
+        let status: serde_json::Value = serde_json::from_str(&get(address, "/-/status").1).unwrap();
+        let of = status["sources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|of| of["source"] == "conntrack")
+            .unwrap()
+            .clone();
+        (of["state"].as_str().unwrap().to_owned(), of["warnings"].as_array().unwrap().len())
+    };
+    let errors = r#"connscope_source_errors_total{reason="io",source="conntrack"}"#;
+    let count = sample(&get(address, "/metrics").1, errors).unwrap();
+    assert_eq!(state(), ("down".to_owned(), 1));
+    std::fs::write(file.path(), config("2s")).unwrap();
+    assert_eq!(request(address, "POST", "/-/reload").0, 200);
+    assert_eq!(state(), ("not asked yet".to_owned(), 0));
+    let later = sample(&get(address, "/metrics").1, errors).unwrap();
+    assert!(later > count, "a counter goes on: {count}, {later}");
+    assert_eq!(state(), ("down".to_owned(), 1));
+}
+
+#[test]
+fn what_the_configuration_names_and_is_not_there_is_a_warning() {
+    let file = config_file(
+        "sources:\n  conntrack: {via: command, command: /usr/sbin/contrack, netns: [no-such-name]}\n  \
+         sockets: {enabled: false}\n",
+    );
+    let mut agent = scraped(&["--config", file.path().to_str().unwrap()]);
+    let address = agent.address();
+    get(address, "/metrics");
+    agent.wait_for("there is no network namespace `no-such-name`");
+    let own = config_file(
+        "sources:\n  conntrack: {via: command, command: /usr/sbin/contrack}\n  sockets: {enabled: false}\n",
+    );
+    let mut agent = scraped(&["--config", own.path().to_str().unwrap()]);
+    let address = agent.address();
+    get(address, "/metrics");
+    agent.wait_for("there is no such program; is sources.conntrack.command right?");
+    let lines = agent.log.all();
+    let level = |text: &str| lines.iter().find(|line| line.contains(text)).unwrap().contains("WARN");
+    assert!(level("there is no such program"), "{lines:#?}");
+}
