@@ -175,7 +175,7 @@ static long look(void *map, u64 *key, struct connection *connection, void *conte
 		connection->local_port = local;
 		count_opening(connection);
 	}
-	if (connection->state == COUNTED)
+	if (connection->state == COUNTED && connection->counted_in != NOWHERE)
 		add_more(connection, (struct tcp_sock *)socket, started);
 	return 0;
 }

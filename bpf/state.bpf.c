@@ -267,6 +267,8 @@ INLINE int retransmitted(u64 socket)
 		connection->retransmits++;
 		return 0;
 	}
+	if (connection->counted_in == NOWHERE)
+		return 0;
 	totals = totals_for(connection);
 	if (totals)
 		add(&totals->retransmits, 1);

@@ -366,10 +366,13 @@ struct end {
 	u32 reset;
 };
 
-/* Counts the end of a connection. */
+/* Counts the end of a connection, where there was room for its opening. */
 static NOINLINE int count_end(struct connection *connection, const struct end *end)
 {
-	struct totals *totals = totals_for(connection);
+	struct totals *totals;
+	if (connection->counted_in == NOWHERE)
+		return 0;
+	totals = totals_for(connection);
 	if (!totals)
 		return 0;
 	add(end->reset ? &totals->reset : &totals->closed, 1);

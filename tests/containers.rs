@@ -3,6 +3,7 @@
 mod accounting;
 mod agreement;
 mod applications;
+mod both;
 mod cgroup_files;
 mod classic;
 mod connections;
@@ -22,6 +23,7 @@ mod recorded;
 mod resources;
 mod settings;
 mod taskstats;
+mod told;
 mod totals;
 mod translation;
 mod waiting;

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use types::{FittedObject, Types};
 
+mod tracefs;
 mod types;
 
 pub use types::Abilities;
@@ -114,6 +115,10 @@ impl Loader {
     /// Loads a program and attaches it to a tracepoint that is found by its name in tracefs, as those of system calls are;
     /// whether the kernel took it.
     pub fn tracepoint(&mut self, program: &'static str, category: &str, name: &str) -> bool {
+        if let Err(error) = tracefs::readable() {
+            self.programs.refused.push((program, error));
+            return false;
+        }
         let found = program_mut::<TracePoint>(&mut self.programs.ebpf, program);
         let result = found.and_then(|found| {
             found.load()?;

@@ -29,6 +29,7 @@ use identity::{ContainerMetadata, Name};
 use names::NameFiles;
 use names::published::PublishedPorts;
 use names::socket::Socket;
+use over_limit::OverLimit;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,6 +58,8 @@ pub mod entry;
 pub mod expiry;
 pub mod identity;
 pub mod names;
+mod over_limit;
+mod paths;
 mod processes;
 
 pub use entry::CgroupRef;
@@ -78,6 +81,7 @@ struct Inner {
     outside: HostSources,
     published: PublishedPorts,
     refreshed: Option<Instant>,
+    limit: OverLimit,
 }
 
 /// What is outside of this process: the hierarchies, and the engines.
@@ -140,6 +144,8 @@ pub struct WorkloadCounts {
     pub unnamed: u64,
     /// Containers and services over the limit so far.
     pub left_out: u64,
+    /// Those of them that are there now.
+    pub over_limit: u64,
     /// Control groups that the latest walks knew of and did not look at.
     pub groups_left_out: u64,
     /// Where containers are looked for: `v2`, `memory`, `name=systemd`.
@@ -156,7 +162,8 @@ impl Inventory {
             socket: None,
         };
         let entries = Entries::new(settings.limit, settings.retention);
-        let inner = Inner { entries, outside, published: PublishedPorts::default(), refreshed: None };
+        let (published, limit) = (PublishedPorts::default(), OverLimit::default());
+        let inner = Inner { entries, outside, published, refreshed: None, limit };
         Self { settings: settings.clone(), inner: Mutex::new(inner) }
     }
 
@@ -174,7 +181,7 @@ impl Inventory {
     pub fn refresh(&self) -> Result<(), SourceError> {
         let now = Instant::now();
         let mut inner = self.inner();
-        let Inner { entries, outside, refreshed, .. } = &mut *inner;
+        let Inner { entries, outside, refreshed, limit, .. } = &mut *inner;
         if refreshed.is_some_and(|at| now.saturating_duration_since(at) < SHARED) {
             return Ok(());
         }
@@ -210,6 +217,7 @@ impl Inventory {
             entries.all_were_there_before();
         }
         processes::look(entries, &outside.hierarchies);
+        limit.look(entries.over_limit(), self.settings.limit, now);
         *refreshed = Some(now);
         Ok(())
     }
@@ -273,7 +281,9 @@ impl Inventory {
     /// Numbers of containers, services and those without a name.
     pub fn tally(&self) -> WorkloadCounts {
         let inner = self.inner();
-        let mut tally = WorkloadCounts { left_out: inner.entries.left_out, ..WorkloadCounts::default() };
+        let Entries { left_out, .. } = inner.entries;
+        let over_limit = inner.entries.over_limit();
+        let mut tally = WorkloadCounts { left_out, over_limit, ..WorkloadCounts::default() };
         for entry in inner.entries.iter().filter(|entry| entry.ended.is_none()) {
             let unit = entry.container.is_none() && entry.runtime.is_empty();
             *(if unit { &mut tally.units } else { &mut tally.containers }) += 1;
@@ -290,12 +300,20 @@ impl Inventory {
     /// it takes.
     pub fn denied(&self) -> Option<SourceError> {
         let inner = self.inner();
-        inner.outside.names.denied.then(|| names::denied("the files of the engine"))
+        inner.outside.names.denied.then(|| names::denied("the files in which engines keep names"))
     }
 
-    /// The places that have names, in words; the error names those that are closed.
+    /// The places that have names, in words; the error names those that are closed, or that the settings name and that are
+    /// not there.
     pub fn check_names(&self) -> Result<Vec<String>, SourceError> {
-        self.inner().outside.names.check()
+        self.missing_paths().map_or_else(|| self.inner().outside.names.check(), Err)
+    }
+
+    /// The paths that the settings name, other than the defaults, and that are not there.
+    pub fn missing_paths(&self) -> Option<SourceError> {
+        let missing = paths::missing(&self.settings);
+        let doing = "looking for the names of containers";
+        (!missing.is_empty()).then(|| SourceError::io(doing, missing.join(", ")))
     }
 }
 

@@ -98,7 +98,15 @@ impl SourceError {
     /// An error of the same kind about something larger, with this one as its cause.
     #[must_use]
     pub fn again(&self, doing: &str) -> Self {
-        let (doing, cause) = (doing.to_owned(), Some(chain(self).into()));
+        let text = match self {
+            // The larger one names the capability.
+            Self::Denied { doing, cause, .. } => {
+                let causes = cause.as_deref().map(|cause| format!(": {}", chain(cause)));
+                doing.clone() + &causes.unwrap_or_default()
+            }
+            _ => chain(self),
+        };
+        let (doing, cause) = (doing.to_owned(), Some(text.into()));
         match self {
             Self::Absent { .. } => Self::Absent { doing, cause },
             Self::Denied { capability, .. } => Self::Denied { doing, capability, cause },

@@ -30,6 +30,11 @@ impl Network {
     pub fn prefix_len(&self) -> u8 {
         self.0.prefix_len()
     }
+
+    /// Its first and its last address.
+    pub fn ends(&self) -> [IpAddr; 2] {
+        [self.0.network(), self.0.broadcast()]
+    }
 }
 
 impl FromStr for Network {

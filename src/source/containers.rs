@@ -105,12 +105,14 @@ impl SourceKind for Containers {
         check::check(settings, &host.inventory())
     }
 
-    fn suffices(_: &Settings, checks: &[Check]) -> bool {
-        check::suffices(checks)
+    fn suffices(settings: &Settings, checks: &[Check]) -> bool {
+        check::suffices(settings, checks)
     }
 
     fn without_effect(settings: &Settings, naming: Profile) -> Vec<String> {
-        super::classic_without_effect(NAME, settings.classic.enabled, naming)
+        let mut all = super::classic_without_effect(NAME, settings.classic.enabled, naming);
+        all.extend(settings.tcp.without_effect());
+        all
     }
 }
 
@@ -335,6 +337,9 @@ impl Source for Containers {
         }
         if let Some(error) = self.inventory.denied() {
             out.fail("names", error);
+        }
+        if let Some(error) = self.inventory.missing_paths() {
+            out.fail("inventory", error);
         }
         Ok(())
     }

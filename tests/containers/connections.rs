@@ -80,6 +80,30 @@ impl World {
         }
     }
 
+    /// Five containers that connect once and are gone, each to a translated address: each has one connection, to the container
+    /// `web`.
+    fn five_clients(&self, options: &[&str], (address, port): (&str, &str)) {
+        let names = ["c1", "c2", "c3", "c4", "c5"];
+        let url = format!("http://{address}:{port}/busybox");
+        for name in names {
+            let get = ["--name", name, "busybox", "wget", "-q", "-O", "/dev/null", &url];
+            self.docker.docker(&[&["run", "--rm"], options, &get].concat());
+        }
+        let [address, port] = [format!("server_address=\"{address}\""), format!("server_port=\"{port}\"")];
+        for name in names {
+            let name = format!("container_name=\"{name}\"");
+            let peer = ["network_peer_address=\"172.17.0.2\"", "network_peer_port=\"8080\""];
+            let labels = [&[name.as_str(), &address, &port], &peer[..]].concat();
+            let opened = [&labels[..], &["event=\"opened\""]].concat();
+            let ended = [&labels[..], &["event=\"closed\""]].concat();
+            self.sees(&[
+                ("container_tcp_connections_total", &opened, 1.0),
+                ("container_tcp_connections_total", &ended, 1.0),
+                ("container_tcp_open_connections", &labels, 0.0),
+            ]);
+        }
+    }
+
     /// Listens at the bridge: each connection is handed over by `serve`.
     fn server(&self, serve: fn(std::net::TcpStream)) -> u16 {
         let listener = self.namespace.inside(|| TcpListener::bind("0.0.0.0:0")).unwrap();
@@ -155,29 +179,8 @@ fn a_published_port_is_shown_with_the_container_behind_it() {
         "proxy=\"dockerd\"",
     ];
     world.sees(&[("container_tcp_listen", &listens, 1.0)]);
-    for name in ["c1", "c2", "c3", "c4", "c5"] {
-        // Docker does not translate what comes from its own bridge; in the host's namespace it does.
-        let client =
-            ["run", "--rm", "--network", "host", "--name", name, "busybox", "wget", "-q", "-O", "/dev/null"];
-        world.docker.docker(&[&client[..], &[&format!("http://{BRIDGE}:18091/busybox")]].concat());
-    }
-    for name in ["c1", "c2", "c3", "c4", "c5"] {
-        let name = format!("container_name=\"{name}\"");
-        let labels = [
-            name.as_str(),
-            "server_address=\"172.17.0.1\"",
-            "server_port=\"18091\"",
-            "network_peer_address=\"172.17.0.2\"",
-            "network_peer_port=\"8080\"",
-        ];
-        let opened = [&labels[..], &["event=\"opened\""]].concat();
-        let ended = [&labels[..], &["event=\"closed\""]].concat();
-        world.sees(&[
-            ("container_tcp_connections_total", &opened, 1.0),
-            ("container_tcp_connections_total", &ended, 1.0),
-            ("container_tcp_open_connections", &labels, 0.0),
-        ]);
-    }
+    // Docker does not translate what comes from its own bridge; in the host's namespace it does.
+    world.five_clients(&["--network", "host"], (BRIDGE, "18091"));
 }
 
 #[test]
@@ -194,27 +197,7 @@ fn a_container_with_a_published_port_that_lives_for_one_connection_has_its_name_
            add rule ip n s ip saddr 172.17.0.0/16 ip daddr 172.17.0.2 masquerade"],
     );
     world.watch();
-    for name in ["b1", "b2", "b3", "b4", "b5"] {
-        let run = ["run", "--rm", "--publish", "18095:80", "--name", name, "busybox"];
-        let get = ["wget", "-q", "-O", "/dev/null", "http://10.9.0.9/busybox"];
-        world.docker.docker(&[&run[..], &get].concat());
-    }
-    for name in ["b1", "b2", "b3", "b4", "b5"] {
-        let name = format!("container_name=\"{name}\"");
-        let labels = [
-            name.as_str(),
-            "server_address=\"10.9.0.9\"",
-            "server_port=\"80\"",
-            "network_peer_address=\"172.17.0.2\"",
-            "network_peer_port=\"8080\"",
-        ];
-        let opened = [&labels[..], &["event=\"opened\""]].concat();
-        let ended = [&labels[..], &["event=\"closed\""]].concat();
-        world.sees(&[
-            ("container_tcp_connections_total", &opened, 1.0),
-            ("container_tcp_connections_total", &ended, 1.0),
-        ]);
-    }
+    world.five_clients(&["--publish", "18095:80"], ("10.9.0.9", "80"));
 }
 
 #[test]

@@ -50,6 +50,12 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
     let text = scrape();
     assert!(via(&text, "tcp", "procfs") && !via(&text, "tcp", "bpf"), "{text}");
     assert_eq!(opened(&text), Some(1.0), "{text}");
+    // What nobody counts is absent.
+    let of_late = text.lines().filter(|line| line.contains("container_name=\"late\""));
+    let of_tcp = of_late
+        .filter(|line| line.starts_with("container_tcp_") && !line.starts_with("container_tcp_listen"));
+    let names: Vec<_> = of_tcp.filter_map(|line| line.split('{').next()).collect();
+    assert_eq!(names, ["container_tcp_open_connections"], "{text}");
     descriptors(&agent, 1024);
     eventually("programs count", || via(&scrape(), "tcp", "bpf"));
     let text = scrape();

@@ -1,6 +1,6 @@
 //! What the maps of the programs have no room for: it is said, and the rest goes on.
 
-use super::kernel::{CONNECTIONS, LONG, server};
+use super::kernel::{CONNECTIONS, LONG, OPEN, server};
 use super::lab::{Lab, Series, alone, sum, tcp};
 use crate::support::maps::{self, Map};
 use std::collections::BTreeSet;
@@ -54,6 +54,23 @@ fn a_connection_without_room_for_the_rest_of_its_control_group_is_left_out_with_
     let after = lab.cycle();
     assert!(left_out(&after, "cgroup") > left_out(&before, "cgroup"), "{after:#?}");
     assert_eq!(left_out(&after, "destination"), left_out(&before, "destination"));
+    // There is room by the time it ends, and the end of one that was not counted as opened is not counted either.
+    container.ok(&format!("connect b 127.0.0.1 {port}"));
+    let opened = [CONNECTIONS, "name=crowded", "event=opened"];
+    lab.sees(&[(&opened, 1.0)]);
+    container.ok("close a");
+    let connections = maps::named(&lab.maps, "connections").clone();
+    lab.until("its entry has gone", |_| {
+        let ours =
+            |key: &Vec<u8>| connections.read(key).is_some_and(|value| value[40..42] == port.to_be_bytes());
+        connections.keys().iter().filter(|key| ours(key)).count() == 1
+    });
+    container.ok("close b");
+    lab.sees(&[
+        (&[CONNECTIONS, "name=crowded", "event=closed"], 1.0),
+        (&[OPEN, "name=crowded"], 0.0),
+        (&opened, 1.0),
+    ]);
 }
 
 #[test]

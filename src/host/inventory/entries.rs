@@ -333,6 +333,11 @@ impl Entries {
         self.same_as.retain(|_, new| *new != number);
     }
 
+    /// Containers and services that run and are over the limit.
+    pub fn over_limit(&self) -> u64 {
+        self.subjects.values().filter(|subject| subject.left_out).count() as u64
+    }
+
     /// The entry with a number, or the one that it turned out to be.
     pub fn get(&self, number: u64) -> Option<&Entry> {
         self.by_number.get(self.same_as.get(&number).unwrap_or(&number))

@@ -40,7 +40,7 @@ pub struct NameFiles {
 impl NameFiles {
     /// The engines' state files below a root directory.
     pub fn below(root: &Path, names: &config::Names) -> Self {
-        let at = |path: &PathBuf| root.join(path.strip_prefix("/").unwrap_or(path));
+        let at = |path: &PathBuf| below(root, path);
         let all = |paths: &Vec<PathBuf>| paths.iter().map(at).collect();
         let places = config::Names {
             docker: all(&names.docker),
@@ -149,10 +149,15 @@ impl NameFiles {
     }
 }
 
-/// Files of engines that may not be read.
+/// A path of the host, below the root of its files.
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Files of engines that may not be read, and what that means.
 pub fn denied(what: &str) -> SourceError {
     SourceError::Denied {
-        doing: format!("reading the names of containers in {what}"),
+        doing: format!("containers are reported by their id, for {what} may not be read"),
         capability: "CAP_DAC_READ_SEARCH",
         cause: None,
     }

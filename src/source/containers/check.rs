@@ -7,16 +7,19 @@ use super::connections::sees_all_processes;
 use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
 use super::programs::own_netns;
 use super::resources::{self, Wanted};
-use super::{delay, oom, programs, translate};
+use super::{delay, oom, procfs, programs, translate};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
-use crate::reading::SourceError;
+use crate::reading::{SourceError, chain};
 use crate::source::{Check, Requirement};
 use std::net::Ipv4Addr;
 
 /// The way that everything rests on.
 const CGROUP: &str = "cgroup";
+/// The two ways to read TCP: programs in the kernel, and what is left without them.
+const TCP_WAY: &str = "tcp";
+const PROCFS: &str = "procfs";
 
 /// Capabilities, files and kernel release that each part of the source needs.
 pub(super) const REQUIREMENTS: &[Requirement] = &[
@@ -72,7 +75,13 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
             0 => String::new(),
             left_out => format!("; {left_out} control groups were not read"),
         };
-        format!("{beside}; {} containers, {} units{left_out}", tally.containers, tally.units)
+        let over = match tally.over_limit {
+            0 => String::new(),
+            over => {
+                format!("; {over} more are left out: raise inventory.limit, {}", inventory.settings().limit)
+            }
+        };
+        format!("{beside}; {} containers, {} units{over}{left_out}", tally.containers, tally.units)
     });
     let mut checks = vec![Check::new(NAME, CGROUP, cgroups), Check::new(NAME, "names", names(inventory))];
     let loaded = own_netns().and_then(|netns| Kernel::load(&programs::wanted(settings, netns)));
@@ -81,7 +90,12 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
         checks.push(Check::new(NAME, "btf", bpf::btf()));
     }
     if settings.tcp.enabled {
-        checks.extend(tcp(&settings.tcp, &mut loaded));
+        let tcp = tcp(&settings.tcp, &mut loaded);
+        let counted = tcp.iter().any(|check| check.via == TCP_WAY && check.works());
+        checks.extend(tcp);
+        if !counted {
+            checks.push(Check::new(NAME, PROCFS, procfs::check(&inventory.containers())));
+        }
     }
     let kernel = loaded.as_ref();
     if settings.delay != Delay::Off {
@@ -104,14 +118,15 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
     match kernel {
         Ok(kernel) => {
             let memory = kernel.memory();
+            let missing = kernel.refused().iter();
             let missing: Vec<String> =
-                kernel.refused().iter().map(|(program, why)| format!("; without {program}: {why}")).collect();
+                missing.map(|(program, why)| format!("; without {program}: {}", chain(why))).collect();
             let result = match kernel.refused_any(&[TCP]) {
                 None => Ok(format!("programs loaded; maps {} KiB{}", memory / 1024, missing.concat())),
                 Some(error) => Err(error.again("loading the programs for TCP")),
             };
             let attached = result.is_ok();
-            checks.push(check("tcp", result));
+            checks.push(check(TCP_WAY, result));
             if attached {
                 checks.push(check("baseline", baseline(kernel)));
             }
@@ -123,7 +138,7 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
                 checks.push(check("immediate_failures", result));
             }
         }
-        Err(error) => checks.push(check("tcp", Err(error.again("loading the programs for TCP")))),
+        Err(error) => checks.push(check(TCP_WAY, Err(error.again("loading the programs for TCP")))),
     }
     if settings.translate {
         checks.push(check("translate", translation()));
@@ -166,7 +181,8 @@ fn names(inventory: &Inventory) -> Result<String, SourceError> {
     Ok(format!("{named} of {} containers have a name; {places}", tally.containers))
 }
 
-/// It works wherever control groups can be seen; everything else adds to it.
-pub(super) fn suffices(checks: &[Check]) -> bool {
-    checks.iter().any(|check| check.via == CGROUP && check.works())
+/// It works wherever control groups can be seen and, if TCP is wanted, one way to read it works; everything else adds to it.
+pub(super) fn suffices(settings: &Settings, checks: &[Check]) -> bool {
+    let works = |ways: &[&str]| checks.iter().any(|check| ways.contains(&check.via) && check.works());
+    works(&[CGROUP]) && (!settings.tcp.enabled || works(&[TCP_WAY, PROCFS]))
 }

@@ -43,12 +43,13 @@ impl Classic {
         ])
     }
 
-    /// The readings of a destination.
+    /// The readings of a destination; unless connections are `counted`, how many are open.
     pub(super) fn destination(
         &self,
         workload: &Workload,
         destination: ReportedDestination,
         counts: &Counts,
+        counted: bool,
         out: &mut Readings,
     ) {
         let requested = self.labels(workload).with(Label::ClassicDestination, destination.requested.text());
@@ -57,6 +58,10 @@ impl Classic {
             out.observe(metrics::CONTAINER_CLASSIC_FAILED_CONNECTS, &requested, failed);
         }
         let labels = requested.with(Label::ClassicActualDestination, destination.actual.text());
+        if !counted {
+            out.observe(metrics::CONTAINER_CLASSIC_ACTIVE_CONNECTIONS, &labels, counts.open());
+            return;
+        }
         if counts.opened + counts.closed + counts.reset + counts.open() > 0 {
             out.observe(metrics::CONTAINER_CLASSIC_CONNECTS, &labels, counts.opened);
             out.observe(metrics::CONTAINER_CLASSIC_ACTIVE_CONNECTIONS, &labels, counts.open());

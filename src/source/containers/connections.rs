@@ -80,16 +80,7 @@ impl Connections {
         forget(bpf, tcp, inventory, now);
         self.unasked += events.unasked;
         self.uncounted += events.uncounted;
-        if let Some(error) = events.error {
-            out.fail(
-                "translate",
-                error.again("the destinations of connections behind NAT are not looked up"),
-            );
-        }
-        if events.broken {
-            let message = "the thread that waits for events has ended".to_owned();
-            out.fail("events", SourceError::Panicked { message });
-        }
+        events.report(out);
         Ok(())
     }
 

@@ -98,6 +98,11 @@ impl Folding {
     }
 }
 
+/// Whether a network has public addresses, judged by its first and its last one.
+pub fn has_public(network: &Network) -> bool {
+    network.ends().into_iter().any(is_public)
+}
+
 /// Whether an address is public: not of RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193, loopback or link-local.
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {

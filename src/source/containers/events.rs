@@ -16,7 +16,7 @@ use super::tcp;
 use super::translate::{self, Rule};
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
-use crate::reading::SourceError;
+use crate::reading::{Readings, SourceError};
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,6 +51,22 @@ pub(super) struct EventCounts {
     pub(super) error: Option<Arc<SourceError>>,
     /// One of the threads has panicked.
     pub(super) broken: bool,
+}
+
+impl EventCounts {
+    /// Says what the threads cannot do.
+    pub(super) fn report(&self, out: &mut Readings) {
+        if let Some(error) = &self.error {
+            out.fail(
+                "translate",
+                error.again("the destinations of connections behind NAT are not looked up"),
+            );
+        }
+        if self.broken {
+            let message = "the thread that waits for events has ended; restart the agent".to_owned();
+            out.fail("events", SourceError::Panicked { message });
+        }
+    }
 }
 
 /// Shared by the thread and the source.
@@ -270,5 +286,46 @@ impl RingReader {
         } else {
             counts.uncounted += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventCounts, SharedCounts};
+    use crate::reading::{Readings, SourceError};
+    use std::sync::Arc;
+
+    fn failures(counts: &EventCounts) -> Vec<(String, &'static str)> {
+        let mut out = Readings::default();
+        counts.report(&mut out);
+        let (_, failures) = out.into_parts();
+        failures.into_iter().map(|failure| (failure.part, failure.error.reason().word())).collect()
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_a_failure_in_every_cycle_and_what_was_counted_is_kept() {
+        let shared = SharedCounts::default();
+        shared.watch(|| ());
+        assert_eq!(failures(&shared.take()), []);
+        shared.watch(|| {
+            shared.lock().unasked = 3;
+            let _guard = shared.lock();
+            panic!("a defect");
+        });
+        let counts = shared.take();
+        assert_eq!((counts.unasked, failures(&counts)), (3, vec![("events".to_owned(), "panicked")]));
+        let counts = shared.take();
+        assert_eq!((counts.unasked, failures(&counts)), (0, vec![("events".to_owned(), "panicked")]));
+    }
+
+    #[test]
+    fn conntrack_that_does_not_answer_is_said_until_it_does() {
+        let shared = SharedCounts::default();
+        shared.lock().error = Some(Arc::new(SourceError::io("asking conntrack", "broken")));
+        for _ in 0..2 {
+            assert_eq!(failures(&shared.take()), [("translate".to_owned(), "io")]);
+        }
+        shared.lock().error = None;
+        assert_eq!(failures(&shared.take()), []);
     }
 }

@@ -15,20 +15,21 @@ use crate::reading::Readings;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-/// Observes every reported destination, and every listen address.
+/// Observes every reported destination, and every listen address. Unless connections are `counted`, only those that are open.
 pub(super) fn observe(
     tcp: &Tcp,
     listeners: &Listeners,
     inventory: &Inventory,
     classic: Option<&Classic>,
+    counted: bool,
     out: &mut Readings,
 ) {
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
     for (number, destination, counts) in tcp.iter() {
         let Some(workload) = inventory.current(number) else { continue };
-        observe_destination(&workload, destination, &counts, out);
+        observe_destination(&workload, destination, &counts, counted, out);
         if let Some(classic) = classic {
-            classic.destination(&workload, destination, &counts, out);
+            classic.destination(&workload, destination, &counts, counted, out);
             if let Some(rtt) = counts.rtt() {
                 let least = latency.entry((number, destination.actual.address())).or_insert(rtt);
                 *least = least.min(rtt);
@@ -76,6 +77,7 @@ fn observe_destination(
     workload: &Workload,
     destination: ReportedDestination,
     counts: &Counts,
+    counted: bool,
     out: &mut Readings,
 ) {
     let words = &*WORDS;
@@ -109,6 +111,10 @@ fn observe_destination(
         address.map(|address| (Label::PeerAddress, address)),
         port.map(|port| (Label::PeerPort, port)),
     ]);
+    if !counted {
+        out.observe(metrics::CONTAINER_TCP_OPEN_CONNECTIONS, &labels, counts.open());
+        return;
+    }
     if reached {
         for (event, count) in ends {
             let labels = labels.with(Label::Event, Arc::clone(event));

@@ -11,6 +11,7 @@ use super::listeners::Listeners;
 use super::namespaces::FILE;
 use super::tcp::Tcp;
 use crate::host::inventory::Container;
+use crate::reading::SourceError;
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
@@ -78,6 +79,26 @@ impl Procfs {
         }
         self.last = open;
     }
+}
+
+/// What can be read, for `connscope check`.
+pub(super) fn check(containers: &[Container]) -> Result<String, SourceError> {
+    let running: Vec<&Container> = containers.iter().filter(|container| !container.ended).collect();
+    let readable = running.iter().filter_map(|container| namespace(&container.process?.to_string()));
+    let all: HashSet<u64> = readable.collect();
+    if all.is_empty() && !running.is_empty() {
+        let doing = "reading /proc/PID/net/tcp of containers and services";
+        let cause = format!(
+            "no process of {} is visible in /proc: it takes the host's PID namespace, and a /proc without hidepid",
+            running.len()
+        );
+        return Err(SourceError::absent(doing, cause));
+    }
+    let own = namespace("self");
+    let others = all.iter().filter(|namespace| Some(**namespace) != own).count();
+    Ok(format!(
+        "instead of BPF programs: open connections and listening sockets of {others} network namespaces; no connection is counted"
+    ))
 }
 
 /// Identity of a network namespace that can be read without a privilege: each has files of its own in procfs.

@@ -125,7 +125,9 @@ impl TcpPart {
 
     /// Observes every destination and every listening socket.
     pub(super) fn observe(&self, inventory: &Inventory, classic: Option<&Classic>, out: &mut Readings) {
-        observe::observe(&self.totals, &self.listeners, inventory, classic, out);
+        // What was not counted is absent, and not 0.
+        let counted = !matches!(self.method, TcpMethod::Procfs(..));
+        observe::observe(&self.totals, &self.listeners, inventory, classic, counted, out);
     }
 
     /// Control groups that have something here.

@@ -3,6 +3,7 @@
 use crate::host::ephemeral::EphemeralPorts;
 use crate::settings::network::Network;
 use crate::settings::values;
+use crate::source::containers::destinations::has_public;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -72,6 +73,36 @@ impl Default for Tcp {
             translate_rate: 5000,
             immediate_failures: false,
         }
+    }
+}
+
+impl Tcp {
+    /// Values that change nothing, each as a sentence that says why.
+    pub(crate) fn without_effect(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.enabled {
+            return all;
+        }
+        let Self { destinations, total, .. } = self;
+        if destinations > total {
+            all.push(format!(
+                "sources.containers.tcp.destinations ({destinations}) has no effect: it is more than tcp.total ({total}), \
+                 the limit of all containers together; lower it, or raise tcp.total"
+            ));
+        }
+        if self.public == Public::Each && !self.networks.is_empty() {
+            let why = "tcp.public is each, which reports every public address; remove one of the two";
+            all.push(format!("sources.containers.tcp.networks has no effect: {why}"));
+        } else {
+            let private = self.networks.iter().filter(|network| !has_public(network));
+            all.extend(private.map(|network| {
+                format!(
+                    "sources.containers.tcp.networks: {network} has no effect: it has no public address, and others are \
+                     always reported individually; remove it"
+                )
+            }));
+        }
+        all
     }
 }
 

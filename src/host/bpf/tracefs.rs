@@ -1,0 +1,28 @@
+//! Whether tracepoints can be found by their name.
+
+use crate::reading::SourceError;
+use std::io::ErrorKind;
+
+/// Where tracefs may be mounted.
+const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
+
+/// Whether a tracefs is mounted, and open to this process: its directories are root's, mode 700.
+///
+/// # Errors
+///
+/// None is mounted, or it is closed.
+pub(super) fn readable() -> Result<(), SourceError> {
+    let mut closed = None;
+    for place in PLACES {
+        match std::fs::read_dir(place) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => closed = closed.or(Some(error)),
+            Err(_) => {}
+        }
+    }
+    let doing = "looking for tracepoints in tracefs";
+    if let Some(error) = closed {
+        return Err(SourceError::denied(doing, "CAP_DAC_READ_SEARCH", error));
+    }
+    Err(SourceError::absent(doing, "none is mounted: mount -t tracefs tracefs /sys/kernel/tracing"))
+}
