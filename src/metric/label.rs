@@ -126,8 +126,6 @@ pub enum Label {
     ClassicListenAddr,
     /// What tasks are stalled for: `cpu`, `memory` or `io`.
     Resource,
-    /// `some` or `full` of the tasks are stalled.
-    PressureKind,
     /// What listens for a container: `dockerd`, where Docker publishes the port.
     Proxy,
     /// Severity of a message, as coroot-node-agent prints it.
@@ -152,12 +150,22 @@ pub enum Label {
     ClassicIp,
     /// A limit that the cloud sets.
     Limit,
-    /// Kind of an error of a network interface.
+    /// Kind of an error of a network interface; of a pressure, `some` or `full`.
     Kind,
     /// Kind of a queueing discipline.
     Qdisc,
     /// What an ICMP message reports.
     IcmpType,
+    /// Family of a table of nftables: `ip`, `ip6`, `inet`.
+    Family,
+    /// Table of nftables.
+    Table,
+    /// Chain of a table of nftables.
+    Chain,
+    /// Comment of a rule.
+    Comment,
+    /// What a rule does with a packet.
+    Verdict,
     /// Type of an application.
     ApplicationType,
     /// Type of an application, as coroot-node-agent prints it.
@@ -232,7 +240,6 @@ impl Label {
             Self::ClassicDestinationIp => "destination_ip",
             Self::ClassicListenAddr => "listen_addr",
             Self::Resource => "resource",
-            Self::PressureKind => "kind",
             Self::Proxy => "proxy",
             Self::ClassicLevel => "level",
             Self::ClassicPatternHash => "pattern_hash",
@@ -248,6 +255,11 @@ impl Label {
             Self::Kind => "kind",
             Self::Qdisc => "qdisc",
             Self::IcmpType => "icmp.type",
+            Self::Family => "family",
+            Self::Table => "table",
+            Self::Chain => "chain",
+            Self::Comment => "comment",
+            Self::Verdict => "verdict",
             Self::ApplicationType => "application.type",
             Self::ClassicApplicationType => "application_type",
             Self::ClassicHostname => "hostname",

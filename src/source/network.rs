@@ -13,7 +13,7 @@ use crate::stop::Stop;
 use ask::{Answer, Interface};
 use config::Network as Settings;
 use drivers::Meaning;
-use labels::INTERFACES;
+use labels::{INTERFACES, LeftOut, RULES};
 use std::sync::Arc;
 use std::time::Duration;
 use unwrap::Unwrapper;
@@ -27,6 +27,7 @@ pub mod labels;
 pub mod machine;
 pub mod metrics;
 pub mod rtnetlink;
+pub mod rules;
 pub mod softnet;
 pub mod timeouts;
 pub mod unwrap;
@@ -52,6 +53,11 @@ impl SourceKind for Network {
                 "/proc/net/softnet_stat",
             ],
             ..Requirement::of("counters of the network stack")
+        },
+        Requirement {
+            capabilities: &["CAP_NET_ADMIN"],
+            address_families: &["AF_NETLINK"],
+            ..Requirement::of("rules of nftables (rules)")
         },
         super::netns::REQUIREMENT,
     ];
@@ -80,6 +86,7 @@ impl SourceKind for Network {
 /// The source: the namespaces it reads, and the totals of counters that wrap.
 pub struct Network {
     finder: Finder,
+    rules: bool,
     machine: machine::Machine,
     qdiscs: Unwrapper<(Arc<str>, i32, u32, Vec<u8>)>,
 }
@@ -89,12 +96,13 @@ impl Network {
     pub fn new(settings: &Settings) -> Self {
         Self {
             finder: Finder::new(&settings.netns),
+            rules: settings.rules,
             machine: machine::Machine::default(),
             qdiscs: Unwrapper::default(),
         }
     }
 
-    /// Observes what one namespace answered; `left` is how many interfaces may still be reported.
+    /// Observes what one namespace answered, as far as there is room.
     fn observe(&mut self, answer: Answer, netns: Option<&Arc<str>>, room: &mut Room, out: &mut Readings) {
         let labels: Vec<(Label, Arc<str>)> =
             netns.map(|label| (Label::Netns, Arc::clone(label))).into_iter().collect();
@@ -103,12 +111,30 @@ impl Network {
             let part = netns.map_or(part.clone(), |netns| format!("{netns}: {part}"));
             out.fail(part, error);
         }
-        for interface in answer.interfaces {
-            if room.taken == INTERFACES {
-                room.left_out += 1;
+        room.rules_left_out += answer.rules.left_out;
+        for (rule, packets) in answer.rules.packets {
+            if room.rules == RULES {
+                room.rules_left_out += 1;
                 continue;
             }
-            room.taken += 1;
+            room.rules += 1;
+            let texts = [
+                (Label::Family, rule.family),
+                (Label::Table, &rule.table),
+                (Label::Chain, &rule.chain),
+                (Label::Comment, &rule.comment),
+                (Label::Verdict, rule.verdict.word()),
+            ];
+            let texts = texts.into_iter().map(|(label, text)| (label, text.into()));
+            let labels: Vec<(Label, Arc<str>)> = labels.iter().cloned().chain(texts).collect();
+            out.observe(metrics::NETFILTER_RULE_PACKETS, &labels, packets);
+        }
+        for interface in answer.interfaces {
+            if room.interfaces == INTERFACES {
+                room.interfaces_left_out += 1;
+                continue;
+            }
+            room.interfaces += 1;
             let namespace = netns.map_or_else(|| Arc::from(""), Arc::clone);
             self.observe_interface(interface, &namespace, &labels, out);
         }
@@ -150,20 +176,23 @@ impl Network {
     }
 }
 
-/// How many interfaces were reported in a cycle, and how many were not.
+/// How much was reported in a cycle, and how much was not.
 #[derive(Default)]
 struct Room {
-    taken: usize,
-    left_out: u64,
+    interfaces: usize,
+    interfaces_left_out: u64,
+    rules: usize,
+    rules_left_out: u64,
 }
 
 impl Source for Network {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        let mut room = Room::default();
+        let (mut room, rules) = (Room::default(), self.rules);
         let machine = self.machine.observe(out);
         let result = if self.finder.is_configured() {
             let (mut report, namespaces) = Report::begin(NAME, self.finder.find(), out);
-            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask())) {
+            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask(rules)))
+            {
                 let result = result.and_then(|(_, answer)| {
                     let (answer, result) = usable(answer);
                     self.observe(answer, Some(&namespace.label), &mut room, out);
@@ -173,12 +202,16 @@ impl Source for Network {
             }
             report.finish(out)
         } else {
-            let (answer, result) = usable(Answer::ask());
+            let (answer, result) = usable(Answer::ask(rules));
             self.observe(answer, None, &mut room, out);
             result
         };
         self.qdiscs.end_cycle();
-        out.observe(metrics::CONNSCOPE_NETWORK_LEFT_OUT, &[], room.left_out);
+        for (key, count) in
+            [(LeftOut::Interface, room.interfaces_left_out), (LeftOut::Rule, room.rules_left_out)]
+        {
+            out.observe(metrics::CONNSCOPE_NETWORK_LEFT_OUT, &[(Label::Key, key.word().into())], count);
+        }
         if let Err(error) = machine {
             out.fail("machine", error);
         }

@@ -6,7 +6,7 @@ use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::network::Network;
 use connscope::source::network::config::Network as Settings;
-use connscope::source::network::labels::INTERFACES;
+use connscope::source::network::labels::{INTERFACES, RULES};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -161,14 +161,11 @@ fn a_full_accept_queue_is_counted_as_nstat_counts_it() {
 #[test]
 fn a_full_syn_queue_without_cookies_drops_syns() {
     let Some(namespace) = Namespace::new() else { return };
-    veth(&namespace);
     sysctl(&namespace, "net/ipv4/tcp_syncookies", "0");
     sysctl(&namespace, "net/core/somaxconn", "2");
-    // SYN-ACKs to an address that is not there are never answered.
-    let listener = namespace.inside(|| TcpListener::bind("0.0.0.0:0").unwrap());
+    let listener = namespace.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let to = listener.local_addr().unwrap().port();
-    namespace.run("ip", &["address", "add", "192.0.2.9/32", "dev", "lo"]);
-    namespace.run("ip", &["rule", "add", "from", "192.0.2.9", "lookup", "local"]);
+    // SYN-ACKs are dropped, so that no handshake ends.
     namespace.run("nft", &["add rule inet t o tcp flags & (syn|ack) == syn|ack drop"]);
     namespace.inside(|| {
         let started: Vec<_> = (0..20)
@@ -257,7 +254,85 @@ fn interfaces_over_the_limit_are_left_out_and_counted() {
     let numbers = namespace.inside(|| read(&mut source(&[])));
     let reported = numbers.keys().filter(|name| name.starts_with("qdisc.drops{")).count();
     assert_eq!(reported, INTERFACES);
-    assert_eq!(numbers["connscope.network.left_out{}"], over as u64);
+    assert_eq!(numbers["connscope.network.left_out{key=interface}"], over as u64);
+}
+
+/// What the source says of rules: packets by their labels.
+fn rule_packets(namespace: &Namespace) -> Numbers {
+    let settings = Settings { rules: true, ..Settings::default() };
+    let mut numbers = namespace.inside(|| read(&mut Network::new(&settings)));
+    numbers.retain(|name, _| name.starts_with("netfilter.rule.packets{"));
+    numbers
+}
+
+#[test]
+fn rules_of_nftables_and_iptables_that_drop_or_reject_say_how_many_packets() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(
+        "nft",
+        &["add table inet shop; add chain inet shop in { type filter hook input priority 0; }; \
+           add rule inet shop in udp dport 1001 counter drop comment \"no games\"; \
+           add rule inet shop in udp dport 1002 counter log reject; \
+           add rule inet shop in udp dport 1003 drop; \
+           add rule inet shop in counter udp dport 1004 drop; \
+           add rule inet shop in udp dport 1005 counter accept"],
+    );
+    for target in ["DROP", "REJECT"] {
+        let port = if target == "DROP" { "1006" } else { "1007" };
+        let rule = [
+            "-A",
+            "OUTPUT",
+            "-p",
+            "udp",
+            "--dport",
+            port,
+            "-m",
+            "comment",
+            "--comment",
+            "by hand",
+            "-j",
+            target,
+        ];
+        namespace.run("iptables-nft", &rule);
+    }
+    for (port, count) in [(1001, 3), (1002, 5), (1003, 1), (1004, 1), (1005, 1), (1006, 7), (1007, 2)] {
+        datagrams(&namespace, &format!("127.0.0.1:{port}"), count);
+    }
+    let expected = [
+        ("no games,family=inet,table=shop,verdict=drop", "in", 3),
+        (",family=inet,table=shop,verdict=reject", "in", 5),
+        ("by hand,family=ip,table=filter,verdict=drop", "OUTPUT", 7),
+        ("by hand,family=ip,table=filter,verdict=reject", "OUTPUT", 2),
+    ];
+    let expected: Numbers = expected
+        .into_iter()
+        .map(|(labels, chain, count)| {
+            (format!("netfilter.rule.packets{{chain={chain},comment={labels}}}"), count)
+        })
+        .collect();
+    assert_eq!(rule_packets(&namespace), expected);
+}
+
+#[test]
+fn rules_over_the_limit_are_left_out_and_counted_and_rules_that_are_alike_are_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    let mut rules = "add table inet many\nadd chain inet many in\n".to_owned();
+    for number in 0..RULES + 10 {
+        writeln!(rules, "add rule inet many in udp dport {number} counter drop comment \"{number}\"")
+            .unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules");
+    std::fs::write(&file, &rules).unwrap();
+    namespace.run("nft", &["-f", file.to_str().unwrap()]);
+    let settings = Settings { rules: true, ..Settings::default() };
+    let numbers = namespace.inside(|| read(&mut Network::new(&settings)));
+    assert_eq!(numbers.keys().filter(|name| name.starts_with("netfilter.rule.packets{")).count(), RULES);
+    assert_eq!(numbers["connscope.network.left_out{key=rule}"], 10);
+    std::fs::write(&file, rules.replace("comment", "#")).unwrap();
+    namespace.run("nft", &["delete table inet many"]);
+    namespace.run("nft", &["-f", file.to_str().unwrap()]);
+    assert_eq!(rule_packets(&namespace).len(), 1, "without comments they have one name");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use connscope::source::network::counters::{COUNTERS, Counters, Malformed, orphan
 use connscope::source::network::drivers::{DRIVERS, Meaning, known, sums, text};
 use connscope::source::network::labels::{ErrorKind, Limit};
 use connscope::source::network::rtnetlink::{parse_links, parse_qdiscs};
+use connscope::source::network::rules::{Rule, Rules, parse as parse_rules};
 use connscope::source::network::softnet;
 use connscope::source::network::unwrap::Unwrapper;
 use proptest::prelude::*;
@@ -245,6 +246,26 @@ fn links_and_queueing_disciplines_are_read_from_recorded_datagrams() {
 }
 
 #[test]
+fn rules_that_drop_behind_a_counter_are_read_from_a_recorded_datagram() {
+    let mut rules = Rules::default();
+    assert_eq!(parse_rules(&bytes("linux-6.18-rules.1.bin"), 1, &mut rules), Ok(Progress::More));
+    assert_eq!(rules.left_out, 0);
+    let said = |(rule, packets): (&Rule, &u64)| {
+        let Rule { family, table, chain, comment, verdict } = rule;
+        format!("{family} {table} {chain} {comment:?} {} {packets}", verdict.word())
+    };
+    assert_eq!(
+        rules.packets.iter().map(said).collect::<Vec<_>>(),
+        [
+            "inet shop in \"\" reject 2",
+            "inet shop in \"no games\" drop 1",
+            "ip filter INPUT \"by hand\" drop 6",
+            "ip filter INPUT \"by hand\" reject 7",
+        ]
+    );
+}
+
+#[test]
 fn every_prefix_of_the_datagrams_is_refused_or_read() {
     for datagram in link_datagrams() {
         for length in 0..datagram.len() {
@@ -254,6 +275,10 @@ fn every_prefix_of_the_datagrams_is_refused_or_read() {
     let datagram = bytes("linux-6.18-qdiscs.1.bin");
     for length in 0..datagram.len() {
         let _whatever = parse_qdiscs(&datagram[..length], 1, &mut Vec::new());
+    }
+    let datagram = bytes("linux-6.18-rules.1.bin");
+    for length in 0..datagram.len() {
+        let _whatever = parse_rules(&datagram[..length], 1, &mut Rules::default());
     }
 }
 
@@ -273,6 +298,7 @@ proptest! {
         }
         let mut datagrams = link_datagrams();
         datagrams.push(bytes("linux-6.18-qdiscs.1.bin"));
+        datagrams.push(bytes("linux-6.18-rules.1.bin"));
         for mut datagram in datagrams {
             for (place, byte) in &changes {
                 let place = place.index(datagram.len());
@@ -280,6 +306,7 @@ proptest! {
             }
             let _whatever = parse_links(&datagram, 1, &mut Vec::new());
             let _whatever = parse_qdiscs(&datagram, 1, &mut Vec::new());
+            let _whatever = parse_rules(&datagram, 1, &mut Rules::default());
         }
     }
 }

@@ -122,11 +122,11 @@ def agent():
                 ),
             ),
             panel(
-                "Interfaces not reported",
-                "Network cards, and interfaces with a queueing discipline, over the 256 that are reported. Read fewer network "
-                "namespaces: sources.network.netns.",
-                "suffix: interfaces",
-                target(f"max {BY_AGENT} (connscope_network_left_out{{{AGENT}}}) or {NONE_YET}", WHO),
+                "Interfaces and firewall rules not reported",
+                "Over the 256 interfaces and 200 rules that are reported. Read fewer network namespaces (sources.network.netns); give "
+                "rules of one purpose the same comment.",
+                "short",
+                target(f"max by (job, instance, host_name, key) (connscope_network_left_out{{{AGENT}}}) or {NONE_YET}", WHO + " {{key}}"),
             ),
             panel(
                 "Readings over the limit",

@@ -55,6 +55,7 @@ def why_lost():
                 "suffix: entries/s",
                 "conntrack_early_drop_total",
             ),
+            *why_lost_limits.rules(),
             *why_lost_limits.cloud(),
             row("The application does not accept"),
             panel(

@@ -44,6 +44,22 @@ def cloud():
     ]
 
 
+def rules():
+    return [
+        row("A firewall rule drops"),
+        rates(
+            "Packets that rules of nftables drop or reject",
+            "By table, chain and comment; only rules with a counter in front of the verdict, with sources.network.rules. Do: "
+            "`nft -a list chain` says what the rule matches; is it meant to?" + SIXTEEN,
+            "pps",
+            "netfilter_rule_packets_total",
+            "by (job, instance, host_name, netns, family, table, chain, comment, verdict)",
+            NETNS + " {{family}} {{table}} {{chain}} {{comment}} {{verdict}}",
+            24,
+        ),
+    ]
+
+
 def card():
     return [
         row("The card and the receiving CPUs do not keep up"),

@@ -94,7 +94,7 @@ pub static DISK: LabelSet = LabelSet::configured(
 pub static DISK_IO_DIRECTION: LabelSet = LabelSet::fixed(&[Label::DiskIoDirection], 2);
 
 /// What tasks are stalled for, and whether some or all of them.
-pub static PRESSURE: LabelSet = LabelSet::fixed(&[Label::PressureKind, Label::Resource], 6);
+pub static PRESSURE: LabelSet = LabelSet::fixed(&[Label::Kind, Label::Resource], 6);
 
 const CLASSIC_DESTINATIONS: &str = "`sources.containers.tcp.total`, and one for `~other` of each container";
 

@@ -4,6 +4,7 @@ use super::counters::Counters;
 use super::drivers::{self, Meaning};
 use super::labels::ErrorKind;
 use super::rtnetlink::{Link, Qdisc, Socket};
+use super::rules::{self, Rules};
 use crate::reading::SourceError;
 use crate::sys::ethtool::Ethtool;
 use crate::text::{LONGEST_NAME, bounded_bytes};
@@ -20,6 +21,8 @@ pub struct Answer {
     pub counters: Counters,
     /// The interfaces that have something to report: cards, and those with a queueing discipline.
     pub interfaces: Vec<Interface>,
+    /// The rules of nftables, if they are asked for.
+    pub rules: Rules,
     /// Parts that failed, each with its name.
     pub failed: Vec<(String, SourceError)>,
     /// Parts that were read.
@@ -42,13 +45,17 @@ pub struct Interface {
 }
 
 impl Answer {
-    /// Asks in the network namespace of the calling thread.
-    pub fn ask() -> Self {
+    /// Asks in the network namespace of the calling thread, with `rules` for the rules of nftables too.
+    pub fn ask(rules: bool) -> Self {
         let mut answer = Self::default();
         let counters = answer.counters();
         answer.part("counters", counters);
         let interfaces = answer.interfaces();
         answer.part("interfaces", interfaces);
+        if rules {
+            let rules = rules::read().map(|rules| answer.rules = rules);
+            answer.part("rules", rules);
+        }
         answer
     }
 

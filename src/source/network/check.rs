@@ -12,12 +12,13 @@ const NAMED: usize = 8;
 
 /// Tries each part in the agent's own network namespace, then the configured ones.
 pub(super) fn check(settings: &Settings) -> Vec<Check> {
-    let mut answer = Answer::ask();
+    let mut answer = Answer::ask(settings.rules);
     let mut failed = |part: &str| {
         let place = answer.failed.iter().position(|(name, _)| name == part)?;
         Some(answer.failed.swap_remove(place).1)
     };
     let (counters, interfaces, qdiscs) = (failed("counters"), failed("interfaces"), failed("qdiscs"));
+    let rules = failed("rules");
     let statistics = answer.failed.pop().map(|(_, error)| error);
     let result = |error: Option<SourceError>, said: String| error.map_or(Ok(said), Err);
     let cards: Vec<String> = answer
@@ -46,8 +47,12 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
         Check::new(NAME, "counters", result(counters, format!("{} of {COUNTERS}", answer.counters.count()))),
         Check::new(NAME, "softnet", cpus),
     ];
+    if settings.rules {
+        let found = format!("{} rules that drop or reject have a counter", answer.rules.packets.len());
+        checks.push(Check::new(NAME, "rules", result(rules, found)));
+    }
     if !settings.netns.is_empty() {
-        let read = || match Answer::ask() {
+        let read = || match Answer::ask(settings.rules) {
             Answer { read: 0, mut failed, .. } => failed.pop().map_or(Ok(()), |(_, error)| Err(error)),
             _ => Ok(()),
         };

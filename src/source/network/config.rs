@@ -14,10 +14,13 @@ pub struct Network {
     #[serde(deserialize_with = "netns::config::deserialize")]
     #[cfg_attr(test, schemars(schema_with = "netns::config::schema"))]
     pub netns: Vec<String>,
+    /// Whether packets that rules of nftables drop or reject are counted. All rules are read in every cycle, which takes about a
+    /// microsecond for each.
+    pub rules: bool,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { enabled: true, netns: Vec::new() }
+        Self { enabled: true, netns: Vec::new(), rules: false }
     }
 }

@@ -6,6 +6,9 @@ use crate::metric::{Label, LabelSet};
 /// Interfaces that are reported, those of all network namespaces together.
 pub const INTERFACES: usize = 256;
 
+/// Rules of nftables that are reported, those of all network namespaces together.
+pub const RULES: usize = 200;
+
 closed_set! {
     /// The closed set of values of the label `limit`: what the cloud limits.
     Limit {
@@ -50,6 +53,26 @@ closed_set! {
     }
 }
 
+closed_set! {
+    /// The closed set of values of the label `verdict`: what a rule does with a packet.
+    Verdict {
+        /// It drops the packet, and nobody is told.
+        Drop = "drop",
+        /// It drops the packet, and the sender gets an error or a reset.
+        Reject = "reject",
+    }
+}
+
+closed_set! {
+    /// The closed set of values of the label `key`: the limit that was exceeded.
+    LeftOut {
+        /// An interface, over 256.
+        Interface = "interface",
+        /// A rule of nftables, over 200.
+        Rule = "rule",
+    }
+}
+
 /// A network interface, and the network namespace that it is in.
 pub static INTERFACE: LabelSet = LabelSet::fixed(&[Label::Netns, Label::InterfaceName], INTERFACES);
 
@@ -61,6 +84,15 @@ pub static KIND: LabelSet = LabelSet::fixed(&[Label::Kind], ErrorKind::ALL.len()
 
 /// Kind of a queueing discipline; an interface has one for what it sends, and may have one for what it receives.
 pub static QDISC: LabelSet = LabelSet::fixed(&[Label::Qdisc], 2);
+
+/// A rule of nftables, and the network namespace that it is in. Rules that are alike in all of it are one.
+pub static RULE: LabelSet = LabelSet::fixed(
+    &[Label::Netns, Label::Family, Label::Table, Label::Chain, Label::Comment, Label::Verdict],
+    RULES,
+);
+
+/// The limit that was exceeded.
+pub static KEY: LabelSet = LabelSet::fixed(&[Label::Key], LeftOut::ALL.len());
 
 /// Number of the CPU whose counter it is.
 pub static CPU: LabelSet = LabelSet::configured(&[Label::Cpu], "possible CPUs of the machine");

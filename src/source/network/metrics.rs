@@ -1,6 +1,6 @@
 //! The metrics of the limits of the cloud, the card and the network stack.
 
-use super::labels::{CPU, ICMP_TYPE, INTERFACE, KIND, LIMIT, NETWORK_TYPE, QDISC};
+use super::labels::{CPU, ICMP_TYPE, INTERFACE, KEY, KIND, LIMIT, NETWORK_TYPE, QDISC, RULE};
 use crate::source::metrics::NETNS;
 
 crate::metrics! {
@@ -46,6 +46,8 @@ crate::metrics! {
     TCP_MTU_PROBES_FAILED: Counter<u64> = "tcp.mtu_probes.failed" in "{segment}", by [NETNS];
     /// Packets dropped because they did not fit into the next link and must not be fragmented.
     IP_FRAGMENTATION_FAILURES: Counter<u64> = "ip.fragmentation.failures" in "{packet}", by [NETNS, NETWORK_TYPE];
-    /// Interfaces not reported because there are more than 256.
-    CONNSCOPE_NETWORK_LEFT_OUT: Gauge<u64> = "connscope.network.left_out" in "{interface}";
+    /// Packets that rules of nftables with a counter dropped or rejected; with sources.network.rules.
+    NETFILTER_RULE_PACKETS: Counter<u64> = "netfilter.rule.packets" in "{packet}", by [RULE];
+    /// Items over a limit, by key: interfaces over 256, and rules of nftables over 200.
+    CONNSCOPE_NETWORK_LEFT_OUT: Gauge<u64> = "connscope.network.left_out" in "{item}", by [KEY];
 }

@@ -66,7 +66,7 @@ fn pressure(who: &Labels, usage: &Usage, out: &mut Readings) {
             let Some(microseconds) = counter.sum() else { continue };
             let labels = who.with_all([
                 Some((Label::Resource, Arc::clone(resource))),
-                Some((Label::PressureKind, Arc::clone(kind))),
+                Some((Label::Kind, Arc::clone(kind))),
             ]);
             out.observe(
                 metrics::CONTAINER_PRESSURE_TIME,

@@ -1,0 +1,227 @@
+//! Rules of nftables that drop or reject and have a counter, over nfnetlink.
+//!
+//! `include/uapi/linux/netfilter/nf_tables.h`, `nf_tables_fill_rule_info` in `net/netfilter/nf_tables_api.c`. A rule has its
+//! expressions in order; `counter` counts what came as far as it, so only a counter right in front of the verdict counts what
+//! was dropped. The verdict is an `immediate` with `NF_DROP`, a `reject`, or iptables' target `REJECT`. A comment is in the user
+//! data, as nft writes it (type, length, bytes), or iptables' match `comment`. Numbers are big-endian. `CAP_NET_ADMIN`, as every request of
+//! nfnetlink.
+
+use super::labels::{RULES, Verdict};
+use crate::netlink::{self, Attribute, Attributes, Client, Malformed, Progress, ResponseHandler, Transport};
+use crate::reading::SourceError;
+use crate::text::{LONGEST_NAME, bounded_bytes};
+use std::collections::BTreeMap;
+
+/// Subsystem 10 (`nf_tables`), messages 6 and 7.
+const NFT_MSG_NEWRULE: u16 = 0x0a06;
+const NFT_MSG_GETRULE: u16 = 0x0a07;
+
+const NFGENMSG: usize = 4;
+const NFTA_RULE_TABLE: u16 = 1;
+const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_RULE_USERDATA: u16 = 7;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_COUNTER_PACKETS: u16 = 2;
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_DATA_VERDICT: u16 = 2;
+const NFTA_VERDICT_CODE: u16 = 1;
+const NFTA_TARGET_NAME: u16 = 1;
+const NFTA_MATCH_NAME: u16 = 1;
+const NFTA_MATCH_INFO: u16 = 3;
+/// `NFT_REG_VERDICT`: where an `immediate` puts a verdict.
+const NFT_REG_VERDICT: u32 = 0;
+const NF_DROP: u32 = 0;
+/// `NFTNL_UDATA_RULE_COMMENT` of libnftnl.
+const COMMENT: u8 = 0;
+
+/// What rules are told apart by. Rules that have all of it in common are one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// `ip`, `ip6`, `inet`, as nft has it.
+    pub family: &'static str,
+    /// Its table.
+    pub table: String,
+    /// Its chain.
+    pub chain: String,
+    /// Its comment; empty if it has none.
+    pub comment: String,
+    /// What it does with a packet.
+    pub verdict: Verdict,
+}
+
+/// The rules of one network namespace with the packets that they dropped, up to a limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Packets by rule.
+    pub packets: BTreeMap<Rule, u64>,
+    /// Rules that exceed the limit.
+    pub left_out: u64,
+}
+
+/// `NFPROTO_*` of `include/uapi/linux/netfilter.h`.
+fn family(number: u8) -> &'static str {
+    match number {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "unknown",
+    }
+}
+
+/// The first attribute of this number.
+fn find(attributes: Attributes<'_>, number: u16) -> Result<Option<Attribute<'_>>, Malformed> {
+    for attribute in attributes {
+        let attribute = attribute?;
+        if attribute.number == number {
+            return Ok(Some(attribute));
+        }
+    }
+    Ok(None)
+}
+
+/// What is in the first attribute of this number: nested attributes.
+fn inside(attributes: Attributes<'_>, number: u16) -> Result<Attributes<'_>, Malformed> {
+    Ok(netlink::attributes(find(attributes, number)?.map_or(&[], |attribute| attribute.payload)))
+}
+
+/// A text that ends at a zero.
+fn text(payload: &[u8]) -> &[u8] {
+    payload.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn bounded(payload: &[u8]) -> String {
+    bounded_bytes(text(payload), LONGEST_NAME)
+}
+
+/// What the expressions of a rule say: the verdict, the packets that were counted right before it, and iptables' comment.
+type Dropped<'a> = (Verdict, u64, &'a [u8]);
+
+/// What a rule says that drops or rejects right behind a counter.
+fn dropped(expressions: &[u8]) -> Result<Option<Dropped<'_>>, Malformed> {
+    let (mut counted, mut comment) = (None, &[][..]);
+    for expression in netlink::attributes(expressions) {
+        let expression = netlink::attributes(expression?.payload);
+        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], |name| text(name.payload));
+        let data = inside(expression, NFTA_EXPR_DATA)?;
+        let verdict = match name {
+            b"counter" => {
+                let packets = find(data, NFTA_COUNTER_PACKETS)?;
+                counted = packets.map(Attribute::first).transpose()?.map(u64::from_be_bytes);
+                continue;
+            }
+            b"match"
+                if find(data.clone(), NFTA_MATCH_NAME)?
+                    .is_some_and(|name| text(name.payload) == b"comment") =>
+            {
+                comment = find(data, NFTA_MATCH_INFO)?.map_or(comment, |info| text(info.payload));
+                continue;
+            }
+            b"immediate" if is_drop(data.clone())? => Some(Verdict::Drop),
+            b"reject" => Some(Verdict::Reject),
+            b"target" => find(data, NFTA_TARGET_NAME)?
+                .filter(|name| text(name.payload) == b"REJECT")
+                .map(|_| Verdict::Reject),
+            _ => None,
+        };
+        if let Some(verdict) = verdict {
+            return Ok(counted.map(|packets| (verdict, packets, comment)));
+        }
+        // What follows may match fewer packets than were counted; a log does not.
+        if name != b"log" {
+            counted = None;
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an `immediate` is the verdict to drop.
+fn is_drop(data: Attributes<'_>) -> Result<bool, Malformed> {
+    let register = find(data.clone(), NFTA_IMMEDIATE_DREG)?.map(Attribute::first).transpose()?;
+    let verdict = inside(inside(data, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
+    let code = find(verdict, NFTA_VERDICT_CODE)?.map(Attribute::first).transpose()?;
+    Ok(register.map(u32::from_be_bytes) == Some(NFT_REG_VERDICT)
+        && code.map(u32::from_be_bytes) == Some(NF_DROP))
+}
+
+/// The comment in the user data of a rule.
+fn comment(mut userdata: &[u8]) -> Option<&[u8]> {
+    while let Some(([kind, length], rest)) = userdata.split_first_chunk() {
+        let Some((value, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
+        if *kind == COMMENT {
+            return Some(text(value));
+        }
+        userdata = rest;
+    }
+    None
+}
+
+/// Reads one datagram of a dump of rules into `rules`.
+pub fn parse(datagram: &[u8], sequence: u32, rules: &mut Rules) -> Result<Progress, Malformed> {
+    netlink::messages(datagram, sequence, |message| {
+        if message.kind != NFT_MSG_NEWRULE {
+            return Ok(());
+        }
+        let ([number, ..], attributes) = message.split::<NFGENMSG>()?;
+        let expressions = find(attributes.clone(), NFTA_RULE_EXPRESSIONS)?;
+        let dropped = dropped(expressions.map_or(&[], |attribute| attribute.payload))?;
+        let Some((verdict, packets, of_iptables)) = dropped else { return Ok(()) };
+        let payload = |number| Ok(find(attributes.clone(), number)?.map_or(&[][..], |found| found.payload));
+        let rule = Rule {
+            family: family(*number),
+            table: bounded(payload(NFTA_RULE_TABLE)?),
+            chain: bounded(payload(NFTA_RULE_CHAIN)?),
+            comment: bounded(comment(payload(NFTA_RULE_USERDATA)?).unwrap_or(of_iptables)),
+            verdict,
+        };
+        let full = rules.packets.len() >= RULES;
+        match rules.packets.get_mut(&rule) {
+            Some(sum) => *sum = sum.saturating_add(packets),
+            None if full => rules.left_out += 1,
+            None => drop(rules.packets.insert(rule, packets)),
+        }
+        Ok(())
+    })
+}
+
+impl ResponseHandler for Rules {
+    type Malformed = Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
+        parse(datagram, sequence, self)
+    }
+
+    fn restart(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Asks in the network namespace of the calling thread.
+pub fn read() -> Result<Rules, SourceError> {
+    ask(&mut Client::open(rustix::net::netlink::NETFILTER, "netfilter")?)
+}
+
+/// Asks a client. A kernel without nftables has no rules.
+pub fn ask<T: Transport>(client: &mut Client<T>) -> Result<Rules, SourceError> {
+    let mut rules = Rules::default();
+    let request = |sequence| {
+        netlink::request(NFT_MSG_GETRULE, netlink::REQUEST | netlink::DUMP, sequence, &[0; NFGENMSG])
+    };
+    let absent = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
+    match client.ask(request, &mut rules) {
+        Ok(()) => Ok(rules),
+        Err(error) => {
+            match error
+                .into_source("asking netlink for the rules of nftables (NFT_MSG_GETRULE)".to_owned(), absent)
+            {
+                SourceError::Absent { .. } => Ok(Rules::default()),
+                error => Err(error),
+            }
+        }
+    }
+}
