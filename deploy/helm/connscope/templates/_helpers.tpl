@@ -9,7 +9,17 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "connscope.config" -}}
 {{- if .Values.config }}
 {{- .Values.config }}
-{{- else if .Values.containers.enabled -}}
+{{- else if .Values.logs.enabled -}}
+export:
+  otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
+# The files of the node, as far as they are mounted.
+inventory: {root: /host}
+sources:
+  conntrack: {via: netlink}
+  containers: {enabled: true}
+  # Files that containers have open would take SYS_PTRACE (docs/logs.md).
+  logs: {enabled: true, docker: false, files: false}
+{{ else if .Values.containers.enabled -}}
 export:
   otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
 # The files of the node, as far as they are mounted.
