@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 mod alerts;
-mod confined;
+pub(crate) mod confined;
 mod dashboards;
 mod kubernetes;
 mod packages;

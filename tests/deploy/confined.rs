@@ -4,7 +4,7 @@
 use super::service::{DropIn, drop_in, unit, values};
 use crate::support::agent::{Public, behind};
 use crate::support::seccomp::{allowed, filtered};
-use crate::support::{Agent, Namespace, command, get, sample, skipped};
+use crate::support::{Agent, Namespace, command, eventually, get, sample, skipped};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -40,6 +40,15 @@ fn tools() -> bool {
     all
 }
 
+/// The agent as a user of its own, with what the unit and this drop-in say; it takes root.
+pub(crate) fn by_drop_in(
+    public: &Public,
+    arguments: &[&str],
+    name: Option<&str>,
+) -> (Command, tempfile::NamedTempFile) {
+    as_the_unit(public, arguments, name.map(drop_in).as_ref())
+}
+
 /// The agent as a user of its own, which takes root.
 fn as_the_unit(
     public: &Public,
@@ -53,7 +62,7 @@ fn as_the_unit(
     (behind(&[&nobody[..], &sets].concat(), &agent), file)
 }
 
-fn root() -> bool {
+pub(crate) fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         skipped("needs root to give capabilities to another user");
@@ -161,6 +170,57 @@ fn a_credential_is_read_where_the_file_itself_is_not() {
     std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o400)).unwrap();
     let (agent, _file) = as_the_unit(&public, &["run"], Some(&drop_in("credentials")));
     assert_eq!(get(Agent::start(agent).address(), "/-/healthy").0, 200);
+}
+
+/// The most that a process had resident, in MiB.
+fn most_resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn ten_thousand_targets_that_do_not_answer_have_room_with_the_drop_in_for_them() {
+    let (true, Some(namespace)) = (root(), Namespace::new()) else { return };
+    // Nobody is behind this link: a connection waits for its time-out, with its descriptor.
+    namespace.run("ip", &["link", "add", "silent", "type", "veth", "peer", "name", "end"]);
+    namespace.run("ip", &["address", "add", "10.9.0.1/16", "dev", "silent"]);
+    namespace.run("ip", &["link", "set", "end", "up"]);
+    namespace.run("ip", &["link", "set", "silent", "arp", "off", "up"]);
+    let mut yaml = "export: {otlp: {protocol: none}}\nsources:\n  conntrack: {enabled: false}\n  sockets: {enabled: false}\n  \
+                    probes:\n    limit: 10000\n    concurrency: 4000\n    timeout: 5s\n    interval: 10s\n    targets:\n"
+        .to_owned();
+    for number in 0..10_000 {
+        let (high, low) = (1 + number / 250, 2 + number % 250);
+        yaml += &format!("    - {{name: t{number}, host: 10.9.{high}.{low}, port: 9}}\n");
+    }
+    let public = Public::new(&yaml);
+    let further = drop_in("many-targets");
+    let (agent, _file) = as_the_unit(&public, &["run", "--listen", "127.0.0.1:0"], Some(&further));
+    let value = |key: &str| values(further.lines.iter().map(String::as_str), key).pop().unwrap();
+    let descriptors = value("LimitNOFILE");
+    let limited = behind(&["prlimit", &format!("--nofile={descriptors}:{descriptors}")], &agent);
+    let mut agent = namespace.inside(|| Agent::start(limited));
+    let address = agent.address();
+    let scrape = || namespace.inside(|| get(address, "/metrics").1);
+    let (mut text, mut open) = (String::new(), 0);
+    // In the first interval every target is probed, as many at once as there may be.
+    eventually("every target was probed", || {
+        open = open.max(std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count());
+        text = scrape();
+        text.lines().filter(|line| line.starts_with("probe_up{") && line.ends_with(" 0")).count() == 10_000
+    });
+    assert_eq!(sample(&text, "connscope_probes_left_out"), Some(0.0));
+    let timeouts = text
+        .lines()
+        .filter(|line| line.starts_with("probe_duration_seconds_count{error_type=\"timeout\""))
+        .count();
+    assert_eq!(timeouts, 10_000, "none was refused a descriptor");
+    let (own, most) = (64, value("MemoryMax").trim_end_matches('M').parse().unwrap());
+    let resident = most_resident(agent.pid());
+    eprintln!("10,000 targets: {open} descriptors, {resident} MiB at most");
+    assert!(open > 1000 && open < descriptors.parse().unwrap(), "{open} descriptors");
+    assert!((own..most).contains(&resident), "{resident} MiB");
 }
 
 /// What the agent says to a command about one target, as a root that has the capabilities of the unit, and those of a

@@ -124,6 +124,29 @@ fn each_set_of_capabilities_closes_what_it_lacks_and_check_says_what_that_is() {
 }
 
 #[test]
+fn with_the_drop_ins_of_the_unit_all_logs_are_read_and_without_them_none() {
+    if !crate::deploy::confined::root() {
+        return;
+    }
+    let Some(logs) = Logs::new() else { return };
+    let public = Public::new(&configuration("otel", SETTINGS, &logs.inventory()));
+    let works = |further: Option<&str>| {
+        let arguments = ["check", "--format", "json"];
+        let (mut agent, _file) = crate::deploy::confined::by_drop_in(&public, &arguments, further);
+        let output = agent.output().unwrap();
+        let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let works = |via: &str| {
+            let of_logs = |check: &&serde_json::Value| check["source"] == "logs" && check["via"] == via;
+            checks.as_array().unwrap().iter().find(of_logs).unwrap()["status"] == "works"
+        };
+        ["docker", "cri", "journald", "file"].map(works)
+    };
+    assert_eq!(works(None), [false; 4]);
+    assert_eq!(works(Some("container-names")), [true, true, true, false]);
+    assert_eq!(works(Some("logs")), [true; 4]);
+}
+
+#[test]
 fn without_capabilities_the_agent_stays_up_and_says_once_what_it_does_not_read() {
     let Some(logs) = Logs::new() else { return };
     for capabilities in [&[][..], &["dac_read_search"], &["bpf", "perfmon"], &["sys_ptrace"]] {
