@@ -67,7 +67,7 @@ pub struct Follow {
 
 impl Follow {
     /// A file that was made before a point in time is read from its end, one that was made later from its beginning.
-    /// Nothing is opened before the first turn.
+    /// Nothing is opened before the first poll.
     pub fn new(path: PathBuf, since: SystemTime) -> Self {
         Self {
             path,
@@ -143,16 +143,16 @@ impl Follow {
 
     /// Looks at the file and reads as much as `buffer` holds; gives each complete line to `take`. The error says why the
     /// file in the place cannot be opened; what was open is read all the same.
-    pub fn turn(
+    pub fn poll(
         &mut self,
         now: Instant,
         buffer: &mut [u8],
         longest: usize,
         take: &mut dyn FnMut(&[u8]),
     ) -> (ReadResult, io::Result<()>) {
-        let mut turn = ReadResult::default();
-        let looked = self.look(now, &mut turn, take);
-        self.read(now, buffer, longest, &mut turn, take);
+        let mut poll = ReadResult::default();
+        let looked = self.look(now, &mut poll, take);
+        self.read(now, buffer, longest, &mut poll, take);
         let place = self.place;
         self.generations.retain_mut(|generation| {
             let over = place != Some(generation.id)
@@ -163,7 +163,7 @@ impl Follow {
             }
             !over
         });
-        (turn, looked)
+        (poll, looked)
     }
 
     /// The file in the place, where it is the only one and all of it was read: nothing happens before something is written to
@@ -209,7 +209,7 @@ impl Follow {
         self.generations.iter().map(|each| each.lines.held()).sum()
     }
 
-    fn look(&mut self, now: Instant, turn: &mut ReadResult, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+    fn look(&mut self, now: Instant, poll: &mut ReadResult, take: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         let directory = Directory::of(self.path.parent().unwrap_or(&self.path), self.root.as_deref());
         let place = directory.as_ref().map(|directory| directory.path.join(self.name()));
         let found = place.as_ref().map_err(|error| again(error)).and_then(std::fs::symlink_metadata);
@@ -219,16 +219,16 @@ impl Follow {
                 // A file that cannot be asked any more has no more to give.
                 _ => generation.file.metadata().map_or(generation.position, |file| file.len()),
             };
-            generation.shrunk(size, turn);
+            generation.shrunk(size, poll);
             generation.size = size;
         }
-        self.recover(directory.as_ref().ok(), now, turn, take);
+        self.recover(directory.as_ref().ok(), now, poll, take);
         if !self.is_new() {
-            self.take_given(now, turn);
+            self.take_given(now, poll);
         }
         let result = match (&directory, &place, found) {
             (Ok(directory), Ok(place), Ok(found)) if found.is_file() => {
-                self.in_place(directory, place, &found, now, turn)
+                self.in_place(directory, place, &found, now, poll)
             }
             (_, _, found) => {
                 self.place = None;
@@ -239,7 +239,7 @@ impl Follow {
                 }
             }
         };
-        self.take_given(now, turn);
+        self.take_given(now, poll);
         if let Some((path, inode)) = self.descriptor.take()
             && !self.inodes().any(|open| open == inode)
         {
@@ -250,7 +250,7 @@ impl Follow {
                     self.seen.extend(siblings.iter().map(|(_, sibling)| known(sibling)));
                 }
                 self.seen.insert(known(&found));
-                self.first(file, &found, now, turn);
+                self.first(file, &found, now, poll);
             }
         }
         result
@@ -261,13 +261,13 @@ impl Follow {
         now: Instant,
         buffer: &mut [u8],
         longest: usize,
-        turn: &mut ReadResult,
+        poll: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) {
         let mut room = buffer;
         for generation in &mut self.generations {
             let length = room.len();
-            let count = generation.read(now, room, longest, turn, take);
+            let count = generation.read(now, room, longest, poll, take);
             room = room.get_mut(count..length).unwrap_or_default();
             if generation.position < generation.size {
                 return;

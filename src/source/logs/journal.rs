@@ -32,8 +32,8 @@ const MACHINE: usize = 32;
 /// Directory entries that are looked at, at most.
 const ENTRIES: usize = 20_000;
 
-/// Entries of one file that are read before it is the turn of the others.
-const TURN: usize = 2000;
+/// Entries of one file that are read before the others are polled.
+const POLL: usize = 2000;
 
 /// How long a file that was removed, but not archived, has to be quiet before it is closed.
 const QUIET: Duration = super::follow::QUIET;
@@ -76,7 +76,7 @@ pub(super) enum Handled {
     Later,
 }
 
-/// What one turn gave besides entries.
+/// What one poll gave besides entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct JournalReadResult {
     /// Bytes that could not be read.
@@ -117,14 +117,14 @@ impl Journal {
     /// Looks for files; at most so many are followed. The error says what cannot be read; what can is followed all the same.
     pub(super) fn find(&mut self, now: Instant, room: usize) -> (JournalReadResult, Result<(), SourceError>) {
         let first = std::mem::replace(&mut self.first, false);
-        let mut turn = JournalReadResult::default();
+        let mut poll = JournalReadResult::default();
         let listing = match list(&self.root, &self.place) {
             Ok(listing) => listing,
             Err(SourceError::Absent { .. }) => {
                 self.gone(&HashSet::new(), now);
-                return (turn, Ok(()));
+                return (poll, Ok(()));
             }
-            Err(error) => return (turn, Err(error)),
+            Err(error) => return (poll, Err(error)),
         };
         if self.latest.replace(listing.directory.clone()).is_some_and(|before| before != listing.directory) {
             // journald has copied what was in `/run` to `/var`, with the times of the entries.
@@ -139,7 +139,7 @@ impl Journal {
                 continue;
             }
             if self.files.len() >= room {
-                turn.left_out += u64::from(self.passed.insert(id));
+                poll.left_out += u64::from(self.passed.insert(id));
                 continue;
             }
             match self.follow(&path, first, machine, now) {
@@ -149,7 +149,7 @@ impl Journal {
                 Err(OpenError::Io(error)) => denied = Some((path, error)),
                 Err(OpenError::Format(wrong)) => {
                     self.passed.insert(id);
-                    turn.malformed += 1;
+                    poll.malformed += 1;
                     tracing::info!("the journal {} is not read: {}", path.display(), said(wrong));
                 }
             }
@@ -157,7 +157,7 @@ impl Journal {
         let error = denied.map(|(path, error)| {
             SourceError::from_io(format!("opening journals, such as {}", path.display()), CAPABILITY, error)
         });
-        (turn, error.map_or(Ok(()), Err))
+        (poll, error.map_or(Ok(()), Err))
     }
 
     /// What is not in the place any more.
@@ -207,13 +207,13 @@ impl Journal {
         found.created().or_else(|_| found.modified()).is_ok_and(|made| made < self.since)
     }
 
-    /// Gives every file a turn.
-    pub(super) fn turn(
+    /// Polls every file.
+    pub(super) fn poll(
         &mut self,
         now: Instant,
         take: &mut dyn FnMut(&Entry) -> Handled,
     ) -> JournalReadResult {
-        let mut turn = JournalReadResult::default();
+        let mut poll = JournalReadResult::default();
         let mut over = Vec::new();
         for (id, file) in &mut self.files {
             let newest = &mut self.newest;
@@ -222,9 +222,9 @@ impl Journal {
                 *newest = (*newest).max(entry.time);
                 if entry.time <= after { Handled::Done } else { take(entry) }
             };
-            if let Err(wrong) = file.turn(now, &mut turn, &mut take) {
-                turn.malformed += 1;
-                turn.lost += file.tail.lag();
+            if let Err(wrong) = file.poll(now, &mut poll, &mut take) {
+                poll.malformed += 1;
+                poll.lost += file.tail.lag();
                 tracing::info!(
                     "the rest of the journal {} is not read: {}",
                     file.path.display(),
@@ -239,7 +239,7 @@ impl Journal {
             self.files.remove(&id);
             self.passed.insert(id);
         }
-        turn
+        poll
     }
 
     /// How many files are followed.
@@ -254,14 +254,14 @@ impl Journal {
 }
 
 impl FollowedFile {
-    fn turn(
+    fn poll(
         &mut self,
         now: Instant,
-        turn: &mut JournalReadResult,
+        poll: &mut JournalReadResult,
         take: &mut dyn FnMut(&Entry) -> Handled,
     ) -> Result<(), FormatError> {
         self.tail.look()?;
-        for _ in 0..TURN {
+        for _ in 0..POLL {
             if !self.tail.more() {
                 break;
             }
@@ -273,16 +273,16 @@ impl FollowedFile {
                         self.tail.back(before);
                         return Ok(());
                     }
-                    turn.lost += entry.lost;
-                    turn.malformed += u64::from(entry.lost > 0);
+                    poll.lost += entry.lost;
+                    poll.malformed += u64::from(entry.lost > 0);
                 }
                 Err(lost) => {
-                    turn.malformed += 1;
-                    turn.lost += lost;
+                    poll.malformed += 1;
+                    poll.lost += lost;
                 }
             }
         }
-        turn.more |= self.tail.more();
+        poll.more |= self.tail.more();
         self.over = self.tail.header().archived && !self.tail.more();
         Ok(())
     }

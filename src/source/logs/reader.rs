@@ -1,9 +1,9 @@
-//! The thread that reads: which file's turn it is, and how much of it.
+//! The thread that reads: which file is read when, and how much of it.
 //!
-//! Every file is looked at four times a second and gives 1 MiB at most; those with more have another turn after all others
-//! had theirs. So one that is written to as fast as can be takes its share and keeps nobody else waiting.
+//! Every file is polled four times a second, and 1 MiB of it is read at most; those with more are polled again after all others
+//! were. So one that is written to as fast as can be takes its share and keeps nobody else waiting.
 
-#![expect(clippy::disallowed_methods, reason = "turns are taken by the clock, and messages have a time")]
+#![expect(clippy::disallowed_methods, reason = "files are polled by the clock, and messages have a time")]
 
 use super::classic;
 use super::config::{Journald, Logs as Settings};
@@ -50,8 +50,8 @@ const BEGINS: Duration = Duration::from_secs(1);
 /// and whole seconds, or two, where a file system keeps no more.
 const GRAIN: Duration = Duration::from_secs(2);
 
-/// Bytes of one turn.
-const TURN: usize = 1024 * 1024;
+/// Bytes that one poll of a file reads at most.
+const POLL: usize = 1024 * 1024;
 
 /// Bytes of all messages and lines that are open.
 const HELD: usize = 8 * 1024 * 1024;
@@ -87,7 +87,7 @@ impl Shared {
         }))
     }
 
-    /// Waits no longer than one turn.
+    /// Waits no longer than one poll.
     pub(super) fn of(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,7 +143,7 @@ impl Reader {
             logs: HashMap::new(),
             entries,
             discovery: Discovery::new(since),
-            buffer: vec![0; TURN],
+            buffer: vec![0; POLL],
             watch,
             pending: Pending::default(),
             sizes: Arc::new(sizes),
@@ -194,7 +194,7 @@ impl Reader {
                 log.given += of.count;
                 log.follow.give(of.files, of.count);
                 let mut shared = Shared::of(&self.shared);
-                log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, at);
+                log.poll(&mut self.buffer, &mut shared.counts, self.settings.multiline, at);
             }
         }
         let is_made = self.finder.places().iter().any(|place| given.contains_key(place));
@@ -239,14 +239,14 @@ impl Reader {
         self.tell();
     }
 
-    /// Gives a turn to each of these that something may have happened to.
+    /// Polls each of these that something may have happened to.
     fn round(&mut self, whose: impl Fn(&FollowedLog) -> bool) {
         for (place, log) in self.logs.values_mut().enumerate().filter(|(_, log)| whose(log)) {
             if log.is_silent(self.number, place as u64) {
                 continue;
             }
             let mut shared = Shared::of(&self.shared);
-            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+            log.poll(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
             log.watch(&self.watch);
         }
     }

@@ -6,7 +6,7 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-/// What one turn gave.
+/// What one poll gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadResult {
     /// Bytes that were read.
@@ -39,9 +39,9 @@ impl Generation {
     }
 
     /// Counts what was there at the last look and is gone.
-    pub(super) fn shrunk(&self, size: u64, turn: &mut ReadResult) {
+    pub(super) fn shrunk(&self, size: u64, poll: &mut ReadResult) {
         if size < self.position {
-            turn.truncated += self.size.saturating_sub(self.position);
+            poll.truncated += self.size.saturating_sub(self.position);
         }
     }
 
@@ -51,7 +51,7 @@ impl Generation {
         now: Instant,
         room: &mut [u8],
         longest: usize,
-        turn: &mut ReadResult,
+        poll: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) -> usize {
         let mut all = 0;
@@ -65,11 +65,11 @@ impl Generation {
                     break;
                 }
             };
-            turn.passed += self.lines.push(part.get(..count).unwrap_or_default(), longest, &mut *take);
+            poll.passed += self.lines.push(part.get(..count).unwrap_or_default(), longest, &mut *take);
             self.position += count as u64;
             self.size = self.size.max(self.position);
             self.latest = now;
-            turn.bytes += count as u64;
+            poll.bytes += count as u64;
             all += count;
         }
         all

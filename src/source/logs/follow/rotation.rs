@@ -18,7 +18,7 @@ impl Follow {
         place: &Path,
         found: &Metadata,
         now: Instant,
-        turn: &mut ReadResult,
+        poll: &mut ReadResult,
     ) -> io::Result<()> {
         let is_open = self.inodes().any(|open| open == id(found));
         self.place = is_open.then(|| id(found));
@@ -26,23 +26,23 @@ impl Follow {
             return Ok(());
         }
         if is_open {
-            self.between(directory, found, turn);
+            self.between(directory, found, poll);
             return Ok(());
         }
         let (file, found) = open(place)?;
-        self.between(directory, &found, turn);
-        self.take_given(now, turn);
+        self.between(directory, &found, poll);
+        self.take_given(now, poll);
         self.place = Some(id(&found));
-        self.first(file, &found, now, turn);
+        self.first(file, &found, now, poll);
         Ok(())
     }
 
     /// A file that is read from its end where it was there before, and is the first one.
-    pub(super) fn first(&mut self, file: File, found: &Metadata, now: Instant, turn: &mut ReadResult) {
+    pub(super) fn first(&mut self, file: File, found: &Metadata, now: Instant, poll: &mut ReadResult) {
         let position = self.begin.in_place(found).unwrap_or(found.len()).min(found.len());
         self.begin.since = std::time::SystemTime::UNIX_EPOCH;
-        turn.found += 1;
-        self.add(Generation::new(file, found, position, now), turn);
+        poll.found += 1;
+        self.add(Generation::new(file, found, position, now), poll);
     }
 
     /// Whether no file of it was seen yet.
@@ -51,7 +51,7 @@ impl Follow {
     }
 
     /// Goes on with the files that were opened when they were given the name, in the order in which they were made.
-    pub(super) fn take_given(&mut self, now: Instant, turn: &mut ReadResult) {
+    pub(super) fn take_given(&mut self, now: Instant, poll: &mut ReadResult) {
         let mut given = std::mem::take(&mut self.given);
         given.sort_by_key(|(_, found)| found.created().ok());
         for (file, _) in given {
@@ -60,16 +60,16 @@ impl Follow {
             if !self.seen.insert(known(&found)) {
                 continue;
             }
-            turn.found += 1;
+            poll.found += 1;
             if let Some(position) = self.begin.in_place(&found) {
-                self.add(Generation::new(file, &found, position.min(found.len()), now), turn);
+                self.add(Generation::new(file, &found, position.min(found.len()), now), poll);
             }
         }
     }
 
     /// Opens what was in the place since the last look, and has been renamed again; at the first look, since the log was made.
     /// `last` is what is there now, and may be renamed before the others are looked for.
-    fn between(&mut self, directory: &Directory, last: &Metadata, turn: &mut ReadResult) {
+    fn between(&mut self, directory: &Directory, last: &Metadata, poll: &mut ReadResult) {
         self.missed = false;
         let is_first = self.is_new();
         // What is in a copy of an old file was there before the agent, too.
@@ -94,8 +94,8 @@ impl Follow {
                 self.given.push(opened);
             } else {
                 self.seen.insert(known(&sibling));
-                turn.found += 1;
-                turn.rotated += sibling.len();
+                poll.found += 1;
+                poll.rotated += sibling.len();
             }
         }
     }
@@ -105,7 +105,7 @@ impl Follow {
         &mut self,
         directory: Option<&Directory>,
         now: Instant,
-        turn: &mut ReadResult,
+        poll: &mut ReadResult,
         take: &mut dyn FnMut(&[u8]),
     ) {
         let Some(cut) = self.generations.iter().position(|each| each.size < each.position) else { return };
@@ -120,7 +120,7 @@ impl Follow {
         let mut lines = std::mem::take(&mut generation.lines);
         match copy {
             Some((file, found)) => {
-                turn.truncated = turn.truncated.saturating_sub(found.len() - position);
+                poll.truncated = poll.truncated.saturating_sub(found.len() - position);
                 let copy = Generation { lines, ..Generation::new(file, &found, position, now) };
                 self.generations.insert(cut, copy);
             }
@@ -128,7 +128,7 @@ impl Follow {
         }
     }
 
-    fn add(&mut self, generation: Generation, turn: &mut ReadResult) {
+    fn add(&mut self, generation: Generation, poll: &mut ReadResult) {
         self.whole = self.generations.last().map_or(self.whole, |last| last.size);
         let unread = |each: &Generation| each.size.saturating_sub(each.position);
         let mut all: u64 = self.generations.iter().map(unread).sum();
@@ -138,7 +138,7 @@ impl Follow {
             let Some(oldest) = oldest.filter(|oldest| oldest + 1 < self.generations.len()) else { return };
             let lost = unread(&self.generations.remove(oldest));
             all = all.saturating_sub(lost);
-            turn.rotated += lost;
+            poll.rotated += lost;
         }
     }
 }

@@ -47,12 +47,12 @@ impl Case {
         self.now += after;
         let lines = &mut self.lines;
         let mut buffer = [0; 4096];
-        let (turn, _) = self.follow.turn(self.now, &mut buffer, 100, &mut |line| {
+        let (poll, _) = self.follow.poll(self.now, &mut buffer, 100, &mut |line| {
             lines.push(String::from_utf8_lossy(line).into_owned());
         });
-        self.sum.bytes += turn.bytes;
-        self.sum.rotated += turn.rotated;
-        self.sum.truncated += turn.truncated;
+        self.sum.bytes += poll.bytes;
+        self.sum.rotated += poll.rotated;
+        self.sum.truncated += poll.truncated;
         std::mem::take(&mut self.lines)
     }
 
@@ -209,7 +209,7 @@ fn what_was_cut_off_without_a_copy_ends_the_line_and_what_is_known_to_be_lost_is
     OpenOptions::new().write(true).truncate(true).open(case.path("app.log")).unwrap();
     case.write("app.log", "two\n");
     assert_eq!(case.tick(), ["half of", "two"]);
-    // More than one turn gives: the rest is known when it is cut off.
+    // More than one poll reads: the rest is known when it is cut off.
     let long = "0123456\n".repeat(1000);
     case.write("app.log", &long);
     assert_eq!(case.tick().len(), 512);
@@ -351,8 +351,8 @@ fn links_fifos_devices_and_directories_are_not_opened() {
     for make in makers {
         let path = case.path("app.log");
         make(&path);
-        let (turn, result) = case.follow.turn(case.now, &mut [0; 64], 100, &mut |_| panic!("it was read"));
-        assert_eq!(turn, ReadResult::default());
+        let (poll, result) = case.follow.poll(case.now, &mut [0; 64], 100, &mut |_| panic!("it was read"));
+        assert_eq!(poll, ReadResult::default());
         assert_eq!(result.unwrap_err().to_string(), "it is not a regular file");
         let _one_of_them = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }

@@ -204,7 +204,7 @@ impl Reader {
                 log.follow.give(of.files, of.count);
             }
             let mut shared = Shared::of(&self.shared);
-            log.turn(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
+            log.poll(&mut self.buffer, &mut shared.counts, self.settings.multiline, now());
             if !known {
                 log.reckon();
             }

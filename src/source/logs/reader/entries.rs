@@ -1,4 +1,4 @@
-//! The journal's turn: from its entries to messages.
+//! A poll of the journal: from its entries to messages.
 
 use super::{Reader, Shared, Timestamp};
 use crate::source::logs::clean::clean;
@@ -18,7 +18,7 @@ pub(super) struct JournalReader {
     pub(super) owners: Owners,
     /// What coroot-node-agent calls it.
     pub(super) name: Arc<str>,
-    /// Whether there was more than one turn could give.
+    /// Whether there was more than one poll reads.
     pub(super) more: bool,
 }
 
@@ -28,10 +28,10 @@ impl Reader {
         let Some(entries) = &mut self.entries else { return };
         entries.owners.fill(&self.inventory.containers(), microseconds(now));
         let room = self.settings.max_files.saturating_sub(self.logs.len());
-        let (turn, result) = entries.journal.find(now.instant, room);
+        let (poll, result) = entries.journal.find(now.instant, room);
         let mut shared = Shared::of(&self.shared);
         shared.journal = result.err();
-        account(&mut shared.counts, turn);
+        account(&mut shared.counts, poll);
     }
 
     /// Reads what has come into the journal.
@@ -39,7 +39,7 @@ impl Reader {
         let Some(JournalReader { journal, owners, name, more }) = &mut self.entries else { return };
         let mut shared = Shared::of(&self.shared);
         let counts = &mut shared.counts;
-        let turn = journal.turn(now.instant, &mut |entry| match owners.of(entry, microseconds(now)) {
+        let poll = journal.poll(now.instant, &mut |entry| match owners.of(entry, microseconds(now)) {
             Owner::Of(number) => {
                 let (subject, name) = (Subject::Container(number), Arc::clone(name));
                 count(&Origin { subject, source: LogSource::Journald, name }, entry, counts, now);
@@ -48,8 +48,8 @@ impl Reader {
             Owner::Nobody => Handled::Done,
             Owner::Unknown => Handled::Later,
         });
-        *more = turn.more;
-        account(counts, turn);
+        *more = poll.more;
+        account(counts, poll);
     }
 }
 
@@ -68,12 +68,12 @@ fn count(origin: &Origin, entry: &Entry, counts: &mut Counts, now: Timestamp) {
     counts.message(origin, message, now);
 }
 
-fn account(counts: &mut Counts, turn: JournalReadResult) {
-    counts.lose(Lost::Journal, turn.lost);
-    if turn.malformed > 0 {
-        *counts.malformed.entry(LogSource::Journald).or_default() += turn.malformed;
+fn account(counts: &mut Counts, poll: JournalReadResult) {
+    counts.lose(Lost::Journal, poll.lost);
+    if poll.malformed > 0 {
+        *counts.malformed.entry(LogSource::Journald).or_default() += poll.malformed;
     }
-    for _ in 0..turn.left_out {
+    for _ in 0..poll.left_out {
         counts.leave_out(LeftOut::File);
     }
 }

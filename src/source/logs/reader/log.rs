@@ -1,4 +1,4 @@
-//! One log: a turn of it, from the bytes of the file to what is counted.
+//! A poll of one log: from the bytes of the file to what is counted.
 
 #![expect(clippy::disallowed_methods, reason = "messages have a time")]
 
@@ -20,7 +20,7 @@ pub(super) struct FollowedLog {
     pub(super) streams: Streams,
     /// Whether who wrote it has ended: a part that is open has no end.
     pub(super) ended: bool,
-    /// Whether there was more than one turn could give.
+    /// Whether there was more than one poll reads.
     pub(super) more: bool,
     pub(super) error: Option<io::Error>,
     /// How often its name was given to a file, and how many of those files were found.
@@ -73,32 +73,32 @@ impl FollowedLog {
         }
     }
 
-    pub(super) fn turn(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
+    pub(super) fn poll(&mut self, buffer: &mut [u8], counts: &mut Counts, multiline: bool, now: Timestamp) {
         let frame = self.frame();
         let Self { follow, origin, streams, .. } = self;
-        let (turn, looked) = follow.turn(now.instant, buffer, frame.longest(), &mut |line| {
+        let (poll, looked) = follow.poll(now.instant, buffer, frame.longest(), &mut |line| {
             of_line(line, frame, streams, counts, origin, multiline, now);
         });
         streams.quiet(now.instant, &mut |message: Message<'_>| counts.message(origin, message, now));
-        if turn.bytes > 0 {
-            counts.read(origin, turn.bytes);
+        if poll.bytes > 0 {
+            counts.read(origin, poll.bytes);
         }
-        counts.lose(Lost::LineTooLong, turn.passed);
-        self.found += turn.found;
+        counts.lose(Lost::LineTooLong, poll.passed);
+        self.found += poll.found;
         // One that is made in this moment is found before it is known that its name was given.
         let unseen = self.given.saturating_sub(self.found);
         self.found += unseen;
-        counts.lose(Lost::Rotated, turn.rotated + unseen * follow.whole());
-        counts.lose(Lost::Truncated, turn.truncated);
+        counts.lose(Lost::Rotated, poll.rotated + unseen * follow.whole());
+        counts.lose(Lost::Truncated, poll.truncated);
         self.error = looked.err();
-        self.silent = if turn == ReadResult::default() { self.silent.saturating_add(1) } else { 0 };
+        self.silent = if poll == ReadResult::default() { self.silent.saturating_add(1) } else { 0 };
         if self.silent == 0 {
             self.awake = None;
         }
-        if self.ended && turn.bytes == 0 {
+        if self.ended && poll.bytes == 0 {
             self.give_up(counts, multiline, now);
         }
-        self.more = turn.bytes == buffer.len() as u64 && self.follow.lag() > 0;
+        self.more = poll.bytes == buffer.len() as u64 && self.follow.lag() > 0;
     }
 
     /// All that is open ends, and nothing more is read.

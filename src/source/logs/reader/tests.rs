@@ -1,6 +1,6 @@
 //! Reading, on real files and without the thread.
 
-use super::{HELD, Journald, LogSource, Reader, Settings, Shared, TURN};
+use super::{HELD, Journald, LogSource, POLL, Reader, Settings, Shared};
 use crate::host::inventory::Inventory;
 use crate::source::logs::config::Files;
 use crate::source::logs::counts::LogCounts;
@@ -122,19 +122,19 @@ fn a_line_of_1_gib_holds_64_kib_and_what_is_passed_over_is_counted() {
 }
 
 #[test]
-fn one_that_is_written_to_as_fast_as_can_be_has_its_turn_and_then_the_others_have_theirs() {
+fn one_that_is_written_to_as_fast_as_can_be_is_polled_once_and_then_the_others_are() {
     let mut case = Case::new();
-    let lines = "INFO as fast as it can\n".repeat(8 * TURN / 23);
+    let lines = "INFO as fast as it can\n".repeat(8 * POLL / 23);
     append(&case.path(0), &lines);
     append(&case.path(1), "ERROR once\nERROR twice\n");
     case.reader.looked_for_files = None;
     case.reader.find(true, super::now());
-    // Each had a turn when it was found.
+    // Each was polled when it was found.
     let bytes = case.sum(|log| log.bytes.total);
-    assert_eq!(bytes, (TURN + 23) as u64);
+    assert_eq!(bytes, (POLL + 23) as u64);
     append(&case.path(1), "ERROR again\n");
     case.reader.round(|_| true);
-    assert_eq!(case.sum(|log| log.bytes.total), bytes + (TURN + 12) as u64);
+    assert_eq!(case.sum(|log| log.bytes.total), bytes + (POLL + 12) as u64);
     assert_eq!(case.sum(|log| log.messages[Severity::Error as usize].total), 2, "the last one is open");
     assert!(case.reader.logs.values().any(|log| log.more));
 }
