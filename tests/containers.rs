@@ -15,6 +15,7 @@ mod kernel;
 mod lab;
 mod limits;
 mod listening;
+mod mounts;
 mod names;
 mod object;
 mod privileges;
@@ -26,6 +27,7 @@ mod taskstats;
 mod told;
 mod totals;
 mod translation;
+mod volumes;
 mod waiting;
 
 use crate::support::{connscope, sample};

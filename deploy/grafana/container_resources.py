@@ -7,6 +7,9 @@ from rules import threshold
 NAME = ", ".join(CONTAINER_LABELS)
 BY = f"by ({NAME})"
 
+BY_VOLUME = f"by ({NAME}, system_device, system_filesystem_mountpoint)"
+VOLUME = "{{system_filesystem_mountpoint}} {{system_device}} " + CONTAINER
+
 
 def rate(metric, by=BY, **chosen):
     more = "".join(f',{label}=~"{value}"' for label, value in chosen.items())
@@ -127,5 +130,25 @@ def resources():
                 "{{disk_io_direction}} {{system_device}} " + CONTAINER,
             ),
             width=8,
+        ),
+        row("Volumes"),
+        panel(
+            "Volumes, use of the capacity",
+            "File systems on block devices that are mounted in containers." + SIXTEEN,
+            "percentunit",
+            target(
+                or_none(
+                    several(
+                        f"{latest('container_filesystem_usage_bytes', BY_VOLUME, 'max')} / {latest('container_filesystem_capacity_bytes', BY_VOLUME, 'max')}"
+                    )
+                ),
+                VOLUME,
+            ),
+        ),
+        panel(
+            "Volumes, space left",
+            "For who is not root; the 16 that have the least. At 0 writes fail. Runbook ContainerVolumeFilling.",
+            "bytes",
+            target(or_none(f"bottomk(16, {latest('container_filesystem_available_bytes', BY_VOLUME, 'min')})"), VOLUME),
         ),
     ]

@@ -31,8 +31,7 @@ pub use container::{container, pod, unit};
 pub use descendants::descendants;
 pub use hierarchies::{Hierarchy, hierarchies, numbers, of_key};
 pub use members::pids;
-pub(super) use mount::unescaped;
-pub use mount::{Mount, mounts, mounts_of_version_1};
+pub use mount::{Mount, mounts, mounts_of_version_1, unescaped};
 
 /// Ids that are remembered not to be found. A socket can outlive its cgroup, so there are always some.
 const REMEMBERED: usize = 4096;

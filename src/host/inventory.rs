@@ -120,6 +120,13 @@ pub struct Container {
     pub groups: Vec<Directory>,
 }
 
+impl Container {
+    /// Whether it is a service of systemd and no container.
+    pub fn is_unit(&self) -> bool {
+        self.id.is_none() && self.runtime.is_empty()
+    }
+}
+
 /// The directory of a control group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {

@@ -124,6 +124,14 @@ pub enum Label {
     ClassicDestinationIp,
     /// Where a container listens, as coroot-node-agent prints it.
     ClassicListenAddr,
+    /// Where a file system is mounted (semantic conventions).
+    SystemFilesystemMountpoint,
+    /// Where a volume is mounted, as coroot-node-agent prints it.
+    ClassicMountPoint,
+    /// Who provides a volume, as coroot-node-agent prints it.
+    ClassicProvisioner,
+    /// Name of a volume, as coroot-node-agent prints it.
+    ClassicVolume,
     /// What tasks are stalled for: `cpu`, `memory` or `io`.
     Resource,
     /// What listens for a container: `dockerd`, where Docker publishes the port.
@@ -239,6 +247,10 @@ impl Label {
             Self::ClassicActualDestination => "actual_destination",
             Self::ClassicDestinationIp => "destination_ip",
             Self::ClassicListenAddr => "listen_addr",
+            Self::SystemFilesystemMountpoint => "system.filesystem.mountpoint",
+            Self::ClassicMountPoint => "mount_point",
+            Self::ClassicProvisioner => "provisioner",
+            Self::ClassicVolume => "volume",
             Self::Resource => "resource",
             Self::Proxy => "proxy",
             Self::ClassicLevel => "level",

@@ -28,6 +28,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tcp_part::TcpPart;
+use volumes::Volumes;
 
 pub mod addresses;
 pub mod application;
@@ -58,6 +59,7 @@ pub mod spent;
 pub mod tcp;
 mod tcp_part;
 pub mod translate;
+pub mod volumes;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "containers";
@@ -88,6 +90,8 @@ impl SourceKind for Containers {
             (&labels::DISK, most * labels::AVERAGE_DISKS),
             (&labels::APPLICATION, application::MOST * most),
             (&labels::CLASSIC_APPLICATION, application::MOST * classic(most)),
+            (&labels::VOLUME, most * labels::AVERAGE_VOLUMES),
+            (&labels::CLASSIC_VOLUME, classic(most * labels::AVERAGE_VOLUMES)),
             (&labels::DESTINATION, destinations),
             (&labels::LISTEN, listeners),
             (&labels::CLASSIC_DESTINATION, classic(destinations)),
@@ -102,7 +106,7 @@ impl SourceKind for Containers {
     }
 
     fn check(settings: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
-        check::check(settings, &host.inventory())
+        check::check(settings, &host.inventory(), Instant::now())
     }
 
     fn suffices(settings: &Settings, checks: &[Check]) -> bool {
@@ -136,6 +140,8 @@ pub struct Containers {
     tcp: Option<TcpPart>,
     /// `None` where they are not wanted.
     resources: Option<Resources>,
+    /// `None` where they are not wanted.
+    volumes: Option<Volumes>,
     devices: Devices,
 }
 
@@ -155,6 +161,9 @@ impl Containers {
                 Wanted::of(settings),
                 inventory.settings().limit * labels::AVERAGE_DISKS,
             ),
+            volumes: settings
+                .volumes
+                .then(|| Volumes::new(inventory.settings().limit * labels::AVERAGE_VOLUMES)),
             devices: Devices::default(),
             settings: settings.clone(),
             stop: stop.clone(),
@@ -211,15 +220,20 @@ impl Containers {
         }
     }
 
-    /// Reads what containers use. It may take half of the time of a cycle.
+    /// Reads what containers use, and asks for the sizes of their volumes. It may take half of the time of a cycle.
     fn read_resources(&mut self, containers: &[Container], begun: Instant, out: &mut Readings) {
-        let Self { inventory, settings, resources, devices, .. } = self;
+        let Self { inventory, settings, resources, volumes, devices, .. } = self;
         let late = || begun.elapsed() >= settings.timeout / 2;
         devices.begin();
         if let Some(Err(error)) =
             resources.as_mut().map(|resources| resources.read(containers, inventory, devices, late))
         {
             out.fail("resources", error);
+        }
+        if let Some(Err(error)) =
+            volumes.as_mut().map(|volumes| volumes.read(containers, devices, begun, late))
+        {
+            out.fail("volumes", error);
         }
     }
 
@@ -253,6 +267,9 @@ impl Containers {
             }
             if let Some(classic) = &self.classic {
                 classic.observe(container, &numbers, out);
+            }
+            if let Some(volumes) = &self.volumes {
+                volumes.observe(workload, numbers.usage, self.classic.as_ref(), out);
             }
         }
         self.begun = containers.iter().map(|container| container.workload.number).collect();
@@ -297,6 +314,9 @@ impl Containers {
         }
         if let Some(resources) = &self.resources {
             resources.observe_own(out);
+        }
+        if let Some(volumes) = &self.volumes {
+            volumes.observe_own(out);
         }
         let mut lost = self.delays.as_ref().map_or(0, Delays::lost);
         if let BpfState::Loaded(bpf) = &self.bpf {

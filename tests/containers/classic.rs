@@ -1,14 +1,18 @@
 //! The names of coroot-node-agent, compared by name, type, labels and help with what version 1.35.6 of it prints.
 
 use super::file;
+use super::resources::disk_of;
 use crate::support::engine::Docker;
 use crate::support::table::rows as table_rows;
-use crate::support::{Agent, Namespace, PATIENCE, command, get};
+use crate::support::{Agent, Namespace, PATIENCE, command, get, skipped};
 use connscope::metric::naming::{self, Profile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
+
+/// Labels of a volume, as the first release has them.
+const VOLUME: &[&str] = &["mount_point", "device", "provisioner", "volume"];
 
 /// Name, type, labels besides `container_id` and `machine_id`, and help. Those of the node have `machine_id` only.
 const THEIRS: &[(&str, &str, &[&str], &str)] = &[
@@ -56,6 +60,33 @@ const THEIRS: &[(&str, &str, &[&str], &str)] = &[
         "gauge",
         &[],
         "Amount of page cache memory allocated by the container",
+    ),
+    ("container_resources_disk_size_bytes", "gauge", VOLUME, "Total capacity of the volume"),
+    ("container_resources_disk_used_bytes", "gauge", VOLUME, "Used capacity of the volume"),
+    ("container_resources_disk_reserved_bytes", "gauge", VOLUME, "Reserved capacity of the volume"),
+    (
+        "container_resources_disk_reads_total",
+        "counter",
+        VOLUME,
+        "Total number of reads completed successfully by the container",
+    ),
+    (
+        "container_resources_disk_read_bytes_total",
+        "counter",
+        VOLUME,
+        "Total number of bytes read from the disk by the container",
+    ),
+    (
+        "container_resources_disk_writes_total",
+        "counter",
+        VOLUME,
+        "Total number of writes completed successfully by the container",
+    ),
+    (
+        "container_resources_disk_written_bytes_total",
+        "counter",
+        VOLUME,
+        "Total number of bytes written to the disk by the container",
     ),
     ("container_net_tcp_listen_info", "gauge", &["listen_addr", "proxy"], "Listen address of the container"),
     (
@@ -192,9 +223,15 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
     let address = agent.address();
     let scrape = || namespace.inside(|| get(address, "/metrics").1);
     scrape();
-    let script =
-        format!("httpd -p 8080; nc 172.17.0.1 1; (echo hello; sleep 600) | nc 172.17.0.1 {port} >/dev/null");
-    docker.run("web", &["--cpus", "0.5", "--memory", "64m"], &["sh", "-c", &script]);
+    let script = format!(
+        "dd if=/dev/zero of=/data/file bs=1M count=1 oflag=direct; httpd -p 8080; nc 172.17.0.1 1; (echo hello; sleep 600) | nc 172.17.0.1 {port} >/dev/null"
+    );
+    let Some(disk) = disk_of(&docker.data()) else { return skipped("the tests are on no block device") };
+    // Since Linux 6.10 version 1 counts nothing of a device before there is a rule for it.
+    let rule = format!("/dev/{disk}:1tb");
+    let limits = ["--cpus", "0.5", "--memory", "64m", "--device-write-bps", &rule];
+    docker.run("web", &[&limits, &["--volume", "data:/data"][..]].concat(), &["sh", "-c", &script]);
+    let volume = [("mount_point", "/data"), ("device", &disk), ("provisioner", ""), ("volume", "data")];
     let destination = format!("172.17.0.1:{port}");
     let at = [("destination", destination.as_str()), ("actual_destination", destination.as_str())];
     let listens = [("listen_addr", "172.17.0.2:8080"), ("proxy", "")];
@@ -203,6 +240,7 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
         ("container_oom_kills_total", &[], 0.0),
         ("container_resources_cpu_limit_cores", &[], 0.5),
         ("container_resources_memory_limit_bytes", &[], 67_108_864.0),
+        ("container_resources_disk_written_bytes_total", &volume, 1_048_576.0),
         ("container_net_tcp_listen_info", &listens, 1.0),
         ("container_application_type", &[("application_type", "httpd")], 1.0),
         ("container_net_tcp_successful_connects_total", &at, 1.0),

@@ -5,7 +5,7 @@ use super::waiting::{Watch, named};
 use crate::support::engine::Docker;
 use crate::support::{Namespace, eventually};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const PAGE: f64 = 4096.0;
 
@@ -131,19 +131,25 @@ fn counters_go_on_when_a_container_is_started_again_and_stay_when_it_has_ended()
     assert!(used() >= told, "its counters are there until its retention is over");
 }
 
+/// The disk that a path is on; `None` where it is on none that the kernel counts for.
+pub(super) fn disk_of(path: &Path) -> Option<String> {
+    let device = std::fs::metadata(path).unwrap().dev();
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let link = PathBuf::from(format!("/sys/dev/block/{number}"));
+    let target = std::fs::canonicalize(&link).ok()?;
+    let disk = if link.join("partition").exists() { target.parent()?.to_owned() } else { target };
+    Some(disk.file_name()?.to_str()?.to_owned())
+}
+
 #[test]
 fn bytes_and_operations_of_a_disk_are_those_of_the_control_group() {
     let Some(namespace) = Namespace::new() else { return };
     let Some(docker) = Docker::start(&namespace) else { return };
     let watch = Watch::new(&docker, ALONE, &[]);
     let volume = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let device = std::fs::metadata(volume.path()).unwrap().dev();
-    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    let link = std::fs::read_link(format!("/sys/dev/block/{number}"));
-    let Ok(link) = link else {
+    let Some(name) = disk_of(volume.path()) else {
         return crate::support::skipped("the tests are on no block device");
     };
-    let name = link.file_name().unwrap().to_str().unwrap().to_owned();
     let mount = format!("{}:/data", volume.path().display());
     // Since Linux 6.10 version 1 counts nothing of a device before there is a rule for it.
     let rule = format!("/dev/{name}:1tb");

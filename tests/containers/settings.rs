@@ -36,6 +36,7 @@ sources:
       translate_rate: 5000
       immediate_failures: false
     resources: true
+    volumes: true
     pressure: true
     delay: auto
     oom: auto

@@ -105,7 +105,7 @@ fn mount(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(usize, Moun
 }
 
 /// Undoes what the kernel does to blanks and backslashes in a path: `\040`.
-pub(in crate::host) fn unescaped(field: &str) -> Vec<u8> {
+pub fn unescaped(field: &str) -> Vec<u8> {
     let mut parts = field.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
     for part in parts {

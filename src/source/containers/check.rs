@@ -7,13 +7,14 @@ use super::connections::sees_all_processes;
 use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
 use super::programs::own_netns;
 use super::resources::{self, Wanted};
-use super::{delay, oom, procfs, programs, translate};
+use super::{delay, oom, procfs, programs, translate, volumes};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
 use crate::reading::{SourceError, chain};
 use crate::source::{Check, Requirement};
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 /// The way that everything rests on.
 const CGROUP: &str = "cgroup";
@@ -28,6 +29,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         ..Requirement::of("containers, services, restarts, and the names of the kubelet")
     },
     Requirement { files: &["/sys/fs/cgroup", "/sys/dev/block"], ..Requirement::of("resources and pressure") },
+    Requirement {
+        capabilities: &["CAP_SYS_PTRACE"],
+        files: &["/proc/PID/mountinfo", "/proc/PID/root", "/sys/dev/block"],
+        ..Requirement::of("volumes: sizes of what is mounted in containers")
+    },
     Requirement {
         capabilities: &["CAP_DAC_READ_SEARCH"],
         files: &["/var/lib/docker", "/run/containerd", "/run/containers/storage"],
@@ -67,7 +73,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
 ];
 
 /// Looks at the control groups, and at the places that have names; loads the programs and asks conntrack.
-pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
+pub(super) fn check(settings: &Settings, inventory: &Inventory, now: Instant) -> Vec<Check> {
     let cgroups = inventory.refresh().map(|()| {
         let tally = inventory.tally();
         let beside = tally.hierarchies.join(" and ");
@@ -107,6 +113,9 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory) -> Vec<Check> {
     let wanted = Wanted::of(settings);
     if wanted.any() {
         checks.push(Check::new(NAME, "resources", resources::check(wanted, inventory)));
+    }
+    if settings.volumes {
+        checks.push(Check::new(NAME, "volumes", volumes::check(&inventory.containers(), now)));
     }
     checks
 }

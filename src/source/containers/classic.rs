@@ -36,7 +36,7 @@ impl Classic {
     }
 
     /// The labels of a container.
-    fn labels(&self, workload: &Workload) -> Labels {
+    pub(super) fn labels(&self, workload: &Workload) -> Labels {
         Labels::new(vec![
             (Label::ClassicContainerId, Arc::clone(&workload.identity)),
             (Label::ClassicMachineId, Arc::clone(&self.machine)),

@@ -11,6 +11,7 @@ pub mod tcp;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 pub struct Containers {
     /// Whether the source is enabled.
     pub enabled: bool,
@@ -23,6 +24,8 @@ pub struct Containers {
     pub tcp: Tcp,
     /// Whether the use and the limits of CPU, memory and disks are read from control groups.
     pub resources: bool,
+    /// Whether the sizes of file systems on block devices that are mounted in containers are read.
+    pub volumes: bool,
     /// Whether the time that containers are stalled for CPUs, memory and I/O is read (pressure stall information).
     pub pressure: bool,
     /// How the time that threads wait for CPUs and disks is measured.
@@ -43,6 +46,7 @@ impl Default for Containers {
             timeout: Duration::from_secs(5),
             tcp: Tcp::default(),
             resources: true,
+            volumes: true,
             pressure: true,
             delay: Delay::Auto,
             oom: Oom::Auto,

@@ -13,44 +13,53 @@ pub fn parse(target: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && !parent.is_empty()).then_some((name, parent))
 }
 
-/// The names of disks, looked up once a cycle: a number may be another device's later.
+/// The names of block devices, looked up once a cycle: a number may be another device's later.
 #[derive(Debug)]
 pub(super) struct Devices {
     links: PathBuf,
-    disks: HashMap<(u32, u32), Arc<str>>,
+    names: HashMap<(u32, u32), Device>,
+}
+
+/// What a block device is called.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) name: Arc<str>,
+    /// The disk that it is, or is a part of.
+    pub(super) disk: Arc<str>,
 }
 
 impl Default for Devices {
     fn default() -> Self {
-        Self { links: "/sys/dev/block".into(), disks: HashMap::new() }
+        Self { links: "/sys/dev/block".into(), names: HashMap::new() }
     }
 }
 
 impl Devices {
     /// Forgets all names.
     pub(super) fn begin(&mut self) {
-        self.disks.clear();
+        self.names.clear();
     }
 
-    /// The disk that a block device is, or is a part of; its number where sysfs does not have it.
-    pub(super) fn disk(&mut self, number: (u32, u32)) -> Arc<str> {
-        let Self { links, disks } = self;
-        Arc::clone(disks.entry(number).or_insert_with(|| look(links, number)))
+    /// What a block device is called; its number where sysfs does not have it.
+    pub(super) fn of(&mut self, number: (u32, u32)) -> &Device {
+        let Self { links, names } = self;
+        names.entry(number).or_insert_with(|| look(links, number))
     }
 }
 
-fn look(links: &Path, (major, minor): (u32, u32)) -> Arc<str> {
+fn look(links: &Path, (major, minor): (u32, u32)) -> Device {
     let number = format!("{major}:{minor}");
     let link = links.join(&number);
     let target = std::fs::read_link(&link).ok();
-    let disk = match target.as_deref().and_then(Path::to_str).and_then(parse) {
+    let (name, disk) = match target.as_deref().and_then(Path::to_str).and_then(parse) {
         // Only a partition has this file.
-        Some((_, disk)) if link.join("partition").exists() => disk,
-        Some((name, _)) => name,
-        None => number.as_str(),
+        Some((name, disk)) if link.join("partition").exists() => (name, disk),
+        Some((name, _)) => (name, name),
+        None => (number.as_str(), number.as_str()),
     };
     // A slash in a device's name is `!` in sysfs (`cciss!c0d0`).
-    disk.replace('!', "/").into()
+    let [name, disk] = [name, disk].map(|name| Arc::from(name.replace('!', "/")));
+    Device { name, disk }
 }
 
 #[cfg(test)]
@@ -82,8 +91,12 @@ mod tests {
         std::os::unix::fs::symlink(disk, at("links/104:0")).unwrap();
         std::os::unix::fs::symlink(format!("{disk}/cciss!c0d0p1"), at("links/104:1")).unwrap();
         let mut devices = Devices { links: at("links"), ..Devices::default() };
-        assert_eq!(&*devices.disk((104, 0)), "cciss/c0d0");
-        assert_eq!(&*devices.disk((104, 1)), "cciss/c0d0");
-        assert_eq!(&*devices.disk((9, 1)), "9:1");
+        let mut names = |number| {
+            let device = devices.of(number);
+            [device.name.to_string(), device.disk.to_string()]
+        };
+        assert_eq!(names((104, 0)), ["cciss/c0d0", "cciss/c0d0"]);
+        assert_eq!(names((104, 1)), ["cciss/c0d0p1", "cciss/c0d0"]);
+        assert_eq!(names((9, 1)), ["9:1", "9:1"]);
     }
 }

@@ -22,6 +22,10 @@ closed_set! {
         Resources = "resources",
         /// A block device of a container over the limit, in each cycle.
         Disk = "disk",
+        /// A mount of a container over the limit, in each cycle.
+        Volume = "volume",
+        /// A mount whose file system did not tell its size in time, in each cycle.
+        VolumeSize = "volume_size",
         /// A connection whose translation was not asked for (`tcp.translate_rate`).
         Translation = "translation",
     }
@@ -40,6 +44,8 @@ closed_set! {
         Resources = "resources",
         /// TCP connections and listening sockets.
         Tcp = "tcp",
+        /// What is mounted in containers.
+        Volumes = "volumes",
     }
 }
 
@@ -56,7 +62,7 @@ closed_set! {
         Bpf = "bpf",
         /// Taskstats over netlink.
         Taskstats = "taskstats",
-        /// `/proc/PID/net/tcp` of one process of each network namespace.
+        /// Files of one process of each container, or of each network namespace.
         Procfs = "procfs",
     }
 }
@@ -88,6 +94,28 @@ pub const AVERAGE_DISKS: usize = 4;
 pub static DISK: LabelSet = LabelSet::configured(
     workload_and![SystemDevice],
     "32 of one container, and on average 4 of each of `inventory.limit`",
+);
+
+/// Mounts with a block device that one container has on average, where many have many.
+pub const AVERAGE_VOLUMES: usize = 4;
+
+const VOLUMES: &str = "32 of one container, and on average 4 of each of `inventory.limit`";
+
+/// A mount of a container.
+pub static VOLUME: LabelSet =
+    LabelSet::configured(workload_and![SystemDevice, SystemFilesystemMountpoint], VOLUMES);
+
+/// A mount of a container, as coroot-node-agent says it.
+pub static CLASSIC_VOLUME: LabelSet = LabelSet::configured(
+    &[
+        Label::ClassicContainerId,
+        Label::ClassicDevice,
+        Label::ClassicMachineId,
+        Label::ClassicMountPoint,
+        Label::ClassicProvisioner,
+        Label::ClassicVolume,
+    ],
+    VOLUMES,
 );
 
 /// `read` or `write`.

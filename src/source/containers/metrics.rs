@@ -2,8 +2,8 @@
 
 use super::labels::{
     AGENT, APPLICATION, CLASSIC, CLASSIC_ADDRESS, CLASSIC_APPLICATION, CLASSIC_ASKED, CLASSIC_DESTINATION,
-    CLASSIC_LISTEN, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN, NODE, PRESSURE,
-    SOURCE, WORKLOAD,
+    CLASSIC_LISTEN, CLASSIC_VOLUME, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN,
+    NODE, PRESSURE, SOURCE, VOLUME, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
 use crate::source::metrics::IO_DIRECTION;
@@ -49,6 +49,12 @@ crate::metrics! {
     CONTAINER_DISK_OPERATIONS: Counter<u64> = "container.disk.operations" in "{operation}", by [DISK, DISK_IO_DIRECTION];
     /// Type of the application in the container, by the command lines of its processes; always 1.
     CONTAINER_APPLICATION: Gauge<u64> = "container.application" in "", by [APPLICATION];
+    /// Size of a file system on a block device that is mounted in the container.
+    CONTAINER_FILESYSTEM_CAPACITY: UpDownCounter = "container.filesystem.capacity" in "By", by [VOLUME];
+    /// Part of the file system that is in use, by whomever.
+    CONTAINER_FILESYSTEM_USAGE: UpDownCounter = "container.filesystem.usage" in "By", by [VOLUME];
+    /// Part of the file system that may still be used by who is not root.
+    CONTAINER_FILESYSTEM_AVAILABLE: UpDownCounter = "container.filesystem.available" in "By", by [VOLUME];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
     /// Open TCP connections (established or closing) that the container opened.
@@ -126,6 +132,27 @@ crate::metrics! {
     /// Name of the machine and release of its kernel; always 1.
     CONTAINER_CLASSIC_NODE: Gauge<u64> = "container.classic.node" in "", by [NODE],
         only classic "node_info" "Meta information about the node";
+    /// Size of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_SIZE: UpDownCounter = "container.classic.disk_size" in "By", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_size_bytes" "Total capacity of the volume";
+    /// What is in use of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_USED: UpDownCounter = "container.classic.disk_used" in "By", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_used_bytes" "Used capacity of the volume";
+    /// What is kept for root of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_RESERVED: UpDownCounter = "container.classic.disk_reserved" in "By", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_reserved_bytes" "Reserved capacity of the volume";
+    /// Requests to read from the disk of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_READS: Counter<u64> = "container.classic.disk_reads" in "{operation}", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_reads_total" "Total number of reads completed successfully by the container";
+    /// Bytes read from the disk of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_READ_BYTES: Counter<u64> = "container.classic.disk_read_bytes" in "By", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_read_bytes_total" "Total number of bytes read from the disk by the container";
+    /// Requests to write to the disk of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_WRITES: Counter<u64> = "container.classic.disk_writes" in "{operation}", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_writes_total" "Total number of writes completed successfully by the container";
+    /// Bytes written to the disk of a volume, by the identity of the container.
+    CONTAINER_CLASSIC_DISK_WRITTEN_BYTES: Counter<u64> = "container.classic.disk_written_bytes" in "By", by [CLASSIC_VOLUME],
+        only classic "container_resources_disk_written_bytes_total" "Total number of bytes written to the disk by the container";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";
@@ -133,7 +160,7 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers for which no name was found in the files that the agent can read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices.
+    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices; volumes, and those whose size was not told.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
     /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";

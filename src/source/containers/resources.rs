@@ -13,6 +13,7 @@ use crate::reading::{Readings, SourceError};
 use group::{Above, Group};
 use layout::Layout;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use usage::Usage;
 
 mod files;
@@ -139,7 +140,8 @@ impl Resources {
             let sample = group.read(*wanted, layout, reader, &mut above);
             let before = usage.disks.len();
             let room = most_disks.saturating_sub(disks);
-            let over = usage.take(sample, || group.is_gone(), room, |number| devices.disk(number));
+            let over =
+                usage.take(sample, || group.is_gone(), room, |number| Arc::clone(&devices.of(number).disk));
             disks += usage.disks.len() - before;
             self.disks_left_out += over as u64;
         }
