@@ -57,10 +57,13 @@ int task_delays(struct bpf_iter__task *context)
 	/* The exit credits what is left. */
 	if (!task || task->flags & PF_EXITING)
 		return 0;
+	credited = task_storage(&threads, task, 0, 0);
+	/* Most threads of a machine have not waited since the last pass. */
+	if (credited && credited->cpu == task->sched_info.run_delay && credited->disk == disk_of(task))
+		return 0;
 	group = group_for(task, 1);
 	if (!group || !since)
 		return 0;
-	credited = task_storage(&threads, task, 0, 0);
 	if (!credited) {
 		credited = task_storage(&threads, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 		if (!credited)

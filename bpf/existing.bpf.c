@@ -115,11 +115,14 @@ INLINE void add_more(struct connection *connection, struct tcp_sock *tcp, u64 st
 	u32 rtt = 0;
 	if (!totals)
 		return;
-	read_kernel(&again, sizeof again, &tcp->bytes_retrans);
 	read_kernel(&sent, sizeof sent, &tcp->bytes_sent);
+	/* What is sent again is counted after that; of an idle connection neither is looked at. */
+	if (sent != connection->sent)
+		read_kernel(&again, sizeof again, &tcp->bytes_retrans);
 	read_kernel(&received, sizeof received, &tcp->bytes_received);
+	if (received != connection->received)
+		read_kernel(&flags, sizeof flags, &((struct sock *)tcp)->__sk_common.skc_flags);
 	read_kernel(&rtt, sizeof rtt, &tcp->srtt_us);
-	read_kernel(&flags, sizeof flags, &((struct sock *)tcp)->__sk_common.skc_flags);
 	if (!is_still(connection, started))
 		return;
 	add(&totals->sent, take(&connection->sent, sent - again));

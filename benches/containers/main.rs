@@ -39,18 +39,30 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const LIMITS: Limits =
     Limits { destinations: 8000, connections: 65_536, loopback: true, translate: false, netns: 0 };
 const WANTED: Wanted = Wanted { tcp: Some(LIMITS), immediate_failures: false, delay: false, oom: false };
+/// The argument of this program in a network namespace of its own.
+const INSIDE: &str = "--inside";
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(child::CHILD) {
-        return child::run(&arguments.next().ok_or("where?")?);
+    match arguments.next().as_deref() {
+        Some(child::CHILD) => return child::run(&arguments.next().ok_or("where?")?),
+        Some(INSIDE) => return measure(),
+        _ => {}
     }
     if !rustix::process::geteuid().is_root() {
         println!("containers: NOT MEASURED, loading programs needs root");
         return Ok(());
     }
+    let again = "ip link set lo up && exec \"$0\" \"$1\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--net", "sh", "-c", again]).arg(std::env::current_exe()?).arg(INSIDE);
+    let status = command.status()?;
+    status.success().then_some(()).ok_or_else(|| format!("unshare: {status}").into())
+}
+
+fn measure() -> Outcome<()> {
     let result = start()
         .and_then(|()| programs())
         .and_then(|()| cycle())
@@ -161,7 +173,8 @@ fn programs() -> Outcome<()> {
     let (kernel, _answers, _ring) = Kernel::load(&WANTED)?;
     let took = container.order("many 200000")?;
     let mut opened = 0;
-    kernel.destinations(|_, totals| opened += u64::from(totals.opened))?;
+    // All to one destination; others on the machine connect elsewhere.
+    kernel.destinations(|_, totals| opened = opened.max(totals.opened))?;
     println!(
         "  {:64} {:10}      of 200000 in {:.1} s, events.lost {}",
         "opened",
@@ -231,7 +244,7 @@ fn cycle() -> Outcome<()> {
     report("  of it CPU time", cpu() - ran, "ms", None);
     println!("  {:64} {:10}", "connections found", kernel.numbers().followed);
     let shown = Tcp { public: Public::Each, fold_ports: FoldPorts::None, loopback: true, ..Tcp::default() };
-    let tcp = Tcp { destinations: 100_000, total: 100_000, translate: false, ..shown };
+    let tcp = Tcp { destinations: 10_000, total: 24_000, translate: false, ..shown };
     let (mut source, stop) = source(tcp)?;
     read(&mut source)?;
     let (_, out) = read(&mut source)?;

@@ -30,6 +30,7 @@ use names::NameFiles;
 use names::published::PublishedPorts;
 use names::socket::Socket;
 use over_limit::OverLimit;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -255,6 +256,11 @@ impl Inventory {
     /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
     pub fn current(&self, number: u64) -> Option<Arc<Workload>> {
         self.inner().entries.get(number).map(|entry| Arc::clone(&entry.workload))
+    }
+
+    /// What [`Self::current`] says of every number now, for who asks about many.
+    pub fn by_numbers(&self) -> HashMap<u64, Arc<Workload>> {
+        self.inner().entries.by_numbers()
     }
 
     /// Every container and service that is there, and those that ended less than the retention ago.

@@ -84,6 +84,29 @@ fn what_finds_no_room_is_counted_as_other_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_record_is_counted_when_it_has_changed_and_looked_at_again_for_another_container_or_a_removed_series() {
+    let (now, retention) = (Instant::now(), Duration::from_mins(5));
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
+    let key = one(1).bytes();
+    let value = |opened: u8| std::array::from_fn(|place| if place == 0 { opened } else { 0 });
+    let counts = |tcp: &Tcp| {
+        let mut all: Vec<_> = tcp.iter().map(|(who, _, counts)| (who, counts.opened)).collect();
+        all.sort_unstable();
+        all
+    };
+    for (opened, counted) in [(3, 3), (3, 3), (5, 5), (5, 5), (4, 4_294_967_300)] {
+        tcp.take_record(1, &key, &value(opened), now);
+        assert_eq!(counts(&tcp), [(1, counted)], "{opened}");
+    }
+    tcp.take_record(2, &key, &value(4), now);
+    assert_eq!(counts(&tcp).len(), 2, "it is another container's");
+    tcp.idle(retention, now + retention);
+    assert_eq!(counts(&tcp), []);
+    tcp.take_record(2, &key, &value(4), now + retention);
+    assert_eq!(counts(&tcp), [(2, 0)], "its series begins again");
+}
+
+#[test]
 fn connections_counted_on_both_sides_add_up() {
     let now = Instant::now();
     let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));

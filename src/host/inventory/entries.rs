@@ -333,6 +333,13 @@ impl Entries {
         self.same_as.retain(|_, new| *new != number);
     }
 
+    /// Who has which number, with the numbers that turned out to be another's.
+    pub fn by_numbers(&self) -> HashMap<u64, Arc<Workload>> {
+        let own = self.by_number.iter().map(|(number, entry)| (*number, entry));
+        let others = self.same_as.iter().filter_map(|(old, new)| Some((*old, self.by_number.get(new)?)));
+        own.chain(others).map(|(number, entry)| (number, Arc::clone(&entry.workload))).collect()
+    }
+
     /// Containers and services that run and are over the limit.
     pub fn over_limit(&self) -> u64 {
         self.subjects.values().filter(|subject| subject.left_out).count() as u64

@@ -120,20 +120,23 @@ impl Connections {
     ) -> Result<(), SourceError> {
         let BpfCounters { kernel, known, .. } = bpf;
         let (mut foreign, mut used, mut left_out) = (Vec::new(), 0, 0);
-        kernel.destinations(|key, totals| match known.workload(key.group) {
-            Some(workload) => {
-                used += 1;
-                tcp.take(workload.number, &key, &totals, now);
-            }
-            None if known.ignored(key.group) || kernel.groups.get(key.group).is_none() => {
-                // The entry goes now, so its numbers are those since the last cycle.
-                if known.is_left_out(key.group, inventory) {
-                    left_out += totals.attempts();
+        kernel.destination_records(|key, value| {
+            let group = Destination::group_of(key);
+            match known.workload(group) {
+                Some(workload) => {
+                    used += 1;
+                    tcp.take_record(workload.number, key, value, now);
                 }
-                foreign.push(key);
+                None if known.ignored(group) || kernel.groups.get(group).is_none() => {
+                    // The entry goes now, so its numbers are those since the last cycle.
+                    if known.is_left_out(group, inventory) {
+                        left_out += Totals::parse(value).map_or(0, |totals| totals.attempts());
+                    }
+                    foreign.extend(Destination::parse(key));
+                }
+                // It is read when it is known whose it is.
+                None => used += 1,
             }
-            // It is read when it is known whose it is.
-            None => used += 1,
         })?;
         let mut orphans: HashMap<u64, u64> = HashMap::new();
         kernel.rest(|group, totals| match known.workload(group) {
@@ -205,7 +208,8 @@ fn forget(bpf: &mut BpfCounters, tcp: &mut Tcp, inventory: &Inventory, now: Inst
 
 /// Follows renamed containers, and removes the kernel's entries that have not changed for a while.
 pub(super) fn idle(tcp: &mut Tcp, inventory: &Inventory, now: Instant) -> Vec<Destination> {
-    tcp.rename(|number| inventory.current(number).map(|workload| workload.number));
+    let workloads = inventory.by_numbers();
+    tcp.rename(|number| workloads.get(&number).map(|workload| workload.number));
     tcp.idle(inventory.settings().retention, now)
 }
 

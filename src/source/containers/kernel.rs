@@ -177,9 +177,17 @@ impl Kernel {
         self.programs.pass(program, |_| {})
     }
 
+    /// Every destination with its numbers, as the map has them.
+    pub fn destination_records(
+        &self,
+        take: impl FnMut(&[u8; DESTINATION], &[u8; TOTALS]),
+    ) -> Result<(), SourceError> {
+        self.destinations.entries(take)
+    }
+
     /// Every destination with its numbers.
     pub fn destinations(&self, mut take: impl FnMut(Destination, Totals)) -> Result<(), SourceError> {
-        self.destinations.entries(|key, value| {
+        self.destination_records(|key, value| {
             if let (Some(key), Some(value)) = (Destination::parse(key), Totals::parse(value)) {
                 take(key, value);
             }

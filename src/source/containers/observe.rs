@@ -25,11 +25,12 @@ pub(super) fn observe(
     out: &mut Readings,
 ) {
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
+    let workloads = inventory.by_numbers();
     for (number, destination, counts) in tcp.iter() {
-        let Some(workload) = inventory.current(number) else { continue };
-        observe_destination(&workload, destination, &counts, counted, out);
+        let Some(workload) = workloads.get(&number) else { continue };
+        observe_destination(workload, destination, &counts, counted, out);
         if let Some(classic) = classic {
-            classic.destination(&workload, destination, &counts, counted, out);
+            classic.destination(workload, destination, &counts, counted, out);
             if let Some(rtt) = counts.rtt() {
                 let least = latency.entry((number, destination.actual.address())).or_insert(rtt);
                 *least = least.min(rtt);
@@ -37,17 +38,17 @@ pub(super) fn observe(
         }
     }
     for (at, open) in listeners.iter() {
-        let Some(workload) = inventory.current(at.workload) else { continue };
+        let Some(workload) = workloads.get(&at.workload) else { continue };
         if open {
-            out.observe(metrics::CONTAINER_TCP_LISTEN, listen(&workload, at), 1);
+            out.observe(metrics::CONTAINER_TCP_LISTEN, listen(workload, at), 1);
         }
         if let Some(classic) = classic {
-            classic.listener(&workload, at, open, out);
+            classic.listener(workload, at, open, out);
         }
     }
     for ((number, address), seconds) in latency {
-        if let (Some(classic), Some(workload)) = (classic, inventory.current(number)) {
-            classic.latency(&workload, address, seconds, out);
+        if let (Some(classic), Some(workload)) = (classic, workloads.get(&number)) {
+            classic.latency(workload, address, seconds, out);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! and came again; what is kept here is of a container and a destination as it is shown, and only grows. Pure.
 
 use super::destinations::{DestinationShares, Folding, ReportedDestination};
-use super::kernel::records::{BUCKETS, DESTINATION, Destination, Totals};
+use super::kernel::records::{BUCKETS, DESTINATION, Destination, TOTALS, Totals};
 use super::packed::Packed;
 use counts::StoredCounts;
 use std::collections::{HashMap, HashSet};
@@ -26,6 +26,14 @@ pub fn bucket(nanoseconds: u64) -> usize {
     CONNECT_TIMES.partition_point(|bound| *bound < seconds)
 }
 
+/// A number that says whether the numbers of a record have changed. Another record with the same one is told at its next change.
+fn fingerprint(value: &[u8; TOTALS]) -> u64 {
+    let (words, _) = value.as_chunks();
+    words.iter().fold(0_u64, |sum, word| {
+        (sum.rotate_left(5) ^ u64::from_ne_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95)
+    })
+}
+
 /// A destination of a container as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct WorkloadDestination {
@@ -38,6 +46,10 @@ struct WorkloadDestination {
 struct KernelEntry {
     /// Its numbers when they were read last.
     last: Packed,
+    /// Of the record that they were read from.
+    fingerprint: u64,
+    /// The removals of series when its own was last seen to be there.
+    removals: u32,
     open: i64,
     /// When something happened last.
     touched: u64,
@@ -62,6 +74,8 @@ pub struct Tcp {
     rest: HashMap<u64, Totals>,
     series: HashMap<Arc<WorkloadDestination>, Box<StoredCounts>>,
     begun: Option<Instant>,
+    /// How often series were removed.
+    removals: u32,
     /// Connections of destinations over the limit.
     pub left_out: u64,
 }
@@ -76,6 +90,7 @@ impl Tcp {
             rest: HashMap::new(),
             series: HashMap::new(),
             begun: None,
+            removals: 0,
             left_out: 0,
         }
     }
@@ -95,6 +110,31 @@ impl Tcp {
     pub fn begin(&mut self) {
         for counts in self.series.values_mut() {
             counts.forget_round_trips();
+        }
+    }
+
+    /// Takes a record of the kernel. Most are as they were in the last cycle.
+    pub fn take_record(
+        &mut self,
+        workload: u64,
+        key: &[u8; DESTINATION],
+        value: &[u8; TOTALS],
+        now: Instant,
+    ) {
+        let (fingerprint, removals) = (fingerprint(value), self.removals);
+        let same = |kept: &KernelEntry| {
+            kept.fingerprint == fingerprint
+                && kept.removals == removals
+                && kept.destination.workload == workload
+        };
+        if self.kept.get(key).is_some_and(|kept| same(kept)) {
+            return;
+        }
+        if let (Some(destination), Some(totals)) = (Destination::parse(key), Totals::parse(value)) {
+            self.take(workload, &destination, &totals, now);
+            if let Some(kept) = self.kept.get_mut(key) {
+                (kept.fingerprint, kept.removals) = (fingerprint, removals);
+            }
         }
     }
 
@@ -155,6 +195,8 @@ impl Tcp {
         let kept = self.kept.entry(bytes).or_insert_with(|| {
             Box::new(KernelEntry {
                 last: Packed::default(),
+                fingerprint: 0,
+                removals: 0,
                 open: 0,
                 touched,
                 destination: Arc::clone(&destination),
@@ -218,9 +260,10 @@ impl Tcp {
         let idle = |touched: u64| now.saturating_sub(touched) >= retention;
         let gone = self.kept.iter().filter(|(_, kept)| kept.open <= 0 && idle(kept.touched));
         let gone = gone.filter_map(|(key, _)| Destination::parse(key)).collect();
-        let shares = &mut self.shares;
+        let Self { shares, removals, .. } = self;
         self.series.retain(|destination, counts| {
             let stays = counts.open > 0 || !idle(counts.touched);
+            *removals = removals.wrapping_add(u32::from(!stays));
             if !stays && destination.reported != ReportedDestination::OTHER {
                 shares.leave(destination.workload);
             }
@@ -237,6 +280,7 @@ impl Tcp {
         let more = latest.map(|latest| latest.since(&kept.last())).unwrap_or_default();
         // The next entry of this destination begins at 0.
         kept.last = Packed::default();
+        kept.fingerprint = 0;
         if more == Totals::default() {
             self.kept.remove(&bytes);
         } else {
@@ -281,6 +325,7 @@ impl Tcp {
             .cloned()
             .collect();
         for destination in moved {
+            self.removals = self.removals.wrapping_add(1);
             let Some(counts) = self.series.remove(&destination) else { continue };
             if destination.reported != ReportedDestination::OTHER {
                 self.shares.leave(destination.workload);

@@ -77,6 +77,11 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// The control group of a key.
+    pub fn group_of(key: &[u8; DESTINATION]) -> u64 {
+        key.first_chunk().map_or(0, |group| u64::from_ne_bytes(*group))
+    }
+
     /// Reads a key.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
