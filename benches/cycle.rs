@@ -275,7 +275,7 @@ fn exposition(criterion: &mut Criterion) {
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))
             .expect("a thread can be started");
         let shared = Shared {
-            resource: Resource::builder_empty().build(),
+            resource: Resource::builder_empty().build().into(),
             sources: Arc::new(Sources::of(vec![worker], table, None, &stop())),
             recorder: HistogramRecorder::default(),
         };

@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "the parts of stopping share one deadline")]
 
 use crate::catalog::SOURCES;
+use crate::cloud::{self, Cloud};
 use crate::config::{Config, Export, Protocol, endpoint};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::instruments::HistogramRecorder;
 use crate::export::outcomes::Exports;
-use crate::export::{self, Shared, otlp, resource};
+use crate::export::resource::CurrentResource;
+use crate::export::{self, Shared, otlp};
 use crate::host::Host;
 use crate::metric::{Bounds, Part, Table};
 use crate::reading::chain;
@@ -71,12 +73,27 @@ pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
 
 /// Everything that readers share, for one cycle of this configuration.
 pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
-    started(config, &Host::new(&config.inventory), Mode::Once, Vec::new(), stop)
+    let (host, cloud) = host(config, stop);
+    // What is printed is complete, if the cloud answers.
+    cloud.awaited(cloud::timeouts::FIRST_EXPORT);
+    started(config, &host, &cloud, Mode::Once, Vec::new(), stop)
+}
+
+/// The machine, in its cloud, which is asked from now on.
+fn host(config: &Config, stop: &Stop) -> (Host, Arc<Cloud>) {
+    let cloud = Arc::new(Cloud::new(&config.resource.cloud, &config.inventory.root));
+    if !config.environment.disabled
+        && let Err(error) = cloud.start(stop)
+    {
+        tracing::warn!(%error, "the cloud's metadata is not asked for: the thread could not be started");
+    }
+    (Host::new(&config.inventory).in_cloud(&cloud), cloud)
 }
 
 fn started(
     config: &Config,
     host: &Host,
+    cloud: &Arc<Cloud>,
     mode: Mode,
     self_metrics: Vec<Arc<dyn SelfMetrics>>,
     stop: &Stop,
@@ -89,7 +106,7 @@ fn started(
     let set = SourceSet::start(SOURCES, &config.sources, dependencies, |_| None)
         .map_err(|error| AgentError::Failed(chain(&error)))?;
     Ok(Shared {
-        resource: resource::resource(config),
+        resource: CurrentResource::new(config, cloud),
         sources: Arc::new(Sources::new(set, stop)),
         recorder: HistogramRecorder::default(),
     })
@@ -218,9 +235,9 @@ fn start(
 ) -> Result<Reloader, AgentError> {
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let loads = Arc::new(ConfigLoadStatus::new(SystemTime::now()));
-    let host = Host::new(&config.inventory);
+    let (host, cloud) = host(&config, stop);
     let self_metrics = reload::self_metrics(&config, &exports, &loads);
-    let shared = started(&config, &host, Mode::Run, self_metrics, stop)?;
+    let shared = started(&config, &host, &cloud, Mode::Run, self_metrics, stop)?;
     let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
     let listening = !sockets.is_empty();
     let pull = readers::pull(&config, &shared, listening, &push)?;

@@ -4,6 +4,8 @@
 
 use crate::agent::{self, AgentError};
 use crate::catalog::SOURCES;
+use crate::cloud::Cloud;
+use crate::cloud::config::Detect;
 use crate::config::environment;
 use crate::config::schema::SCHEMA;
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
@@ -344,6 +346,15 @@ fn check(source: &SourceFlags, format: CheckFormat) -> Result<CommandOutput, Cli
             code = 1;
         }
         checks.extend(ways);
+    }
+    let cloud = &config.resource.cloud;
+    if cloud.detect != Detect::Off {
+        let check = Check::new("cloud", "metadata", Cloud::new(cloud, &config.inventory.root).check());
+        // What was only looked for need not be there.
+        if !check.works() && cloud.detect != Detect::Auto {
+            code = 1;
+        }
+        checks.push(check);
     }
     match format {
         CheckFormat::Json => json(&checks).map(|done| CommandOutput { code, ..done }),

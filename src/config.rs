@@ -14,6 +14,7 @@ pub mod export;
 pub mod listen;
 pub mod load;
 pub mod log;
+pub mod resource;
 pub mod schema;
 
 use crate::catalog::Sources;
@@ -25,6 +26,7 @@ pub use export::{Compression, Export, Otlp, Prometheus, Protocol, Tls};
 pub use listen::{Address, Listen};
 pub use load::Flags;
 pub use log::{Format, Level, Log};
+pub use resource::Resource;
 
 /// The whole configuration of the agent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct Config {
     /// Sources of metrics.
     #[serde(deserialize_with = "values::section")]
     pub sources: Sources,
+    /// Attributes of the resource.
+    #[serde(deserialize_with = "values::section")]
+    pub resource: Resource,
     /// Inventory of containers and systemd services, which all sources share.
     #[serde(deserialize_with = "values::section")]
     pub inventory: Inventory,

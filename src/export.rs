@@ -9,9 +9,9 @@ use crate::metric::naming::Profile;
 use instruments::{HistogramRecorder, Recording};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::metrics::reader::MetricReader;
+use resource::CurrentResource;
 use std::sync::Arc;
 
 pub mod distributions;
@@ -43,7 +43,7 @@ fn give_memory_back(readings: usize) {
 #[derive(Clone)]
 pub struct Shared {
     /// The resource of the metrics.
-    pub resource: Resource,
+    pub resource: CurrentResource,
     /// The sources, read once per cycle of each reader.
     pub sources: Arc<Sources>,
     /// Records the agent's own measurements, for every reader.
@@ -78,7 +78,7 @@ impl Reader {
     ) -> Self {
         start_time::note();
         let provider = SdkMeterProvider::builder()
-            .with_resource(shared.resource.clone())
+            .with_resource(shared.resource.at_start().clone())
             .with_reader(reader)
             .with_view(instruments::view(shared.sources.table(), profile, exponential_histograms))
             .build();

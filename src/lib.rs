@@ -11,6 +11,7 @@
 //! - [`export`] is a reader with its provider and instruments; it never calls a source.
 //! - [`host`], [`netlink`] and [`filter`] are shared by several sources: the machine's control groups, processes,
 //!   network namespaces and containers; the netlink client; the filter language of `ss`.
+//! - [`cloud`] knows which cloud the machine is in, and what its metadata service says.
 //! - [`tls`] is shared by everything that uses TLS.
 //! - [`settings`] reads a configuration file into one tree, from which all settings are derived.
 //! - [`metric`] has the table that names every metric once; [`catalog`] lists the sources.
@@ -21,6 +22,7 @@
 pub mod agent;
 pub mod catalog;
 pub mod cli;
+pub mod cloud;
 pub mod config;
 pub mod cycle;
 pub mod export;

@@ -46,7 +46,7 @@ fn worker(
 fn shared(workers: Vec<Worker>) -> Shared {
     let sources = Sources::of(workers, table(2, 1), None, &Stop::new().unwrap());
     Shared {
-        resource: Resource::builder_empty().build(),
+        resource: Resource::builder_empty().build().into(),
         sources: Arc::new(sources),
         recorder: HistogramRecorder::default(),
     }

@@ -15,6 +15,7 @@
 
 mod agent;
 mod cli;
+mod cloud;
 mod config;
 mod conntrack;
 mod containers;

@@ -222,7 +222,7 @@ fn exposition_of_every_row(profile: Profile) -> String {
     let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(OneOfEach))
         .expect("a thread can be started");
     let shared = Shared {
-        resource: Resource::builder_empty().build(),
+        resource: Resource::builder_empty().build().into(),
         sources: Arc::new(Sources::of(vec![worker], table(1, 1), None, &stop)),
         recorder: HistogramRecorder::default(),
     };

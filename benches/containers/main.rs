@@ -208,7 +208,7 @@ fn source(tcp: Tcp) -> Outcome<(Containers, Stop)> {
     let inventory = config::Inventory { units: false, limit: 10_000, names, ..Default::default() };
     let settings = Settings { enabled: true, tcp, oom: Oom::Off, ..Settings::default() };
     let stop = Stop::new()?;
-    Ok((Containers::new(&settings, Arc::new(Inventory::new(&inventory)), &stop), stop))
+    Ok((Containers::new(&settings, Arc::new(Inventory::new(&inventory)), None, &stop), stop))
 }
 
 fn read(source: &mut Containers) -> Outcome<(Duration, Readings)> {

@@ -185,12 +185,14 @@ fn keep_what_is_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     let file = &old.export.prometheus.web_config;
     keep(new.export.prometheus.web_config != *file, "export.prometheus.web_config");
     keep(!same(&old.inventory, &new.inventory), "inventory");
+    keep(!same(&old.resource, &new.resource), "resource");
     keep(!same(&old.log, &new.log), "log");
     keep(resource::resource(old) != resource::resource(new), "the attributes of the resource");
     new.export.prometheus.listen = listen.clone();
     new.export.prometheus.socket_mode = mode;
     new.export.prometheus.web_config.clone_from(file);
     new.inventory = old.inventory.clone();
+    new.resource = old.resource.clone();
     new.log = old.log;
     new.environment = old.environment.clone();
     fixed

@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as OtlpMetric};
+use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::data::{
     AggregatedMetrics, Metric as SdkMetric, MetricData, ResourceMetrics, ScopeMetrics,
 };
@@ -38,12 +39,19 @@ pub struct Message {
     pub points: u64,
 }
 
-/// A collection of the SDK with the distributions of its cycle, in messages of at most `most` bytes each.
-pub fn messages(metrics: &ResourceMetrics, snapshot: &Snapshot, most: usize) -> Vec<Message> {
+/// A collection of the SDK with the distributions of its cycle, in messages of at most `most` bytes each. `resource` is what it
+/// is of, where that is not what it was at the start.
+pub fn messages(
+    metrics: &ResourceMetrics,
+    resource: Option<&Resource>,
+    snapshot: &Snapshot,
+    most: usize,
+) -> Vec<Message> {
+    let resource = resource.unwrap_or(metrics.resource());
     let mut correction = start_time::correction();
     let mut messages = Vec::new();
     for (index, scope) in metrics.scope_metrics().enumerate() {
-        let mut packer = Packer::new(frame(metrics, scope), most);
+        let mut packer = Packer::new(frame(resource, scope), most);
         for metric in scope.metrics() {
             packer.add(|out| collected(out, metric, &snapshot.began, &mut correction));
         }
@@ -67,21 +75,21 @@ pub fn request(
     snapshot: &Snapshot,
 ) -> Result<ExportMetricsServiceRequest, prost::DecodeError> {
     let mut request = ExportMetricsServiceRequest::default();
-    for message in messages(metrics, snapshot, usize::MAX) {
+    for message in messages(metrics, None, snapshot, usize::MAX) {
         request.merge(message.bytes)?;
     }
     Ok(request)
 }
 
 /// What stands around the metrics of every message.
-fn frame(metrics: &ResourceMetrics, scope: &ScopeMetrics) -> Frame {
+fn frame(resource: &Resource, scope: &ScopeMetrics) -> Frame {
     let mut frame = Frame::default();
     nested(&mut frame.resource, 1, |out| {
-        for (key, value) in metrics.resource() {
+        for (key, value) in resource {
             attribute(out, 1, key.as_str(), value);
         }
     });
-    text(&mut frame.after_scope, 3, metrics.resource().schema_url().unwrap_or_default());
+    text(&mut frame.after_scope, 3, resource.schema_url().unwrap_or_default());
     let scope = scope.scope();
     nested(&mut frame.scope, 1, |out| {
         text(out, 1, scope.name());

@@ -17,6 +17,7 @@ use super::{Reader, Shared, encode};
 use crate::config::{Config, Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
 use crate::export::outcomes::Exports;
+use crate::export::resource::CurrentResource;
 use crate::metric::Label;
 use crate::metric::naming::Profile;
 use crate::stop::Stop;
@@ -26,6 +27,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use sender::Sender;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::instruments;
@@ -51,6 +53,9 @@ pub struct Exporter {
     sender: Arc<Sender>,
     cycle: Arc<Cycle>,
     runtime: tokio::runtime::Handle,
+    resource: CurrentResource,
+    /// Whether an export has begun.
+    begun: AtomicBool,
 }
 
 /// The labels under which the semantic conventions want the outcome of exports.
@@ -122,7 +127,14 @@ impl Exporter {
         stop: &Stop,
     ) -> Result<Self, String> {
         let sender = Sender::new(otlp, exports, &shared.recorder, stop)?;
-        Ok(Self { sender: Arc::new(sender), cycle: shared.cycle(), runtime: runtime.clone() })
+        let (resource, begun) = (shared.resource.clone(), AtomicBool::new(false));
+        Ok(Self {
+            sender: Arc::new(sender),
+            cycle: shared.cycle(),
+            runtime: runtime.clone(),
+            resource,
+            begun,
+        })
     }
 }
 
@@ -130,7 +142,10 @@ impl PushMetricExporter for Exporter {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let snapshot = self.cycle.finish();
         self.cycle.progress.exporting();
-        let messages = encode::messages(metrics, &snapshot, encode::pack::MOST_BYTES);
+        // The reader's thread, which may wait.
+        let first = !self.begun.swap(true, Ordering::Relaxed);
+        let resource = if first { self.resource.at_first_export() } else { self.resource.now() };
+        let messages = encode::messages(metrics, resource.as_ref(), &snapshot, encode::pack::MOST_BYTES);
         let readings = snapshot.readings();
         drop(snapshot);
         let sender = Arc::clone(&self.sender);

@@ -1,13 +1,14 @@
 //! The pull side: the text that Prometheus scrapes.
 
 use super::distributions::{self, DeferredFamily};
+use super::resource::CurrentResource;
 use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
 use crate::reading::{Snapshot, chain};
 use crate::source::list::NO_SOURCE;
 use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::Registry;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{LabelPair, MetricFamily};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +17,7 @@ pub struct Pull {
     reader: Reader,
     registry: Registry,
     profile: Profile,
+    resource: CurrentResource,
     /// One scrape after the other: the SDK does so anyway, and the outcome belongs to the scrape that caused it.
     scraping: Mutex<()>,
 }
@@ -34,10 +36,11 @@ impl Pull {
     pub fn new(shared: &Shared, profile: Profile) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = exporter(&registry, profile)?;
-        let resource = super::resource::for_prometheus(&shared.resource);
-        let shared = Shared { resource, ..shared.clone() };
+        let resource = shared.resource.clone();
+        let at_start = super::resource::for_prometheus(resource.at_start());
+        let shared = Shared { resource: at_start.into(), ..shared.clone() };
         let reader = Reader::new(&shared, shared.cycle(), exporter, profile, false);
-        Ok(Self { reader, registry, profile, scraping: Mutex::new(()) })
+        Ok(Self { reader, registry, profile, resource, scraping: Mutex::new(()) })
     }
 
     /// Runs one cycle and renders it. Blocks for as long as the sources take.
@@ -57,10 +60,31 @@ impl Pull {
         (self.exposition(families, &snapshot), snapshot)
     }
 
+    /// Puts the attributes that the resource has now into `target_info`; the provider's are those of the start.
+    fn complete(&self, family: &mut MetricFamily) {
+        let Some(resource) = self.resource.now() else { return };
+        let mut labels: Vec<LabelPair> = super::resource::for_prometheus(&resource)
+            .iter()
+            .map(|(name, value)| {
+                let mut pair = LabelPair::default();
+                pair.set_name(name.as_str().to_owned());
+                pair.set_value(value.to_string());
+                pair
+            })
+            .collect();
+        labels.sort();
+        for metric in family.mut_metric() {
+            metric.set_label(labels.clone());
+        }
+    }
+
     fn exposition(&self, families: Vec<MetricFamily>, snapshot: &Snapshot) -> Scrape {
         if snapshot.answered() {
-            let gathered = families.into_iter().map(|family| {
+            let gathered = families.into_iter().map(|mut family| {
                 let name = family.name().to_owned();
+                if name == TARGET_INFO {
+                    self.complete(&mut family);
+                }
                 (name, Box::new(move || family) as DeferredFamily<'_>)
             });
             match exposition::families(
@@ -97,6 +121,9 @@ impl Pull {
         Scrape::Nothing(why)
     }
 }
+
+/// The family that has the attributes of the resource.
+const TARGET_INFO: &str = "target_info";
 
 fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter, String> {
     let mut builder = opentelemetry_prometheus::exporter()

@@ -3,19 +3,90 @@
 //! The SDK's own detector lets `OTEL_RESOURCE_ATTRIBUTES` win over `OTEL_SERVICE_NAME` and leaves values encoded, both
 //! against the specification, so the resource is put together here.
 
+use crate::cloud::instance::Instance;
+use crate::cloud::{Cloud, timeouts};
 use crate::config::Config;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 /// Namespace of name-based instance ids (semantic conventions, `service.instance.id`).
 const INSTANCE_IDS: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
 
-/// The resource: what can be told by itself, then `OTEL_RESOURCE_ATTRIBUTES`, then `OTEL_SERVICE_NAME`.
+/// The resource, which is completed when the cloud's metadata is there.
+#[derive(Debug, Clone)]
+pub struct CurrentResource {
+    /// As it was when the agent was started.
+    at_start: Resource,
+    late: Option<Arc<LateResource>>,
+}
+
+#[derive(Debug)]
+struct LateResource {
+    cloud: Arc<Cloud>,
+    config: Config,
+    /// What was known of the machine when it was made last, and the resource.
+    last: Mutex<(Arc<Instance>, Resource)>,
+}
+
+impl From<Resource> for CurrentResource {
+    /// One that does not change.
+    fn from(resource: Resource) -> Self {
+        Self { at_start: resource, late: None }
+    }
+}
+
+impl CurrentResource {
+    /// That of this configuration, in this cloud, with what is known of it by now.
+    pub fn new(config: &Config, cloud: &Arc<Cloud>) -> Self {
+        let instance = cloud.instance();
+        let at_start = in_cloud(config, &instance);
+        let last = Mutex::new((instance, at_start.clone()));
+        let late = LateResource { cloud: Arc::clone(cloud), config: config.clone(), last };
+        Self { at_start, late: Some(Arc::new(late)) }
+    }
+
+    /// What the providers of readers have, which never changes.
+    pub fn at_start(&self) -> &Resource {
+        &self.at_start
+    }
+
+    /// As it is now; `None` where it cannot change.
+    pub fn now(&self) -> Option<Resource> {
+        let late = self.late.as_ref()?;
+        Some(late.with(late.cloud.instance()))
+    }
+
+    /// The same for the first export, which waits for the metadata for a second at most.
+    pub fn at_first_export(&self) -> Option<Resource> {
+        let late = self.late.as_ref()?;
+        Some(late.with(late.cloud.awaited(timeouts::FIRST_EXPORT)))
+    }
+}
+
+impl LateResource {
+    fn with(&self, instance: Arc<Instance>) -> Resource {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if *last.0 != *instance {
+            let resource = in_cloud(&self.config, &instance);
+            *last = (instance, resource);
+        }
+        last.1.clone()
+    }
+}
+
+/// The resource without the attributes of a cloud.
 pub fn resource(config: &Config) -> Resource {
+    in_cloud(config, &Instance::default())
+}
+
+/// The resource: what can be told by itself, then what is known of the machine in its cloud, then `OTEL_RESOURCE_ATTRIBUTES`,
+/// then `OTEL_SERVICE_NAME`. The id of the machine in its cloud is `host.id`; `machine.id` then has what it was.
+pub fn in_cloud(config: &Config, instance: &Instance) -> Resource {
     let host = host_name();
     let machine = machine_id();
     // Stable over restarts, also with other settings. A second agent on the same machine has another configuration file, or, where
@@ -24,16 +95,20 @@ pub fn resource(config: &Config) -> Resource {
         .file
         .as_ref()
         .map_or_else(|| config.export.prometheus.listen.to_string(), |file| file.display().to_string());
-    let instance = format!("{}/{host}/{agent}", machine.as_deref().unwrap_or_default());
-    let instance = Uuid::new_v5(&INSTANCE_IDS, instance.as_bytes()).to_string();
+    let service = format!("{}/{host}/{agent}", machine.as_deref().unwrap_or_default());
+    let service = Uuid::new_v5(&INSTANCE_IDS, service.as_bytes()).to_string();
     let mut attributes = vec![
         KeyValue::new("service.name", "connscope"),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", instance),
+        KeyValue::new("service.instance.id", service),
         KeyValue::new("host.name", host),
         KeyValue::new("os.type", "linux"),
     ];
+    if instance.id.is_some() {
+        attributes.extend(machine.clone().map(|id| KeyValue::new("machine.id", id)));
+    }
     attributes.extend(machine.map(|id| KeyValue::new("host.id", id)));
+    attributes.extend(instance.attributes().into_iter().map(|(key, value)| KeyValue::new(key, value)));
     let environment = &config.environment;
     attributes
         .extend(environment.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));

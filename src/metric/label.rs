@@ -182,6 +182,26 @@ pub enum Label {
     ClassicHostname,
     /// Release of the kernel, as coroot-node-agent prints it.
     ClassicKernelVersion,
+    /// Cloud of the node, as coroot-node-agent prints it.
+    ClassicProvider,
+    /// Account in the cloud, as coroot-node-agent prints it.
+    ClassicAccountId,
+    /// Id of the node in its cloud, as coroot-node-agent prints it.
+    ClassicInstanceId,
+    /// Type of the node in its cloud, as coroot-node-agent prints it.
+    ClassicInstanceType,
+    /// How the node is paid for, as coroot-node-agent prints it.
+    ClassicInstanceLifeCycle,
+    /// Region of the node, as coroot-node-agent prints it.
+    ClassicRegion,
+    /// Availability zone of the node, as coroot-node-agent prints it.
+    ClassicAvailabilityZone,
+    /// Id of the availability zone of the node, as coroot-node-agent prints it.
+    ClassicAvailabilityZoneId,
+    /// First address of the node, as coroot-node-agent prints it.
+    ClassicLocalIpv4,
+    /// Address of the node in the Internet, as coroot-node-agent prints it.
+    ClassicPublicIpv4,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -276,6 +296,16 @@ impl Label {
             Self::ClassicApplicationType => "application_type",
             Self::ClassicHostname => "hostname",
             Self::ClassicKernelVersion => "kernel_version",
+            Self::ClassicProvider => "provider",
+            Self::ClassicAccountId => "account_id",
+            Self::ClassicInstanceId => "instance_id",
+            Self::ClassicInstanceType => "instance_type",
+            Self::ClassicInstanceLifeCycle => "instance_life_cycle",
+            Self::ClassicRegion => "region",
+            Self::ClassicAvailabilityZone => "availability_zone",
+            Self::ClassicAvailabilityZoneId => "availability_zone_id",
+            Self::ClassicLocalIpv4 => "local_ipv4",
+            Self::ClassicPublicIpv4 => "public_ipv4",
             Self::Configured(key) => key.word(),
         }
     }

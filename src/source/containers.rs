@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "what is kept is told the time of the cycle")]
 
 use super::{Check, Mode, Requirement, Source, SourceKind};
+use crate::cloud::Cloud;
 use crate::host::Host;
 use crate::host::inventory::{Container, Inventory};
 use crate::metric::naming::Profile;
@@ -102,7 +103,7 @@ impl SourceKind for Containers {
     }
 
     fn build(settings: &Settings, host: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(Self::new(settings, host.inventory(), stop)))
+        Ok(Box::new(Self::new(settings, host.inventory(), host.cloud(), stop)))
     }
 
     fn check(settings: &Settings, host: &Host, _: &Stop) -> Vec<Check> {
@@ -147,10 +148,15 @@ pub struct Containers {
 
 impl Containers {
     /// The source with its settings; nothing is looked at before it is read.
-    pub fn new(settings: &Settings, inventory: Arc<Inventory>, stop: &Stop) -> Self {
+    pub fn new(
+        settings: &Settings,
+        inventory: Arc<Inventory>,
+        cloud: Option<&Arc<Cloud>>,
+        stop: &Stop,
+    ) -> Self {
         Self {
             begun: HashSet::new(),
-            classic: settings.classic.enabled.then(|| Classic::new(&inventory.settings().root)),
+            classic: settings.classic.enabled.then(|| Classic::new(&inventory.settings().root, cloud)),
             bpf: BpfState::Untried,
             applications: None,
             kills: OomKills::new(settings.oom),

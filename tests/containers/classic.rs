@@ -144,6 +144,23 @@ const THEIRS: &[(&str, &str, &[&str], &str)] = &[
         "Type of the application running in the container (e.g. memcached, postgres, mysql)",
     ),
     ("node_info", "gauge", &["hostname", "kernel_version"], "Meta information about the node"),
+    (
+        "node_cloud_info",
+        "gauge",
+        &[
+            "provider",
+            "account_id",
+            "instance_id",
+            "instance_type",
+            "instance_life_cycle",
+            "region",
+            "availability_zone",
+            "availability_zone_id",
+            "local_ipv4",
+            "public_ipv4",
+        ],
+        "Meta information about the cloud instance",
+    ),
     ("node_agent_info", "gauge", &["version"], "Meta information about the agent"),
 ];
 

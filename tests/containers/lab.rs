@@ -75,7 +75,7 @@ impl Lab {
         let settings =
             Settings { enabled: true, tcp, classic, oom: Oom::Off, delay: Delay::Off, ..Settings::default() };
         let stop = Stop::new().unwrap();
-        let source = Containers::new(&settings, Arc::clone(&inventory), &stop);
+        let source = Containers::new(&settings, Arc::clone(&inventory), None, &stop);
         let _alone = alone();
         // By number: the memory of other labs' maps changes meanwhile.
         let before: BTreeSet<u32> = maps::all().iter().map(|map| map.memory().1).collect();

@@ -54,7 +54,7 @@ impl Push {
         let worker = Worker::start("fake", PATIENCE, Box::new(Fake(read))).expect("a thread");
         let sources = Sources::of(vec![worker], table, Some(exports.clone()), &stop);
         let shared = Shared {
-            resource: resource::resource(&config),
+            resource: resource::resource(&config).into(),
             sources: Arc::new(sources),
             recorder: HistogramRecorder::default(),
         };

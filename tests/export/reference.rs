@@ -62,7 +62,7 @@ fn export(config: &Config, reference: impl FnOnce() -> MetricExporter) {
     let otlp = &config.export.otlp;
     let exports = Arc::new(Exports::new(otlp::labels(otlp)));
     let shared = Shared {
-        resource: resource::resource(config),
+        resource: resource::resource(config).into(),
         sources: Arc::new(Sources::of(Vec::new(), few(), None, &stop)),
         recorder: HistogramRecorder::default(),
     };
@@ -73,8 +73,10 @@ fn export(config: &Config, reference: impl FnOnce() -> MetricExporter) {
     };
     let both = Both { ours, reference, runtime };
     let reader = PeriodicReader::builder(both).with_interval(Duration::from_hours(1)).build();
-    let provider =
-        SdkMeterProvider::builder().with_resource(shared.resource.clone()).with_reader(reader).build();
+    let provider = SdkMeterProvider::builder()
+        .with_resource(shared.resource.at_start().clone())
+        .with_reader(reader)
+        .build();
     let meter = provider.meter("reference");
     let labels = [KeyValue::new("cpu", "0"), KeyValue::new("größe", 3), KeyValue::new("on", true)];
     meter

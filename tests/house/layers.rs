@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
         "source::node",
     ],
     &["source"],
-    &["host", "netlink", "filter"],
+    &["cloud", "host", "netlink", "filter"],
     &["settings"],
     &["reading"],
     &["metric"],

@@ -95,7 +95,7 @@ fn scraped(settings: &Sources) -> String {
         SourceDependencies { host: &host, mode: Mode::Run, table, self_metrics: Vec::new(), stop: &stop };
     let set = SourceSet::start(SOURCES, settings, dependencies, |_| None).unwrap();
     let shared = Shared {
-        resource: Resource::builder_empty().build(),
+        resource: Resource::builder_empty().build().into(),
         sources: Arc::new(Working::new(set, &stop)),
         recorder: HistogramRecorder::default(),
     };

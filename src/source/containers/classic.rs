@@ -6,6 +6,7 @@ use super::listeners::{DOCKER, ListenAddress};
 use super::metrics;
 use super::resources::usage::Usage;
 use super::tcp::Counts;
+use crate::cloud::Cloud;
 use crate::host::inventory::{Container, Workload};
 use crate::host::machine;
 use crate::metric::{Label, Labels};
@@ -27,12 +28,13 @@ pub(super) struct Numbers<'a> {
 /// What every classic series has.
 pub(super) struct Classic {
     machine: Arc<str>,
+    cloud: Option<Arc<Cloud>>,
 }
 
 impl Classic {
-    /// The machine is that of the files below a root.
-    pub(super) fn new(root: &Path) -> Self {
-        Self { machine: machine::id(root) }
+    /// The machine is that of the files below a root, in this cloud.
+    pub(super) fn new(root: &Path, cloud: Option<&Arc<Cloud>>) -> Self {
+        Self { machine: machine::id(root), cloud: cloud.cloned() }
     }
 
     /// The labels of a container.
@@ -110,6 +112,26 @@ impl Classic {
         out.observe(metrics::CONTAINER_CLASSIC_APPLICATION, labels, 1);
     }
 
+    /// What is known of the machine in its cloud. A label whose value is not known is empty, as coroot-node-agent has it.
+    fn in_cloud(&self, out: &mut Readings) {
+        let instance = self.cloud.as_ref().map(|cloud| cloud.instance()).unwrap_or_default();
+        let known = |value: &Option<String>| Arc::from(value.as_deref().unwrap_or_default());
+        let labels = [
+            (Label::ClassicProvider, instance.classic_provider().into()),
+            (Label::ClassicAccountId, known(&instance.account_id)),
+            (Label::ClassicInstanceId, known(&instance.id)),
+            (Label::ClassicInstanceType, known(&instance.kind)),
+            (Label::ClassicInstanceLifeCycle, known(&instance.life_cycle)),
+            (Label::ClassicRegion, known(&instance.region)),
+            (Label::ClassicAvailabilityZone, known(&instance.availability_zone)),
+            (Label::ClassicAvailabilityZoneId, known(&instance.availability_zone_id)),
+            (Label::ClassicLocalIpv4, known(&instance.local_ipv4)),
+            (Label::ClassicPublicIpv4, known(&instance.public_ipv4)),
+            (Label::ClassicMachineId, Arc::clone(&self.machine)),
+        ];
+        out.observe(metrics::CONTAINER_CLASSIC_NODE_CLOUD, &labels, 1);
+    }
+
     /// Those of the machine, and of the agent itself.
     pub(super) fn finish(&self, out: &mut Readings) {
         let system = rustix::system::uname();
@@ -120,6 +142,7 @@ impl Classic {
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
         ];
         out.observe(metrics::CONTAINER_CLASSIC_NODE, &labels, 1);
+        self.in_cloud(out);
         let labels = [
             (Label::ClassicMachineId, Arc::clone(&self.machine)),
             (Label::Version, env!("CARGO_PKG_VERSION").into()),

@@ -181,6 +181,24 @@ pub static CLASSIC_APPLICATION: LabelSet = LabelSet::configured(
 pub static NODE: LabelSet =
     LabelSet::fixed(&[Label::ClassicHostname, Label::ClassicKernelVersion, Label::ClassicMachineId], 1);
 
+/// The node in its cloud, as coroot-node-agent says it.
+pub static NODE_CLOUD: LabelSet = LabelSet::fixed(
+    &[
+        Label::ClassicAccountId,
+        Label::ClassicAvailabilityZone,
+        Label::ClassicAvailabilityZoneId,
+        Label::ClassicInstanceId,
+        Label::ClassicInstanceLifeCycle,
+        Label::ClassicInstanceType,
+        Label::ClassicLocalIpv4,
+        Label::ClassicMachineId,
+        Label::ClassicProvider,
+        Label::ClassicPublicIpv4,
+        Label::ClassicRegion,
+    ],
+    1,
+);
+
 /// The agent itself, as coroot-node-agent says it.
 pub static AGENT: LabelSet = LabelSet::fixed(&[Label::ClassicMachineId, Label::Version], 1);
 

@@ -3,7 +3,7 @@
 use super::labels::{
     AGENT, APPLICATION, CLASSIC, CLASSIC_ADDRESS, CLASSIC_APPLICATION, CLASSIC_ASKED, CLASSIC_DESTINATION,
     CLASSIC_LISTEN, CLASSIC_VOLUME, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN,
-    NODE, PRESSURE, SOURCE, VOLUME, WORKLOAD,
+    NODE, NODE_CLOUD, PRESSURE, SOURCE, VOLUME, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
 use crate::source::metrics::IO_DIRECTION;
@@ -153,6 +153,9 @@ crate::metrics! {
     /// Bytes written to the disk of a volume, by the identity of the container.
     CONTAINER_CLASSIC_DISK_WRITTEN_BYTES: Counter<u64> = "container.classic.disk_written_bytes" in "By", by [CLASSIC_VOLUME],
         only classic "container_resources_disk_written_bytes_total" "Total number of bytes written to the disk by the container";
+    /// What is known of the machine in its cloud, empty where it is in none; always 1.
+    CONTAINER_CLASSIC_NODE_CLOUD: Gauge<u64> = "container.classic.node_cloud" in "", by [NODE_CLOUD],
+        only classic "node_cloud_info" "Meta information about the cloud instance";
     /// Version of the running agent; always 1.
     CONTAINER_CLASSIC_AGENT: Gauge<u64> = "container.classic.agent" in "", by [AGENT],
         only classic "node_agent_info" "Meta information about the agent";
