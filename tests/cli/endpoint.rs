@@ -44,13 +44,16 @@ fn a_scrape_without_anything_is_a_503_that_says_why() {
     let address = agent.address();
     let (status, body) = get(address, "/metrics");
     assert_eq!(status, 503, "{body}");
-    assert!(body.contains("conntrack: absent: running /no/such/conntrack -S: No such file"), "{body}");
+    assert!(
+        body.contains("conntrack: io: running /no/such/conntrack -S: there is no such program"),
+        "{body}"
+    );
     let (status, body) = get(address, "/-/ready");
     assert_eq!(status, 503);
     assert!(body.starts_with("not ready: no cycle has succeeded yet"), "{body}");
     assert_eq!(get(address, "/-/healthy").0, 200, "alive all the same");
     let (_, page) = get(address, "/");
-    assert!(page.contains("<td>absent</td>"), "{page}");
+    assert!(page.contains("<td>down</td>"), "{page}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ fn auto_says_once_which_way_it_reads_and_why_not_the_others() {
     let mut agent = scraped(&["--conntrack-command", "/no/such/conntrack"]);
     let address = agent.address();
     let line = agent.wait_for("reading the connection tracking statistics");
-    assert!(line.contains("command: running /no/such/conntrack -S: No such file"), "{line}");
+    assert!(line.contains("command: running /no/such/conntrack -S: there is no such program"), "{line}");
     let mut exposition = String::new();
     for _ in 0..3 {
         exposition = get(address, "/metrics").1;
