@@ -50,7 +50,7 @@ pub(crate) fn many() -> Outcome<()> {
     for _ in 0..5 {
         without.running.scrape()?;
     }
-    let resident_without = without.running.resident()?.0;
+    let (resident_without, most_without) = without.running.resident()?;
     let directory = tempfile::tempdir()?;
     let mut files = files(directory.path())?;
     let agent = Agent::start(Some(directory.path()), "pattern_rate: 100000")?;
@@ -81,7 +81,7 @@ pub(crate) fn many() -> Outcome<()> {
         "MiB",
         "goal: at most 24",
     );
-    report("  at most", most - resident_without, "MiB", "");
+    report("  at most, than that at most", most - most_without, "MiB", "");
     report("CPU time", cpu, "cores", "");
     Ok(())
 }
