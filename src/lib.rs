@@ -45,5 +45,6 @@ pub mod sys;
 pub mod text;
 pub mod timeouts;
 pub mod tls;
+pub mod token_bucket;
 pub mod url;
 pub mod web;

@@ -301,3 +301,14 @@ fn aborted(mut stream: TcpStream) {
     let error = stream.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
+
+/// Joins two namespaces: 10.9.0.1 and 10.9.0.2.
+fn join(namespace: &Namespace, elsewhere: &Namespace) {
+    let peer = elsewhere.path();
+    namespace.run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "there", "netns", &peer]);
+    for (space, device, address) in [(namespace, "here", "10.9.0.1/24"), (elsewhere, "there", "10.9.0.2/24")]
+    {
+        space.run("ip", &["addr", "add", address, "dev", device]);
+        space.run("ip", &["link", "set", device, "up"]);
+    }
+}

@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["metric"],
     &["stop", "tls"],
     &["sys"],
-    &["peer", "runtime", "text", "url", "timeouts"],
+    &["peer", "runtime", "text", "url", "timeouts", "token_bucket"],
 ];
 
 pub(super) fn sources() -> Vec<Source> {

@@ -241,7 +241,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("host", "1:39: logic.selection.peering.hosts[0]: `http://example.com` is not the name of a host"),
     ("pid", "1:42: logic.selection.process.pids[1]: `-1` is not a PID"),
-    ("pid-text", "1:38: logic.selection.process.pids[0]: is not a whole number, or is out of range"),
+    ("pid-text", "1:38: logic.selection.process.pids[0]: `nginx` is not a whole number, or is out of range"),
     ("ports-turned", "1:34: logic.selection.portRanges[0]: no port is between 443 and 80"),
     ("ports-above", "1:53: logic.selection.portRanges[0].upper: `70000` is not a port"),
     ("ports-half", "1:34: logic.selection.portRanges[0]: missing field `upper`"),

@@ -1,8 +1,8 @@
 //! Which end opened a connection, where nobody listens any more, or who listens is not the one who was connected to.
 
 use super::{
-    Ends, INCOMING, Numbers, OUTGOING, Pair, Probe, abort, aborted, begin, close, connection, listener, lose,
-    send,
+    Ends, INCOMING, Numbers, OUTGOING, Pair, Probe, abort, aborted, begin, close, connection, join, listener,
+    lose, send,
 };
 use crate::support::{Namespace, eventually};
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
@@ -230,17 +230,6 @@ fn transfers_between_two_cycles_keep_their_direction() {
         assert_eq!(ports(&numbers), ["20001", "2121", "40001", "60001"]);
         assert_eq!(left_out(&numbers), 0.0);
     });
-}
-
-/// Joins two namespaces: 10.9.0.1 and 10.9.0.2.
-fn join(namespace: &Namespace, elsewhere: &Namespace) {
-    let peer = elsewhere.path();
-    namespace.run("ip", &["link", "add", "here", "type", "veth", "peer", "name", "there", "netns", &peer]);
-    for (space, device, address) in [(namespace, "here", "10.9.0.1/24"), (elsewhere, "there", "10.9.0.2/24")]
-    {
-        space.run("ip", &["addr", "add", address, "dev", device]);
-        space.run("ip", &["link", "set", device, "up"]);
-    }
 }
 
 /// What is reset from here between two cycles has lost the peer's port and all that was counted.

@@ -1,9 +1,8 @@
 //! Connections that begin or end in other ways than a plain one: Multipath TCP, of which the kernel takes a subflow apart as
 //! it aborts a connection, and TCP Fast Open, whose SYN has data.
 
-use super::{INCOMING, Numbers, OUTGOING, Probe, abort, aborted, close, connection, listener, send};
+use super::{INCOMING, Numbers, OUTGOING, Probe, abort, aborted, close, connection, join, listener, send};
 use crate::support::{Namespace, skipped};
-use connscope::source::sockets::mptcp::REREAD;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,12 +27,6 @@ fn there_is_mptcp() -> bool {
         skipped(&format!("this kernel has no MPTCP: {error}"));
     }
     tried.is_ok()
-}
-
-/// Waits until the source asks again whether MPTCP is in use. It has asked with the events of plain connections, which were
-/// counted when this is called.
-fn is_asked_again() {
-    std::thread::sleep(REREAD);
 }
 
 fn multipath_pair(port: u16) -> (TcpStream, TcpStream) {
@@ -97,12 +90,15 @@ fn resets_of_before_mptcp_was_in_use_are_not_taken_for_its_own() {
             return;
         }
         let refused = || TcpStream::connect("127.0.0.1:4999").unwrap_err();
+        // Their destroy events come a moment later: another source takes them, so that this one does not.
+        let mut earlier = Probe::at(&namespace, "{}");
         (0..5).for_each(|_| drop(refused()));
+        earlier.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
+        drop(earlier);
         let mut probe = Probe::at(&namespace, "{}");
         (0..5).for_each(|_| drop(refused()));
         let numbers = probe.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
         assert_eq!(numbers.ended(), 5.0);
-        is_asked_again();
         close(multipath_pair(4000));
         let numbers = probe.until("both ends have ended", |numbers| numbers.ended() == 7.0);
         assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
@@ -111,6 +107,39 @@ fn resets_of_before_mptcp_was_in_use_are_not_taken_for_its_own() {
         close(multipath_pair(4001));
         let numbers = late.until("both ends have ended", |numbers| numbers.ended() == 2.0);
         assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
+    });
+}
+
+/// The other end is on another machine, so that the number of resets sent is all there is.
+#[test]
+fn an_end_of_mptcp_whose_peer_is_elsewhere_is_told_by_the_resets_that_were_sent() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(elsewhere) = Namespace::new() else { return };
+    join(&namespace, &elsewhere);
+    namespace.inside(|| {
+        if !there_is_mptcp() {
+            return;
+        }
+        // Resets of before.
+        (0..5).for_each(|_| drop(elsewhere.inside(|| TcpStream::connect("10.9.0.1:4999").unwrap_err())));
+        let mut probe = Probe::at(&namespace, "{}");
+        let listener = TcpListener::from(multipath("10.9.0.1:4000", true, true).unwrap());
+        // No dump sees them while they are open.
+        let mut before = probe.read();
+        for first in ["client", "server", "abort"] {
+            let client =
+                TcpStream::from(elsewhere.inside(|| multipath("10.9.0.1:4000", true, false).unwrap()));
+            let (server, _) = listener.accept().unwrap();
+            match first {
+                "client" => close((client, server)),
+                "server" => close((server, client)),
+                _ => abort(server),
+            }
+            let event = if first == "abort" { "reset" } else { "closed" };
+            let numbers = probe.until("it has ended", |numbers| numbers.ended() == before.ended() + 1.0);
+            assert_eq!(numbers.became(event, &[]), before.became(event, &[]) + 1.0, "{first}");
+            before = numbers;
+        }
     });
 }
 
@@ -130,7 +159,6 @@ fn a_connection_of_mptcp_that_is_aborted_is_reset_whether_a_dump_has_seen_it_or_
             aborted(client);
         }
         probe.until("these were reset", |numbers| numbers.became("reset", &[]) == 6.0);
-        is_asked_again();
         let ended = |numbers: &Numbers| numbers.ended() - 6.0;
         let reset = |numbers: &Numbers| numbers.became("reset", &[]) - 6.0;
         let mut count = 0.0;

@@ -246,7 +246,7 @@ fn bad_conditions_are_refused_with_their_place() {
         ("include: {ports: [-1]}", "include.ports[0]: "),
         ("include: {ports: [http]}", "`http` is neither a port nor a range"),
         ("include: {processes: {pids: [0]}}", "include.processes.pids[0]: `0` is not a PID"),
-        ("include: {processes: {pids: [nginx]}}", "include.processes.pids[0]: is not a whole number"),
+        ("include: {processes: {pids: [nginx]}}", "include.processes.pids[0]: `nginx` is not a whole number"),
         ("include: {processes: {commands: [\"\"]}}", "include.processes.commands[0]: `` is not a command"),
         ("include: {processes: {cmds: [nginx]}}", "include.processes.cmds: unknown field `cmds`"),
         ("flow: host", "flow: unknown variant `host`"),

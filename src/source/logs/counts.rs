@@ -8,10 +8,11 @@ use super::pattern::{Hash, Patterns, alike};
 use super::severity::{Severity, text};
 use super::stream::Message;
 use crate::text::bounded;
+use crate::token_bucket::TokenBucket;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The container or file of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -101,9 +102,8 @@ struct Search {
     scratch: Patterns,
     /// Patterns that are kept, of all.
     kept: usize,
-    /// Messages whose pattern may be looked for now, and when that was reckoned.
-    allowance: f64,
-    reckoned: Option<Instant>,
+    /// Messages whose pattern may be looked for now.
+    allowed: TokenBucket,
 }
 
 /// A point in time, by the clock that only goes on and by the one on the wall (seconds since 1970).
@@ -132,8 +132,7 @@ impl Counts {
                 settings: settings.clone(),
                 scratch: Patterns::default(),
                 kept: 0,
-                allowance: f64::from(settings.pattern_rate),
-                reckoned: None,
+                allowed: TokenBucket::full(settings.pattern_rate.into(), settings.pattern_rate.into()),
             },
             classic: classic::Limits::new(settings),
             of: HashMap::new(),
@@ -268,7 +267,7 @@ impl Counts {
 impl Search {
     /// Counts a message among the patterns of its severity.
     fn message(&mut self, of: &mut SeverityPatterns, says: &str, now: Instant) -> Kind {
-        if !self.may_look(now) {
+        if !self.allowed.take(now) {
             of.skipped.get_or_insert_default().total += 1;
             return Kind::Skipped;
         }
@@ -301,17 +300,6 @@ impl Search {
         of.patterns.insert(words.into(), pattern);
         *kept += 1;
         Kind::Pattern(hash)
-    }
-
-    /// Whether one more pattern may be looked for now: so many in a second, and as many at once.
-    fn may_look(&mut self, now: Instant) -> bool {
-        let rate = f64::from(self.settings.pattern_rate);
-        let passed =
-            self.reckoned.replace(now).map_or(Duration::ZERO, |then| now.saturating_duration_since(then));
-        self.allowance = (self.allowance + passed.as_secs_f64() * rate).min(rate);
-        let may = self.allowance >= 1.0;
-        self.allowance -= f64::from(u8::from(may));
-        may
     }
 }
 

@@ -6,15 +6,18 @@
 //! that uses MPTCP until its end is aborted by a reset with the option `MP_FASTCLOSE`, which is counted separately
 //! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`).
 
+use crate::token_bucket::TokenBucket;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Size of the read buffer, bytes; larger than either file.
 const TEXT: usize = 16_384;
 
-/// How long the answer that MPTCP is not in use holds before the counters are read again.
-pub const REREAD: Duration = Duration::from_millis(10);
+/// Reads of the counters in a second, and at once, while MPTCP is not in use: a read takes some 50 us, and a proxy may reset 10,000
+/// connections a second. Above this rate the first MPTCP connection that ends in order may be counted as reset.
+const READS_PER_SECOND: f64 = 100.0;
+const READS_AT_ONCE: f64 = 100.0;
 
 /// Resets that a network namespace has sent since MPTCP is in use there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct MptcpCounters {
     netstat: Option<File>,
     snmp: Option<File>,
     in_use: bool,
-    last_read: Option<Instant>,
+    reads: TokenBucket,
     /// Resets sent before MPTCP was in use, or before the first read.
     baseline: ResetsSent,
 }
@@ -42,8 +45,8 @@ impl MptcpCounters {
     pub fn open() -> Self {
         let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}")).ok();
         let (netstat, snmp) = (open("netstat"), open("snmp"));
-        let mut counters =
-            Self { netstat, snmp, in_use: false, last_read: None, baseline: ResetsSent::default() };
+        let reads = TokenBucket::full(READS_PER_SECOND, READS_AT_ONCE);
+        let mut counters = Self { netstat, snmp, in_use: false, reads, baseline: ResetsSent::default() };
         if let Some((in_use, sent)) = counters.read() {
             (counters.in_use, counters.baseline) = (in_use, sent);
         }
@@ -52,11 +55,9 @@ impl MptcpCounters {
 
     /// Resets sent so far; `None` if MPTCP was never in use, or if the kernel does not report it.
     pub fn resets_sent(&mut self, now: Instant) -> Option<ResetsSent> {
-        let due = self.last_read.is_none_or(|last_read| now.saturating_duration_since(last_read) >= REREAD);
-        if !self.in_use && !due {
+        if !self.in_use && !self.reads.take(now) {
             return None;
         }
-        self.last_read = Some(now);
         let sent = self.sent()?;
         let ResetsSent { all, fast_close } = self.baseline;
         Some(ResetsSent {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tokens come with time")]
 
+use crate::token_bucket::TokenBucket;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::sync::{Mutex, PoisonError};
@@ -30,35 +31,19 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 impl RateLimit {
     /// What counts, where there is a limit.
     pub fn limiter(&self) -> Option<Limiter> {
-        let burst = f64::from(self.burst);
-        (!self.interval.is_zero()).then(|| Limiter {
-            interval: self.interval,
-            burst,
-            state: Mutex::new((burst, Instant::now())),
-        })
+        let per_second = self.interval.as_secs_f64().recip();
+        let bucket = || TokenBucket::full(per_second, f64::from(self.burst));
+        (!self.interval.is_zero()).then(|| Limiter(Mutex::new(bucket())))
     }
 }
 
-/// A token bucket.
+/// The tokens of all requests.
 #[derive(Debug)]
-pub struct Limiter {
-    interval: Duration,
-    burst: f64,
-    /// Tokens, and when they were counted.
-    state: Mutex<(f64, Instant)>,
-}
+pub struct Limiter(Mutex<TokenBucket>);
 
 impl Limiter {
     /// Takes a token, if there is one.
     pub fn allows(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let came = now.duration_since(state.1).as_secs_f64() / self.interval.as_secs_f64();
-        *state = ((state.0 + came).min(self.burst), now);
-        let allowed = state.0 >= 1.0;
-        if allowed {
-            state.0 -= 1.0;
-        }
-        allowed
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }
 }
