@@ -112,8 +112,11 @@ enum ConfigCommand {
         /// Tool whose configuration is imported.
         #[arg(value_parser = tools())]
         tool: &'static Tool,
-        /// Its configuration file.
-        file: PathBuf,
+        /// Its configuration file, if it has one.
+        file: Option<PathBuf>,
+        /// Its command line behind `--`, without its name, if it has no file.
+        #[arg(last = true)]
+        flags: Vec<String>,
     },
 }
 
@@ -289,8 +292,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             Ok(CommandOutput { text: reference::markdown(&agent::parts()), code: 0 })
         }
         Some(Command::Metrics { format: ReferenceFormat::Json }) => json(&reference::json(&agent::parts())),
-        Some(Command::Config { command: Some(ConfigCommand::Import { tool, file }), .. }) => {
-            Ok(CommandOutput { text: tool.read(&file)?, code: 0 })
+        Some(Command::Config { command: Some(ConfigCommand::Import { tool, file, flags }), .. }) => {
+            Ok(CommandOutput { text: tool.read(file.as_deref(), &flags)?, code: 0 })
         }
         Some(Command::Config { schema: true, .. }) => Ok(CommandOutput { text: SCHEMA.to_owned(), code: 0 }),
         Some(Command::Config { run, quiet: true, .. }) => {

@@ -10,6 +10,7 @@ use serde_saphyr::FlowSeq;
 use std::path::Path;
 
 pub mod connection_status;
+pub mod coroot_node_agent;
 pub mod ss_exporter;
 
 /// A tool whose configuration can be read.
@@ -19,17 +20,39 @@ pub struct Tool {
     pub name: &'static str,
     /// Whose configuration that is, in a few words.
     pub about: &'static str,
-    /// From the text of its file to ours. The path is for the error.
-    pub import: fn(&str, &Path) -> Result<ConfigDraft, ConfigError>,
+    /// What it is configured by, and how that becomes ours.
+    pub input: Input,
+}
+
+/// What a tool is configured by.
+#[derive(Debug)]
+pub enum Input {
+    /// The text of its file. The path is for the error.
+    File(fn(&str, &Path) -> Result<ConfigDraft, ConfigError>),
+    /// The words of its command line, without its own name.
+    Flags(fn(&[String]) -> Result<ConfigDraft, ConfigError>),
 }
 
 /// Every tool there is. Adding one is adding its file and a line here.
-pub const TOOLS: &[Tool] = &[ss_exporter::TOOL, connection_status::TOOL];
+pub const TOOLS: &[Tool] = &[ss_exporter::TOOL, connection_status::TOOL, coroot_node_agent::TOOL];
 
 impl Tool {
-    /// Reads a file of this tool; what is printed for it.
-    pub fn read(&self, path: &Path) -> Result<String, ConfigError> {
-        Ok((self.import)(&load::read(path)?, path)?.text)
+    /// Reads the file of this tool, or the words of its command line; what is printed for it. The error says which of both the
+    /// tool has.
+    pub fn read(&self, path: Option<&Path>, flags: &[String]) -> Result<String, ConfigError> {
+        let wrong = |message: String| ConfigError::Together { key: "config import", message };
+        let draft = match (&self.input, path) {
+            (Input::File(import), Some(path)) if flags.is_empty() => import(&load::read(path)?, path)?,
+            (Input::Flags(import), None) => import(flags)?,
+            (Input::File(_), _) => {
+                return Err(wrong(format!("{0} has a file: connscope config import {0} FILE", self.name)));
+            }
+            (Input::Flags(_), _) => {
+                let name = self.name;
+                return Err(wrong(format!("{name} has flags: connscope config import {name} -- FLAGS")));
+            }
+        };
+        Ok(draft.text)
     }
 }
 

@@ -1,4 +1,5 @@
 //! `connscope config import`: configuration files of other tools.
 
 mod connection_status;
+mod coroot_node_agent;
 mod ss_exporter;

@@ -3,7 +3,7 @@
 //! It is one list, `sockets`. Keys that the exporter does not know it passes over without a word, and several values it
 //! takes can never work; each such thing is said above the target it is about.
 
-use super::{ConfigDraft, Tool};
+use super::{ConfigDraft, Input, Tool};
 use crate::config::ConfigError;
 use crate::config::load::document;
 use crate::source::probes::config::check::TargetSeries;
@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// `connection-status-exporter`.
-pub const TOOL: Tool = Tool { name: "connection-status", about: "connection-status-exporter", import };
+pub const TOOL: Tool =
+    Tool { name: "connection-status", about: "connection-status-exporter", input: Input::File(import) };
 
 /// Port that it listens on where its command line says nothing else.
 const PORT: u16 = 9293;

@@ -4,7 +4,7 @@
 //! by one rule: a metric that is named is shown, one that is not named is not, and a group of metrics that is switched
 //! on and names none shows all it has.
 
-use super::{ConfigDraft, Tool};
+use super::{ConfigDraft, Input, Tool};
 use crate::config::ConfigError;
 use crate::config::load::document;
 use crate::source::sockets::config::classic::{Classic, Family, FlowLabel};
@@ -17,8 +17,11 @@ mod keys;
 mod selection;
 
 /// `prometheus_ss_exporter`.
-pub const TOOL: Tool =
-    Tool { name: "ss-exporter", about: "prometheus_ss_exporter, versions 2 and 3", import };
+pub const TOOL: Tool = Tool {
+    name: "ss-exporter",
+    about: "prometheus_ss_exporter, versions 2 and 3",
+    input: Input::File(import),
+};
 
 /// Port that it listens on where its command line says nothing else.
 const PORT: u16 = 8020;

@@ -362,7 +362,7 @@ fn import_says_what_it_can_read() {
             &["config", "import", "ss-exporter", "/no/such/file"],
             "/no/such/file: cannot be read: No such file",
         ),
-        (&["config", "import", "ss-exporter"], "<FILE>"),
+        (&["config", "import", "ss-exporter"], "connscope config import ss-exporter FILE"),
     ] {
         let output = connscope(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
