@@ -8,7 +8,6 @@ use tcp::Tcp;
 pub mod tcp;
 
 /// Containers and systemd services.
-#[expect(clippy::struct_excessive_bools, reason = "each is a part that can be left out")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

@@ -3,18 +3,18 @@
 //! Evidence comes before guesses. The first rule that gives an answer decides:
 //!
 //! 1. **The handshake.** A socket seen in `SYN_SENT` opened the connection; one seen in `SYN_RECV` was opened by its
-//! peer, and keeps its cookie when established. A connection that ended without being established was in `SYN_SENT`,
-//! because the kernel creates no socket for the other end before the handshake is complete.
+//!    peer, and keeps its cookie when established. A connection that ended without being established was in `SYN_SENT`,
+//!    because the kernel creates no socket for the other end before the handshake is complete.
 //! 2. **Sequence numbers.** `tcpi_bytes_acked` counts the payload, the SYN of the end that sent one, and the FIN; the
-//! payload is also counted separately (Linux 4.19), and data not yet acknowledged is in the send queue. So the
-//! difference is 1 for the end that opened the connection and 0 for the other, as long as no FIN was sent, and the
-//! state says whether one was (`tcp_rcv_synsent_state_process`, `tcp_ack` in `net/ipv4/tcp_input.c`). When the
-//! connection has ended, 0 is incoming, 2 is outgoing, and 1 is either the SYN of an end that was reset or the FIN of
-//! an end that accepted. The counts of segments distinguish the two: a FIN in a segment of its own is counted in
-//! `tcpi_delivered`, and the end that opened the connection sent at least two segments without data.
+//!    payload is also counted separately (Linux 4.19), and data not yet acknowledged is in the send queue. So the
+//!    difference is 1 for the end that opened the connection and 0 for the other, as long as no FIN was sent, and the
+//!    state says whether one was (`tcp_rcv_synsent_state_process`, `tcp_ack` in `net/ipv4/tcp_input.c`). When the
+//!    connection has ended, 0 is incoming, 2 is outgoing, and 1 is either the SYN of an end that was reset or the FIN of
+//!    an end that accepted. The counts of segments distinguish the two: a FIN in a segment of its own is counted in
+//!    `tcpi_delivered`, and the end that opened the connection sent at least two segments without data.
 //! 3. **Listeners.** A socket listens on the local address, or did in the last minutes.
 //! 4. **Listeners nearby.** A socket listens on the port at another address; or a transparent proxy listens, and the
-//! local port is not an ephemeral port.
+//!    local port is not an ephemeral port.
 //! 5. **Ports.** One port is in `ip_local_port_range` and the other is not; or one is a well-known port.
 //! 6. **Unknown.**
 //!

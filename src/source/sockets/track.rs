@@ -6,9 +6,9 @@
 //!
 //! - a socket that ends during a dump is remembered until the dump has ended, because the dump may still have it;
 //! - a socket that is no longer in a dump ends with its event, or, without one, when the next dump does not have it
-//! either;
+//!   either;
 //! - a socket in the first dump of a network namespace existed before the agent: it is counted from its present values.
-//! Later sockets are counted from 0.
+//!   Later sockets are counted from 0.
 
 use super::attributes::{Attributes, Attribution};
 use super::delta::ConnectionDelta;
