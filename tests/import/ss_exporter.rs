@@ -213,7 +213,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("scrape", "1:1: scrape_configs: unknown field `scrape_configs`, expected one of logic, selection"),
     ("rules", "1:1: the file: is not a section with keys"),
     ("folding", "3:19: logic.compression.labelFolding: `host` is neither raw_endpoint nor pid_condensed"),
-    ("bounds-text", "3:72: logic.metrics.histograms.rtt.bucketBounds[1]: is not a number"),
+    ("bounds-text", "3:72: logic.metrics.histograms.rtt.bucketBounds[1]: `fast` is not a number"),
     (
         "bounds-zero",
         "3:67: logic.metrics.histograms.rtt.bucketBounds[0]: `0` is not a bound of a bucket; they are above 0",
