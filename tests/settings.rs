@@ -79,7 +79,7 @@ fn what_is_wrong_is_said_with_its_key_and_place() {
         ("name:", "1:5: name: is empty; a string is expected"),
         ("name: x\nport: 70000", "2:7: port: `70000` is not a whole number, or is out of range"),
         ("name: x\nport: -1", "2:7: port: `-1` is not a whole number, or is out of range"),
-        ("name: x\nshare: inf", "2:8: share: is not a number"),
+        ("name: x\nshare: inf", "2:8: share: `inf` is not a number"),
         ("name: x\non: maybe", "2:5: on: is neither true nor false"),
         ("name: x\nkind: odd", "2:7: kind: unknown variant `odd`, expected one of plain, sized"),
         ("name: x\nlabels: {a: b, a: c}", "2:16: labels.a: is repeated"),
