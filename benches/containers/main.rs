@@ -33,6 +33,7 @@ mod child;
 )]
 #[path = "../../tests/support/maps.rs"]
 mod maps;
+mod resources;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -55,6 +56,10 @@ fn main() -> Outcome<()> {
         println!("containers: NOT MEASURED, loading programs needs root");
         return Ok(());
     }
+    // `-- resources` measures these alone.
+    if std::env::args().any(|argument| argument == "resources") {
+        return resources::run();
+    }
     let again = "ip link set lo up && exec \"$0\" \"$1\"";
     let mut command = std::process::Command::new("unshare");
     command.args(["--net", "sh", "-c", again]).arg(std::env::current_exe()?).arg(INSIDE);
@@ -67,7 +72,8 @@ fn measure() -> Outcome<()> {
         .and_then(|()| programs())
         .and_then(|()| cycle())
         .and_then(|()| delays())
-        .and_then(|()| inventory());
+        .and_then(|()| inventory())
+        .and_then(|()| resources::run());
     child::remove_groups();
     result
 }
