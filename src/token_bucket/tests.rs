@@ -5,6 +5,7 @@ use std::time::Duration;
 
 #[test]
 fn as_many_as_the_burst_at_once_and_then_as_many_as_come() {
+    #[expect(clippy::disallowed_methods, reason = "a beginning for times that are made")]
     let began = Instant::now();
     let mut bucket = TokenBucket::full(10.0, 3.0);
     let mut taken =

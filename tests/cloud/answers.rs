@@ -16,6 +16,7 @@ fn ask(provider: Provider, fake: &Fake) -> (Instance, Result<(), Failure>) {
     (found, asked)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

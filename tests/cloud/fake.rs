@@ -84,11 +84,11 @@ fn serve(
         let _gone = write!(out, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
     };
     match mood {
-        Mood::Silent => std::thread::sleep(Duration::from_secs(60)),
+        Mood::Silent => std::thread::sleep(Duration::from_mins(1)),
         Mood::Always(status, body) => answer(status, body),
         Mood::Endless => {
             let _gone = write!(out, "HTTP/1.1 200 OK\r\ncontent-length: 10737418240\r\n\r\n");
-            while out.write_all(&[b'x'; 65536]).is_ok() {}
+            while out.write_all(&[b'x'; 8192]).is_ok() {}
         }
         Mood::Answers | Mood::Slow(_) => {
             if let Mood::Slow(time) = mood {

@@ -5,6 +5,7 @@ use super::service::{DropIn, drop_in, unit, values};
 use crate::support::agent::{Public, behind};
 use crate::support::seccomp::{allowed, filtered};
 use crate::support::{Agent, Namespace, command, eventually, get, sample, skipped};
+use std::fmt::Write as _;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -192,7 +193,7 @@ fn ten_thousand_targets_that_do_not_answer_have_room_with_the_drop_in_for_them()
         .to_owned();
     for number in 0..10_000 {
         let (high, low) = (1 + number / 250, 2 + number % 250);
-        yaml += &format!("    - {{name: t{number}, host: 10.9.{high}.{low}, port: 9}}\n");
+        let _infallible = writeln!(yaml, "    - {{name: t{number}, host: 10.9.{high}.{low}, port: 9}}");
     }
     let public = Public::new(&yaml);
     let further = drop_in("many-targets");
