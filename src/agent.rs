@@ -1,6 +1,6 @@
-//! The life of the agent: start, run until a signal, flush, leave.
+//! The life cycle of the agent: start, run until a signal, flush, exit.
 
-#![expect(clippy::disallowed_methods, reason = "the parts of stopping share one deadline")]
+#![expect(clippy::disallowed_methods, reason = "the phases of a shutdown share one deadline")]
 
 use crate::catalog::SOURCES;
 use crate::cloud::{self, Cloud};
@@ -41,13 +41,13 @@ pub mod reload;
 mod service;
 pub mod startable;
 
-/// Why the agent did not start.
+/// Reason why the agent did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// Something in the configuration is wrong.
+    /// The configuration is invalid.
     #[error("{0}")]
     Input(String),
-    /// The machine did not give what was needed.
+    /// The system refused something.
     #[error("{doing}")]
     Start {
         /// The operation that failed, as a phrase.
@@ -56,7 +56,7 @@ pub enum AgentError {
         #[source]
         cause: std::io::Error,
     },
-    /// Something else.
+    /// Another error.
     #[error("{0}")]
     Failed(String),
 }
@@ -66,12 +66,12 @@ pub fn parts() -> Vec<&'static Part> {
     list::parts(SOURCES).chain([&export::metrics::PART, &self_metrics::metrics::PART]).collect()
 }
 
-/// The table, with what this configuration makes of its bounds.
+/// The table, with the bounds that follow from this configuration.
 pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
     Table::of(&parts(), bounds).map(Arc::new).map_err(|error| AgentError::Failed(error.to_string()))
 }
 
-/// Everything that readers share, for one cycle of this configuration.
+/// The sources and the table for one cycle of this configuration.
 pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
     let (host, cloud) = host(config, stop);
     // What is printed is complete, if the cloud answers.
@@ -112,7 +112,8 @@ fn started(
     })
 }
 
-/// Runs the agent until SIGTERM or SIGINT. `load` reads the configuration again; `handed_over` are the sockets of the service manager.
+/// Runs the agent until SIGTERM or SIGINT. `load` loads the configuration again for a reload; `handed_over` are the
+/// sockets passed by the service manager.
 pub fn run(config: Config, load: Load, handed_over: Vec<HandedOver>) -> Result<(), AgentError> {
     if let Some(why) = exports_nothing(&config) {
         return Err(AgentError::Input(why.to_owned()));
@@ -122,8 +123,8 @@ pub fn run(config: Config, load: Load, handed_over: Vec<HandedOver>) -> Result<(
     let stop = stop_on_signals(ShutdownMode::Drain(Box::new(move || drop(hang_up.ask()))))?;
     let runtime =
         runtime::of_one_thread("export-blocking", 4).map_err(start_error("starting the runtime"))?;
-    let ended = runtime.block_on(live(config, load, handed_over, (reloads, queue), &stop));
-    // What still blocks (a source that hangs) ends with the process.
+    let ended = runtime.block_on(run_until_stopped(config, load, handed_over, (reloads, queue), &stop));
+    // A source that still blocks ends with the process.
     runtime.shutdown_background();
     ended
 }
@@ -133,7 +134,7 @@ fn start_error(doing: &str) -> impl FnOnce(io::Error) -> AgentError {
     move |cause| AgentError::Start { doing, cause }
 }
 
-/// Why nothing could leave the agent with this configuration, and what to set.
+/// The reason why this configuration exports nothing, and what to set; `None` if it does.
 fn exports_nothing(config: &Config) -> Option<&'static str> {
     let Export { otlp, prometheus } = &config.export;
     let exported = otlp.protocol != Protocol::None || !prometheus.listen.is_off();
@@ -142,26 +143,26 @@ fn exports_nothing(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// A token that a signal stops.
+/// A stop token that a signal triggers.
 pub fn stop_on_signals(ending: ShutdownMode) -> Result<Stop, AgentError> {
     let stop = Stop::new().map_err(start_error("making an eventfd"))?;
     signals::listen(&stop, ending).map_err(start_error("listening for signals"))?;
     Ok(stop)
 }
 
-async fn live(
+async fn run_until_stopped(
     config: Config,
     load: Load,
     handed_over: Vec<HandedOver>,
     (reloads, mut queue): (ReloadRequests, ReloadQueue),
     stop: &Stop,
 ) -> Result<(), AgentError> {
-    // The address first: an agent that cannot listen is not to push either. Its name may take long to look up.
+    // The addresses are bound first: an agent that cannot listen does not push either. Resolving a name may take long.
     let Bound { sockets, mut files } = tokio::select! {
         bound = Bound::all(&config.export.prometheus, handed_over) => bound.map_err(cannot_listen)?,
         () = stop.exhausted(Duration::ZERO) => return Ok(()),
     };
-    // Making the sources ready may block (files, certificates); this thread must notice a stop all the same.
+    // Preparing the sources may block (files, certificates), and this thread must handle a stop meanwhile.
     let (handle, token) = (Handle::current(), stop.clone());
     let collecting = !config.environment.disabled;
     let (failed, mut failure) = mpsc::unbounded_channel();
@@ -174,7 +175,7 @@ async fn live(
     };
     let service = Arc::new(Service::of_process());
     let sources = Arc::clone(&reloader.shared.sources);
-    tokio::spawn(Arc::clone(&service).tell(sources, collecting, stop.clone()));
+    tokio::spawn(Arc::clone(&service).notify(sources, collecting, stop.clone()));
     let mut socket_look = tokio::time::interval(SOCKETS);
     loop {
         tokio::select! {
@@ -207,7 +208,7 @@ async fn live(
     Ok(())
 }
 
-/// Listens again where the file of a Unix socket was removed, which leaves the agent without a scraper that can reach it.
+/// Recreates Unix sockets whose files were removed, since no scraper can reach them any more.
 fn make_sockets_again(files: &mut [SocketFile], web: Option<&Web>) {
     for file in files.iter_mut().filter(|file| file.is_removed()) {
         match file.make_again() {
@@ -217,13 +218,13 @@ fn make_sockets_again(files: &mut [SocketFile], web: Option<&Web>) {
                     web.listen(socket);
                 }
             }
-            // Its directory may be gone, too, and is waited for.
+            // Its directory may be gone too; tried again later.
             Err(error) => tracing::debug!("a socket was removed: {}", chain(&error)),
         }
     }
 }
 
-/// Starts everything: sources, readers, the endpoint, and a first cycle.
+/// Starts the sources, the readers, the endpoint, and a first cycle.
 fn start(
     config: Config,
     load: Load,
@@ -252,15 +253,15 @@ fn start(
         web.start(sockets, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
-    let wait = readers::first_wait(&config);
-    say_start(&config, &urls, wait);
+    let wait = readers::initial_delay(&config);
+    log_start(&config, &urls, wait);
     readers::first_cycle(&push, wait, pull.as_ref(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(ActiveConfig { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
     Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })
 }
 
-/// One last cycle and its export, then the end of what is still running, no later than `leave_by`.
+/// Runs a last cycle with its export, then stops everything that still runs, by `leave_by` at the latest.
 fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     let (flushed, wait) = std::sync::mpsc::channel();
     let running = reloader.take();
@@ -285,12 +286,12 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     if let Some(sources) = sources.and_then(Arc::into_inner) {
         sources.finish(until);
     } else {
-        // A reader is still in a cycle; its child was just killed and is being reaped.
+        // A reader is still in a cycle; its child process was killed and is being reaped.
         std::thread::sleep(timeouts::REAP);
     }
 }
 
-/// An address that is no address of this machine's is bad input; one that is taken is not.
+/// An address that the machine does not have is a configuration error; an address in use is not.
 fn cannot_listen(error: BindError) -> AgentError {
     match error.cause.kind() {
         ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
@@ -300,7 +301,7 @@ fn cannot_listen(error: BindError) -> AgentError {
     }
 }
 
-fn say_start(config: &Config, urls: &[String], wait: Duration) {
+fn log_start(config: &Config, urls: &[String], wait: Duration) {
     let version = env!("CARGO_PKG_VERSION");
     if config.environment.disabled {
         tracing::warn!(version, "OTEL_SDK_DISABLED is true: nothing is collected and nothing sent");

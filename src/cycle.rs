@@ -1,11 +1,11 @@
-//! One collection by one reader: reads every source, waits until the deadline at most, keeps what arrived in time.
+//! A collection by one reader: reads every source, waits until the deadline at most, and keeps the readings that
+//! arrived in time.
 //!
-//! The SDK calls back once for each instrument and says nothing of where a collection begins. So the rule is: the
-//! first instrument that asks for the second time begins a new cycle. It holds because one provider never collects
-//! twice at the same time and calls every instrument once in a collection; which is why each reader has a provider
-//! and a [`Cycle`] of its own.
+//! The SDK calls back once per instrument and does not say when a collection begins. So the first instrument whose
+//! callback is called for the second time begins a new cycle. This holds because a provider never collects twice at the
+//! same time and calls every instrument once per collection; so each reader has a provider and a [`Cycle`] of its own.
 
-#![expect(clippy::disallowed_methods, reason = "when a collection began is noted here")]
+#![expect(clippy::disallowed_methods, reason = "the time at which a collection began is recorded here")]
 
 use crate::health::Health;
 use crate::metric::label::Reason;
@@ -32,14 +32,14 @@ pub struct Sources {
     left_out: AtomicU64,
     /// State of every source after its last cycle, for the log, the error counters and `/-/ready`.
     pub health: Health,
-    /// Number of cycles that have ended, of all readers.
+    /// Number of completed cycles of all readers.
     completed: watch::Sender<u64>,
     readers: Mutex<Vec<Weak<Progress>>>,
     stop: Stop,
 }
 
 impl Sources {
-    /// A set of sources that is running.
+    /// Creates it with a set of running sources.
     pub fn new(set: SourceSet, stop: &Stop) -> Self {
         Self {
             running: RwLock::new(Arc::new(set)),
@@ -51,7 +51,7 @@ impl Sources {
         }
     }
 
-    /// Creates it from a set that is already running.
+    /// Creates it from running workers and their table.
     pub fn of(
         workers: Vec<Worker>,
         table: Arc<Table>,
@@ -93,18 +93,17 @@ impl Sources {
     }
 
     /// Reads every source once, all at the same time.
-    fn ask(&self) -> Snapshot {
+    fn read_all(&self) -> Snapshot {
         let set = self.set();
         let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
-        // The last sources in the list take longest as a rule: whoever waits for them finds the others done.
+        // The last sources of the list usually take longest; waiting for them first makes later waits short.
         let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
         let mut answers: Vec<_> = pending.into_iter().rev().map(waited).collect();
         let mut snapshot = Snapshot::empty(set.table());
         snapshot.began = set.workers.iter().map(|worker| (worker.name, worker.since)).collect();
         while let Some((name, answer)) = answers.pop() {
             let outcome = self.keep(&mut snapshot, name, answer);
-            // What is missing because the agent leaves says nothing of the source, nor does what a source says that was replaced
-            // meanwhile.
+            // A source that is interrupted by the stop of the agent, or replaced by a reload meanwhile, has not failed.
             if (outcome.up || !self.stop.draining()) && self.set().shares(&set, name) {
                 self.health.note(&outcome);
             }
@@ -119,25 +118,25 @@ impl Sources {
         snapshot
     }
 
-    /// Runs a cycle without a reader, to find out whether the sources can be read.
+    /// Runs a cycle without a reader, to determine the state of the sources.
     pub fn try_all(&self) {
-        drop(self.ask());
+        drop(self.read_all());
     }
 
-    /// Number of cycles that have ended, successful or not.
+    /// Number of completed cycles, successful or not.
     pub fn completed(&self) -> u64 {
         *self.completed.borrow()
     }
 
-    /// The longest deadline of a source.
+    /// The longest deadline of all sources.
     pub fn longest(&self) -> Duration {
         self.set().workers.iter().map(|worker| worker.deadline()).max().unwrap_or_default()
     }
 
-    /// Waits until more cycles than this have ended.
+    /// Waits until more than this number of cycles have completed.
     pub async fn completed_after(&self, count: u64) {
         let mut completed = self.completed.subscribe();
-        // The sender is here, so the wait cannot fail.
+        // The sender is a field of this, so the wait cannot fail.
         let _more = completed.wait_for(|completed| *completed > count).await;
     }
 
@@ -193,7 +192,7 @@ impl Sources {
         }
     }
 
-    /// Stops the sources, and waits for them until `until` at most.
+    /// Stops the sources, and waits for them until this time at most.
     pub fn finish(self, until: Instant) {
         let set = self.running.into_inner().unwrap_or_else(PoisonError::into_inner);
         let workers = Arc::into_inner(set).map(|set| set.workers).unwrap_or_default();
@@ -203,11 +202,11 @@ impl Sources {
     }
 }
 
-/// What a source leaves out without having reached a limit: sockets whose direction is not certain, and those whose last event
-/// says too little for the filter.
+/// Values of the label `key` of `left_out` that are no limits: sockets of uncertain direction, and those whose destroy event
+/// has too little for the filter.
 const NO_LIMIT: [&str; 2] = ["direction", "filter"];
 
-/// What a reading says of a limit that was reached: every `connscope.….left_out` above 0 does.
+/// The metric and value of a reading that shows a reached limit: every `connscope.….left_out` above 0.
 fn limit(reading: &Reading) -> Option<(String, f64)> {
     let metric = reading.metric;
     if !metric.is_own() || !metric.name.ends_with(".left_out") {
@@ -244,7 +243,7 @@ struct State {
 }
 
 impl Cycle {
-    /// No cycle yet; the first instrument begins one.
+    /// Creates it without a snapshot; the first instrument begins a cycle.
     pub fn new(sources: Arc<Sources>) -> Self {
         let asked = vec![true; sources.table().rows().len()];
         let snapshot = Arc::new(Snapshot::empty(&sources.table()));
@@ -262,11 +261,11 @@ impl Cycle {
         let instrument = self.table().index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.asked.get(instrument).copied().unwrap_or(true) {
-            // Begun before it is asked: should asking panic, the other instruments are not to ask again.
+            // Reset before the sources are read: if reading panics, the other instruments do not begin another cycle.
             state.asked.fill(false);
             self.progress.collecting(Instant::now());
             state.snapshot = Arc::new(Snapshot::empty(&self.table()));
-            state.snapshot = Arc::new(self.sources.ask());
+            state.snapshot = Arc::new(self.sources.read_all());
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
             *asked = true;
@@ -274,8 +273,7 @@ impl Cycle {
         Arc::clone(&state.snapshot)
     }
 
-    /// The snapshot of the cycle that every instrument has asked for; nothing of it is kept here. Whoever exports it says so
-    /// to [`Cycle::progress`].
+    /// Takes the snapshot of the completed cycle. The caller reports to [`Cycle::progress`] when it exports it.
     pub fn finish(&self) -> Arc<Snapshot> {
         self.progress.waiting(Instant::now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! A reader and its provider: one `SdkMeterProvider` per reader.
 //!
-//! With two readers on one provider the SDK writes what one reader observes into the other's aggregation (series that
-//! are gone come back, counters go backwards), so every reader has a provider, a [`Cycle`] and instruments of its own,
+//! With two readers on one provider, the SDK writes what one reader observes into the other's aggregation (series that
+//! are gone come back, counters go backwards). So every reader has a provider, a [`Cycle`] and instruments of its own,
 //! with the same resource.
 
 use crate::cycle::{Cycle, Sources};
@@ -29,17 +29,17 @@ pub mod start_time;
 pub mod stdout;
 pub mod timeouts;
 
-/// Readings of one cycle (about 4 MiB) above which freed memory is returned to the system.
-const MANY: usize = 2000;
+/// Number of readings in a cycle (about 4 MiB) above which freed memory is returned to the system.
+const LARGE_CYCLE: usize = 2000;
 
-/// Ends a collection of this many readings: returns memory if there were many.
-fn give_memory_back(readings: usize) {
-    if readings > MANY {
+/// Ends a collection of this many readings: returns freed memory to the system after a large one.
+fn release_memory(readings: usize) {
+    if readings > LARGE_CYCLE {
         crate::sys::process::give_memory_back();
     }
 }
 
-/// What all readers share.
+/// Objects that all readers share.
 #[derive(Clone)]
 pub struct Shared {
     /// The resource of the metrics.
@@ -51,24 +51,24 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Creates the cycles of one more reader.
+    /// Creates the cycles of another reader.
     pub fn cycle(&self) -> Arc<Cycle> {
         Arc::new(Cycle::new(Arc::clone(&self.sources)))
     }
 }
 
-/// A meter provider with its cycle.
+/// A meter provider and its cycle.
 pub struct Reader {
     /// The meter provider of this reader.
     pub provider: SdkMeterProvider,
-    /// The cycle.
+    /// Cycle of this reader.
     pub cycle: Arc<Cycle>,
     _recording: Recording,
 }
 
 impl Reader {
-    /// Puts a reader of the SDK on a provider of its own, with every instrument of the table that the profile has.
-    /// `cycle` is the reader's own ([`Shared::cycle`]).
+    /// Creates a provider for an SDK reader, with every instrument of the table that the profile has. `cycle` is from
+    /// [`Shared::cycle`].
     pub fn new(
         shared: &Shared,
         cycle: Arc<Cycle>,

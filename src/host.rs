@@ -1,5 +1,5 @@
-//! What several sources need to know of the machine: control groups, processes and network namespaces, and which containers
-//! there are.
+//! The machine, as several sources need it: control groups, processes, network namespaces, BPF programs, and the
+//! inventory of containers and services.
 
 use crate::cloud::Cloud;
 use inventory::Inventory;
@@ -13,7 +13,7 @@ pub mod machine;
 pub mod netns;
 pub mod process;
 
-/// What the sources of one agent share of the machine.
+/// State about the machine that the sources of an agent share.
 #[derive(Debug)]
 pub struct Host {
     settings: inventory::config::Inventory,
@@ -22,7 +22,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// With the settings that are the agent's own and no source's; nothing is looked at yet.
+    /// Creates it from the agent's settings. Nothing is read yet.
     pub fn new(inventory: &inventory::config::Inventory) -> Self {
         Self { settings: inventory.clone(), inventory: OnceLock::new(), cloud: None }
     }
@@ -38,12 +38,12 @@ impl Host {
         self.cloud.as_ref()
     }
 
-    /// Containers and services that the inventory has at most.
+    /// Maximum number of containers and services in the inventory.
     pub fn most_containers(&self) -> usize {
         self.settings.limit
     }
 
-    /// The containers and services there are; the same inventory for every source.
+    /// The inventory of containers and services; the same for every source.
     pub fn inventory(&self) -> Arc<Inventory> {
         Arc::clone(self.inventory.get_or_init(|| Arc::new(Inventory::new(&self.settings))))
     }

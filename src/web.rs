@@ -1,8 +1,9 @@
-//! The HTTP endpoint: `/metrics`, how the agent is doing ([`state`]), and the reports of the sources.
+//! The HTTP endpoint: `/metrics`, the state of the agent ([`state`]), and the reports of the sources.
 //!
-//! It has a thread of its own, which makes no text ([`texts`]): health is answered whatever else goes on. Bounded in every
-//! direction: connections ([`arrivals`], [`connections`]), bytes that wait to be fetched, how long a request may take to arrive, how long
-//! a client may take nothing, how long a connection may last; and to whom it answers ([`hosts`]).
+//! It has a thread of its own, which renders no bodies ([`texts`]), so health requests are answered at any time.
+//! Everything is bounded: connections ([`arrivals`], [`connections`]), bytes of unsent bodies, the time for a request
+//! to arrive, the time without progress of a client, the duration of a connection; and the hosts that are answered
+//! ([`hosts`]).
 
 use crate::config::Prometheus;
 use crate::cycle::Sources;
@@ -47,26 +48,26 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const EXPOSITION: &str = exposition::CONTENT_TYPE;
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What the endpoint answers from.
+/// The HTTP endpoint.
 pub struct Web {
     current: RwLock<Arc<Current>>,
     sources: Arc<Sources>,
     reloads: ReloadRequests,
     loads: Arc<ConfigLoadStatus>,
-    /// Off where there is no `--web.config.file`.
+    /// TLS, passwords and limits; `None` without `--web.config.file`.
     guard: Option<Arc<Guard>>,
     arrivals: Arc<Arrivals>,
     connections: Arc<Connections>,
     scrapes: Renderer<()>,
     reports: Renderer<ReportRequest>,
-    /// Sockets that are made while it runs.
+    /// Sockets created while the endpoint runs.
     more: (UnboundedSender<ListeningSocket>, Mutex<Option<UnboundedReceiver<ListeningSocket>>>),
 }
 
 type HttpResponse = Response<Full<Bytes>>;
 type Rendered = (StatusCode, &'static str, String);
 
-/// What the configuration says of the answers; a reload replaces it.
+/// The part of the endpoint that depends on the configuration; a reload replaces it.
 pub struct Current {
     pull: Option<Arc<Pull>>,
     pushing: bool,
@@ -76,7 +77,7 @@ pub struct Current {
 }
 
 impl Current {
-    /// `pull` is `None` where nothing is collected at all; `interval` is set where a push keeps the state fresh.
+    /// `pull` is `None` if no reader collects; `interval` is the push interval, `None` without a push.
     pub fn new(pull: Option<Arc<Pull>>, interval: Option<Duration>, settings: &Prometheus) -> Self {
         let stale_after = interval
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
@@ -87,7 +88,7 @@ impl Current {
 }
 
 impl Web {
-    /// Answers nobody yet. The error is that of starting a thread.
+    /// Creates the endpoint; [`Self::start`] accepts connections. The error is that of starting a thread.
     pub fn new(
         current: Current,
         sources: Arc<Sources>,
@@ -116,13 +117,13 @@ impl Web {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Answers by another configuration from now on.
+    /// Replaces the part that depends on the configuration.
     pub fn replace(&self, current: Current) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
     }
 
-    /// Speaks TLS first, where that is wanted.
-    async fn secured(self: Arc<Self>, stream: StallGuardedStream, keep: bool) {
+    /// Does the TLS handshake, if configured.
+    async fn accept_tls(self: Arc<Self>, stream: StallGuardedStream, keep: bool) {
         let ticket = stream.ticket();
         let Some(acceptor) = self.guard.as_ref().and_then(|guard| guard.acceptor()) else {
             return self.connection(stream, ticket, keep).await;
@@ -144,7 +145,7 @@ impl Web {
             let (web, ticket) = (Arc::clone(&self), Arc::clone(&ticket));
             async move {
                 let _answering = ticket.answering();
-                Ok::<_, Infallible>(web.guarded(&request, &ticket).await)
+                Ok::<_, Infallible>(web.authorize(&request, &ticket).await)
             }
         });
         let mut connection = std::pin::pin!(
@@ -156,7 +157,7 @@ impl Web {
                 .max_buf_size(16 * 1024)
                 .serve_connection(TokioIo::new(stream), service)
         );
-        // Whoever reads slowly or keeps asking is asked to come again.
+        // A client that reads slowly or keeps the connection busy has to reconnect.
         let ended = tokio::time::timeout(timeouts::CONNECTION, connection.as_mut()).await;
         if ended.is_err() {
             connection.as_mut().graceful_shutdown();
@@ -164,10 +165,10 @@ impl Web {
         }
     }
 
-    async fn guarded(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
-        let Some(guard) = &self.guard else { return self.answer(request, ticket).await };
+    async fn authorize(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
+        let Some(guard) = &self.guard else { return self.route(request, ticket).await };
         let mut answer = match guard.refusal(request).await {
-            None => self.answer(request, ticket).await,
+            None => self.route(request, ticket).await,
             Some((status, why)) => respond(status, TEXT, why.to_owned()),
         };
         if answer.status() == StatusCode::UNAUTHORIZED {
@@ -177,7 +178,7 @@ impl Web {
         answer
     }
 
-    async fn answer(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
+    async fn route(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> HttpResponse {
         if let Some(why) = self.current().hosts.refusal(request) {
             return respond(StatusCode::FORBIDDEN, TEXT, why + "\n");
         }
@@ -195,12 +196,12 @@ impl Web {
             "/" => self.page(),
             _ => match self.report(request, ticket).await {
                 Some(answer) => answer,
-                None => respond(StatusCode::NOT_FOUND, TEXT, self.what_there_is()),
+                None => respond(StatusCode::NOT_FOUND, TEXT, self.available_paths()),
             },
         }
     }
 
-    /// The report of a source at `/NAME`.
+    /// The response to `/NAME`, the path of a report.
     async fn report(&self, request: &Request<Incoming>, ticket: &ConnectionTicket) -> Option<HttpResponse> {
         let name = request.uri().path().strip_prefix('/')?;
         let timeout = request.headers().get("x-prometheus-scrape-timeout-seconds");
@@ -224,7 +225,7 @@ impl Web {
         })
     }
 
-    fn what_there_is(&self) -> String {
+    fn available_paths(&self) -> String {
         let mut paths = "there are /metrics, /-/healthy, /-/ready, /-/status".to_owned();
         for name in self.sources.reports().iter().flat_map(|reports| reports.names()) {
             let _infallible = write!(paths, ", /{name}");
@@ -239,7 +240,7 @@ impl Web {
         }
     }
 
-    /// One cycle of the pull reader, or the one that is in progress.
+    /// Renders `/metrics` from a new cycle of the pull reader, or shares the one in progress.
     async fn scrape(&self, gzip: bool) -> Result<Arc<Text>, &'static str> {
         let Some(pull) = self.current().pull.clone() else {
             return Err("nothing is collected: OTEL_SDK_DISABLED is true\n");
@@ -264,7 +265,7 @@ fn status_of(error: &ReportError) -> StatusCode {
     }
 }
 
-/// The first parameters of a query, decoded as a form's (`application/x-www-form-urlencoded`); no report has more than 32.
+/// The decoded parameters of a query (`application/x-www-form-urlencoded`), at most 32.
 fn parameters(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
@@ -306,12 +307,12 @@ fn rendered(report: Result<Report, ReportError>) -> Rendered {
     }
 }
 
-/// Whether a client takes gzip (RFC 9110, 12.5.3).
+/// Whether the client accepts gzip (RFC 9110, 12.5.3).
 fn takes_gzip(request: &Request<Incoming>) -> bool {
     let codings = request.headers().get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let weights = codings.flat_map(|value| value.split(',')).map(|coding| {
         let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        // Both names are the same in any case.
+        // The names are case-insensitive.
         let (key, weight) = parameters.split_once('=').unwrap_or(("q", "1"));
         let weight = if key.trim().eq_ignore_ascii_case("q") { weight.trim().parse().ok() } else { None };
         (name.trim().to_ascii_lowercase(), weight.unwrap_or(0.0f32))
@@ -321,9 +322,9 @@ fn takes_gzip(request: &Request<Incoming>) -> bool {
     of("gzip").or_else(|| of("*")).is_some_and(|weight| weight > 0.0)
 }
 
-/// The answer with a text that others may be sent as well.
+/// The response with a body that other connections may share.
 fn send(text: &Arc<Text>, gzip: bool, ticket: &ConnectionTicket) -> HttpResponse {
-    ticket.given(text.id);
+    ticket.set_text(text.id);
     let compressed = if gzip { text.gzip() } else { None };
     let encoded = compressed.is_some();
     let mut answer = Response::new(Full::new(compressed.unwrap_or_else(|| text.plain())));

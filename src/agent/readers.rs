@@ -1,4 +1,4 @@
-//! The readers of a configuration: what pushes, and what a scrape drives.
+//! The readers of a configuration: periodic ones, and the one for scrapes.
 
 use super::{AgentError, start_error};
 use crate::config::{Config, Protocol};
@@ -15,38 +15,38 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// What drives itself.
+/// The readers that collect periodically.
 pub(super) struct Push {
     otlp: Arc<Mutex<Otlp>>,
     console: Option<Reader>,
-    /// Exports that are in progress end with this, and so does the wait for the first.
+    /// Ends exports in progress, and the wait for the first push.
     stop: ChildStop,
 }
 
 /// The reader that pushes over OTLP.
 enum Otlp {
-    /// Waits for its first push.
+    /// Waiting for the first push.
     Waiting(Box<Start>),
     Pushing(Reader),
-    /// There is none, or it has ended.
+    /// Disabled, or ended.
     None,
 }
 
-/// What a reader is started with.
+/// Parameters of the OTLP reader.
 struct Start {
     exporter: Exporter,
     shared: Shared,
     config: Config,
 }
 
-/// A push that is ready to be started.
+/// A push that can be started.
 pub(super) struct Prepared {
     exporter: Option<Exporter>,
     stop: ChildStop,
 }
 
-/// How long the first push of this configuration waits.
-pub(super) fn first_wait(config: &Config) -> Duration {
+/// Delay of the first push of this configuration: a random part of the interval.
+pub(super) fn initial_delay(config: &Config) -> Duration {
     jitter::part(config.export.otlp.longest_wait(), jitter::random())
 }
 
@@ -56,7 +56,7 @@ pub(super) fn pushes(config: &Config) -> bool {
 }
 
 impl Prepared {
-    /// Reads what the push needs; the error names what in the configuration is wrong.
+    /// Creates the exporter; the error names the part of the configuration that is wrong.
     pub(super) fn new(
         config: &Config,
         shared: &Shared,
@@ -74,8 +74,7 @@ impl Prepared {
         Ok(Self { exporter, stop })
     }
 
-    /// Starts the reader that prints to the console, where it is asked for. The one that pushes over OTLP waits for
-    /// [`first_cycle`].
+    /// Starts the console reader, if configured. The OTLP reader is started by [`first_cycle`].
     pub(super) fn start(self, config: &Config, shared: &Shared) -> Push {
         let console = config.environment.console && !config.environment.disabled;
         let console = console.then(|| stdout::console(shared, config.export.otlp.interval));
@@ -88,7 +87,7 @@ impl Prepared {
 }
 
 impl Otlp {
-    /// Starts the reader, if it waits; its provider, if it has just been started.
+    /// Starts the reader if it is waiting, and returns its provider.
     fn start(&mut self) -> Option<SdkMeterProvider> {
         match std::mem::replace(self, Self::None) {
             Self::Waiting(start) => {
@@ -115,22 +114,22 @@ impl Otlp {
 }
 
 impl Push {
-    /// Whether nothing drives itself.
+    /// Whether no reader collects periodically.
     pub(super) fn is_empty(&self) -> bool {
         self.console.is_none() && matches!(*lock(&self.otlp), Otlp::None)
     }
 
-    /// Runs a last cycle and exports it, also where the first push is still waited for.
+    /// Runs a last cycle and exports it, also if the first push is still waiting.
     pub(super) fn flush(self) {
         let otlp = lock(&self.otlp).end();
         for reader in otlp.into_iter().chain(self.console) {
-            // The exporter has logged how its last export ended.
+            // The exporter has logged the result of its last export.
             let _logged = reader.provider.shutdown();
         }
     }
 
-    /// Ends it in favour of another: what is in progress has as long as the last export of the agent.
-    pub(super) fn give_way(self) {
+    /// Ends the push in favour of another: an export in progress has the same deadline as at the end of the agent.
+    pub(super) fn hand_over(self) {
         self.stop.token().drain();
         self.flush();
     }
@@ -140,9 +139,9 @@ fn lock(otlp: &Mutex<Otlp>) -> MutexGuard<'_, Otlp> {
     otlp.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One cycle at once: what cannot be read is in the log within the first second. It is pushed where the first push waits for
-/// nothing; else that follows after `wait`, in a cycle of its own. What is sent to the channel ends the agent: a reader of
-/// the SDK has no thread, of which it tells only its own log.
+/// Runs one cycle at once, so that sources that cannot be read are logged within the first second. The cycle is pushed
+/// if the first push has no delay; otherwise the push follows after `wait`, in a cycle of its own. A message sent to
+/// `failed` ends the agent: the SDK could not start the thread of a reader, which it reports in its own log only.
 pub(super) fn first_cycle(
     push: &Push,
     wait: Duration,
@@ -173,7 +172,7 @@ pub(super) fn first_cycle(
         crate::sys::memory::unmap_code();
         drop(sources);
         if pushing && !stop.killed_within(wait) {
-            // Not while it is locked: the agent may have to end meanwhile.
+            // The lock is released during the cycle: the agent may have to stop meanwhile.
             let provider = lock(&otlp).start();
             drop(otlp);
             provider.into_iter().for_each(flush);
@@ -184,7 +183,7 @@ pub(super) fn first_cycle(
     spawned.map(drop).map_err(start_error("starting the first cycle"))
 }
 
-/// The reader that scrapes drive, where somebody may scrape, or nobody collects otherwise.
+/// The reader for scrapes, if the endpoint listens, or if there is no other reader.
 pub(super) fn pull(
     config: &Config,
     shared: &Shared,
@@ -198,7 +197,7 @@ pub(super) fn pull(
     Ok(Some(Arc::new(pull)))
 }
 
-/// Whether two tables limit any row differently: the instruments of a provider are made for one of them.
+/// Whether any row has different limits in two tables: the instruments of a provider are created for one of them.
 pub(super) fn other_limits(sources: &Sources, table: &crate::metric::Table) -> bool {
     let now = sources.table();
     now.rows().any(|row| now.limit(row) != table.limit(row))

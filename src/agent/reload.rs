@@ -1,10 +1,10 @@
-//! Reading the configuration again while the agent runs.
+//! Reload of the configuration.
 //!
-//! The new configuration is read and validated whole, and everything that it needs is made, before anything of the old one ends.
-//! A source with the same settings as before stays the same source, with all that it remembers. A reader stays where neither its
-//! settings nor the limits of the table changed. What cannot change is named, and stays what it was.
+//! The new configuration is loaded and validated, and everything that it needs is created, before anything of the old
+//! one ends. A source with unchanged settings keeps running with its state. A reader keeps running if neither its
+//! settings nor the limits of the table changed. Settings that need a restart are named, and keep their old values.
 
-#![expect(clippy::disallowed_methods, reason = "the time of a reload is a metric")]
+#![expect(clippy::disallowed_methods, reason = "the time of the last reload is a metric")]
 
 use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, startable, table};
@@ -27,10 +27,10 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Reads the configuration as it was read at the start: the same file, variables and flags.
+/// Loads the configuration from the same file, variables and flags as at the start.
 pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// What runs, and how to replace it.
+/// The running configuration, and what is needed to replace it.
 pub(super) struct Reloader {
     pub(super) load: Load,
     pub(super) host: Host,
@@ -39,12 +39,12 @@ pub(super) struct Reloader {
     pub(super) web: Option<Arc<Web>>,
     pub(super) runtime: Handle,
     pub(super) stop: Stop,
-    /// Ends the agent.
+    /// Ends the agent with this message.
     pub(super) failed: UnboundedSender<String>,
     pub(super) running: Mutex<Option<ActiveConfig>>,
 }
 
-/// What runs by the configuration.
+/// The running parts that depend on the configuration.
 pub(super) struct ActiveConfig {
     pub(super) config: Config,
     pub(super) exports: Arc<Exports>,
@@ -52,7 +52,7 @@ pub(super) struct ActiveConfig {
     pub(super) pull: Option<Arc<Pull>>,
 }
 
-/// The parts of the agent with numbers of their own.
+/// Metrics of the parts of the agent itself.
 pub(super) fn self_metrics(
     config: &Config,
     exports: &Arc<Exports>,
@@ -62,7 +62,7 @@ pub(super) fn self_metrics(
     exports.into_iter().chain([Arc::clone(loads) as Arc<dyn SelfMetrics>]).collect()
 }
 
-/// What the endpoint answers by.
+/// The part of the endpoint that depends on the configuration.
 pub(super) fn current(config: &Config, pull: Option<Arc<Pull>>) -> Current {
     let otlp = &config.export.otlp;
     let interval = readers::pushes(config).then(|| otlp.interval.max(otlp.longest_wait()));
@@ -70,13 +70,13 @@ pub(super) fn current(config: &Config, pull: Option<Arc<Pull>>) -> Current {
 }
 
 impl Reloader {
-    /// Takes what runs out, to end it.
+    /// Takes the running configuration, to end it.
     pub(super) fn take(&self) -> Option<ActiveConfig> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads the configuration and puts it into effect, or says why the old one stays. Blocks for as long as the sources take to
-    /// start and a push takes to end.
+    /// Loads the configuration and applies it; the error is the reason why the old one stays. Blocks while sources
+    /// start and a push ends.
     pub(super) fn reload(&self) -> Reloaded {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(running) = running.as_mut() else { return Err("the agent is stopping".to_owned()) };
@@ -94,13 +94,13 @@ impl Reloader {
 
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
         startable::refuses(&running.config, &new, &self.runtime).map_err(|error| chain(&error))?;
-        let fixed = keep_what_is_fixed(&running.config, &mut new);
+        let fixed = reset_fixed(&running.config, &mut new);
         if let Some(why) = exports_nothing(&new) {
             return Err(why.to_owned());
         }
         let changed = changes(&running.config, &new);
         if !changed.is_empty() {
-            self.put(running, &new).map_err(|error| chain(&error))?;
+            self.apply(running, &new).map_err(|error| chain(&error))?;
             running.config = new;
         }
         let mut what = if changed.is_empty() {
@@ -115,8 +115,8 @@ impl Reloader {
         Ok(what)
     }
 
-    /// Makes everything, then replaces, then ends what was replaced.
-    fn put(&self, running: &mut ActiveConfig, new: &Config) -> Result<(), AgentError> {
+    /// Creates the new parts, replaces the old ones, and ends those.
+    fn apply(&self, running: &mut ActiveConfig, new: &Config) -> Result<(), AgentError> {
         let old = &running.config;
         let sources = &self.shared.sources;
         let table = table(&list::bounds(SOURCES, &new.sources, &self.host))?;
@@ -143,7 +143,7 @@ impl Reloader {
             (spec.same)(&old.sources, &new.sources).then(|| now.worker(spec.name)).flatten()
         });
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;
-        // From here on nothing fails.
+        // No step fails from here on.
         drop(now);
         sources.replace(set);
         running.exports = exports;
@@ -159,8 +159,8 @@ impl Reloader {
             web.replace(current(new, running.pull.clone()));
         }
         if let Some(replaced) = replaced {
-            replaced.give_way();
-            let (wait, pull) = (readers::first_wait(new), running.pull.as_ref());
+            replaced.hand_over();
+            let (wait, pull) = (readers::initial_delay(new), running.pull.as_ref());
             readers::first_cycle(&running.push, wait, pull, sources, self.failed.clone())?;
         }
         for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {
@@ -170,8 +170,8 @@ impl Reloader {
     }
 }
 
-/// Puts what cannot change back to what it was; the keys that said something else.
-fn keep_what_is_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
+/// Resets settings that need a restart to their old values. Returns the keys that differ.
+fn reset_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     let mut fixed = Vec::new();
     let mut keep = |differs: bool, key: &'static str| {
         if differs {
@@ -198,7 +198,7 @@ fn keep_what_is_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     fixed
 }
 
-/// The sections that say something else.
+/// The sections that differ.
 fn changes(old: &Config, new: &Config) -> Vec<String> {
     let Export { otlp, prometheus } = &old.export;
     let mut changed = Vec::new();

@@ -1,10 +1,10 @@
-//! What the service manager is told (`Type=notify`): ready, one line of status, alive, reloading, stopping.
+//! Messages to the service manager (`Type=notify`): ready, a status line, watchdog, reloading, stopping.
 //!
-//! Alive means that collections end. `WATCHDOG=1` is sent where a cycle has completed since the last time, and for no other
-//! reason. Where no reader has asked for one (nobody scrapes; the receiver of a push takes its time), a cycle is run for this; but
-//! not where a reader is late with its own, so that one that hangs has the agent restarted.
+//! The watchdog message means that collections end: `WATCHDOG=1` is sent if a cycle has completed since the last one.
+//! If no reader has collected (no scrape, or a push that waits for its receiver), a cycle is run for this purpose,
+//! unless a reader's own collection is overdue; so a reader that hangs causes a restart.
 
-#![expect(clippy::disallowed_methods, reason = "whether a collection is late is measured here")]
+#![expect(clippy::disallowed_methods, reason = "whether a collection is overdue is measured here")]
 
 use crate::config::environment::Process;
 use crate::cycle::Sources;
@@ -19,23 +19,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// How often the status is looked at where there is no watchdog.
-const LOOK: Duration = Duration::from_secs(10);
+/// Interval of the status line without a watchdog.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Longest status line, in bytes.
-const LONGEST: usize = 300;
+/// Maximum length of the status line, bytes.
+const MAX_STATUS: usize = 300;
 
-/// The service manager, where there is one that wants to know.
+/// The connection to the service manager, if there is one.
 #[derive(Debug)]
 pub(super) struct Service {
     notifier: Option<Notifier>,
     watchdog: Option<Duration>,
-    /// It could not be told something, and the log has said so.
+    /// Whether a failure to send was logged.
     send_failure_logged: AtomicBool,
 }
 
 impl Service {
-    /// As the environment says.
+    /// Creates it from the environment variables of the process.
     pub(super) fn of_process() -> Self {
         let variables = Process::default();
         let watchdog =
@@ -52,7 +52,7 @@ impl Service {
         }
     }
 
-    /// The configuration is about to be read again.
+    /// Reports that a reload begins.
     pub(super) fn reloading(&self) {
         if self.notifier.is_some() {
             let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
@@ -60,15 +60,15 @@ impl Service {
         }
     }
 
-    /// The agent is up; after a reload, up again.
+    /// Reports that the agent, or a reload, is ready.
     pub(super) fn ready(&self, sources: &Sources) {
         if self.notifier.is_some() {
             self.send(&format!("READY=1\nSTATUS={}", status(sources)));
         }
     }
 
-    /// Tells how the agent is doing until it stops. `collecting`: whether anything is collected at all.
-    pub(super) async fn tell(self: Arc<Self>, sources: Arc<Sources>, collecting: bool, stop: Stop) {
+    /// Reports the state of the agent until it stops. `collecting` says whether there is any reader.
+    pub(super) async fn notify(self: Arc<Self>, sources: Arc<Sources>, collecting: bool, stop: Stop) {
         if self.notifier.is_none() {
             return;
         }
@@ -77,7 +77,7 @@ impl Service {
                 sources.completed_after(0).await;
             }
             self.ready(&sources);
-            self.keep_telling(&sources, collecting).await;
+            self.notify_repeatedly(&sources, collecting).await;
         };
         tokio::select! {
             () = told => {}
@@ -85,8 +85,8 @@ impl Service {
         }
     }
 
-    async fn keep_telling(&self, sources: &Arc<Sources>, collecting: bool) {
-        let pause = self.watchdog.map_or(LOOK, |watchdog| watchdog / 4);
+    async fn notify_repeatedly(&self, sources: &Arc<Sources>, collecting: bool) {
+        let pause = self.watchdog.map_or(STATUS_INTERVAL, |watchdog| watchdog / 4);
         let (mut seen, mut own, mut said): (u64, Option<JoinHandle<()>>, String) = Default::default();
         if let Some(watchdog) = self.watchdog.filter(|watchdog| sources.longest() > *watchdog / 2) {
             let [longest, watchdog] = [sources.longest(), watchdog].map(humantime::format_duration);
@@ -131,7 +131,7 @@ fn open(address: &OsStr) -> Option<Notifier> {
         .ok()
 }
 
-/// How the sources and the push are doing, on one line.
+/// The state of the sources and the push, on one line.
 fn status(sources: &Sources) -> String {
     let known = sources.health.sources();
     let (mut up, mut series, mut failing) = (0, 0, String::new());
@@ -147,5 +147,5 @@ fn status(sources: &Sources) -> String {
     if let Some(why) = sources.health.push().failure {
         let _infallible = write!(line, "; the push fails: {why}");
     }
-    text::bounded(&line, LONGEST)
+    text::bounded(&line, MAX_STATUS)
 }

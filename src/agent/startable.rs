@@ -1,4 +1,4 @@
-//! Whether the agent would start with a configuration: the files that it names, and what it listens on.
+//! Validates that the agent would start with a configuration: the files that it names, and the listen addresses.
 
 use super::{AgentError, cannot_listen, exports_nothing};
 use crate::catalog::SOURCES;
@@ -9,8 +9,8 @@ use crate::web::listener::Bound;
 use std::io::ErrorKind;
 use tokio::runtime::Handle;
 
-/// Reads every file that the configuration names and that a start would refuse: certificates, the web configuration, and files of
-/// targets. The error names the file.
+/// Reads every file of the configuration that could make a start fail: certificates, the web configuration, and target
+/// files. The error names the file.
 pub fn named_files(config: &Config) -> Result<(), AgentError> {
     if !config.environment.disabled {
         otlp::check_files(&config.export.otlp).map_err(AgentError::Input)?;
@@ -24,8 +24,8 @@ pub fn named_files(config: &Config) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// What a start with the new configuration would refuse, of what a reload does not put into effect: the next start would end
-/// with it. Addresses that are new are listened on for a moment.
+/// Validates the settings that a reload does not apply, with which the next start would fail. Binds new listen addresses
+/// for a moment.
 pub(super) fn refuses(old: &Config, new: &Config, runtime: &Handle) -> Result<(), AgentError> {
     if let Some(why) = exports_nothing(new) {
         return Err(AgentError::Input(why.to_owned()));
@@ -35,7 +35,7 @@ pub(super) fn refuses(old: &Config, new: &Config, runtime: &Handle) -> Result<()
         Guard::check(file).map_err(AgentError::Input)?;
     }
     for address in new.listen.addresses().iter().filter(|address| !old.listen.addresses().contains(address)) {
-        // The service manager hands nothing over before a start.
+        // The service manager passes sockets only at a start.
         if matches!(address, Address::Systemd(_)) {
             continue;
         }
@@ -48,7 +48,7 @@ pub(super) fn refuses(old: &Config, new: &Config, runtime: &Handle) -> Result<()
     Ok(())
 }
 
-/// Whether the agent listens on the port itself, which is free at the next start.
+/// Whether the agent itself listens on the port, so that it is free at the next start.
 fn has_port(listen: &Listen, address: &Address) -> bool {
     let port = |address: &Address| match address {
         Address::At { port, .. } => Some(*port),

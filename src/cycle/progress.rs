@@ -11,7 +11,7 @@ pub struct Progress {
 
 #[derive(Debug)]
 struct State {
-    /// Interval in which it collects by itself; `None` for a reader that is scraped.
+    /// Interval of a reader that collects periodically; `None` for a reader that is scraped.
     interval: Option<Duration>,
     at: At,
 }
@@ -22,7 +22,7 @@ enum At {
     Waiting(Instant),
     /// Collecting, since this time.
     Collecting(Instant),
-    /// Waiting for the receiver of the collection, which may take any time.
+    /// Exporting to a receiver, for any time.
     Exporting,
 }
 
@@ -35,27 +35,27 @@ impl Progress {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the interval of a reader that collects by itself.
+    /// Sets the interval of a reader that collects periodically.
     pub fn every(&self, interval: Duration) {
         self.lock().interval = Some(interval);
     }
 
-    /// A collection begins.
+    /// Records that a collection begins.
     pub fn collecting(&self, now: Instant) {
         self.lock().at = At::Collecting(now);
     }
 
-    /// The collection has ended, and goes to a receiver.
+    /// Records that the collection has ended, and its export begins.
     pub fn exporting(&self) {
         self.lock().at = At::Exporting;
     }
 
-    /// The export has ended.
+    /// Records that the export has ended.
     pub fn waiting(&self, now: Instant) {
         self.lock().at = At::Waiting(now);
     }
 
-    /// Whether a collection is late by `grace`: it lasts that long, or should have begun that long ago.
+    /// Whether a collection is overdue by `grace`: it has lasted that long, or should have begun that long ago.
     pub fn overdue(&self, now: Instant, grace: Duration) -> bool {
         let state = self.lock();
         match (state.at, state.interval) {

@@ -1,5 +1,5 @@
-//! The enabled sources, with the table that follows from their settings. A reload replaces one set by another; what did not change is in
-//! both.
+//! The enabled sources, with the table that follows from their settings. A reload replaces a set by another; sources
+//! without changes are in both.
 
 use crate::host::Host;
 use crate::metric::Table;
@@ -10,7 +10,7 @@ use crate::source::{Mode, SourceSpec};
 use crate::stop::Stop;
 use std::sync::Arc;
 
-/// Running sources, and the limits of their readings.
+/// Running sources, and the table with the limits of their metrics.
 #[derive(Debug)]
 pub struct SourceSet {
     pub(super) workers: Vec<Arc<Worker>>,
@@ -24,7 +24,7 @@ pub struct SourceDependencies<'a> {
     pub host: &'a Host,
     /// Whether the sources are read once or repeatedly.
     pub mode: Mode,
-    /// The rows, with the limits that follow from the settings.
+    /// The rows of the table, with the limits that follow from the settings.
     pub table: Arc<Table>,
     /// Parts of the agent with metrics of their own.
     pub self_metrics: Vec<Arc<dyn SelfMetrics>>,
@@ -56,7 +56,7 @@ impl SourceSet {
         self.workers.iter().find(|worker| worker.name == name).cloned()
     }
 
-    /// Whether the source of this name is the same one here and there.
+    /// Whether both sets have the same running source of this name.
     pub fn shares(&self, other: &Self, name: &str) -> bool {
         match (self.worker(name), other.worker(name)) {
             (Some(own), Some(other)) => Arc::ptr_eq(&own, &other),
@@ -83,7 +83,7 @@ fn started<All>(
     stop: &Stop,
 ) -> Result<Worker, SourceError> {
     let doing = || format!("starting the thread of the source {}", spec.name);
-    // What the source starts ends with it, also where it cannot be started whole.
+    // Everything that the source starts ends with it, also if it fails to start.
     let own = stop.child().map_err(|cause| SourceError::io(doing(), cause))?;
     let source = (spec.build)(settings, host, mode, own.token())?;
     let worker = Worker::start(spec.name, (spec.deadline)(settings, mode), source);

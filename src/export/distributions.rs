@@ -1,8 +1,8 @@
-//! Exports the distributions that sources keep, beside what the SDK collected.
+//! Exports the distributions that sources keep, in addition to what the SDK collected.
 //!
-//! The SDK has no histogram that is observed, and no way for a reader to take metrics from elsewhere (what the
-//! specification calls a `MetricProducer`). So each exporter adds the distributions of the
-//! same cycle here: to the OTLP message, or to the families of an exposition.
+//! The SDK has no observable histogram, and no way for a reader to take metrics from elsewhere (a `MetricProducer` in
+//! the specification). So each exporter adds the distributions of the same cycle here: to the OTLP message, or to the
+//! families of an exposition.
 
 use crate::metric::distribution::Distribution;
 use crate::metric::naming::{self, Profile};
@@ -10,7 +10,7 @@ use crate::metric::{Kind, Metric, Value};
 use crate::reading::{Reading, Snapshot};
 use prometheus::proto::{self, MetricFamily, MetricType};
 
-/// The rows that are observed as a whole, with their readings.
+/// The rows whose readings are distributions, with their readings.
 pub(super) fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Metric, &[Reading])> {
     snapshot
         .table()
@@ -20,7 +20,7 @@ pub(super) fn observed(snapshot: &Snapshot) -> impl Iterator<Item = (&'static Me
         .filter(|(_, readings)| !readings.is_empty())
 }
 
-/// The distribution of a reading, which has one if its row is observed as a whole.
+/// The distribution of a reading; `None` for a number.
 pub(super) fn of(reading: &Reading) -> Option<&Distribution> {
     match &reading.value {
         Value::Distribution(distribution) => Some(distribution),
@@ -28,8 +28,8 @@ pub(super) fn of(reading: &Reading) -> Option<&Distribution> {
     }
 }
 
-/// The families that the distributions of a cycle make in its exposition, by name. Each is made when it is asked for: the
-/// samples of thousands of targets take many times the room of what they are made from.
+/// The families of the distributions of a cycle, by name. Each is created when it is called: the samples of thousands
+/// of targets take many times the memory of their distributions.
 pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (String, DeferredFamily<'_>)> {
     observed(snapshot).filter_map(move |(metric, readings)| {
         let name = naming::prometheus(metric, profile)?;
@@ -51,7 +51,7 @@ pub fn families(snapshot: &Snapshot, profile: Profile) -> impl Iterator<Item = (
     })
 }
 
-/// A family that is still to be made.
+/// A family that is created when called.
 pub type DeferredFamily<'a> = Box<dyn FnOnce() -> MetricFamily + 'a>;
 
 fn sample(reading: &Reading, distribution: &Distribution) -> proto::Metric {
@@ -67,7 +67,7 @@ fn sample(reading: &Reading, distribution: &Distribution) -> proto::Metric {
         .collect();
     labels.sort_by(|left, right| left.name().cmp(right.name()));
     let mut cumulative = 0;
-    // The encoder adds the last bucket, which has no bound, from the count.
+    // The encoder adds the bucket +Inf from the count.
     let buckets = distribution.bounds().iter().zip(distribution.counts()).map(|(bound, count)| {
         cumulative += count;
         let mut bucket = proto::Bucket::default();

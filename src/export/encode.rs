@@ -1,11 +1,11 @@
-//! One collection as OTLP messages, written as they are sent.
+//! Encodes a collection as OTLP messages.
 //!
-//! A collection is written directly into the bytes of its messages (`opentelemetry/proto/metrics/v1/metrics.proto`): a tree of
-//! the generated types would copy every name, attribute and description for each message, which took longer than everything
-//! else in a push. The tests compare these bytes with that tree and its encoder. In addition to what the SDK
-//! collected, a message has the distributions that sources keep.
+//! A collection is written directly into the bytes of its messages (`opentelemetry/proto/metrics/v1/metrics.proto`). A
+//! tree of the generated types would copy every name, attribute and description for each message, which took longer
+//! than everything else in a push. The tests compare these bytes with that tree and its encoder. A message also has the
+//! distributions that sources keep.
 
-#![expect(clippy::disallowed_methods, reason = "a point is of the time at which it is collected")]
+#![expect(clippy::disallowed_methods, reason = "a point has the time of its collection")]
 
 use super::distributions;
 use super::start_time::{self, Correction};
@@ -30,17 +30,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub mod pack;
 
-/// An `ExportMetricsServiceRequest` in its bytes. A clone costs a pointer.
+/// An encoded `ExportMetricsServiceRequest`. Cloning copies a pointer.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Protobuf.
+    /// Protobuf encoding.
     pub bytes: Bytes,
-    /// Data points in it.
+    /// Number of data points.
     pub points: u64,
 }
 
-/// A collection of the SDK with the distributions of its cycle, in messages of at most `most` bytes each. `resource` is what it
-/// is of, where that is not what it was at the start.
+/// Encodes a collection of the SDK and the distributions of its cycle, in messages of at most `most` bytes. `resource` replaces
+/// the resource of the collection if it has changed since the start.
 pub fn messages(
     metrics: &ResourceMetrics,
     resource: Option<&Resource>,
@@ -55,7 +55,7 @@ pub fn messages(
         for metric in scope.metrics() {
             packer.add(|out| collected(out, metric, &snapshot.began, &mut correction));
         }
-        // Every provider has one scope.
+        // A provider has one scope.
         if index == 0 {
             let now = nanoseconds(SystemTime::now());
             for (metric, readings) in distributions::observed(snapshot) {
@@ -69,7 +69,7 @@ pub fn messages(
     messages
 }
 
-/// The same in the generated types, for those who print it.
+/// Encodes a collection, and decodes it into the generated types, for printing.
 pub fn request(
     metrics: &ResourceMetrics,
     snapshot: &Snapshot,
@@ -81,7 +81,7 @@ pub fn request(
     Ok(request)
 }
 
-/// What stands around the metrics of every message.
+/// The resource and scope of every message.
 fn frame(resource: &Resource, scope: &ScopeMetrics) -> Frame {
     let mut frame = Frame::default();
     nested(&mut frame.resource, 1, |out| {
@@ -100,7 +100,7 @@ fn frame(resource: &Resource, scope: &ScopeMetrics) -> Frame {
     frame
 }
 
-/// Writes a metric that the SDK collected; how many data points it has. `began`: since when each source counts.
+/// Encodes a metric of the SDK. Returns its number of data points. `began` has the time since which each source counts.
 fn collected(
     out: &mut Vec<u8>,
     metric: &SdkMetric,
@@ -135,7 +135,7 @@ fn collected(
                     });
                     points.count
                 }
-                // The agent records one histogram, of its exports.
+                // The only SDK histogram is that of the agent's exports.
                 MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => {
                     let mut metric = OtlpMetric::from(metric);
                     let points = correction.correct(&mut metric);
@@ -152,7 +152,7 @@ fn collected(
     }
 }
 
-/// The points of a metric, which are of one time.
+/// Encoder of the data points of a metric, which have the same time.
 struct Points {
     start: u64,
     time: u64,
@@ -162,7 +162,7 @@ struct Points {
 impl Points {
     fn of(start: Option<SystemTime>, time: SystemTime, correction: &mut Correction) -> Self {
         let time = nanoseconds(time);
-        Self { start: correction.place(start.map_or(0, nanoseconds), time), time, count: 0 }
+        Self { start: correction.corrected(start.map_or(0, nanoseconds), time), time, count: 0 }
     }
 
     fn write<'a>(&mut self, out: &mut Vec<u8>, of: impl Iterator<Item = &'a KeyValue>, value: Number) {
@@ -179,7 +179,7 @@ impl Points {
     }
 }
 
-/// Writes the distributions of a row; how many there are.
+/// Encodes the distributions of a row. Returns their number.
 fn observed(
     out: &mut Vec<u8>,
     metric: &Metric,
@@ -193,7 +193,7 @@ fn observed(
         for reading in readings {
             if let Some(distribution) = distributions::of(reading) {
                 count += 1;
-                let start = correction.place(nanoseconds(distribution.since()), now);
+                let start = correction.corrected(nanoseconds(distribution.since()), now);
                 nested(out, 1, |out| histogram(out, &reading.labels, distribution, start, now));
             }
         }
@@ -223,7 +223,7 @@ fn histogram(
     }
 }
 
-/// Name, description and unit of a metric.
+/// Encodes name, description and unit of a metric.
 fn head(out: &mut Vec<u8>, name: &str, description: &str, unit: &str) {
     text(out, 1, name);
     text(out, 2, description);
@@ -248,14 +248,14 @@ fn attribute(out: &mut Vec<u8>, tag: u32, key: &str, value: &Value) {
     });
 }
 
-/// A time, or a count, of eight bytes; zero is left out, as proto3 has it.
+/// Encodes a `fixed64` field; 0 is omitted, as in proto3.
 fn time(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
         fixed64::encode(tag, &value, out);
     }
 }
 
-/// A text; one that is empty is left out.
+/// Encodes a string field; an empty string is omitted.
 fn text(out: &mut Vec<u8>, tag: u32, value: &str) {
     if !value.is_empty() {
         bytes(out, tag, value.as_bytes());
@@ -268,8 +268,8 @@ fn bytes(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// A message in a message. Its length, which stands before it, is known after it: most have one byte for it, and those that
-/// take more are moved.
+/// Encodes a nested message. Its length precedes it and is known only afterwards: one byte is reserved, and a message
+/// that needs more is moved.
 fn nested(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
     encode_key(tag, WireType::LengthDelimited, out);
     let at = out.len();

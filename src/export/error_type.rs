@@ -1,6 +1,6 @@
-//! Why an export failed, as the label `error.type` has it.
+//! Error types of exports: values of the attribute `error.type`.
 
-/// Why an export failed: the closed set of values of `error.type`.
+/// Error type of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ErrorType(&'static str);
 
@@ -25,7 +25,7 @@ const GRPC: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// The HTTP status codes an OTLP receiver or a proxy before it is known to give.
+/// HTTP status codes that OTLP receivers and proxies return.
 const HTTP: [(u16, &str); 14] = [
     (400, "400"),
     (401, "401"),
@@ -44,16 +44,16 @@ const HTTP: [(u16, &str); 14] = [
 ];
 
 impl ErrorType {
-    /// How many there are, success included.
+    /// Number of values, including success.
     pub const BOUND: usize = GRPC.len() + HTTP.len() + 5;
 
-    /// No answer in time.
+    /// There was no response in time.
     pub const TIMEOUT: Self = Self("timeout");
-    /// The connection could not be made or broke.
+    /// The connection could not be established, or broke.
     pub const CONNECTION: Self = Self("connection");
-    /// The receiver accepted the message and rejected data points of it.
+    /// The receiver accepted the message and rejected some of its data points.
     pub const REJECTED: Self = Self("rejected");
-    /// None of the others.
+    /// Any other error.
     pub const OTHER: Self = Self("_OTHER");
 
     /// `error.type` of a gRPC status.

@@ -12,8 +12,8 @@ use std::fmt::Write;
 /// Media type of Prometheus' text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Renders families in the order of their names, the samples of each in the order of their labels, numbers among them by
-/// their value. One family at a time is there as samples.
+/// Renders families in the order of their names, and the samples of each in the order of their labels, with numeric
+/// values in numeric order. Only one family at a time is in memory as samples.
 pub fn families(mut families: Vec<(String, DeferredFamily<'_>)>) -> prometheus::Result<String> {
     families.sort_by(|(left, _), (right, _)| left.cmp(right));
     let mut text = String::new();
@@ -25,7 +25,7 @@ pub fn families(mut families: Vec<(String, DeferredFamily<'_>)>) -> prometheus::
     Ok(text)
 }
 
-/// Renders gauges in the order they are given.
+/// Renders gauges in the given order.
 pub fn gauges(gauges: &[Gauge]) -> String {
     let mut text = String::new();
     for Gauge { name, help, samples } in gauges {
@@ -47,14 +47,14 @@ fn by_labels(left: &Metric, right: &Metric) -> Ordering {
     let (left, right) = (left.get_label(), right.get_label());
     left.iter()
         .zip(right)
-        // Most labels of two samples are the same, and those are not read as numbers.
+        // Most labels of two samples are equal, and need not be parsed.
         .filter(|(left, right)| left != right)
         .map(|(left, right)| left.name().cmp(right.name()).then_with(|| natural(left.value(), right.value())))
         .find(|order| order.is_ne())
         .unwrap_or_else(|| left.len().cmp(&right.len()))
 }
 
-/// Numbers by value and before words, words by their characters.
+/// Compares numbers by value and before words, and words by their characters.
 fn natural(left: &str, right: &str) -> Ordering {
     match (left.parse::<u64>(), right.parse::<u64>()) {
         (Ok(left), Ok(right)) => left.cmp(&right),

@@ -1,7 +1,7 @@
-//! From the table to the instruments of one provider.
+//! Creates the instruments of a provider from the table.
 //!
-//! An observable's callback does one thing: it takes this cycle's snapshot and observes the readings of its row. A
-//! panic in a callback would poison the SDK's pipeline for good, so none leaves it.
+//! A callback takes the snapshot of its cycle and observes the readings of its row. A panic in a callback would poison
+//! the SDK's pipeline, so panics are caught.
 
 use crate::cycle::Cycle;
 use crate::metric::naming::Profile;
@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Name and description of a row's instrument; `None` where the profile does not have it.
+/// Name and description of the instrument of a row; `None` if the profile does not have it.
 fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static str)> {
     match profile {
         Profile::Otel => (!metric.only_classic).then_some((metric.name, metric.description)),
@@ -22,8 +22,8 @@ fn named(metric: &Metric, profile: Profile) -> Option<(&'static str, &'static st
     }
 }
 
-/// The view that gives every instrument the limit of its row; the SDK's own is 2000 for all, and series over it
-/// becomes one wrong number.
+/// A view that sets the cardinality limit of each instrument to that of its row. The SDK's default is 2000 for all, and
+/// combines the series over it into one wrong value.
 pub fn view(
     table: Arc<Table>,
     profile: Profile,
@@ -33,7 +33,7 @@ pub fn view(
         let metric = table
             .rows()
             .find(|metric| named(metric, profile).is_some_and(|(name, _)| name == instrument.name()))?;
-        // A gauge that has vanished still takes a place in the cycle its successor comes.
+        // A series that ended still counts in the cycle in which its successor appears.
         let places = if metric.kind == Kind::Gauge { 2 } else { 1 };
         let limit = table.limit(metric).saturating_mul(places).saturating_add(1);
         let mut stream = Stream::builder().with_cardinality_limit(limit);
@@ -48,7 +48,7 @@ pub fn view(
     }
 }
 
-/// Makes an observable instrument for every row that is observed.
+/// Creates an observable instrument for every row that is observed.
 pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
     macro_rules! observable {
         ($builder:ident, $metric:expr, $name:expr, $description:expr, $variant:path) => {{
@@ -84,7 +84,8 @@ pub fn register(meter: &Meter, cycle: &Arc<Cycle>, profile: Profile) {
             (Kind::Gauge, _) => {
                 observable!(u64_observable_gauge, metric, name, description, Value::U64);
             }
-            // The one leaves beside the SDK (see `distributions`), the other is recorded and not observed (see `HistogramRecorder`).
+            // Observed histograms are exported beside the SDK (see `distributions`); recorded ones are not observed
+            // (see `HistogramRecorder`).
             (Kind::Histogram | Kind::RecordedHistogram, _) => {}
         }
     }
@@ -116,17 +117,17 @@ fn attribute(label: Label, value: &Arc<str>) -> KeyValue {
     KeyValue::new(Key::from_static_str(label.key()), Arc::clone(value))
 }
 
-/// Number of a provider, a row, and its histogram there.
+/// Number of the provider, the row, and its histogram.
 type RecordedHistogram = (u64, &'static Metric, Histogram<f64>);
 
-/// Where distributions are recorded when their event happens: into the histograms of every provider.
+/// Records values in the histograms of every provider at the time of the event.
 #[derive(Debug, Clone, Default)]
 pub struct HistogramRecorder {
     histograms: Arc<RwLock<Vec<RecordedHistogram>>>,
 }
 
 impl HistogramRecorder {
-    /// Makes the histograms of one more provider, which last as long as what this gives.
+    /// Creates the histograms of another provider. They are removed when the result is dropped.
     pub fn add(&self, table: &Table, meter: &Meter, profile: Profile) -> Recording {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let provider = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -145,7 +146,7 @@ impl HistogramRecorder {
         Recording { provider, recorder: self.clone() }
     }
 
-    /// Records one event.
+    /// Records one value.
     pub fn record(&self, metric: crate::metric::RecordedHistogram, labels: &[(Label, Arc<str>)], value: f64) {
         let mut attributes: Vec<KeyValue> =
             labels.iter().map(|(label, value)| attribute(*label, value)).collect();
@@ -157,7 +158,7 @@ impl HistogramRecorder {
     }
 }
 
-/// The histograms of one provider in a [`HistogramRecorder`], until this goes out of scope.
+/// The histograms of a provider in a [`HistogramRecorder`], which are removed when this is dropped.
 #[derive(Debug)]
 pub struct Recording {
     provider: u64,

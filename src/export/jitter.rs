@@ -1,17 +1,17 @@
-//! Chance, so that agents that were started together, or lost their receiver together, do not push together.
+//! Random delays, so that agents that were started together, or lost their receiver together, do not push together.
 //!
-//! The time of the first push is random, and not made from the name of the machine: machines that were cloned have one
-//! `machine-id`, and those that are counted up have similar names.
+//! The time of the first push is random and not derived from the machine: cloned machines have the same `machine-id`,
+//! and numbered ones have similar names.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// A number that is another each time.
+/// A random number, different in each call.
 pub fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
-/// A part of `most`, from none of it to nearly all of it; `random` is any number.
+/// A fraction of `most`, in [0, `most`); `random` is any number.
 pub fn part(most: Duration, random: u64) -> Duration {
     let nanoseconds = (most.as_nanos() * u128::from(random)) >> u64::BITS;
     Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
@@ -30,7 +30,7 @@ mod tests {
         for _ in 0..10_000 {
             seconds[usize::try_from(part(interval, random()).as_secs()).unwrap()] += 1;
         }
-        // The standard deviation of each is 30: seven of them are not seen in the life of this test.
+        // The standard deviation of each is 30, so the bounds are seven of them.
         assert!(seconds.iter().all(|&agents| (790..1210).contains(&agents)), "{seconds:?}");
     }
 

@@ -4,16 +4,16 @@
 use super::error_type::ErrorType;
 use crate::metric::{Label, LabelSet};
 
-/// Bucket bounds of durations in seconds, as the semantic conventions advise for requests.
+/// Bucket bounds of durations, seconds, as the semantic conventions recommend for requests.
 const SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// The exporter; there is one.
+/// Identity of the exporter, of which there is one.
 pub static EXPORTER: LabelSet = LabelSet::fixed(
     &[Label::ComponentName, Label::ComponentType, Label::ServerAddress, Label::ServerPort],
     1,
 );
 
-/// Class of the error of an export.
+/// Error type of an export.
 pub static ERROR_TYPE: LabelSet = LabelSet::fixed(&[Label::ErrorType], ErrorType::BOUND);
 
 crate::metrics! {

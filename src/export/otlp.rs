@@ -1,17 +1,17 @@
-//! The push side: OTLP over gRPC or HTTP/protobuf.
+//! The push reader: OTLP over gRPC or HTTP/protobuf.
 //!
-//! The SDK's periodic reader drives the cycles and passes each to the exporter here. The exporter is our own, and writes the
-//! bytes of its messages itself ([`encode`]), for three reasons that no setting of `opentelemetry-otlp` changes:
+//! The SDK's periodic reader drives the cycles and passes each to this exporter. The exporter is our own, and encodes
+//! its messages itself ([`encode`]), for three reasons that no setting of `opentelemetry-otlp` changes:
 //!
-//! - The distributions that sources keep are part of the same message, and nothing outside the SDK can put them into its
-//!   `ResourceMetrics`, the only thing that the exporter of that crate takes.
-//! - A receiver refuses gRPC messages over 4 MiB; that crate sends a collection as one message.
-//! - Outcomes (refusals by type, rejected data points) are metrics here; that crate reports them in its log only.
+//! - The distributions that sources keep are part of the same message, and code outside of the SDK cannot put them into
+//!   `ResourceMetrics`, which is the only input of that crate's exporter.
+//! - Receivers refuse gRPC messages over 4 MiB; that crate sends a collection as one message.
+//! - Outcomes (errors by type, rejected data points) are metrics here; that crate only logs them.
 //!
-//! `opentelemetry-otlp` is the reference that the tests hold this one against (`tests/export/reference.rs`): messages,
-//! statuses that are retried, variables. Each intended difference is listed there with its reason.
+//! `opentelemetry-otlp` is the reference with which the tests compare this exporter (`tests/export/reference.rs`):
+//! messages, statuses that are retried, variables. Each intended difference is listed there with its reason.
 
-#![expect(clippy::disallowed_methods, reason = "when an export ended is noted here")]
+#![expect(clippy::disallowed_methods, reason = "the end of an export is recorded here")]
 
 use super::{Reader, Shared, encode};
 use crate::config::{Config, Otlp, Protocol, endpoint};
@@ -44,11 +44,11 @@ mod sender;
 mod tls;
 pub mod transport;
 
-/// How the agent introduces itself (`specification/protocol/exporter.md`, "User Agent").
+/// `User-Agent` of the exporter (`specification/protocol/exporter.md`, "User Agent").
 const USER_AGENT: &str =
     concat!("connscope/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/", env!("CARGO_PKG_VERSION"));
 
-/// Sends what the periodic reader collects.
+/// Exporter for the SDK's periodic reader.
 pub struct Exporter {
     sender: Arc<Sender>,
     cycle: Arc<Cycle>,
@@ -58,7 +58,7 @@ pub struct Exporter {
     begun: AtomicBool,
 }
 
-/// The labels under which the semantic conventions want the outcome of exports.
+/// Labels of the metrics of the exporter, as in the semantic conventions.
 pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
     let kind = match otlp.protocol {
         Protocol::HttpProtobuf => "otlp_http_metric_exporter",
@@ -77,8 +77,8 @@ pub fn labels(otlp: &Otlp) -> Vec<(Label, Arc<str>)> {
     labels
 }
 
-/// What pushes, ready to be started; `None` where the configuration does not want it. The error names what in the configuration
-/// is wrong (a certificate that cannot be read, say).
+/// Creates the exporter of the configuration; `None` if it is disabled. The error names the part of the configuration
+/// that is wrong, such as a certificate that cannot be read.
 pub fn exporter(
     shared: &Shared,
     config: &Config,
@@ -108,7 +108,7 @@ pub fn check_files(otlp: &Otlp) -> Result<(), String> {
     tls::Tls::new(&otlp.tls, b"h2").map(drop)
 }
 
-/// Starts pushing.
+/// Starts the periodic reader.
 pub fn start(exporter: Exporter, shared: &Shared, config: &Config) -> Reader {
     let interval = config.export.otlp.interval;
     let cycle = Arc::clone(&exporter.cycle);
@@ -118,7 +118,7 @@ pub fn start(exporter: Exporter, shared: &Shared, config: &Config) -> Reader {
 }
 
 impl Exporter {
-    /// One with a cycle of its own. The error names what in the configuration is wrong.
+    /// Creates an exporter with a cycle of its own. The error names the part of the configuration that is wrong.
     pub fn new(
         shared: &Shared,
         otlp: &Otlp,
@@ -145,17 +145,18 @@ impl PushMetricExporter for Exporter {
         // The reader's thread, which may wait.
         let first = !self.begun.swap(true, Ordering::Relaxed);
         let resource = if first { self.resource.at_first_export() } else { self.resource.now() };
-        let messages = encode::messages(metrics, resource.as_ref(), &snapshot, encode::pack::MOST_BYTES);
+        let messages = encode::messages(metrics, resource.as_ref(), &snapshot, encode::pack::MAX_BYTES);
         let readings = snapshot.readings();
         drop(snapshot);
         let sender = Arc::clone(&self.sender);
         sender.refresh();
-        // The reader's thread is outside the runtime that the connection lives in. On the one thread of that runtime: a message
-        // that another thread hands over while a connection ends may stay in hyper's queue, and is never answered.
+        // The reader's thread is outside of the runtime of the connection. The message is sent from the one thread of
+        // that runtime: if another thread sends while a connection ends, the message may stay in hyper's queue without
+        // a response.
         let sent = self.runtime.spawn(async move { sender.send(messages).await }).await;
-        super::give_memory_back(readings);
+        super::release_memory(readings);
         if sent.as_ref().is_err_and(tokio::task::JoinError::is_cancelled) {
-            // The runtime is gone: the agent ends while the last push is in progress.
+            // The runtime is gone: the agent has stopped during the last push.
             return Err(OTelSdkError::AlreadyShutdown);
         }
         let failure = match &sent {
@@ -176,7 +177,7 @@ impl PushMetricExporter for Exporter {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        Ok(()) // nothing is held back
+        Ok(()) // nothing is buffered
     }
 
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {

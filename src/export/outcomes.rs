@@ -1,4 +1,4 @@
-//! How the exports of the OTLP exporter ended.
+//! Outcomes of the exports of the OTLP exporter.
 
 use super::error_type::ErrorType;
 use super::metrics;
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How the exports of the OTLP exporter ended, under the names of the semantic conventions
-/// ("Semantic conventions for OpenTelemetry SDK metrics").
+/// Outcomes of the exports of the OTLP exporter, with the metric names of the semantic conventions ("Semantic
+/// conventions for OpenTelemetry SDK metrics").
 #[derive(Debug)]
 pub struct Exports {
     labels: Vec<(Label, Arc<str>)>,
@@ -19,24 +19,24 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// Nothing exported yet. `labels` tell which exporter this is.
+    /// Creates it without exports. `labels` identify the exporter.
     pub fn new(labels: Vec<(Label, Arc<str>)>) -> Self {
         Self { labels, inflight: AtomicU64::new(0), exported: Mutex::new(BTreeMap::from([(None, 0)])) }
     }
 
-    /// Data points are handed over.
+    /// Records that an export of data points begins.
     pub fn begin(&self, points: u64) {
         self.inflight.fetch_add(points, Ordering::Relaxed);
     }
 
-    /// Outcome of exported data points.
+    /// Records the outcome of data points.
     pub fn end(&self, points: u64, error: Option<ErrorType>) {
         self.inflight.fetch_sub(points, Ordering::Relaxed);
         let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);
         *exported.entry(error).or_default() += points;
     }
 
-    /// The labels of this exporter, with the error if there was one.
+    /// The labels of the exporter, with the error type if there was an error.
     pub fn labels(&self, error: Option<ErrorType>) -> Vec<(Label, Arc<str>)> {
         let mut labels = self.labels.clone();
         labels.extend(error.map(|error| (Label::ErrorType, error.word().into())));

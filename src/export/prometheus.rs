@@ -1,4 +1,4 @@
-//! The pull side: the text that Prometheus scrapes.
+//! The pull reader: the exposition that Prometheus scrapes.
 
 use super::distributions::{self, DeferredFamily};
 use super::resource::CurrentResource;
@@ -12,13 +12,13 @@ use prometheus::proto::{LabelPair, MetricFamily};
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-/// The reader that a scrape drives.
+/// The reader that scrapes drive.
 pub struct Pull {
     reader: Reader,
     registry: Registry,
     profile: Profile,
     resource: CurrentResource,
-    /// One scrape after the other: the SDK does so anyway, and the outcome belongs to the scrape that caused it.
+    /// One scrape at a time, as in the SDK; so the outcome belongs to the scrape that caused it.
     scraping: Mutex<()>,
 }
 
@@ -27,12 +27,12 @@ pub struct Pull {
 pub enum Scrape {
     /// The exposition, in Prometheus' text format 0.0.4.
     Exposition(String),
-    /// No source gave anything; why, for the body of a 503.
+    /// No source has readings; the reasons, for the body of a 503.
     Nothing(String),
 }
 
 impl Pull {
-    /// Makes the reader and its provider.
+    /// Creates the reader and its provider.
     pub fn new(shared: &Shared, profile: Profile) -> Result<Self, String> {
         let registry = Registry::new();
         let exporter = exporter(&registry, profile)?;
@@ -43,16 +43,16 @@ impl Pull {
         Ok(Self { reader, registry, profile, resource, scraping: Mutex::new(()) })
     }
 
-    /// Runs one cycle and renders it. Blocks for as long as the sources take.
+    /// Runs a cycle and renders it. Blocks until the sources have answered.
     pub fn scrape(&self) -> Scrape {
         let (scrape, snapshot) = self.cycle();
         let readings = snapshot.readings();
         drop(snapshot);
-        super::give_memory_back(readings);
+        super::release_memory(readings);
         scrape
     }
 
-    /// The same, with the snapshot of the cycle.
+    /// Runs a cycle and renders it. Also returns the snapshot of the cycle.
     pub fn cycle(&self) -> (Scrape, Arc<Snapshot>) {
         let _one_at_a_time = self.scraping.lock();
         let families = self.registry.gather();
@@ -90,7 +90,7 @@ impl Pull {
             match exposition::families(
                 gathered.chain(distributions::families(snapshot, self.profile)).collect(),
             ) {
-                // The classic names are few: what was read may have none of them.
+                // There are few classic names, and the readings may have none of them.
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => return Scrape::Exposition(text),
                 Err(error) => {
@@ -128,7 +128,7 @@ const TARGET_INFO: &str = "target_info";
 fn exporter(registry: &Registry, profile: Profile) -> Result<PrometheusExporter, String> {
     let mut builder = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
-        // The scope says nothing that target_info does not say, and is a label on every sample.
+        // The scope adds nothing to target_info, and would be a label on every sample.
         .scope_info_enabled(false);
     if profile == Profile::Classic {
         builder = builder.without_units().without_counter_suffixes().without_target_info();

@@ -1,7 +1,7 @@
-//! Who the metrics are of: the OpenTelemetry resource.
+//! The OpenTelemetry resource of the metrics.
 //!
-//! The SDK's own detector lets `OTEL_RESOURCE_ATTRIBUTES` win over `OTEL_SERVICE_NAME` and leaves values encoded, both
-//! against the specification, so the resource is put together here.
+//! The SDK's detector gives `OTEL_RESOURCE_ATTRIBUTES` precedence over `OTEL_SERVICE_NAME` and does not decode values,
+//! both against the specification, so the resource is created here.
 
 use crate::cloud::instance::Instance;
 use crate::cloud::{Cloud, timeouts};
@@ -89,8 +89,8 @@ pub fn resource(config: &Config) -> Resource {
 pub fn in_cloud(config: &Config, instance: &Instance) -> Resource {
     let host = host_name();
     let machine = machine_id();
-    // Stable over restarts, also with other settings. A second agent on the same machine has another configuration file, or, where
-    // flags say everything, listens elsewhere.
+    // Stable over restarts and changes of settings. A second agent on the machine has another configuration file, or, if it
+    // is configured by flags, another listen address.
     let agent = config
         .file
         .as_ref()
@@ -124,13 +124,14 @@ pub fn in_cloud(config: &Config, instance: &Instance) -> Resource {
         .build()
 }
 
-/// The resource with keys that are names of labels in Prometheus' text format, for `target_info`. One name that a scrape
-/// cannot parse would lose the whole scrape.
+/// The resource with keys that are valid label names in Prometheus' text format, for `target_info`. One invalid name
+/// would make the whole scrape fail.
 ///
-/// As Prometheus' own OTLP endpoint has it (`otlptranslator`): every character that is no ASCII letter, digit or underscore
-/// becomes an underscore; a name that begins with a digit gets `key_` before it, one that begins with an underscore gets
-/// `key` (two underscores at the beginning are Prometheus' own, `__name__` among them). Values whose keys become one are
-/// joined by `;`, in the order of their keys (`specification/compatibility/prometheus_and_openmetrics.md`).
+/// The rules are those of Prometheus' OTLP endpoint (`otlptranslator`): every character other than an ASCII letter,
+/// digit or underscore becomes an underscore; a name that begins with a digit gets the prefix `key_`, one that begins
+/// with an underscore the prefix `key` (names with two leading underscores, as `__name__`, are reserved). The values of
+/// keys that become the same are joined by `;`, in the order of the keys
+/// (`specification/compatibility/prometheus_and_openmetrics.md`).
 pub fn for_prometheus(resource: &Resource) -> Resource {
     let mut attributes: Vec<(&str, String)> =
         resource.iter().map(|(key, value)| (key.as_str(), value.to_string())).collect();

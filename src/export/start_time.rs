@@ -1,12 +1,12 @@
-//! Start times that hold when the clock is set.
+//! Start times that stay valid when the clock is set.
 //!
-//! A point of OTLP says since when it is counted, by the clock of the machine at that time. If that clock is set back
+//! A point of OTLP has the start time of its counter, by the machine's clock at that time. If the clock is set back
 //! afterwards (NTP, a machine that resumes), points would begin after they end, which the data model does not allow and
-//! receivers refuse. The boot clock, which nobody sets and which goes on while the machine sleeps, says how long ago the
-//! start was: start times are moved by as much as the clock was. They are moved once, and stay where they are then: a start
-//! that differs from the one before means a counter that was reset.
+//! receivers refuse. The boot clock, which cannot be set and continues while the machine sleeps, gives the true age of
+//! the start. So start times are moved by as much as the clock was. They are moved only if necessary: a start time that
+//! differs from the previous one means a counter reset.
 
-#![expect(clippy::disallowed_methods, reason = "this is about the clock of the machine")]
+#![expect(clippy::disallowed_methods, reason = "this file corrects times of the machine's clock")]
 
 use crate::catalog::{SOURCES, Sources};
 use crate::source::SourceSpec;
@@ -16,17 +16,17 @@ use rustix::time::{ClockId, clock_gettime};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Both clocks at one time, in nanoseconds.
+/// Both clocks at one moment, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
-    /// The machine's clock (`CLOCK_REALTIME`), since 1970.
+    /// The machine's clock (`CLOCK_REALTIME`), since the Unix epoch.
     pub real: u64,
-    /// The boot clock (`CLOCK_BOOTTIME`), since the machine was started.
+    /// The boot clock (`CLOCK_BOOTTIME`), since boot.
     pub boot: u64,
 }
 
 impl Clocks {
-    /// Both clocks as they are now.
+    /// The present values of both clocks.
     pub fn now() -> Self {
         let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let boot = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
@@ -38,28 +38,28 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// By how much start times are moved.
+/// The correction of start times.
 #[derive(Debug)]
 pub struct StartTimes {
-    /// The clocks when the first start was noted, or before.
+    /// The clocks at or before the first start time.
     anchor: Clocks,
-    /// Nanoseconds that the clock was set back by since then, as far as it made a start later than its point.
+    /// Nanoseconds by which the clock was set back since then, as far as that put a start time after its point.
     back: u64,
 }
 
 impl StartTimes {
-    /// Nothing has been set yet.
+    /// Creates it without a correction.
     pub fn new(anchor: Clocks) -> Self {
         Self { anchor, back: 0 }
     }
 
-    /// Where a start belongs, of a point with this time that was taken when the clocks showed `now`.
-    pub fn place(&mut self, start: u64, time: u64, now: Clocks) -> u64 {
+    /// The corrected start time of a point that has this time and was collected when the clocks showed `now`.
+    pub fn corrected(&mut self, start: u64, time: u64, now: Clocks) -> u64 {
         if start == 0 || time == 0 {
-            return start; // not known
+            return start; // unset
         }
         if start.saturating_sub(self.back) > time {
-            // The start as the boot clock has it: so long after the anchor as the clock showed then, so long ago now.
+            // The start time by the boot clock: its distance from the anchor is the same on both clocks.
             let began = self.anchor.boot.saturating_add(start.saturating_sub(self.anchor.real));
             let ago = now.boot.saturating_sub(began);
             let right = now.real.saturating_sub(ago).min(time);
@@ -69,46 +69,48 @@ impl StartTimes {
     }
 }
 
-/// Start times of the series of this process.
+/// The start times of this process.
 static START_TIMES: LazyLock<Mutex<StartTimes>> =
     LazyLock::new(|| Mutex::new(StartTimes::new(Clocks::now())));
 
-/// Notes the clocks; called before the first start.
+/// Records the clocks; called before the first start time.
 pub fn note() {
     LazyLock::force(&START_TIMES);
 }
 
-/// Since when a counter counts: since its source began. The SDK knows only when the provider was made: a reload may make another
-/// while a source goes on, and may restart a source under a provider that stays. `None` where the metric is no source's.
+/// Start time of a counter: that of its source. The SDK knows only when the provider was created: a reload may recreate
+/// the provider while the source continues, or restart the source while the provider stays. `None` if the metric
+/// belongs to no source.
 pub fn of_source(metric: &str, began: &[(&'static str, SystemTime)]) -> Option<SystemTime> {
     let has = |spec: &&SourceSpec<Sources>| spec.part.rows.iter().any(|row| row.name == metric);
     let source = SOURCES.iter().find(has)?.name;
     began.iter().find(|(name, _)| *name == source).map(|(_, since)| *since)
 }
 
-/// Moves the start times of one collection that would be after their points.
+/// Corrects the start times of a collection that would be after their points.
 pub struct Correction {
     known: MutexGuard<'static, StartTimes>,
     now: Clocks,
 }
 
-/// Begins with the start times of a collection.
+/// Locks the start times for a collection.
 pub fn correction() -> Correction {
     Correction { known: START_TIMES.lock().unwrap_or_else(PoisonError::into_inner), now: Clocks::now() }
 }
 
 impl Correction {
-    /// Where a start belongs, of a point with this time. Both are in nanoseconds since 1970.
-    pub fn place(&mut self, start: u64, time: u64) -> u64 {
-        self.known.place(start, time, self.now)
+    /// The corrected start time of a point. Both times are nanoseconds since the Unix epoch.
+    pub fn corrected(&mut self, start: u64, time: u64) -> u64 {
+        self.known.corrected(start, time, self.now)
     }
 
-    /// Moves the start times of a metric; how many data points it has.
+    /// Corrects the start times of a metric. Returns its number of data points.
     pub fn correct(&mut self, metric: &mut Metric) -> u64 {
         macro_rules! place {
             ($data:expr) => {{
                 for point in &mut $data.data_points {
-                    point.start_time_unix_nano = self.place(point.start_time_unix_nano, point.time_unix_nano);
+                    point.start_time_unix_nano =
+                        self.corrected(point.start_time_unix_nano, point.time_unix_nano);
                 }
                 $data.data_points.len() as u64
             }};

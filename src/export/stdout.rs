@@ -1,4 +1,4 @@
-//! One cycle on stdout: what `connscope once` prints, and the `console` exporter.
+//! Output of a cycle to stdout: `connscope once`, and the `console` exporter.
 
 use super::prometheus::{Pull, Scrape};
 use super::{Reader, Shared, encode};
@@ -15,10 +15,10 @@ use std::fmt::Write;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// What one cycle is printed as.
+/// Output format of a cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// A line a reading, for people.
+    /// One line per reading, for people.
     Table,
     /// Prometheus' text format.
     Prometheus,
@@ -26,7 +26,7 @@ pub enum Format {
     OtlpJson,
 }
 
-/// A reader of the SDK that collects when it is told to.
+/// An SDK reader that collects on request.
 #[derive(Debug, Clone)]
 struct Manual(Arc<ManualReader>);
 
@@ -48,14 +48,14 @@ impl MetricReader for Manual {
     }
 }
 
-/// Runs one cycle; what it gave as text, and the snapshot it came from.
+/// Runs a cycle. Returns its text, and the snapshot.
 pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String, Arc<Snapshot>), String> {
     if format == Format::Prometheus {
         let pull = Pull::new(shared, profile)?;
         let (scrape, snapshot) = pull.cycle();
         let text = match scrape {
             Scrape::Exposition(text) => text,
-            Scrape::Nothing(_) => String::new(), // the log has said why
+            Scrape::Nothing(_) => String::new(), // the reason was logged
         };
         return Ok((text, snapshot));
     }
@@ -78,7 +78,7 @@ fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String
     Ok(text)
 }
 
-/// A line a reading: name and labels, value, unit.
+/// One line per reading: name and labels, value, unit.
 pub fn table(snapshot: &Snapshot) -> String {
     let lines: Vec<(String, String, &str)> = snapshot
         .table()
@@ -109,7 +109,7 @@ fn value(value: &Value) -> String {
         Value::U64(value) => value.to_string(),
         Value::I64(value) => value.to_string(),
         Value::F64(value) => value.to_string(),
-        // The mean says more to a person than the sum.
+        // The mean is more useful to a person than the sum.
         #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
         Value::Distribution(distribution) => match distribution.count() {
             0 => "no value".to_owned(),
@@ -118,7 +118,7 @@ fn value(value: &Value) -> String {
     }
 }
 
-/// The `console` exporter of `OTEL_METRICS_EXPORTER`: every cycle as OTLP JSON, one object a line.
+/// The `console` exporter of `OTEL_METRICS_EXPORTER`: every cycle as OTLP JSON, one object per line.
 struct Console {
     cycle: Arc<Cycle>,
 }

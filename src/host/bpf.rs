@@ -1,10 +1,11 @@
-//! Programs in the kernel: loading an object with them, what the kernel took, and their maps. The library for it (aya) is only
-//! here.
+//! BPF programs and maps: loads an object, attaches its programs, and gives access to its maps. The library for it
+//! (aya) is used only here.
 //!
-//! An object is what `make bpf` makes of a file in `bpf/`; a source includes its own with [`include_bytes_aligned`], since
-//! loading an object makes all of its maps. Each program is loaded by itself, so that what a kernel refuses takes only its part:
-//! [`Loader::trace`] and its like write down why, and [`Programs::refused`] tells. The types of the kernel (BTF) take
-//! 30 MiB while the programs are fitted to them, so objects are loaded one after the other, and the memory is given back.
+//! `make bpf` compiles an object from each file in `bpf/`. A source includes its own object with
+//! [`include_bytes_aligned`], because loading an object creates all of its maps. Programs are loaded separately, so a
+//! program that the kernel refuses disables only its own function: [`Programs::refused`] has the reason. The kernel's
+//! types (BTF) take 30 MiB while programs are relocated, so objects are loaded one after the other, and the memory is
+//! released.
 
 use crate::reading::SourceError;
 use crate::sys::{bpf, process};
@@ -23,14 +24,14 @@ pub use types::Abilities;
 
 pub(crate) use aya::include_bytes_aligned;
 
-/// What the kernel wants of whoever loads programs.
+/// Capabilities that loading programs needs.
 pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
 
-/// Whether this process has them, so that trying is worth reading the kernel's types.
+/// Checks that this process has [`CAPABILITIES`], before the kernel's types are read.
 ///
 /// # Errors
 ///
-/// It has not.
+/// A capability is missing.
 pub fn permitted() -> Result<(), SourceError> {
     use rustix::thread::{CapabilitySet, capabilities};
     let has = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
@@ -44,14 +45,14 @@ pub fn permitted() -> Result<(), SourceError> {
 /// Held while an object is loaded.
 static LOADING: Mutex<()> = Mutex::new(());
 
-/// An object that is being loaded: its maps are made, and its programs are loaded individually.
+/// An object that is being loaded: its maps exist, and its programs are loaded one at a time.
 pub struct Loader {
     btf: Btf,
     programs: Programs,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// The programs of an object that the kernel took. They are detached when this is dropped.
+/// The loaded programs of an object. They are detached when this is dropped.
 pub struct Programs {
     ebpf: Ebpf,
     maps: Vec<OwnedFd>,
@@ -59,12 +60,12 @@ pub struct Programs {
 }
 
 impl Loader {
-    /// Makes the maps of an object. `globals` are its constants by name, `entries` the sizes of maps that are not as the object
-    /// has them.
+    /// Creates the maps of an object. `globals` are its constants by name, `entries` the sizes of maps that differ from
+    /// the object's.
     ///
     /// # Errors
     ///
-    /// The kernel does not tell its types, or refuses a map.
+    /// The kernel has no BTF, or refuses a map.
     pub fn new(
         object: &[u8],
         globals: impl FnOnce(Abilities) -> Vec<(&'static str, u32)>,
@@ -74,7 +75,7 @@ impl Loader {
         let Types { btf, abilities } = Types::read()?;
         let (object, globals) = (FittedObject::new(object, abilities), globals(abilities));
         let mut loader = EbpfLoader::new();
-        // The library makes maps of tasks' own storage, which it has no type for.
+        // aya has no type for task storage maps, and creates them nevertheless.
         loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE).allow_unsupported_maps();
         for (name, value) in &globals {
             loader.override_global(name, value, true);
@@ -88,13 +89,13 @@ impl Loader {
         Ok(Self { btf, programs: Programs { ebpf, maps, refused: Vec::new() }, _alone: alone })
     }
 
-    /// Loads a program and attaches it to a tracepoint (`tp_btf`); whether the kernel took it.
+    /// Loads a program and attaches it to a tracepoint (`tp_btf`). Returns whether the kernel accepted it.
     pub fn trace(&mut self, program: &'static str, tracepoint: &str) -> bool {
         self.trace_any(program, &[program], tracepoint).is_some()
     }
 
-    /// Loads the first of these programs that fits the arguments of a tracepoint of this kernel, which the kernel compares with
-    /// its types; the place of the one that it took. `name` is what stands for all of them.
+    /// Loads the first of these programs that has the arguments of the tracepoint in this kernel, which compares them
+    /// with its types. Returns its index. Refusals are recorded under `name`.
     pub fn trace_any(&mut self, name: &'static str, programs: &[&str], tracepoint: &str) -> Option<usize> {
         let Self { btf, programs: Programs { ebpf, .. }, .. } = self;
         let mut first = None;
@@ -112,8 +113,8 @@ impl Loader {
         None
     }
 
-    /// Loads a program and attaches it to a tracepoint that is found by its name in tracefs, as those of system calls are;
-    /// whether the kernel took it.
+    /// Loads a program and attaches it to a tracepoint of tracefs by name, as those of system calls. Returns whether
+    /// the kernel accepted it.
     pub fn tracepoint(&mut self, program: &'static str, category: &str, name: &str) -> bool {
         if let Err(error) = tracefs::readable() {
             self.programs.refused.push((program, error));
@@ -127,7 +128,8 @@ impl Loader {
         self.note(program, result)
     }
 
-    /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]; whether the kernel took it.
+    /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]. Returns whether the kernel
+    /// accepted it.
     pub fn iterator(&mut self, program: &'static str, over: &str) -> bool {
         let iter = program_mut::<Iter>(&mut self.programs.ebpf, program);
         let result = iter.and_then(|iter| iter.load(over, &self.btf));
@@ -143,11 +145,11 @@ impl Loader {
         taken
     }
 
-    /// A hash map, with keys of `K` and values of `V` bytes.
+    /// The hash map with this name, with keys of `K` and values of `V` bytes.
     ///
     /// # Errors
     ///
-    /// The object has no such map, or one of other sizes.
+    /// The object has no such map, or its sizes differ.
     pub fn map<const K: usize, const V: usize>(
         &mut self,
         name: &'static str,
@@ -155,7 +157,7 @@ impl Loader {
         Ok(Map { map: self.take(name)?, name })
     }
 
-    /// An array of numbers of 64 bits.
+    /// The array of 64-bit numbers with this name.
     ///
     /// # Errors
     ///
@@ -164,7 +166,7 @@ impl Loader {
         Ok(Numbers(self.take(name)?))
     }
 
-    /// A ring of events.
+    /// The ring buffer with this name.
     ///
     /// # Errors
     ///
@@ -180,7 +182,7 @@ impl Loader {
         T::try_from(map).map_err(|cause| SourceError::io(doing(), cause))
     }
 
-    /// The programs, once all are loaded.
+    /// Ends loading, and returns the programs.
     pub fn finish(self) -> Programs {
         let Self { btf, programs, _alone: alone } = self;
         drop(btf);
@@ -191,21 +193,21 @@ impl Loader {
 }
 
 impl Programs {
-    /// Why the kernel did not take a program; `None` if it did.
+    /// The error with which the kernel refused a program; `None` if it accepted it.
     pub fn refused(&self, program: &str) -> Option<&SourceError> {
         self.refused.iter().find(|(name, _)| *name == program).map(|(_, error)| error)
     }
 
-    /// Every program that the kernel did not take, and why.
+    /// Every program that the kernel refused, with the error.
     pub fn all_refused(&self) -> &[(&'static str, SourceError)] {
         &self.refused
     }
 
-    /// Runs an iterator over everything there is, and gives what it writes to `take`, piece by piece.
+    /// Runs an iterator to its end, and calls `take` with each piece of its output.
     ///
     /// # Errors
     ///
-    /// The program was not taken, or the kernel refuses to run it.
+    /// The program was refused, or the kernel refuses to run it.
     pub fn pass(&mut self, program: &str, mut take: impl FnMut(&[u8])) -> Result<(), SourceError> {
         if let Some(error) = self.refused(program) {
             return Err(error.again("the program was not loaded"));
@@ -214,20 +216,20 @@ impl Programs {
             .map_err(|error| refused(format!("running the iterator {program}"), error))
     }
 
-    /// Memory of all maps of the object as the kernel tells it, bytes. What is allocated when it is needed is in it as far as it
-    /// is in use.
+    /// Memory of all maps of the object as reported by the kernel, bytes. Memory allocated on demand is included as far
+    /// as it is in use.
     pub fn memory(&self) -> u64 {
         self.maps.iter().filter_map(|map| bpf::number(map.as_fd(), "memlock")).sum()
     }
 
-    /// Runs that were left out because a program is not run while it runs on the same CPU.
+    /// Number of runs that the kernel skipped because the program was already running on the same CPU.
     pub fn interrupted(&self) -> u64 {
         let programs = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
         programs.filter_map(|program| bpf::number(program.as_fd(), "recursion_misses")).sum()
     }
 }
 
-/// A descriptor of a map, for the one that is taken goes with whoever takes it.
+/// A duplicate of the descriptor of a map, since taking the map moves it.
 fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
     use aya::maps::Map;
     let (Map::Array(data)
@@ -244,24 +246,25 @@ fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
 
 fn run(ebpf: &mut Ebpf, program: &str, take: &mut dyn FnMut(&[u8])) -> Result<(), ProgramError> {
     let iter: &mut Iter = program_mut(ebpf, program)?;
-    // The link is used up by a pass.
+    // A pass consumes the link.
     let link = iter.attach()?;
     let link = iter.take_link(link)?.into_file();
     let mut file = link.map_err(|error| ProgramError::IOError(io::Error::other(error)))?;
     let mut part = [0; 4096];
-    // Also where nothing is written, reading is what makes the kernel go on.
+    // The iterator proceeds only while it is read, also without output.
     loop {
         match file.read(&mut part) {
             Ok(0) => return Ok(()),
             Ok(length) => take(part.get(..length).unwrap_or_default()),
-            // After each million without output (`MAX_ITER_OBJECTS` in kernel/bpf/bpf_iter.c), and after a signal.
+            // The kernel returns after each million objects without output (`MAX_ITER_OBJECTS` in
+            // kernel/bpf/bpf_iter.c), and after a signal.
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(ProgramError::IOError(error)),
         }
     }
 }
 
-/// A hash map in the kernel.
+/// A BPF hash map.
 pub struct Map<const K: usize, const V: usize> {
     map: HashMap<MapData, [u8; K], [u8; V]>,
     name: &'static str,
@@ -275,11 +278,11 @@ impl<const K: usize, const V: usize> Map<K, V> {
         self.map.map().fd().as_fd()
     }
 
-    /// Every entry, with few calls (`BPF_MAP_LOOKUP_BATCH`) where the kernel has it.
+    /// Calls `take` with every entry, with few system calls (`BPF_MAP_LOOKUP_BATCH`) if the kernel supports it.
     ///
     /// # Errors
     ///
-    /// The kernel refuses.
+    /// The kernel refuses to read the map.
     pub fn entries(&self, take: impl FnMut(&[u8; K], &[u8; V])) -> Result<(), SourceError> {
         let doing = || format!("reading the BPF map {}", self.name);
         bpf::entries(self.fd(), take)
@@ -292,48 +295,48 @@ impl<const K: usize, const V: usize> Map<K, V> {
         self.map.keys().filter_map(Result::ok)
     }
 
-    /// The value of a key.
+    /// The value of a key; `None` if there is none.
     pub fn get(&self, key: &[u8; K]) -> Option<[u8; V]> {
         self.map.get(key, 0).ok()
     }
 
-    /// Writes an entry; whether there was room for it.
+    /// Inserts or replaces an entry. Returns whether the map had space.
     pub fn insert(&mut self, key: [u8; K], value: [u8; V]) -> bool {
         self.map.insert(key, value, 0).is_ok()
     }
 
-    /// Writes the value of an entry where there is one.
+    /// Replaces the value of an existing entry.
     pub fn change(&mut self, key: [u8; K], value: [u8; V]) {
-        // It may be gone.
+        // The entry may have been removed.
         drop(self.map.insert(key, value, BPF_EXIST));
     }
 
-    /// Takes an entry out; whether it was there.
+    /// Removes an entry. Returns whether it existed.
     pub fn remove(&mut self, key: &[u8; K]) -> bool {
         self.map.remove(key).is_ok()
     }
 }
 
-/// An array of numbers in the kernel.
+/// A BPF array of numbers.
 pub struct Numbers(Array<MapData, u64>);
 
 impl Numbers {
-    /// The number at a place; 0 where there is none.
+    /// The number at an index; 0 if the index is out of range.
     pub fn get(&self, place: u32) -> u64 {
         self.0.get(&place, 0).unwrap_or_default()
     }
 
-    /// Writes the number at a place that is there.
+    /// Sets the number at an existing index.
     pub fn set(&mut self, place: u32, number: u64) {
         drop(self.0.set(place, number, 0));
     }
 }
 
-/// What programs report at once.
+/// A BPF ring buffer.
 pub struct Ring(RingBuf<MapData>);
 
 impl Ring {
-    /// Takes the next event that `parse` understands; `None` if there is none.
+    /// Removes events until `parse` accepts one, and returns it; `None` if there is none.
     pub fn take<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         while let Some(item) = self.0.next() {
             if let Some(event) = parse(&item) {
@@ -350,11 +353,11 @@ impl AsFd for Ring {
     }
 }
 
-/// Whether the kernel tells its types, in words.
+/// Reads the kernel's types (BTF). Returns a sentence for `connscope check`.
 ///
 /// # Errors
 ///
-/// It does not.
+/// The kernel has no BTF.
 pub fn btf() -> Result<String, SourceError> {
     let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
     let read = Types::read().map(|_| "the kernel tells its types".to_owned());
@@ -369,14 +372,14 @@ where
     ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
-/// Sorts an error of the library by the error number that is under it.
+/// Classifies an error of aya by the underlying error number.
 fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             let error = io::Error::from_raw_os_error(error);
             return match error.raw_os_error() {
-                // A kernel without the program type, the map type or the system call.
+                // The kernel lacks the program type, the map type or the system call.
                 Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP) => SourceError::absent(doing, error),
                 _ => SourceError::from_io(doing, CAPABILITIES, error),
             };
@@ -386,7 +389,7 @@ fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static)
     SourceError::io(doing, short(&error))
 }
 
-/// An error without what the verifier says line by line.
+/// The first line of an error, without the log of the verifier.
 fn short(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()

@@ -1,16 +1,15 @@
-//! From the cgroup id in a `sock_diag` message to the cgroup's path.
+//! Paths of control groups by their ids, as in `sock_diag` messages.
 //!
 //! `INET_DIAG_CGROUP_ID` (Linux 5.8) is the inode of the directory in the cgroup v2 hierarchy that the process was in
-//! when it made the socket; the root is 1. A directory is never renamed and its inode is not used again, so an id that a
-//! walk over the whole tree did not find will not be found later either. What a walk did not find that left something
-//! out, the next one may.
+//! when it created the socket; the root is 1. A directory is never renamed, and its inode is not reused. So an id that
+//! a complete walk over the tree did not find does not exist any more; an id that an incomplete walk did not find may
+//! be found by the next.
 //!
-//! Controllers that are mounted as cgroup v1 are not in the ids. Where all are, or where v2 is mounted beside them and
-//! nobody makes cgroups in it, every socket is in the root, and `/proc/PID/cgroup` of its process says more. Before
-//! Linux 5.15 that is so, too, for sockets made after somebody has used the v1 controllers `net_cls` or `net_prio`
-//! (`cgroup_sk_alloc_disable`).
+//! Controllers mounted as cgroup v1 are not in the ids. If all are, or if v2 is mounted beside them and unused, every
+//! socket is in the root, and `/proc/PID/cgroup` of its process is more specific. Before Linux 5.15 the same holds for
+//! sockets created after the v1 controllers `net_cls` or `net_prio` were used (`cgroup_sk_alloc_disable`).
 
-#![expect(clippy::disallowed_methods, reason = "a walk has a budget, and is not repeated for a while")]
+#![expect(clippy::disallowed_methods, reason = "a walk has a budget, and a minimum interval")]
 
 use crate::reading::SourceError;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, open, openat, statat};
@@ -33,30 +32,31 @@ pub use hierarchies::{Hierarchy, hierarchies, numbers, of_key};
 pub use members::pids;
 pub use mount::{Mount, mounts, mounts_of_version_1, unescaped};
 
-/// Ids that are remembered not to be found. A socket can outlive its cgroup, so there are always some.
+/// Maximum number of ids that are remembered as not found. A socket can outlive its cgroup, so there are always some.
 const REMEMBERED: usize = 4096;
 
-/// How long after a walk over the cgroups an unknown id may cause the next one.
+/// Minimum interval between two walks caused by unknown ids.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long a walk over the cgroups may take.
+/// Time budget of a walk.
 const WALK: Duration = Duration::from_millis(100);
 
-/// The kernel names at most 4096 characters of a path in `/proc/PID/cgroup`, and knows about 16 hierarchies.
+/// Maximum number of bytes read of `/proc/PID/cgroup`: the kernel prints at most 4096 characters of a path, for about
+/// 16 hierarchies.
 const MOST: u64 = 128 * 1024;
 
-/// What a walk over the cgroups is bounded by.
+/// Limits of a walk over the control groups.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Directories that are kept.
+    /// Maximum number of directories.
     pub directories: usize,
-    /// Bytes of their paths together. One path can have 4 KiB and more.
+    /// Maximum size of their paths together, bytes. One path may have 4 KiB and more.
     pub text: usize,
-    /// Levels below the root that are looked at.
+    /// Maximum depth below the root.
     pub depth: usize,
-    /// How long a walk may take.
+    /// Time budget of a walk.
     pub budget: Duration,
-    /// From one walk to the next.
+    /// Minimum interval between two walks.
     pub pause: Duration,
 }
 
@@ -66,33 +66,33 @@ impl Default for Limits {
     }
 }
 
-/// How the latest walk went.
+/// Result of the latest walk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Walk {
-    /// Directories whose ids are known.
+    /// Number of directories whose ids are known.
     pub known: usize,
-    /// Directories that are known to be there, and were not looked at because of a limit or were closed to this process.
-    /// What is below them is not in the number.
+    /// Number of directories that were skipped because of a limit or of missing permissions. Directories below them are
+    /// not counted.
     pub left_out: usize,
-    /// Whether it was the time that was not enough.
+    /// Whether the time budget was exceeded.
     pub cut_short: bool,
     /// Duration of the walk.
     pub took: Duration,
 }
 
-/// The paths of the cgroups by their ids.
+/// Paths of control groups by id.
 #[derive(Debug)]
 pub struct Cgroups {
     root: OwnedFd,
-    /// What the mount shows is this far below the root of the hierarchy; empty as a rule.
+    /// Path of the mounted directory in the hierarchy; usually empty, for the root.
     above: String,
-    /// What the next walk is bounded by.
+    /// Limits of the next walk.
     pub limits: Limits,
     paths: HashMap<u64, Arc<str>>,
     unknown: HashSet<u64>,
-    /// Not found by the latest walk, which did not go over all.
+    /// Ids that the latest walk did not find, and that was incomplete.
     missed: HashSet<u64>,
-    /// Asked for between two walks.
+    /// Ids requested since the latest walk.
     waiting: HashSet<u64>,
     walked: Option<Instant>,
     walk: Walk,
@@ -100,19 +100,19 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Those of the cgroup v2 mount with the widest view; absent where only cgroup v1 is mounted.
+    /// Uses the cgroup v2 mount with the widest view. Absent if only cgroup v1 is mounted.
     pub fn new() -> Result<Self, SourceError> {
         Self::of(&Mount::widest()?)
     }
 
-    /// Those of one mount, of either version.
+    /// Uses this mount, of either version.
     pub fn of(mount: &Mount) -> Result<Self, SourceError> {
         let mut cgroups = Self::at(&mount.point, Limits::default())?;
         cgroups.above.clone_from(&mount.above);
         Ok(cgroups)
     }
 
-    /// Those below one directory.
+    /// Uses the control groups below a directory.
     pub fn at(directory: &Path, limits: Limits) -> Result<Self, SourceError> {
         let root = open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|cause| {
@@ -133,9 +133,9 @@ impl Cgroups {
         })
     }
 
-    /// The path of a cgroup below the mount: `/system.slice/sshd.service`; `/` is the root. It is whole and may hold control
-    /// characters, as directories are found by it: what shows it cuts and cleans it. An id that is not known
-    /// causes a walk, if the last one is long enough ago.
+    /// The path of a cgroup below the mount: `/system.slice/sshd.service`; `/` is the root. It is whole and may contain
+    /// control characters, because directories are found by it; whoever displays it truncates and cleans it. An unknown
+    /// id causes a walk, if the minimum interval has passed.
     pub fn path(&mut self, id: u64) -> Option<Arc<str>> {
         if let Some(path) = self.paths.get(&id) {
             return Some(Arc::clone(path));
@@ -152,28 +152,28 @@ impl Cgroups {
         self.paths.get(&id).map(Arc::clone)
     }
 
-    /// Whether the walk that looks for an id is still to come: nobody can say yet whose path it is.
-    pub fn waits(&self, id: u64) -> bool {
+    /// Whether the next walk may still find the id: until then its path is unknown.
+    pub fn is_pending(&self, id: u64) -> bool {
         id != 0 && !self.paths.contains_key(&id) && !self.unknown.contains(&id) && !self.missed.contains(&id)
     }
 
-    /// The id and the path of each that the latest walk knows.
+    /// The id and path of each control group of the latest walk.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &Arc<str>)> {
         self.paths.iter().map(|(id, path)| (*id, path))
     }
 
-    /// How the latest walk went.
+    /// Result of the latest walk.
     pub fn latest(&self) -> Walk {
         self.walk
     }
 
-    /// Walks over the tree now. What is gone is forgotten.
+    /// Walks over the tree now, and forgets control groups that are gone.
     pub fn look(&mut self) {
         let started = Instant::now();
         let mut tree = Tree::new(self.limits, started + self.limits.budget);
         tree.walk(&self.root, &self.above, &mut self.buffer);
         if tree.cut_short {
-            // What there was no time for is not known to be gone.
+            // A group that an incomplete walk did not reach may still exist.
             for (id, path) in self.paths.drain() {
                 if !tree.paths.contains_key(&id) && tree.has_room(path.len()) {
                     tree.insert(id, path);
@@ -198,13 +198,13 @@ impl Cgroups {
     }
 }
 
-/// One walk, level by level: services and containers are near the root, and what they make themselves is below.
+/// A breadth-first walk: services and containers are near the root, and their own groups are below.
 #[derive(Debug)]
 struct Tree {
     limits: Limits,
     ends: Instant,
     paths: HashMap<u64, Arc<str>>,
-    /// Bytes of the paths.
+    /// Size of the paths, bytes.
     text: usize,
     left_out: usize,
     cut_short: bool,
@@ -212,10 +212,10 @@ struct Tree {
 
 /// A directory to be listed.
 struct Directory {
-    /// From the root, without a slash at the beginning.
+    /// Path from the root, without a leading slash.
     path: String,
     depth: usize,
-    /// Number of directories below.
+    /// Number of subdirectories.
     below: usize,
 }
 
@@ -224,7 +224,7 @@ impl Tree {
         Self { limits, ends, paths: HashMap::new(), text: 0, left_out: 0, cut_short: false }
     }
 
-    /// Whether one more path, of so many bytes, is kept.
+    /// Whether another path of this length fits within the limits.
     fn has_room(&self, length: usize) -> bool {
         self.paths.len() < self.limits.directories && self.text + length <= self.limits.text
     }
@@ -246,7 +246,7 @@ impl Tree {
                 continue;
             }
             if self.list(root, above, &directory, &mut queue, buffer).is_err() {
-                // Removed in the meantime, or closed to this process.
+                // The directory was removed, or its permissions do not allow it.
                 let gone = statat(root, path_or_dot(&directory.path), AtFlags::empty()).is_err();
                 self.left_out += if gone { 0 } else { directory.below };
             }
@@ -266,12 +266,12 @@ impl Tree {
         let mut entries = RawDir::new(&file, buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
-            // Most entries are the controllers' files.
+            // Most entries are files of controllers.
             let name = entry.file_name();
             if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            // With the slashes.
+            // Length with slashes.
             let length = above.len() + directory.path.len() + name.to_bytes().len() + 2;
             if !self.has_room(length) {
                 self.left_out += 1;
@@ -294,8 +294,8 @@ impl Tree {
     }
 }
 
-/// Directories in a directory: kernfs counts them in its links (`kernfs_refresh_inode` in `fs/kernfs/inode.c`), so that
-/// what has none, and most have none, is not listed.
+/// Number of subdirectories: kernfs counts them as links of a directory (`kernfs_refresh_inode` in
+/// `fs/kernfs/inode.c`), so a directory without any, as most are, is not listed.
 fn below(stat: &rustix::fs::Stat) -> usize {
     usize::try_from(stat.st_nlink).unwrap_or(usize::MAX).saturating_sub(2)
 }
@@ -304,29 +304,30 @@ fn path_or_dot(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
 }
 
-/// The cgroup of a process, as [`Cgroups::path`] has it, by the hierarchy that says most; `None` if the process is gone or in the root of all.
+/// The cgroup of a process, as in [`Cgroups::path`], of the most specific hierarchy; `None` if the process is gone or
+/// in the root of all.
 pub fn of_process(pid: u32) -> Option<Arc<str>> {
     let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), MOST).ok()?;
     membership(&text).map(Into::into)
 }
 
-/// Whether this process is in a cgroup of version 1, be it the root.
+/// Whether this process is in a cgroup v1 hierarchy, including its root.
 pub fn has_version_1() -> bool {
     let text = crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default();
     text.lines().any(|line| !line.starts_with("0::"))
 }
 
-/// The path that says most in the text of a `/proc/PID/cgroup` (`cgroups(7)`: lines `number:controllers:path`).
+/// The most specific path in the text of a `/proc/PID/cgroup` (`cgroups(7)`: lines `number:controllers:path`).
 ///
-/// In cgroup v1 each hierarchy has its own: engines put a container into all of them, systemd a service into some and
-/// its slice into the others. So a path with a container is better than one with a unit, that than any other, and the
-/// root says nothing. Of equals it is the first of `memory`, `cpu`, `pids`, `name=systemd` and the rest; v2 is last,
-/// because older runc did not put containers into it where it is mounted beside v1.
+/// In cgroup v1 each hierarchy has its own path: engines put a container into all of them, systemd a service into some
+/// and its slice into the others. So a path with a container has precedence over one with a unit, which has precedence
+/// over any other, and the root comes last. Among equals the order is `memory`, `cpu`, `pids`, `name=systemd`, others;
+/// v2 is last, because older runc did not put containers into it if it is mounted beside v1.
 pub fn membership(text: &str) -> Option<&str> {
     let lines = text.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next()?, fields.next()?);
-        // The kernel says so of a cgroup that was removed while a process that has ended is still in it.
+        // The kernel appends this to a cgroup that was removed while an ended process is still in it.
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
         let says = match path {
             "/" | "" => return None,

@@ -1,16 +1,16 @@
-//! The local ports that the kernel gives to sockets that connect: `net.ipv4.ip_local_port_range`, for both families.
+//! Ephemeral ports: `net.ipv4.ip_local_port_range`, for both families.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// How long the range is used before it is read again.
+/// Interval at which the range is read.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// Two numbers of five digits.
+/// Size of the read buffer, bytes; enough for two numbers of five digits.
 const TEXT: usize = 32;
 
-/// A range of ports, both ends included (`inet_get_local_port_range` in `net/ipv4/inet_connection_sock.c`).
+/// A range of ports, inclusive (`inet_get_local_port_range` in `net/ipv4/inet_connection_sock.c`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EphemeralPorts {
     low: u16,
@@ -25,25 +25,25 @@ impl Default for EphemeralPorts {
 }
 
 impl EphemeralPorts {
-    /// Reads the text of the sysctl: two numbers.
+    /// Parses the text of the sysctl: two numbers.
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split_ascii_whitespace().map(str::parse);
         let (low, high) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
         Some(Self { low, high })
     }
 
-    /// Both ends, and what is between them.
+    /// The inclusive range.
     pub fn range(self) -> std::ops::RangeInclusive<u16> {
         self.low..=self.high
     }
 
-    /// Whether the kernel may give this port to a socket that connects without one.
+    /// Whether a port is in the range.
     pub fn contains(self, port: u16) -> bool {
         (self.low..=self.high).contains(&port)
     }
 }
 
-/// The sysctl of one network namespace. It is kept open: it stays that of the namespace it was opened in.
+/// The sysctl of one network namespace. The file stays open: it belongs to the namespace in which it was opened.
 #[derive(Debug)]
 pub struct EphemeralPortsFile {
     file: Option<File>,
@@ -51,12 +51,12 @@ pub struct EphemeralPortsFile {
 }
 
 impl EphemeralPortsFile {
-    /// That of the calling thread's network namespace.
+    /// Opens the file of the calling thread's network namespace.
     pub fn open() -> Self {
         Self { file: File::open("/proc/sys/net/ipv4/ip_local_port_range").ok(), latest: None }
     }
 
-    /// The range, read once a minute; the kernel's default where it cannot be read.
+    /// The range, read once a minute; the kernel's default if it cannot be read.
     pub fn read(&mut self, now: Instant) -> EphemeralPorts {
         if let Some((read, ports)) = self.latest
             && now.saturating_duration_since(read) < AGAIN

@@ -1,24 +1,25 @@
-//! Which containers and systemd services there are, and who they are: one inventory for every source that asks.
+//! The inventory of containers and systemd services, shared by all sources.
 //!
-//! A container is a control group whose path says so, with the groups below it. In every cycle the hierarchies are walked
-//! over ([`Inventory::refresh`]); what lives between two cycles is told to the inventory by whoever sees its group
-//! ([`Inventory::workload`]). Its name comes from the files of its engine, at once and, where nobody knows it, again every 10
-//! seconds for a minute. An entry is known by its identity, so that a container that is restarted, or recreated under
-//! its name, is the same one with one restart more.
+//! A container is a control group whose path has a container, with its descendants. Every cycle walks over the
+//! hierarchies ([`Inventory::refresh`]); a container that lives between two cycles is added by the source that sees its
+//! group ([`Inventory::workload`]). Its name is looked up in the files of its engine at once, and, while it is not
+//! found, every 10 seconds for a minute. The key of an entry is its identity, so a container that is restarted, or
+//! recreated under its name, keeps its entry, with one restart more.
 //!
 //! # Use by a source
 //!
-//! 1. Once a cycle, first: [`Inventory::refresh`].
-//! 2. For a control group that the kernel named, with hierarchy, id and path, also when it is gone by now:
-//!    [`Inventory::workload`]. Keep the [`Workload::number`] with what is counted; it survives restarts.
-//! 3. Before observing: [`Inventory::current`] of each number kept. `None`: it has ended and its retention is over, so
-//!    what was counted goes. Another number than the one asked for: its name was found late and it is that container, so
-//!    what was counted is added to that one's. Its labels are those of the series.
-//! 4. [`Inventory::containers`]: every one that is there or ended less than `retention` ago, with its restarts.
+//! 1. At the beginning of a cycle: [`Inventory::refresh`].
+//! 2. For a control group reported by the kernel, with hierarchy, id and path, also if it is gone by now:
+//!    [`Inventory::workload`]. Store the [`Workload::number`] with the counts; it survives restarts.
+//! 3. Before observing: [`Inventory::current`] of each stored number. `None`: the container has ended and its retention
+//!    has passed, so the counts are dropped. Another number: its name was found later and is that of another entry, so the
+//!    counts are added to that one's. The labels are those of the series.
+//! 4. [`Inventory::containers`]: every container and service that runs or ended less than `retention` ago, with its
+//!    restarts.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "what ended and what is asked again is told by the clock, here alone"
+    reason = "retention and the retries of names depend on the time, which is read here only"
 )]
 
 use crate::host::cgroup::{self, Hierarchy};
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Keys of a label set: the attributes that identify a container or service, and further ones.
+/// Keys of a label set: the attributes that identify a container or service, and these.
 macro_rules! workload_and {
     ($($label:ident),*) => {
         &[
@@ -66,7 +67,7 @@ mod processes;
 pub use entry::CgroupRef;
 pub use identity::Workload;
 
-/// Sources that ask in the same cycle share one walk.
+/// Sources that refresh within this time share one walk.
 const SHARED: Duration = Duration::from_millis(100);
 
 /// The containers and services of this machine.
@@ -85,7 +86,7 @@ struct Inner {
     limit: OverLimit,
 }
 
-/// What is outside of this process: the hierarchies, and the engines.
+/// Everything outside of this process: the hierarchies and the engines' files.
 #[derive(Debug)]
 struct HostSources {
     settings: config::Inventory,
@@ -94,30 +95,30 @@ struct HostSources {
     socket: Option<Socket>,
 }
 
-/// One container or service.
+/// A container or service.
 #[derive(Debug, Clone)]
 pub struct Container {
     /// Name and attributes.
     pub workload: Arc<Workload>,
-    /// Its id; `None` of what has none.
+    /// Id of the container; `None` without an id.
     pub id: Option<Arc<str>>,
-    /// Its image as the engine writes it, at most 256 bytes; empty where that is not known.
+    /// Image as the engine has it, at most 256 bytes; empty if unknown.
     pub image: Arc<str>,
-    /// What runs it (`docker`, `containerd`, `cri-o`, `podman`, `lxc`); empty where that is not known.
+    /// Engine (`docker`, `containerd`, `cri-o`, `podman`, `lxc`); empty if unknown.
     pub runtime: &'static str,
-    /// Path of its control group.
+    /// Path of the control group.
     pub cgroup: Arc<str>,
-    /// How often it was restarted since the agent knows it.
+    /// Number of restarts since the agent knows it.
     pub restarts: u64,
-    /// For how long its first process has been running, in seconds; `None` where there is none, or it cannot be seen.
+    /// Time since its first process was started, seconds; `None` without a visible process.
     pub uptime: Option<f64>,
-    /// Its first process, in the agent's pid namespace; `None` where there is none, or it cannot be seen.
+    /// PID of its first process in the agent's PID namespace; `None` without a visible process.
     pub process: Option<u32>,
     /// Whether it has ended, less than the retention ago.
     pub ended: bool,
-    /// Whether it was there before the agent, and was not restarted since.
+    /// Whether it was running before the agent, and was not restarted since.
     pub before: bool,
-    /// The directories of its own control groups, one for each hierarchy that is looked at; empty once it has ended.
+    /// Directories of its control groups, one for each hierarchy; empty once it has ended.
     pub groups: Vec<Directory>,
 }
 
@@ -131,7 +132,7 @@ impl Container {
 /// The directory of a control group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
-    /// Number of its hierarchy; 0 is version 2.
+    /// Number of the hierarchy; 0 is v2.
     pub hierarchy: u32,
     /// Id of the control group: the inode of its directory.
     pub id: u64,
@@ -141,27 +142,27 @@ pub struct Directory {
     pub group: Arc<str>,
 }
 
-/// Numbers of containers, services and those without a name.
+/// Numbers of containers and services.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkloadCounts {
-    /// Containers that are there.
+    /// Running containers.
     pub containers: u64,
-    /// Systemd services that are there.
+    /// Running systemd services.
     pub units: u64,
-    /// Of the containers, those that nobody knows a name of.
+    /// Running containers without a name.
     pub unnamed: u64,
     /// Containers and services over the limit so far.
     pub left_out: u64,
     /// Those of them that are there now.
     pub over_limit: u64,
-    /// Control groups that the latest walks knew of and did not look at.
+    /// Control groups that the latest walks skipped.
     pub groups_left_out: u64,
-    /// Where containers are looked for: `v2`, `memory`, `name=systemd`.
+    /// The hierarchies in which containers are looked up: `v2`, `memory`, `name=systemd`.
     pub hierarchies: Vec<&'static str>,
 }
 
 impl Inventory {
-    /// Nothing is looked at before the first [`Inventory::refresh`].
+    /// Creates it. Nothing is read before the first [`Inventory::refresh`].
     pub fn new(settings: &config::Inventory) -> Self {
         let outside = HostSources {
             settings: settings.clone(),
@@ -184,8 +185,8 @@ impl Inventory {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Walks over the control groups, unless that was done less than 100 ms ago. Takes some milliseconds for thousands of
-    /// groups, and no more than 100 ms a hierarchy. The error says that no hierarchy is mounted.
+    /// Walks over the control groups, unless that was done less than 100 ms ago. Takes some milliseconds for thousands
+    /// of groups, and at most 100 ms per hierarchy. The error is that no hierarchy is mounted.
     pub fn refresh(&self) -> Result<(), SourceError> {
         let now = Instant::now();
         let mut inner = self.inner();
@@ -212,17 +213,17 @@ impl Inventory {
         for hierarchy in &outside.hierarchies {
             groups.extend(hierarchy.groups.iter().map(|(id, path)| (hierarchy.number, id, Arc::clone(path))));
         }
-        // What was there first is kept where there is no room for all.
+        // At the limit, older groups take precedence.
         groups.sort_unstable_by_key(|(hierarchy, id, _)| (*hierarchy, *id));
         for (hierarchy, id, path) in &groups {
-            entries.meet(CgroupRef { hierarchy: *hierarchy, id: *id, path }, now, outside);
+            entries.record_group(CgroupRef { hierarchy: *hierarchy, id: *id, path }, now, outside);
         }
-        outside.hear(entries, now);
+        outside.add_answers(entries, now);
         entries.sweep(now, outside);
-        // It is said for as long as somebody is without a name for it, and not only when names are asked for.
+        // Denied access is reported as long as a running container has no name, and not only when names are looked up.
         outside.names.denied &= entries.iter().any(|entry| entry.ended.is_none() && !entry.named);
         if refreshed.is_none() {
-            entries.all_were_there_before();
+            entries.mark_preexisting();
         }
         processes::look(entries, &outside.hierarchies);
         limit.look(entries.over_limit(), self.settings.limit, now);
@@ -230,40 +231,40 @@ impl Inventory {
         Ok(())
     }
 
-    /// Who a control group belongs to; `None`: nobody that is wanted, or there was no room. The group may be gone by now;
-    /// its id tells a container that was restarted from the one before, and its path is that from the root of its
-    /// hierarchy. One that is not known yet is asked for its name, which reads up to a dozen small files.
+    /// The container or service of a control group; `None` if it is excluded or over the limit. The group may be gone
+    /// by now. Its id distinguishes a restarted container from the one before; its path is relative to the root of the
+    /// hierarchy. The name of a new container is looked up, which reads up to a dozen small files.
     pub fn workload(&self, group: CgroupRef<'_>) -> Option<Arc<Workload>> {
         let mut inner = self.inner();
         let Inner { entries, outside, .. } = &mut *inner;
         let now = Instant::now();
-        outside.hear(entries, now);
-        let number = entries.meet(group, now, outside)?;
+        outside.add_answers(entries, now);
+        let number = entries.record_group(group, now, outside)?;
         entries.get(number).map(|entry| Arc::clone(&entry.workload))
     }
 
-    /// Whether the directory of a control group is there, and no other one in its place.
+    /// Whether the control group still exists, and was not replaced by another with its path.
     pub fn is_there(&self, group: CgroupRef<'_>) -> bool {
         let CgroupRef { hierarchy, id, path } = group;
         self.inner().outside.is_there(&TopGroup { hierarchy, id, path: path.into() })
     }
 
-    /// Whether a control group is of something over the limit (`limit`).
+    /// Whether the container or service of a control group is over the limit.
     pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
         self.inner().entries.is_left_out(group)
     }
 
-    /// Who has this number now: the same, or the one that it turned out to be; `None` once it is gone.
+    /// The workload that has this number now: the same, or the one that it was merged into; `None` if it is gone.
     pub fn current(&self, number: u64) -> Option<Arc<Workload>> {
         self.inner().entries.get(number).map(|entry| Arc::clone(&entry.workload))
     }
 
-    /// What [`Self::current`] says of every number now, for who asks about many.
+    /// The workload of every number, as [`Self::current`] returns it, for callers with many numbers.
     pub fn by_numbers(&self) -> HashMap<u64, Arc<Workload>> {
         self.inner().entries.by_numbers()
     }
 
-    /// Every container and service that is there, and those that ended less than the retention ago.
+    /// Every container and service that runs, and those that ended less than the retention ago.
     pub fn containers(&self) -> Vec<Container> {
         let uptime = processes::since_boot();
         let inner = self.inner();
@@ -278,7 +279,8 @@ impl Inventory {
         inner.entries.iter().map(|entry| container(entry, uptime, groups(entry))).collect()
     }
 
-    /// The TCP ports that Docker publishes for each container that is running, by its number. An address may be unspecified.
+    /// The TCP ports that Docker publishes for each running container, by workload number. An address may be
+    /// unspecified.
     pub fn published(&self) -> Vec<(u64, Arc<[SocketAddr]>)> {
         let mut inner = self.inner();
         let Inner { entries, outside, published, .. } = &mut *inner;
@@ -291,7 +293,7 @@ impl Inventory {
         running.into_iter().map(|(number, id)| (number, published.of(&id))).collect()
     }
 
-    /// Numbers of containers, services and those without a name.
+    /// Numbers of containers and services.
     pub fn tally(&self) -> WorkloadCounts {
         let inner = self.inner();
         let Entries { left_out, .. } = inner.entries;
@@ -309,8 +311,7 @@ impl Inventory {
         tally
     }
 
-    /// Whether a container is without a name, and a file that may have one is closed to this process; the error says what
-    /// it takes.
+    /// The error if a container has no name and a file that may have it is not readable; it names what is needed.
     pub fn denied(&self) -> Option<SourceError> {
         let inner = self.inner();
         inner.outside.names.denied.then(|| names::denied("the files in which engines keep names"))
@@ -348,8 +349,8 @@ fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
 }
 
 impl HostSources {
-    /// Takes the answers of Docker's socket.
-    fn hear(&mut self, entries: &mut Entries, now: Instant) {
+    /// Adds the answers of Docker's socket.
+    fn add_answers(&mut self, entries: &mut Entries, now: Instant) {
         let answers: Vec<(String, ContainerMetadata)> =
             self.socket.iter().flat_map(Socket::answers).collect();
         for (id, found) in answers {
@@ -369,7 +370,7 @@ impl HostLookup for HostSources {
             if let Some(socket) = &self.socket {
                 socket.ask(id);
             }
-            // The kubelet has no link for a sandbox, and the other files may be closed.
+            // The kubelet has no link for a sandbox, and the other files may not be readable.
             let tops = self.hierarchies.iter().map(|hierarchy| hierarchy.mount.directory(top));
             if cgroup::pod(top).is_some() && tops.into_iter().any(|directory| processes::is_pause(&directory))
             {

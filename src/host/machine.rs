@@ -1,19 +1,19 @@
-//! The id of the machine, as coroot-node-agent prints it: `/etc/machine-id`, else the product UUID, without dashes.
+//! The id of the machine, as in coroot-node-agent: `/etc/machine-id`, else the product UUID, without dashes.
 
 use std::path::Path;
 use std::sync::Arc;
 
-/// Most that is read of a file with an id.
+/// Maximum number of bytes read of a file with an id.
 const MOST: u64 = 256;
 
-/// The id of the machine whose files are below a root; empty where it has none.
+/// The id of the machine whose files are below a root; empty if it has none.
 pub fn id(root: &Path) -> Arc<str> {
     let files = [root.join("etc/machine-id"), "/sys/class/dmi/id/product_uuid".into()];
     let ids = files.iter().filter_map(|file| parse(&crate::sys::read_limited(file, MOST).ok()?));
     ids.into_iter().next().unwrap_or_default().into()
 }
 
-/// The id in a text, without its dashes; `None` where there is none (`uninitialized`).
+/// The id in a text, without its dashes; `None` if there is none (`uninitialized`).
 fn parse(text: &str) -> Option<String> {
     let id: String = text.trim().chars().filter(|character| *character != '-').collect();
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,9 +1,9 @@
-//! The network namespaces of the machine: finding those that the configuration names, and entering them.
+//! Network namespaces of the machine: those that the configuration selects, and reading inside of them.
 //!
-//! An entry of the configuration is a name (`/run/netns/NAME`), a path, `pid:N`, a pattern of names or paths (`cni-*`), or
-//! `all`. A namespace is entered by a thread that ends afterwards, so that no thread is ever left in a namespace it does
-//! not belong to. A source that holds something of a foreign namespace (a socket, a descriptor) keeps the namespace alive
-//! after everybody else has let it go, so it lets go as soon as [`Finder::find`] does not name the namespace any more.
+//! An entry of the configuration is a name (`/run/netns/NAME`), a path, `pid:N`, a pattern of names or paths (`cni-*`),
+//! or `all`. A namespace is entered by a thread that ends afterwards, so no thread stays in a foreign namespace. A
+//! source that has a socket or descriptor of a foreign namespace keeps that namespace alive, so it closes it as soon as
+//! [`Finder::find`] does not return the namespace any more.
 
 pub mod config;
 mod find;
@@ -18,27 +18,27 @@ pub use visit::{NamespaceResult, visit};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Network namespaces that are read at once; those over it are counted and left out.
+/// Maximum number of network namespaces that are read; further ones are counted as left out.
 pub const NAMESPACES: usize = 512;
 
-/// Where `ip netns` keeps its names.
+/// Directory of the names of `ip netns`.
 const NAMES: &str = "/run/netns";
 
-/// The file of the calling thread's network namespace.
+/// File of the calling thread's network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace to be read.
+/// A network namespace that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
     /// Value of the attribute `netns`.
     pub label: Arc<str>,
-    /// Its configuration file.
+    /// Path through which the namespace is opened.
     pub path: PathBuf,
-    /// Device and inode of the file: they are the namespace's for as long as it lasts.
+    /// Device and inode of the file: unique while the namespace exists.
     pub file: (u64, u64),
 }
 
-/// How many network namespaces are read at once at most: the agent's own where none are configured.
+/// Maximum number of network namespaces that are read with these entries; without entries 1, the agent's own.
 pub fn most(configured: &[String]) -> usize {
     match configured {
         [] => 1,
@@ -52,7 +52,7 @@ pub fn is_pattern(entry: &str) -> bool {
     entry.contains(['*', '?', '['])
 }
 
-/// The file of the namespace that an entry of the configuration names; of a pattern, the pattern of files.
+/// Path of the namespace that an entry names; for a pattern, the pattern of paths.
 pub fn path_of(entry: &str) -> PathBuf {
     match entry.strip_prefix("pid:") {
         Some(pid) => Path::new("/proc").join(pid).join("ns/net"),

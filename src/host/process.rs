@@ -1,12 +1,12 @@
-//! From the inode of a socket to the processes that hold it: a walk over `/proc/PID/fd`.
+//! The processes that have a socket open, by the inode of the socket: a walk over `/proc/PID/fd`.
 //!
-//! A descriptor that is a socket is a link that reads `socket:[INODE]` (`sockfs_dname` in `net/socket.c`); there is no
-//! way from the inode to the process but looking at every descriptor of every process. That costs some three times as
-//! much as the kernel's list of the sockets itself, so a walk has a budget, and the next one goes on where it ended.
+//! The descriptor of a socket is a link to `socket:[INODE]` (`sockfs_dname` in `net/socket.c`). The process of an inode
+//! is found only by reading every descriptor of every process. That costs about three times as much as the kernel's
+//! dump of the sockets, so a walk has a time budget, and the next one continues where it ended.
 //!
-//! Inodes of sockets are unique over all network namespaces, and 32 bits wide (`get_next_ino` in `fs/inode.c`), so they
-//! are used again some time. A socket in transit in a message (`SCM_RIGHTS`) and one of the kernel's own is held by
-//! nobody, and one in a table that a thread keeps to itself (`unshare(CLONE_FILES)`) is not seen.
+//! Inodes of sockets are unique over all network namespaces, and have 32 bits (`get_next_ino` in `fs/inode.c`), so they
+//! are reused eventually. A socket in transit in a message (`SCM_RIGHTS`) and a socket of the kernel have no process,
+//! and one in a descriptor table private to a thread (`unshare(CLONE_FILES)`) is not visible.
 
 #![expect(clippy::disallowed_methods, reason = "a walk has a budget")]
 
@@ -23,24 +23,24 @@ mod identity;
 
 pub use identity::{Process, parent, socket_inode, start_time};
 
-/// Descriptors that are looked at between two looks at the clock.
+/// Number of descriptors read between two checks of the time.
 const STEP: usize = 64;
 
-/// Room for what `getdents64(2)` gives at a time: 24 bytes a descriptor.
+/// Size of the buffer for `getdents64(2)`, bytes; a descriptor takes 24.
 const ENTRIES: usize = 32 * 1024;
 
 /// Options of a walk over `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub struct WalkOptions {
-    /// How long the walk may take; it is kept to within 64 descriptors or one process.
+    /// Time budget of the walk; exceeded by at most 64 descriptors or one process.
     pub budget: Duration,
-    /// Whether every process that holds a socket is wanted. If not, the walk ends with the last socket it was to find.
+    /// Whether every process with the socket is needed. If not, the walk ends when each socket has one.
     pub all_holders: bool,
-    /// Whether the command lines are wanted. Reading one waits while the process changes its memory map.
+    /// Whether command lines are needed. Reading one waits while the process changes its memory map.
     pub command: bool,
 }
 
-/// A process that holds a socket.
+/// A process that has a socket open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Inode of the socket.
@@ -52,15 +52,15 @@ pub struct Holder {
 /// Result of a walk over `/proc`.
 #[derive(Debug, Default)]
 pub struct WalkResult {
-    /// By inode, then by pid; each pair once.
+    /// Sorted by inode, then by PID; each pair once.
     holders: Vec<Holder>,
-    /// Whether the walk passed by every process, or found all there was to find.
+    /// Whether the walk read every process, or found every socket.
     pub complete: bool,
-    /// How often a walk has come to the end of `/proc` so far. A socket that every call has asked for and none has found
-    /// while this rose by two is held by no process that can be seen.
+    /// Number of walks that have reached the end of `/proc`. A socket that was requested in every call and not found
+    /// while this increased by two has no visible process.
     pub rounds: u64,
     /// Processes whose descriptors were read.
-    pub looked_into: usize,
+    pub processes_read: usize,
     /// Processes whose descriptors this process may not read.
     pub denied: usize,
     /// Descriptors that were read.
@@ -68,15 +68,15 @@ pub struct WalkResult {
 }
 
 impl WalkResult {
-    /// The processes that hold a socket, those with a lower pid first; without [`WalkOptions::all_holders`] the first that was
-    /// met, which has the lowest pid unless a walk before had run out of time.
+    /// The processes that have a socket, lowest PID first. Without [`WalkOptions::all_holders`] only the first that was
+    /// found, which has the lowest PID unless an earlier walk exceeded its budget.
     pub fn holders(&self, inode: u32) -> &[Holder] {
         let from = self.holders.partition_point(|holder| holder.inode < inode);
         let to = self.holders.partition_point(|holder| holder.inode <= inode);
         self.holders.get(from..to).unwrap_or_default()
     }
 
-    /// All that were found, by inode, then by pid.
+    /// All holders, sorted by inode, then by PID.
     pub fn iter(&self) -> impl Iterator<Item = &Holder> {
         self.holders.iter()
     }
@@ -100,35 +100,35 @@ struct Buffers {
     text: Vec<u8>,
 }
 
-/// Where the next walk begins.
+/// Position at which the next walk begins.
 #[derive(Debug, Clone, Copy, Default)]
 struct ProcPosition {
-    /// Position in `/proc` at which the process is the next entry. Processes are in the order of their pids, and the
-    /// positions are made from the pids (`proc_pid_readdir` in `fs/proc/base.c`), so one stays right when processes come
-    /// and go.
+    /// Position in `/proc` of the process. Processes are in the order of their PIDs, and the positions are computed
+    /// from the PIDs (`proc_pid_readdir` in `fs/proc/base.c`), so a position stays valid when processes come and go.
     position: u64,
     pid: u32,
-    /// Position in its `fd`, made from the number of the descriptor (`proc_readfd_common` in `fs/proc/fd.c`).
+    /// Position in `fd` of the process, computed from the number of the descriptor (`proc_readfd_common` in
+    /// `fs/proc/fd.c`).
     descriptor: u64,
 }
 
-/// How it went with one process.
+/// Result of reading one process.
 enum ProcessVisit {
     Done,
-    /// All that is wanted is found.
+    /// Every socket was found.
     Enough,
-    /// The time is over; go on at this position.
+    /// The budget is exceeded; continue at this position.
     Late(u64),
 }
 
-/// One walk.
+/// A walk in progress.
 struct SocketSearch<'a> {
     ask: WalkOptions,
     ends: Instant,
     wanted: &'a [u32],
     found: &'a mut [bool],
     missing: usize,
-    /// Descriptors read of each process at most.
+    /// Maximum number of descriptors read per process.
     each: usize,
     outcome: WalkResult,
 }
@@ -156,8 +156,8 @@ impl Processes {
         })
     }
 
-    /// Looks for the processes that hold these sockets, until all are found, every process was passed by, or the budget
-    /// is used up. Inode 0, which `sock_diag` gives for a socket that no process holds, is not looked for.
+    /// Looks up the processes of these sockets, until all are found, every process was read, or the budget is exceeded.
+    /// Inode 0, which `sock_diag` reports for a socket without a process, is ignored.
     pub fn look_up(&mut self, wanted: impl IntoIterator<Item = u32>, ask: WalkOptions) -> WalkResult {
         self.wanted.clear();
         self.wanted.extend(wanted.into_iter().filter(|inode| *inode != 0));
@@ -186,7 +186,7 @@ impl Processes {
         if stopped.is_none() {
             self.rounds += 1;
             if began.pid > 0 {
-                // What is before the place where this walk began; of the process there, the descriptors before it.
+                // The part before the beginning of this walk; of its first process, the earlier descriptors.
                 stopped = search.pass(&self.proc, &mut self.buffers, ProcPosition::default(), Some(began));
             }
         }
@@ -201,8 +201,8 @@ impl Processes {
 }
 
 impl SocketSearch<'_> {
-    /// Goes over the processes from a place to the end of `/proc`, or to where the walk began. Where the next walk is to
-    /// begin, if this one ends before: at the beginning, if all was found.
+    /// Reads the processes from a position to the end of `/proc`, or to `to`. Returns the position of the next walk if
+    /// this one ends early: the beginning, if every socket was found.
     fn pass(
         &mut self,
         proc: &OwnedFd,
@@ -228,7 +228,7 @@ impl SocketSearch<'_> {
             let descriptor = if pid == from.pid { from.descriptor } else { 0 };
             let visit = self.visit(proc, pid, name, descriptor, &mut buffers.descriptors, &mut buffers.text);
             match visit {
-                // It ended, or is closed.
+                // The process has ended, or is not accessible.
                 Ok(ProcessVisit::Done) | Err(_) => {}
                 Ok(ProcessVisit::Enough) => return Some(ProcPosition::default()),
                 Ok(ProcessVisit::Late(descriptor)) => {
@@ -248,14 +248,14 @@ impl SocketSearch<'_> {
         buffer: &mut [MaybeUninit<u8>],
         text: &mut Vec<u8>,
     ) -> Result<ProcessVisit, Errno> {
-        // What is opened below this directory is of this process, even if its pid is given to another meanwhile.
+        // Files opened below this directory belong to this process, even if its PID is reused meanwhile.
         let directory =
             openat(proc, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let visit = openat(&directory, c"fd", list, Mode::empty())
             .and_then(|descriptors| self.descriptors(&directory, &descriptors, pid, from, buffer, text));
         match visit {
-            Ok(_) => self.outcome.looked_into += 1,
+            Ok(_) => self.outcome.processes_read += 1,
             Err(Errno::ACCESS | Errno::PERM) => self.outcome.denied += 1,
             Err(_) => {}
         }
@@ -320,22 +320,22 @@ impl SocketSearch<'_> {
     }
 }
 
-/// Whether the processes of other users can be inspected, as a sentence; if not, the error names what is missing.
+/// Whether the processes of other users can be inspected, as a sentence; the error names what is missing.
 pub fn check() -> Result<String, SourceError> {
     let mut processes = Processes::new()?;
     let doing = "looking for the processes that have the sockets open";
     let held = rustix::thread::capabilities(None)
         .map_err(|cause| SourceError::io(doing, std::io::Error::from(cause)))?
         .effective;
-    // Process 1 is there in every pid namespace; `hidepid=2` hides what this process may not look into.
+    // Process 1 exists in every PID namespace; `hidepid=2` hides processes that may not be inspected.
     let hidden = statat(&processes.proc, c"1", rustix::fs::AtFlags::empty()).is_err();
     let ask = WalkOptions { budget: Duration::from_secs(1), all_holders: true, command: false };
     let outcome = processes.walk(ask, 1);
-    let (open, closed) = (outcome.looked_into, outcome.denied);
+    let (open, closed) = (outcome.processes_read, outcome.denied);
     if open == 0 && closed == 0 {
         return Err(SourceError::absent(doing, "/proc shows no processes; is it mounted?"));
     }
-    // CAP_DAC_OVERRIDE allows more, and that too.
+    // CAP_DAC_OVERRIDE includes CAP_DAC_READ_SEARCH.
     let opens = held.intersects(CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE);
     let missing = match (opens, held.contains(CapabilitySet::SYS_PTRACE)) {
         (false, false) => Some("CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"),

@@ -1,9 +1,8 @@
-//! The connection tracking statistics: the method by which they are read, the network namespaces, and the metrics made
-//! of the numbers.
+//! The source `conntrack`: connection tracking statistics of the configured network namespaces.
 //!
-//! Three ways lead to the same counters (`command`, `netlink`, `procfs`); with `auto` the first that works is used,
-//! in that order, and the ones before it are tried again every now and then. Counters are unwrapped to 64 bits here,
-//! before any sum.
+//! There are three methods to read the same counters (`command`, `netlink`, `procfs`). With `auto` the first that works
+//! is used, in this order, and the earlier ones are tried again from time to time. Counters are unwrapped to 64 bits
+//! before they are summed.
 
 use super::netns::Report;
 use super::{Check, Flag, Mode, Requirement, Source, SourceKind};
@@ -15,7 +14,7 @@ use crate::source::conntrack::config::{Conntrack as Settings, Cpu, Via};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
-use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline, ways};
+use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline, methods};
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub mod table;
 pub mod timeouts;
 pub mod unwrap;
 
-/// Key in the configuration, label value, field in the log.
+/// Name of the source: configuration key, label value and field in the log.
 pub const NAME: &str = "conntrack";
 
 impl SourceKind for Conntrack {
@@ -85,31 +84,32 @@ impl SourceKind for Conntrack {
     }
 
     fn suffices(settings: &Settings, checks: &[Check]) -> bool {
-        let wanted = ways(settings.via);
-        let readable =
-            checks.iter().any(|check| check.works() && wanted.iter().any(|way| way.word() == check.via));
+        let wanted = methods(settings.via);
+        let readable = checks
+            .iter()
+            .any(|check| check.works() && wanted.iter().any(|method| method.word() == check.via));
         readable && checks.iter().all(|check| check.via != "netns" || check.works())
     }
 }
 
-/// The source: the way that is used, and the totals of earlier cycles.
+/// The source: the method in use, and the totals of earlier cycles.
 pub struct Conntrack {
-    asking: AskOptions,
+    options: AskOptions,
     choice: MethodChoice,
     cpu: Cpu,
     finder: Finder,
     socket: Option<netlink::Socket>,
-    /// The network namespace of the agent, which is always the same.
+    /// Identity of the agent's own network namespace, which never changes.
     identity: Option<Identity>,
     unwrapper: unwrap::Unwrapper,
     unknown: HashSet<Arc<str>>,
 }
 
 impl Conntrack {
-    /// The source with its settings; nothing is opened before it is read.
+    /// Creates the source. Nothing is opened before the first read.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
-            asking: AskOptions::new(settings, stop),
+            options: AskOptions::new(settings, stop),
             choice: MethodChoice::new(settings.via),
             cpu: settings.cpu,
             finder: Finder::new(&settings.netns),
@@ -123,14 +123,14 @@ impl Conntrack {
 
 impl Source for Conntrack {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        let ways = self.choice.candidates();
+        let methods = self.choice.candidates();
         let (mut report, visits) = if self.finder.is_configured() {
             let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
-            let round = SharedDeadline::new(self.asking.timeout);
-            let visits = netns::visit(&namespaces, || Ok(self.asking.ask(ways, &round, &mut None)));
+            let round = SharedDeadline::new(self.options.timeout);
+            let visits = netns::visit(&namespaces, || Ok(self.options.ask(methods, &round, &mut None)));
             (Some(report), visits)
         } else {
-            (None, vec![self.own(ways)?])
+            (None, vec![self.read_own(methods)?])
         };
         let mut used = None;
         let mut refused = BTreeMap::new();
@@ -139,8 +139,8 @@ impl Source for Conntrack {
             let labels: Vec<(Label, Arc<str>)> =
                 report.iter().map(|_| (Label::Netns, Arc::clone(&namespace.label))).collect();
             let read = visited.and_then(|(identity, answer)| {
-                let way = answer.statistics.as_ref().ok().map(|(way, _)| *way);
-                used = used.max(way.map(std::cmp::Reverse));
+                let method = answer.statistics.as_ref().ok().map(|(method, _)| *method);
+                used = used.max(method.map(std::cmp::Reverse));
                 self.observe(identity, answer, &labels, &mut refused, out)
             });
             match &mut report {
@@ -149,10 +149,10 @@ impl Source for Conntrack {
             }
         }
         self.unwrapper.forget_unseen();
-        let used = used.map(|std::cmp::Reverse(way)| way);
+        let used = used.map(|std::cmp::Reverse(method)| method);
         self.choice.settle(used, &refused);
-        if let Some(way) = used {
-            let via = [(Label::Via, way.word().into())];
+        if let Some(method) = used {
+            let via = [(Label::Via, method.word().into())];
             out.observe(metrics::CONNSCOPE_CONNTRACK_SOURCE, &via, 1);
         }
         report.map_or(result, |report| report.finish(out))
@@ -160,8 +160,8 @@ impl Source for Conntrack {
 }
 
 impl Conntrack {
-    /// Asks in the agent's own network namespace, over the socket that stays open.
-    fn own(&mut self, ways: &[Method]) -> Result<NamespaceResult<NamespaceStatistics>, SourceError> {
+    /// Reads the agent's own network namespace, over a socket that stays open.
+    fn read_own(&mut self, methods: &[Method]) -> Result<NamespaceResult<NamespaceStatistics>, SourceError> {
         let identity = match self.identity {
             Some(identity) => identity,
             None => *self.identity.insert(
@@ -169,13 +169,13 @@ impl Conntrack {
                     .map_err(|cause| SourceError::io("identifying the network namespace", cause))?,
             ),
         };
-        let round = SharedDeadline::new(self.asking.timeout);
-        let answer = self.asking.ask(ways, &round, &mut self.socket);
+        let round = SharedDeadline::new(self.options.timeout);
+        let answer = self.options.ask(methods, &round, &mut self.socket);
         let namespace = Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
         Ok(NamespaceResult { namespace, result: Ok((identity, answer)) })
     }
 
-    /// Observes what one namespace answered; the error says what is missing.
+    /// Observes the statistics of a network namespace. The error says which are missing.
     fn observe(
         &mut self,
         identity: Identity,
@@ -184,8 +184,8 @@ impl Conntrack {
         refused: &mut BTreeMap<Method, SourceError>,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
-        for (way, error) in answer.refused {
-            refused.entry(way).or_insert(error);
+        for (method, error) in answer.refused {
+            refused.entry(method).or_insert(error);
         }
         let mut table = answer.table;
         for (path, error) in std::mem::take(&mut table.unreadable) {
@@ -251,7 +251,7 @@ impl Conntrack {
     }
 }
 
-/// Adds the counters of expectations to the rows of their CPUs.
+/// Adds the expectation counters to the rows of their CPUs.
 fn merge(statistics: &mut Statistics, expectations: Option<Statistics>) {
     for row in expectations.into_iter().flat_map(|expectations| expectations.rows) {
         if let Some(present) = statistics.rows.iter_mut().find(|present| present.cpu == row.cpu) {
@@ -264,27 +264,27 @@ fn merge(statistics: &mut Statistics, expectations: Option<Statistics>) {
     }
 }
 
-/// Tries each way, and the sysctls, in the agent's own network namespace, then the configured ones.
+/// Tries each method and the sysctls in the agent's own network namespace, then the configured namespaces.
 fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
-    let asking = AskOptions::new(settings, stop);
+    let options = AskOptions::new(settings, stop);
     let cpus = |statistics: Statistics| format!("{} CPUs", statistics.rows.len());
-    let mut checks: Vec<Check> = ways(Via::Auto)
+    let mut checks: Vec<Check> = methods(Via::Auto)
         .iter()
-        .map(|way| {
-            let result =
-                asking.ask_by(*way, &SharedDeadline::new(asking.timeout), &mut None).map(cpus).map(|cpus| {
-                    match way {
-                        Method::Command => {
-                            let version = command::version(&asking.command, asking.timeout, stop);
-                            format!("{}, {cpus}", version.unwrap_or_else(|_| asking.command.clone()))
-                        }
-                        _ => cpus,
+        .map(|method| {
+            let result = options
+                .read_by(*method, &SharedDeadline::new(options.timeout), &mut None)
+                .map(cpus)
+                .map(|cpus| match method {
+                    Method::Command => {
+                        let version = command::version(&options.command, options.timeout, stop);
+                        format!("{}, {cpus}", version.unwrap_or_else(|_| options.command.clone()))
                     }
+                    _ => cpus,
                 });
-            Check::new(NAME, way.word(), result)
+            Check::new(NAME, method.word(), result)
         })
         .collect();
-    let mut table = asking.sysctls.read(|| None);
+    let mut table = options.sysctls.read(|| None);
     let unreadable = table.unreadable.pop();
     let table = unreadable.map_or(Ok(()), |(_, error)| Err(error)).and_then(|()| match table.usage {
         Some(usage) => Ok(match table.limit {
@@ -299,8 +299,8 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
     });
     checks.push(Check::new(NAME, "sysctl", table));
     if !settings.netns.is_empty() {
-        let round = SharedDeadline::new(asking.timeout);
-        let read = || asking.ask(ways(settings.via), &round, &mut None).statistics.map(|_| ());
+        let round = SharedDeadline::new(options.timeout);
+        let read = || options.ask(methods(settings.via), &round, &mut None).statistics.map(|_| ());
         checks.push(Check::new(NAME, "netns", super::netns::check(&settings.netns, read)));
     }
     checks

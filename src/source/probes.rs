@@ -1,12 +1,12 @@
-//! The probes: whether peers are reachable, how fast they answer, and if not, why.
+//! The source `probes`: whether peers are reachable, how fast they answer, and why not.
 //!
-//! A thread of its own probes each target at its own interval (`runner`, `schedule`); `read` copies what is known and
-//! never waits for the network. Each kind of probe has a file in `kind`; targets from files and DNS are in
+//! A thread of its own probes each target at the target's interval (`runner`, `schedule`). `read` copies the results
+//! and never waits for the network. Each kind of probe has a file in `kind`; targets from files and DNS are in
 //! `discovery`.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a cycle waits for the first results by the clock, and ages are taken as it reads"
+    reason = "the first read waits for results up to a deadline, and ages are computed at each read"
 )]
 
 use super::{Check, Mode, Requirement, Source, SourceKind};
@@ -51,7 +51,7 @@ pub mod state;
 pub mod target;
 pub mod timeouts;
 
-/// Key in the configuration, label value, field in the log.
+/// Name of the source: configuration key, label value and field in the log.
 pub const NAME: &str = "probes";
 
 impl SourceKind for Probes {
@@ -78,7 +78,7 @@ impl SourceKind for Probes {
     ];
 
     fn enabled(settings: &Settings) -> bool {
-        settings.wanted()
+        settings.has_targets()
     }
 
     fn deadline(settings: &Settings, mode: Mode) -> Duration {
@@ -89,7 +89,7 @@ impl SourceKind for Probes {
     }
 
     fn bounds(settings: &Settings, _: &Host) -> Bounds {
-        let targets = settings.most();
+        let targets = settings.max_targets();
         vec![(&labels::TARGET, targets), (&labels::CLASSIC_TARGET, targets)]
     }
 
@@ -114,16 +114,17 @@ impl SourceKind for Probes {
 }
 
 /// Maximum duration of the first read: the lookup of a DNS name with targets, then the probe of the slowest target.
-fn patience(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
+fn first_read_timeout(settings: &Settings, slowest: impl Iterator<Item = Duration>) -> Duration {
     settings.timeout + slowest.max().unwrap_or_default().max(settings.timeout) + super::timeouts::GRACE
 }
 
-/// The same before any target is known: a file may have a target with the longest time-out.
+/// Maximum duration of the first read, before the targets are known: a file may have a target with the longest
+/// time-out.
 fn longest(settings: &Settings) -> Duration {
     let own = settings.targets.iter().filter_map(|target| target.timeout);
     let names = settings.dns.iter().filter_map(|names| names.target.timeout);
     let files = settings.files.iter().map(|_| *crate::source::probes::config::TIMEOUT.end());
-    patience(settings, own.chain(names).chain(files))
+    first_read_timeout(settings, own.chain(names).chain(files))
 }
 
 /// The source: its scheduler runs on threads of its own, and a cycle copies their results.
@@ -135,12 +136,13 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Creates every target, and starts to probe.
+    /// Creates the configured targets, and starts to probe.
     pub fn start(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
         Self::begin(settings, Mode::Run, stop)
     }
 
-    /// The same, with every target probed immediately; the first read waits for all of them (`connscope once`).
+    /// Creates the configured targets and probes each immediately; the first read waits for all of them (`connscope
+    /// once`).
     pub fn once(settings: &Settings, stop: &Stop) -> Result<Self, SourceError> {
         Self::begin(settings, Mode::Once, stop)
     }
@@ -151,7 +153,7 @@ impl Probes {
         let common = Arc::new(common);
         let runner = Runner::start(&common, stop)
             .map_err(|cause| SourceError::io("starting the thread of the probes", cause))?;
-        runner.tell(common.registry.set("", targets));
+        runner.send(common.registry.set("", targets));
         discovery::start(&common, &runner);
         if mode == Mode::Run {
             runner.runtime.spawn(renewal::certificates(Arc::clone(&common)));
@@ -164,9 +166,10 @@ impl Probes {
         let RunnerContext { settings, registry, .. } = &*self.common;
         let began = Instant::now();
         loop {
-            let complete = registry.complete();
+            let complete = registry.all_groups_read();
             let entries = registry.entries();
-            let patience = patience(settings, entries.iter().map(|entry| entry.target.route.timeout));
+            let patience =
+                first_read_timeout(settings, entries.iter().map(|entry| entry.target.route.timeout));
             let waiting = entries.iter().filter(|entry| entry.states().is_empty()).count();
             if complete && waiting == 0 {
                 break;
@@ -187,13 +190,13 @@ impl Probes {
     }
 }
 
-/// Settings, resolver and an empty registry, and the configured targets.
+/// Creates the resolver, an empty registry and the configured targets.
 fn ready(settings: &Settings) -> Result<(RunnerContext, Vec<Target>), SourceError> {
     let wrong = |why: String| SourceError::parse("making the targets of sources.probes ready", why);
     let targets = settings.targets.iter().map(|target| Target::new(target, settings));
     let targets = targets.collect::<Result<Vec<Target>, String>>().map_err(wrong)?;
     for names in &settings.dns {
-        // The template stands the test with a host and a port that it would be given.
+        // The template is validated with a placeholder host and port.
         let service = resolve::message::RecordData::Service { host: "host.invalid".to_owned(), port: 1 };
         let example = discovery::dns::target(&names.target, names.record, "name", service);
         Target::new(&Arc::new(example), settings)
@@ -203,7 +206,7 @@ fn ready(settings: &Settings) -> Result<(RunnerContext, Vec<Target>), SourceErro
         settings: settings.clone(),
         mode: Mode::Run,
         resolver: Resolver::new(settings.nameservers.clone()),
-        registry: Registry::new(settings.most()),
+        registry: Registry::new(settings.max_targets()),
     };
     Ok((common, targets))
 }
@@ -217,7 +220,7 @@ impl Source for Probes {
         let now = Instant::now();
         let entries = registry.entries();
         let mut classic: HashSet<&Labels> = HashSet::new();
-        let mut lacked = Vec::new();
+        let mut local_fault = Vec::new();
         let mut panicked = Vec::new();
         for entry in &entries {
             let states = entry.states();
@@ -225,7 +228,7 @@ impl Source for Probes {
                 state.observe(now, out);
             }
             let up = TargetEntry::up(&states);
-            lacked.extend(states.iter().find_map(|state| state.lacked.clone()));
+            local_fault.extend(states.iter().find_map(|state| state.local_fault.clone()));
             drop(states);
             if entry.panicked.load(Ordering::Relaxed) {
                 panicked.push(&entry.target.settings.name);
@@ -245,8 +248,8 @@ impl Source for Probes {
             let doing = format!("probing `{name}`; the state of {} targets is unchanged", panicked.len());
             out.fail("panics", SourceError::Panicked { message: registry::defect(&doing) });
         }
-        let count = lacked.len();
-        if let Some(why) = lacked.into_iter().next() {
+        let count = local_fault.len();
+        if let Some(why) = local_fault.into_iter().next() {
             let doing = format!(
                 "probing: the agent lacks a permission or resource; the state of {count} targets is unchanged"
             );

@@ -1,6 +1,6 @@
-//! Connections that have just come. They take no place before they have said something, and whoever asks for health takes
-//! none at all: where every place is taken, by clients that say nothing or by answers that take long to make, the others
-//! wait here, and the endpoint goes on accepting.
+//! Connections that were accepted and have not sent a request yet. They do not count towards the limit of connections,
+//! and health requests never do. So if every slot is taken by idle clients or by slow responses, further connections
+//! wait here, and the endpoint continues to accept.
 
 use crate::web::stream::{Client, Stream};
 use crate::web::timeouts;
@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt;
 use tokio::task::AbortHandle;
 
-/// Connections that wait here at a time.
-pub const MOST: usize = 512;
+/// Maximum number of waiting connections.
+pub const MAX_WAITING: usize = 512;
 
-/// Bytes that tell whether a request asks for health.
-pub const FIRST: usize = 8;
+/// Number of bytes that distinguish a health request from others.
+pub const PREFIX: usize = 8;
 
-/// Whether the connection may be accepted.
+/// Whether a request that begins with these bytes is a health request (`/-/`).
 pub fn asks_for_health(first: &[u8]) -> bool {
     first.starts_with(b"GET /-/") || first.starts_with(b"HEAD /-/")
 }
 
-/// The connections that have just come.
+/// The waiting connections.
 #[derive(Debug, Default)]
 pub struct Arrivals {
     table: Mutex<Table>,
@@ -33,7 +33,7 @@ pub struct Arrivals {
 struct Table {
     next: u64,
     entries: BTreeMap<u64, Entry>,
-    /// How many each client has.
+    /// Number of connections of each client.
     clients: HashMap<Client, usize>,
 }
 
@@ -44,7 +44,7 @@ struct Entry {
     task: Option<AbortHandle>,
 }
 
-/// A connection in the table; leaves it when it goes out of scope.
+/// A connection in the table, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct Arrival {
     id: u64,
@@ -56,13 +56,15 @@ impl Arrivals {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection of this client. Where there is no room, one of those of the client that has most goes.
+    /// Adds a connection of this client. If the table is full, a connection of the client with the most connections is
+    /// closed.
     pub fn add(self: &Arc<Self>, stream: &Stream, from: Client) -> Arrival {
-        // Its request may be here already; the runtime learns of that only after it has accepted some hundreds more.
+        // The request may have arrived already; the runtime notices only after it has accepted some hundred more
+        // connections.
         let spoke = stream.socket().peek(&mut [MaybeUninit::uninit()]);
         let silent = !spoke.is_ok_and(|length| length > 0);
         let mut table = self.lock();
-        while table.entries.len() >= MOST {
+        while table.entries.len() >= MAX_WAITING {
             table.close_one();
         }
         let id = table.next;
@@ -72,22 +74,22 @@ impl Arrivals {
         Arrival { id, arrivals: Arc::clone(self) }
     }
 
-    /// Says which task waits for a connection.
+    /// Sets the task that waits for a connection.
     pub fn served_by(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {
             entry.task = Some(task);
         }
     }
 
-    /// Closes one, if there is one.
+    /// Closes one waiting connection, if there is any.
     pub fn close_one(&self) {
         self.lock().close_one();
     }
 }
 
 impl Table {
-    /// Of the client that has most: the one that has said nothing for longest, or else the one that came last, so that those
-    /// who have waited get their turn.
+    /// Closes a connection of the client with the most connections: the one that has been silent longest, or else the
+    /// latest, so that earlier ones are served.
     fn close_one(&mut self) {
         let Some(most) = self.clients.iter().max_by_key(|(_, count)| **count).map(|(from, _)| *from) else {
             return;
@@ -113,14 +115,14 @@ impl Table {
 }
 
 impl Arrival {
-    /// Number of the connection among those that wait.
+    /// Id of the connection in the table.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Waits for the first bytes of its request.
-    pub async fn first(&self, stream: &mut Stream) -> io::Result<[u8; FIRST]> {
-        let mut first = [0; FIRST];
+    /// Waits for the first bytes of the request.
+    pub async fn prefix(&self, stream: &mut Stream) -> io::Result<[u8; PREFIX]> {
+        let mut first = [0; PREFIX];
         tokio::time::timeout(timeouts::HTTP_HEADER, stream.read_exact(&mut first)).await??;
         if let Some(entry) = self.arrivals.lock().entries.get_mut(&self.id) {
             entry.silent = false;
@@ -128,7 +130,7 @@ impl Arrival {
         Ok(first)
     }
 
-    /// Ends the wait, and gives the task that waited.
+    /// Removes the connection from the table. Returns the task that waited.
     pub fn leave(self) -> Option<AbortHandle> {
         self.arrivals.lock().remove(self.id)
     }

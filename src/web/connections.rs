@@ -1,8 +1,8 @@
-//! The connections there are: how many, which of them goes when there is no room, and when one makes no progress.
+//! Open connections: their number, the one that is closed at the limit, and connections without progress.
 
-#![expect(clippy::disallowed_methods, reason = "a client is let go after a time without progress")]
+#![expect(clippy::disallowed_methods, reason = "a connection is closed after a time without progress")]
 
-use crate::web::arrivals::FIRST;
+use crate::web::arrivals::PREFIX;
 use crate::web::stream::Stream;
 use crate::web::timeouts;
 use hyper::body::Bytes;
@@ -17,17 +17,17 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
-/// Connections at a time; a Prometheus keeps one.
-pub const MOST: usize = 128;
+/// Maximum number of connections. A Prometheus server keeps one.
+pub const MAX_CONNECTIONS: usize = 128;
 
 /// All connections of the HTTP endpoint, up to a limit.
 #[derive(Debug, Default)]
 pub struct Connections {
     table: Mutex<Table>,
-    /// A connection has ended, or has no request in progress any more.
+    /// Notified when a connection has ended or has no request in progress any more.
     freed: Notify,
-    /// Whoever is next to get a place.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the next connection to be added.
+    admission: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -38,16 +38,16 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    /// When bytes were last received or sent.
+    /// Time when bytes were last received or sent.
     progress: Instant,
-    /// A request was received whose answer is not made yet.
+    /// Whether a request was received whose response is not ready yet.
     answering: bool,
-    /// Which answer it was given last.
+    /// Id of the text of the last response.
     answer: Option<u64>,
     task: Option<AbortHandle>,
 }
 
-/// A connection in the table; leaves it when it goes out of scope.
+/// A connection in the table, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct ConnectionTicket {
     id: u64,
@@ -59,10 +59,11 @@ impl Connections {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection once there is room for it, in the order in which they ask: the connection that is idle longest
-    /// goes. Those whose answers are being made stay for a while, then the one that has waited longest goes.
+    /// Adds a connection, in the order of the calls. At the limit, the connection that has been idle longest is closed.
+    /// Connections whose responses are being rendered are spared for a while; then the one that has waited longest is
+    /// closed.
     pub async fn add(self: &Arc<Self>) -> ConnectionTicket {
-        let _turn = self.turn.lock().await;
+        let _admission = self.admission.lock().await;
         let until = tokio::time::Instant::now() + timeouts::ANSWERS_MADE;
         loop {
             let freed = self.freed.notified();
@@ -77,18 +78,18 @@ impl Connections {
         }
     }
 
-    /// Adds a connection if there is room for it now.
+    /// Adds a connection if the limit allows it now.
     pub fn add_if_room(self: &Arc<Self>) -> Option<ConnectionTicket> {
         let mut table = self.lock();
         table.evict(false).then(|| self.insert(&mut table))
     }
 
-    /// The ticket of a connection that has no place.
-    pub fn outside(self: &Arc<Self>) -> ConnectionTicket {
+    /// A ticket of a connection that is not counted.
+    pub fn uncounted(self: &Arc<Self>) -> ConnectionTicket {
         ConnectionTicket { id: u64::MAX, connections: Arc::clone(self) }
     }
 
-    /// Closes the connection that is idle longest, if there is one.
+    /// Closes the connection that has been idle longest, if there is any.
     pub fn close_idle(&self) {
         self.lock().close_longest(false);
     }
@@ -101,14 +102,14 @@ impl Connections {
         ConnectionTicket { id, connections: Arc::clone(self) }
     }
 
-    /// Says which task serves a connection.
+    /// Sets the task that serves a connection.
     pub fn served_by(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.lock().entries.get_mut(&id) {
             entry.task = Some(task);
         }
     }
 
-    /// Closes every connection that was given this answer last.
+    /// Closes every connection whose last response was this text.
     pub fn close_with(&self, answer: u64) {
         let mut table = self.lock();
         let given: Vec<u64> = table
@@ -124,9 +125,9 @@ impl Connections {
 }
 
 impl Table {
-    /// Whether there is room now.
+    /// Whether another connection fits, after an idle one was closed.
     fn evict(&mut self, answering: bool) -> bool {
-        self.entries.len() < MOST || self.close_longest(answering)
+        self.entries.len() < MAX_CONNECTIONS || self.close_longest(answering)
     }
 
     fn close_longest(&mut self, answering: bool) -> bool {
@@ -146,7 +147,7 @@ impl Table {
 }
 
 impl ConnectionTicket {
-    /// Number of the connection, unique in the process.
+    /// Id of the connection, unique in the process.
     pub fn id(&self) -> u64 {
         self.id
     }
@@ -157,15 +158,15 @@ impl ConnectionTicket {
         }
     }
 
-    /// A request was received, and its answer is being made for as long as what this gives lasts.
+    /// Marks a request as in progress until the result is dropped.
     pub fn answering(self: &Arc<Self>) -> AnsweringGuard {
-        // The next request is read once the last answer has been sent.
+        // The next request is read after the last response was sent.
         self.change(|entry| (entry.answering, entry.answer) = (true, None));
         AnsweringGuard(Arc::clone(self))
     }
 
-    /// It was given this answer.
-    pub fn given(&self, answer: u64) {
+    /// Sets the text of the response.
+    pub fn set_text(&self, answer: u64) {
         self.change(|entry| entry.answer = Some(answer));
     }
 
@@ -181,7 +182,7 @@ impl Drop for ConnectionTicket {
     }
 }
 
-/// See [`ConnectionTicket::answering`].
+/// Marks a request as in progress; see [`ConnectionTicket::answering`].
 pub struct AnsweringGuard(Arc<ConnectionTicket>);
 
 impl Drop for AnsweringGuard {
@@ -191,23 +192,23 @@ impl Drop for AnsweringGuard {
     }
 }
 
-/// A stream that breaks when the peer takes nothing of an answer for [`timeouts::STALLED`].
+/// A stream that fails when the peer reads nothing of a response for [`timeouts::STALLED`].
 pub struct StallGuardedStream {
     stream: Stream,
-    /// What was read of it already.
+    /// Bytes of the stream that were read earlier.
     first: Bytes,
     ticket: Arc<ConnectionTicket>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl StallGuardedStream {
-    /// Watches a stream for the sake of a ticket.
-    pub fn new(stream: Stream, first: [u8; FIRST], ticket: Arc<ConnectionTicket>) -> Self {
-        stream.keep_little();
+    /// Wraps a stream, and updates the progress of its ticket.
+    pub fn new(stream: Stream, first: [u8; PREFIX], ticket: Arc<ConnectionTicket>) -> Self {
+        stream.limit_unsent();
         Self { stream, first: first.to_vec().into(), ticket, stalled: None }
     }
 
-    /// For whose sake it is watched.
+    /// The ticket of the connection.
     pub fn ticket(&self) -> Arc<ConnectionTicket> {
         Arc::clone(&self.ticket)
     }

@@ -1,5 +1,5 @@
-//! What stands before the endpoint where `--web.config.file` says so: TLS, passwords, a rate, and headers of every answer. Without it
-//! nothing of this is there.
+//! Protection of the endpoint, configured by `--web.config.file`: TLS, passwords, a rate limit, and response headers.
+//! Disabled without that file.
 //!
 //! The format of the file is that of Prometheus' exporter-toolkit (`docs/web-configuration.md` there).
 
@@ -22,18 +22,18 @@ pub mod passwords;
 pub mod rate;
 pub mod tls;
 
-/// What one reading of the file says.
+/// The content of the file, parsed and loaded.
 struct Rules {
     acceptor: Option<TlsAcceptor>,
     headers: Headers,
     passwords: Option<Passwords>,
     limiter: Option<Limiter>,
-    /// Whether the file says nothing at all.
+    /// Whether the file is blank.
     blank: bool,
 }
 
 impl Rules {
-    /// Whether the endpoint asks for TLS or for a password.
+    /// Whether TLS or a password is required.
     fn protects(&self) -> bool {
         self.acceptor.is_some() || self.passwords.is_some()
     }
@@ -52,7 +52,7 @@ fn unusable(path: &Path, why: &str) -> String {
     format!("{}: {why}", path.display())
 }
 
-/// What stands before the endpoint; the file, and what it names, is read again when it changes.
+/// Protection of the endpoint. Reloads the file, and the files that it names, when they change.
 pub struct Guard {
     path: PathBuf,
     rules: RwLock<Arc<Rules>>,
@@ -63,20 +63,20 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
 }
 
 impl Guard {
-    /// Validates the file and what it names. The error is one line that begins with a path.
+    /// Validates the file and the files that it names. The error is one line that begins with a path.
     pub fn check(path: &Path) -> Result<(), String> {
         Rules::read(path).map(drop)
     }
 
-    /// Reads the file, and goes on looking at it until the agent stops, on a thread of its own. Whether it is refused is noted in
-    /// `loads`.
+    /// Loads the file, and reloads it on changes on a thread of its own until the agent stops. Records in `loads` whether it
+    /// was refused.
     pub fn start(path: &Path, loads: &Arc<ConfigLoadStatus>, stop: &Stop) -> Result<Arc<Self>, String> {
         let (rules, mut files) = Rules::read(path)?;
         let mut seen = stamps(&files);
         let guard = Arc::new(Self { path: path.to_owned(), rules: RwLock::new(Arc::new(rules)) });
         let (own, loads, stop) = (Arc::clone(&guard), Arc::clone(loads), stop.clone());
         let look = move || {
-            // A file that is refused may name others that are still to come, so it is read until it is accepted.
+            // A refused file may name files that do not exist yet, so it is read again until it is accepted.
             let mut refused: Option<String> = None;
             while !stop.killed_within(super::timeouts::GUARD) {
                 let now = stamps(&files);
@@ -85,7 +85,7 @@ impl Guard {
                 }
                 seen = now;
                 let read = Rules::read(&own.path).and_then(|(rules, named)| {
-                    // It is empty while it is written in place.
+                    // The file is empty while an editor rewrites it.
                     let lost = rules.blank && own.rules().protects();
                     let why = "it is empty; write `{}` to serve without TLS and users";
                     if lost { Err(unusable(&own.path, why)) } else { Ok((rules, named)) }
@@ -120,17 +120,17 @@ impl Guard {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// TLS, where the file wants it.
+    /// TLS, if configured.
     pub fn acceptor(&self) -> Option<TlsAcceptor> {
         self.rules().acceptor.clone()
     }
 
-    /// Headers of every answer.
+    /// Response headers.
     pub fn headers(&self) -> Headers {
         self.rules().headers.clone()
     }
 
-    /// Why a request is not answered; `/-/healthy` always is.
+    /// The status and text with which a request is refused; `None` if it is allowed. `/-/healthy` is always allowed.
     pub async fn refusal<B>(&self, request: &Request<B>) -> Option<(StatusCode, &'static str)> {
         if request.uri().path() == "/-/healthy" {
             return None;
@@ -144,7 +144,7 @@ impl Guard {
         let Some((user, password)) = given.and_then(passwords::basic) else {
             return Some((StatusCode::UNAUTHORIZED, "user and password required\n"));
         };
-        match passwords.right(&user, password).await {
+        match passwords.verify(&user, password).await {
             Some(true) => None,
             Some(false) => {
                 let user = text::bounded(&user, text::LONGEST_NAME);

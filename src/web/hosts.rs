@@ -1,38 +1,39 @@
-//! Whether a request is meant for this endpoint: its `Host`.
+//! Validation of the `Host` header.
 //!
-//! A web page may let its own name lead to an address of this machine (DNS rebinding) and then read the endpoint from the
-//! browser of somebody who is here. Its `Host` gives it away: it is a name in the public DNS. An address, `localhost`, a
-//! name without a dot (which nobody has in the public DNS) and the names of this machine are no such names.
+//! A web page can resolve its own name to an address of this machine (DNS rebinding) and then read the endpoint from
+//! the browser of a user of this network. Its `Host` is then a public DNS name. So addresses, `localhost`, names
+//! without a dot (which public DNS does not have) and the names of this machine are allowed, and other names only if
+//! configured.
 
 use crate::config::{Address, Listen};
 use hyper::Request;
 use hyper::header::HOST;
 use std::net::IpAddr;
 
-/// Stands for every name in `export.prometheus.hosts`.
+/// Value of `export.prometheus.hosts` that allows every name.
 pub const ANY: &str = "any";
 
-/// Which names are answered.
+/// Host names that are allowed.
 #[derive(Debug)]
 pub struct Hosts {
-    /// In lower case; `*.` stands for every name below.
+    /// Names in lower case; `*.` at the beginning allows every subdomain.
     names: Vec<String>,
     any: bool,
 }
 
 impl Hosts {
-    /// What the configuration says; the names of this machine come by themselves.
+    /// The names of the configuration and of this machine.
     pub fn new(configured: &[String], listen: &Listen) -> Self {
-        let mut names: Vec<String> = configured.iter().map(|name| plain(name)).collect();
+        let mut names: Vec<String> = configured.iter().map(|name| normalize(name)).collect();
         names.extend(listen.addresses().iter().filter_map(|address| match address {
-            Address::At { host, .. } => Some(plain(host)),
+            Address::At { host, .. } => Some(normalize(host)),
             Address::Unix(_) | Address::Systemd(_) => None,
         }));
         names.extend(own_names());
         Self { names, any: configured.iter().any(|name| name == ANY) }
     }
 
-    /// Why a request is not answered; `None` where it is.
+    /// The reason why a request is refused; `None` if it is allowed.
     pub fn refusal<B>(&self, request: &Request<B>) -> Option<String> {
         if self.any {
             return None;
@@ -42,18 +43,18 @@ impl Hosts {
             (_, _, Some(_)) => return Some("more than one Host header".to_owned()),
             (Some(authority), _, _) => authority.as_str(),
             (None, Some(host), None) => host.to_str().unwrap_or("?"),
-            // HTTP/1.0 has none, and no browser speaks it.
+            // HTTP/1.0 has no `Host`, and no browser uses it.
             (None, None, None) => return None,
         };
-        if self.knows(host) {
+        if self.allows(host) {
             return None;
         }
         let host = crate::text::bounded(host, crate::text::LONGEST_NAME);
         Some(format!("requests for the host `{host}` are refused; add it to export.prometheus.hosts"))
     }
 
-    fn knows(&self, host: &str) -> bool {
-        let host = plain(without_port(host));
+    fn allows(&self, host: &str) -> bool {
+        let host = normalize(without_port(host));
         if host.parse::<IpAddr>().is_ok() || !host.contains('.') {
             return true;
         }
@@ -66,7 +67,7 @@ impl Hosts {
     }
 }
 
-fn plain(name: &str) -> String {
+fn normalize(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
@@ -81,20 +82,20 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The names of this machine that need no name server: its host name, that below each search domain, and what
-/// `/etc/hosts` says beside it.
+/// Names of this machine that need no name server: its host name, that name below each search domain, and its names in
+/// `/etc/hosts`.
 fn own_names() -> Vec<String> {
-    let node = plain(&rustix::system::uname().nodename().to_string_lossy());
+    let node = normalize(&rustix::system::uname().nodename().to_string_lossy());
     let mut names = vec![node.clone()];
     for line in read("/etc/resolv.conf").lines() {
         let mut words = line.split_ascii_whitespace();
         if matches!(words.next(), Some("search" | "domain")) {
-            names.extend(words.map(|domain| plain(&format!("{node}.{domain}"))));
+            names.extend(words.map(|domain| normalize(&format!("{node}.{domain}"))));
         }
     }
     for line in read("/etc/hosts").lines() {
         let line = line.split('#').next().unwrap_or_default();
-        let beside: Vec<String> = line.split_ascii_whitespace().skip(1).map(plain).collect();
+        let beside: Vec<String> = line.split_ascii_whitespace().skip(1).map(normalize).collect();
         if beside.contains(&node) {
             names.extend(beside);
         }

@@ -1,4 +1,4 @@
-//! `POST /-/reload`: the configuration is read again.
+//! `POST /-/reload`: reloads the configuration.
 
 use super::{HttpResponse, TEXT, Web, respond};
 use hyper::body::Incoming;
@@ -9,27 +9,27 @@ use tokio::sync::{mpsc, oneshot};
 /// Result of a reload: what has changed and what needs a restart, or why the configuration was refused.
 pub type Reloaded = Result<String, String>;
 
-/// Asks for reloads; those who ask while one is in progress share the next.
+/// Requests reloads. Requests during a reload share the next one.
 #[derive(Debug, Clone)]
 pub struct ReloadRequests(mpsc::Sender<oneshot::Sender<Reloaded>>);
 
-/// The sender for the result of a requested reload.
+/// Receiver of reload requests; each has a sender for the result.
 pub type ReloadQueue = mpsc::Receiver<oneshot::Sender<Reloaded>>;
 
-/// Those that wait at a time; as many as there are connections.
-const MOST: usize = super::connections::MOST;
+/// Maximum number of waiting requests: one for each connection.
+const MAX_WAITING: usize = super::connections::MAX_CONNECTIONS;
 
 impl ReloadRequests {
-    /// Both ends.
+    /// Creates both ends.
     pub fn channel() -> (Self, ReloadQueue) {
-        let (asks, asked) = mpsc::channel(MOST);
-        (Self(asks), asked)
+        let (requests, queue) = mpsc::channel(MAX_WAITING);
+        (Self(requests), queue)
     }
 
-    /// Asks; `None` where too many wait.
+    /// Requests a reload; `None` if too many requests wait.
     pub fn ask(&self) -> Option<oneshot::Receiver<Reloaded>> {
-        let (answer, told) = oneshot::channel();
-        self.0.try_send(answer).ok().map(|()| told)
+        let (sender, receiver) = oneshot::channel();
+        self.0.try_send(sender).ok().map(|()| receiver)
     }
 }
 
@@ -48,11 +48,11 @@ impl Web {
         if request.headers().contains_key(ORIGIN) {
             return refused("requests of web pages (with Origin) are never allowed");
         }
-        let Some(told) = self.reloads.ask() else {
+        let Some(receiver) = self.reloads.ask() else {
             let why = "too many reload requests in progress\n".to_owned();
             return respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, why);
         };
-        match told.await {
+        match receiver.await {
             Ok(Ok(text)) => respond(StatusCode::OK, TEXT, text + "\n"),
             Ok(Err(why)) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, why + "\n"),
             Err(_) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the agent is stopping\n".to_owned()),

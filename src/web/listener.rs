@@ -1,4 +1,4 @@
-//! What the endpoint listens on: addresses, Unix sockets, and what the service manager hands over.
+//! Listening sockets of the endpoint: TCP addresses, Unix sockets, and sockets passed by the service manager.
 
 use crate::config::{Address, Prometheus};
 use crate::sys::activation::{HandedOver, ListeningSocket};
@@ -12,41 +12,41 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-/// Connections that the kernel keeps until they are accepted.
+/// Length of the kernel's accept queue.
 const BACKLOG: i32 = 4096;
 
-/// Every socket of the endpoint.
+/// All listening sockets of the endpoint.
 #[derive(Debug, Default)]
 pub struct Bound {
-    /// The sockets, which listen.
+    /// Listening sockets.
     pub sockets: Vec<ListeningSocket>,
-    /// The files of the Unix sockets that were made here.
+    /// Files of the Unix sockets created by the agent.
     pub files: Vec<SocketFile>,
 }
 
-/// Why the endpoint cannot listen: where, and the error.
+/// Error of binding an address.
 #[derive(Debug, thiserror::Error)]
-#[error("listening on {at}")]
+#[error("listening on {address}")]
 pub struct BindError {
-    /// The address, as the configuration has it.
-    pub at: String,
-    /// What the kernel said.
+    /// Address, as in the configuration.
+    pub address: String,
+    /// Error of the kernel.
     #[source]
     pub cause: io::Error,
 }
 
 impl Bound {
-    /// Binds every address of the configuration. What was handed over and no address takes is closed, with a line in the log.
+    /// Binds every address of the configuration. A passed socket that no address uses is closed, and logged.
     pub async fn all(settings: &Prometheus, mut handed_over: Vec<HandedOver>) -> Result<Self, BindError> {
         let mut bound = Self::default();
-        // `systemd` takes those that no other entry names.
+        // `systemd` without a name uses the sockets that no other entry names.
         let named = |one: &HandedOver| {
             let names =
                 |address: &Address| matches!(address, Address::Systemd(Some(name)) if *name == one.name);
             settings.listen.addresses().iter().any(names)
         };
         for address in settings.listen.addresses() {
-            let failed = |cause| BindError { at: address.to_string(), cause };
+            let failed = |cause| BindError { address: address.to_string(), cause };
             match address {
                 Address::At { host, port } => {
                     bound.sockets.push(ListeningSocket::Tcp(bind(host, *port).await.map_err(failed)?));
@@ -83,7 +83,7 @@ impl Bound {
     }
 }
 
-/// Where a scraper asks each of them.
+/// URLs of the sockets, for scrapers.
 pub fn urls(sockets: &[ListeningSocket], scheme: &str) -> Vec<String> {
     let url = |socket: &ListeningSocket| match socket {
         ListeningSocket::Tcp(listener) => {
@@ -112,13 +112,13 @@ fn nothing_handed_over(name: Option<&str>, others: &[HandedOver], named: bool) -
     io::Error::new(ErrorKind::NotFound, why)
 }
 
-/// Binds name or address and port. A name may have several addresses; the first that works is used. No host is every address of both
-/// families, or of IPv4 where the machine has no IPv6, and only there: with a port that IPv6 has in use, half of those who ask would
-/// get an answer from somebody else.
+/// Binds a host and port. If a name has several addresses, the first that works is used. Without a host, binds every
+/// address of both families; on a machine without IPv6 every IPv4 address. A port that is in use on IPv6 is an error,
+/// because then half of the clients would reach another program.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
     if host.is_empty() {
         return listen((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
-            // Not compiled in or not loaded; `ipv6.disable=1`; the sysctl `disable_ipv6`.
+            // IPv6 is not compiled in or not loaded, or disabled by `ipv6.disable=1` or the sysctl `disable_ipv6`.
             let none = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];
             if !none.iter().any(|none| error.raw_os_error() == Some(none.raw_os_error())) {
                 return Err(error);
@@ -141,7 +141,7 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.ip().is_unspecified() && address.is_ipv6() {
-        socket.set_only_v6(false)?; // whatever net.ipv6.bindv6only says
+        socket.set_only_v6(false)?; // independent of net.ipv6.bindv6only
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -150,31 +150,31 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The file of a Unix socket that was made here; removed when this goes out of scope, if it still is the one.
+/// The file of a Unix socket created by the agent. Removed when this is dropped, unless it was replaced.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     mode: u32,
     identity: (u64, u64),
-    /// While it is open no other file gets the inode, also where another agent has replaced the socket.
+    /// Keeps the inode in use, so that no other file gets its number, also if another agent has replaced the socket.
     _open: OwnedFd,
 }
 
 impl SocketFile {
-    /// Whether the file was removed: nobody can connect any more. Where another one is in its place, that is somebody else's.
+    /// Whether the file was removed, so that no client can connect. A file that replaced it belongs to another process.
     pub fn is_removed(&self) -> bool {
         std::fs::symlink_metadata(&self.path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
     }
 
-    /// Listens at its path again.
+    /// Creates the socket and its file again.
     pub fn make_again(&mut self) -> Result<ListeningSocket, BindError> {
-        let failed = |cause| BindError { at: format!("unix:{}", self.path.display()), cause };
+        let failed = |cause| BindError { address: format!("unix:{}", self.path.display()), cause };
         let (listener, file) = bind_unix(&self.path, self.mode).map_err(failed)?;
         *self = file;
         Ok(ListeningSocket::Unix(listener))
     }
 
-    /// Where it is.
+    /// Path of the socket.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -190,18 +190,18 @@ impl Drop for SocketFile {
     }
 }
 
-/// Device and inode of a socket.
+/// Device and inode of a socket file.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let file = std::fs::symlink_metadata(path).ok()?;
     file.file_type().is_socket().then(|| (file.dev(), file.ino()))
 }
 
-/// Binds a Unix socket with these permissions. One that nobody listens on any more is replaced.
+/// Binds a Unix socket with these permissions. A socket file without a listener is replaced.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // bind(2) gives the file the permissions of the socket without those of the umask (`net/unix/af_unix.c`, unix_bind_bsd), so
-    // that at no time it has more than it is to have.
+    // bind(2) gives the file the permissions of the socket minus the umask (`net/unix/af_unix.c`, unix_bind_bsd), so
+    // the file never has more permissions than configured.
     fchmod(&socket, Mode::from_raw_mode(mode))?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
@@ -220,7 +220,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     Ok((socket.into(), file))
 }
 
-/// Removes a socket that its process has left behind; the error says what else is there.
+/// Removes the socket file of a process that has ended; an error if the path is anything else.
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     let Some(stale) = identity(path) else {
         return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
@@ -229,7 +229,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
     client.set_nonblocking(true)?;
     match client.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-        // Its queue is full, or it listens for connections of another type.
+        // The accept queue of the listener is full, or the socket has another type.
         Ok(()) => return Err(in_use()),
         Err(error)
             if error.kind() == ErrorKind::WouldBlock

@@ -1,4 +1,4 @@
-//! The thread of the endpoint, and the connections that arrive at its sockets.
+//! The thread of the endpoint, and the connections accepted from its sockets.
 
 use super::Web;
 use super::arrivals::{self, Arrival};
@@ -11,12 +11,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 impl Web {
-    /// Answers on another socket, too.
+    /// Serves another socket.
     pub fn listen(&self, socket: ListeningSocket) {
         let _ends_with_the_agent = self.more.0.send(socket);
     }
 
-    /// Answers on a thread of its own until the agent stops.
+    /// Serves requests on a thread of its own until the agent stops.
     pub fn start(self: &Arc<Self>, sockets: Vec<ListeningSocket>, stop: &Stop) -> io::Result<()> {
         let runtime = crate::runtime::of_one_thread("", 0)?;
         let (web, stop) = (Arc::clone(self), stop.clone());
@@ -51,14 +51,14 @@ impl Web {
                 Ok((stream, from)) => {
                     let arrival = self.arrivals.add(&stream, from);
                     let id = arrival.id();
-                    let task = tokio::spawn(Arc::clone(&self).arrived(stream, arrival));
+                    let task = tokio::spawn(Arc::clone(&self).accept_arrival(stream, arrival));
                     self.arrivals.served_by(id, task.abort_handle());
-                    // Those that are here come before the next: where connections arrive faster than they are accepted,
-                    // that one would be taken at once, and so would a hundred more.
+                    // Lets accepted connections proceed: otherwise a burst of connections would be accepted first, a
+                    // hundred at a time.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    // Out of descriptors, as a rule.
+                    // Usually EMFILE: the process has no free descriptors.
                     tracing::debug!(%error, "accepting a connection");
                     self.arrivals.close_one();
                     self.connections.close_idle();
@@ -68,22 +68,23 @@ impl Web {
         }
     }
 
-    async fn arrived(self: Arc<Self>, mut stream: Stream, arrival: Arrival) {
-        let Ok(first) = arrival.first(&mut stream).await else { return };
+    async fn accept_arrival(self: Arc<Self>, mut stream: Stream, arrival: Arrival) {
+        let Ok(first) = arrival.prefix(&mut stream).await else { return };
         let ticket = if arrivals::asks_for_health(&first) {
             self.connections.add_if_room()
         } else {
             Some(self.connections.add().await)
         };
         let Some(ticket) = ticket else {
-            // One answer, here and now, and without a place.
-            let ticket = Arc::new(self.connections.outside());
-            return self.secured(StallGuardedStream::new(stream, first, ticket), false).await;
+            // A health request is answered at once and is not counted as a connection.
+            let ticket = Arc::new(self.connections.uncounted());
+            return self.accept_tls(StallGuardedStream::new(stream, first, ticket), false).await;
         };
-        // From here to the reading of the request nothing else runs, so that nobody takes its place before.
+        // No other task runs between this and the read of the request, so the slot cannot be taken by another
+        // connection.
         if let Some(task) = arrival.leave() {
             self.connections.served_by(ticket.id(), task);
         }
-        self.secured(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
+        self.accept_tls(StallGuardedStream::new(stream, first, Arc::new(ticket)), true).await;
     }
 }

@@ -1,5 +1,5 @@
-//! How the agent is doing: `/-/ready` for machines that ask yes or no, `/-/status` as JSON for `connscope status`, and the page at
-//! `/` for people.
+//! State of the agent: `/-/ready` for orchestrators, `/-/status` as JSON for `connscope status`, and the HTML page at
+//! `/`.
 
 use super::{HTML, HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
@@ -19,46 +19,46 @@ pub struct Status {
     /// Whether the last reload, the web configuration or a renewed certificate was refused.
     #[serde(default)]
     pub config_refused: bool,
-    /// Every source that is on.
+    /// Every enabled source.
     pub sources: Vec<SourceStatus>,
-    /// The push; none where nothing is pushed.
+    /// State of the push; `None` without a push.
     pub push: Option<PushStatus>,
-    /// What else the operator should know, each a sentence.
+    /// Warnings for the operator, each a sentence.
     pub warnings: Vec<String>,
 }
 
-/// A source, as its last cycle left it.
+/// State of a source after its last cycle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SourceStatus {
     /// Name of the source.
     pub source: String,
     /// `up`, `up in part`, `absent`, `down`, or `not asked yet`.
     pub state: String,
-    /// Seconds since it last answered as a whole.
+    /// Seconds since the last cycle in which the source succeeded.
     pub last_success_seconds: Option<f64>,
-    /// Series that it gave in the last cycle; a histogram is one.
+    /// Number of series in the last cycle; a histogram counts as one.
     pub series: usize,
-    /// What failed in the last cycle, and which limits were reached.
+    /// Errors of the last cycle, and limits that were reached.
     pub warnings: Vec<String>,
 }
 
 /// State of the push over OTLP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushStatus {
-    /// Seconds since the receiver last took everything.
+    /// Seconds since the receiver last accepted a whole push.
     pub last_success_seconds: Option<f64>,
-    /// Why the last push failed.
+    /// Error of the last push; `None` if it succeeded.
     pub warning: Option<String>,
 }
 
 impl Web {
-    /// Whether any source has succeeded lately.
+    /// Whether any source succeeded recently.
     fn fresh(&self) -> bool {
         self.sources.health.last_success().is_some_and(|age| age <= self.current().stale_after)
     }
 
-    /// Runs a cycle where nobody else does: nobody pushes, so cycles come from scrapes, and nobody may scrape what is not
-    /// ready. Whether the state is a fresh one then.
+    /// Runs a cycle if the state is old and there is no push: then cycles come only from scrapes, and a scraper may not
+    /// scrape an agent that is not ready. Returns whether the state is recent.
     async fn freshen(&self) -> bool {
         if !self.fresh() && !self.current().pushing {
             let _told_by_health = self.scrape(false).await;
@@ -128,7 +128,7 @@ impl Web {
             push,
             warnings: self.warnings(),
         };
-        // Texts, numbers and lists always are JSON.
+        // Serialization of strings, numbers and lists cannot fail.
         let text = serde_json::to_string(&status).unwrap_or_default();
         respond(StatusCode::OK, "application/json", text + "\n")
     }

@@ -1,4 +1,4 @@
-//! A connection to the endpoint, over TCP or over a Unix socket, and whose it is.
+//! Connections to the endpoint, over TCP or a Unix socket, and their clients.
 
 use crate::sys::activation::ListeningSocket;
 use socket2::SockRef;
@@ -9,20 +9,20 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// Unsent bytes that the kernel keeps of an answer besides those in progress (`TCP_NOTSENT_LOWAT`; of a Unix socket all of them,
-/// `SO_SNDBUF`): what a client does not fetch stays in the agent, where it is shared.
+/// Maximum number of unsent bytes in the kernel, besides those in flight (`TCP_NOTSENT_LOWAT`; for a Unix socket all
+/// bytes, `SO_SNDBUF`): data that a client does not read stays in the agent, where connections share it.
 const UNSENT: u32 = 32 * 1024;
 
-/// Who has a connection; one client does not take the places of another.
+/// The client of a connection. The number of connections is limited by client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Client {
-    /// An address. One client has a whole network of IPv6.
+    /// IP address; for IPv6 the network of the client.
     Address(IpAddr),
-    /// A user of this machine, by number; `None` where the kernel does not say.
+    /// User id on this machine; `None` if the kernel does not report it.
     User(Option<u32>),
 }
 
-/// What connections come from.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
     /// TCP.
@@ -31,7 +31,7 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// A connection.
+/// An accepted connection.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
@@ -41,7 +41,7 @@ pub enum Stream {
 }
 
 impl Client {
-    /// The one that an address belongs to.
+    /// The client at an address.
     fn at(from: IpAddr) -> Self {
         Self::Address(match from.to_canonical() {
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -51,7 +51,7 @@ impl Client {
 }
 
 impl Listener {
-    /// On this runtime. The socket does not block.
+    /// Registers a non-blocking socket with the current runtime.
     pub fn new(socket: ListeningSocket) -> io::Result<Self> {
         match socket {
             ListeningSocket::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
@@ -59,7 +59,7 @@ impl Listener {
         }
     }
 
-    /// The next connection, and whose it is.
+    /// The next connection, and its client.
     pub async fn accept(&self) -> io::Result<(Stream, Client)> {
         match self {
             Self::Tcp(listener) => {
@@ -76,7 +76,7 @@ impl Listener {
 }
 
 impl Stream {
-    /// The socket.
+    /// The underlying socket.
     pub fn socket(&self) -> SockRef<'_> {
         match self {
             Self::Tcp(stream) => SockRef::from(stream),
@@ -84,9 +84,9 @@ impl Stream {
         }
     }
 
-    /// Has the kernel keep little of what a client does not fetch.
-    pub fn keep_little(&self) {
-        // Without it there is only more in the kernel.
+    /// Limits the unsent bytes in the kernel.
+    pub fn limit_unsent(&self) {
+        // If this fails, the kernel only buffers more.
         let _best_effort = match self {
             Self::Tcp(_) => self.socket().set_tcp_notsent_lowat(UNSENT),
             Self::Unix(_) => self.socket().set_send_buffer_size(UNSENT as usize),
@@ -94,7 +94,7 @@ impl Stream {
     }
 }
 
-/// Does with the one there is what is done with either.
+/// Calls the same method of either variant.
 macro_rules! either {
     ($stream:expr, $inner:ident => $does:expr) => {
         match $stream.get_mut() {

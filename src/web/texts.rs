@@ -1,7 +1,7 @@
-//! Texts of answers: made on a thread of their own, each once for everybody who waits for it, and bounded in bytes for as
-//! long as anybody has not fetched them.
+//! Response bodies: each rendered once on a thread of its own for all requests that wait for it. The bytes of bodies
+//! are bounded until every client has read them.
 
-#![expect(clippy::disallowed_methods, reason = "a text has an age, and whoever waits for one a deadline")]
+#![expect(clippy::disallowed_methods, reason = "a text has an age, and a request for one a deadline")]
 
 use super::connections::Connections;
 use crate::timeouts;
@@ -20,21 +20,21 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// Texts that somebody has not fetched whole yet.
-const MOST: usize = 3;
+/// Maximum number of texts that a client has not completely read.
+const MAX_TEXTS: usize = 3;
 
-/// Their bytes altogether, beyond which there is only one.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum size of these texts together, bytes; above it only one is kept.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Texts that wait to be made.
+/// Maximum number of texts that wait to be rendered.
 const QUEUE: usize = 32;
 
 /// A response body.
 #[derive(Debug)]
 pub struct Text {
-    /// Tells it from others.
+    /// Id of the text, unique in the process.
     pub id: u64,
-    /// Status of the answer.
+    /// Status of the response.
     pub status: StatusCode,
     /// Value of the header `Content-Type`.
     pub content_type: &'static str,
@@ -43,7 +43,7 @@ pub struct Text {
     made_at: Instant,
 }
 
-/// The bytes of a text, which lasts as long as they do: until they are sent.
+/// The bytes of a text; keep the text alive until they are sent.
 struct Plain(Arc<Text>);
 struct Gzip(Arc<Text>);
 
@@ -65,7 +65,7 @@ impl Text {
         Bytes::from_owner(Plain(Arc::clone(self)))
     }
 
-    /// Its bytes, compressed, where that was done.
+    /// The body compressed with gzip; `None` if it was not compressed.
     pub fn gzip(self: &Arc<Self>) -> Option<Bytes> {
         self.gzip.get().is_some().then(|| Bytes::from_owner(Gzip(Arc::clone(self))))
     }
@@ -73,7 +73,7 @@ impl Text {
     fn compress(&self) {
         self.gzip.get_or_init(|| {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            // Into memory, so neither can fail.
+            // Writing to memory cannot fail.
             let _infallible = encoder.write_all(&self.plain);
             encoder.finish().unwrap_or_default()
         });
@@ -83,11 +83,11 @@ impl Text {
 type Job = Box<dyn FnOnce() + Send>;
 type PendingTexts<K> = Arc<Mutex<HashMap<K, PendingText>>>;
 
-/// A response body that is being made.
+/// A text that is being rendered.
 #[derive(Clone)]
 struct PendingText {
     text: watch::Receiver<Option<Arc<Text>>>,
-    /// Somebody who waits for it takes gzip.
+    /// Whether a request that waits for the text accepts gzip.
     gzip: Arc<AtomicBool>,
 }
 
@@ -95,12 +95,12 @@ struct PendingText {
 pub struct Renderer<K> {
     jobs: SyncSender<Job>,
     waiting: PendingTexts<K>,
-    kept: Arc<UnsentTexts>,
-    /// Held from asking whether there is room until the text is among those kept.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    unsent: Arc<UnsentTexts>,
+    /// Held from the check of the limits until the text is among those kept.
+    admission: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The texts that somebody has not fetched whole yet, the oldest first.
+/// Texts that a client has not completely read, oldest first.
 #[derive(Debug)]
 pub struct UnsentTexts {
     texts: Mutex<Vec<Weak<Text>>>,
@@ -108,14 +108,13 @@ pub struct UnsentTexts {
 }
 
 impl UnsentTexts {
-    /// None yet.
+    /// Creates it without texts.
     pub fn new(connections: Arc<Connections>) -> Self {
         Self { texts: Mutex::default(), connections }
     }
 
-    /// Waits until there is room for one more. The clients that have the oldest lose it, but not before they have had some
-    /// time to fetch it.
-    async fn room(&self) {
+    /// Waits until another text fits. The connections of the oldest text are closed for it, after a minimum time.
+    async fn wait_for_space(&self) {
         loop {
             let alive: Vec<Arc<Text>> = {
                 let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +122,7 @@ impl UnsentTexts {
                 texts.iter().filter_map(Weak::upgrade).collect()
             };
             let bytes: usize = alive.iter().map(|text| text.plain.len()).sum();
-            let Some(oldest) = alive.first().filter(|_| alive.len() >= MOST || bytes > MOST_BYTES) else {
+            let Some(oldest) = alive.first().filter(|_| alive.len() >= MAX_TEXTS || bytes > MAX_BYTES) else {
                 return;
             };
             let (id, due) = (oldest.id, oldest.made_at + FETCHED);
@@ -131,7 +130,7 @@ impl UnsentTexts {
             if Instant::now() >= due {
                 self.connections.close_with(id);
             }
-            // What is closed goes as soon as its task is looked at.
+            // The memory of closed connections is freed when their tasks run.
             tokio::time::sleep(timeouts::GLANCE / 5).await;
         }
     }
@@ -142,31 +141,31 @@ impl UnsentTexts {
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
-    /// Starts its thread.
-    pub fn start(name: &str, kept: &Arc<UnsentTexts>) -> io::Result<Self> {
+    /// Starts the thread.
+    pub fn start(name: &str, unsent: &Arc<UnsentTexts>) -> io::Result<Self> {
         let (jobs, inbox) = sync_channel::<Job>(QUEUE);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             for job in inbox {
-                // Whoever waits for it learns of it by the end of its channel.
+                // Requests that wait for the text notice a panic by the end of their channel.
                 let _panicked = catch_unwind(AssertUnwindSafe(job));
             }
         })?;
-        Ok(Self { jobs, waiting: Arc::default(), kept: Arc::clone(kept), turn: Arc::default() })
+        Ok(Self { jobs, waiting: Arc::default(), unsent: Arc::clone(unsent), admission: Arc::default() })
     }
 
-    /// The text of this key: the one that is being made, or else a new one. `gzip` has it compressed as well. `None` where
-    /// too many wait, or making it has panicked.
+    /// The text of this key: the one that is being rendered, or a new one; `gzip` requests that it is also compressed.
+    /// `None` if too many wait, or if rendering panicked.
     pub async fn text(
         &self,
         key: K,
         gzip: bool,
         make: impl FnOnce() -> (StatusCode, &'static str, String) + Send + 'static,
     ) -> Option<Arc<Text>> {
-        let mut text = self.coming(key, gzip, make).text;
+        let mut text = self.pending(key, gzip, make).text;
         text.wait_for(Option::is_some).await.ok()?.clone()
     }
 
-    fn coming(
+    fn pending(
         &self,
         key: K,
         gzip: bool,
@@ -185,12 +184,13 @@ impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
         waiting.insert(key.clone(), coming.clone());
         drop(waiting);
         let place = TextGuard { key, waiting: Arc::clone(&self.waiting) };
-        let (jobs, kept, turn) = (self.jobs.clone(), Arc::clone(&self.kept), Arc::clone(&self.turn));
+        let (jobs, unsent, admission) =
+            (self.jobs.clone(), Arc::clone(&self.unsent), Arc::clone(&self.admission));
         let wanted = Arc::clone(&coming.gzip);
-        // A task of its own: whoever asked first may go, and others wait.
+        // A separate task, because the connection of the first request may end while others wait.
         tokio::spawn(async move {
-            let turn = turn.lock_owned().await;
-            kept.room().await;
+            let admission = admission.lock_owned().await;
+            unsent.wait_for_space().await;
             let job = Box::new(move || {
                 let (status, content_type, text) = make();
                 let text = Arc::new(Text {
@@ -201,16 +201,16 @@ impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
                     gzip: OnceLock::new(),
                     made_at: Instant::now(),
                 });
-                // Whoever asks from here on gets a new one; those who wait for this have said what they take.
+                // Later requests get a new text; those that wait for this one have already set `gzip`.
                 drop(place);
                 if wanted.load(Ordering::Relaxed) {
                     text.compress();
                 }
-                kept.keep(&text);
-                drop(turn);
+                unsent.keep(&text);
+                drop(admission);
                 let _nobody_waits = made.send(Some(text));
             });
-            // Where it is full, what is dropped tells those who wait.
+            // If the queue is full, dropping the job ends the channel of the requests that wait.
             let _too_many = jobs.try_send(job);
         });
         coming
@@ -222,7 +222,7 @@ fn next_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The key of a text that is being made.
+/// Removes the key of a text that is being rendered when dropped.
 struct TextGuard<K: Eq + Hash> {
     key: K,
     waiting: PendingTexts<K>,

@@ -1,34 +1,34 @@
-//! The time-outs of the HTTP endpoint that are not configured.
+//! Fixed time-outs of the HTTP endpoint.
 
 use std::time::Duration;
 
-/// How long the HTTP endpoint waits for a request on a connection. Shorter than a Prometheus waits for a scrape, so that
-/// connections that say nothing cannot keep it out.
+/// Maximum time until a request arrives on a connection. Shorter than Prometheus' scrape time-out, so that silent
+/// connections cannot block it.
 pub const HTTP_HEADER: Duration = Duration::from_secs(3);
 
-/// How long a connection that has lasted too long may take to finish the response in progress.
+/// Maximum time in which a connection that has reached its maximum duration may finish its response.
 pub const HTTP: Duration = Duration::from_secs(10);
 
-/// How long one HTTP connection may last before it is closed after the request in progress.
+/// Maximum duration of a connection; it is closed after the request in progress.
 pub const CONNECTION: Duration = Duration::from_mins(5);
 
-/// How long a client may take nothing of an answer before its connection is closed.
+/// Maximum time in which a client reads nothing of a response; then its connection is closed.
 pub const STALLED: Duration = Duration::from_secs(5);
 
-/// How long clients have at least to fetch an answer before it goes in favour of a new one.
+/// Minimum time that clients have to read a response before it is dropped for a new one.
 pub const FETCHED: Duration = Duration::from_secs(2);
 
-/// How long a new connection waits where every other has an answer being made.
+/// Time for which a new connection waits if every other one has a response being rendered.
 pub const ANSWERS_MADE: Duration = Duration::from_millis(500);
 
-/// A last success older than this many intervals makes the agent not ready, but never before [`STALE_LEAST`].
+/// The agent is not ready if the last success is older than this many intervals, and older than [`STALE_LEAST`].
 pub const STALE_INTERVALS: u32 = 3;
 
-/// See [`STALE_INTERVALS`].
+/// Minimum age of a last success that makes the agent not ready; see [`STALE_INTERVALS`].
 pub const STALE_LEAST: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether the files of Unix sockets are still there.
+/// Interval at which the files of Unix sockets are checked for removal.
 pub const SOCKETS: Duration = Duration::from_secs(2);
 
-/// How often the web configuration, and what it names, is looked at.
+/// Interval at which the web configuration and the files that it names are checked for changes.
 pub const GUARD: Duration = Duration::from_secs(1);

@@ -50,7 +50,7 @@ impl Said {
 /// Meets the group of a container.
 fn meet(entries: &mut Entries, world: &mut Said, container: u8, group: u64, now: Instant) -> Option<u64> {
     let path = format!("/docker/{}", id(container));
-    entries.meet(CgroupRef { hierarchy: 0, id: group, path: &path }, now, world)
+    entries.record_group(CgroupRef { hierarchy: 0, id: group, path: &path }, now, world)
 }
 
 fn identity(entries: &Entries, number: u64) -> &str {
@@ -76,7 +76,7 @@ fn what_the_kernel_reports_of_one_that_has_ended_is_its_own_and_no_restart() {
     assert_eq!(meet(&mut entries, &mut world, 1, 100, now), Some(number));
     let inner = format!("/docker/{}/init", id(1));
     let inner = CgroupRef { hierarchy: 3, id: 900, path: &inner };
-    assert_eq!(entries.meet(inner, now, &mut world), Some(number));
+    assert_eq!(entries.record_group(inner, now, &mut world), Some(number));
     assert_eq!((entries.iter().count(), entries.get(number).unwrap().restarts, world.asked), (1, 0, asked));
     // Another group is another start.
     world.docker(1, "web");
@@ -155,7 +155,7 @@ fn a_container_that_is_made_anew_under_its_name_is_the_same_with_one_restart_mor
     // A group that somebody had seen before is no restart, and neither is the same in another hierarchy.
     meet(&mut entries, &mut world, 1, 10, now);
     let path = format!("/docker/{}", id(1));
-    entries.meet(CgroupRef { hierarchy: 4, id: 3, path: &path }, now, &mut world);
+    entries.record_group(CgroupRef { hierarchy: 4, id: 3, path: &path }, now, &mut world);
     assert_eq!(entries.get(number).unwrap().restarts, 1);
     // Another container with the name, while no walk has missed the first: its groups are gone, so it is the same.
     world.there = BTreeSet::from([12]);
@@ -272,18 +272,18 @@ fn groups_that_nobody_sweeps_take_no_more_memory_than_for_20_000() {
     let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
     for number in 0..20_005_u64 {
         let path = format!("/system.slice/s{number}.service");
-        entries.meet(CgroupRef { hierarchy: 0, id: number, path: &path }, now, &mut world);
+        entries.record_group(CgroupRef { hierarchy: 0, id: number, path: &path }, now, &mut world);
     }
     assert_eq!(entries.iter().count(), 10);
     // The last five were not even remembered: each is counted whenever it is met.
     let before = entries.left_out;
     for _ in 0..2 {
-        entries.meet(
+        entries.record_group(
             CgroupRef { hierarchy: 0, id: 1, path: "/system.slice/s20004.service" },
             now,
             &mut world,
         );
-        entries.meet(
+        entries.record_group(
             CgroupRef { hierarchy: 0, id: 1, path: "/system.slice/s19999.service" },
             now,
             &mut world,

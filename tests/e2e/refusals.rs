@@ -9,7 +9,7 @@ use crate::readings::{exported, exports, scrape};
 use crate::stack::{Collector, Prometheus, agent, agent_with, end, quiet_namespace, until};
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
 use crate::support::{Agent, Namespace, Script};
-use connscope::export::encode::pack::MOST_BYTES;
+use connscope::export::encode::pack::MAX_BYTES;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 

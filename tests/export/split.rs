@@ -6,7 +6,7 @@ use super::request::{
 };
 use crate::support::receiver::{Behaviour, Receiver, Speaks};
 use crate::support::table::table;
-use connscope::export::encode::pack::{Frame, MOST_BYTES, Packer};
+use connscope::export::encode::pack::{Frame, MAX_BYTES, Packer};
 use connscope::metric::Label;
 use connscope::source::conntrack::metrics;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -49,7 +49,7 @@ fn a_collection_larger_than_a_message_arrives_in_several_and_whole() {
     let mut drops = BTreeMap::new();
     let mut founds = 0;
     for received in &received {
-        assert!(received.request.encoded_len() <= MOST_BYTES);
+        assert!(received.request.encoded_len() <= MAX_BYTES);
         assert_as_in_the_table(&received.request);
         assert_eq!(resource_of(&received.request)["service.name"], "connscope");
         for metric in metrics_of(&received.request) {

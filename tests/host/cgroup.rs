@@ -143,20 +143,20 @@ fn who_was_not_found_by_a_walk_over_a_part_is_looked_for_again() {
     std::fs::create_dir(&b).unwrap();
     let b = id(&b);
     let mut cgroups = Cgroups::at(root.path(), Limits { directories: 1, ..UNHURRIED }).unwrap();
-    assert!(cgroups.waits(b) && !cgroups.waits(0));
+    assert!(cgroups.is_pending(b) && !cgroups.is_pending(0));
     assert_eq!(cgroups.path(b), None);
     assert!(cgroups.latest().left_out > 0);
-    assert!(!cgroups.waits(b), "it was looked for: who waits may go on without a path");
+    assert!(!cgroups.is_pending(b), "it was looked for: who waits may go on without a path");
     cgroups.limits = UNHURRIED;
     assert_eq!(cgroups.path(b).as_deref(), Some("/b"), "and what comes later has it");
-    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, false));
+    assert_eq!((cgroups.path(gone), cgroups.is_pending(gone)), (None, false));
 
     let mut cgroups =
         Cgroups::at(root.path(), Limits { pause: Duration::from_hours(1), ..UNHURRIED }).unwrap();
     cgroups.look();
-    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, true), "no walk was since it came");
+    assert_eq!((cgroups.path(gone), cgroups.is_pending(gone)), (None, true), "no walk was since it came");
     cgroups.look();
-    assert_eq!((cgroups.path(gone), cgroups.waits(gone)), (None, false));
+    assert_eq!((cgroups.path(gone), cgroups.is_pending(gone)), (None, false));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn with_cgroup_v1_alone_it_is_said_that_ids_say_nothing() {
         let error = found.unwrap_err();
         assert_eq!(error.reason(), Reason::Absent);
         let said = connscope::reading::chain(&error);
-        assert!(said.contains("cgroup v1 alone"), "{said}");
+        assert!(said.contains("cgroup v1 has no ids"), "{said}");
     }
 }
 

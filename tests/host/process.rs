@@ -65,8 +65,8 @@ fn a_socket_is_its_processes() {
     assert_eq!(Some(holder.process.started), start_time(&stat));
     assert_eq!(outcome.holders(wanted + 1), []);
     assert_eq!(processes.look_up([wanted], ONE).holders(wanted)[0].process.command, None, "not asked for");
-    assert_eq!(processes.look_up([], ONE).looked_into, 0);
-    assert_eq!(processes.look_up([0], ONE).looked_into, 0);
+    assert_eq!(processes.look_up([], ONE).processes_read, 0);
+    assert_eq!(processes.look_up([0], ONE).processes_read, 0);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_walk_that_has_found_everything_ends() {
     let mut processes = Processes::new().unwrap();
     let (all, one) = (processes.look_up([wanted], ALL), processes.look_up([wanted], ONE));
     assert!(all.complete && one.complete);
-    assert!(one.looked_into < all.looked_into, "{one:?} {all:?}");
+    assert!(one.processes_read < all.processes_read, "{one:?} {all:?}");
     assert_eq!((all.rounds, one.rounds), (1, 1), "the second walk did not come to the end");
 }
 
@@ -148,7 +148,7 @@ fn walks_without_time_go_on_where_they_ended_and_pass_by_everybody() {
     loop {
         let outcome = processes.look_up([wanted[0], wanted[1], nobody], hurried);
         assert!(
-            outcome.looked_into + outcome.denied <= 2,
+            outcome.processes_read + outcome.denied <= 2,
             "one at the end and one at the beginning: {outcome:?}"
         );
         found.extend(outcome.iter().map(|holder| (holder.inode, holder.process.pid)));

@@ -121,7 +121,7 @@ fn targets_of_many_files_do_not_all_begin_at_once() {
 #[test]
 fn a_file_takes_no_longer_because_there_are_others() {
     let settings = settings("limit: 100000\nfiles: ['/x/*.yaml']\n");
-    let registry = Registry::new(settings.most());
+    let registry = Registry::new(settings.max_targets());
     let began = Instant::now();
     for number in 0..50_000 {
         let name = format!("x{number}");

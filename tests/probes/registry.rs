@@ -24,7 +24,7 @@ fn target(name: &str, all: bool, settings: &Settings) -> Target {
 #[test]
 fn addresses_are_forgotten_where_one_is_probed_from_now_on_and_the_other_way_round() {
     let settings = settings("files: ['/x/*.yaml']\n");
-    let registry = Registry::new(settings.most());
+    let registry = Registry::new(settings.max_targets());
     for (all, address) in [(true, Some(IpAddr::V4(Ipv4Addr::LOCALHOST))), (false, None)] {
         let change = registry.set("file", vec![target("x", all, &settings)]);
         change.added[0].take(address, ProbeResult::new(SystemTime::now(), Instant::now(), false), &settings);
@@ -38,9 +38,9 @@ fn addresses_are_forgotten_where_one_is_probed_from_now_on_and_the_other_way_rou
 #[test]
 fn a_target_of_all_addresses_counts_as_often_as_it_may_have_addresses() {
     let fixed = settings("targets: [{name: x, host: h, port: 1, all: true}, {name: y, host: h, port: 1}]");
-    assert_eq!(fixed.most(), 17);
+    assert_eq!(fixed.max_targets(), 17);
     let settings = settings("limit: 17\nfiles: ['/x/*.yaml']\n");
-    let registry = Registry::new(settings.most());
+    let registry = Registry::new(settings.max_targets());
     let set = |group: &str, targets: &[(&str, bool)]| {
         let targets = targets.iter().map(|(name, all)| target(name, *all, &settings)).collect();
         registry.set(group, targets);
@@ -116,7 +116,7 @@ fn a_panic_is_told_and_an_end_is_not() {
 #[test]
 fn a_target_with_the_series_of_another_is_counted_as_left_out() {
     let settings = settings("files: ['/x/*.yaml']\n");
-    let registry = Registry::new(settings.most());
+    let registry = Registry::new(settings.max_targets());
     let change = registry.set("a", vec![target("x", false, &settings), target("x", false, &settings)]);
     assert!(change.added.len() == 1 && change.short);
     assert_eq!(registry.left_out(), 1, "twice in one file");

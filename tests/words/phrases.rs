@@ -44,6 +44,12 @@ const NOT_AGAIN: &[(&str, &str)] = &[
     ("the configuration read again", "reload"),
     ("lived for a moment", "short-lived"),
     ("what is over it", "what exceeds the limit, by its name: readings over the limit"),
+    ("what is so of", "the state of"),
+    ("who listens", "listening sockets, or the listening socket"),
+    ("somebody listens", "a socket listens"),
+    ("is to be found", "is, can be found, or is looked up"),
+    ("where there is no room", "at the limit, or if it is full"),
+    ("as far as was found out", "as far as known"),
 ];
 
 /// Text on one line, without the marks of comments, in lower case.

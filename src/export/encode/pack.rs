@@ -1,42 +1,42 @@
-//! Packing the metrics of one collection into messages that a receiver takes.
+//! Packs the metrics of a collection into messages of a limited size.
 //!
-//! tonic and the Collector refuse messages over 4 MiB (decompressed) unless told otherwise. Metrics are put together in
-//! order until the next would be too much; a metric that alone is too much is cut between its data points.
+//! By default tonic and the Collector refuse messages over 4 MiB (decompressed). Metrics are packed in order until the
+//! next would exceed the limit; a metric that alone exceeds it is split between its data points.
 
 use super::{Message, bytes, nested};
 use hyper::body::Bytes;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint};
 
-/// Most bytes of one message.
-pub const MOST_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum size of a message, bytes.
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The field `metrics` of `ScopeMetrics`.
 const METRICS: u32 = 2;
 
-/// What the key and the length of a nested message or of a data point may add.
+/// Maximum size of the key and the length of a nested message or of a data point, bytes.
 const PREFIX: usize = 8;
 
-/// What stands around the metrics of every message: fields of `ResourceMetrics` and of `ScopeMetrics`, encoded.
+/// The parts of a message around its metrics: encoded fields of `ResourceMetrics` and `ScopeMetrics`.
 #[derive(Debug, Default, Clone)]
 pub struct Frame {
-    /// Before the scope.
+    /// Fields before the scope.
     pub resource: Vec<u8>,
-    /// Before the metrics.
+    /// Fields before the metrics.
     pub scope: Vec<u8>,
-    /// After the metrics.
+    /// Fields after the metrics.
     pub after_metrics: Vec<u8>,
-    /// After the scope.
+    /// Fields after the scope.
     pub after_scope: Vec<u8>,
 }
 
 impl Frame {
-    /// Lengths of `ScopeMetrics` and `ResourceMetrics` around so many bytes of metrics.
+    /// Lengths of `ScopeMetrics` and `ResourceMetrics` with this many bytes of metrics.
     fn lengths(&self, metrics: usize) -> (usize, usize) {
         let scope = self.scope.len() + metrics + self.after_metrics.len();
         (scope, self.resource.len() + delimited(scope) + self.after_scope.len())
     }
 
-    /// Length of a message with so many bytes of metrics.
+    /// Length of a message with this many bytes of metrics.
     fn message(&self, metrics: usize) -> usize {
         delimited(self.lengths(metrics).1)
     }
@@ -56,30 +56,30 @@ impl Frame {
     }
 }
 
-/// Length of a field of so many bytes with its key, one byte, and its length.
+/// Length of a field with its one-byte key and its length.
 fn delimited(length: usize) -> usize {
     1 + encoded_len_varint(length as u64) + length
 }
 
-/// Takes metric after metric, and makes a message whenever the next would be too much.
+/// Collects metrics, and completes a message before the next metric would exceed the limit.
 #[derive(Debug)]
 pub struct Packer {
     frame: Frame,
     most: usize,
-    /// The metrics of the message that is being made, each as a field of its scope.
+    /// Metrics of the incomplete message, each as a field of its scope.
     metrics: Vec<u8>,
     points: u64,
     messages: Vec<Message>,
 }
 
 impl Packer {
-    /// Nothing packed yet; messages have at most `most` bytes. A single data point that is larger is left whole: it is for
-    /// the receiver to refuse.
+    /// Creates it without metrics; messages have at most `most` bytes. A single data point that is larger is sent
+    /// whole, and the receiver may refuse it.
     pub fn new(frame: Frame, most: usize) -> Self {
         Self { frame, most, metrics: Vec::new(), points: 0, messages: Vec::new() }
     }
 
-    /// Takes a metric: what `write` writes, which says how many data points that has.
+    /// Adds the metric that `write` encodes; `write` returns its number of data points.
     pub fn add(&mut self, write: impl FnOnce(&mut Vec<u8>) -> u64) {
         let before = self.metrics.len();
         let mut points = 0;
@@ -108,7 +108,7 @@ impl Packer {
         self.frame.message(self.metrics.len() + more) <= self.most
     }
 
-    /// Ends the message that is being made, if there is anything in it.
+    /// Completes the current message, unless it is empty.
     fn end(&mut self) {
         if !self.metrics.is_empty() {
             let bytes = self.frame.around(&self.metrics);
@@ -117,7 +117,7 @@ impl Packer {
         }
     }
 
-    /// The messages.
+    /// Completes the last message, and returns all.
     pub fn finish(mut self) -> Vec<Message> {
         self.end();
         self.messages
@@ -127,13 +127,13 @@ impl Packer {
 /// A field of an encoded message.
 struct Field<'a> {
     tag: u32,
-    /// The whole field, with its key.
+    /// The field with its key.
     whole: &'a [u8],
-    /// What a nested message or a text has in it; of numbers, nothing.
+    /// The content of a nested message or a string; empty for numbers.
     inside: &'a [u8],
 }
 
-/// The first field, and what follows it; `None` at the end.
+/// The first field and the rest; `None` at the end.
 fn field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let mut rest = bytes;
     let (tag, wire) = decode_key(&mut rest).ok()?;
@@ -157,8 +157,8 @@ fn fields(mut bytes: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// Cuts a metric into metrics of at most `room` bytes, each with its data points. All kinds of data have their points in the
-/// first field. `None` where there is nothing to cut.
+/// Splits a metric into metrics of at most `room` bytes, each with its number of data points. Every kind of data has
+/// its points in the first field. `None` if it cannot be split.
 fn cut(metric: &[u8], room: usize) -> Option<Vec<(Vec<u8>, u64)>> {
     const DATA: std::ops::RangeInclusive<u32> = 5..=11;
     const POINTS: u32 = 1;

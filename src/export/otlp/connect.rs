@@ -1,4 +1,4 @@
-//! Connections to the receiver: every address of its name, a proxy before it, TLS.
+//! Connections to the receiver: every address of its name, an optional proxy, and TLS.
 
 use super::proxy::Proxy;
 use super::tls::Tls;
@@ -29,40 +29,40 @@ mod observed;
 mod peer;
 mod route;
 
-/// Addresses of one name that are tried.
-const MOST_ADDRESSES: usize = 32;
+/// Maximum number of addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 32;
 
-/// Whatever bytes go over to the receiver.
+/// A byte stream to the receiver.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// TLS, and the name that the certificate of the peer has to have.
+/// TLS configuration, and the name that the certificate of the peer must have.
 type TlsServer = (Tls, ServerName<'static>);
 
-/// Makes connections to one receiver.
+/// Establishes connections to one receiver.
 pub(super) struct Connector {
-    place: Destination,
+    destination: Destination,
     peer: Peer,
     proxy: Option<Proxy>,
     proxy_peer: Option<Peer>,
     proxy_tls: Option<TlsServer>,
     tls: Option<TlsServer>,
-    /// Addresses at which the last message failed; they are tried after the others.
+    /// Addresses at which the last message failed; they are tried last.
     failing: Mutex<Vec<SocketAddr>>,
 }
 
 /// Destination of a connection.
 enum Destination {
     Unix(PathBuf),
-    /// The receiver, or the proxy before it.
+    /// The receiver, or its proxy.
     Host {
         lookup: Lookup,
         receiver: String,
     },
 }
 
-/// A connection, and what may still be read from it.
+/// A connection, with the budget of bytes to be read.
 pub(super) struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) budget: Budget,
@@ -70,11 +70,11 @@ pub(super) struct Connection {
     pub(super) observation: ConnectionObservation,
 }
 
-/// The task that moves the bytes of one connection; it ends with this.
+/// The task that drives a connection; aborted when this is dropped.
 pub(super) struct Driver(JoinHandle<()>);
 
 impl Driver {
-    /// Starts it. What breaks the connection is told to whoever waits for an answer on it.
+    /// Starts the task. An error of the connection reaches the request that waits for a response.
     pub(super) fn spawn<E>(connection: impl Future<Output = Result<(), E>> + Send + 'static) -> Self {
         Self(tokio::spawn(async move {
             let _told = connection.await;
@@ -89,7 +89,7 @@ impl Drop for Driver {
 }
 
 impl Connector {
-    /// For a receiver with a URL of `http` or `https`. `protocol` is its name in ALPN.
+    /// Creates it for a receiver with an `http` or `https` URL. `protocol` is the name for ALPN.
     pub(super) fn new(
         uri: &Uri,
         files: &Files,
@@ -109,22 +109,22 @@ impl Connector {
         let proxy_tls = proxied.filter(secure).map(|uri| named(uri, b"http/1.1")).transpose()?;
         let (host, port) = host_and_port(uri);
         let receiver = host_port(&host, port);
-        let place_of = |uri| format!("port {}", host_and_port(uri).1);
-        let peer = Peer::receiver(protocol == b"h2", tls.is_some(), place_of(uri));
+        let address_of = |uri| format!("port {}", host_and_port(uri).1);
+        let peer = Peer::receiver(protocol == b"h2", tls.is_some(), address_of(uri));
         let proxy_peer = proxy
             .as_ref()
-            .map(|proxy| Peer::proxy(proxy.variable, proxy_tls.is_some(), place_of(&proxy.uri)));
+            .map(|proxy| Peer::proxy(proxy.variable, proxy_tls.is_some(), address_of(&proxy.uri)));
         let (host, port) = host_and_port(proxied.unwrap_or(uri));
-        let place = Destination::Host { lookup: Lookup::new(host, port), receiver };
-        Ok(Self { place, peer, proxy, proxy_peer, proxy_tls, tls, failing: Mutex::default() })
+        let destination = Destination::Host { lookup: Lookup::new(host, port), receiver };
+        Ok(Self { destination, peer, proxy, proxy_peer, proxy_tls, tls, failing: Mutex::default() })
     }
 
-    /// For a receiver on this machine that listens at a path.
+    /// Creates it for a receiver at a Unix socket.
     pub(super) fn unix(path: PathBuf) -> Self {
         let peer = Peer::receiver(true, false, path.display().to_string());
-        let place = Destination::Unix(path);
+        let destination = Destination::Unix(path);
         Self {
-            place,
+            destination,
             peer,
             proxy: None,
             proxy_peer: None,
@@ -134,51 +134,51 @@ impl Connector {
         }
     }
 
-    /// The proxy, where messages themselves go to it: requests of plain HTTP.
+    /// The proxy, if requests are sent to it and not through a tunnel: plain HTTP.
     pub(super) fn forwarding_proxy(&self) -> Option<&Proxy> {
         self.proxy.as_ref().filter(|_| self.tls.is_none())
     }
 
-    /// Whom messages are spoken to: the receiver, or a proxy that passes them on.
+    /// The peer of messages: the receiver, or a proxy that forwards them.
     pub(super) fn peer(&self) -> &Peer {
         self.proxy_peer.as_ref().filter(|_| self.tls.is_none()).unwrap_or(&self.peer)
     }
 
-    /// Reads certificates again whose files have changed; whether connections are to be replaced.
+    /// Reloads certificates whose files have changed. Returns whether connections must be replaced.
     pub(super) fn refresh(&self) -> bool {
         let refresh = |named: &Option<TlsServer>| named.as_ref().is_some_and(|(tls, _)| tls.refresh());
         let (receiver, proxy) = (refresh(&self.tls), refresh(&self.proxy_tls));
         receiver || proxy
     }
 
-    /// The name that a connection was given up for while it was looked up.
+    /// The name whose lookup had not ended when a connection attempt was cancelled.
     pub(super) fn looking_up(&self) -> Option<&str> {
-        match &self.place {
+        match &self.destination {
             Destination::Unix(_) => None,
             Destination::Host { lookup, .. } => lookup.unanswered(),
         }
     }
 
-    /// A message sent to this address has failed.
+    /// Records that a message sent to this address has failed.
     pub(super) fn failed_at(&self, address: Option<SocketAddr>) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = address.filter(|address| !failing.contains(address)) {
-            failing.truncate(MOST_ADDRESSES);
+            failing.truncate(MAX_ADDRESSES);
             failing.push(address);
         }
     }
 
-    /// A message was answered at this address.
+    /// Records that a message to this address was answered.
     pub(super) fn answered_at(&self, address: Option<SocketAddr>) {
         self.peer().has_answered();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         failing.retain(|failed| Some(*failed) != address);
     }
 
-    /// Connects, within a time. Every address of the name is tried, each some time after the one before it or when that
-    /// one has failed; the first that is connected, with TLS if that is spoken, is taken ("Happy Eyeballs", RFC 8305).
+    /// Connects, within a time. The addresses of the name are tried in order, each after a delay or when the one before
+    /// it has failed; the first that is connected, including TLS, is used ("Happy Eyeballs", RFC 8305).
     pub(super) async fn connect(&self, within: Duration) -> Result<Connection, Error> {
-        match &self.place {
+        match &self.destination {
             Destination::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|error| {
                     Error::new(error.kind(), format!("connecting to {}: {error}", path.display()))
@@ -208,13 +208,13 @@ impl Connector {
         }
     }
 
-    /// Those at which the last message did not fail come first.
+    /// Orders addresses: those at which the last message failed come last.
     fn in_order(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, mut first): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|address| failing.contains(address));
         first.extend(last);
-        first.truncate(MOST_ADDRESSES);
+        first.truncate(MAX_ADDRESSES);
         first
     }
 }
@@ -242,7 +242,7 @@ async fn race(addresses: Vec<SocketAddr>, route: &Arc<Route>, within: Duration) 
             Some(Ok(Err((address, error)))) => {
                 let error =
                     if several { Error::new(error.kind(), format!("{address}: {error}")) } else { error };
-                // The address that comes first is the one that is meant to work.
+                // The first error is reported: the first address is the preferred one.
                 failed.get_or_insert(error);
             }
             Some(Err(error)) => return Err(Error::other(error)),
@@ -269,7 +269,8 @@ mod tests {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    /// An address where the handshake is never answered: nobody accepts, and the queue is full. What fills it is kept.
+    /// An address without a response to the handshake: its accept queue is full. The connections that fill it are
+    /// returned.
     fn silent() -> (SocketAddr, Vec<TcpStream>) {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
@@ -307,7 +308,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(connected(vec![dead, dead, dead, gone, there], within), Ok(Some(there)));
         assert!(began.elapsed() < within, "{:?}", began.elapsed());
-        // A short time is divided among them.
+        // A short time is divided among the addresses.
         assert_eq!(
             connected(vec![dead; 9].into_iter().chain([there]).collect(), within / 3),
             Ok(Some(there))

@@ -1,7 +1,7 @@
 //! OTLP over gRPC (`specification/protocol/otlp.md`, "OTLP/gRPC").
 //!
-//! The messages go through tonic, over a connection of hyper's that is made here: tonic's own channel takes one address, has
-//! no bound on what is read, cannot be given other certificates, and brings a balancer and its packages.
+//! Messages are sent with tonic over a hyper connection that is established here: tonic's channel uses one address,
+//! does not limit what is read, cannot reload certificates, and brings a load balancer and its packages.
 
 use super::USER_AGENT;
 use super::connect::{Connector, Driver};
@@ -30,13 +30,13 @@ use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic_prost::ProstDecoder;
 use tonic_types::StatusExt;
 
-/// The service and its method.
+/// Path of the service and its method.
 const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
-/// What a receiver at a Unix socket is called (`:authority`).
+/// Origin of a receiver at a Unix socket (`:authority`).
 const ON_THIS_MACHINE: &str = "http://localhost";
 
-/// A receiver that is spoken to over gRPC.
+/// A client of a receiver over gRPC.
 pub struct Grpc {
     connections: ReusedConnection<Sender>,
     origin: Uri,
@@ -45,24 +45,24 @@ pub struct Grpc {
     keepalive: Keepalive,
 }
 
-/// When a connection that carries nothing is pinged, and how long the answer may take.
+/// Keepalive of idle connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Keepalive {
-    /// How long it carries nothing before.
+    /// Idle time before a ping.
     pub idle: Duration,
-    /// How long the answer may take before the connection is given up.
+    /// Time-out of the response to a ping, after which the connection is closed.
     pub answer: Duration,
 }
 
 impl Keepalive {
-    /// For messages in this interval: at most two pings between two of them.
+    /// The keepalive for this push interval: at most two pings between two pushes.
     pub fn between(interval: Duration) -> Self {
         let idle = timeouts::HTTP2_KEEPALIVE.max(interval * 2 / 5);
         Self { idle, answer: timeouts::HTTP2_KEEPALIVE_ANSWER }
     }
 }
 
-/// A connection as tonic wants it.
+/// A connection in the form that tonic needs.
 #[derive(Clone)]
 struct Sender(SendRequest<Body>);
 
@@ -80,10 +80,10 @@ impl GrpcService<Body> for Sender {
     }
 }
 
-/// Messages that are written already, and answers by prost.
+/// A codec for encoded requests; responses are decoded by prost.
 struct EncodedCodec;
 
-/// Takes the bytes of a message.
+/// Encoder that copies the bytes of a message.
 struct EncodedWriter;
 
 impl Codec for EncodedCodec {
@@ -113,7 +113,7 @@ impl Encoder for EncodedWriter {
 }
 
 impl Grpc {
-    /// As configured; the error names what in the configuration is wrong.
+    /// Creates the client. The error names the part of the configuration that is wrong.
     pub(super) fn new(otlp: &Otlp, keepalive: Keepalive) -> Result<Self, String> {
         let url = otlp.endpoint.as_deref().unwrap_or_default();
         let (origin, connector) = if let Some(path) = endpoint::unix_path(url) {
@@ -165,8 +165,9 @@ impl Grpc {
         *request.metadata_mut() = self.metadata.clone();
         let answer = client.unary(request, PathAndQuery::from_static(EXPORT), EncodedCodec).await;
         match answer {
-            // What has a cause came from the connection, not from the receiver. tonic calls one that breaks under a message
-            // `Unknown`, `Internal` or `Cancelled`, which from a receiver may be final.
+            // An error with a source comes from the connection, not from the receiver. tonic reports a connection that
+            // breaks during a request as `Unknown`, `Internal` or `Cancelled`, which may be final if the receiver sends
+            // them.
             Err(status) if std::error::Error::source(&status).is_some() => {
                 Err(self.connections.unanswered(&connected, &causes(&status)))
             }
@@ -190,7 +191,7 @@ impl Grpc {
         self.connections.connected(opened, shaken)
     }
 
-    /// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
+    /// Statuses that are retried are those of the specification (`specification/protocol/otlp.md`, "Failures").
     fn refusal(&self, status: &tonic::Status) -> Refusal {
         use tonic::Code;
         let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
@@ -206,7 +207,7 @@ impl Grpc {
         };
         let error = ErrorType::grpc(status.code());
         let mut message = format!("{}: {}", error.word(), clean(status.message()));
-        // tonic's words for an answer of HTTP/2 that is none of gRPC.
+        // tonic's message of an HTTP/2 response without gRPC.
         if status.message().starts_with("grpc-status header missing") {
             message = format!("{message}; {}", self.connections.peer().without_grpc());
         }
@@ -214,7 +215,7 @@ impl Grpc {
     }
 }
 
-/// What a status says and its causes add to that; they repeat each other.
+/// The message of a status, with those of its sources that add to it.
 fn causes(status: &tonic::Status) -> String {
     let mut text = status.message().to_owned();
     let mut cause = std::error::Error::source(status);

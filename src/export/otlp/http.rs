@@ -1,4 +1,4 @@
-//! OTLP over HTTP: protobuf in requests of HTTP/1.1 (`specification/protocol/otlp.md`, "OTLP/HTTP").
+//! OTLP over HTTP: protobuf in HTTP/1.1 requests (`specification/protocol/otlp.md`, "OTLP/HTTP").
 
 #![expect(
     clippy::disallowed_methods,
@@ -29,20 +29,20 @@ use std::io::Write;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// Most of an answer's body that is read.
-const MOST_BODY: usize = 64 * 1024;
+/// Maximum number of bytes read of a response body.
+const MAX_BODY: usize = 64 * 1024;
 
-/// A receiver that is spoken to over HTTP.
+/// A client of a receiver over HTTP.
 pub struct Http {
     connections: ReusedConnection<SendRequest<Full<Bytes>>>,
-    /// What is asked for: a path, or the whole URL where a proxy is asked.
+    /// Target of the request: a path, or the whole URL for a proxy.
     target: Uri,
     headers: HeaderMap,
     compression: Compression,
 }
 
 impl Http {
-    /// As configured; the error names what in the configuration is wrong.
+    /// Creates the client. The error names the part of the configuration that is wrong.
     pub(super) fn new(otlp: &Otlp, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         let url = otlp.endpoint.as_deref().unwrap_or_default();
         let uri: Uri = url.parse().map_err(|error| format!("export.otlp.endpoint: {error}"))?;
@@ -111,7 +111,7 @@ impl Http {
         let response = match connected.sender.try_send_request(request).await {
             Ok(response) => Ok(response),
             Err(mut error) => match error.take_message() {
-                // The receiver had closed the connection that was kept, and has seen nothing of the message.
+                // The receiver had closed the reused connection, and has not received the message.
                 Some(request) => {
                     connected = self.connect(within).await?;
                     connected.sender.send_request(request).await
@@ -137,7 +137,7 @@ impl Http {
     }
 }
 
-/// The header `Host`; a port that is the scheme's own is left out, as it is in a browser.
+/// Value of the header `Host`; the default port of the scheme is omitted.
 fn authority(uri: &Uri) -> Result<HeaderValue, String> {
     let (host, port) = host_and_port(uri);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
@@ -158,7 +158,7 @@ fn compressed(body: &Bytes, compression: Compression) -> std::io::Result<Bytes> 
     }
 }
 
-/// What is read of an answer.
+/// The parts of a response that are used.
 struct ResponseParts {
     status: hyper::StatusCode,
     retry_after: Option<Duration>,
@@ -166,7 +166,7 @@ struct ResponseParts {
 }
 
 impl ResponseParts {
-    /// Reads an answer, and says whether all of it was read.
+    /// Reads a response. Returns whether the whole body was read.
     async fn read(response: Response<Incoming>) -> hyper::Result<(Self, bool)> {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -176,7 +176,7 @@ impl ResponseParts {
         while let Some(frame) = stream.frame().await {
             let frame = frame?;
             let Some(data) = frame.data_ref() else { continue };
-            let room = MOST_BODY - answer.body.len();
+            let room = MAX_BODY - answer.body.len();
             answer.body.extend_from_slice(data.get(..room).unwrap_or(data));
             if data.len() > room {
                 return Ok((answer, false));
@@ -185,11 +185,11 @@ impl ResponseParts {
         Ok((answer, true))
     }
 
-    /// What may be tried again is the specification's list (`specification/protocol/otlp.md`, "Failures").
+    /// Statuses that are retried are those of the specification (`specification/protocol/otlp.md`, "Failures").
     fn outcome(self) -> Result<ExportMetricsServiceResponse, Refusal> {
         let Self { status, retry_after, body } = self;
         if status.is_success() {
-            // A receiver that answers with something else (a proxy's page) has taken the message all the same.
+            // A receiver that responds with something else (the page of a proxy) has accepted the message.
             return Ok(ExportMetricsServiceResponse::decode(body.as_slice()).unwrap_or_default());
         }
         let said = tonic_types::pb::Status::decode(body.as_slice())

@@ -1,4 +1,4 @@
-//! The connection of the last message, kept for the next.
+//! Reuse of the connection of the last message.
 
 use super::connect::bounded::Budget;
 use super::connect::{Connection, ConnectionObservation, Connector, Driver, Peer, Stream};
@@ -9,21 +9,21 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Connections to one receiver, of which one is kept. `S` is what sends over it.
+/// Connections to one receiver, one of which is reused. `S` sends requests over it.
 pub(super) struct ReusedConnection<S> {
     connector: Connector,
-    /// What is returned to this place can take another message, unless the receiver has closed it since.
+    /// A connection that can take another message, unless the receiver has closed it since.
     kept: Mutex<Option<OpenConnection<S>>>,
 }
 
-/// A connection on which the protocol is spoken.
+/// A connection after the handshake of the protocol.
 pub(super) struct OpenConnection<S> {
     pub(super) sender: S,
     opened: NewConnection,
     _driver: Driver,
 }
 
-/// A connection on which nothing has been spoken yet, beside its stream.
+/// A connection before the handshake of the protocol, without its stream.
 pub(super) struct NewConnection {
     budget: Budget,
     address: Option<SocketAddr>,
@@ -35,7 +35,7 @@ impl<S> ReusedConnection<S> {
         Self { connector, kept: Mutex::default() }
     }
 
-    /// Reads certificates again whose files have changed, and then gives up the connection that is kept.
+    /// Reloads certificates whose files have changed, and then closes the reused connection.
     pub(super) fn refresh(&self) {
         if self.connector.refresh() {
             self.keep(None);
@@ -46,8 +46,8 @@ impl<S> ReusedConnection<S> {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = connected;
     }
 
-    /// The connection that is kept, if it can take another message. Until [`Self::answered`], its address counts as one that
-    /// fails: the caller may give up at any time.
+    /// The reused connection, if it can take another message. Until [`Self::answered`], its address counts as failed,
+    /// because the caller may cancel at any time.
     pub(super) fn take(&self, is_closed: impl Fn(&S) -> bool) -> Option<OpenConnection<S>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
         let connected = kept.filter(|connected| !is_closed(&connected.sender))?;
@@ -56,7 +56,7 @@ impl<S> ReusedConnection<S> {
         Some(connected)
     }
 
-    /// A new connection, within a time; its address counts as that of one that is taken.
+    /// Establishes a connection, within a time. Until [`Self::answered`], its address counts as failed.
     pub(super) async fn open(
         &self,
         within: Duration,
@@ -80,23 +80,23 @@ impl<S> ReusedConnection<S> {
         }
     }
 
-    /// A message was answered on this connection; it is kept if it `can` take another.
+    /// Records that a message was answered on this connection, which is reused if it `can` take another.
     pub(super) fn answered(&self, connected: OpenConnection<S>, can: bool) {
         self.connector.answered_at(connected.opened.address);
         self.keep(Some(connected).filter(|_| can));
     }
 
-    /// A message was not answered on this connection; `error` is what the library for the protocol says.
+    /// Records that a message was not answered on this connection; `error` is that of the protocol library.
     pub(super) fn unanswered(&self, connected: &OpenConnection<S>, error: &str) -> Refusal {
         self.broken(&connected.opened, error)
     }
 
-    /// The name that a connection was given up for while it was looked up.
+    /// The name whose lookup had not ended when a connection attempt was cancelled.
     pub(super) fn looking_up(&self) -> Option<&str> {
         self.connector.looking_up()
     }
 
-    /// Whom messages are spoken to.
+    /// The peer of messages.
     pub(super) fn peer(&self) -> &Peer {
         self.connector.peer()
     }

@@ -1,19 +1,19 @@
-//! What the log says of the receiver: one line when it fails, when the cause changes, and when it takes messages again.
+//! Log lines about the receiver: when it fails, when the cause changes, and when it accepts messages again.
 
 use super::refusal::Refusal;
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
 use std::time::Instant;
 
-/// Causes of one outage that are logged as soon as they appear; further ones as seldom as those that are known.
-const MOST_CAUSES: usize = 16;
+/// Maximum number of causes of an outage that are logged at once; further ones are logged as seldom as known ones.
+const MAX_CAUSES: usize = 16;
 
-/// What was last said of the receiver.
+/// State of the receiver as last logged.
 #[derive(Debug, Default)]
 pub(super) struct ReceiverStatus {
     state: State,
     failed: u64,
-    /// Why it has failed since it last worked; the current cause is the last.
+    /// Causes of failures since the last success; the current one is the last.
     causes: Vec<Cause>,
 }
 
@@ -29,7 +29,7 @@ enum State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cause {
     error: ErrorType,
-    /// Empty where the type says it all: what a receiver says in a refusal may be another text every time.
+    /// Empty if the type is sufficient: the text of a refusal may be different every time.
     message: String,
     logged: Option<Instant>,
 }
@@ -47,7 +47,7 @@ impl Cause {
 }
 
 impl ReceiverStatus {
-    /// An export has ended. `leaving`: the agent is stopping.
+    /// Records the outcome of an export. `leaving` says that the agent is stopping.
     pub(super) fn note(
         &mut self,
         outcome: &Result<(), Refusal>,
@@ -102,8 +102,8 @@ impl ReceiverStatus {
         tracing::warn!(endpoint, error.r#type = error_type, "{what}: {}; {then}", refusal.message);
     }
 
-    /// Whether the cause of a failure is another than before, and worth a line: one that is new in this outage always,
-    /// one that comes back (two that take turns) once a minute.
+    /// Whether the cause of a failure is to be logged: always if it is new in this outage, and once a minute if it
+    /// comes back (two causes that alternate).
     fn is_news(&mut self, refusal: &Refusal, now: Instant) -> bool {
         let cause = Cause::of(refusal);
         if self.causes.last().is_some_and(|last| last.is(&cause)) {
@@ -111,7 +111,7 @@ impl ReceiverStatus {
         }
         let known = self.causes.iter().position(|known| known.is(&cause));
         let mut cause = known.map(|known| self.causes.remove(known)).unwrap_or(cause);
-        let full = self.causes.len() >= MOST_CAUSES;
+        let full = self.causes.len() >= MAX_CAUSES;
         if full {
             self.causes.remove(0);
         }

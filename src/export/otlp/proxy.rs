@@ -1,9 +1,9 @@
-//! The proxy before the receiver, as the usual variables name it: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`,
-//! in capitals or not. It is for OTLP over HTTP; over gRPC the agent connects to the receiver itself.
+//! The proxy of the receiver, from the usual variables: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, in upper
+//! or lower case. For OTLP over HTTP only; over gRPC the agent connects to the receiver directly.
 //!
-//! Which hosts `NO_PROXY` excepts is hyper-util's matcher (curl's rules): `*`, addresses, networks, names with their
-//! subdomains. Added here: a port (`host:4318`), `*.name`, brackets around an address of IPv6, and that this machine is
-//! never asked for through a proxy.
+//! `NO_PROXY` is evaluated by hyper-util's matcher (curl's rules): `*`, addresses, networks, names with their
+//! subdomains. Added here: a port (`host:4318`), `*.name`, brackets around an IPv6 address, and that this machine is
+//! never reached through a proxy.
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
@@ -11,19 +11,19 @@ use hyper_util::client::proxy::matcher::Matcher;
 use std::ffi::OsString;
 use std::net::IpAddr;
 
-/// A proxy to send messages through.
+/// A proxy.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    /// Its scheme, host and port; without the user.
+    /// Scheme, host and port, without user.
     pub(super) uri: Uri,
-    /// `Proxy-Authorization`, where the variable has a user.
+    /// `Proxy-Authorization`, if the variable has a user.
     pub(super) authorization: Option<HeaderValue>,
-    /// The variable that names it.
+    /// Name of the variable.
     pub(super) variable: &'static str,
 }
 
 impl Proxy {
-    /// The proxy for a receiver, if there is one. The error names the variable and does not show its value, which may hold
+    /// The proxy for a receiver; `None` without one. The error names the variable and not its value, which may contain
     /// a password.
     pub(super) fn of(
         receiver: &Uri,
@@ -50,7 +50,7 @@ impl Proxy {
         let port = receiver.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let excepted = first(&["NO_PROXY", "no_proxy"], variable)?.map(|(_, list)| except(&list, port));
         let matcher = Matcher::builder().all(value.clone()).no(excepted.unwrap_or_default()).build();
-        // The matcher says "no proxy" for one that it does not understand, too.
+        // For a URL that it cannot parse, the matcher also returns no proxy.
         let understood = Matcher::builder().all(value).build().intercept(receiver);
         let Some(understood) = understood else {
             return Err(format!("{name}: is not the URL of a proxy (http://HOST:PORT or https://HOST:PORT)"));
@@ -70,7 +70,7 @@ impl Proxy {
     }
 }
 
-/// The first of these variables that is set, and not to nothing.
+/// The first of these variables that is set and not empty.
 fn first(
     names: &[&'static str],
     variable: &dyn Fn(&str) -> Option<OsString>,
@@ -85,12 +85,12 @@ fn first(
     Ok(None)
 }
 
-/// `NO_PROXY` in the matcher's form, for a receiver with this port.
+/// `NO_PROXY` in the form of the matcher, for a receiver with this port.
 fn except(list: &str, port: u16) -> String {
     let entries = list.split([',', ' ', '\t']).filter_map(|entry| {
         let (host, only) = match entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((address, rest)) => (address, rest.strip_prefix(':')),
-            // An address of IPv6 has more than one colon.
+            // An IPv6 address has more than one colon.
             None if entry.matches(':').count() == 1 => {
                 entry.split_once(':').map(|(host, port)| (host, Some(port)))?
             }
@@ -103,7 +103,7 @@ fn except(list: &str, port: u16) -> String {
     entries.collect::<Vec<_>>().join(",")
 }
 
-/// Whether a host is this machine under any circumstances (RFC 6761, section 6.3).
+/// Whether a host is always this machine (RFC 6761, section 6.3).
 fn is_local(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     match host.parse::<IpAddr>() {

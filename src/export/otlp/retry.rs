@@ -1,12 +1,12 @@
-//! When a message is retried, and when nothing is sent (pure; `specification/protocol/otlp.md`, "OTLP/gRPC Throttling",
-//! "OTLP/HTTP Throttling").
+//! Delays of retries and throttling (pure; `specification/protocol/otlp.md`, "OTLP/gRPC Throttling", "OTLP/HTTP
+//! Throttling").
 
 use super::refusal::Refusal;
 use crate::export::timeouts;
 use std::time::{Duration, Instant};
 
-/// Pauses between the tries of one message where the receiver names none: doubled each time, and jittered between half and
-/// the whole, so that agents that lost their receiver together do not come back together.
+/// Delays between the attempts of a message if the receiver requests none: doubled each time, with jitter between half
+/// and the whole, so that agents that lost their receiver together do not return together.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -19,7 +19,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The pause before the next try. `random` is any number.
+    /// The delay before the next attempt. `random` is any number.
     pub fn pause(&mut self, random: u64) -> Duration {
         let half = self.next / 2;
         self.next = (self.next * 2).min(timeouts::RETRY_MOST);
@@ -27,20 +27,20 @@ impl Backoff {
     }
 }
 
-/// What the receiver has said of when it takes messages again. It holds for every message, those of later cycles too.
+/// The delay that the receiver requested. It holds for every message, including those of later cycles.
 #[derive(Debug, Default)]
 pub struct Throttle {
     until: Option<Instant>,
-    /// What was refused with it.
+    /// The error with which it was requested.
     refusal: Option<Refusal>,
-    /// Times it was said since a message was taken.
+    /// Number of requests for a delay since a message was accepted.
     times: u32,
 }
 
 impl Throttle {
-    /// The receiver refused and named a delay: the pause that follows. A delay that is named repeatedly is doubled each
-    /// time, up to a minute or what was named if that is longer; up to a quarter is added, never taken away. `None` where
-    /// the delay is none: zero, in the past, or longer than an hour, which is a clock that is wrong.
+    /// Records an error with a requested delay. Returns the delay to wait: doubled for each repeated request, up to a
+    /// minute or the requested delay if that is longer, plus up to a quarter of jitter. `None` if the requested delay
+    /// is zero, in the past, or longer than an hour, as with a wrong clock.
     pub fn refused(&mut self, refusal: &Refusal, now: Instant, random: u64) -> Option<Duration> {
         let named =
             refusal.retry_after.filter(|named| !named.is_zero() && *named <= timeouts::THROTTLE_LONGEST)?;
@@ -53,12 +53,12 @@ impl Throttle {
         Some(pause)
     }
 
-    /// The receiver took a message.
+    /// Records that the receiver accepted a message.
     pub fn taken(&mut self) {
         *self = Self::default();
     }
 
-    /// The refusal that still holds, if nothing is to be sent now.
+    /// The error whose delay has not passed; `None` if messages may be sent.
     pub fn holds(&self, now: Instant) -> Option<&Refusal> {
         self.refusal.as_ref().filter(|_| self.until.is_some_and(|until| now < until))
     }
@@ -68,8 +68,8 @@ fn thousandths(random: u64) -> u32 {
     u32::try_from(random % 1000).unwrap_or(0)
 }
 
-/// When a message is to be sent at the latest, of several that share the time until `deadline`: what is left is divided
-/// equally among it and those that follow, so that none of them is left without time. `following` includes itself.
+/// Deadline of a message among several that share the time until `deadline`: the remaining time is divided equally
+/// among the message and those that follow, so that none is left without time. `following` includes the message.
 pub fn share(now: Instant, deadline: Instant, following: usize) -> Instant {
     let left = deadline.saturating_duration_since(now);
     now + left / u32::try_from(following.max(1)).unwrap_or(u32::MAX)

@@ -1,8 +1,8 @@
-//! One collection to the receiver: its messages, their retries, and what is counted of them.
+//! Sends a collection to the receiver: its messages, their retries, and their outcomes.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the deadline of an export is shared out among its messages and their retries"
+    reason = "the deadline of an export is divided among its messages and their retries"
 )]
 
 use super::instruments::HistogramRecorder;
@@ -22,13 +22,13 @@ use crate::timeouts;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often one message is tried before the cycle's export has failed.
+/// Maximum number of attempts of a message.
 const TRIES: u32 = 5;
 
 /// Sends collections to one receiver.
 pub(super) struct Sender {
     transport: Transport,
-    /// The receiver, as the log has it.
+    /// The receiver, for the log.
     endpoint: String,
     timeout: Duration,
     exports: Arc<Exports>,
@@ -57,7 +57,7 @@ impl Sender {
         })
     }
 
-    /// Reads certificates again whose files have changed. May block for as long as a file system does.
+    /// Reloads certificates whose files have changed. May block on the file system.
     pub(super) fn refresh(&self) {
         self.transport.refresh();
     }
@@ -81,7 +81,7 @@ impl Sender {
                 Ok(rejected) if rejected.points == 0 => {
                     self.exports.end(points, None);
                     if !rejected.message.is_empty() {
-                        // Nothing was rejected: a receiver's advice to whoever reads closely.
+                        // Nothing was rejected: the message is a warning of the receiver.
                         tracing::debug!(endpoint = self.endpoint, advice = rejected.message);
                     }
                 }
@@ -107,10 +107,10 @@ impl Sender {
         worst
     }
 
-    /// Sends one message, again where that may help, until the deadline.
+    /// Sends a message, with retries, until the deadline.
     async fn send_message(&self, message: Message, deadline: Instant) -> Result<Rejected, Refusal> {
         let began = Instant::now();
-        // The last values of an agent that is stopping are sent once, whatever the receiver has said: it is then or never.
+        // The last values of an agent that is stopping are sent once, despite throttling.
         if let Some(refusal) = self.throttle().holds(began).filter(|_| !self.stop.draining()) {
             return Err(refusal.clone());
         }
@@ -135,7 +135,7 @@ impl Sender {
                 Err(_) => {
                     let waited = Duration::from_millis(began.elapsed().as_millis().try_into().unwrap_or(0));
                     let waited = humantime::format_duration(waited.min(self.timeout));
-                    // A receiver that has refused before the time was up has said more than the time.
+                    // The last refusal says more than the time-out.
                     return Err(said.unwrap_or_else(|| {
                         let why = match self.transport.looking_up() {
                             Some(name) => format!(
@@ -161,7 +161,7 @@ impl Sender {
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                // The last cycle is waiting; it has what this message has, and newer.
+                // The last cycle is waiting; its values replace those of this message.
                 () = self.stop.exhausted(Duration::ZERO) => return Err(refusal),
             }
             said = Some(refusal);

@@ -1,18 +1,18 @@
-//! TLS to the receiver: the certificates of `export.otlp.tls`, read again when their files change.
+//! TLS to the receiver: the certificates of `export.otlp.tls`, reloaded when their files change.
 
 use crate::config::Tls as Settings;
 use crate::tls::{self, Files, Renewal, Renewed};
 use rustls::ClientConfig;
 use std::sync::Arc;
 
-/// How TLS is spoken to the receiver, with the certificates as they were last read.
+/// TLS configuration for the receiver, with the certificates as last loaded.
 pub(super) struct Tls {
     protocol: &'static [u8],
     config: Renewed<ClientConfig>,
 }
 
 impl Tls {
-    /// Reads the files. `protocol` is what is offered by ALPN. The error names the key and the file.
+    /// Loads the files. `protocol` is offered by ALPN. The error names the key and the file.
     pub(super) fn new(settings: &Settings, protocol: &'static [u8]) -> Result<Self, String> {
         let files = Files {
             authorities: settings.ca_file.clone(),
@@ -22,13 +22,13 @@ impl Tls {
         Ok(Self { protocol, config: Renewed::new(files, |files| config(files, protocol))? })
     }
 
-    /// TLS configuration with the certificates read last.
+    /// The configuration with the certificates as last loaded.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         self.config.current()
     }
 
-    /// Reads the files again if they have changed, those of the system's authorities too; whether connections are to be
-    /// replaced. May wait as long as a file system does.
+    /// Reloads the files if they have changed, including the system's CA certificates. Returns whether connections must
+    /// be replaced. May block on the file system.
     pub(super) fn refresh(&self) -> bool {
         let files = self.config.files();
         let which = match files.authorities {

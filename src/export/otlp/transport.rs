@@ -1,4 +1,4 @@
-//! One OTLP message to the receiver and its answer back, over gRPC or HTTP/protobuf.
+//! Sends an OTLP message over gRPC or HTTP/protobuf, and receives the response.
 
 use super::grpc::{Grpc, Keepalive};
 use super::http::Http;
@@ -8,16 +8,16 @@ use crate::export::encode::Message;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// What a receiver that took a message rejected of it.
+/// Data points that a receiver rejected from a message that it accepted.
 #[derive(Debug, Default)]
 pub struct Rejected {
-    /// Data points.
+    /// Number of rejected data points.
     pub points: u64,
-    /// Message of the receiver, cut and cleaned of control characters.
+    /// Message of the receiver, truncated and without control characters.
     pub message: String,
 }
 
-/// The receiver, by its protocol. A connection is made when it is first needed, and again when it is lost.
+/// A client of the receiver, by protocol. It connects when a message is sent, and again after the connection is lost.
 pub enum Transport {
     /// gRPC over HTTP/2.
     Grpc(Box<Grpc>),
@@ -26,8 +26,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Prepares it; nothing is connected yet. The error names what in the configuration, or in the variables of a proxy, is
-    /// wrong.
+    /// Creates the client without connecting. The error names the part of the configuration, or the variable of a
+    /// proxy, that is wrong.
     pub fn new(otlp: &Otlp, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, String> {
         match otlp.protocol {
             Protocol::HttpProtobuf => Http::new(otlp, variable).map(Box::new).map(Self::Http),
@@ -35,13 +35,13 @@ impl Transport {
         }
     }
 
-    /// Over gRPC, on connections that are kept alive like this.
+    /// Creates a gRPC client with this keepalive.
     pub fn grpc(otlp: &Otlp, keepalive: Keepalive) -> Result<Self, String> {
         Grpc::new(otlp, keepalive).map(Box::new).map(Self::Grpc)
     }
 
-    /// Reads certificates again whose files have changed; the next message then goes over a new connection. May block for
-    /// as long as a file system does.
+    /// Reloads certificates whose files have changed; the next message then uses a new connection. May block on the
+    /// file system.
     pub fn refresh(&self) {
         match self {
             Self::Grpc(grpc) => grpc.refresh(),
@@ -49,7 +49,7 @@ impl Transport {
         }
     }
 
-    /// The name of the receiver, or of a proxy, while it is looked up and nobody has answered.
+    /// The name of the receiver or of a proxy, while its lookup has no answer.
     pub fn looking_up(&self) -> Option<&str> {
         match self {
             Self::Grpc(grpc) => grpc.looking_up(),
@@ -57,7 +57,7 @@ impl Transport {
         }
     }
 
-    /// Sends one message, within a time that the caller watches: dropping the future gives the connection up.
+    /// Sends a message, within a time that the caller enforces: dropping the future closes the connection.
     pub async fn send(&self, message: &Message, within: Duration) -> Result<Rejected, Refusal> {
         let response = match self {
             Self::Grpc(grpc) => grpc.send(message, within).await?,

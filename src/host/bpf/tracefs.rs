@@ -1,16 +1,16 @@
-//! Whether tracepoints can be found by their name.
+//! Access to tracefs, in which tracepoints are found by name.
 
 use crate::reading::SourceError;
 use std::io::ErrorKind;
 
-/// Where tracefs may be mounted.
+/// Mount points of tracefs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
 
-/// Whether a tracefs is mounted, and open to this process: its directories are root's, mode 700.
+/// Checks that tracefs is mounted and accessible: its directories belong to root, mode 700.
 ///
 /// # Errors
 ///
-/// None is mounted, or it is closed.
+/// Tracefs is not mounted, or not accessible.
 pub(super) fn readable() -> Result<(), SourceError> {
     let mut closed = None;
     for place in PLACES {

@@ -1,37 +1,37 @@
-//! The kernel's types (BTF): what programs are fitted to, and what they say of what this kernel can do.
+//! The kernel's types (BTF): programs are relocated with them, and they show what the kernel supports.
 
 use crate::reading::SourceError;
 use aya::{Btf, Endianness};
 
 const FILE: &str = "/sys/kernel/btf/vmlinux";
-/// Most that is read of it: kernels of distributions have 4 to 7 MiB.
+/// Maximum number of bytes read; kernels of distributions have 4 to 7 MiB.
 const MOST: u64 = 64 << 20;
 
-/// What stands in an object in the place of the flags of a hash map; `FLAGS_BY_KERNEL` in `bpf/kernel.h`.
+/// Placeholder in an object for the flags of a hash map; `FLAGS_BY_KERNEL` in `bpf/kernel.h`.
 const FLAGS_BY_KERNEL: u32 = 0x3ca5_965a;
 /// `BPF_F_NO_PREALLOC` of `include/uapi/linux/bpf.h`.
 const BPF_F_NO_PREALLOC: u32 = 1;
-/// The library reads numbers of 64 bits of an object where they are.
+/// aya reads 64-bit numbers of an object without copying them.
 const ALIGNMENT: usize = 8;
 
-/// The kernel's types.
+/// The kernel's types, and the abilities found in them.
 pub(super) struct Types {
     pub(super) btf: Btf,
     pub(super) abilities: Abilities,
 }
 
-/// What a kernel can do, by the names that its types have.
+/// Features of the kernel, found by the names of its types.
 #[derive(Debug, Clone, Copy)]
 pub struct Abilities {
-    /// Programs that trace may allocate entries of hash maps (`struct bpf_mem_alloc`, Linux 6.1). Otherwise hash maps have all of
-    /// their entries from the beginning: the kernel's allocator must not be called from everywhere that a program may run.
+    /// Whether tracing programs may allocate entries of hash maps (`struct bpf_mem_alloc`, Linux 6.1). Otherwise hash
+    /// maps are preallocated, because the kernel's allocator must not be called everywhere that a program may run.
     pub allocates: bool,
-    /// A program may visit the entries of a map (`bpf_for_each_map_elem`, Linux 5.13).
+    /// Whether a program may iterate over the entries of a map (`bpf_for_each_map_elem`, Linux 5.13).
     pub visits_maps: bool,
 }
 
 impl Types {
-    /// Reads them; takes 30 MiB while they are used.
+    /// Reads the types; they take 30 MiB while in use.
     pub(super) fn read() -> Result<Self, SourceError> {
         const DOING: &str = "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)";
         let bytes =
@@ -43,7 +43,7 @@ impl Types {
 }
 
 impl Abilities {
-    /// Names end with a zero byte each.
+    /// Each name ends with a zero byte.
     fn of(types: &[u8]) -> Self {
         let mut found = Self { allocates: false, visits_maps: false };
         for name in types.split(|byte| *byte == 0) {
@@ -54,7 +54,7 @@ impl Abilities {
     }
 }
 
-/// An object whose hash maps are allocated as the kernel can do it.
+/// An object whose hash maps have the allocation flags that the kernel supports.
 pub(super) struct FittedObject {
     bytes: Vec<u8>,
     start: usize,

@@ -1,17 +1,17 @@
-//! The control groups below one.
+//! The descendants of a control group.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Directories that are found below one, at most.
+/// Maximum number of directories.
 const MOST: usize = 64;
 
-/// The directories of the groups below that of a group, at most 64. What cannot be read is skipped.
+/// The directories of the descendants of a control group, at most 64. Unreadable directories are skipped.
 pub fn descendants(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
-        // kernfs counts the directories in a directory in its links; most groups have none.
+        // kernfs counts subdirectories as links; most groups have none.
         if std::fs::metadata(&directory).is_ok_and(|directory| directory.nlink() <= 2) {
             continue;
         }

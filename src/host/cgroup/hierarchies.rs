@@ -1,24 +1,24 @@
-//! Which hierarchies of control groups say where containers and services are.
+//! The cgroup hierarchies that identify containers and services.
 //!
-//! With version 2 alone it is that one. With version 1 every controller has a hierarchy of its own: engines make groups in
-//! all of them, systemd in the one that is named after it and in those whose controllers a unit asks for. Where both are
-//! mounted, engines and systemd use both.
+//! Cgroup v2 has one. In v1 every controller has its own: engines create groups in all of them, systemd in the
+//! hierarchy with its name and in those of the controllers that a unit uses. If both versions are mounted, engines and
+//! systemd use both.
 
 use super::{Cgroups, MOST, Mount};
 use crate::reading::SourceError;
 
-/// The controllers of version 1 that an engine makes a group for, the best known first.
+/// Controllers of v1 for which every engine creates a group, in order of preference.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
 
-/// Where systemd keeps its units on machines with version 1.
+/// The hierarchy of systemd on machines with v1.
 const SYSTEMD: &str = "name=systemd";
 
-/// One hierarchy, with the control groups in it.
+/// A hierarchy and its control groups.
 #[derive(Debug)]
 pub struct Hierarchy {
-    /// Its number, `cgroup_root.hierarchy_id`: 0 is version 2.
+    /// Number of the hierarchy, `cgroup_root.hierarchy_id`; 0 is v2.
     pub number: u32,
-    /// `v2`, or what the hierarchy of version 1 is there for: `memory`, `name=systemd`.
+    /// `v2`, or the controller or name of a v1 hierarchy: `memory`, `name=systemd`.
     pub word: &'static str,
     /// Mount of the hierarchy.
     pub mount: Mount,
@@ -26,8 +26,8 @@ pub struct Hierarchy {
     pub groups: Cgroups,
 }
 
-/// Those that are mounted here and say who is who: version 2, the first of the controllers `memory`, `cpu` and `pids` that
-/// version 1 has, and systemd's. The error is that of version 2 where there is none at all.
+/// The mounted hierarchies that identify containers and services: v2, the first v1 controller of `memory`, `cpu` and
+/// `pids`, and systemd's. Without any, the error is that of v2.
 pub fn hierarchies() -> Result<Vec<Hierarchy>, SourceError> {
     let numbers = numbers(&crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default());
     let number_of = |word: &str| numbers.iter().find(|(name, _)| name == word).map(|(_, number)| *number);
@@ -50,7 +50,7 @@ fn hierarchy(number: u32, word: &'static str, mount: &Mount) -> Result<Hierarchy
     Ok(Hierarchy { number, word, groups: Cgroups::of(&mount)?, mount })
 }
 
-/// The number of the hierarchy of each controller and of each name, of version 1, in the text of a `/proc/PID/cgroup`.
+/// Numbers of the v1 hierarchies, by controller and by name, from the text of a `/proc/PID/cgroup`.
 pub fn numbers(text: &str) -> Vec<(String, u32)> {
     let lines = text.lines().filter_map(|line| {
         let (number, rest) = line.split_once(':')?;
@@ -61,8 +61,7 @@ pub fn numbers(text: &str) -> Vec<(String, u32)> {
     lines.flatten().collect()
 }
 
-/// Number of the hierarchy and id of a control group, of the key that programs in the kernel have for it (`group_key` in
-/// `bpf/cgroup.h`).
+/// Hierarchy number and cgroup id of a key that BPF programs use (`group_key` in `bpf/cgroup.h`).
 pub fn of_key(key: u64) -> (u32, u64) {
     const ID: u32 = 48;
     (u32::try_from(key >> ID).unwrap_or_default(), key & ((1 << ID) - 1))

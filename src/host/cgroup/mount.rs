@@ -1,4 +1,4 @@
-//! Where the hierarchies of control groups are mounted.
+//! Mounts of the cgroup hierarchies.
 
 use crate::reading::SourceError;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// `CGROUP2_SUPER_MAGIC` of `include/uapi/linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
-/// `CGROUP_SUPER_MAGIC`, of version 1.
+/// `CGROUP_SUPER_MAGIC` of cgroup v1.
 const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
 
 /// A mount of a hierarchy.
@@ -16,12 +16,13 @@ const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
 pub struct Mount {
     /// Mount point.
     pub point: PathBuf,
-    /// The path in the hierarchy of what is mounted; empty for its root and for what is above this process' own root.
+    /// Path in the hierarchy of the mounted directory; empty for the root and for paths outside of this process' cgroup
+    /// namespace.
     pub above: String,
 }
 
 impl Mount {
-    /// The one with the widest view; absent where only cgroup v1 is mounted.
+    /// The cgroup v2 mount with the widest view. Absent if only cgroup v1 is mounted.
     pub fn widest() -> Result<Self, SourceError> {
         let doing = "looking for a cgroup v2 mount in /proc/thread-self/mountinfo";
         let text = own_mounts(doing)?;
@@ -33,13 +34,13 @@ impl Mount {
         })
     }
 
-    /// The one of version 1 with the widest view that has a controller (`memory`), or a name (`name=systemd`).
+    /// The cgroup v1 mount with the widest view that has a controller (`memory`) or a name (`name=systemd`).
     pub fn version_1(controller: &str) -> Result<Option<Self>, SourceError> {
         let text = own_mounts("looking for mounts of cgroup v1 in /proc/thread-self/mountinfo")?;
         Ok(visible(mounts_of_version_1(&text, controller), CGROUP_SUPER_MAGIC))
     }
 
-    /// The id of a control group, by its path in the hierarchy or in full; `None` where there is no such group.
+    /// The id of a control group, by its path in the hierarchy or in the file system; `None` if it does not exist.
     pub fn id(&self, path: &str) -> Option<u64> {
         let full =
             if Path::new(path).starts_with(&self.point) { PathBuf::from(path) } else { self.directory(path) };
@@ -53,14 +54,14 @@ impl Mount {
     }
 }
 
-/// The mountinfo of this process.
+/// The text of this process' mountinfo.
 fn own_mounts(doing: &str) -> Result<String, SourceError> {
     let text = std::fs::read("/proc/thread-self/mountinfo")
         .map_err(|cause| SourceError::from_io(doing, "the permission to read it", cause))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The first that no other file system is mounted over.
+/// The first mount over which no other file system is mounted.
 fn visible(mounts: Vec<Mount>, magic: rustix::fs::FsWord) -> Option<Mount> {
     mounts
         .into_iter()
@@ -69,13 +70,13 @@ fn visible(mounts: Vec<Mount>, magic: rustix::fs::FsWord) -> Option<Mount> {
 
 /// The mounts of cgroup v2 in `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`), the one with the widest view first.
 ///
-/// In a cgroup namespace of its own a container sees its own cgroup as `/`; the host's tree, mounted into it, has a
-/// root like `/../..` then.
+/// In a cgroup namespace of its own, a container sees its own cgroup as `/`; the root of the host's tree, mounted into
+/// the container, is then like `/../..`.
 pub fn mounts(text: &str) -> Vec<Mount> {
     by_view(text, |kind, _| kind == "cgroup2")
 }
 
-/// The mounts of the hierarchy of cgroup v1 with this controller or this name, in the same order.
+/// The mounts of the cgroup v1 hierarchy with this controller or name, the one with the widest view first.
 pub fn mounts_of_version_1(text: &str, controller: &str) -> Vec<Mount> {
     by_view(text, |kind, options| kind == "cgroup" && options.split(',').any(|option| option == controller))
 }
@@ -88,7 +89,7 @@ fn by_view(text: &str, wanted: impl Fn(&str, &str) -> bool) -> Vec<Mount> {
 
 fn mount(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(usize, Mount)> {
     let (fields, kind) = line.split_once(" - ")?;
-    // Type, source, options of the file system.
+    // Type, source and options of the file system.
     let mut kind = kind.split(' ');
     if !wanted(kind.next()?, kind.nth(1).unwrap_or_default()) {
         return None;
@@ -104,7 +105,7 @@ fn mount(line: &str, wanted: impl Fn(&str, &str) -> bool) -> Option<(usize, Moun
     Some((rank, Mount { point: PathBuf::from(OsString::from_vec(unescaped(point))), above }))
 }
 
-/// Undoes what the kernel does to blanks and backslashes in a path: `\040`.
+/// Decodes blanks and backslashes as the kernel escapes them in a path: `\040`.
 pub fn unescaped(field: &str) -> Vec<u8> {
     let mut parts = field.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();

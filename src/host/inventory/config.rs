@@ -12,9 +12,9 @@ use std::time::Duration;
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
 /// Range of `retention`.
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
-/// Maximum number of expressions in one list, and of directories of one engine.
+/// Maximum number of expressions in a list, and of directories of an engine.
 const MOST: usize = 100;
-/// Maximum size of one compiled expression in bytes: about 2,000 characters.
+/// Maximum size of a compiled expression, bytes: about 2,000 characters.
 const EXPRESSION: usize = 64 * 1024;
 
 /// Inventory of containers and systemd services, which all sources share.
@@ -68,19 +68,19 @@ impl Default for Inventory {
 #[serde(deny_unknown_fields, default)]
 pub struct Names {
     /// Directories of Docker (`data-root`).
-    #[serde(deserialize_with = "places")]
+    #[serde(deserialize_with = "absolute_paths")]
     pub docker: Vec<PathBuf>,
     /// State directories of containerd (`state`).
-    #[serde(deserialize_with = "places")]
+    #[serde(deserialize_with = "absolute_paths")]
     pub containerd: Vec<PathBuf>,
     /// Directories of CRI-O and podman (`runroot`, `graphroot`).
-    #[serde(deserialize_with = "places")]
+    #[serde(deserialize_with = "absolute_paths")]
     pub crio: Vec<PathBuf>,
     /// Directory with the kubelet's links to the logs of containers; not set: not read.
-    #[serde(deserialize_with = "place")]
+    #[serde(deserialize_with = "absolute_path")]
     pub kubelet: Option<PathBuf>,
     /// Unix socket of Docker, for names that no file has; not set: not used.
-    #[serde(deserialize_with = "place")]
+    #[serde(deserialize_with = "absolute_path")]
     pub docker_socket: Option<PathBuf>,
 }
 
@@ -116,7 +116,7 @@ impl Expression {
 }
 
 fn regular(text: &str) -> Result<Expression, String> {
-    // Alone first: a `)` too many would end the group.
+    // Compiled alone first: an unbalanced `)` would close the group.
     let compile = |text: &str| RegexBuilder::new(text).size_limit(EXPRESSION).build();
     let compiled = compile(text).and_then(|_| compile(&format!("^(?:{text})$")));
     let regex = compiled.map_err(|error| {
@@ -149,7 +149,7 @@ impl schemars::JsonSchema for Expression {
     }
 }
 
-/// `include`, `exclude`
+/// Deserializer of `include` and `exclude`.
 fn expressions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Expression>, D::Error> {
     let expressions: Vec<Expression> = values::section(deserializer)?;
     if expressions.len() > MOST {
@@ -158,17 +158,17 @@ fn expressions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Express
     Ok(expressions)
 }
 
-/// `limit`
+/// Deserializer of `limit`.
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &LIMIT)
 }
 
-/// `retention`
+/// Deserializer of `retention`.
 fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     values::ranged(deserializer, RETENTION)
 }
 
-/// An absolute path.
+/// Validates that a path is absolute.
 fn absolute<E: Error>(path: PathBuf) -> Result<PathBuf, E> {
     if path.is_absolute() {
         return Ok(path);
@@ -176,18 +176,18 @@ fn absolute<E: Error>(path: PathBuf) -> Result<PathBuf, E> {
     Err(E::custom(format!("`{}` does not begin with /", path.display())))
 }
 
-/// `root`
+/// Deserializer of `root`.
 fn root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     absolute(PathBuf::deserialize(deserializer)?)
 }
 
-/// `names.kubelet`, `names.docker_socket`
-fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+/// Deserializer of `names.kubelet` and `names.docker_socket`.
+fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     Option::<PathBuf>::deserialize(deserializer)?.map(absolute).transpose()
 }
 
-/// `names.docker`, `names.containerd`, `names.crio`
-fn places<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+/// Deserializer of `names.docker`, `names.containerd` and `names.crio`.
+fn absolute_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
     let places: Vec<PathBuf> = values::section(deserializer)?;
     if places.len() > MOST {
         return Err(D::Error::custom(format!("at most {MOST} directories are looked at")));

@@ -1,9 +1,9 @@
-//! The entries of the inventory: who is there, who ended, and who is restarted (pure: the names and whether a group is
-//! still there are asked of whoever calls).
+//! The entries of the inventory: containers and services that run, that ended, and their restarts (pure: names, and
+//! whether a group still exists, are callbacks).
 //!
-//! What runs is a `RunningUnit`, known by its id or the name of its unit; who it is, an [`Entry`], known by its identity. A
-//! container that is restarted is another subject, or the same with other groups, and the same entry with one restart
-//! more.
+//! A `RunningUnit` is a running instance; its key is the container id or the name of the unit. An [`Entry`] is a
+//! container or service; its key is the identity. A restarted container is another instance, or the same with other
+//! groups, of the same entry.
 
 use super::ended::{EndedUnit, EndedUnits};
 use super::entry::{CgroupRef, Entry, TopGroup};
@@ -13,51 +13,51 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the entries cannot know by themselves.
+/// Information from outside of the entries.
 pub trait HostLookup {
-    /// What a container with an id is called.
+    /// The name and metadata of a container by its id.
     fn name(&mut self, id: &str, top: &str) -> Option<ContainerMetadata>;
-    /// Whether a group is still there.
+    /// Whether a control group still exists.
     fn is_there(&self, top: &TopGroup) -> bool;
-    /// Whether an identity is wanted.
+    /// Whether an identity is included by the settings.
     fn wants(&self, identity: &str) -> bool;
 }
 
-/// Containers and services that are known at the same time, those without an entry included: nobody may walk over the groups
-/// for a long time while somebody reports what the kernel sees.
+/// Maximum number of running instances, including those without an entry: there may be no walk for a long time while a
+/// source reports groups.
 const SUBJECTS: usize = 20_000;
 
-/// Something that runs.
+/// A running instance of a container or service.
 #[derive(Debug)]
 struct RunningUnit {
     tops: Vec<TopGroup>,
-    /// Its entry; `None` if it has none: it is a sandbox, is excluded, or is over the limit.
+    /// Number of its entry; `None` for a sandbox, or if it is excluded or over the limit.
     number: Option<u64>,
     left_out: bool,
     asking: Option<NameRetry>,
-    /// Whether it was met since the latest sweep.
+    /// Whether a group of it was seen since the latest sweep.
     met: bool,
 }
 
 impl RunningUnit {
-    /// What is remembered of it once it has ended.
+    /// The record of the instance after its end.
     fn ended(self, now: Instant) -> EndedUnit {
         let Self { tops, number, left_out, .. } = self;
         EndedUnit { tops, number, left_out, at: now }
     }
 }
 
-/// The containers and services that are known, and what is remembered of those that ended.
+/// Running and ended containers and services.
 #[derive(Debug)]
 pub struct Entries {
     limit: usize,
     retention: Duration,
     subjects: HashMap<Arc<str>, RunningUnit>,
-    /// Those that were subjects.
+    /// Ended instances.
     ended: EndedUnits,
     by_number: BTreeMap<u64, Entry>,
     by_identity: HashMap<Arc<str>, u64>,
-    /// Entries that turned out to be another, once their name was known.
+    /// Entries that were merged into another when their name was found.
     same_as: HashMap<u64, u64>,
     next: u64,
     /// Containers and services over the limit so far.
@@ -65,7 +65,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// None yet.
+    /// Creates it without entries.
     pub fn new(limit: usize, retention: Duration) -> Self {
         Self {
             limit,
@@ -80,8 +80,13 @@ impl Entries {
         }
     }
 
-    /// Takes note of a group; the number of the entry it belongs to.
-    pub fn meet(&mut self, group: CgroupRef<'_>, now: Instant, world: &mut dyn HostLookup) -> Option<u64> {
+    /// Records a control group. Returns the number of its entry.
+    pub fn record_group(
+        &mut self,
+        group: CgroupRef<'_>,
+        now: Instant,
+        world: &mut dyn HostLookup,
+    ) -> Option<u64> {
         let place = CgroupOwner::of(group.path)?;
         let key = place.key();
         let top = (place.top.len() == group.path.len()).then(|| TopGroup {
@@ -100,10 +105,10 @@ impl Entries {
         if let Some(top) = top {
             match subject.tops.iter_mut().find(|known| known.hierarchy == top.hierarchy) {
                 None => subject.tops.push(top),
-                // An older one is what somebody had seen before.
+                // An older group was recorded earlier.
                 Some(known) if known.id >= top.id => {}
                 Some(_) => {
-                    // Those of the other hierarchies were recreated as well.
+                    // The groups in the other hierarchies were recreated as well.
                     subject.tops = vec![top];
                     if let Some(entry) = number.and_then(|number| self.by_number.get_mut(&number)) {
                         entry.restarted();
@@ -114,7 +119,7 @@ impl Entries {
         number
     }
 
-    /// Whether a group is of something over the limit.
+    /// Whether the container or service of a group is over the limit.
     pub fn is_left_out(&self, group: CgroupRef<'_>) -> bool {
         let place = CgroupOwner::of(group.path);
         let key = place.map(|place| place.key());
@@ -124,7 +129,7 @@ impl Entries {
         })
     }
 
-    /// Takes note of something that was not there before.
+    /// Adds a running instance.
     fn begin(
         &mut self,
         place: &CgroupOwner<'_>,
@@ -146,7 +151,7 @@ impl Entries {
             tops: top.into_iter().collect(),
             number: None,
             left_out: false,
-            asking: asking.then(|| NameRetry::begun(now)),
+            asking: asking.then(|| NameRetry::started(now)),
             met: true,
         };
         if !found.as_ref().is_some_and(|found| matches!(found.name, Name::Sandbox(_))) {
@@ -165,7 +170,7 @@ impl Entries {
         number
     }
 
-    /// The entry of something that runs: the one with its identity, or a new one.
+    /// The entry of a running instance: the one with its identity, or a new one.
     fn admit(
         &mut self,
         place: &CgroupOwner<'_>,
@@ -202,8 +207,8 @@ impl Entries {
         Admission::Entry(number)
     }
 
-    /// Whether something else with this identity is running. One whose groups are gone is not, though no walk has missed
-    /// it yet.
+    /// Whether another instance with this identity is running. An instance whose groups are gone is not, even before a
+    /// walk has missed it.
     fn runs_elsewhere(
         &mut self,
         identity: &str,
@@ -228,8 +233,8 @@ impl Entries {
         there
     }
 
-    /// After a walk over all groups: what was not met and is not there has ended, names that are due are asked for, what
-    /// was left out gets the room there is, and what ended long ago goes.
+    /// Completes a walk over all groups: instances that were not seen and do not exist have ended, names are looked up
+    /// again, instances over the limit get entries if there is space, and old ended entries are removed.
     pub fn sweep(&mut self, now: Instant, world: &mut dyn HostLookup) {
         self.ended.expire(self.retention, now);
         let gone = self.subjects.extract_if(|_, subject| {
@@ -284,13 +289,14 @@ impl Entries {
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.number = Some(number);
                 subject.left_out = false;
-                // A name that was found meanwhile was not kept.
-                subject.asking = matches!(place.what, OwnerKind::Container(_)).then(|| NameRetry::begun(now));
+                // A name that was found before the entry existed was not stored.
+                subject.asking =
+                    matches!(place.what, OwnerKind::Container(_)).then(|| NameRetry::started(now));
             }
         }
     }
 
-    /// A name was found of something that runs already.
+    /// Sets the name of a running instance, found later.
     pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, world: &dyn HostLookup) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
@@ -304,7 +310,7 @@ impl Entries {
         let key: Arc<str> = key.into();
         let path = path.unwrap_or_else(|| Arc::clone(&key));
         let Some(place) = CgroupOwner::of(&path) else { return };
-        // It leaves the entry without a name, and takes with it what was counted there.
+        // The instance leaves the entry without a name, and its counts move with it.
         let before = number.and_then(|number| self.by_number.get(&number));
         let before = before.map(|entry| (entry.restarts, entry.first, entry.seen, entry.before));
         if let Some(number) = number {
@@ -345,7 +351,7 @@ impl Entries {
         self.subjects.values().filter(|subject| subject.left_out).count() as u64
     }
 
-    /// The entry with a number, or the one that it turned out to be.
+    /// The entry with a number, or the one that it was merged into.
     pub fn get(&self, number: u64) -> Option<&Entry> {
         self.by_number.get(self.same_as.get(&number).unwrap_or(&number))
     }
@@ -355,20 +361,20 @@ impl Entries {
         self.by_number.values()
     }
 
-    /// Notes that everything so far was there before the agent.
-    pub fn all_were_there_before(&mut self) {
+    /// Marks all entries as running before the agent.
+    pub fn mark_preexisting(&mut self) {
         for entry in self.by_number.values_mut() {
             entry.before = true;
         }
     }
 
-    /// The groups of an entry, one for each hierarchy; none once it has ended.
+    /// The control groups of an entry, one for each hierarchy; empty once it has ended.
     pub fn tops(&self, entry: &Entry) -> &[TopGroup] {
         let subject = self.subjects.get(&entry.key).filter(|_| entry.ended.is_none());
         subject.map_or(&[], |subject| subject.tops.as_slice())
     }
 
-    /// Every entry that is there, with its groups, one for each hierarchy.
+    /// Every running entry, with its control groups, one for each hierarchy.
     pub fn running(&mut self) -> impl Iterator<Item = (&mut Entry, &[TopGroup])> {
         let subjects = &self.subjects;
         self.by_number.values_mut().filter(|entry| entry.ended.is_none()).map(|entry| {

@@ -1,25 +1,25 @@
-//! One entry of the inventory, and what it is known by (pure).
+//! An entry of the inventory, and its keys (pure).
 
 use super::identity::{self, CgroupOwner, ContainerMetadata, OwnerKind, Workload};
 use crate::text::{LONGEST_NAME, bounded_unique};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A control group, as whoever found it knows it.
+/// A control group.
 #[derive(Debug, Clone, Copy)]
 pub struct CgroupRef<'a> {
-    /// Number of its hierarchy (`cgroup_root.hierarchy_id`); 0 is version 2.
+    /// Number of the hierarchy (`cgroup_root.hierarchy_id`); 0 is v2.
     pub hierarchy: u32,
-    /// Its id (`kernfs_node.id`), the inode of its directory. In one hierarchy a newer group has a larger one.
+    /// Id (`kernfs_node.id`): inode of the directory. In one hierarchy a newer group has a larger id.
     pub id: u64,
-    /// Its path from the root of the hierarchy.
+    /// Path from the root of the hierarchy.
     pub path: &'a str,
 }
 
-/// A group that belongs to a container or service itself and not to what is below it.
+/// The control group of a container or service itself, and not one of its descendants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopGroup {
-    /// Number of its hierarchy.
+    /// Number of the hierarchy.
     pub hierarchy: u32,
     /// Id of the group: the inode of its directory.
     pub id: u64,
@@ -30,9 +30,9 @@ pub struct TopGroup {
 /// The first process of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InitProcess {
-    /// Its number, in the agent's pid namespace.
+    /// PID in the agent's PID namespace.
     pub pid: u32,
-    /// When it was started, in ticks since the machine was.
+    /// Start time, in clock ticks since boot.
     pub started: u64,
 }
 
@@ -41,33 +41,32 @@ pub struct InitProcess {
 pub struct Entry {
     /// Name and attributes.
     pub workload: Arc<Workload>,
-    /// Its image; empty where that is not known.
+    /// Image; empty if unknown.
     pub image: Arc<str>,
-    /// What runs it; empty where that is not known.
+    /// Engine; empty if unknown.
     pub runtime: &'static str,
-    /// How often it was restarted.
+    /// Number of restarts.
     pub restarts: u64,
-    /// Whether it was there before the agent, and was not restarted since.
+    /// Whether it was running before the agent, and was not restarted since.
     pub before: bool,
-    /// When it ended; `None` while it is there.
+    /// Time of its end; `None` while it runs.
     pub ended: Option<Instant>,
-    /// Its first process, as far as that was looked for.
+    /// First process, as far as it was looked up.
     pub first: Option<InitProcess>,
-    /// When the first process was last seen, in ticks since the machine was started; `None` where none was seen since the
-    /// container was restarted.
+    /// Time when the first process was last seen, in clock ticks since boot; `None` if none was seen since the restart.
     pub seen: Option<u64>,
-    /// The id of the container that runs, or ran last; `None` of what has no id.
+    /// Id of the running or last container; `None` without an id.
     pub container: Option<Arc<str>>,
-    /// The path of its control group.
+    /// Path of the control group.
     pub cgroup: Arc<str>,
-    /// Whether anybody knows a name for it.
+    /// Whether its name was found.
     pub named: bool,
-    /// Key of the container instance that runs, or ran last.
+    /// Key of the running or last instance.
     pub(super) key: Arc<str>,
 }
 
 impl Entry {
-    /// One that is there now for the first time.
+    /// An entry of a new container or service.
     pub(super) fn new(
         workload: Workload,
         key: &Arc<str>,
@@ -100,7 +99,7 @@ impl Entry {
         (self.first, self.seen) = (None, None);
     }
 
-    /// What runs, and what was found of it.
+    /// Sets the running instance, and its metadata.
     pub(super) fn runs(
         &mut self,
         key: &Arc<str>,

@@ -1,14 +1,14 @@
-//! Who goes when: names that are looked up again, and containers that ended (pure).
+//! Times of the inventory: retries of names, and the retention of ended containers (pure).
 
 use std::time::{Duration, Instant};
 
-/// From one question for a name to the next.
+/// Interval between two lookups of a name.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// How long a name that nobody knows is asked for.
+/// Time for which a name that is not found is looked up.
 const ASKING: Duration = Duration::from_mins(1);
 
-/// When a name is asked for.
+/// Schedule of the lookups of a name.
 #[derive(Debug, Clone, Copy)]
 pub struct NameRetry {
     began: Instant,
@@ -16,12 +16,12 @@ pub struct NameRetry {
 }
 
 impl NameRetry {
-    /// It was asked for the first time.
-    pub fn begun(now: Instant) -> Self {
+    /// The schedule after the first lookup.
+    pub fn started(now: Instant) -> Self {
         Self { began: now, latest: now }
     }
 
-    /// Whether it is time to ask once more; notes that it is done.
+    /// Whether the name is to be looked up now; if so, records it.
     pub fn is_due(&mut self, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.latest) >= AGAIN && !self.is_over(self.latest);
         if due {
@@ -30,18 +30,18 @@ impl NameRetry {
         due
     }
 
-    /// Whether it is asked for no more.
+    /// Whether the name is not looked up any more.
     pub fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.began) >= ASKING
     }
 }
 
-/// Whether one that ended at a time has kept its series for long enough.
+/// Whether the retention of an ended container has passed.
 pub fn is_over(ended: Option<Instant>, retention: Duration, now: Instant) -> bool {
     ended.is_some_and(|ended| now.saturating_duration_since(ended) >= retention)
 }
 
-/// Of those there are, the one that ended first: whose place a new one takes where there is no other.
+/// The entry that ended first, which is replaced by a new one at the limit.
 pub fn first_to_go<Key>(ended: impl Iterator<Item = (Key, Option<Instant>)>) -> Option<Key> {
     ended.filter_map(|(key, ended)| Some((key, ended?))).min_by_key(|(_, ended)| *ended).map(|(key, _)| key)
 }

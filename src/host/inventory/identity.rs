@@ -1,29 +1,29 @@
-//! From the path of a control group and the names that were found to an identity (pure).
+//! The identity of a container or service, from the path of its control group and its metadata (pure).
 //!
-//! The identity is the name that people know: `/docker/web`, `/k8s/prod/web-0/app`, `/podman/db`, `/lxc/mail`,
-//! `/system.slice/nginx.service`. A container that is restarted under its name is the same; its id is not.
+//! The identity has the name that people use: `/docker/web`, `/k8s/prod/web-0/app`, `/podman/db`, `/lxc/mail`,
+//! `/system.slice/nginx.service`. It stays the same when the container is restarted; the id does not.
 
 use crate::host::cgroup;
 use crate::metric::{Label, Labels};
 use crate::text;
 use std::sync::Arc;
 
-/// Longest name that is kept, in bytes.
+/// Maximum length of a name, bytes.
 const LONGEST: usize = 255;
 
-/// Digits of an id that tell apart two running containers with one name.
+/// Number of digits of the id that distinguish two running containers with the same name.
 const DIGITS: usize = 12;
 
-/// Whose a control group is, by its path alone.
+/// The owner of a control group, from its path alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CgroupOwner<'a> {
-    /// The group of the container or service itself; what is below belongs to it.
+    /// Path of the container's or service's own group; its descendants have the same owner.
     pub top: &'a str,
-    /// What it is: the id of a container, the name of one that has no id, or slice and name of a service.
+    /// The kind of the owner, with its id or name.
     pub what: OwnerKind<'a>,
 }
 
-/// What a control group is of.
+/// Kind of the owner of a control group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerKind<'a> {
     /// A container with an id.
@@ -35,8 +35,8 @@ pub enum OwnerKind<'a> {
 }
 
 impl<'a> CgroupOwner<'a> {
-    /// Whose a control group is; `None` for those of neither a container nor a service. Of nested containers it is the
-    /// innermost; a service in a container is the container's.
+    /// The owner of a control group; `None` if it belongs to neither a container nor a service. The innermost of nested
+    /// containers; a service in a container belongs to the container.
     pub fn of(path: &'a str) -> Option<Self> {
         if let Some(id) = cgroup::container(path) {
             let top = up_to(path, id)?;
@@ -52,14 +52,14 @@ impl<'a> CgroupOwner<'a> {
         let unit = cgroup::unit(path)
             .filter(|unit| unit.rsplit_once('.').is_some_and(|(_, kind)| kind == "service"))?;
         let slice = path.trim_start_matches('/').split('/').next().filter(|slice| is_slice(slice))?;
-        // What people log into, and what is started there, is not a service of the machine.
+        // Login sessions and user services are not services of the machine.
         if slice == "user.slice" {
             return None;
         }
         Some(Self { top: up_to(path, unit)?, what: OwnerKind::Unit(slice, unit) })
     }
 
-    /// What stays the same while the container or the service is there, in every hierarchy.
+    /// Key of the running instance, the same in every hierarchy.
     pub fn key(&self) -> String {
         match self.what {
             OwnerKind::Container(id) => id.to_owned(),
@@ -69,19 +69,19 @@ impl<'a> CgroupOwner<'a> {
     }
 }
 
-/// Whether a name is that of a slice of systemd.
+/// Whether a name is that of a systemd slice.
 pub fn is_slice(name: &str) -> bool {
     name.rsplit_once('.').is_some_and(|(_, kind)| kind == "slice")
 }
 
-/// The path up to the end of the name that has this part of it.
+/// The path up to the end of the component that contains `part`, a slice of it.
 fn up_to<'a>(path: &'a str, part: &'a str) -> Option<&'a str> {
     let start = part.as_ptr().addr().checked_sub(path.as_ptr().addr())?;
     let end = path.get(start..)?.find('/').map_or(path.len(), |slash| start + slash);
     path.get(..end)
 }
 
-/// The engine that makes groups of this form; empty where nobody else's look different.
+/// The engine that uses this form of name; empty if several do.
 pub fn runtime(top: &str) -> &'static str {
     let name = top.rsplit('/').next().unwrap_or_default();
     let name = name.rsplit_once(".slice:").map_or(name, |(_, name)| name);
@@ -106,12 +106,12 @@ pub fn runtime(top: &str) -> &'static str {
     form.or_else(by_parent).unwrap_or_default()
 }
 
-/// What an engine calls a container.
+/// Name of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// A name that the engine of this word (`docker`, `podman`, `nerdctl`) knows.
+    /// Name that an engine (`docker`, `podman`, `nerdctl`) has given.
     Engine(&'static str, String),
-    /// A container of a pod.
+    /// Container of a Kubernetes pod.
     Kubernetes {
         /// Namespace of the pod.
         namespace: String,
@@ -120,44 +120,45 @@ pub enum Name {
         /// Name of the container in the pod.
         container: String,
     },
-    /// A container of a pod, of which only the pod is known.
+    /// Container of a Kubernetes pod, of which only the pod is known.
     Pod {
         /// Namespace of the pod.
         namespace: String,
         /// Name of the pod.
         pod: String,
     },
-    /// The container that holds the namespaces of a pod and runs nothing else ("pause"); namespace and name of the pod, as
-    /// far as they are known.
+    /// The sandbox of a pod ("pause"), which holds its namespaces and runs nothing else; namespace and name of the pod,
+    /// if known.
     Sandbox(Option<(String, String)>),
 }
 
-/// What was found of a container.
+/// Metadata of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerMetadata {
-    /// What the engine or the kubelet calls it.
+    /// Name from the engine or the kubelet.
     pub name: Name,
-    /// What runs it: `docker`, `containerd`, `cri-o`, `podman`; empty where that is not known.
+    /// Engine: `docker`, `containerd`, `cri-o`, `podman`; empty if unknown.
     pub runtime: &'static str,
-    /// Its image, as the engine writes it; empty where that is not known.
+    /// Image as the engine has it; empty if unknown.
     pub image: String,
 }
 
-/// Who a container or a service is: what it is called, and the attributes of its series.
+/// Name and attributes of a container or service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
-    /// The number of its entry in the inventory. It stays the same when the container is restarted, and is not given
-    /// twice.
+    /// Number of its entry in the inventory. It survives restarts, and is never reused.
     pub number: u64,
-    /// Its identity; the label `container_id` of the classic names.
+    /// Identity; the label `container_id` of the classic names.
     pub identity: Arc<str>,
-    /// The attributes *who*: of a pod's container `k8s.namespace.name`, `k8s.pod.name` and `k8s.container.name`, of
-    /// another `container.name`, of a service `systemd.unit`, and `container.id` where nothing else is known.
+    /// Identifying attributes: for a container of a pod `k8s.namespace.name`, `k8s.pod.name` and `k8s.container.name`,
+    /// for another container `container.name`, for a service `systemd.unit`, and `container.id` if nothing else is
+    /// known.
     pub labels: Labels,
 }
 
 impl Workload {
-    /// Who is at a place, with what was found of it. `twin`: another with the same name is running.
+    /// The workload of a control group with this metadata. `twin` says that another container with the same name is
+    /// running.
     pub fn new(number: u64, place: CgroupOwner<'_>, found: Option<&ContainerMetadata>, twin: bool) -> Self {
         let (mut identity, mut labels) = match (found.map(|found| &found.name), place.what) {
             (Some(Name::Engine(engine, name)), _) => {
@@ -207,7 +208,8 @@ impl Workload {
     }
 }
 
-/// A name in at most 255 bytes, without what is not printable. Words of ours (`~other`) begin with `~`, so no name does.
+/// A name of at most 255 bytes, without unprintable characters. Reserved values (`~other`) begin with `~`, so no name
+/// does.
 fn cleaned(name: &str) -> Arc<str> {
     let name = if name.starts_with('~') { format!("_{name}") } else { name.to_owned() };
     text::bounded_unique(&name, LONGEST).into()

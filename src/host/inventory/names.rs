@@ -1,8 +1,8 @@
-//! What a container is called: whom to ask, in which order, and which of the places can be read.
+//! Names of containers: the files and sockets in which they are looked up, and their order.
 //!
-//! Files come first: they take no daemon and at most one capability. What is read is at most 1 MiB long, a regular file, and
-//! not behind a link below the directory of the engine, for a container's owner may be able to write there. What cannot be
-//! read costs one container its name and nothing else.
+//! Files come first: they need no daemon and at most one capability. A file is read only if it is a regular file of at
+//! most 1 MiB, and not behind a link below the engine's directory, because the owner of a container may be able to
+//! write there. An unreadable file affects the name of one container only.
 
 use super::config;
 use super::identity::{ContainerMetadata, Name};
@@ -17,23 +17,23 @@ pub mod podman;
 pub mod published;
 pub mod socket;
 
-/// Largest file of an engine that is read, and largest answer of Docker's.
+/// Maximum size of an engine's file or of a response of Docker, bytes.
 pub(super) const MOST: u64 = 1024 * 1024;
 
-/// Links of the kubelet that are looked at, and namespaces of containerd.
+/// Maximum number of links of the kubelet and of namespaces of containerd that are read.
 const ENTRIES: usize = 20_000;
 
-/// Where containerd keeps the bundles, by its own namespace (`k8s.io`, `moby`, `default`), below its state.
+/// Directory of containerd's bundles below its state, by namespace (`k8s.io`, `moby`, `default`).
 const BUNDLES: &str = "io.containerd.runtime.v2.task";
 
-/// Where CRI-O and podman keep theirs.
+/// Directory of CRI-O and podman.
 const OVERLAY: &str = "overlay-containers";
 
-/// The files in which engines say what containers are called.
+/// The files with the names of containers.
 #[derive(Debug)]
 pub struct NameFiles {
-    places: config::Names,
-    /// Whether a file was there and could not be read because of its permissions, so far.
+    names: config::Names,
+    /// Whether a file existed and could not be read because of its permissions, so far.
     pub denied: bool,
 }
 
@@ -42,28 +42,28 @@ impl NameFiles {
     pub fn below(root: &Path, names: &config::Names) -> Self {
         let at = |path: &PathBuf| below(root, path);
         let all = |paths: &Vec<PathBuf>| paths.iter().map(at).collect();
-        let places = config::Names {
+        let names = config::Names {
             docker: all(&names.docker),
             containerd: all(&names.containerd),
             crio: all(&names.crio),
             kubelet: names.kubelet.as_ref().map(at),
             docker_socket: names.docker_socket.as_ref().map(at),
         };
-        Self { places, denied: false }
+        Self { names, denied: false }
     }
 
-    /// Docker's socket, where it may be asked.
+    /// Path of Docker's socket, if configured.
     pub fn socket(&self) -> Option<&Path> {
-        self.places.docker_socket.as_deref()
+        self.names.docker_socket.as_deref()
     }
 
-    /// The directories of Docker.
+    /// Directories of Docker.
     pub fn docker_directories(&self) -> &[PathBuf] {
-        &self.places.docker
+        &self.names.docker
     }
 
-    /// What the files say of a container, by its id. The first that has a name for it says it; image and runtime are of
-    /// the first that has those.
+    /// Metadata of a container by its id. The name is from the first file that has one; image and runtime are from the
+    /// first file that has those.
     pub fn of(&mut self, id: &str) -> Option<ContainerMetadata> {
         let mut best: Option<ContainerMetadata> = None;
         let asked: [fn(&mut Self, &str) -> Option<ContainerMetadata>; 4] =
@@ -90,25 +90,25 @@ impl NameFiles {
     fn docker(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("containers/{id}/config.v2.json");
         let read =
-            self.places.docker.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
+            self.names.docker.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
         let texts = readable(read.collect(), &mut self.denied);
         texts.iter().find_map(|text| docker::parse(text))
     }
 
     fn kubelet(&mut self, id: &str) -> Option<ContainerMetadata> {
-        let links = list(self.places.kubelet.as_deref()?, &mut self.denied);
+        let links = list(self.names.kubelet.as_deref()?, &mut self.denied);
         links.iter().find_map(|link| kubelet::parse(link, id))
     }
 
     fn bundle(&mut self, id: &str) -> Option<ContainerMetadata> {
         let mut bundles = Vec::new();
-        for place in &self.places.containerd {
+        for place in &self.names.containerd {
             let namespaces = list(&place.join(BUNDLES), &mut self.denied);
             bundles.extend(
                 namespaces.into_iter().map(|name| (place, format!("{BUNDLES}/{name}/{id}/config.json"))),
             );
         }
-        for place in &self.places.crio {
+        for place in &self.names.crio {
             bundles.push((place, format!("{OVERLAY}/{id}/userdata/config.json")));
         }
         let read = bundles.iter().map(|(place, file)| crate::sys::read_below(place, Path::new(file), MOST));
@@ -118,14 +118,15 @@ impl NameFiles {
 
     fn podman(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("{OVERLAY}/containers.json");
-        let read = self.places.crio.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
+        let read = self.names.crio.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
         let texts = readable(read.collect(), &mut self.denied);
         texts.iter().find_map(|text| podman::parse(text, id))
     }
 
-    /// The places that are there, each with how many containers it has, in words; the error names those that are closed.
+    /// The available files, each with its number of containers, as sentences; the error names those that are not
+    /// readable.
     pub fn check(&self) -> Result<Vec<String>, SourceError> {
-        let config::Names { docker, containerd, crio, kubelet, .. } = &self.places;
+        let config::Names { docker, containerd, crio, kubelet, .. } = &self.names;
         let mut folders: Vec<PathBuf> = docker.iter().map(|place| place.join("containers")).collect();
         folders.extend(kubelet.clone());
         folders.extend(containerd.iter().map(|place| place.join(BUNDLES)));
@@ -163,7 +164,7 @@ pub fn denied(what: &str) -> SourceError {
     }
 }
 
-/// The texts that could be read; notes whether one is closed to this process.
+/// The files that could be read; sets `denied` if permissions do not allow one.
 fn readable(read: Vec<std::io::Result<Vec<u8>>>, denied: &mut bool) -> Vec<Vec<u8>> {
     read.into_iter()
         .filter_map(|text| {

@@ -1,11 +1,11 @@
-//! Says in the log that containers are left out because of `inventory.limit`.
+//! Logs that containers are left out because of `inventory.limit`.
 
 use std::time::{Duration, Instant};
 
-/// From one line to the next: containers that come and go at the limit do not fill the log.
+/// Minimum interval between two lines, since containers may come and go at the limit.
 const QUIET: Duration = Duration::from_hours(1);
 
-/// Whether something is over the limit.
+/// State of the log line about containers over the limit.
 #[derive(Debug, Default)]
 pub(super) struct OverLimit {
     over: bool,
@@ -13,7 +13,7 @@ pub(super) struct OverLimit {
 }
 
 impl OverLimit {
-    /// How many are over the limit now.
+    /// Records the number of containers over the limit now.
     pub(super) fn look(&mut self, over: u64, limit: usize, now: Instant) {
         if self.is_news(over, now) {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! Paths that the settings name and that are not there. The defaults are those of every engine, so most are absent.
+//! Configured paths that do not exist. The defaults are the paths of every engine, so most of them are absent.
 
 use super::config::{Inventory, Names};
 use super::names::below;
@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// Each as `inventory.root: /host is not a directory`.
+/// A message for each configured path that does not exist, such as `inventory.root: /host is not a directory`.
 pub(super) fn missing(settings: &Inventory) -> Vec<String> {
     let Inventory { root, names, .. } = settings;
     if !root.is_dir() {
@@ -39,7 +39,7 @@ fn said(key: &str, path: &Path, what: impl std::fmt::Display) -> String {
     format!("inventory.names.{key}: {}: {what}", path.display())
 }
 
-/// What is wrong with a directory; that it is closed is said by whoever reads it.
+/// The error of a directory; `None` if it exists. Missing permissions are reported when it is read.
 fn folder(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(file) => (!file.is_dir()).then(|| "is not a directory".to_owned()),
@@ -48,7 +48,7 @@ fn folder(path: &Path) -> Option<String> {
     }
 }
 
-/// What is wrong with a socket.
+/// The error of a socket; `None` if it exists.
 fn socket(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(file) if !file.file_type().is_socket() => Some("is not a socket".to_owned()),

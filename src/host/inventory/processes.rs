@@ -1,8 +1,8 @@
-//! The first process of each container: since when it runs, and whether it is another one than before.
+//! The first process of each container: its start time, from which restarts are detected.
 //!
-//! The first is the one that was started first of those in the group. One that took over from it (a daemon that puts itself
-//! into the background, a master process that was replaced without a gap) was there before the first had ended; one that was
-//! started after that is a restart.
+//! The first process of a group is the one with the earliest start. A process that replaced it (a daemon that forks
+//! into the background, a master process that was replaced without a gap) was started before the first had ended; a
+//! process started after that is a restart.
 
 use super::entries::Entries;
 use super::entry::{InitProcess, TopGroup};
@@ -11,26 +11,26 @@ use crate::host::process;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 
-/// Most that is read of `stat` and `comm`.
+/// Maximum number of bytes read of `stat` and `comm`.
 const SHORT: u64 = 2048;
 
-/// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, 100 on every architecture that is supported.
+/// Clock ticks of `/proc/PID/stat` per second: `USER_HZ`, 100 on every supported architecture.
 const TICKS: u64 = 100;
 
-/// Time since the machine was started, in ticks.
+/// Time since boot, in clock ticks.
 pub(super) fn since_boot() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let ticks = time.tv_sec.saturating_mul(100).saturating_add(time.tv_nsec / 10_000_000);
     u64::try_from(ticks).unwrap_or_default()
 }
 
-/// Ticks as seconds.
+/// Converts clock ticks to seconds.
 #[expect(clippy::cast_precision_loss, reason = "a hundred thousand years fit")]
 pub(super) fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS as f64
 }
 
-/// Looks at the first process of everything that is there.
+/// Looks up the first process of every running entry.
 pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
     let now = since_boot();
     for (entry, tops) in entries.running() {
@@ -47,8 +47,8 @@ pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
     }
 }
 
-/// The process of a group that was started first; one of the groups below where there are no others: a group of version 2
-/// with controllers for those below has no process of its own.
+/// The first process of a group, or of a descendant if the group has none: a v2 group with controllers for its
+/// descendants has no process of its own.
 fn first(top: &TopGroup, hierarchies: &[Hierarchy]) -> Option<InitProcess> {
     let hierarchy = hierarchies.iter().find(|hierarchy| hierarchy.number == top.hierarchy)?;
     let directory = hierarchy.mount.directory(&top.path);
@@ -65,8 +65,8 @@ fn first_of(directory: &Path) -> Option<InitProcess> {
     all.into_iter().find(|process| !is_runtime(process.pid))
 }
 
-/// Whether a process is runc's, which makes the container ready: two of them go before the third becomes what the container
-/// runs (`libcontainer/nsenter/nsexec.c`), and none is a process of the container before that.
+/// Whether a process is runc, which prepares the container: two processes of it end before the third executes the
+/// command of the container (`libcontainer/nsenter/nsexec.c`). None is a process of the container before that.
 fn is_runtime(pid: u32) -> bool {
     let Ok(command) = crate::sys::read_limited(format!("/proc/{pid}/cmdline"), SHORT) else { return false };
     let program = command.strip_suffix("\0init\0");
@@ -78,7 +78,7 @@ fn started(pid: u32) -> Option<u64> {
     process::start_time(&stat)
 }
 
-/// Whether what runs in a group is what holds the namespaces of a pod.
+/// Whether the process of a group is the pause process of a pod.
 pub(super) fn is_pause(directory: &Path) -> bool {
     let first = pids(directory).into_iter().next();
     let name = first.and_then(|pid| crate::sys::read_limited(format!("/proc/{pid}/comm"), SHORT).ok());

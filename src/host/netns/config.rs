@@ -1,4 +1,4 @@
-//! `netns` of a source: which network namespaces are read, as the configuration says it.
+//! The setting `netns` of a source: the network namespaces that are read.
 
 use super::{NAMESPACES, is_pattern};
 use crate::settings::values;
@@ -12,7 +12,7 @@ pub fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": entry}, {"type": "null"}]})
 }
 
-/// `sources.*.netns`
+/// Deserializer of `sources.*.netns`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let entries = values::one_or_many(deserializer, "a list of network namespaces, or all")?;
     if entries.len() > NAMESPACES {
@@ -24,10 +24,10 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Str
     }
 }
 
-/// Longest entry in bytes, as of a path in the kernel (`PATH_MAX`).
+/// Maximum length of an entry, bytes, as for a path in the kernel (`PATH_MAX`).
 const LONGEST_ENTRY: usize = 4096;
 
-/// Why a configured namespace entry cannot be one; `None` if it can.
+/// The reason why a text cannot be an entry; `None` if it can.
 fn refuse_netns(entry: &str) -> Option<String> {
     if let Some(message) = values::too_long(entry, LONGEST_ENTRY) {
         return Some(message);
@@ -47,7 +47,7 @@ fn refuse_netns(entry: &str) -> Option<String> {
     }
 }
 
-/// Whether a text can name one network namespace.
+/// Validates an entry that names one network namespace.
 pub fn check(entry: &str) -> Result<(), String> {
     if entry == "all" {
         return Err("`all` is not one network namespace".to_owned());

@@ -1,8 +1,8 @@
-//! Which network namespaces there are, of those that the configuration names.
+//! Search for the network namespaces that the configuration selects.
 //!
-//! With `all` these are, in this order: the agent's own; those that are named besides; those with a name in `/run/netns`;
-//! those mounted elsewhere (`/run/docker/netns`); and those of the processes, the oldest first. Where there are more than
-//! can be read, the last are left out, so the own and those with a name never are for the sake of others.
+//! The order with `all` is: the agent's own; those that entries name; those with a name in `/run/netns`; those mounted
+//! elsewhere (`/run/docker/netns`); and those of processes, the oldest first. Above the maximum the last are left out,
+//! so the agent's own and those with a name take precedence.
 
 use super::NAMESPACES;
 use super::label::ContainerNames;
@@ -16,50 +16,50 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Longest value of the attribute `netns`: the name of a pod and that of its Kubernetes namespace.
+/// Maximum length of the attribute `netns`: the names of a pod and of its Kubernetes namespace.
 const LABEL: usize = 253 + 1 + 63;
 
-/// Network namespaces that can be read.
+/// Result of a search.
 #[derive(Debug, Default)]
 pub struct FoundNamespaces {
     /// At most [`NAMESPACES`].
     pub namespaces: Vec<Namespace>,
-    /// How many more there are.
+    /// Number of further namespaces.
     pub left_out: usize,
-    /// Entries that name a namespace which is not there, or may not be looked at.
+    /// Entries whose namespace does not exist or is not accessible.
     pub missing: Vec<(Arc<str>, SourceError)>,
     /// Patterns that no file matches.
     pub unmatched: Vec<String>,
-    /// Why there may be more than were found, with `all`, where a capability would help.
+    /// The reason why namespaces may be missing with `all`, if a capability would help.
     pub incomplete: Option<SourceError>,
-    /// The same where none would.
+    /// The reason why namespaces may be missing with `all`, if no capability would help.
     pub note: Option<String>,
 }
 
-/// Finds network namespaces, repeatedly.
+/// Searches for network namespaces, repeatedly.
 #[derive(Debug)]
 pub struct Finder {
     configured: Vec<String>,
     containers: ContainerNames,
-    /// What was last said of namespaces that may be missing.
+    /// The last logged note about missing namespaces.
     noted: Option<String>,
-    /// Entries of which it was said that they name nothing.
+    /// Entries without a namespace for which the warning was logged.
     warned: HashSet<Arc<str>>,
 }
 
 impl Finder {
-    /// For what the configuration says.
+    /// Creates it with these entries.
     pub fn new(configured: &[String]) -> Self {
         let (configured, containers) = (configured.to_vec(), ContainerNames::default());
         Self { configured, containers, noted: None, warned: HashSet::new() }
     }
 
-    /// Whether other namespaces than the agent's own are read.
+    /// Whether network namespaces other than the agent's own are read.
     pub fn is_configured(&self) -> bool {
         !self.configured.is_empty()
     }
 
-    /// Looks up what the configuration says. Two entries for one namespace count as one, the first.
+    /// Searches now. Two entries for one namespace count as one, the first.
     pub fn find(&mut self) -> FoundNamespaces {
         let mut search = Search::default();
         let all = self.configured.iter().any(|entry| entry == "all");
@@ -86,7 +86,7 @@ impl Finder {
         found
     }
 
-    /// Says once of each entry that it names nothing: it may be misspelt, or the namespace is still to come.
+    /// Logs a warning, once per entry, that an entry has no namespace: it may be misspelt, or not exist yet.
     fn warn(&mut self, found: &FoundNamespaces) {
         let absent = found.missing.iter().filter(|(_, error)| error.reason() == Reason::Absent);
         let absent: HashSet<Arc<str>> = absent.map(|(entry, _)| Arc::clone(entry)).collect();
@@ -99,16 +99,16 @@ impl Finder {
     }
 }
 
-/// A namespace that may be read.
+/// A network namespace that was found.
 #[derive(Debug)]
 struct Candidate {
     path: PathBuf,
     file: (u64, u64),
-    /// What the configuration or `/run/netns` calls it.
+    /// Name in the configuration or in `/run/netns`.
     name: Option<String>,
-    /// Whether the name was made by a program, and that of its container says more.
+    /// Whether a program generated the name; then the name of the container is used instead.
     made_up: bool,
-    /// Processes in it, where it was found by them.
+    /// Processes in the namespace, if it was found by them.
     pids: Vec<u32>,
 }
 
@@ -122,7 +122,7 @@ impl Candidate {
 struct Search {
     candidates: Vec<Candidate>,
     seen: HashSet<(u64, u64)>,
-    /// Where the candidates begin that were found by their processes.
+    /// Index of the first candidate that was found by its processes.
     by_process: Option<usize>,
     processes: Processes,
     found: FoundNamespaces,
@@ -138,14 +138,14 @@ impl Search {
             && let Some(unnamed) = self.candidates.iter_mut().find(|known| known.file == file)
             && unnamed.name.is_none()
         {
-            // The agent's own, which comes first, goes by its name if it has one.
+            // The agent's own namespace comes first, and gets its name if it has one.
             unnamed.made_up = list::is_made_up(&name);
             unnamed.name = Some(name);
         }
         Ok(())
     }
 
-    /// What one entry of the configuration names.
+    /// Adds the namespaces of an entry.
     fn entry(&mut self, entry: &str) {
         let path = path_of(entry);
         if !is_pattern(entry) {
@@ -162,7 +162,7 @@ impl Search {
                         Ok(name) => name.display().to_string(),
                         Err(_) => path.display().to_string(),
                     };
-                    // Other files than those of namespaces may match, and one may be gone meanwhile.
+                    // A pattern may match files that are no namespaces, and a file may be gone by now.
                     match self.add(path.clone(), Some(name.clone())) {
                         Err(cause) if cause.kind() == std::io::ErrorKind::PermissionDenied => {
                             self.miss(&name, &path, cause);
@@ -184,7 +184,7 @@ impl Search {
         self.found.missing.push((entry.into(), SourceError::from_io(doing, capability, cause)));
     }
 
-    /// Those with a name. What cannot be looked at is gone by now, or no namespace.
+    /// Adds the namespaces with a name. A file that cannot be read is gone, or no namespace.
     fn named(&mut self) {
         let mut names: Vec<String> = list::names(NAMES).collect();
         names.sort_unstable();
@@ -193,20 +193,20 @@ impl Search {
         }
     }
 
-    /// Those that last by a mount elsewhere.
+    /// Adds the namespaces mounted elsewhere.
     fn mounted(&mut self) {
         for path in list::mounts() {
             let name = path.display().to_string();
             let known = self.candidates.len();
             let _gone = self.add(path, None);
             if let Some(added) = self.candidates.get_mut(known) {
-                // A container's name says more than the path that its engine has made.
+                // The name of a container is more useful than a path created by its engine.
                 (added.name, added.made_up) = (Some(name), true);
             }
         }
     }
 
-    /// Those of the processes, in the order of the pids.
+    /// Adds the namespaces of processes, ordered by PID.
     fn processes(&mut self) {
         self.by_process = Some(self.candidates.len());
         self.processes = Processes::list();

@@ -1,10 +1,10 @@
-//! What the container or pod is called that a network namespace belongs to.
+//! The name of the container or pod that a network namespace belongs to.
 //!
-//! Engines say it in files, which the [inventory](crate::host::inventory::names) knows. A pod's UID is in the path of its
-//! control groups, and `/var/log/pods` has a directory `NAMESPACE_NAME_UID` for each pod (`BuildPodLogsDirectory` in
-//! `pkg/kubelet/kuberuntime/helpers.go`). LXC and systemd-nspawn have the name itself in the path.
+//! Engines have the names in files (see [inventory](crate::host::inventory::names)). The UID of a pod is in the path of
+//! its control groups, and `/var/log/pods` has a directory `NAMESPACE_NAME_UID` for each pod (`BuildPodLogsDirectory`
+//! in `pkg/kubelet/kuberuntime/helpers.go`). For LXC and systemd-nspawn the path has the name itself.
 
-#![expect(clippy::disallowed_methods, reason = "a name is kept for a while")]
+#![expect(clippy::disallowed_methods, reason = "a name is cached for a time")]
 
 use crate::host::inventory::config;
 use crate::host::inventory::identity::Name;
@@ -14,21 +14,21 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Names that are remembered.
+/// Maximum number of cached names.
 const REMEMBERED: usize = 4096;
 
-/// How long nobody knows the name of a container before its files are looked at again.
+/// Time after which a name that was not found is looked up again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Where the kubelet has the logs of the pods.
+/// The kubelet's directory of the logs of pods.
 const PODS: &str = "var/log/pods";
 
-/// The names of containers and pods, each looked for once.
+/// Cached names of containers and pods.
 #[derive(Debug)]
 pub struct ContainerNames {
     root: PathBuf,
     files: NameFiles,
-    /// By the id of the container or the UID of the pod; `None` where none was found at that time.
+    /// By id of the container or UID of the pod: the name, `None` if not found, and the time of the lookup.
     known: HashMap<String, (Option<String>, Instant)>,
 }
 
@@ -39,14 +39,14 @@ impl Default for ContainerNames {
 }
 
 impl ContainerNames {
-    /// Those that the files below a directory tell of.
+    /// Uses the files below a root directory.
     pub fn below(root: &Path) -> Self {
         let files = NameFiles::below(root, &config::Names::default());
         Self { root: root.to_owned(), files, known: HashMap::new() }
     }
 
-    /// The name of the container or pod that a process was started for: it is in one that its parent is not in. Other
-    /// processes of a container may be in network namespaces that are not its own.
+    /// The name of the container or pod that a process was started for: a container that its parent is not in. Other
+    /// processes of a container may be in network namespaces that are not the container's.
     pub(super) fn of_process(&mut self, pid: u32) -> Option<String> {
         let path = cgroup::of_process(pid)?;
         let container = cgroup::container(&path)?;
@@ -57,7 +57,7 @@ impl ContainerNames {
         self.of_cgroup(&path)
     }
 
-    /// The name of the pod, or else of the container, that a control group belongs to.
+    /// The name of the pod of a control group, or else of the container.
     pub fn of_cgroup(&mut self, path: &str) -> Option<String> {
         let id = cgroup::container(path)?;
         let pod = cgroup::pod(path);
@@ -68,7 +68,7 @@ impl ContainerNames {
             return name.clone();
         }
         let name = pod.as_deref().and_then(|uid| self.pod(uid)).or_else(|| self.container(id));
-        // Only what is hexadecimal is an id; the rest are names.
+        // A hexadecimal text is an id; any other text is the name itself.
         let named = !id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let name = name.or_else(|| named.then(|| id.replace("\\x2d", "-")));
         if self.known.len() >= REMEMBERED {
@@ -89,7 +89,7 @@ impl ContainerNames {
         })
     }
 
-    /// The name of a container, or else that of its pod, by its id.
+    /// The name of a container by its id, or that of its pod.
     fn container(&mut self, id: &str) -> Option<String> {
         match self.files.of(id)?.name {
             Name::Engine(_, name) => Some(name),

@@ -1,4 +1,4 @@
-//! Where network namespaces are seen: directories, mounts, and processes.
+//! Lists of network namespaces: directories, mounts and processes.
 
 use crate::reading::SourceError;
 use crate::sys::namespace;
@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Processes of a namespace that are remembered, for its container's name and its age.
+/// Maximum number of processes remembered for a namespace, for its container's name and its age.
 pub(super) const PROCESSES: usize = 16;
 
-/// The names in a directory; none where it cannot be listed.
+/// The names in a directory; none if it cannot be listed.
 pub(super) fn names(dir: &str) -> impl Iterator<Item = String> {
     std::fs::read_dir(dir)
         .into_iter()
@@ -19,10 +19,10 @@ pub(super) fn names(dir: &str) -> impl Iterator<Item = String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
-/// The files that match a pattern, sorted; the directory that may not be looked at, if it is that.
+/// The files that match a pattern, sorted; the error has the directory that is not accessible.
 pub(super) fn matching(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let text = pattern.display().to_string();
-    // A directory that may not be looked at would be one without files.
+    // The crate `glob` treats an inaccessible directory as empty.
     let plain = pattern.ancestors().find(|path| !super::is_pattern(&path.display().to_string()));
     if let Some(directory) = plain
         && let Err(error) = std::fs::read_dir(directory)
@@ -34,7 +34,7 @@ pub(super) fn matching(pattern: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Err
     paths.map(|path| path.map_err(|error| (error.path().to_owned(), error.into()))).collect()
 }
 
-/// The mount points of network namespaces in this process' mount namespace (`proc_pid_mountinfo(5)`): the root of such a
+/// Mount points of network namespaces in this process' mount namespace (`proc_pid_mountinfo(5)`): the root of such a
 /// mount is `net:[INODE]`.
 pub(super) fn mounts() -> Vec<PathBuf> {
     let text = std::fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
@@ -49,20 +49,20 @@ pub(super) fn mounts() -> Vec<PathBuf> {
     mounts
 }
 
-/// Whether a name or path of a namespace was made by a program: it has a UUID or a long hexadecimal number in it, as those
-/// of CNI (`cni-UUID`), CRI-O and podman have.
+/// Whether a program generated the name or path of a namespace: it contains a UUID or a long hexadecimal number, as in
+/// CNI (`cni-UUID`), CRI-O and podman.
 pub(super) fn is_made_up(name: &str) -> bool {
     let hexadecimal = |text: &&str| text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let file = name.rsplit('/').next().unwrap_or(name);
     file.split('-').filter(hexadecimal).count() > 0
 }
 
-/// The processes that can be seen, and those whose network namespace cannot.
+/// The visible processes, and the number of those whose network namespace is not.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    /// Pid and network namespace, by pid.
+    /// PID and network namespace of each process, ordered by PID.
     pub(super) namespaces: Vec<(u32, (u64, u64))>,
-    /// How many may not be looked at.
+    /// Number of processes that may not be inspected.
     denied: usize,
 }
 
@@ -77,21 +77,22 @@ impl Processes {
             match namespace::file_identity(&path) {
                 Ok(file) => processes.namespaces.push((pid, file)),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => processes.denied += 1,
-                // It has ended.
+                // The process has ended.
                 Err(_) => {}
             }
         }
         processes
     }
 
-    /// Why there may be network namespaces that they do not show; where no capability would help, in words.
+    /// The reason why these processes may not have all network namespaces: an error if a capability would help,
+    /// otherwise a note.
     pub(super) fn incomplete(&self) -> (Option<SourceError>, Option<String>) {
         let doing = "looking for all network namespaces";
         if self.namespaces.is_empty() && self.denied == 0 {
             let cause = "/proc shows no processes; is it mounted?";
             return (Some(SourceError::absent(doing, cause)), None);
         }
-        // Process 1 is there in every PID namespace.
+        // Process 1 exists in every PID namespace.
         let cause = if self.denied > 0 {
             let all = self.denied + self.namespaces.len();
             format!("those of {} of {all} processes cannot be seen", self.denied)
@@ -107,7 +108,7 @@ impl Processes {
         let held = rustix::thread::capabilities(None)
             .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
         if held {
-            // In a user namespace of their own, or behind a security module.
+            // Processes in another user namespace, or restricted by a security module.
             (None, Some(format!("{cause}, though CAP_SYS_PTRACE is held")))
         } else {
             (Some(SourceError::denied(doing, "CAP_SYS_PTRACE", cause)), None)
@@ -115,20 +116,20 @@ impl Processes {
     }
 }
 
-/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the PID namespace that has every process.
+/// `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`: the inode of the initial PID namespace.
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// Whether this process is in another PID namespace than the first, and so does not see every process.
+/// Whether this process is in another PID namespace than the initial one, and so does not see every process.
 fn own_pid_namespace() -> bool {
     std::fs::read_link("/proc/thread-self/ns/pid").is_ok_and(|link| link != Path::new(FIRST_PID_NAMESPACE))
 }
 
-/// When the oldest of these processes was started, in clock ticks since the machine was.
+/// Earliest start time of these processes, in clock ticks since boot.
 pub(super) fn oldest(pids: &[u32]) -> u64 {
     pids.iter().filter_map(|pid| started(*pid)).min().unwrap_or(u64::MAX)
 }
 
-/// Field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`).
+/// Start time of a process: field 22 of `/proc/PID/stat` (`proc_pid_stat(5)`).
 fn started(pid: u32) -> Option<u64> {
     crate::host::process::start_time(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }

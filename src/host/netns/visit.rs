@@ -1,4 +1,4 @@
-//! Reading several network namespaces at the same time, each inside.
+//! Reads several network namespaces at the same time, each on a thread that has entered it.
 
 use super::{Namespace, OWN};
 use crate::reading::SourceError;
@@ -8,19 +8,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Threads that read at the same time: a few namespaces in which the program hangs must not keep the others waiting.
+/// Maximum number of threads: a few namespaces in which a program hangs must not delay the others.
 const THREADS: usize = 32;
 
-/// What reading one network namespace gave.
+/// Result of reading a network namespace.
 #[derive(Debug)]
 pub struct NamespaceResult<T> {
     /// The namespace that was read.
     pub namespace: Namespace,
-    /// Device and inode of the namespace, and the value read in it.
+    /// Device and inode of the namespace, and the value that was read.
     pub result: Result<(Identity, T), SourceError>,
 }
 
-/// Reads every namespace, several at the same time, each inside. The agent's own need not be entered, which would take
+/// Calls `read` in every namespace, on several threads. The agent's own namespace is not entered, which would need
 /// `CAP_SYS_ADMIN`.
 pub fn visit<T: Send>(
     namespaces: &[Namespace],
@@ -51,7 +51,7 @@ pub fn visit<T: Send>(
         }
     };
     let no_thread = std::thread::scope(|scope| {
-        // Where the machine has no more threads, those that there are do it all.
+        // If the system refuses further threads, the existing ones do all the work.
         let mut spawned = (0..THREADS.min(namespaces.len()))
             .map(|_| std::thread::Builder::new().spawn_scoped(scope, work).map(drop));
         spawned.find_map(Result::err)

@@ -1,4 +1,5 @@
-//! Who a process is: the texts below `/proc/PID` (`proc_pid_comm(5)`, `proc_pid_stat(5)`, `proc_pid_cmdline(5)`).
+//! PID, name, start time and command line of a process, from `/proc/PID` (`proc_pid_comm(5)`, `proc_pid_stat(5)`,
+//! `proc_pid_cmdline(5)`).
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -6,29 +7,27 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Most that is kept of a command line, in bytes.
+/// Maximum size of a command line, bytes.
 const COMMAND: usize = 16 * 1024;
 
-/// Most that is read of `comm` (16 bytes; 64 for a thread of the kernel) and `stat` (52 numbers).
+/// Maximum number of bytes read of `comm` (16 bytes; 64 for a kernel thread) and `stat` (52 numbers).
 const SHORT: usize = 2048;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
-    /// Its number in the pid namespace that `/proc` is of.
+    /// PID in the PID namespace of `/proc`.
     pub pid: u32,
-    /// Its name, `comm`: up to 15 bytes, of which those that are not UTF-8 are replaced. It may hold control characters:
-    /// what shows it cleans it.
+    /// Name, `comm`: up to 15 bytes, with those that are not UTF-8 replaced. It may contain control characters, which
+    /// are removed for display.
     pub comm: Arc<str>,
-    /// When it was started, in ticks (hundredths of a second) since the machine was. Together with the pid it is not
-    /// given twice.
+    /// Start time, in clock ticks (1/100 s) since boot. Together with the PID it is unique.
     pub started: u64,
-    /// Its command line, if that was asked for: one string an argument, 16 KiB in all at most. Empty for a thread of the
-    /// kernel.
+    /// Command line, if requested: one string per argument, 16 KiB in total at most. Empty for a kernel thread.
     pub command: Option<Vec<String>>,
 }
 
-/// Reads who the process of a directory is.
+/// Reads the process of a directory.
 pub(super) fn read(
     directory: &OwnedFd,
     pid: u32,
@@ -37,7 +36,7 @@ pub(super) fn read(
 ) -> Result<Process, Errno> {
     let name = text(directory, c"comm", SHORT, buffer)?;
     let comm = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into();
-    // It was understood on every kernel since 2.6, or it is another file than that.
+    // The format is the same on every kernel since 2.6; otherwise this is another file.
     let started = start_time(text(directory, c"stat", SHORT, buffer)?).ok_or(Errno::BADMSG)?;
     let command = if command { Some(arguments(text(directory, c"cmdline", COMMAND, buffer)?)) } else { None };
     Ok(Process { pid, comm, started, command })
@@ -63,26 +62,26 @@ fn text<'a>(
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
-/// When a process was started, from its `stat`: field 22, in ticks since the machine was started. The name in it can
-/// hold anything, blanks and brackets too.
+/// Start time of a process, from its `stat`: field 22, in clock ticks since boot. The name in it may contain anything,
+/// including blanks and brackets.
 pub fn start_time(stat: &[u8]) -> Option<u64> {
     field(stat, 22)
 }
 
-/// The pid of a process' parent: field 4 of its `stat`; 0 where that is not in this PID namespace.
+/// PID of a process' parent: field 4 of its `stat`; 0 if the parent is outside of this PID namespace.
 pub fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     u32::try_from(field(&stat, 4)?).ok()
 }
 
-/// A field of a `stat`, by its number in `proc_pid_stat(5)`, from 4 on.
+/// A field of a `stat`, by its number in `proc_pid_stat(5)`, from 4.
 fn field(stat: &[u8], number: usize) -> Option<u64> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(number - 3)?.parse().ok()
 }
 
-/// The inode in what the link of a descriptor reads, if it is a socket: `socket:[1234]`.
+/// The inode in the target of a descriptor's link, if it is a socket: `socket:[1234]`.
 pub fn socket_inode(target: &[u8]) -> Option<u32> {
     let digits = target.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);

@@ -1,8 +1,8 @@
-//! Asking for the connection tracking statistics: which of the three ways, and what else is asked on the occasion.
+//! Reads the connection tracking statistics by one of three methods, with the expectation counters and the table.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the ways to ask share the time of one round, and a better one is tried again later"
+    reason = "the methods share the deadline of a cycle, and an earlier method is tried again after a time"
 )]
 
 use super::fields::Statistics;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A method to read the counters.
+/// A method of reading the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Method {
     /// `conntrack -S`.
@@ -30,7 +30,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Its word in the configuration, and the value of the label `via`.
+    /// Name of the method in the configuration, and value of the label `via`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Command => "command",
@@ -40,8 +40,8 @@ impl Method {
     }
 }
 
-/// The ways to try, the best first.
-pub fn ways(via: Via) -> &'static [Method] {
+/// The methods to try, in order of preference.
+pub fn methods(via: Via) -> &'static [Method] {
     match via {
         Via::Auto => &[Method::Command, Method::Netlink, Method::Procfs],
         Via::Command => &[Method::Command],
@@ -50,33 +50,33 @@ pub fn ways(via: Via) -> &'static [Method] {
     }
 }
 
-/// How to ask; the same for every namespace.
+/// Options of reading, the same for every network namespace.
 pub struct AskOptions {
     /// Name or path of the conntrack program.
     pub command: String,
-    /// Longest run time of the program.
+    /// Time after which the program is killed.
     pub timeout: Duration,
-    /// What the table as a whole is read from.
+    /// Sysctls from which the table's usage and limit are read.
     pub sysctls: Sysctls,
     release: Option<(u32, u32)>,
     possible: Vec<u32>,
     stop: Stop,
 }
 
-/// What one network namespace answered.
+/// The statistics of a network namespace.
 pub struct NamespaceStatistics {
-    /// The counters, and the way that gave them.
+    /// The counters, and the method that read them.
     pub statistics: Result<(Method, Statistics), SourceError>,
-    /// Ways that were tried before, and why they did not do.
+    /// Methods that failed before, and their errors.
     pub refused: Vec<(Method, SourceError)>,
-    /// The counters of expectations, where they do not come with the others.
+    /// Expectation counters, if the method does not include them.
     pub expectations: Option<Statistics>,
-    /// Entries, limit and buckets of the table.
+    /// Usage, limit and buckets of the table.
     pub table: Table,
 }
 
 impl AskOptions {
-    /// What the settings say, and what this machine is.
+    /// Options from the settings, and the properties of this machine.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
             command: settings.command.clone(),
@@ -88,38 +88,40 @@ impl AskOptions {
         }
     }
 
-    /// Asks in the calling thread's namespace, by the first of `ways` that works. `socket` is kept for the next time
-    /// where there is a next time.
+    /// Reads the statistics of the calling thread's network namespace by the first of `ways` that works. `socket` keeps
+    /// the opened socket for the next cycle.
     pub fn ask(
         &self,
-        ways: &[Method],
+        methods: &[Method],
         round: &SharedDeadline,
         socket: &mut Option<netlink::Socket>,
     ) -> NamespaceStatistics {
         let mut refused = Vec::new();
         let mut statistics = None;
-        // Where there is another way, a program that hung in one namespace is not waited for in the next.
-        let worth = |way: &&Method| !(**way == Method::Command && ways.len() > 1 && round.hung());
-        for way in ways.iter().filter(worth) {
-            match self.ask_by(*way, round, socket) {
+        // If there is another method, a program that hung in one namespace is not run in the next.
+        let worth = |method: &&Method| !(**method == Method::Command && methods.len() > 1 && round.hung());
+        for method in methods.iter().filter(worth) {
+            match self.read_by(*method, round, socket) {
                 Ok(answer) => {
-                    statistics = Some((*way, answer));
+                    statistics = Some((*method, answer));
                     break;
                 }
-                Err(error) => refused.push((*way, error)),
+                Err(error) => refused.push((*method, error)),
             }
             if self.stop.draining() {
-                break; // the program was killed because the agent leaves, not because it does not work
+                break; // the program was killed because the agent is stopping
             }
         }
-        let native = statistics.as_ref().is_none_or(|(way, _)| *way != Method::Procfs);
+        let native = statistics.as_ref().is_none_or(|(method, _)| *method != Method::Procfs);
         let table =
-            self.sysctls.read(|| native.then(|| asked(socket, netlink::Socket::global).ok()).flatten());
+            self.sysctls.read(|| native.then(|| with_socket(socket, netlink::Socket::global).ok()).flatten());
         let expectations = match &statistics {
-            // The file has them in its own columns; without statistics there is nothing to add them to.
-            Some((Method::Command | Method::Netlink, _)) => asked(socket, netlink::Socket::expectations)
-                .inspect_err(|error| tracing::debug!(error = chain(error), "no counters of expectations"))
-                .ok(),
+            // The procfs file includes the expectation counters; without statistics they are not read.
+            Some((Method::Command | Method::Netlink, _)) => {
+                with_socket(socket, netlink::Socket::expectations)
+                    .inspect_err(|error| tracing::debug!(error = chain(error), "no counters of expectations"))
+                    .ok()
+            }
             _ => None,
         };
         let statistics = match statistics {
@@ -130,15 +132,15 @@ impl AskOptions {
     }
 
     /// Reads the counters by one method.
-    pub fn ask_by(
+    pub fn read_by(
         &self,
-        way: Method,
+        method: Method,
         round: &SharedDeadline,
         socket: &mut Option<netlink::Socket>,
     ) -> Result<Statistics, SourceError> {
-        match way {
+        match method {
             Method::Procfs => procfs::ask(self.release, &self.possible),
-            Method::Netlink => asked(socket, netlink::Socket::statistics),
+            Method::Netlink => with_socket(socket, netlink::Socket::statistics),
             Method::Command => {
                 let left = round.until.saturating_duration_since(Instant::now());
                 match command::ask(&self.command, self.release, left, &self.stop) {
@@ -153,8 +155,8 @@ impl AskOptions {
     }
 }
 
-/// One cycle over all network namespaces: they share one deadline, or a program that hangs would hang as often as
-/// there are namespaces.
+/// The deadline that all network namespaces of a cycle share. Otherwise a program that hangs would take the time-out in
+/// each.
 #[derive(Debug)]
 pub struct SharedDeadline {
     until: Instant,
@@ -162,19 +164,19 @@ pub struct SharedDeadline {
 }
 
 impl SharedDeadline {
-    /// Begins now.
+    /// Starts the deadline now.
     pub fn new(timeout: Duration) -> Self {
         Self { until: Instant::now() + timeout, hung: AtomicBool::new(false) }
     }
 
-    /// Whether the program has hung anywhere.
+    /// Whether the program has timed out in any namespace.
     fn hung(&self) -> bool {
         self.hung.load(Ordering::Relaxed)
     }
 }
 
-/// Asks over the socket, which is opened if it is not.
-fn asked<T>(
+/// Calls `ask` with the socket, opened if necessary.
+fn with_socket<T>(
     socket: &mut Option<netlink::Socket>,
     ask: impl FnOnce(&mut netlink::Socket) -> Result<T, SourceError>,
 ) -> Result<T, SourceError> {
@@ -184,7 +186,7 @@ fn asked<T>(
     })
 }
 
-/// One error for all the ways that failed: the one the operator can do most about, with all of them as its cause.
+/// One error for all methods that failed: the one that the operator can best act on, caused by all of them.
 fn worst(refused: &mut Vec<(Method, SourceError)>) -> SourceError {
     if let [_] = refused.as_slice()
         && let Some((_, error)) = refused.pop()
@@ -192,7 +194,7 @@ fn worst(refused: &mut Vec<(Method, SourceError)>) -> SourceError {
         return error;
     }
     let doing = "reading the connection tracking statistics".to_owned();
-    let all = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+    let all = reasons(refused.iter().map(|(method, error)| (method.word(), error)));
     let has = |reason| refused.iter().any(|(_, error)| error.reason() == reason);
     let capability = refused.iter().find_map(|(_, error)| error.capability());
     match capability {
@@ -203,45 +205,45 @@ fn worst(refused: &mut Vec<(Method, SourceError)>) -> SourceError {
     }
 }
 
-/// The way in use, and how long the better ones are left alone.
+/// The method in use, and the time at which earlier methods are tried again.
 pub struct MethodChoice {
-    ways: &'static [Method],
-    /// Position in `ways` of the first that is tried.
+    methods: &'static [Method],
+    /// Index in `ways` of the first method that is tried.
     first: usize,
-    again_at: Option<Instant>,
+    retry_at: Option<Instant>,
     logged: Option<Method>,
 }
 
 impl MethodChoice {
-    /// The ways of this setting, none of them tried yet.
+    /// The methods of this setting, none tried yet.
     pub fn new(via: Via) -> Self {
-        Self { ways: ways(via), first: 0, again_at: None, logged: None }
+        Self { methods: methods(via), first: 0, retry_at: None, logged: None }
     }
 
     /// The methods that this cycle tries.
     pub fn candidates(&mut self) -> &'static [Method] {
-        if self.again_at.is_some_and(|again_at| Instant::now() >= again_at) {
+        if self.retry_at.is_some_and(|retry_at| Instant::now() >= retry_at) {
             self.first = 0;
-            self.again_at = None;
+            self.retry_at = None;
         }
-        self.ways.get(self.first..).unwrap_or(self.ways)
+        self.methods.get(self.first..).unwrap_or(self.methods)
     }
 
-    /// Settles on the best way that worked anywhere in this cycle; says so where it is another than before.
+    /// Chooses the best method that worked in any namespace in this cycle, and logs a change.
     pub fn settle(&mut self, used: Option<Method>, refused: &BTreeMap<Method, SourceError>) {
         let Some(used) = used else {
             self.first = 0;
             return;
         };
-        let position = self.ways.iter().position(|way| *way == used).unwrap_or(0);
+        let position = self.methods.iter().position(|method| *method == used).unwrap_or(0);
         if position > self.first {
             self.first = position;
-            self.again_at = Some(Instant::now() + timeouts::SETTLED);
+            self.retry_at = Some(Instant::now() + timeouts::RETRY);
         }
         if self.logged != Some(used) {
             self.logged = Some(used);
             let via = used.word();
-            let rejected = reasons(refused.iter().map(|(way, error)| (way.word(), error)));
+            let rejected = reasons(refused.iter().map(|(method, error)| (method.word(), error)));
             if rejected.is_empty() {
                 tracing::info!(source = super::NAME, via, "reading the connection tracking statistics");
             } else {

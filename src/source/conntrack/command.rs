@@ -1,9 +1,9 @@
-//! What `conntrack -S` prints: one line a CPU, each counter as `key=value`.
+//! The output of `conntrack -S`: one line per CPU, each counter as `key=value`.
 //!
-//! The keys are read as they come, whatever the version of the kernel and of conntrack-tools (`src/conntrack.c`,
-//! `nfct_stats_attr_cb`): `cpu=0   \tfound=0 invalid=0 … chaintoolong=0 `. Where the tool falls back to procfs it
-//! prints the column names of that file, with `entries=` repeated on every line, and since 1.4.7 ends with exit
-//! code 1 though numbers were printed.
+//! Keys are taken as they are, whatever the version of the kernel and of conntrack-tools (`src/conntrack.c`,
+//! `nfct_stats_attr_cb`): `cpu=0   \tfound=0 invalid=0 … chaintoolong=0 `. If the tool falls back to procfs, it prints
+//! the column names of that file, with `entries=` on every line, and since 1.4.7 exits with 1 although it has printed
+//! the counters.
 
 use super::fields::{Field, Malformed, Row, Statistics, cpu, cut};
 use super::procfs::leave_out_dead;
@@ -14,7 +14,7 @@ use rustix::thread::CapabilitySet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-/// Reads what `conntrack -S` printed.
+/// Parses the output of `conntrack -S`.
 pub fn parse(output: &[u8]) -> Result<Statistics, Malformed> {
     let text = std::str::from_utf8(output).map_err(|_| Malformed::NotText)?;
     let mut statistics = Statistics::default();
@@ -53,16 +53,16 @@ fn pair(word: &str) -> Option<(&str, u64)> {
     let plain = !key.is_empty()
         && key.len() <= 64
         && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    // `parse` alone would take `+5`, which no kernel prints.
+    // `parse` alone would accept `+5`, which no kernel prints.
     (plain && value.bytes().all(|byte| byte.is_ascii_digit())).then_some(())?;
     Some((key, value.parse().ok()?))
 }
 
-/// The program of conntrack-tools, which the configuration names unless it says otherwise.
+/// Default of `command`: the program of conntrack-tools.
 pub const PROGRAM: &str = "conntrack";
 
-/// Runs `program -S` in the calling thread's network namespace and reads what it prints. An exit code other than 0
-/// is an error with what the tool said on stderr, whatever it printed before.
+/// Runs `program -S` in the calling thread's network namespace and parses its output. An exit code other than 0 is an
+/// error with the text of stderr, whatever was printed before.
 pub fn ask(
     program: &str,
     release: Option<(u32, u32)>,
@@ -73,13 +73,13 @@ pub fn ask(
     let mut statistics = parse(&output)
         .map_err(|cause| SourceError::parse(format!("parsing the output of {program} -S"), cause))?;
     if statistics.entries.is_some() {
-        // It has fallen back to procfs, whose columns are there whether the kernel counts them or not.
+        // The tool has fallen back to procfs, which has columns of counters that the kernel no longer maintains.
         leave_out_dead(&mut statistics, release);
     }
     Ok(statistics)
 }
 
-/// The tool's own words on its version (`conntrack v1.4.7 (conntrack-tools)`), for `connscope check`.
+/// The version line of the tool (`conntrack v1.4.7 (conntrack-tools)`), for `connscope check`.
 pub fn version(program: &str, timeout: Duration, stop: &Stop) -> Result<String, SourceError> {
     let output = run(program, "--version", timeout, stop)?;
     Ok(String::from_utf8_lossy(&output).lines().next().unwrap_or_default().trim().to_owned())
@@ -93,7 +93,7 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
             return Err(SourceError::denied(doing, "the permission to execute it", cause));
         }
         Err(RunError::Io(cause)) if cause.kind() == std::io::ErrorKind::NotFound && program != PROGRAM => {
-            // Somebody has named it.
+            // The name is configured.
             let cause = format!("there is no such program; is sources.conntrack.command right? {cause}");
             return Err(SourceError::io(doing, cause));
         }
@@ -108,7 +108,7 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let cause =
         if said.is_empty() { output.status.to_string() } else { format!("{}: {said}", output.status) };
-    // Without the privilege it reads procfs instead, and ends with 1 though it printed numbers.
+    // Without the privilege the tool reads procfs instead, and exits with 1 although it has printed the counters.
     let fell_back = parse(&output.stdout).is_ok_and(|statistics| statistics.entries.is_some());
     Err(if lacks_privilege(&said) || fell_back {
         SourceError::denied(doing, "CAP_NET_ADMIN", cause)
@@ -123,19 +123,19 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
     })
 }
 
-/// What the tool says where the kernel has no netfilter netlink, which is a module. 1.4.7 crashes after it.
+/// The message of the tool if the kernel has no netfilter netlink, which is a module. 1.4.7 crashes after it.
 const NO_NETFILTER: &str = "mnl_socket_open: Protocol not supported";
 
-/// What it says where netlink did not answer and there is no file of statistics to fall back to. Without the privilege
-/// netlink may have refused.
+/// The message of the tool if netlink did not answer and there is no procfs file to fall back to. Netlink may have
+/// refused for lack of privilege.
 const NEITHER_WAY: &str = "Can't open /proc interface";
 
 fn privileged() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
 }
 
-/// Whether what a program said is that it lacks a privilege: in its own words, in those of the kernel's error numbers, or
-/// in those of what it was started by (sudo).
+/// Whether an error message reports a missing privilege: in the words of the tool, of the kernel's error numbers, or of
+/// the program that started it (sudo).
 fn lacks_privilege(said: &str) -> bool {
     let said = said.to_lowercase();
     let words = [

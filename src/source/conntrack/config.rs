@@ -1,4 +1,4 @@
-//! The settings of connection tracking.
+//! The settings of the source `conntrack`.
 
 use super::metrics::SYSCTL_FILES;
 use crate::host::netns;
@@ -127,7 +127,7 @@ impl Conntrack {
     }
 }
 
-/// A program that can be started.
+/// Validates the name or path of a program.
 fn check_command(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('\0') {
         return Err("is not the name of a program".to_owned());
@@ -135,13 +135,13 @@ fn check_command(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// `sources.conntrack.command`
+/// Deserializer of `command`.
 fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     check_command(&text).map_err(|message| D::Error::custom(format!("`{text}` {message}")))
 }
 
-/// `sources.conntrack.table.files`
+/// Deserializer of `table.files`.
 fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let files: Vec<String> = section(deserializer)?;
     if files.len() > SYSCTL_FILES {

@@ -1,68 +1,68 @@
-//! The kernel's connection tracking counters: their words, aliases, attribute numbers, and which are still counted.
+//! The kernel's connection tracking counters: names, aliases, attribute numbers, and the releases that maintain them.
 //!
-//! Words and numbers: `enum ctattr_stats_cpu` and `enum ctattr_expect_stats` in
-//! `include/uapi/linux/netfilter/nfnetlink_conntrack.h`; the aliases are column names of
-//! `net/netfilter/nf_conntrack_standalone.c`, which `conntrack` prints too where it falls back to that file.
+//! Names and numbers: `enum ctattr_stats_cpu` and `enum ctattr_expect_stats` in
+//! `include/uapi/linux/netfilter/nfnetlink_conntrack.h`. The aliases are column names of
+//! `net/netfilter/nf_conntrack_standalone.c`, which `conntrack` also prints if it falls back to that file.
 
 use crate::metric::Counter;
 use crate::netlink;
 use crate::source::conntrack::metrics;
 use std::sync::Arc;
 
-/// A counter the table has a row for.
+/// A counter that has a metric.
 #[derive(Debug)]
 pub struct KnownCounter {
     /// Name of the counter in the kernel and in `conntrack -S`.
     pub word: &'static str,
-    /// Column name in `/proc/net/stat/nf_conntrack`, where it differs.
+    /// Column name in `/proc/net/stat/nf_conntrack`, if it differs.
     pub column: Option<&'static str>,
-    /// The metric that it is reported as.
+    /// Metric of the counter.
     pub metric: Counter<u64>,
-    /// First release that no longer counts it, though the column in procfs is still there.
+    /// First release that no longer maintains the counter, although procfs still has the column.
     pub dead_since: Option<(u32, u32)>,
 }
 
-const fn known(word: &'static str, metric: Counter<u64>) -> KnownCounter {
+const fn counter(word: &'static str, metric: Counter<u64>) -> KnownCounter {
     KnownCounter { word, column: None, metric, dead_since: None }
 }
 
-/// Counters by attribute number of `enum ctattr_stats_cpu`, beginning with 1.
+/// Counters by attribute number of `enum ctattr_stats_cpu`, from 1.
 pub static STATISTICS: &[KnownCounter] = &[
-    KnownCounter { dead_since: Some((4, 9)), ..known("searched", metrics::CONNTRACK_SEARCHED) },
-    known("found", metrics::CONNTRACK_FOUND),
-    KnownCounter { dead_since: Some((4, 9)), ..known("new", metrics::CONNTRACK_NEW) },
-    known("invalid", metrics::CONNTRACK_INVALID),
-    KnownCounter { dead_since: Some((5, 10)), ..known("ignore", metrics::CONNTRACK_IGNORE) },
-    KnownCounter { dead_since: Some((4, 9)), ..known("delete", metrics::CONNTRACK_DELETE) },
-    KnownCounter { dead_since: Some((4, 9)), ..known("delete_list", metrics::CONNTRACK_DELETE_LIST) },
-    known("insert", metrics::CONNTRACK_INSERT),
-    known("insert_failed", metrics::CONNTRACK_INSERT_FAILED),
-    known("drop", metrics::CONNTRACK_DROP),
-    known("early_drop", metrics::CONNTRACK_EARLY_DROP),
-    KnownCounter { column: Some("icmp_error"), ..known("error", metrics::CONNTRACK_ERROR) },
-    known("search_restart", metrics::CONNTRACK_SEARCH_RESTART),
-    KnownCounter { column: Some("clashres"), ..known("clash_resolve", metrics::CONNTRACK_CLASH_RESOLVE) },
-    KnownCounter { column: Some("chainlength"), ..known("chaintoolong", metrics::CONNTRACK_CHAINTOOLONG) },
+    KnownCounter { dead_since: Some((4, 9)), ..counter("searched", metrics::CONNTRACK_SEARCHED) },
+    counter("found", metrics::CONNTRACK_FOUND),
+    KnownCounter { dead_since: Some((4, 9)), ..counter("new", metrics::CONNTRACK_NEW) },
+    counter("invalid", metrics::CONNTRACK_INVALID),
+    KnownCounter { dead_since: Some((5, 10)), ..counter("ignore", metrics::CONNTRACK_IGNORE) },
+    KnownCounter { dead_since: Some((4, 9)), ..counter("delete", metrics::CONNTRACK_DELETE) },
+    KnownCounter { dead_since: Some((4, 9)), ..counter("delete_list", metrics::CONNTRACK_DELETE_LIST) },
+    counter("insert", metrics::CONNTRACK_INSERT),
+    counter("insert_failed", metrics::CONNTRACK_INSERT_FAILED),
+    counter("drop", metrics::CONNTRACK_DROP),
+    counter("early_drop", metrics::CONNTRACK_EARLY_DROP),
+    KnownCounter { column: Some("icmp_error"), ..counter("error", metrics::CONNTRACK_ERROR) },
+    counter("search_restart", metrics::CONNTRACK_SEARCH_RESTART),
+    KnownCounter { column: Some("clashres"), ..counter("clash_resolve", metrics::CONNTRACK_CLASH_RESOLVE) },
+    KnownCounter { column: Some("chainlength"), ..counter("chaintoolong", metrics::CONNTRACK_CHAINTOOLONG) },
 ];
 
-/// Counters by attribute number of `enum ctattr_expect_stats`, beginning with 1.
+/// Counters by attribute number of `enum ctattr_expect_stats`, from 1.
 pub static EXPECTATIONS: &[KnownCounter] = &[
-    known("expect_new", metrics::CONNTRACK_EXPECT_NEW),
-    known("expect_create", metrics::CONNTRACK_EXPECT_CREATE),
-    known("expect_delete", metrics::CONNTRACK_EXPECT_DELETE),
+    counter("expect_new", metrics::CONNTRACK_EXPECT_NEW),
+    counter("expect_create", metrics::CONNTRACK_EXPECT_CREATE),
+    counter("expect_delete", metrics::CONNTRACK_EXPECT_DELETE),
 ];
 
 /// A counter, known or not.
 #[derive(Debug, Clone)]
 pub enum Field {
-    /// One that the table has a row for.
+    /// A counter that has a metric.
     Known(&'static KnownCounter),
-    /// One that a newer kernel has added.
+    /// A counter that a newer kernel has added.
     Unknown(Arc<str>),
 }
 
 impl Field {
-    /// The counter that goes by this word or column name.
+    /// The counter with this name or column name.
     pub fn named(word: &str) -> Self {
         STATISTICS
             .iter()
@@ -71,8 +71,8 @@ impl Field {
             .map_or_else(|| Self::Unknown(word.into()), Self::Known)
     }
 
-    /// The counter of an attribute number of `known`. A number behind the last known one gets the name that
-    /// `conntrack` gives it, so that both ways agree: `unknown1` is the first.
+    /// The counter with this attribute number in `known`. A number after the last known one gets the name that
+    /// `conntrack` prints, so that both methods agree: `unknown1` is the first.
     pub fn numbered(number: u16, known: &'static [KnownCounter]) -> Option<Self> {
         let position = usize::from(number).checked_sub(1)?;
         Some(known.get(position).map_or_else(
@@ -110,26 +110,26 @@ impl Ord for Field {
     }
 }
 
-/// What one CPU has counted. The values are as wide as the kernel gave them: 32 bits, to date.
+/// The counters of one CPU. The kernel's values have 32 bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Logical CPU, or the row's number where the format does not say.
+    /// Logical CPU, or the number of the row if the format has no CPU.
     pub cpu: u32,
-    /// Each counter once.
+    /// The counters, each once.
     pub fields: Vec<(Field, u64)>,
 }
 
 /// The statistics of one network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// One row a CPU.
+    /// One row per CPU.
     pub rows: Vec<Row>,
-    /// Entries in the table, where the format has them. Every row repeats the one number; it is never summed.
+    /// Entries in the table, if the format has them. Every row repeats the same number, which is never summed.
     pub entries: Option<u64>,
 }
 
 impl Statistics {
-    /// Adds a row; a CPU that is there already is refused, since its counters would be counted twice.
+    /// Adds a row. A second row of a CPU is an error, because its counters would be counted twice.
     pub fn add(&mut self, row: Row) -> Result<(), Malformed> {
         if self.rows.iter().any(|present| present.cpu == row.cpu) {
             return Err(Malformed::SameCpu(row.cpu));
@@ -139,10 +139,10 @@ impl Statistics {
     }
 }
 
-/// Why an answer could not be understood; shared by the three formats.
+/// Reason why statistics could not be parsed; shared by the three formats.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The answer has no rows.
+    /// There are no rows.
     #[error("the answer is empty")]
     Empty,
     /// A word that is not `key=value`.
@@ -153,13 +153,13 @@ pub enum Malformed {
         /// The name of the counter, cut to a bounded length.
         word: String,
     },
-    /// A line that does not begin as one of this format does.
+    /// A line that does not begin with `cpu=`.
     #[error("line {line} does not begin with cpu=")]
     NoCpu {
         /// Line, from 1.
         line: usize,
     },
-    /// A counter that is repeated in one row.
+    /// A counter that occurs twice in one row.
     #[error("line {line} has {word} twice")]
     Twice {
         /// Line, from 1.
@@ -167,7 +167,7 @@ pub enum Malformed {
         /// The name that is repeated or missing.
         word: String,
     },
-    /// A row with more or fewer numbers than the header has names.
+    /// A row with more or fewer numbers than the header has columns.
     #[error("line {line} has {found} columns, the header {expected}")]
     Columns {
         /// Line, from 1.
@@ -180,19 +180,19 @@ pub enum Malformed {
     /// Two rows for one CPU.
     #[error("CPU {0} is repeated")]
     SameCpu(u32),
-    /// The CPU number is out of range.
+    /// A CPU number that is out of range.
     #[error("there is no CPU {0}")]
     NoSuchCpu(u64),
-    /// Not text.
+    /// The text is not UTF-8.
     #[error("the answer is not text")]
     NotText,
-    /// A netlink message that ends before it should.
+    /// A netlink message that is too short.
     #[error("message cut off at byte {0}")]
     CutOff(usize),
-    /// An attribute that is repeated in one message.
+    /// An attribute that occurs twice in one message.
     #[error("attribute {0} is repeated")]
     Repeated(u16),
-    /// A known counter that is not a number.
+    /// A known counter whose attribute has the wrong length.
     #[error("attribute {number} is {length} bytes long")]
     Length {
         /// Number of the attribute.
@@ -211,19 +211,19 @@ impl From<netlink::Malformed> for Malformed {
     }
 }
 
-/// Highest number of CPUs a kernel can be built for (`CONFIG_NR_CPUS`).
-const MOST_CPUS: u64 = 8192;
+/// Maximum number of CPUs of a kernel (`CONFIG_NR_CPUS`).
+const MAX_CPUS: u64 = 8192;
 
-/// A CPU number, if there can be such a CPU.
+/// Validates a CPU number.
 pub fn cpu(number: u64) -> Result<u32, Malformed> {
-    if number < MOST_CPUS {
+    if number < MAX_CPUS {
         u32::try_from(number).map_err(|_| Malformed::NoSuchCpu(number))
     } else {
         Err(Malformed::NoSuchCpu(number))
     }
 }
 
-/// The first characters of a word, for a message.
+/// The first characters of a word, escaped for a message.
 pub fn cut(word: &str) -> String {
     word.chars().take(40).flat_map(char::escape_default).collect()
 }

@@ -1,30 +1,30 @@
-//! The metrics of connection tracking.
+//! The metrics of the source `conntrack`.
 //!
-//! The kernel's words are `struct ip_conntrack_stat` in `include/linux/netfilter/nf_conntrack_common.h`; which
-//! kernel still counts which of them is in `fields`.
+//! The kernel's counters are `struct ip_conntrack_stat` in `include/linux/netfilter/nf_conntrack_common.h`; `fields`
+//! has the releases that maintain them.
 
 use crate::metric::{Label, LabelSet};
 use crate::source::metrics::NETNS;
 
-/// Counters that a kernel newer than the table may add before they are left out.
+/// Maximum number of unknown counters of newer kernels that are reported.
 pub const UNKNOWN_FIELDS: usize = 16;
-/// Sysctl files that `table.files` may name.
+/// Maximum number of sysctl files in `table.files`.
 pub const SYSCTL_FILES: usize = 64;
-/// Series that are always allowed, however few CPUs there are: a `conntrack` that answers for another machine (a test, a
-/// replay) may name more CPUs than this one has.
+/// Minimum of the bound for CPUs: a `conntrack` program that answers for another machine (a test, a replay) may have
+/// more CPUs than this one.
 const LEAST_SERIES: usize = 1024;
 
-/// Number of the CPU whose counter it is.
+/// The CPU of a counter.
 pub static CPU: LabelSet =
     LabelSet::configured(&[Label::Cpu], "possible CPUs of the machine").least(LEAST_SERIES);
 
-/// Kernel word of a counter that has no row.
+/// The kernel's name of an unknown counter.
 pub static FIELD: LabelSet = LabelSet::fixed(&[Label::Field], UNKNOWN_FIELDS);
 
 /// Name of a sysctl file.
 pub static SYSCTL: LabelSet = LabelSet::fixed(&[Label::Sysctl], SYSCTL_FILES);
 
-/// How the statistics are read.
+/// The method by which the statistics are read.
 pub static VIA: LabelSet = LabelSet::fixed(&[Label::Via], 3);
 
 crate::metrics! {

@@ -1,18 +1,18 @@
-//! The same counters over netlink, without a process: ctnetlink statistics.
+//! The statistics over netlink, without a process: ctnetlink.
 //!
-//! `net/netfilter/nf_conntrack_netlink.c` (`ctnetlink_stat_ct_cpu`, `ctnetlink_stat_ct`,
-//! `ctnetlink_stat_exp_cpu`). A message is `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes: family, version, and in
-//! `res_id` the CPU, big-endian), then attributes that hold big-endian numbers. Three oddities
-//! of the kernel: a dump of expectation statistics answers with the type of another subsystem, so answers are told by
-//! their sequence number; `GET_STATS` sets `NLM_F_MULTI` and never sends the `NLMSG_DONE` that should follow; and
-//! without `NLM_F_DUMP` the statistics by CPU are not answered at all.
+//! `net/netfilter/nf_conntrack_netlink.c` (`ctnetlink_stat_ct_cpu`, `ctnetlink_stat_ct`, `ctnetlink_stat_exp_cpu`). A
+//! message is `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes: family, version, and in `res_id` the CPU, big-endian),
+//! then attributes with big-endian numbers. The kernel has three peculiarities: the response to a dump of expectation
+//! statistics has the type of another subsystem, so responses are recognised by their sequence number; `GET_STATS` sets
+//! `NLM_F_MULTI` and never sends the `NLMSG_DONE` that should follow; and the statistics by CPU are sent only with
+//! `NLM_F_DUMP`.
 
 use super::fields::{EXPECTATIONS, Field, KnownCounter, Malformed, Row, STATISTICS, Statistics, cpu};
 use crate::netlink::{self, Attribute, Attributes, Client, Progress, ResponseHandler, Transport};
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 
-/// Subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.
+/// Message types: subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.
 const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 0x0104;
 const IPCTNL_MSG_CT_GET_STATS: u16 = 0x0105;
 const IPCTNL_MSG_EXP_GET_STATS_CPU: u16 = 0x0203;
@@ -27,8 +27,8 @@ pub fn request(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
     netlink::request(kind, flags, sequence, &[0; NFGENMSG])
 }
 
-/// Walks the messages of one datagram that answer `sequence`, handing the `nfgenmsg.res_id` and the attributes of
-/// each to `take`. Their type is not looked at: the kernel gives expectation statistics that of another subsystem.
+/// Walks the messages of a datagram that answer `sequence`, and calls `take` with the `nfgenmsg.res_id` and the
+/// attributes of each. Their type is ignored: for expectation statistics it is that of another subsystem.
 fn walk(
     datagram: &[u8],
     sequence: u32,
@@ -40,8 +40,8 @@ fn walk(
     })
 }
 
-/// The numbers among the attributes: (number, value). Attributes of another length than a number's are left out
-/// unless `known` says that they are counters.
+/// The attributes that are numbers: (attribute number, value). Attributes of another length are ignored, unless their
+/// number is that of a known counter.
 fn numbers(attributes: Attributes<'_>, known: usize) -> Result<Vec<(u16, u64)>, Malformed> {
     let mut found: Vec<(u16, u64)> = Vec::with_capacity(16);
     for attribute in attributes {
@@ -60,7 +60,7 @@ fn numbers(attributes: Attributes<'_>, known: usize) -> Result<Vec<(u16, u64)>, 
     Ok(found)
 }
 
-/// Reads one datagram of a dump of counters by CPU into `into`.
+/// Parses a datagram of a dump of counters by CPU, and adds the rows to `into`.
 pub fn parse_dump(
     datagram: &[u8],
     sequence: u32,
@@ -78,16 +78,16 @@ pub fn parse_dump(
     })
 }
 
-/// Statistics of the table as a whole (`IPCTNL_MSG_CT_GET_STATS`).
+/// Statistics of the whole table (`IPCTNL_MSG_CT_GET_STATS`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Global {
     /// Entries in the table.
     pub entries: Option<u64>,
-    /// Entries it may hold; since Linux 4.18.
+    /// Maximum number of entries; since Linux 4.18.
     pub limit: Option<u64>,
 }
 
-/// Reads the one message of `IPCTNL_MSG_CT_GET_STATS`.
+/// Parses the one message of `IPCTNL_MSG_CT_GET_STATS`.
 pub fn parse_global(datagram: &[u8], sequence: u32, into: &mut Global) -> Result<Progress, Malformed> {
     walk(datagram, sequence, |_, attributes| {
         for (number, value) in numbers(attributes, 2)? {
@@ -101,38 +101,37 @@ pub fn parse_global(datagram: &[u8], sequence: u32, into: &mut Global) -> Result
     })
 }
 
-/// What the kernel refuses with where the subsystem is not there: `nf_conntrack_netlink` is neither built in nor loaded nor
-/// to be loaded.
+/// Errors of the kernel without the subsystem: `nf_conntrack_netlink` is neither built in nor loaded nor loadable.
 const ABSENT: &[i32] = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
 
-/// The netlink socket that ctnetlink is asked over, in one network namespace.
+/// A ctnetlink client in one network namespace.
 #[derive(Debug)]
 pub struct Socket<T = NetlinkSocket>(Client<T>);
 
 impl Socket {
-    /// Opens a socket in the calling thread's network namespace. This needs no privilege; asking does.
+    /// Opens a socket in the calling thread's network namespace. Opening needs no privilege; requests do.
     pub fn open() -> Result<Self, SourceError> {
         Ok(Self(Client::open(rustix::net::netlink::NETFILTER, "netfilter")?))
     }
 }
 
 impl<T: Transport> Socket<T> {
-    /// Asks with a client of its own.
+    /// Creates it with this client.
     pub fn new(client: Client<T>) -> Self {
         Self(client)
     }
 
-    /// Counters of each CPU (`IPCTNL_MSG_CT_GET_STATS_CPU`).
+    /// The counters of each CPU (`IPCTNL_MSG_CT_GET_STATS_CPU`).
     pub fn statistics(&mut self) -> Result<Statistics, SourceError> {
         self.dump(IPCTNL_MSG_CT_GET_STATS_CPU, STATISTICS)
     }
 
-    /// The counters of expectations by CPU.
+    /// The expectation counters of each CPU (`IPCTNL_MSG_EXP_GET_STATS_CPU`).
     pub fn expectations(&mut self) -> Result<Statistics, SourceError> {
         self.dump(IPCTNL_MSG_EXP_GET_STATS_CPU, EXPECTATIONS)
     }
 
-    /// Entries and limit.
+    /// Usage and limit of the table.
     pub fn global(&mut self) -> Result<Global, SourceError> {
         let mut global = Global::default();
         self.ask(IPCTNL_MSG_CT_GET_STATS, 0, &mut global)?;
@@ -143,7 +142,7 @@ impl<T: Transport> Socket<T> {
         let mut rows = CpuDump { known, statistics: Statistics::default() };
         self.ask(kind, netlink::DUMP, &mut rows)?;
         if rows.statistics.rows.is_empty() {
-            return Err(SourceError::parse(asking(kind), Malformed::Empty));
+            return Err(SourceError::parse(request_name(kind), Malformed::Empty));
         }
         Ok(rows.statistics)
     }
@@ -151,11 +150,11 @@ impl<T: Transport> Socket<T> {
     fn ask(&mut self, kind: u16, flags: u16, answer: &mut impl ResponseHandler) -> Result<(), SourceError> {
         self.0
             .ask(|sequence| request(kind, netlink::REQUEST | flags, sequence), answer)
-            .map_err(|error| error.into_source(asking(kind), ABSENT))
+            .map_err(|error| error.into_source(request_name(kind), ABSENT))
     }
 }
 
-/// A dump of counters by CPU.
+/// Response handler that collects the rows of a dump.
 struct CpuDump {
     known: &'static [KnownCounter],
     statistics: Statistics,
@@ -178,7 +177,7 @@ impl ResponseHandler for Global {
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
         match parse_global(datagram, sequence, self)? {
-            // One message is all there is; waiting for NLMSG_DONE would wait for ever.
+            // There is only one message, and no NLMSG_DONE to wait for.
             Progress::More if self.entries.is_some() => Ok(Progress::Done),
             progress => Ok(progress),
         }
@@ -189,11 +188,11 @@ impl ResponseHandler for Global {
     }
 }
 
-fn asking(kind: u16) -> String {
+fn request_name(kind: u16) -> String {
     let name = match kind {
         IPCTNL_MSG_CT_GET_STATS => "IPCTNL_MSG_CT_GET_STATS",
         IPCTNL_MSG_EXP_GET_STATS_CPU => "IPCTNL_MSG_EXP_GET_STATS_CPU",
         _ => "IPCTNL_MSG_CT_GET_STATS_CPU",
     };
-    format!("asking netlink for {name}")
+    format!("request_name netlink for {name}")
 }

@@ -1,8 +1,8 @@
-//! `/proc/net/stat/nf_conntrack`: a header of names, then a row of hexadecimal numbers a CPU.
+//! `/proc/net/stat/nf_conntrack`: a header with column names, then one row of hexadecimal numbers per CPU.
 //!
 //! `net/netfilter/nf_conntrack_standalone.c`, `ct_cpu_seq_show`. Columns are found by their name in the header:
-//! `searched` became `clashres` (5.10) and `delete_list` became `chainlength` (5.15) in the same places. Some columns
-//! have stayed though the kernel no longer counts them and prints 0; these are left out. A row has no CPU number.
+//! `clashres` replaced `searched` (5.10) and `chainlength` replaced `delete_list` (5.15) at the same position. The
+//! kernel prints 0 in some columns that it no longer maintains; these are left out. A row has no CPU number.
 
 use super::fields::{Field, KnownCounter, Malformed, Row, Statistics, cpu, cut};
 use super::module;
@@ -10,15 +10,15 @@ use crate::reading::SourceError;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The file, in the network namespace of the calling thread: `/proc/net` and `/proc/self/net` are that of the
-/// process' first thread.
+/// Path of the file in the calling thread's network namespace: `/proc/net` and `/proc/self/net` are those of the main
+/// thread.
 pub const FILE: &str = "/proc/thread-self/net/stat/nf_conntrack";
 
-/// Most of the file that is read: 8192 rows of 17 columns.
-const MOST: u64 = 2 * 1024 * 1024;
+/// Maximum number of bytes read: 8192 rows of 17 columns.
+const MAX_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Reads the file's text. `release` is that of the running kernel, which says which columns are dead; `possible` are
-/// the numbers of the possible CPUs, one a row.
+/// Parses the text of the file. `release` of the running kernel determines the columns that are not maintained;
+/// `possible` has the numbers of the possible CPUs, one per row.
 pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, Malformed> {
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     let header: Vec<&str> = match lines.next() {
@@ -43,8 +43,8 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
         }
         rows.push(values);
     }
-    // A list with another number of CPUs than there are rows is not that of the kernel which wrote them (a container whose
-    // /sys is made up): the rows are numbered as they come then.
+    // If the number of possible CPUs is not that of the rows, the list is not that of this kernel (a container with an
+    // emulated /sys), and the rows are numbered from 0.
     let possible = if possible.len() == rows.len() { possible } else { &[] };
     let mut statistics = Statistics::default();
     for (index, values) in rows.into_iter().enumerate() {
@@ -60,8 +60,8 @@ pub fn parse(text: &str, release: Option<(u32, u32)>, possible: &[u32]) -> Resul
     if statistics.rows.is_empty() { Err(Malformed::Empty) } else { Ok(statistics) }
 }
 
-/// Leaves out the columns that are there though the kernel no longer counts them, and that are 0 on every CPU.
-/// The columns are believed before the release: a distributor's 4.18 with those of 5.10 has the behaviour of 5.10 too.
+/// Removes columns that the kernel no longer maintains and that are 0 on every CPU. The columns take precedence over
+/// the release: a distribution's 4.18 with the columns of 5.10 also behaves as 5.10.
 pub fn leave_out_dead(statistics: &mut Statistics, release: Option<(u32, u32)>) {
     let has = |word: &str| {
         statistics.rows.iter().flat_map(|row| &row.fields).any(|(field, _)| field.word() == word)
@@ -83,7 +83,7 @@ pub fn leave_out_dead(statistics: &mut Statistics, release: Option<(u32, u32)>) 
 fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
     row.split_ascii_whitespace()
         .map(|word| {
-            // `from_str_radix` alone would take `+1f`, which no kernel prints.
+            // `from_str_radix` alone would accept `+1f`, which no kernel prints.
             let plain = word.bytes().all(|byte| byte.is_ascii_hexdigit());
             let value = plain.then(|| u64::from_str_radix(word, 16).ok()).flatten();
             value.ok_or_else(|| Malformed::Word { line, word: cut(word) })
@@ -91,7 +91,7 @@ fn numbers(row: &str, line: usize) -> Result<Vec<u64>, Malformed> {
         .collect()
 }
 
-/// Whether a kernel of this release still counts a column.
+/// Whether a kernel of this release maintains a column.
 fn alive(field: &Field, release: Option<(u32, u32)>) -> bool {
     match field {
         Field::Unknown(_) | Field::Known(KnownCounter { dead_since: None, .. }) => true,
@@ -101,17 +101,17 @@ fn alive(field: &Field, release: Option<(u32, u32)>) -> bool {
     }
 }
 
-/// Reads the file in the calling thread's network namespace.
+/// Reads and parses the file in the calling thread's network namespace.
 pub fn ask(release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, SourceError> {
     let doing = || format!("reading {FILE}");
-    let text = crate::sys::read_limited(FILE, MOST).map_err(|cause| match cause.kind() {
+    let text = crate::sys::read_limited(FILE, MAX_BYTES).map_err(|cause| match cause.kind() {
         std::io::ErrorKind::NotFound => SourceError::absent(doing(), missing()),
         _ => SourceError::from_io(doing(), "the permission to read it", cause),
     })?;
     parse(&text, release, possible).map_err(|cause| SourceError::parse(doing(), cause))
 }
 
-/// Why the file does not exist.
+/// The reason why the file does not exist.
 fn missing() -> &'static str {
     if module::is_loaded() {
         "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS, or /proc/net is masked; use `via: netlink` or \

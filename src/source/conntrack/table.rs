@@ -1,8 +1,8 @@
-//! The table as a whole: entries, limit, buckets and what else its sysctls say.
+//! The connection tracking table: usage, limit, buckets and further sysctls.
 //!
-//! Directories and file names are configured as Telegraf's `inputs.conntrack` takes them: every file is looked for in
-//! every directory, missing ones are skipped, and `ip_conntrack_count` and `nf_conntrack_count` are the same
-//! number. `nf_conntrack_max` and the buckets are one for all network namespaces; entries are counted in each.
+//! Directories and file names are configured as for Telegraf's `inputs.conntrack`: every file is looked up in every
+//! directory, missing files are skipped, and `ip_conntrack_count` and `nf_conntrack_count` are the same value.
+//! `nf_conntrack_max` and the buckets are the same for all network namespaces; entries are counted in each.
 
 use super::netlink::Global;
 use crate::metric::Label;
@@ -14,15 +14,15 @@ use crate::sys::KeptFile;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the sysctls are: a directory and the prefix of the files in it. The first is that of every kernel of
-/// today, the second that of the old ones, which newer ones had for compatibility for a while.
+/// Directories of the sysctls and the prefix of their files: first those of current kernels, then those of old kernels,
+/// which some newer kernels also have for compatibility.
 const GENERATIONS: [(&str, &str); 2] =
     [("/proc/sys/net/netfilter", "nf_conntrack_"), ("/proc/sys/net/ipv4/netfilter", "ip_conntrack_")];
 
-/// Where files that are configured without a directory are looked for.
+/// Default directories of configured files.
 const DIRS: &[&str] = &["/proc/sys/net/ipv4/netfilter", "/proc/sys/net/netfilter"];
 
-/// What is looked for in directories that are configured without files.
+/// Default files of configured directories.
 const FILES: &[&str] = &[
     "ip_conntrack_count",
     "ip_conntrack_max",
@@ -32,25 +32,25 @@ const FILES: &[&str] = &[
     "nf_conntrack_buckets",
 ];
 
-/// A sysctl holds one number; more is not read.
-const MOST: u64 = 4096;
+/// Maximum number of bytes read of a sysctl file, which has one number.
+const MAX_BYTES: u64 = 4096;
 
-/// What is known of the table in one network namespace.
+/// The state of the table in one network namespace.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Entries in it.
+    /// Entries in the table.
     pub usage: Option<u64>,
-    /// Entries it may hold; 0 is no limit.
+    /// Maximum number of entries; 0 means no limit.
     pub limit: Option<u64>,
-    /// Buckets of its hash.
+    /// Buckets of the hash table.
     pub buckets: Option<u64>,
-    /// Further sysctls, by their name without prefix.
+    /// Further sysctls, by name without prefix.
     pub sysctls: Vec<(Arc<str>, f64)>,
-    /// Files that are there and gave no number.
+    /// Files that exist and have no number.
     pub unreadable: Vec<(String, SourceError)>,
 }
 
-/// The name all generations of a file share: what follows the first underscore, as Telegraf has it.
+/// The name that all generations of a file share: the part after the first underscore, as in Telegraf.
 fn name(file: &str) -> &str {
     file.split_once('_').map_or(file, |(_, name)| name)
 }
@@ -58,7 +58,7 @@ fn name(file: &str) -> &str {
 /// Sysctls that are read: those of the module, or the configured ones.
 #[derive(Debug)]
 pub enum Sysctls {
-    /// Count, limit and buckets, where this kernel has them. The files of the buckets, of which netlink does not tell, stay
+    /// Usage, limit and buckets, if this kernel has them. The files of the buckets, which netlink does not report, stay
     /// open.
     Standard([KeptFile; GENERATIONS.len()]),
     /// Every file in every directory.
@@ -66,7 +66,7 @@ pub enum Sysctls {
 }
 
 impl Sysctls {
-    /// What the configuration says; a list that is empty stands for the usual ones.
+    /// Files from the configuration; an empty list means the defaults.
     pub fn new(settings: &Settings) -> Self {
         if settings.dirs.is_empty() && settings.files.is_empty() {
             let buckets = GENERATIONS.map(|(dir, prefix)| Path::new(dir).join(format!("{prefix}buckets")));
@@ -83,8 +83,8 @@ impl Sysctls {
         )
     }
 
-    /// Reads them in the calling thread's network namespace. Netlink is asked first for what the standard ones say, where
-    /// `ask` may: one question is cheaper than two files.
+    /// Reads the sysctls in the calling thread's network namespace. If `ask` returns the standard values, their files
+    /// are not read: one netlink request is cheaper than two files.
     pub fn read(&self, ask: impl FnOnce() -> Option<Global>) -> Table {
         let mut table = Table::default();
         match self {
@@ -116,12 +116,12 @@ impl Sysctls {
 }
 
 impl Table {
-    /// Reads one file, if it is there. One that gives no number does not take the others with it.
+    /// Reads a file, if it exists. A file without a number does not affect the others.
     fn read(&mut self, path: &Path) {
-        self.take(path, crate::sys::read_limited(path, MOST));
+        self.take(path, crate::sys::read_limited(path, MAX_BYTES));
     }
 
-    /// Takes the text of one file.
+    /// Parses the text of a file.
     fn take(&mut self, path: &Path, text: std::io::Result<String>) {
         let doing = || format!("reading {}", path.display());
         let error = match text {
@@ -139,7 +139,7 @@ impl Table {
         self.unreadable.push((path.display().to_string(), error));
     }
 
-    /// Takes one sysctl; `None` if its value is not a number.
+    /// Sets the value of a sysctl; `None` if it is not a number.
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         match name {
             "conntrack_count" => self.usage = Some(value.parse().ok()?),
@@ -156,7 +156,7 @@ impl Table {
         Some(())
     }
 
-    /// Fills in from netlink what is not known yet.
+    /// Sets values that are still missing from netlink.
     fn complete(&mut self, ask: impl FnOnce() -> Option<Global>) {
         if (self.usage.is_none() || self.limit.is_none())
             && let Some(global) = ask()
@@ -166,7 +166,7 @@ impl Table {
         }
     }
 
-    /// Observes what is known.
+    /// Observes the values that were read.
     pub fn observe(&self, labels: &[(Label, Arc<str>)], out: &mut Readings) {
         if let Some(usage) = self.usage {
             out.observe(metrics::CONNTRACK_TABLE_USAGE, labels, usage);
@@ -187,7 +187,7 @@ impl Table {
         }
     }
 
-    /// Share of the limit in use; none where there is no limit.
+    /// Fraction of the limit in use; `None` without a limit.
     #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
     fn utilization(&self) -> Option<f64> {
         match (self.usage, self.limit) {

@@ -1,6 +1,6 @@
-//! The time-outs of this source that are not configured.
+//! Fixed time-outs of the source `conntrack`.
 
 use std::time::Duration;
 
-/// How long `via: auto` stays with a way before it tries the better ones again.
-pub const SETTLED: Duration = Duration::from_mins(5);
+/// Time after which `via: auto` tries the earlier methods again.
+pub const RETRY: Duration = Duration::from_mins(5);

@@ -1,46 +1,46 @@
-//! From the kernel's 32-bit counters to 64 bits.
+//! Unwraps the kernel's 32-bit counters to 64 bits.
 //!
-//! The kernel counts in `unsigned int`, one a CPU and network namespace, so each of them starts again at 0 after
-//! 4294967295. Summed over CPUs a wrap could no longer be seen, so every counter is unwrapped alone, before any sum.
-//! A counter that goes back has either wrapped or been reset (the namespace was made again, the module loaded again);
-//! the difference is told by what all counters of the namespace did.
+//! The kernel counts in `unsigned int`, separately for each CPU and network namespace, so each counter restarts at 0
+//! after 4294967295. In a sum over CPUs a wrap could not be detected, so every counter is unwrapped before it is
+//! summed. A counter that decreases has either wrapped or been reset (the namespace was recreated, the module was
+//! reloaded); what all counters of the namespace did distinguishes the two.
 
 use super::fields::{Field, Row};
 use crate::sys::namespace::Identity;
 use std::collections::BTreeMap;
 
-/// One counter: what it last was, and what it has come to.
+/// One counter: its last value, and its 64-bit total.
 #[derive(Debug, Clone, Copy)]
 struct Counter {
     last: u64,
     total: u64,
 }
 
-/// The counters of one network namespace, by CPU, in the order the rows have them.
+/// The counters of one network namespace, by CPU, in the order of the rows.
 #[derive(Debug, Default)]
 struct Counters {
     cpus: BTreeMap<u32, Vec<(Field, Counter)>>,
-    /// Number of the cycle that read the counter last.
+    /// Number of the cycle in which the namespace was last read.
     seen: u64,
 }
 
-/// What the kernel's width can hold.
+/// Number of values of a 32-bit counter.
 const WIDTH: u64 = 1 << 32;
 
-/// A step further than this in one interval is none: 2^31 events on one CPU are more than a minute of nothing else.
+/// Maximum plausible increase in one interval: 2^31 events on one CPU take more than a minute.
 const PLAUSIBLE: u64 = 1 << 31;
 
-/// A counter from here on is about to wrap. Two that wrap in the same interval (`drop` and `insert_failed` may count the
-/// same packets) are both here; counters that are reset together are as a rule not.
+/// A counter at or above this value may wrap next. Two counters that wrap in the same interval (`drop` and
+/// `insert_failed` may count the same packets) are both above it; counters that are reset together usually are not.
 const ABOUT_TO_WRAP: u64 = WIDTH - (1 << 30);
 
-/// Readings after which a namespace that was not among them is forgotten: it may only have failed for a while.
-const PATIENCE: u64 = 60;
+/// Number of cycles after which a namespace that was not read is forgotten: it may only have failed temporarily.
+const FORGET_AFTER: u64 = 60;
 
-/// Most namespaces that are remembered, those that are gone included.
-const MOST: usize = 2 * crate::host::netns::NAMESPACES;
+/// Maximum number of namespaces that are remembered, including those that are gone.
+const MAX_NAMESPACES: usize = 2 * crate::host::netns::NAMESPACES;
 
-/// Everything that was unwrapped, by network namespace.
+/// The totals of all network namespaces.
 #[derive(Debug, Default)]
 pub struct Unwrapper {
     namespaces: BTreeMap<Identity, Counters>,
@@ -50,9 +50,9 @@ pub struct Unwrapper {
 impl Unwrapper {
     /// Replaces the values of `rows` by 64-bit totals.
     ///
-    /// A counter that was not there before begins with its value. All counters of the namespace begin again with
-    /// their values if one went back too far to have wrapped, or if two or more went back and not all of them were
-    /// about to wrap, or none had a value that did not go back.
+    /// A new counter begins with its value. All counters of the namespace restart from their values if one decreased
+    /// too far to have wrapped, or if two or more decreased and not all of them were about to wrap, or none had a value
+    /// that did not decrease.
     pub fn unwrap(&mut self, namespace: Identity, rows: &mut [Row]) {
         let counters = self.namespaces.entry(namespace).or_default();
         counters.seen = self.now;
@@ -76,12 +76,12 @@ impl Unwrapper {
         }
     }
 
-    /// One reading is over: forgets the namespaces that have not been there for long, and the longest gone of too many.
+    /// Ends a cycle: forgets the namespaces that were not read for 60 cycles, and the oldest of too many.
     pub fn forget_unseen(&mut self) {
         self.now += 1;
         let now = self.now;
-        self.namespaces.retain(|_, counters| counters.seen + PATIENCE >= now);
-        while self.namespaces.len() > MOST {
+        self.namespaces.retain(|_, counters| counters.seen + FORGET_AFTER >= now);
+        while self.namespaces.len() > MAX_NAMESPACES {
             let oldest = self.namespaces.iter().min_by_key(|(_, counters)| counters.seen);
             let Some(oldest) = oldest.map(|(namespace, _)| *namespace) else { break };
             self.namespaces.remove(&oldest);
@@ -89,7 +89,7 @@ impl Unwrapper {
     }
 }
 
-/// Where the counter of a field is: as a rule at the position it has in the row.
+/// Index of the counter of a field: usually its position in the row.
 fn find(known: &[(Field, Counter)], position: usize, field: &Field) -> Option<usize> {
     if known.get(position).is_some_and(|(present, _)| present == field) {
         return Some(position);
@@ -97,7 +97,7 @@ fn find(known: &[(Field, Counter)], position: usize, field: &Field) -> Option<us
     known.iter().position(|(present, _)| present == field)
 }
 
-/// How far a counter went from `last` to `now`, a wrap included. A value wider than 32 bits cannot have wrapped.
+/// The increase of a counter from `last` to `now`, including a wrap. A value wider than 32 bits cannot have wrapped.
 fn step(last: u64, now: u64) -> u64 {
     if now >= last { now - last } else { (now + WIDTH).saturating_sub(last) }
 }

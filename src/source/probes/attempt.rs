@@ -1,6 +1,9 @@
-//! One probe in flight: its phases, its log, and its outcome when its deadline has passed.
+//! A probe in progress: its phases, its log, and its result when the deadline passes.
 
-#![expect(clippy::disallowed_methods, reason = "a probe measures times, and its result says when it began")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a probe measures durations, and its result has its start time"
+)]
 
 use super::fault::Fault;
 use super::origin::Origin;
@@ -18,20 +21,20 @@ use std::time::{Duration, Instant, SystemTime};
 /// The settings of a target that an attempt needs.
 #[derive(Debug)]
 pub struct Route {
-    /// Name or address that is probed; of a Unix socket its path.
+    /// Name or address to probe; for a Unix socket its path.
     pub host: String,
-    /// Whether it is a full name, which no search list is for.
+    /// Whether the name is fully qualified: the search list is not used.
     pub absolute: bool,
-    /// Address families to probe it over, the preferred one first.
+    /// Address families to use, the preferred one first.
     pub families: Vec<Family>,
-    /// Source address, interface and network namespace of its sockets.
+    /// Source address, interface and network namespace of the sockets.
     pub origin: Origin,
     /// Time-out of the probe.
     pub timeout: Duration,
 }
 
 impl Route {
-    /// A name as it is looked up. Where a redirect leads to another host, that one's may be short.
+    /// A name in the form in which it is looked up. The name of a redirect to another host may be unqualified.
     pub fn full<'a>(&self, name: &'a str) -> Cow<'a, str> {
         if self.absolute && name == self.host && name.parse::<IpAddr>().is_err() {
             Cow::Owned(format!("{name}."))
@@ -41,32 +44,32 @@ impl Route {
     }
 }
 
-/// How a probe differs from the usual one of its target.
+/// Options of a single probe.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// Address to probe; without one the name is looked up.
+    /// Address to probe; `None` to look up the name.
     pub address: Option<IpAddr>,
-    /// Networks that may be probed; `None`: all.
+    /// Networks that may be probed; `None` for all.
     pub allowed: Option<&'a [Network]>,
-    /// Time already spent of the timeout: looking up the name, for all of its addresses.
+    /// Part of the time-out that was already spent: the lookup of the name for all of its addresses.
     pub spent: Duration,
-    /// Whether its steps are logged.
+    /// Whether to log the steps of the probe.
     pub notes: bool,
 }
 
-/// A probe in flight.
+/// A probe in progress.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// The addresses to try, and from where.
+    /// Address, source and network namespace.
     pub route: &'a Route,
-    /// Result so far.
+    /// The result so far.
     pub result: ProbeResult,
     resolver: &'a Resolver,
     options: Options<'a>,
-    /// Time at which the probe ends with a time-out.
+    /// Time at which the probe times out.
     pub deadline: Instant,
-    under_way: Option<Phase>,
-    /// A datagram was sent: silence from here on means no answer, and nothing more is known.
+    phase: Option<Phase>,
+    /// Whether a datagram was sent: without a response the result is then "no answer" and not a time-out.
     pub silent: bool,
 }
 
@@ -80,12 +83,12 @@ impl<'a> Attempt<'a> {
             resolver,
             options,
             deadline: now + route.timeout.saturating_sub(options.spent),
-            under_way: None,
+            phase: None,
             silent: false,
         }
     }
 
-    /// The result. `ended` is that of the prober; `None` if the time-out came first.
+    /// The result. `ended` is that of the prober; `None` if the probe timed out first.
     pub fn finish(mut self, ended: Option<Result<(), Fault>>) -> ProbeResult {
         self.result.took = self.result.began_at.elapsed();
         self.result.fault = match ended {
@@ -101,7 +104,7 @@ impl<'a> Attempt<'a> {
 
     fn out_of_time(&self, limit: Duration) -> Fault {
         let within = format!("within {}", humantime::format_duration(limit));
-        match self.under_way {
+        match self.phase {
             Some(Phase::Resolve) => Fault::unanswered(limit),
             _ if self.silent => Fault::new(ProbeError::NoAnswer, format!("nothing came back {within}")),
             Some(phase) => Fault::new(
@@ -112,20 +115,20 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Source address, interface and network namespace of its sockets.
+    /// Source address, interface and network namespace of the sockets.
     pub fn origin(&self) -> &'a Origin {
         &self.route.origin
     }
 
-    /// A phase begins; the time at which it does.
+    /// Begins a phase. Returns the present time.
     pub fn begin(&mut self, phase: Phase) -> Instant {
-        self.under_way = Some(phase);
+        self.phase = Some(phase);
         Instant::now()
     }
 
-    /// A phase is complete; where redirects repeat it, their times add up.
+    /// Ends a phase. The durations of a phase that redirects repeat are added.
     pub fn end(&mut self, phase: Phase, took: Duration) {
-        self.under_way = None;
+        self.phase = None;
         match self.result.phases.iter_mut().find(|(known, _)| *known == phase) {
             Some((_, sum)) => *sum += took,
             None => self.result.phases.push((phase, took)),
@@ -133,28 +136,28 @@ impl<'a> Attempt<'a> {
         self.note(|| format!("{}: {}", phase.word(), humantime::format_duration(took)));
     }
 
-    /// Adds a line to the log of the steps, if it is enabled.
+    /// Adds a line to the log, if it is enabled.
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(notes) = &mut self.result.notes {
             notes.push(bounded(&what(), LONGEST_ERROR));
         }
     }
 
-    /// The address that is probed: one, whatever others the name has.
+    /// Resolves a host to the one address to probe, even if it has several.
     pub async fn resolve(&mut self, host: &str, port: u16) -> Result<SocketAddr, Fault> {
         let (name, zone) = split_zone(host);
-        // Where a redirect leads to another host, that one's address is not known.
+        // The given address is that of the target, not of a host that a redirect leads to.
         let address = if let Some(address) = self.options.address.filter(|_| host == self.route.host) {
             address
         } else {
             let first = self.resolve_all(&self.route.full(name)).await?.first().copied();
             first.ok_or_else(|| Fault::new(ProbeError::DnsNotFound, format!("`{host}` has no address")))?
         };
-        // The series of a target are those of the address it is at, wherever its redirects lead.
+        // The series of a target have the address of the target, wherever its redirects lead.
         self.result.peer.get_or_insert(address);
         let allowed = self.options.allowed;
         if allowed.is_some_and(|networks| !networks.iter().any(|network| network.contains(address))) {
-            // Whoever asks is not told the addresses of the names in here.
+            // The message does not reveal the address of a name in this network.
             let why = format!("`{host}` is in none of sources.probes.on_request.networks");
             return Err(Fault::new(ProbeError::PermissionDenied, why));
         }

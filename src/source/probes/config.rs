@@ -1,6 +1,6 @@
-//! The settings of the probes: what is checked, how often, and when a peer counts as down.
+//! The settings of the source `probes`.
 //!
-//! What one target may say is in `target`; what it leaves out it takes from here.
+//! The settings of a target are in `target`; those it does not set have the values from here.
 
 use crate::settings::network::Network;
 use crate::settings::values;
@@ -130,19 +130,19 @@ impl Default for Probes {
 
 impl Probes {
     /// Whether there is, or may be, a target.
-    pub fn wanted(&self) -> bool {
+    pub fn has_targets(&self) -> bool {
         let any = !self.targets.is_empty() || !self.files.is_empty() || !self.dns.is_empty();
         self.enabled && (any || self.on_request.enabled)
     }
 
-    /// Replaces values that are often secret by a fixed text.
+    /// Replaces values that are often secret by a placeholder.
     pub fn hide(&mut self) {
         let templates = self.dns.iter_mut().map(|names| &mut names.target);
         self.targets.iter_mut().map(Arc::make_mut).chain(templates).for_each(Target::hide);
     }
 
-    /// Maximum number of targets, with every possible address of those with `all`.
-    pub fn most(&self) -> usize {
+    /// Maximum number of targets, with the maximum number of addresses of those with `all`.
+    pub fn max_targets(&self) -> usize {
         let configured = self.targets.iter().map(|target| target.max_addresses()).sum();
         let fixed = self.files.is_empty() && self.dns.is_empty();
         if fixed { configured } else { self.limit.max(configured) }
@@ -204,17 +204,17 @@ fn history<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error
     values::number(deserializer, &(0..=HISTORY))
 }
 
-/// Maximum length of a pattern of files in bytes, that of a path (`PATH_MAX`).
+/// Maximum length of a file pattern, bytes, as of a path (`PATH_MAX`).
 const LONGEST_PATTERN: usize = 4096;
 
-/// Names to look up.
+/// Deserializer of `dns.names`.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let names: Vec<String> = values::section(deserializer)?;
     values::short(&names, check::LONGEST_TEXT)?;
     Ok(names)
 }
 
-/// Patterns of files: only the last part of a path may contain `*`, as in Prometheus.
+/// Deserializer of `files`: only the last part of a path may contain `*`, as in Prometheus.
 fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let files: Vec<String> = values::section(deserializer)?;
     values::short(&files, LONGEST_PATTERN)?;

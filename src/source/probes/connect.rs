@@ -1,6 +1,6 @@
-//! A TCP connection to one address, and how long it took.
+//! Establishes a TCP connection to an address, and measures the duration.
 
-#![expect(clippy::disallowed_methods, reason = "a connect is measured")]
+#![expect(clippy::disallowed_methods, reason = "the duration of a connect is measured")]
 
 use super::fault::Fault;
 use super::origin::Origin;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Connects, and returns the duration from the first packet on.
+/// Connects. Returns the stream, and the duration from the first packet.
 pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Duration), Fault> {
     let socket = origin.socket_to(peer, Type::STREAM, None).await?;
     let began = Instant::now();
@@ -25,12 +25,12 @@ pub async fn tcp(origin: &Origin, peer: SocketAddr) -> Result<(TcpStream, Durati
             Fault::connecting(&doing, &error)
         });
     }
-    // Over loopback the handshake is done before `connect` returns, and between two machines of a rack it may be:
-    // what the runtime takes to notice is not the network's time.
+    // Over loopback the handshake is complete before `connect` returns, and between nearby machines it may be: the time
+    // until the runtime notices is not that of the network.
     let failed = |error: std::io::Error| Fault::io("connecting", &error);
     let at_once = established(&socket).then(|| began.elapsed());
     if at_once.is_some() {
-        // Asked now: a peer that accepts and resets at once has been reached all the same.
+        // Read now: a peer that accepts and resets at once was reachable.
         socket.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))?;
     }
     let here = socket.local_addr().map_err(failed)?;
@@ -52,16 +52,16 @@ fn begin(socket: &Socket, peer: SocketAddr) -> std::io::Result<()> {
     }
 }
 
-/// Whether this machine has an address to reach a peer from. A TCP socket hears `EADDRNOTAVAIL` where it has none (over
-/// IPv6), and where no port is left; a datagram socket hears it in the former case only.
+/// Whether this machine has a source address for a peer. A TCP socket gets `EADDRNOTAVAIL` without one (over IPv6), and
+/// also without a free port; a datagram socket only in the former case.
 async fn has_address(origin: &Origin, peer: SocketAddr) -> bool {
-    // It was bound to its source address before: what fails here is something else.
+    // The source address was bound before, so another error is unrelated.
     let Ok(socket) = origin.socket_to(peer, Type::DGRAM, None).await else { return true };
     let connected = socket.connect(&peer.into());
     !connected.is_err_and(|error| error.raw_os_error() == Some(libc::EADDRNOTAVAIL))
 }
 
-/// Whether a connection is there, or has failed, without waiting.
+/// Whether the connection is established or has failed, without waiting.
 fn established(socket: &Socket) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut [PollFd::new(socket, PollFlags::OUT)], Some(&now)).is_ok_and(|ready| ready > 0)
@@ -73,13 +73,13 @@ async fn wait(stream: &TcpStream) -> Result<(), Fault> {
     stream.take_error().map_err(failed)?.map_or(Ok(()), |error| Err(failed(error)))
 }
 
-/// Whether both ends of a connection are the same socket. Where nobody listens at a port of `ip_local_port_range`, the kernel may choose that
-/// very port for this end, and the socket talks to itself.
+/// Whether both ends of a connection are the same socket. For a port of `ip_local_port_range` without a listener, the
+/// kernel may choose the same port for this end, and the socket connects to itself.
 pub fn is_self(here: SocketAddr, peer: SocketAddr) -> bool {
     (here.ip(), here.port()) == (peer.ip(), peer.port())
 }
 
-/// The fault of a socket that is connected to itself: nobody listens at the peer.
+/// The error of a socket that is connected to itself: nothing listens at the peer.
 pub fn self_connection(peer: SocketAddr) -> Fault {
     Fault::new(
         ProbeError::ConnectionRefused,

@@ -1,7 +1,7 @@
-//! A datagram socket that learns of ICMP errors: packets, the error queue, and waiting for either.
+//! A datagram socket that receives packets, and ICMP errors from its error queue.
 //!
-//! The runtime's own UDP socket waits for data only. An ICMP error without data makes epoll say `EPOLLERR` and nothing
-//! else, so it would be noticed when the time of the probe is up.
+//! The runtime's UDP socket waits for data only. For an ICMP error without data epoll reports only `EPOLLERR`, so the
+//! error would be noticed when the probe times out.
 
 use super::fault::Fault;
 use crate::sys::socket::{ORIGIN_TIMESTAMPING, Received, receive, watch};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// How often one datagram is repeated because it is too big for the network path: a path has few such routers.
+/// Maximum number of times a datagram is resent because it exceeds the path MTU: a path has few such routers.
 pub const RESENDS: u32 = 8;
 
 /// A connected datagram socket.
@@ -22,20 +22,20 @@ pub struct Datagrams {
     socket: AsyncFd<OwnedFd>,
 }
 
-/// A received datagram, or an ICMP error.
+/// A received datagram, or a message of the error queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// A packet of the peer: its length, and when the kernel saw it, since 1970.
+    /// A packet of the peer: its length, and the kernel's receive timestamp (Unix time).
     Packet(usize, Option<Duration>),
-    /// When the kernel handed a packet of ours to the device, since 1970.
+    /// The kernel's transmit timestamp of a sent packet (Unix time).
     Sent(Duration),
-    /// A router dropped a packet that is larger than the MTU of the network path; so many of its bytes were quoted, from the
-    /// header of its transport protocol on. The kernel has learned the MTU and fragments from now on: send it again.
+    /// A router dropped a packet that exceeds the path MTU, and quoted this many bytes from its transport header on.
+    /// The kernel has learned the MTU and fragments from now on, so the packet can be resent.
     TooBig(usize),
 }
 
 impl Datagrams {
-    /// Takes a connected socket that does not block.
+    /// Wraps a connected, non-blocking socket.
     pub fn new(socket: Socket) -> Result<Self, Fault> {
         let watched = watch(socket.into()).map_err(|error| Fault::io("making a socket", &error))?;
         Ok(Self { socket: watched })
@@ -45,7 +45,7 @@ impl Datagrams {
     pub fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
         let send =
             || rustix::net::send(self.socket.get_ref(), bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        // What a router said of a packet before is reported here, once (`sock_error` in `include/net/sock.h`).
+        // An ICMP error of an earlier packet is reported by the next send, once (`sock_error` in `include/net/sock.h`).
         let sent = match send() {
             Err(rustix::io::Errno::MSGSIZE) => send(),
             sent => sent,
@@ -53,16 +53,16 @@ impl Datagrams {
         sent.map(|_| ()).map_err(|error| Fault::io("sending", &error.into()))
     }
 
-    /// Waits until there is something to receive.
+    /// Waits until there is a packet or an error.
     pub async fn ready(&self) -> io::Result<()> {
         self.socket.ready(Interest::READABLE | Interest::ERROR).await.map(drop)
     }
 
-    /// Waits for the next packet, time stamp or error.
+    /// Waits for the next packet, timestamp or error.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
         loop {
-            // Where packets come faster than they are looked at, this never waits: once in a while it gives everything else on this
-            // thread time to run.
+            // If packets arrive faster than they are read, this loop never waits; consuming the budget lets other tasks
+            // of the thread run.
             tokio::task::coop::consume_budget().await;
             match self.try_receive(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -77,14 +77,14 @@ impl Datagrams {
     }
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Arrival> {
-        // The error queue first: the stamp of a packet has to be known when its answer is looked at.
+        // The error queue comes first: the timestamp of a request must be known when its reply is processed.
         if let Some(arrival) = self.try_error_queue(buffer)? {
             return Ok(arrival);
         }
         match receive(self.socket.get_ref().as_fd(), buffer, false) {
             Ok(packet) => Ok(Arrival::Packet(packet.length, packet.stamp)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
-            // An ICMP error that came in between is in the queue, too, which says more of it.
+            // An ICMP error that arrived meanwhile is in the queue, with more details.
             Err(error) => self.try_error_queue(buffer)?.ok_or(error),
         }
     }

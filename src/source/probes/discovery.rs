@@ -1,7 +1,7 @@
 //! Targets from files and DNS names, which are checked for changes regularly.
 //!
-//! Files are read and compared, not watched: the kernel's notices do not come over NFS, nor through the links that
-//! Kubernetes swaps under a volume. An invalid file leaves the targets as they were, and is reported.
+//! Files are read and compared, not watched: inotify does not work over NFS, nor for the symbolic links that Kubernetes
+//! replaces in a volume. An invalid file leaves its targets unchanged, and is reported.
 
 use super::registry::{PanicGuard, TargetChanges};
 use super::runner::{Runner, RunnerContext};
@@ -21,27 +21,27 @@ pub mod trust;
 /// Maximum size of a target file.
 const MOST: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a file from which on the memory that its reading took is given back at once.
+/// Size of a file above which the memory of reading it is returned to the system at once, bytes.
 const LARGE: usize = 1024 * 1024;
 
-/// Bytes of labels for each target there may be, on average over all files: they stand in each of some seventy series.
+/// Maximum average size of the labels per target over all files, bytes: each of about seventy series has them.
 const LABELS: usize = 512;
 
-/// Length and sum of what was in a file when it was last read; none where it could not be.
+/// Length and hash of the content of a file at the last read; `None` if it could not be read.
 type FileFingerprint = Option<(usize, u64)>;
 
-/// The files, and what they looked like.
+/// The target files, and their content at the last check.
 #[derive(Debug, Default)]
 pub struct Files {
     seen: BTreeMap<PathBuf, FileFingerprint>,
-    /// Files that are read again though they have not changed. Not all of their targets were taken: what goes elsewhere
-    /// may make room for them; or could not be made: a file that they name may come.
+    /// Files that are read again although they have not changed: some targets were left out and may fit later, or could
+    /// not be created and may succeed later.
     again: BTreeSet<PathBuf>,
-    /// Bytes of the labels of all targets of a file that were taken.
+    /// Total size of the labels of the targets of each file, bytes.
     labels: BTreeMap<PathBuf, usize>,
-    /// Patterns whose directory was there once.
+    /// Patterns whose directory has existed.
     known: BTreeSet<String>,
-    /// Patterns whose directory was never there.
+    /// Patterns whose directory has never existed.
     pub missing: BTreeSet<String>,
 }
 
@@ -54,12 +54,12 @@ impl Files {
             let place = format!("files {pattern}");
             match matching(pattern) {
                 Ok(found) => {
-                    common.registry.heal(&place);
+                    common.registry.clear_failure(&place);
                     there.extend(found);
                     self.known.insert(pattern.clone());
                     self.missing.remove(pattern);
                 }
-                // Nobody has put anything there yet. One that was there is another matter: its volume may be gone.
+                // The directory was never created. If it existed before, its volume may be missing, which is an error.
                 Err(error) if error.kind() == ErrorKind::NotFound && !self.known.contains(pattern) => {
                     if self.missing.insert(pattern.clone()) {
                         tracing::warn!(
@@ -67,7 +67,7 @@ impl Files {
                         );
                     }
                 }
-                // What cannot be looked at may be there still.
+                // A file that cannot be read may still exist.
                 Err(error) => {
                     common.registry.fail(&place, format!("{pattern}: cannot be searched: {error}"));
                     let known = glob::Pattern::new(pattern).ok();
@@ -89,7 +89,7 @@ impl Files {
             self.labels.remove(&path);
             changes.push(common.registry.forget(&path.display().to_string()));
         }
-        // A target that has moved from one file to another was there twice until the former was read.
+        // While files are read one after the other, a target that moved between files was there twice.
         if changes.iter().any(|change| !change.removed.is_empty()) {
             for path in self.again.clone() {
                 changes.extend(self.read(&path, common));
@@ -107,14 +107,14 @@ impl Files {
             Ok(text) => text,
             Err(error) => {
                 common.registry.fail(&group, format!("{group}: cannot be read: {error}"));
-                // Once it can be read, it is read again, and that is logged.
+                // Recorded as unread, so that the next success is logged.
                 self.seen.insert(path.to_owned(), None);
                 return None;
             }
         };
         let seen = Some((text.len(), hash(&text)));
         let same = self.seen.insert(path.to_owned(), seen) == Some(seen);
-        // Not again where that panics: the others would never have their turn.
+        // Removed first: if the read panics, the other files are still checked.
         if !self.again.remove(path) && same {
             return None;
         }
@@ -176,7 +176,7 @@ impl Files {
     }
 }
 
-/// Why the targets of this file are refused; `None` if they are accepted.
+/// The reason why the targets of this file are refused; `None` if they are accepted.
 fn refused(targets: &[Settings], path: &Path) -> Option<String> {
     let (target, what) = targets.iter().find_map(|target| Some((target, trust::privileged(target)?)))?;
     let name = bounded(&target.name, LONGEST_NAME);
@@ -190,16 +190,16 @@ fn refused(targets: &[Settings], path: &Path) -> Option<String> {
     Some(format!("`{name}` {what}, and {whose}: remove that permission, or set sources.probes.trust_files"))
 }
 
-/// The files of a pattern, of which only the last part may have `*`.
+/// The files that match a pattern, of which only the last part may contain `*`.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
     let dir = Path::new(pattern).parent().filter(|dir| !dir.as_os_str().is_empty());
-    // `glob` takes a directory that it cannot look at, or that is not there, for one without files.
+    // `glob` treats a missing or inaccessible directory as empty.
     std::fs::read_dir(dir.unwrap_or(Path::new(".")))?;
     let found = glob::glob(pattern).map_err(std::io::Error::other)?;
     found.map(|path| path.map_err(std::io::Error::from)).collect()
 }
 
-/// The text of a file of targets. What is cut off in the middle may well be a list, of fewer targets: a longer one is refused.
+/// The text of a target file. A longer file is refused, because a truncated one may be a valid list with fewer targets.
 fn text(path: &Path) -> std::io::Result<String> {
     let bytes = crate::sys::read_regular(path, MOST).map_err(|error| match error.kind() {
         ErrorKind::FileTooLarge => std::io::Error::other(format!("it has more than {} MiB", MOST >> 20)),
@@ -215,11 +215,11 @@ fn hash(text: &str) -> u64 {
     hasher.finish()
 }
 
-/// Starts the checks of files and names.
+/// Starts the tasks that check files and names.
 pub fn start(common: &Arc<RunnerContext>, runner: &Runner) {
     let settings = &common.settings;
     let names = settings.dns.iter().map(|names| names.names.len()).sum::<usize>();
-    common.registry.expect(names + usize::from(!settings.files.is_empty()));
+    common.registry.expect_groups(names + usize::from(!settings.files.is_empty()));
     if !settings.files.is_empty() {
         runner.runtime.spawn(files(Arc::clone(common), runner.clone()));
     }
@@ -231,32 +231,32 @@ pub fn start(common: &Arc<RunnerContext>, runner: &Runner) {
     }
 }
 
-/// Looks at the files repeatedly. A file may be where reading takes its time, so that nobody waits for it here.
+/// Checks the files repeatedly. Reading may be slow, so it runs on a blocking thread.
 async fn files(common: Arc<RunnerContext>, runner: Runner) {
     const GROUP: &str = "files";
     let files = Arc::new(Mutex::new(Files::default()));
     let mut first = true;
     loop {
         let (shared, known) = (Arc::clone(&common), Arc::clone(&files));
-        // What was known when a look ended in a panic is known still.
+        // A check that panicked leaves the earlier state.
         let look = move || known.lock().unwrap_or_else(PoisonError::into_inner).look(&shared);
         match tokio::task::spawn_blocking(look).await {
             Ok(changes) => {
-                common.registry.heal(GROUP);
-                // As one, so that the targets of many small files share their interval, too.
-                runner.tell(TargetChanges::of(changes));
+                common.registry.clear_failure(GROUP);
+                // Sent as one change, so that the targets of many small files are spread over their interval together.
+                runner.send(TargetChanges::of(changes));
             }
             Err(error) if error.is_panic() => common.registry.panicked(GROUP, "checking target files"),
             Err(_) => return, // the agent is stopping
         }
         if std::mem::take(&mut first) {
-            common.registry.looked();
+            common.registry.first_read_done();
         }
         tokio::time::sleep(common.settings.refresh).await;
     }
 }
 
-/// Looks a name up repeatedly.
+/// Looks up a name repeatedly.
 async fn follow(watched: dns::DnsName, common: Arc<RunnerContext>, runner: Runner) {
     let watched = Arc::new(tokio::sync::Mutex::new(watched));
     let group = watched.lock().await.group();
@@ -264,14 +264,14 @@ async fn follow(watched: dns::DnsName, common: Arc<RunnerContext>, runner: Runne
     loop {
         let (shared, known) = (Arc::clone(&common), Arc::clone(&watched));
         match tokio::spawn(async move { known.lock().await.look(&shared).await }).await {
-            Ok(change) => change.into_iter().for_each(|change| runner.tell(change)),
+            Ok(change) => change.into_iter().for_each(|change| runner.send(change)),
             Err(error) if error.is_panic() => {
                 common.registry.panicked(&group, &format!("making targets of {group}"));
             }
             Err(_) => return, // the agent is stopping
         }
         if std::mem::take(&mut first) {
-            common.registry.looked();
+            common.registry.first_read_done();
         }
         tokio::time::sleep(common.settings.refresh).await;
     }

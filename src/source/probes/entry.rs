@@ -1,6 +1,6 @@
-//! One target with what is known of it.
+//! A target and its state.
 //!
-//! It has a lock of its own, held for as long as its numbers are copied, so that a scrape of ten thousand targets delays no
+//! Each entry has its own lock, held while its values are copied, so that a scrape of ten thousand targets delays no
 //! probe.
 
 use super::result::ProbeResult;
@@ -11,31 +11,31 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One target with what is known of it.
+/// A target and its state.
 #[derive(Debug)]
 pub struct TargetEntry {
-    /// Unlike that of every other entry, those that are gone included.
+    /// Unique number of the entry, never reused.
     pub number: u64,
     /// The target.
     pub target: Target,
-    /// Whether its last probe panicked, and so gave no result.
+    /// Whether the last probe panicked, and has no result.
     pub panicked: AtomicBool,
     states: Mutex<Vec<TargetState>>,
 }
 
 impl TargetEntry {
-    /// Creates an entry with a unique number and a known state.
+    /// Creates an entry with a unique number and an initial state.
     pub fn new(number: u64, target: Target, states: Vec<TargetState>) -> Self {
         Self { number, target, panicked: AtomicBool::new(false), states: Mutex::new(states) }
     }
 
-    /// The state of the target, or with `all` one for each address.
+    /// The state of the target, or with `all` of each address; locks it.
     pub fn states(&self) -> MutexGuard<'_, Vec<TargetState>> {
-        // Whole after every statement.
+        // The states are consistent after every statement, so poisoning is ignored.
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is up by these states: half up is not up. `None` where nothing is known of one of them.
+    /// Whether the target is up by these states: all of them must be. `None` if one is unknown.
     pub fn up(states: &[TargetState]) -> Option<bool> {
         states.iter().map(|state| state.up).reduce(|left, right| Some(left? && right?)).flatten()
     }
@@ -44,7 +44,7 @@ impl TargetEntry {
     pub fn take(&self, address: Option<IpAddr>, result: ProbeResult, settings: &Probes) {
         let mut states = self.states();
         let index = states.iter().position(|state| state.address == address).unwrap_or_else(|| {
-            // As a rule there is no second one, and a vector that grows by itself makes room for four.
+            // There is usually one state; `push` alone would allocate four.
             states.reserve_exact(1);
             states.push(TargetState::new(address));
             states.len() - 1
@@ -54,12 +54,12 @@ impl TargetEntry {
         }
     }
 
-    /// Forgets the addresses that the name does not have any more.
+    /// Removes the states of addresses that the name does not have any more.
     pub fn keep(&self, addresses: &[IpAddr]) {
         self.states().retain(|state| state.address.is_some_and(|address| addresses.contains(&address)));
     }
 
-    /// The addresses that were probed so far.
+    /// The addresses probed so far.
     pub fn addresses(&self) -> Vec<Option<IpAddr>> {
         self.states().iter().map(|state| state.address).collect()
     }

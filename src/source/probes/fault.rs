@@ -1,5 +1,4 @@
-//! Why a probe failed: from what the kernel, the TLS library or a name server said to the closed set of `error.type`
-//! (pure).
+//! Reasons of failed probes: maps errors of the kernel, the TLS library and name servers to `error.type` (pure).
 
 use crate::source::probes::labels::ProbeError;
 use crate::text::{LONGEST_ERROR, bounded};
@@ -13,30 +12,30 @@ use std::time::Duration;
 pub struct Fault {
     /// Value of the attribute `error.type`.
     pub error: ProbeError,
-    /// In words, for `/probes` and `/probe?debug=true`.
+    /// Message, for `/probes` and `/probe?debug=true`.
     pub why: String,
-    /// The agent, or its machine, lacks something: this says nothing about the peer.
+    /// Whether the cause is a shortage of the agent or its machine: the result says nothing about the peer.
     pub local: bool,
 }
 
 impl Fault {
-    /// A fault of a known `error.type`. Peers have a say in the text, so that its length is bounded.
+    /// A fault with this `error.type`. Peers can influence the message, so it is truncated.
     pub fn new(error: ProbeError, why: impl AsRef<str>) -> Self {
         Self { error, why: bounded(why.as_ref(), LONGEST_ERROR), local: false }
     }
 
-    /// No name server answered in time.
+    /// The fault that no name server answered in time.
     pub fn unanswered(within: Duration) -> Self {
         let within = humantime::format_duration(within);
         Self::new(ProbeError::DnsTimeout, format!("no name server answered within {within}"))
     }
 
-    /// The agent, or its machine, lacks something.
+    /// A fault caused by a shortage of the agent or its machine.
     pub fn local(doing: &str, error: &io::Error) -> Self {
         Self { local: true, ..Self::new(of_io(error), format!("{doing}: {error}")) }
     }
 
-    /// From an error of the operating system. `doing` says what was being done.
+    /// The fault of an operating system error. `doing` is the operation.
     pub fn io(doing: &str, error: &io::Error) -> Self {
         if let Some(tls) = explain::of_io(error) {
             return Self::tls(doing, tls);
@@ -44,26 +43,26 @@ impl Fault {
         Self { local: is_local(error), ..Self::new(of_io(error), format!("{doing}: {error}")) }
     }
 
-    /// From an error of `connect` over IP. No datagram socket finds a port where none is left
-    /// (`inet_autobind` in `net/ipv4/af_inet.c`), and no route is made where there is no room for it: `EAGAIN` both times.
+    /// The fault of a `connect` error over IP. `EAGAIN` means that there is no free port for a datagram socket
+    /// (`inet_autobind` in `net/ipv4/af_inet.c`), or no memory for a route.
     pub fn connecting(doing: &str, error: &io::Error) -> Self {
         let fault = Self::io(doing, error);
         Self { local: fault.local || error.raw_os_error() == Some(libc::EAGAIN), ..fault }
     }
 
-    /// From an error of TLS.
+    /// The fault of a TLS error.
     pub fn tls(doing: &str, error: &TlsError) -> Self {
         let word = match error {
             TlsError::InvalidCertificate(wrong) => of_certificate(wrong),
             TlsError::NoCertificatesPresented => ProbeError::TlsCertificate,
-            // An alert about a certificate is about ours; the peer does not like it.
+            // An alert about a certificate concerns the client certificate.
             _ => ProbeError::TlsHandshake,
         };
         Self::new(word, format!("{doing}: {}", advised(error)))
     }
 }
 
-/// An error of TLS in words that say what to change.
+/// Message of a TLS error, with what to change.
 fn advised(error: &TlsError) -> String {
     let what = explain(error);
     let advice = match error {
@@ -83,9 +82,8 @@ fn advised(error: &TlsError) -> String {
     format!("{what}; {advice}")
 }
 
-/// Whether an error is one of this machine, whoever the peer is: no descriptor, no memory, no buffer, nothing left to
-/// watch with (`ENOSPC` of `epoll_ctl`). No packet of a peer comes down to one of these (`icmp_err_convert` in
-/// `net/ipv4/icmp.c`).
+/// Whether an error is a shortage of this machine, independent of the peer: no descriptor, memory or buffer, or the
+/// limit of `epoll_ctl` (`ENOSPC`). No packet of a peer causes one of these (`icmp_err_convert` in `net/ipv4/icmp.c`).
 fn is_local(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

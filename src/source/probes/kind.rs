@@ -1,4 +1,4 @@
-//! The probers, by kind; each kind has its file.
+//! The probers; each kind has its own file.
 
 use super::attempt::Attempt;
 use super::fault::Fault;
@@ -15,23 +15,23 @@ pub mod tls;
 pub mod udp;
 pub mod unix;
 
-/// Probes a target in the way of its kind.
+/// A prober, by protocol.
 #[derive(Debug)]
 pub enum Prober {
-    /// Connects and, where configured, talks, also over TLS.
+    /// TCP connection, with an optional conversation and TLS.
     Tcp(tcp::Tcp),
-    /// Sends a datagram and waits for an answer.
+    /// UDP datagram and its response.
     Udp(udp::Udp),
-    /// Sends echo requests.
+    /// ICMP echo requests.
     Icmp(icmp::Icmp),
-    /// Connects to a socket of this machine and, where configured, talks.
+    /// Unix socket, with an optional conversation.
     Unix(unix::Unix),
     /// An HTTP request.
     Http(Box<http::Http>),
 }
 
 impl Prober {
-    /// The prober of a target, whose probes each take at most `timeout`.
+    /// Creates the prober of a target, whose probes each take at most `timeout`.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self, String> {
         Ok(match settings.kind.protocol() {
             Protocol::Tcp | Protocol::Tls => Self::Tcp(tcp::Tcp::new(settings)?),
@@ -42,7 +42,7 @@ impl Prober {
         })
     }
 
-    /// How it speaks TLS, if it may.
+    /// The TLS client, if it may use TLS.
     pub fn tls(&self) -> Option<&tls::Tls> {
         match self {
             Self::Tcp(tcp) => tcp.tls(),
@@ -51,7 +51,7 @@ impl Prober {
         }
     }
 
-    /// Probes once; `attempt` takes what is seen.
+    /// Probes once, and records the phases in `attempt`.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         match self {
             Self::Tcp(tcp) => tcp.run(attempt).await,

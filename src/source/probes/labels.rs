@@ -1,22 +1,22 @@
-//! The labels of the probes: the closed sets of their values, and which have one bound together.
+//! Labels of the probes: closed sets of values, and label sets with their bounds.
 
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
 closed_set! {
-    /// The closed set of values of the label `error.type` of the probes: why a probe failed.
+    /// Values of the label `error.type` of the probes.
     ProbeError {
-        /// The name does not exist, or has no address of the family that was asked for.
+        /// The name does not exist, or has no address of the requested family.
         DnsNotFound = "dns_not_found",
         /// No name server answered in time.
         DnsTimeout = "dns_timeout",
-        /// The peer says that nobody listens there.
+        /// The peer reports that nothing listens on the port.
         ConnectionRefused = "connection_refused",
         /// The probe timed out.
         Timeout = "timeout",
         /// The peer reset the connection.
         ConnectionReset = "connection_reset",
-        /// A router, or this machine, says that the host cannot be reached.
+        /// A router, or this machine, reports that the host is unreachable.
         HostUnreachable = "host_unreachable",
         /// A router, or this machine, has no route to the network.
         NetworkUnreachable = "network_unreachable",
@@ -32,13 +32,13 @@ closed_set! {
         TlsUntrusted = "tls_untrusted",
         /// The certificate is for another name.
         TlsName = "tls_name",
-        /// The certificate is wrong in some other way.
+        /// The certificate is invalid for another reason.
         TlsCertificate = "tls_certificate",
-        /// The handshake failed before or beside the certificate.
+        /// The handshake failed for a reason other than the certificate.
         TlsHandshake = "tls_handshake",
-        /// The peer answered, and not as was expected.
+        /// The peer answered, but not as expected.
         UnexpectedResponse = "unexpected_response",
-        /// A datagram was sent and nothing came back: open or filtered, nobody knows.
+        /// A datagram was sent and there was no response: the port is open or filtered.
         NoAnswer = "no_answer",
         /// Any other error.
         Other = "_OTHER",
@@ -46,55 +46,55 @@ closed_set! {
 }
 
 closed_set! {
-    /// The closed set of values of the label `outcome`: how a probe ended.
+    /// Values of the label `outcome`: the result of a probe.
     Outcome {
         /// The probe succeeded.
         Success = "success",
         /// The probe failed.
         Failure = "failure",
-        /// A datagram was sent and nothing came back, which says neither.
+        /// A datagram was sent and there was no response: neither success nor failure.
         NoAnswer = "no_answer",
     }
 }
 
 closed_set! {
-    /// The closed set of values of the label `phase`: the parts of a probe, in their order.
+    /// Values of the label `phase`: the phases of a probe, in order.
     Phase {
-        /// Looking the name up.
+        /// Name lookup.
         Resolve = "resolve",
-        /// From the first packet to the connection.
+        /// From the first packet to the established connection.
         Connect = "connect",
         /// The TLS handshake.
         Tls = "tls",
-        /// From the request to the beginning of the answer.
+        /// From the request to the beginning of the response.
         Request = "request",
-        /// From the beginning of the answer to its end.
+        /// From the beginning of the response to its end.
         Transfer = "transfer",
     }
 }
 
-/// A target, and where all addresses of a name are probed, the address. The configuration may add labels
-/// ([`Label::Configured`]): what is bounded is the number of targets, not of the values.
+/// A target, and if all addresses of a name are probed, the address. The configuration may add labels
+/// ([`Label::Configured`]): the number of targets is bounded, not that of values.
 pub static TARGET: LabelSet = LabelSet::configured(
     &[Label::PeerAddress, Label::Transport, Label::ProbeName, Label::ServerAddress, Label::ServerPort],
     "targets of `sources.probes`, `sources.probes.limit` with files or names",
 )
 .open();
 
-/// A target, as connection-status-exporter prints it.
+/// A target, as in connection-status-exporter.
 pub static CLASSIC_TARGET: LabelSet = LabelSet::configured(
     &[Label::ClassicHost, Label::ClassicName, Label::ClassicPort, Label::ClassicProtocol],
     "targets of `sources.probes`, `sources.probes.limit` with files or names",
 );
 
-/// Family that was probed: a target may have both, one after the other.
+/// Address family that was probed: a target may use both, one after the other.
 pub static NETWORK_TYPE: LabelSet = LabelSet::fixed(&[Label::NetworkType], 2);
 
-/// Why a probe failed; a probe that succeeded has none.
+/// Error type of a failed probe; absent if it succeeded.
 pub static ERROR: LabelSet = LabelSet::fixed(&[Label::ErrorType], ProbeError::ALL.len() + 1);
 
 /// Outcome of a probe.
 pub static OUTCOME: LabelSet = LabelSet::fixed(&[Label::Outcome], Outcome::ALL.len());
 
-/// Part of a probe.
+/// Phase of a probe.
 pub static PHASE: LabelSet = LabelSet::fixed(&[Label::Phase], Phase::ALL.len());

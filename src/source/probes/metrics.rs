@@ -3,8 +3,8 @@
 use super::labels::{CLASSIC_TARGET, ERROR, NETWORK_TYPE, OUTCOME, PHASE, TARGET};
 use crate::metric::buckets::ROUND_TRIPS;
 
-/// Bucket bounds of probes in seconds: from a socket of this machine to a modem that has to dial first. Few, for every
-/// target has them.
+/// Bucket bounds of probe durations, seconds: from a Unix socket to a slow modem. There are few, because every target
+/// has them.
 const PROBES: &[f64] = &[0.000_25, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 crate::metrics! {

@@ -1,7 +1,7 @@
-//! Where a probe comes from: source address, interface and network namespace of its sockets.
+//! The origin of a probe: source address, interface and network namespace of its sockets.
 //!
-//! A socket belongs to the network namespace it was made in, whoever uses it. One for another namespace is made by a
-//! thread that enters it and ends; nothing of the namespace is held between two probes.
+//! A socket belongs to the network namespace in which it was created, whoever uses it. A socket in another namespace is
+//! created by a thread that enters it and ends; nothing keeps the namespace alive between two probes.
 
 use super::fault::Fault;
 use crate::host::netns;
@@ -14,30 +14,30 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Threads that are in another namespace at a time; each is there for the making of one socket.
+/// Limits the number of threads in other namespaces; each creates one socket.
 static ENTERING: Semaphore = Semaphore::const_new(8);
 
 /// Source address, interface and network namespace of a probe.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
-    /// Address; the kernel's choice where this is not set.
+    /// Source address; `None` for the kernel's choice.
     pub source: Option<IpAddr>,
-    /// Interface; the kernel's choice where this is empty.
+    /// Interface; empty for the kernel's choice.
     pub interface: String,
-    /// Network namespace as configured; the agent's own where this is not set.
+    /// Network namespace as configured; `None` for the agent's own.
     pub netns: Option<String>,
-    /// Whether a connection ends with a reset.
+    /// Whether connections are closed with a reset.
     pub reset: bool,
 }
 
 impl Origin {
-    /// The same namespace, without address and interface: for the questions to a name server.
+    /// The origin of queries to a name server: the same namespace, without address and interface.
     #[must_use]
     pub fn elsewhere(&self) -> Self {
         Self { netns: self.netns.clone(), ..Self::default() }
     }
 
-    /// `resolv.conf` of the namespace: that of `/etc/netns/NAME`, as `ip netns exec` has it, where there is one.
+    /// Path of `resolv.conf` of the namespace: in `/etc/netns/NAME`, as for `ip netns exec`, if that exists.
     pub fn resolv_conf(&self) -> PathBuf {
         let own = self.netns.as_deref().filter(|name| !name.contains(['/', ':'])).map(|name| {
             let mut path = PathBuf::from("/etc/netns");
@@ -48,8 +48,8 @@ impl Origin {
         own.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"))
     }
 
-    /// Index of the interface of a link-local peer (`sin6_scope_id`), in the network namespace of the probe; 0 for others.
-    /// `zone` is its name or number.
+    /// Index of the interface of a link-local peer (`sin6_scope_id`), in the network namespace of the probe; 0 for
+    /// other peers. `zone` is the name or index of the interface.
     pub async fn scope(&self, peer: Ipv6Addr, zone: Option<&str>) -> Result<u32, Fault> {
         let link_local = peer.is_unicast_link_local() || peer.is_multicast();
         let name = match zone {
@@ -77,7 +77,7 @@ impl Origin {
         })
     }
 
-    /// A socket that does not block.
+    /// A non-blocking socket.
     pub async fn socket(
         &self,
         domain: Domain,
@@ -89,7 +89,7 @@ impl Origin {
         Ok(socket)
     }
 
-    /// A socket that does not block, bound as configured, for this peer.
+    /// A non-blocking socket, bound as configured, for this peer.
     pub async fn socket_to(
         &self,
         peer: SocketAddr,
@@ -117,7 +117,7 @@ impl Origin {
                 return Err(Fault::new(ProbeError::Other, why));
             }
             let doing = format!("binding to the address {source}");
-            // An address that is not this machine's is a mistake of the configuration; one without a port left is not.
+            // An address that the machine does not have is a configuration error; the lack of a free port is not.
             socket.bind(&SocketAddr::new(source, 0).into()).map_err(|error| match error.raw_os_error() {
                 Some(libc::EADDRINUSE) => Fault::local(&doing, &error),
                 _ => Fault::io(&doing, &error),
@@ -142,14 +142,14 @@ impl Origin {
         std::thread::Builder::new()
             .name("probe-netns".to_owned())
             .spawn(move || {
-                // Whoever asked may have run out of time.
+                // The caller may have timed out.
                 let _nobody_waits = sender.send(work());
                 drop(permit);
             })
             .map_err(|error| Fault::local(&format!("{doing}: starting a thread"), &error))?;
         match receiver.await {
             Ok(Ok(socket)) => Ok(socket),
-            // A namespace that is not there is no file that a peer lacks.
+            // A missing namespace is not a missing socket file of the peer.
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Fault::new(ProbeError::Other, format!("{doing}: {error}")))
             }

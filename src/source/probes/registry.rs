@@ -1,4 +1,4 @@
-//! The targets there are: shared by those who probe and those who read.
+//! The registry of targets, shared by the probes and the readers.
 
 use super::entry::TargetEntry;
 use super::target::Target;
@@ -13,19 +13,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Targets added and removed by one update.
+/// Targets added and removed by an update.
 #[derive(Debug, Default)]
 pub struct TargetChanges {
-    /// New, or with other settings.
+    /// New targets, and targets with new settings.
     pub added: Vec<Arc<TargetEntry>>,
-    /// Gone, or with other settings from now on.
+    /// Targets that are gone, and targets whose settings changed.
     pub removed: Vec<Arc<TargetEntry>>,
-    /// Not all targets of the group were taken: another group has them, or they are over the limit.
+    /// Whether some targets of the group were left out: another group has them, or they are over the limit.
     pub short: bool,
 }
 
 impl TargetChanges {
-    /// All of them, one after the other, as one.
+    /// Combines changes in their order.
     pub fn of(changes: Vec<Self>) -> Self {
         let mut all = Self::default();
         for change in changes {
@@ -33,18 +33,18 @@ impl TargetChanges {
             all.removed.extend(change.removed);
             all.short |= change.short;
         }
-        // What came and has gone again is not there.
+        // A target that was added and removed again is not added.
         let gone: HashSet<u64> = all.removed.iter().map(|entry| entry.number).collect();
         all.added.retain(|entry| !gone.contains(&entry.number));
         all
     }
 }
 
-/// Targets by group (the configuration, a file, a name), then by what makes a target another one.
+/// Targets by group (the configuration, a file, a name), then by identity.
 #[derive(Debug, Default)]
 struct Groups {
     targets: BTreeMap<String, BTreeMap<String, Arc<TargetEntry>>>,
-    /// The series of all groups, and as how many targets they count, so that a change of one need not visit the others.
+    /// The series of all groups, and the number of addresses, so that a change of one group does not visit the others.
     series: TargetSeries,
     addresses: usize,
 }
@@ -60,25 +60,25 @@ impl Groups {
     }
 }
 
-/// Why a group could not be had as it is now.
+/// Reason why a group could not be updated.
 #[derive(Debug)]
 enum GroupFailure {
     Wrong(String),
-    /// A defect; what was being done.
+    /// A panic, with the operation.
     Panicked(String),
 }
 
 /// All targets.
 #[derive(Debug)]
 pub struct Registry {
-    /// Targets there may be, each counted as often as it may have addresses that are probed.
+    /// Maximum number of targets; a target counts once for each address that may be probed.
     pub limit: usize,
     groups: RwLock<Groups>,
     left_out: Mutex<BTreeMap<String, usize>>,
-    /// Groups that could not be had as they are now, and why.
+    /// Groups that could not be updated, and the reason.
     failed: Mutex<BTreeMap<String, GroupFailure>>,
     next: AtomicU64,
-    /// Groups not read so far: the files, as one, and each name that stands for targets.
+    /// Number of groups not read so far: all files as one, and each DNS name.
     unseen: AtomicUsize,
     /// Probes in flight.
     pub running: AtomicUsize,
@@ -86,7 +86,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Without targets; at most `limit` are taken.
+    /// Creates it without targets, for at most `limit`.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -102,8 +102,8 @@ impl Registry {
         }
     }
 
-    /// Replaces the targets of a group. What stays as it was keeps everything that is known of it;
-    /// what has other settings keeps its numbers.
+    /// Replaces the targets of a group. An unchanged target keeps its entry; a target with new settings keeps its
+    /// state.
     pub fn set(&self, group: &str, targets: Vec<Target>) -> TargetChanges {
         let mut change = TargetChanges::default();
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +114,7 @@ impl Registry {
             let key = target.settings.identity();
             if !groups.series.add(&target.settings) {
                 left_out += 1;
-                continue; // in another file, too, or twice in this one: one series cannot have two values
+                continue; // in another file too, or twice in this file: a series cannot have two values
             }
             let addresses = target.settings.max_addresses();
             if groups.addresses + addresses > self.limit {
@@ -128,7 +128,7 @@ impl Registry {
                     now.insert(key, old);
                 }
                 old => {
-                    // Its labels are part of what it is told by, so that those of its series stay right.
+                    // The labels are part of the identity, so those of the series stay valid.
                     let states =
                         old.as_ref().map(|old| std::mem::take(&mut *old.states())).unwrap_or_default();
                     change.removed.extend(old);
@@ -148,7 +148,7 @@ impl Registry {
         change
     }
 
-    /// Forgets a group: its file is gone.
+    /// Removes a group whose file is gone.
     pub fn forget(&self, group: &str) -> TargetChanges {
         let before = self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(group);
         locked(&self.left_out).remove(group);
@@ -156,29 +156,28 @@ impl Registry {
         TargetChanges { removed: before.into_values().collect(), ..TargetChanges::default() }
     }
 
-    /// So many more targets of a group that was just set are over the limit.
+    /// Counts targets of a group that was just set as over the limit.
     pub fn leave_out(&self, group: &str, count: usize) {
         *locked(&self.left_out).entry(group.to_owned()).or_default() += count;
     }
 
-    /// A group could not be had as it is now; the targets it had stay. A file has a say in the text, so that its length is
-    /// bounded.
+    /// Records why a group could not be updated; its targets stay. A file can influence the text, so it is truncated.
     pub fn fail(&self, group: &str, why: impl AsRef<str>) {
         locked(&self.failed)
             .insert(group.to_owned(), GroupFailure::Wrong(bounded(why.as_ref(), LONGEST_ERROR)));
     }
 
-    /// The same for a panic during `doing`.
+    /// Records that the update of a group panicked during `doing`.
     pub fn panicked(&self, group: &str, doing: &str) {
         locked(&self.failed).insert(group.to_owned(), GroupFailure::Panicked(doing.to_owned()));
     }
 
-    /// Clears a failure.
-    pub fn heal(&self, group: &str) {
+    /// Removes the failure of a group.
+    pub fn clear_failure(&self, group: &str) {
         locked(&self.failed).remove(group);
     }
 
-    /// Groups that could not be had.
+    /// The groups that could not be updated.
     pub fn failures(&self) -> Vec<(String, SourceError)> {
         let failed = locked(&self.failed);
         let error = |failure: &GroupFailure| match failure {
@@ -190,49 +189,49 @@ impl Registry {
         failed.iter().map(|(group, failure)| (group.clone(), error(failure))).collect()
     }
 
-    /// Every target there is.
+    /// Every target.
     pub fn entries(&self) -> Vec<Arc<TargetEntry>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.targets.values().flat_map(BTreeMap::values).map(Arc::clone).collect()
     }
 
-    /// So many groups (the files, as one, and each name) are still to be read for the first time.
-    pub fn expect(&self, groups: usize) {
+    /// Registers a number of groups to be read for the first time: all files as one, and each DNS name.
+    pub fn expect_groups(&self, groups: usize) {
         self.unseen.fetch_add(groups, Ordering::Relaxed);
     }
 
-    /// One of them was looked at for the first time, whatever came of it.
-    pub fn looked(&self) {
+    /// Records that a group was read for the first time, successfully or not.
+    pub fn first_read_done(&self) {
         self.unseen.fetch_sub(1, Ordering::Release);
     }
 
-    /// Whether all of them were looked at once.
-    pub fn complete(&self) -> bool {
+    /// Whether every registered group was read once.
+    pub fn all_groups_read(&self) -> bool {
         self.unseen.load(Ordering::Acquire) == 0
     }
 
-    /// Targets over the limit, or whose series another target has.
+    /// Number of targets over the limit, or whose series another target has.
     pub fn left_out(&self) -> usize {
         locked(&self.left_out).values().sum()
     }
 
-    /// A probe started this much later than it was due.
+    /// Records the delay of a probe after its scheduled time.
     pub fn delayed(&self, late: Duration) {
         Arc::make_mut(&mut locked(&self.delay)).record(late.as_secs_f64());
     }
 
-    /// How much later than due the probes started so far.
+    /// The delays of all probes so far.
     pub fn delays(&self) -> Arc<Distribution> {
         Arc::clone(&locked(&self.delay))
     }
 }
 
-/// Records a panic of the thread or task that holds it, which nobody else waits for.
+/// Records a panic of the thread or task that holds it, for which nothing else waits.
 #[derive(Debug)]
 pub struct PanicGuard<'a> {
     /// Registry in which the panic is recorded.
     pub registry: &'a Registry,
-    /// The group that stays as it was.
+    /// The group that keeps its targets.
     pub group: &'a str,
     /// The operation, for the log line.
     pub doing: &'a str,
@@ -252,6 +251,6 @@ pub fn defect(doing: &str) -> String {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is kept here is whole after every statement.
+    // The values are consistent after every statement, so poisoning is ignored.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Certificates and keys of targets, read again when their files change.
+//! Reloads the certificates and keys of targets when their files change.
 
 use super::registry::Registry;
 use super::runner::RunnerContext;
@@ -6,13 +6,13 @@ use crate::tls::{Files, Renewal, Stamps};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Looks at the files every `refresh`. They may be where reading takes its time, so that nobody waits for it here.
+/// Checks the files every `refresh`. Reading may be slow, so it runs on a blocking thread.
 pub async fn certificates(common: Arc<RunnerContext>) {
     loop {
         tokio::time::sleep(common.settings.refresh).await;
         let shared = Arc::clone(&common);
         match tokio::task::spawn_blocking(move || refresh(&shared.registry)).await {
-            Ok(()) => common.registry.heal("certificates"),
+            Ok(()) => common.registry.clear_failure("certificates"),
             Err(error) if error.is_panic() => {
                 common.registry.panicked("certificates", "reading certificates of targets again");
             }
@@ -21,7 +21,7 @@ pub async fn certificates(common: Arc<RunnerContext>) {
     }
 }
 
-/// Reads the files of all targets again that have changed. Targets that name the same files have them looked at once.
+/// Reloads the changed files of all targets. Files shared by several targets are checked once.
 fn refresh(registry: &Registry) {
     let mut looks: HashMap<Files, Stamps> = HashMap::new();
     let mut renewed = 0;

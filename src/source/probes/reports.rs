@@ -1,11 +1,10 @@
-//! The reports of the probes: `probes`, what is known of each target and how its last probes ended; and `probe`, a probe on
-//! request, as `blackbox_exporter` has it.
+//! The reports of the probes: `probes`, the state and last results of each target; and `probe`, a probe on request, as
+//! in `blackbox_exporter`.
 //!
-//! Whoever may ask could make the agent look for open ports: so `/probe` is off until it is switched on, it
-//! probes configured networks only, whatever a name or a redirect leads to, and nothing but host, kind and preset can be
-//! asked for. A few run at a time.
+//! A client could use the agent as a port scanner. So `/probe` is disabled by default, probes only configured networks,
+//! whatever a name or a redirect leads to, and accepts only host, kind and preset. Few run at a time.
 
-#![expect(clippy::disallowed_methods, reason = "a page says how long ago a probe ended")]
+#![expect(clippy::disallowed_methods, reason = "a page shows the age of results")]
 
 use super::attempt::Options;
 use super::discovery::file_sd;
@@ -27,16 +26,16 @@ use tokio::sync::Semaphore;
 
 pub mod blackbox;
 
-/// Probes on request at a time.
-const AT_ONCE: usize = 16;
+/// Maximum number of concurrent probes on request.
+const MAX_CONCURRENT: usize = 16;
 
-/// Targets in one report; those that are down come first.
-const SHOWN: usize = 1000;
+/// Maximum number of targets in a report; those that are down come first.
+const MAX_TARGETS: usize = 1000;
 
-/// Longest text of a line: when a probe ended, and why, or where a target is.
+/// Maximum length of a line: the time and fault of a result, or the address of a target, bytes.
 const LINE: usize = LONGEST_ERROR + LONGEST_NAME;
 
-/// What a Prometheus needs besides the probe: `blackbox_exporter` leaves it as much.
+/// Time reserved for the scrape besides the probe, as in `blackbox_exporter`.
 const OFFSET: Duration = Duration::from_millis(500);
 
 /// Reports of the probes: `/probes` and `/probe`.
@@ -48,9 +47,9 @@ pub struct ProbeReports {
 }
 
 impl ProbeReports {
-    /// Of these targets. Probes run on the runtime of the probes, not on the caller's.
+    /// Creates the reports. Probes run on the runtime of the probes, not on the caller's.
     pub fn new(common: Arc<RunnerContext>, runtime: Handle) -> Self {
-        Self { common, runtime, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { common, runtime, permits: Arc::new(Semaphore::new(MAX_CONCURRENT)) }
     }
 
     fn on_request(&self, asked: &ReportRequest) -> ReportFuture {
@@ -60,7 +59,7 @@ impl ProbeReports {
         Box::pin(async move {
             let ProbeRequest { target, debug } = ready?;
             let Ok(permit) = permit else {
-                let why = format!("{AT_ONCE} probes on request are already in progress");
+                let why = format!("{MAX_CONCURRENT} probes on request are already in progress");
                 return Err(ReportError::Unavailable(why));
             };
             let probed = runtime.spawn(async move {
@@ -98,7 +97,7 @@ impl ProbeReports {
         if query.kind.protocol() == Protocol::Unix {
             return Err(bad("sockets of this machine are not probed on request".to_owned()));
         }
-        let mut wanted = file_sd::place(&query.target, query.kind).map_err(bad)?;
+        let mut wanted = file_sd::parse_target(&query.target, query.kind).map_err(bad)?;
         wanted.name = std::mem::take(&mut query.target);
         wanted.preset = query.preset;
         if let Some(hostname) = query.hostname {
@@ -110,7 +109,7 @@ impl ProbeReports {
                 _ => return Err(bad("hostname requires kind=http or kind=tls".to_owned())),
             }
         }
-        // Of half a second half is left.
+        // A short time-out is halved.
         let left = asked.timeout.map(|timeout| timeout.saturating_sub(OFFSET).max(timeout / 2));
         let most = [Some(settings.timeout), query.timeout, left].into_iter().flatten().min();
         wanted.timeout = most;
@@ -159,11 +158,11 @@ fn known(common: &RunnerContext, parameters: &[(String, String)]) -> Result<Repo
         "{} targets, {down} of them down; /probes?target=NAME has the last probes of one\n",
         lines.len()
     );
-    for (_, line) in lines.iter().take(SHOWN) {
+    for (_, line) in lines.iter().take(MAX_TARGETS) {
         page.push_str(line);
     }
-    if lines.len() > SHOWN {
-        let _infallible = writeln!(page, "and {} more", lines.len() - SHOWN);
+    if lines.len() > MAX_TARGETS {
+        let _infallible = writeln!(page, "and {} more", lines.len() - MAX_TARGETS);
     }
     Ok(Report::Text(page))
 }
@@ -173,13 +172,13 @@ struct ProbeRequest {
     debug: bool,
 }
 
-/// What `/probe` may be asked for.
+/// The parameters of `/probe`.
 struct Query {
     target: String,
     kind: Kind,
     preset: Option<Preset>,
     timeout: Option<Duration>,
-    /// The header `Host` of an HTTP request, and the name of the certificate.
+    /// The `Host` header of an HTTP request, and the name of the certificate.
     hostname: Option<String>,
     debug: bool,
 }
@@ -224,7 +223,7 @@ impl Query {
     }
 }
 
-/// The modules that `blackbox_exporter`'s own configuration has and that say no more than a kind.
+/// The default modules of `blackbox_exporter` that are equivalent to a kind.
 fn module(word: &str) -> Result<Kind, String> {
     match word {
         "tcp_connect" => Ok(Kind::Tcp),
@@ -240,7 +239,7 @@ fn measured(target: &Target, result: ProbeResult, debug: bool) -> Report {
     Report::Gauges { gauges, notes }
 }
 
-/// One line of a target, and its place: those that are down first, then those nothing is known of.
+/// The line of a target, with its sort key: targets that are down first, then those not probed yet.
 fn line(entry: &TargetEntry, now: SystemTime) -> (u8, String) {
     let settings = &entry.target.settings;
     let states = entry.states();
@@ -269,7 +268,7 @@ fn history(page: &mut String, entry: &TargetEntry, now: SystemTime) {
     }
 }
 
-/// What tells it from the others: its name, and where it is. The query of a page may be secret.
+/// The name and address of a target. The query of a URL may be secret.
 fn called(settings: &Settings) -> String {
     let place = match (settings.kind.protocol(), settings.server()) {
         (Protocol::Http, _) => settings.url.split(['?', '#']).next().unwrap_or_default().to_owned(),

@@ -1,17 +1,17 @@
-//! From a name to addresses: `/etc/hosts`, then the name servers, within the time of the probe.
+//! Resolves names to addresses: `/etc/hosts`, then the name servers, within the time-out of the probe.
 //!
-//! `getaddrinfo` cannot be stopped, does not tell a name that is not there from a server that is not there, and knows
-//! no network namespace; so the questions are asked here. The files are read by `files`, the messages by `message`, and
-//! `exchange` asks one server.
+//! `getaddrinfo` cannot be cancelled, does not distinguish a missing name from a missing server, and cannot use another
+//! network namespace; so the queries are made here. The files are parsed by `files`, the messages by `message`, and
+//! `exchange` queries a server.
 //!
-//! The search list is walked as Go does (`goLookupIPCNAMEOrder` in `net/dnsclient_unix.go`): of each full name that a name
-//! may stand for both families are asked for before the next one's turn comes, and whatever a server says of one, the next
-//! is asked for. The C library (`__res_context_search` in `resolv/res_query.c`) ends the list where a domain is refused or
-//! nobody answers, and then tries the name as it is written.
+//! The search list is processed as in Go (`goLookupIPCNAMEOrder` in `net/dnsclient_unix.go`): for each full name in the
+//! list both families are queried before the next name, and the next is queried whatever the response. The C library
+//! (`__res_context_search` in `resolv/res_query.c`) stops where a server refuses or does not answer, and then tries the
+//! unqualified name.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the time makes the id of a question harder to guess; an end of time"
+    reason = "the time makes query ids harder to guess, and lookups have a deadline"
 )]
 
 use super::fault::Fault;
@@ -32,14 +32,14 @@ mod exchange;
 pub mod files;
 pub mod message;
 
-/// How long one server is waited for before the next is asked, where `resolv.conf` says nothing else. The C library
-/// waits five seconds, which is the whole time of most probes.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time-out of a name server before the next is queried, unless `resolv.conf` sets it. The C library's five seconds are
+/// the whole time-out of most probes.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Result of the lookup for one family.
 pub type FamilyResult = (Family, Result<Vec<IpAddr>, Fault>);
 
-/// Looks names up.
+/// A resolver.
 #[derive(Debug)]
 pub struct Resolver {
     servers: Vec<NameServer>,
@@ -47,28 +47,28 @@ pub struct Resolver {
     chance: RandomState,
 }
 
-/// Why a full name gave nothing.
+/// Reason why a full name has no result.
 enum NameFailure {
-    /// No server knows it, or it has other records only.
+    /// The name does not exist, or has no records of this type.
     Absent,
-    /// The servers answered with errors, or are not there.
+    /// The servers returned errors, or are unreachable.
     Failed(Fault),
-    /// A server was silent; it may have been a lost packet.
+    /// A server did not answer; the packet may have been lost.
     Silent(Fault),
-    /// The agent, or its machine, lacks something.
+    /// A shortage of the agent or its machine.
     Local(Fault),
 }
 
-/// What the full names that were tried gave, where none gave anything.
+/// The failures of all full names that were tried.
 #[derive(Default)]
 struct SearchFailure {
-    /// What says more than that there is no such name.
+    /// A fault that is more specific than "no such name".
     fault: Option<Fault>,
     silent: bool,
 }
 
 impl SearchFailure {
-    /// Takes one; the error ends the lookup.
+    /// Records a failure; an error ends the lookup.
     fn take(&mut self, miss: NameFailure) -> Result<(), Fault> {
         match miss {
             NameFailure::Absent => return Ok(()),
@@ -91,12 +91,12 @@ impl SearchFailure {
 }
 
 impl Resolver {
-    /// With these name servers, or those of `resolv.conf` where there are none.
+    /// Creates it with these name servers, or those of `resolv.conf` if empty.
     pub fn new(servers: Vec<NameServer>) -> Self {
         Self { servers, hosts: Mutex::new((None, Arc::new(Hosts::default()))), chance: RandomState::new() }
     }
 
-    /// The addresses of a name: those of the first family that has any.
+    /// The addresses of a name, of the first family that has any.
     pub async fn addresses(
         &self,
         name: &str,
@@ -126,15 +126,15 @@ impl Resolver {
                     }
                 }
             }
-            // Where somebody was silent, the time of the probe is the end.
+            // If a server did not answer, retry until the probe times out.
             if !missed.silent {
                 return Err(missed.into_fault(name));
             }
         }
     }
 
-    /// The addresses of a name by family, all of one full name: both are asked for at once, and what is not answered
-    /// `within` that time is a fault of its family.
+    /// The addresses of a name by family, all of the same full name. Both families are queried at once; a family
+    /// without an answer `within` that time has a fault.
     pub async fn by_family(
         &self,
         name: &str,
@@ -203,7 +203,7 @@ impl Resolver {
         }
     }
 
-    /// The records of a name, through the search list; none where it has none.
+    /// The records of a name, with the search list; empty if it has none.
     pub async fn records(
         &self,
         name: &str,
@@ -226,7 +226,8 @@ impl Resolver {
         }
     }
 
-    /// What `/etc/hosts` says, and that `localhost` is this machine (RFC 6761, section 6.3). An address is its own.
+    /// The addresses in `/etc/hosts`, those of `localhost` (RFC 6761, section 6.3), or the name itself if it is an
+    /// address.
     fn known(&self, name: &str, family: Family) -> Result<Vec<IpAddr>, Fault> {
         if let Ok(address) = name.parse::<IpAddr>() {
             return Ok(if Family::of(address) == family { vec![address] } else { Vec::new() });
@@ -261,8 +262,8 @@ impl Resolver {
         Ok(ResolvConf::read(&text(&origin.resolv_conf())?, machine))
     }
 
-    /// The records of a full name, at least one: server after server is asked until one knows, each as often as
-    /// `resolv.conf` says.
+    /// The records of a full name, at least one. Servers are queried one after the other until one has an answer, as
+    /// many times as `resolv.conf` sets.
     async fn ask(
         &self,
         name: &str,
@@ -273,13 +274,13 @@ impl Resolver {
         if conf.no_aaaa && record == Record::Aaaa {
             return Err(NameFailure::Absent);
         }
-        let patience = conf.timeout.unwrap_or(PATIENCE);
+        let patience = conf.timeout.unwrap_or(SERVER_TIMEOUT);
         let origin = origin.elsewhere();
         let mut failed: Option<Fault> = None;
         let mut silent = false;
         for server in std::iter::repeat_n(&conf.servers, conf.attempts).flatten() {
             let id = u16::try_from(self.chance.hash_one((name, SystemTime::now())) & 0xffff).unwrap_or(0);
-            // What cannot be a name in the DNS is none that it has.
+            // A name that is invalid in DNS does not exist there.
             let Ok(question) = Question::new(id, name, record) else { return Err(NameFailure::Absent) };
             let said = tokio::time::timeout(patience, exchange(&question, server, conf.tcp, &origin)).await;
             let (error, why) = match said {
@@ -306,7 +307,7 @@ impl Resolver {
                     (ProbeError::DnsTimeout, format!("asking the name server {server}: {}", fault.why))
                 }
             };
-            // What a server says of the name says more than that another is not there.
+            // An error response is more specific than a server that does not answer.
             failed = failed.filter(|known| known.error == error || error == ProbeError::DnsTimeout);
             failed = failed.or_else(|| Some(Fault::new(error, why)));
         }
@@ -318,7 +319,7 @@ impl Resolver {
     }
 }
 
-/// A name as the DNS and `/etc/hosts` have it.
+/// A name in the form of DNS and `/etc/hosts`.
 fn as_asked(name: &str) -> Result<String, Fault> {
     if name.is_ascii() {
         return Ok(name.to_owned());
@@ -345,8 +346,8 @@ fn address(record: &RecordData) -> Option<IpAddr> {
     }
 }
 
-/// The text of one of the two files; none where there is no such file. Where it cannot be opened for want of a descriptor
-/// nobody knows what it says.
+/// The text of one of the two files; empty if it does not exist. It is a fault if it cannot be opened for lack of a
+/// descriptor.
 fn text(path: &Path) -> Result<String, Fault> {
     crate::sys::read_limited(path, files::MOST).or_else(|error| {
         let fault = Fault::io(&format!("reading {}", path.display()), &error);

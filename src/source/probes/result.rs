@@ -1,4 +1,4 @@
-//! The result of one probe (pure: the time is told, not asked).
+//! The result of a probe (pure: times are arguments).
 
 use super::fault::Fault;
 use crate::source::probes::config::Family;
@@ -6,20 +6,20 @@ use crate::source::probes::labels::{Outcome, Phase, ProbeError};
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The result of one probe.
+/// The result of a probe.
 #[derive(Debug, Clone)]
 pub struct ProbeResult {
-    /// When it began, by the wall clock.
+    /// Start time, by the wall clock.
     pub began: SystemTime,
-    /// The same by the monotonic clock.
+    /// Start time, by the monotonic clock.
     pub began_at: Instant,
     /// Duration of the whole probe.
     pub took: Duration,
-    /// Phases that were completed, each once.
+    /// Completed phases, each once.
     pub phases: Vec<(Phase, Duration)>,
     /// Reason of the failure; `None` if the probe succeeded.
     pub fault: Option<Fault>,
-    /// Address that was probed; where redirects led elsewhere, the first.
+    /// Address that was probed; with redirects, the first.
     pub peer: Option<IpAddr>,
     /// The last TLS handshake.
     pub tls: Option<TlsSession>,
@@ -27,25 +27,25 @@ pub struct ProbeResult {
     pub http: Option<HttpResponse>,
     /// Echo requests and replies.
     pub echoes: Option<Echoes>,
-    /// Log of the steps, where it was asked for (`/probe?debug=true`).
+    /// Log of the steps, if requested (`/probe?debug=true`).
     pub notes: Option<Vec<String>>,
 }
 
-/// When the first certificate expires, in seconds since 1970.
+/// Expiry of the first certificate, Unix time in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expiry {
-    /// Of all that the peer sent.
+    /// Among all certificates that the peer sent.
     pub sent: Option<i64>,
-    /// Of the chain that was verified.
+    /// Among the verified chain.
     pub verified: Option<i64>,
 }
 
-/// A TLS handshake, also one that failed.
+/// A TLS handshake, successful or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TlsSession {
-    /// Version of the protocol, `TLS 1.3`, once it is agreed upon.
+    /// Protocol version, such as `TLS 1.3`, once negotiated.
     pub version: Option<&'static str>,
-    /// When the certificate chain expires.
+    /// Expiry of the certificate chain.
     pub expiry: Expiry,
 }
 
@@ -56,21 +56,21 @@ pub struct HttpResponse {
     pub status: u16,
     /// HTTP version of the response: 1.0 or 1.1.
     pub version: f64,
-    /// Redirects that were followed before it.
+    /// Number of redirects that were followed.
     pub redirects: u32,
 }
 
-/// Echo requests of one probe, and the round trips of those that were answered.
+/// Echo requests of a probe, and the round-trip times of their replies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Echoes {
     /// Requests sent.
     pub sent: u32,
-    /// One for each reply.
+    /// Round-trip times, one for each reply.
     pub round_trips: Vec<Duration>,
 }
 
 impl ProbeResult {
-    /// That of a probe which begins now by these two clocks; `notes` asks for a log of its steps.
+    /// The result of a probe that begins now by these two clocks; `notes` enables the log of its steps.
     pub fn new(began: SystemTime, began_at: Instant, notes: bool) -> Self {
         Self {
             began,
@@ -86,7 +86,7 @@ impl ProbeResult {
         }
     }
 
-    /// Whether the probe succeeded, failed, or says nothing.
+    /// Whether the probe succeeded, failed, or got no answer.
     pub fn outcome(&self) -> Outcome {
         match self.fault.as_ref().map(|fault| fault.error) {
             None => Outcome::Success,
@@ -95,8 +95,8 @@ impl ProbeResult {
         }
     }
 
-    /// When the first certificate expires, in seconds since 1970: that of the chain that was verified, or of all that the
-    /// peer sent where none was.
+    /// Expiry of the first certificate, Unix time in seconds: of the verified chain, or of all certificates that the
+    /// peer sent if none was verified.
     pub fn certificate_expiry(&self) -> Option<i64> {
         let expiry = self.tls?.expiry;
         expiry.verified.or(expiry.sent)

@@ -1,12 +1,9 @@
-//! The thread that probes: it waits for the next probe that is due, starts it, and takes its result.
+//! The thread of the probes: waits for the next scheduled probe, starts it, and records its result.
 //!
-//! One thread with a runtime of its own: a probe mostly waits, and what it costs besides is counted on one core. Nothing
-//! of it is shared with the exports, and nobody who reads ever waits for it.
+//! One thread with its own runtime: a probe mostly waits, and uses one core. The thread shares nothing with the
+//! exports, and a reader never waits for it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the schedule counts from the start of the thread, which asks the clock for it"
-)]
+#![expect(clippy::disallowed_methods, reason = "the schedule counts from the start of the thread")]
 
 use super::attempt::Options;
 use super::entry::TargetEntry;
@@ -23,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
-/// Between two first probes where a few targets come at once; where they are many, they share their interval.
+/// Interval between the first probes of a few new targets; many new targets are spread over their interval.
 const SPREAD: Duration = Duration::from_millis(10);
 
 /// State shared by all probes.
@@ -31,9 +28,9 @@ const SPREAD: Duration = Duration::from_millis(10);
 pub struct RunnerContext {
     /// Settings.
     pub settings: Probes,
-    /// Whether every target is probed at once, and the first answer waits for them.
+    /// Whether every target is probed at once, and the first read waits for the results.
     pub mode: Mode,
-    /// Looks names up.
+    /// Resolver of names.
     pub resolver: Resolver,
     /// Targets.
     pub registry: Registry,
@@ -43,7 +40,7 @@ pub struct RunnerContext {
 #[derive(Debug, Clone)]
 pub struct Runner {
     changes: mpsc::UnboundedSender<TargetChanges>,
-    /// The runtime, for what is to be done there besides.
+    /// The runtime, for other tasks of the source.
     pub runtime: tokio::runtime::Handle,
 }
 
@@ -52,13 +49,13 @@ pub struct Runner {
 struct FinishedProbe {
     id: TargetId,
     pace: Pace,
-    /// Concurrency slots of its next probe.
+    /// Number of concurrency slots of the next probe.
     slots: usize,
 }
 
 impl Runner {
-    /// Starts the thread. It ends when the agent stops, or when every clone of this is gone; where files or names are
-    /// looked at, the tasks that do so run on it and hold one each, so that it ends with the agent alone.
+    /// Starts the thread. It ends when the agent stops, or when every clone of this is dropped; the tasks that check
+    /// files and names have a clone each.
     pub fn start(common: &Arc<RunnerContext>, stop: &Stop) -> std::io::Result<Self> {
         let (changes, inbox) = mpsc::unbounded_channel();
         // Two for files and names, two for expressions.
@@ -74,23 +71,23 @@ impl Runner {
                     () = drive(&common, inbox) => {}
                 }
             });
-            // A probe that is still waiting has nobody to tell.
+            // The results of probes in progress are not needed any more.
             runtime.shutdown_background();
         })?;
         Ok(runner)
     }
 
-    /// Tells it what has come and gone.
-    pub fn tell(&self, change: TargetChanges) {
-        // Where the thread has ended, probing has stopped.
+    /// Sends added and removed targets to the thread.
+    pub fn send(&self, change: TargetChanges) {
+        // If the thread has ended, probing has stopped.
         let _ended = self.changes.send(change);
     }
 }
 
-/// Starts every probe when it is due, until nobody can bring targets any more.
+/// Starts every probe at its scheduled time, until every [`Runner`] is dropped.
 async fn drive(common: &Arc<RunnerContext>, mut inbox: mpsc::UnboundedReceiver<TargetChanges>) {
     let epoch = Instant::now();
-    // With two slots for each target all fit into the half that targets which time out may take.
+    // Two slots per target are enough for all, because slow targets may use half of the slots.
     let limit = descriptors(common.settings.concurrency.min(common.registry.limit * 2));
     let mut schedule = Schedule::new(limit);
     let mut entries: HashMap<TargetId, Arc<TargetEntry>> = HashMap::new();
@@ -103,7 +100,7 @@ async fn drive(common: &Arc<RunnerContext>, mut inbox: mpsc::UnboundedReceiver<T
                 let (common, entry, sender) = (Arc::clone(common), Arc::clone(entry), sender.clone());
                 common.registry.running.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
-                    // Where the name could not be looked up all of its addresses may come the next time.
+                    // If the lookup failed, all addresses may be probed the next time.
                     let slots = entry.target.settings.max_addresses();
                     let ended = FinishedProbe { id: begin.id, pace: Pace::Slow, slots };
                     let done = SlotGuard { ended, sender, common: Arc::clone(&common), entry };
@@ -145,7 +142,7 @@ async fn drive(common: &Arc<RunnerContext>, mut inbox: mpsc::UnboundedReceiver<T
     }
 }
 
-/// Releases the slots, however the probe ends.
+/// Releases the slots when the probe ends, in any way.
 struct SlotGuard {
     ended: FinishedProbe,
     sender: mpsc::UnboundedSender<FinishedProbe>,
@@ -156,13 +153,13 @@ struct SlotGuard {
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.common.registry.running.fetch_sub(1, Ordering::Relaxed);
-        // The runtime swallows a panic. Where nobody takes the end any more the panic is not that of the probe.
+        // The runtime swallows a panic. If the receiver is gone, the panic is not that of the probe.
         let heard = self.sender.send(self.ended).is_ok();
         self.entry.panicked.store(heard && std::thread::panicking(), Ordering::Relaxed);
     }
 }
 
-/// Probes a target: once, or once for each address.
+/// Probes a target once, or once for each address.
 async fn probe(common: &RunnerContext, mut done: SlotGuard) {
     let entry = Arc::clone(&done.entry);
     let target = &entry.target;
@@ -178,7 +175,7 @@ async fn probe(common: &RunnerContext, mut done: SlotGuard) {
         Ok(addresses) => {
             entry.keep(&addresses);
             done.ended.slots = addresses.len();
-            // At the same time, each in a slot of its own: one after the other would take as many times as long.
+            // Concurrently, each in its own slot: sequentially it would take as many times as long.
             let mut probes = Vec::with_capacity(addresses.len());
             let spent = began.elapsed();
             for address in addresses {
@@ -205,7 +202,7 @@ async fn probe(common: &RunnerContext, mut done: SlotGuard) {
     done.ended.pace = quick(began.elapsed());
 }
 
-/// Waits for all of them.
+/// Waits for all futures.
 async fn join<K: Copy, F: Future + Unpin>(mut waiting: Vec<(K, F)>) -> Vec<(K, F::Output)> {
     let mut ready = Vec::with_capacity(waiting.len());
     std::future::poll_fn(|context| {
@@ -222,9 +219,9 @@ async fn join<K: Copy, F: Future + Unpin>(mut waiting: Vec<(K, F)>) -> Vec<(K, F
     ready
 }
 
-/// How many probes may run at a time, after raising the limit of open files as far as that takes.
+/// Maximum number of concurrent probes, after the limit of open files was raised for them.
 fn descriptors(wanted: usize) -> usize {
-    /// Descriptors of the rest of the agent, including name lookups beside the probes.
+    /// Number of descriptors for the rest of the agent, including name lookups besides the probes.
     const REST: u64 = 256;
     let wanted = wanted as u64;
     let have = crate::sys::process::descriptors(wanted * 2 + REST);

@@ -1,48 +1,48 @@
-//! When each target is probed, and which probe may start while concurrency slots are short (pure: the time is told, not
-//! asked).
+//! The schedule of the probes: when each target is probed, and which probe starts when concurrency slots are short
+//! (pure: times are arguments).
 //!
-//! Each target has an interval that starts at a moment of its own, so that ten thousand of them do not all start at once;
-//! every probe starts a little after its interval does, at random and within the jitter. There are `limit` concurrency
-//! slots, of which a probe takes one, or one for each address. Targets that time out hold their slots longest and may not
-//! starve the others: they get at most half of the slots, and together with targets never probed before at most three
-//! quarters. Among the probes that may start the one that was due first starts first, so that none waits for ever.
+//! The intervals of targets begin at different times, so that ten thousand do not all start at once; a probe starts
+//! after its interval begins, at random within the jitter. There are `limit` concurrency slots, of which a probe takes
+//! one, or one for each address. Targets that time out use their slots longest and must not starve the others: they get
+//! at most half of the slots, and together with targets never probed before at most three quarters. Among the probes
+//! that may start, the one scheduled first starts first, so none waits forever.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Time since the schedule began.
+/// Time since the start of the schedule.
 pub type Moment = Duration;
 
 /// A target in the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetId(u32);
 
-/// How long the next probe will hold its slots, judged by the last one.
+/// Expected duration of the next probe of a target, judged by the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pace {
-    /// The last one ended in less than half of its timeout.
+    /// The last probe took less than half of its time-out.
     Quick,
-    /// Not probed yet.
+    /// The target was never probed.
     New,
-    /// The last one took longer, or timed out.
+    /// The last probe took longer, or timed out.
     Slow,
 }
 
-/// All of them, the quickest first.
+/// All paces, the quickest first.
 const PACES: [Pace; 3] = [Pace::Quick, Pace::New, Pace::Slow];
 
 #[derive(Debug)]
 struct Scheduled {
-    /// Changes when the number is given to another target.
+    /// Incremented when the number is given to another target.
     generation: u32,
     interval: Duration,
     jitter: Duration,
     first: Moment,
     at: Moment,
     pace: Pace,
-    /// Concurrency slots of one probe.
+    /// Number of concurrency slots of a probe.
     slots: usize,
     running: bool,
     gone: bool,
@@ -63,21 +63,21 @@ pub struct Schedule {
 /// A probe that may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeStart {
-    /// Of which target.
+    /// The target.
     pub id: TargetId,
-    /// How much later than scheduled, jitter included.
+    /// Delay after the scheduled time, jitter included.
     pub late: Duration,
 }
 
 impl TargetId {
-    /// Its number: small, and used again when its target is gone.
+    /// The number of the target: small, and reused after the target is removed.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl Schedule {
-    /// Without targets, with `limit` concurrency slots, at least 2.
+    /// Creates it without targets, with `limit` concurrency slots, at least 2.
     pub fn new(limit: usize) -> Self {
         Self {
             targets: Vec::new(),
@@ -116,8 +116,8 @@ impl Schedule {
         id
     }
 
-    /// From its next probe on a target takes that many slots: one for each of its addresses; at most a quarter of all, or
-    /// it would wait for ever.
+    /// Sets the number of slots of a target's next probes: one for each address, at most a quarter of all, since more
+    /// might never be free.
     pub fn set_slots(&mut self, id: TargetId, slots: usize) {
         let most = (self.limit / 4).max(1);
         if let Some(target) = self.targets.get_mut(id.index()).filter(|target| !target.running) {
@@ -136,8 +136,7 @@ impl Schedule {
         }
     }
 
-    /// When the next probe is due. One that waits for a slot may start when one is released by
-    /// [`Schedule::end`].
+    /// Time of the next scheduled probe. A probe that waits for slots may start when [`Schedule::end`] releases some.
     pub fn next(&self) -> Option<Moment> {
         self.due.peek().map(|Reverse((at, ..))| *at)
     }
@@ -155,7 +154,7 @@ impl Schedule {
                 lane.push_back((at, id, generation));
             }
         }
-        // Those that were removed while they waited.
+        // Removes targets that were removed while they waited.
         for lane in &mut self.waiting {
             while let Some((_, id, generation)) = lane.front()
                 && self.targets.get(id.index()).is_none_or(|target| target.generation != *generation)
@@ -172,7 +171,7 @@ impl Schedule {
             })
             .min()?;
         if self.running() + slots > self.limit {
-            return None; // what was due later takes none of the slots that this one waits for
+            return None; // a probe scheduled later must not take the slots that this one waits for
         }
         let (at, id, _) = self.waiting.get_mut(pace as usize)?.pop_front()?;
         let target = self.targets.get_mut(id.index())?;
@@ -181,8 +180,7 @@ impl Schedule {
         Some(ProbeStart { id, late: now.saturating_sub(at) })
     }
 
-    /// Whether probes of this pace may take so many more slots, if that many are free: a cap counts a pace and those slower
-    /// than it.
+    /// Whether probes of this pace may take this many more slots. A limit counts a pace and the slower ones together.
     fn may(&self, pace: Pace, slots: usize) -> bool {
         let [_, new, slow] = self.running;
         let unsure = new + slow + slots <= (self.limit * 3 / 4).max(1);
@@ -193,7 +191,7 @@ impl Schedule {
         }
     }
 
-    /// A probe has ended; `pace` is what it says of the next.
+    /// Ends a probe; `pace` is that of the next.
     pub fn end(&mut self, id: TargetId, now: Moment, pace: Pace) {
         let Some(target) = self.targets.get_mut(id.index()).filter(|target| target.running) else { return };
         target.running = false;
@@ -207,7 +205,7 @@ impl Schedule {
         target.pace = pace;
         let (interval, jitter, first, generation) =
             (target.interval, target.jitter, target.first, target.generation);
-        // The interval after the last one, or the first that is still to come: missed ones are not made up for.
+        // The next interval that has not begun: missed intervals are not made up for.
         let since = |moment: Moment| moment.saturating_sub(first).as_nanos();
         let cycle =
             (since(target.at) / interval.as_nanos() + 1).max(since(now).div_ceil(interval.as_nanos()));
@@ -220,7 +218,7 @@ impl Schedule {
         self.due.push(Reverse((at, id, generation)));
     }
 
-    /// A random part of `most`.
+    /// A random duration below `most`.
     fn chance(&self, id: TargetId, cycle: u64, most: Duration) -> Duration {
         let most = nanoseconds(most);
         let chance = self.chance.hash_one((id, cycle));

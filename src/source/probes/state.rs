@@ -1,4 +1,4 @@
-//! What is known of one target: up or down, and everything that was counted (pure: the time comes with the result).
+//! The state of a target: up or down, and its counts (pure: times come with the result).
 
 use super::result::ProbeResult;
 use super::target::Target;
@@ -19,41 +19,41 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub mod counts;
 pub mod history;
 
-/// What is known of a target, or of one address of it.
+/// The state of a target, or of one of its addresses.
 #[derive(Debug)]
 pub struct TargetState {
-    /// Address, where all addresses of the name are targets.
+    /// Address, if all addresses of the name are probed.
     pub address: Option<IpAddr>,
-    /// Whether it counts as up; `None` before the first probe.
+    /// Whether the target is up; `None` before the first probe.
     pub up: Option<bool>,
-    /// Its last results, the oldest first.
+    /// The last results, the oldest first.
     pub history: VecDeque<HistoryEntry>,
-    /// Why its last probe could not be made: what the agent itself lacked.
-    pub lacked: Option<String>,
+    /// What the agent lacked for the last probe; `None` if the probe could be made.
+    pub local_fault: Option<String>,
     family: Option<Family>,
-    /// Consecutive probes that contradict `up`.
+    /// Number of consecutive probes that contradict `up`.
     against: u32,
     changes: u64,
     last_success: Option<SystemTime>,
     last_change: Option<SystemTime>,
-    /// When the first and the last probe ended.
+    /// End of the first and of the last probe.
     observed: Option<(Instant, Instant)>,
     up_for: Duration,
     expiry: Option<i64>,
     status: Option<u16>,
     loss: Option<f64>,
-    /// What was counted, by address family.
+    /// Counts by address family.
     families: Vec<Counts>,
 }
 
 impl TargetState {
-    /// Before the first probe.
+    /// The state before the first probe.
     pub fn new(address: Option<IpAddr>) -> Self {
         Self {
             address,
             up: None,
             history: VecDeque::new(),
-            lacked: None,
+            local_fault: None,
             family: address.map(Family::of),
             against: 0,
             changes: 0,
@@ -68,10 +68,10 @@ impl TargetState {
         }
     }
 
-    /// Takes what a probe found out.
+    /// Records the result of a probe.
     pub fn take(&mut self, target: &Target, result: ProbeResult, settings: &Probes) {
-        self.lacked = result.fault.as_ref().filter(|fault| fault.local).map(|fault| fault.why.clone());
-        if self.lacked.is_none() {
+        self.local_fault = result.fault.as_ref().filter(|fault| fault.local).map(|fault| fault.why.clone());
+        if self.local_fault.is_none() {
             self.learn(target, &result, settings);
         }
         history::remember(&mut self.history, result, settings.history);
@@ -84,7 +84,7 @@ impl TargetState {
             self.up_for += at.saturating_duration_since(last);
         }
         self.observed = Some((first, at));
-        // A name that cannot be looked up says nothing of the family: the series go on as they were.
+        // A name that cannot be resolved has no family: the series keep the earlier one.
         self.family = target.family.or(result.family()).or(self.family);
         let outcome = result.outcome();
         if outcome == Outcome::Success {
@@ -102,7 +102,7 @@ impl TargetState {
     fn decide(&mut self, target: &Target, success: bool, now: SystemTime) {
         match self.up {
             None => {
-                // The first probe of a target that is allowed some failures is no proof that it was ever up.
+                // One success of a target that tolerates failures does not prove that it was up before.
                 self.up = Some(success);
                 self.against = 0;
             }
@@ -133,7 +133,7 @@ impl TargetState {
         }
     }
 
-    /// Observes it all.
+    /// Observes the state.
     pub fn observe(&self, now: Instant, out: &mut Readings) {
         let counts = self.families.iter().find(|counts| counts.family == self.family);
         let (Some(up), Some(observed), Some(counts)) = (self.up, self.observed, counts) else { return };
@@ -162,7 +162,7 @@ impl TargetState {
         }
     }
 
-    /// By a clock that nobody sets: that of a device without a battery jumps by decades once it gets the time.
+    /// Computed by the monotonic clock: the wall clock of a device without a battery jumps by decades when it is set.
     fn availability(&self, up: bool, (first, last): (Instant, Instant), now: Instant) -> f64 {
         let since = |from: Instant| now.saturating_duration_since(from);
         let up_for = self.up_for + if up { since(last) } else { Duration::ZERO };

@@ -1,4 +1,4 @@
-//! A target ready to be probed: its configuration, and everything that can be derived from it beforehand.
+//! A target with everything that its probes need, created from its settings.
 
 use super::attempt::{Attempt, Options, Route};
 use super::fault::Fault;
@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A target, with everything that its probes need.
+/// A target with everything that its probes need.
 #[derive(Debug)]
 pub struct Target {
     /// Its settings.
@@ -30,21 +30,21 @@ pub struct Target {
     pub route: Route,
     /// Attributes of its series that never change.
     pub labels: Labels,
-    /// Those of the `classic` profile.
+    /// Attributes of its series in the `classic` profile.
     pub classic: Labels,
     /// Interval of its probes.
     pub interval: Duration,
-    /// Failures that make it down.
+    /// Number of consecutive failures after which it is down.
     pub failures_before_down: u32,
-    /// Successes that make it up.
+    /// Number of consecutive successes after which it is up.
     pub successes_before_up: u32,
-    /// The address family that is fixed by its kind or address.
+    /// Address family that is fixed by the kind or the address.
     pub family: Option<Family>,
     prober: Prober,
 }
 
 impl Target {
-    /// Makes it ready; the error says in words what is wrong with it.
+    /// Creates it. The error is a sentence about the target.
     pub fn new(settings: &Arc<Settings>, common: &Probes) -> Result<Self, String> {
         settings.check()?;
         let (host, port) = settings.server();
@@ -53,7 +53,7 @@ impl Target {
         let prefer = settings.prefer.unwrap_or(common.prefer);
         let either = settings.all || settings.fallback.unwrap_or(common.fallback);
         let families = match family {
-            // A redirect may lead to a host of the other family, unless the source address has but one.
+            // A redirect may lead to a host of the other family, unless the source address has a family.
             Some(family) if either && source.is_none() && settings.kind.protocol() == Protocol::Http => {
                 vec![family, family.other()]
             }
@@ -82,13 +82,13 @@ impl Target {
         })
     }
 
-    /// How it speaks TLS, if it may.
+    /// The TLS client, if it may use TLS.
     pub fn tls(&self) -> Option<&Tls> {
         self.prober.tls()
     }
 
-    /// Every address of its name, of both families. Those `known` so far stay where only the other family was told: the
-    /// one may be gone, or its name server.
+    /// Every address of the name, of both families. Addresses `known` so far stay if only the other family was
+    /// answered: the family may be gone, or only its name server.
     pub async fn addresses(
         &self,
         resolver: &Resolver,
@@ -97,8 +97,7 @@ impl Target {
         let mut addresses = Vec::new();
         let mut untold = Vec::new();
         let mut failed = None;
-        // Where a server answers for one family only, the silence about the other takes half of the time, and the rest is there
-        // for the probes.
+        // If only one family is answered, waiting for the other takes half of the time, and the rest is for the probes.
         let within = self.route.timeout / 2;
         let Route { families, origin, .. } = &self.route;
         let (host, _) = split_zone(&self.route.host);
@@ -110,7 +109,7 @@ impl Target {
                     if fault.error != ProbeError::DnsNotFound {
                         untold.push(family);
                     }
-                    // What is not known of one family is not known of the name.
+                    // An unknown family makes the name unknown.
                     failed = failed.take().filter(|_| !fault.local).or(Some(fault));
                 }
             }
@@ -128,7 +127,7 @@ impl Target {
         }
     }
 
-    /// Probes it once, for as long as its timeout allows.
+    /// Probes the target once, within its time-out.
     pub async fn probe(&self, resolver: &Resolver, options: Options<'_>) -> ProbeResult {
         let mut attempt = Attempt::new(&self.route, resolver, options);
         let deadline = attempt.deadline.into();
@@ -151,12 +150,12 @@ fn labels(settings: &Settings, host: &str, port: Option<u16>) -> Result<Labels, 
     Ok(Labels::new(labels))
 }
 
-/// The value of a label that whoever writes files of targets chooses.
+/// A label value from a target file, truncated.
 fn bounded(value: &str) -> Arc<str> {
     bounded_unique(value, LONGEST_NAME).into()
 }
 
-/// As connection-status-exporter has them: what was configured, word for word.
+/// The classic labels, as in connection-status-exporter: the configured texts, unchanged.
 fn classic(settings: &Settings, host: &str, port: Option<u16>) -> Labels {
     let (host, port) = match settings.kind.protocol() {
         Protocol::Unix if settings.path.is_empty() => (settings.host.as_str(), settings.port),

@@ -1,6 +1,6 @@
-//! The time-outs of this source that are not configured.
+//! Fixed time-outs of the source `probes`.
 
 use std::time::Duration;
 
-/// How long a source that only copies what it knows may take.
+/// Time-out of a read that only copies results.
 pub const COPY: Duration = Duration::from_secs(5);

@@ -169,7 +169,7 @@ impl ByCgroup {
     /// Whether the path of an id is still being looked up.
     pub fn is_pending(&self, id: Option<u64>) -> bool {
         match self {
-            Self::Id(cgroups) => id.is_some_and(|id| cgroups.waits(id)),
+            Self::Id(cgroups) => id.is_some_and(|id| cgroups.is_pending(id)),
             Self::No | Self::Process => false,
         }
     }

@@ -1,4 +1,4 @@
-//! The file: every key of it, and what is wrong with a value as a whole.
+//! The web configuration file: its keys, and errors that concern several of them.
 
 use super::rate::RateLimit;
 use crate::config::load;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Headers of every answer.
+/// Response headers.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
 /// The web configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
-    /// TLS.
+    /// Section `tls_server_config`.
     pub tls_server_config: TlsServer,
-    /// HTTP.
+    /// Section `http_server_config`.
     pub http_server_config: HttpServer,
-    /// Requests in a time.
+    /// Section `rate_limit`.
     pub rate_limit: RateLimit,
-    /// Hashes of bcrypt by user.
+    /// Bcrypt hashes of passwords, by user.
     pub basic_auth_users: BTreeMap<String, String>,
-    /// Whether the file has no text.
+    /// Whether the file is blank.
     #[serde(skip)]
     pub blank: bool,
 }
 
-/// TLS.
+/// Section `tls_server_config`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the keys of the toolkit, which documents them")]
@@ -49,13 +49,13 @@ pub struct TlsServer {
     pub client_allowed_sans: Option<Vec<String>>,
 }
 
-/// HTTP.
+/// Section `http_server_config`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpServer {
-    /// Whether HTTP/2 is wanted. This endpoint speaks HTTP/1.1 alone.
+    /// Whether HTTP/2 is allowed. This endpoint supports only HTTP/1.1.
     pub http2: bool,
-    /// Headers of every answer.
+    /// Response headers.
     #[serde(deserialize_with = "headers")]
     pub headers: Headers,
 }
@@ -66,7 +66,7 @@ impl Default for HttpServer {
     }
 }
 
-/// The headers that may be set, with the values of those that have few.
+/// The headers that may be set; if a list of values is not empty, only those.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("Strict-Transport-Security", &[]),
     ("X-Content-Type-Options", &["nosniff"]),
@@ -92,7 +92,7 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Err
 }
 
 impl TlsServer {
-    /// Whether any key that asks for TLS is set.
+    /// Whether any key that enables TLS is set.
     pub fn is_on(&self) -> bool {
         let texts = [&self.cert, &self.key, &self.client_ca, &self.client_auth_type];
         let files = [&self.cert_file, &self.key_file, &self.client_ca_file];
@@ -101,7 +101,7 @@ impl TlsServer {
 }
 
 impl WebConfig {
-    /// Reads it, with paths as they are from here; and every file by which it is meant.
+    /// Reads the file and resolves its paths relative to it. Also returns every file that the configuration depends on.
     pub fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
         let text = load::read(path).map_err(|error| chain(&error))?;
         let config = load::document::<Self>(&text, path).map_err(|error| chain(&error))?;

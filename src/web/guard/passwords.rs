@@ -1,4 +1,5 @@
-//! `basic_auth_users`: passwords against their bcrypt hashes, one at a time on a thread of its own, for one takes from 50 ms to seconds.
+//! `basic_auth_users`: verification of passwords against bcrypt hashes, one at a time on a thread of its own, because
+//! each takes from 50 ms to seconds.
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
@@ -10,26 +11,26 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Results that are kept.
-const MOST_KNOWN: usize = 100;
+/// Maximum number of cached results.
+const MAX_CACHED: usize = 100;
 
-/// Passwords that wait to be checked.
-const MOST_WAITING: usize = 32;
+/// Maximum number of passwords that wait to be verified.
+const MAX_WAITING: usize = 32;
 
-/// Users with their hashes.
+/// Users and their password hashes.
 pub struct Passwords {
     users: BTreeMap<String, String>,
     jobs: SyncSender<Job>,
-    known: Mutex<HashMap<Uuid, bool>>,
+    cache: Mutex<HashMap<Uuid, bool>>,
 }
 
 struct Job {
     password: Vec<u8>,
     hash: String,
-    right: oneshot::Sender<bool>,
+    result: oneshot::Sender<bool>,
 }
 
-/// User and password of an `Authorization` header of the scheme Basic (RFC 7617).
+/// The user and password of an `Authorization` header with the scheme Basic (RFC 7617).
 pub fn basic(header: &str) -> Option<(String, Vec<u8>)> {
     let (scheme, encoded) = header.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -50,7 +51,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Passwords {
-    /// Starts the thread; `None` where there is no user. The error names the user, not the hash.
+    /// Starts the thread; `None` without users. The error names the user, not the hash.
     pub fn new(users: BTreeMap<String, String>) -> Result<Option<Self>, String> {
         for (user, hash) in &users {
             HashParts::from_str(hash).map_err(|error| {
@@ -60,37 +61,38 @@ impl Passwords {
         if users.is_empty() {
             return Ok(None);
         }
-        let (jobs, inbox) = sync_channel::<Job>(MOST_WAITING);
+        let (jobs, inbox) = sync_channel::<Job>(MAX_WAITING);
         let check = move || {
-            for Job { password, hash, right } in inbox {
-                let _gone = right.send(bcrypt::verify(password, &hash).unwrap_or(false));
+            for Job { password, hash, result } in inbox {
+                let _gone = result.send(bcrypt::verify(password, &hash).unwrap_or(false));
             }
         };
         let spawned = std::thread::Builder::new().name("passwords".to_owned()).spawn(check);
         spawned.map_err(|error| format!("starting a thread: {error}"))?;
-        Ok(Some(Self { users, jobs, known: Mutex::default() }))
+        Ok(Some(Self { users, jobs, cache: Mutex::default() }))
     }
 
-    /// Whether this is the password of the user; `None` where too many wait. An unknown user costs the time of the first one.
-    pub async fn right(&self, user: &str, password: Vec<u8>) -> Option<bool> {
+    /// Whether this is the user's password; `None` if too many wait. For an unknown user the first user's hash is
+    /// computed, so that the time is the same.
+    pub async fn verify(&self, user: &str, password: Vec<u8>) -> Option<bool> {
         let hash = self.users.get(user);
         let checked = hash.or_else(|| self.users.values().next())?.clone();
         let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
         let parts: [&[u8]; 4] = [&length(user.as_bytes()), user.as_bytes(), checked.as_bytes(), &password];
         let key = Uuid::new_v5(&Uuid::nil(), &parts.concat());
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if known.is_some() {
-            return known;
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        if cache.is_some() {
+            return cache;
         }
-        let (right, told) = oneshot::channel();
-        self.jobs.try_send(Job { password, hash: checked, right }).ok()?;
-        let right = told.await.ok()? && hash.is_some();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_KNOWN {
-            known.clear();
+        let (result, told) = oneshot::channel();
+        self.jobs.try_send(Job { password, hash: checked, result }).ok()?;
+        let result = told.await.ok()? && hash.is_some();
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= MAX_CACHED {
+            cache.clear();
         }
-        known.insert(key, right);
-        Some(right)
+        cache.insert(key, result);
+        Some(result)
     }
 }
 

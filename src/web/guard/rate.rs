@@ -1,6 +1,6 @@
-//! `rate_limit`: a token every interval, and as many at once as the burst.
+//! `rate_limit`: a token bucket with one token per interval, up to the burst.
 
-#![expect(clippy::disallowed_methods, reason = "tokens come with time")]
+#![expect(clippy::disallowed_methods, reason = "tokens are added over time")]
 
 use crate::token_bucket::TokenBucket;
 use serde::de::Error;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimit {
-    /// Time in which one request more is allowed; 0 is no limit.
+    /// Interval at which one more request is allowed; 0 means no limit.
     #[serde(deserialize_with = "interval")]
     pub interval: Duration,
-    /// Requests that may come at once.
+    /// Maximum number of requests at once.
     pub burst: u32,
 }
 
@@ -29,7 +29,7 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
 }
 
 impl RateLimit {
-    /// What counts, where there is a limit.
+    /// The limiter; `None` without a limit.
     pub fn limiter(&self) -> Option<Limiter> {
         let per_second = self.interval.as_secs_f64().recip();
         let bucket = || TokenBucket::full(per_second, f64::from(self.burst));
@@ -42,7 +42,7 @@ impl RateLimit {
 pub struct Limiter(Mutex<TokenBucket>);
 
 impl Limiter {
-    /// Takes a token, if there is one.
+    /// Takes a token. Returns whether there was one.
     pub fn allows(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())
     }

@@ -1,6 +1,6 @@
-//! `tls_server_config`: the certificate of the endpoint, and those that its clients have to show.
+//! `tls_server_config`: the certificate of the endpoint, and the verification of client certificates.
 
-#![expect(clippy::disallowed_methods, reason = "a certificate that has expired is refused")]
+#![expect(clippy::disallowed_methods, reason = "an expired certificate is refused")]
 
 use super::config::TlsServer;
 use crate::tls;
@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::TlsAcceptor;
 use webpki::EndEntityCert;
 
-/// Go's names of the cipher suites that it has, and ours; those without are not in our library.
+/// Go's names of cipher suites, and rustls' suites; `None` if rustls does not have the suite.
 const SUITES: &[(&str, Option<CipherSuite>)] = &[
     ("TLS_AES_128_GCM_SHA256", Some(CipherSuite::TLS13_AES_128_GCM_SHA256)),
     ("TLS_AES_256_GCM_SHA384", Some(CipherSuite::TLS13_AES_256_GCM_SHA384)),
@@ -54,7 +54,7 @@ const CURVES: &[(&str, Option<NamedGroup>)] = &[
 
 const VERSIONS: [&str; 4] = ["TLS10", "TLS11", "TLS12", "TLS13"];
 
-/// What accepts connections, where the section asks for TLS. The error says what is wrong, with the path or the key.
+/// The TLS acceptor, if the section enables TLS. The error names the path or the key.
 pub fn acceptor(section: &TlsServer, http2: bool) -> Result<Option<TlsAcceptor>, String> {
     if !section.is_on() {
         return Ok(None);
@@ -78,7 +78,7 @@ fn wrong(why: &str) -> String {
     format!("tls_server_config: {why}")
 }
 
-/// The known ones of a list of names; the error names one that is not known.
+/// The values of a list of names; the error gives the first unknown name.
 fn named<T: Copy>(names: &[String], known: &[(&str, Option<T>)], what: &str) -> Result<Vec<T>, String> {
     let mut found = Vec::new();
     for name in names {
@@ -173,7 +173,7 @@ fn inline(text: &str, key: &str) -> Result<Vec<CertificateDer<'static>>, String>
     }
 }
 
-/// The certificates by which clients are verified.
+/// The certificates of the client CA.
 fn trusted(section: &TlsServer) -> Result<Vec<CertificateDer<'static>>, String> {
     if !section.client_ca_file.as_os_str().is_empty() {
         return tls::certificates(&section.client_ca_file);
@@ -217,15 +217,15 @@ fn verifier(
     Ok(Some(Arc::new(Clients { inner, trusted, required, sans, provider: Arc::clone(provider) })))
 }
 
-/// Which certificates of clients are taken.
+/// Verifier of client certificates.
 #[derive(Debug)]
 struct Clients {
-    /// Verifies them; none where any is taken.
+    /// Verifier against the client CA; `None` if any certificate is accepted.
     inner: Option<Arc<dyn ClientCertVerifier>>,
-    /// Taken as they are, too: a client may show a certificate that it has signed itself, which is an authority for our library.
+    /// Certificates accepted as they are: a client may have a self-signed certificate, which rustls regards as a CA.
     trusted: Vec<CertificateDer<'static>>,
     required: bool,
-    /// Subject alternative names, of which one has to be in the certificate.
+    /// Accepted subject alternative names; the certificate must have one of them. `None` accepts any.
     sans: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
 }

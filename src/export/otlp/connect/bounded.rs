@@ -1,4 +1,4 @@
-//! A bound on what a receiver may send in answer to one message.
+//! A limit on the bytes that a receiver may send in response to a message.
 
 use std::io::{Error, IoSlice, Result};
 use std::pin::Pin;
@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Most bytes that are read in answer to one message. An answer has some hundred; a receiver that sends more (interim
-/// answers without end, RFC 9110, section 15.2, or some page) is not read further.
-const MOST_ANSWER: u64 = 1024 * 1024;
+/// Maximum number of bytes read in response to a message. A response has some hundred; reading stops if a receiver
+/// sends more (endless interim responses, RFC 9110, section 15.2, or a large page).
+const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// What may still be read of a connection.
+/// Number of bytes that may still be read from a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget(Arc<AtomicU64>);
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicU64::new(MOST_ANSWER)))
+        Self(Arc::new(AtomicU64::new(MAX_ANSWER)))
     }
 
-    /// The next message is sent.
+    /// Resets the budget for the next message.
     pub(crate) fn renew(&self) {
-        self.0.store(MOST_ANSWER, Ordering::Relaxed);
+        self.0.store(MAX_ANSWER, Ordering::Relaxed);
     }
 }
 
-/// A stream whose reading fails when the budget is used up.
+/// A stream that fails to read when the budget is exhausted.
 pub(super) struct Bounded<S> {
     stream: S,
     budget: Budget,
@@ -50,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let left = self.budget.0.load(Ordering::Relaxed);
         if read > left {
             let why =
-                format!("the receiver sent more than {} KiB in answer to one message", MOST_ANSWER / 1024);
+                format!("the receiver sent more than {} KiB in answer to one message", MAX_ANSWER / 1024);
             return Poll::Ready(Err(Error::other(why)));
         }
         self.budget.0.store(left - read, Ordering::Relaxed);
@@ -63,7 +63,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    /// A message goes out with its headers and its end in one system call, and not in five.
+    /// Vectored writes send a message with its headers and trailers in one system call instead of five.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

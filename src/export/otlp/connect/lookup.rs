@@ -1,7 +1,7 @@
-//! The addresses of the receiver's name, by the C library, on a thread of its own.
+//! Resolves the receiver's name with the C library, on a thread of its own.
 //!
-//! `getaddrinfo` cannot be stopped: while a name server is silent it takes tens of seconds. One thread at most waits for
-//! it, and none of those that scrapes and other blocking work run on.
+//! `getaddrinfo` cannot be cancelled: without a response of the name server it takes tens of seconds. At most one
+//! thread waits for it, and none of the threads for scrapes and other blocking work.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -10,26 +10,26 @@ use tokio::sync::watch;
 
 type LookupResult = Result<Vec<SocketAddr>, (ErrorKind, String)>;
 
-/// Looks one name up.
+/// Resolver of one name.
 pub(super) struct Lookup {
     host: String,
     port: u16,
-    under_way: Mutex<Option<watch::Receiver<Option<Arc<LookupResult>>>>>,
+    in_progress: Mutex<Option<watch::Receiver<Option<Arc<LookupResult>>>>>,
 }
 
 impl Lookup {
     pub(super) fn new(host: String, port: u16) -> Self {
-        Self { host, port, under_way: Mutex::default() }
+        Self { host, port, in_progress: Mutex::default() }
     }
 
-    /// The addresses now. A lookup that timed out in an earlier call is waited for again, and not restarted.
+    /// Resolves the name. A lookup that timed out in an earlier call is awaited again, and not restarted.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
         let mut waiting = self.begin()?;
         let ended = waiting.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
-        *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.in_progress.lock().unwrap_or_else(PoisonError::into_inner) = None;
         match ended.as_deref() {
             Some(Ok(addresses)) => Ok(addresses.clone()),
             Some(Err((kind, why))) => Err(Error::new(*kind, format!("looking up {}: {why}", self.host))),
@@ -37,16 +37,16 @@ impl Lookup {
         }
     }
 
-    /// The name, while it is being looked up: a call of [`Self::addresses`] was given up, and nothing has answered since.
+    /// The name, if its lookup had not ended when a call of [`Self::addresses`] was cancelled.
     pub(super) fn unanswered(&self) -> Option<&str> {
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = under_way.as_ref().is_some_and(|waiting| waiting.borrow().is_none());
+        let in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = in_progress.as_ref().is_some_and(|waiting| waiting.borrow().is_none());
         waiting.then_some(self.host.as_str())
     }
 
     fn begin(&self) -> Result<watch::Receiver<Option<Arc<LookupResult>>>, Error> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = &*under_way {
+        let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = &*in_progress {
             return Ok(waiting.clone());
         }
         let (ended, waiting) = watch::channel(None);
@@ -56,7 +56,7 @@ impl Lookup {
             let found = found.map(Iterator::collect).map_err(|error| (error.kind(), error.to_string()));
             ended.send_replace(Some(Arc::new(found)));
         })?;
-        *under_way = Some(waiting.clone());
+        *in_progress = Some(waiting.clone());
         Ok(waiting)
     }
 }

@@ -1,7 +1,7 @@
-//! What is seen of a connection below its protocol: how the peer begins, and how it ends.
+//! Observes a connection below its protocol: the first bytes of the peer, and how the connection ends.
 //!
-//! Whoever speaks HTTP over it learns of an end by one of several errors, whichever of reading and writing comes upon it
-//! first. Here it is one cause.
+//! An HTTP client reports the end of a connection by one of several errors, depending on whether a read or a write
+//! notices it first. Here it is one reason.
 
 use crate::peer::FirstBytes;
 use crate::tls::explain;
@@ -12,18 +12,18 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How a connection ended.
+/// Reason why a connection ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CloseReason {
-    /// The peer closed it, in order or not.
+    /// The peer closed it, orderly or not.
     Closed,
-    /// An error of TLS: an alert, bytes that are not TLS.
+    /// A TLS error: an alert, or bytes that are not TLS.
     Tls(TlsError),
-    /// Something else: a bound.
+    /// Another error, such as the budget.
     Failed(String),
 }
 
-/// What was seen of one connection. Clones share it.
+/// Observation of one connection. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionObservation {
     pub(crate) beginning: FirstBytes,
@@ -31,7 +31,7 @@ pub(crate) struct ConnectionObservation {
 }
 
 impl ConnectionObservation {
-    /// How it ended, if it has.
+    /// The reason why the connection ended; `None` while it is open.
     pub(crate) fn end(&self) -> Option<&CloseReason> {
         self.end.get()
     }
@@ -46,7 +46,7 @@ impl ConnectionObservation {
     }
 }
 
-/// Whether an error is that the peer has closed the connection.
+/// Whether an error means that the peer has closed the connection.
 pub(super) fn is_closed(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -62,7 +62,7 @@ pub(super) fn is_closed(error: &Error) -> bool {
 pub(super) struct ObservedStream<S> {
     stream: S,
     observation: ConnectionObservation,
-    /// Why nothing can be written any more.
+    /// The error of the last write, after which nothing can be written.
     unwritten: Option<Error>,
 }
 
@@ -74,9 +74,9 @@ impl<S> ObservedStream<S> {
 }
 
 impl<S: AsyncRead + Unpin> ObservedStream<S> {
-    /// Nothing can be written; what came before is read first. A peer that refuses a certificate says why and closes the
-    /// connection, and the next write fails before that has been read. The socket of a connection that is closed can be
-    /// read, sooner or later, so that this is not waited for in vain.
+    /// Handles a failed write: received bytes are read first. A peer that refuses a certificate sends an alert and
+    /// closes the connection, and the next write fails before the alert was read. The socket of a closed connection
+    /// becomes readable, so this ends.
     fn unwritten<T>(&mut self, context: &mut Context<'_>, error: Error) -> Poll<Result<T>> {
         let mut bytes = [0; 512];
         let mut buffer = ReadBuf::new(&mut bytes);

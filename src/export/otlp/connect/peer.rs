@@ -1,4 +1,4 @@
-//! The receiver or a proxy as it is configured, and why it could not be spoken to, in words that say what to change (pure).
+//! The receiver or proxy as configured, and error messages that say what to change (pure).
 
 use super::observed::{CloseReason, ConnectionObservation, is_closed};
 use crate::peer::Protocol;
@@ -8,43 +8,43 @@ use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is spoken, and to whom.
+/// A peer, and the protocol used with it.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// `grpc` or `http/protobuf`, or what a proxy is asked in.
+    /// `grpc`, `http/protobuf`, or the protocol of a proxy.
     protocol: &'static str,
-    /// Whether TLS is spoken to it.
+    /// Whether TLS is used.
     secure: bool,
-    /// The place where it is: a port, or a path.
-    place: String,
-    /// The key or the variable that names it.
+    /// Address of the peer: host and port, or a path.
+    address: String,
+    /// Configuration key or variable that names the peer.
     setting: &'static str,
-    /// Whether it has answered a message: then the port is the right one.
+    /// Whether the peer has answered a message: then the port is right.
     answered: Arc<AtomicBool>,
 }
 
-/// The two ways of OTLP; each is the other's advice.
+/// The two protocols of OTLP; a message about one suggests the other.
 const GRPC: &str = "grpc";
 const HTTP: &str = "http/protobuf";
 
 impl Peer {
-    /// The receiver, which `h2` is spoken to if it is asked by gRPC.
-    pub(super) fn receiver(grpc: bool, secure: bool, place: String) -> Self {
+    /// The receiver, with HTTP/2 if `grpc`.
+    pub(super) fn receiver(grpc: bool, secure: bool, address: String) -> Self {
         Self {
             protocol: if grpc { GRPC } else { HTTP },
             secure,
-            place,
+            address,
             setting: "export.otlp.endpoint",
             answered: Arc::default(),
         }
     }
 
-    /// The proxy that this variable names.
-    pub(super) fn proxy(variable: &'static str, secure: bool, place: String) -> Self {
-        Self { protocol: "HTTP/1.1", secure, place, setting: variable, answered: Arc::default() }
+    /// The proxy named by this variable.
+    pub(super) fn proxy(variable: &'static str, secure: bool, address: String) -> Self {
+        Self { protocol: "HTTP/1.1", secure, address, setting: variable, answered: Arc::default() }
     }
 
-    /// It has answered a message.
+    /// Records that the peer has answered a message.
     pub(super) fn has_answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
@@ -57,26 +57,26 @@ impl Peer {
         }
     }
 
-    /// What was asked, and where.
-    fn asked(&self) -> String {
-        let Self { protocol, place, .. } = self;
-        format!("{protocol} over {}:// at {place}", if self.secure { "https" } else { "http" })
+    /// Protocol and address, for a message.
+    fn request_name(&self) -> String {
+        let Self { protocol, address, .. } = self;
+        format!("{protocol} over {}:// at {address}", if self.secure { "https" } else { "http" })
     }
 
-    /// Why the handshake of TLS failed.
+    /// Error message of a failed TLS handshake.
     pub(super) fn handshake(&self, error: &Error) -> String {
         if is_closed(error) {
             return format!(
                 "{} closed the connection during the TLS handshake: does it accept TLS at {}, as https:// in {} says?",
                 self.name(),
-                self.place,
+                self.address,
                 self.setting
             );
         }
         explain::of_io(error).map_or_else(|| error.to_string(), |tls| self.tls(tls))
     }
 
-    /// Why a message was not answered. `error` is what the library for the protocol says.
+    /// Error message of a message without a response. `error` is that of the protocol library.
     pub(crate) fn broken(&self, seen: &ConnectionObservation, error: &str) -> String {
         if let Some(advice) = seen.beginning.protocol().and_then(|spoken| self.advice(spoken)) {
             return advice;
@@ -84,15 +84,18 @@ impl Peer {
         match seen.end() {
             Some(CloseReason::Tls(error)) => self.tls(error),
             Some(CloseReason::Failed(why)) => why.clone(),
-            // A receiver that says why before it closes the connection (GOAWAY, RFC 9113, section 6.8).
+            // The receiver gave a reason before it closed the connection (GOAWAY, RFC 9113, section 6.8).
             Some(CloseReason::Closed)
                 if error.contains("connection error received") && !error.contains(NO_ERROR) =>
             {
                 error.to_owned()
             }
             Some(CloseReason::Closed) => {
-                let closed =
-                    format!("{} closed the connection without an answer to {}", self.name(), self.asked());
+                let closed = format!(
+                    "{} closed the connection without an answer to {}",
+                    self.name(),
+                    self.request_name()
+                );
                 match self.otherwise() {
                     Some((other, _)) if !self.answered.load(Ordering::Relaxed) => {
                         format!("{closed}: if the receiver uses {other}, set export.otlp.protocol to that")
@@ -104,9 +107,9 @@ impl Peer {
         }
     }
 
-    /// What to change where it speaks another protocol.
+    /// What to change if the peer uses another protocol.
     fn advice(&self, spoken: Protocol) -> Option<String> {
-        let (asked, setting) = (self.asked(), self.setting);
+        let (asked, setting) = (self.request_name(), self.setting);
         match (self.protocol, spoken) {
             (_, Protocol::Tls) if !self.secure => {
                 Some(format!("{asked} was answered in TLS: write https:// instead of http:// in {setting}"))
@@ -117,12 +120,12 @@ impl Peer {
         }
     }
 
-    /// What to change where gRPC was answered in HTTP/2 that is no gRPC.
+    /// Error message of an HTTP/2 response without gRPC.
     pub(crate) fn without_grpc(&self) -> String {
         self.other("HTTP without gRPC")
     }
 
-    /// The protocol of OTLP that it is not asked in, and the usual port of the one that it is.
+    /// The other protocol of OTLP, and its default port.
     fn otherwise(&self) -> Option<(&'static str, u16)> {
         match self.protocol {
             GRPC => Some((HTTP, 4317)),
@@ -132,7 +135,7 @@ impl Peer {
     }
 
     fn other(&self, spoken: &str) -> String {
-        let answered = format!("{} was answered in {spoken}", self.asked());
+        let answered = format!("{} was answered in {spoken}", self.request_name());
         let own = self.protocol;
         match self.otherwise() {
             Some((other, port)) => format!(
@@ -142,9 +145,9 @@ impl Peer {
         }
     }
 
-    /// Why TLS failed, with what to change.
+    /// Error message of a TLS error, with what to change.
     fn tls(&self, error: &TlsError) -> String {
-        let (asked, setting) = (self.asked(), self.setting);
+        let (asked, setting) = (self.request_name(), self.setting);
         let why = explain::explain(error);
         match error {
             _ if explain::limit(error).is_some() => {
@@ -170,5 +173,5 @@ impl Peer {
     }
 }
 
-/// h2's words for an end in order.
+/// h2's message of an orderly end.
 const NO_ERROR: &str = "not a result of an error";

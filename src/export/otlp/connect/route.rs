@@ -1,4 +1,4 @@
-//! From an address to a connection on which OTLP can be spoken: TCP, the proxy, TLS.
+//! Establishes a connection to an address: TCP, proxy, TLS.
 
 use super::bounded::{Bounded, Budget};
 use super::observed::ObservedStream;
@@ -21,17 +21,17 @@ use tokio_rustls::TlsConnector;
 
 type Secured = (TlsConnector, ServerName<'static>);
 
-/// What is between this machine and the receiver.
+/// The steps between an address and the receiver.
 pub(super) struct Route {
     pub(super) peer: Peer,
-    /// The peer at the address where it is not the receiver.
+    /// The peer at the address, if it is a proxy.
     pub(super) proxy: Option<Peer>,
     pub(super) proxy_tls: Option<Secured>,
     pub(super) tunnel: Option<Tunnel>,
     pub(super) tls: Option<Secured>,
 }
 
-/// A connection that a proxy is asked for (`CONNECT`, RFC 9110, section 9.3.6).
+/// A tunnel through a proxy (`CONNECT`, RFC 9110, section 9.3.6).
 pub(super) struct Tunnel {
     /// Host and port of the receiver.
     pub(super) receiver: String,
@@ -39,14 +39,14 @@ pub(super) struct Tunnel {
 }
 
 impl Route {
-    /// Connects by one address.
+    /// Connects to an address.
     pub(super) async fn connect(&self, address: SocketAddr) -> Result<Connection, Error> {
         let proxied = |error: Error| match &self.proxy {
             Some(proxy) => Error::new(error.kind(), format!("{}: {error}", proxy.name())),
             None => error,
         };
         let stream = TcpStream::connect(address).await.map_err(proxied)?;
-        // What fails here costs time and nothing else.
+        // Failure only makes small messages slower.
         let _slower = stream.set_nodelay(true);
         let keepalive = TcpKeepalive::new()
             .with_time(timeouts::TCP_KEEPALIVE)

@@ -1,7 +1,8 @@
-//! Docker's `containers/ID/config.v2.json`, and the answer to `GET /containers/ID/json`, which has the same keys (pure).
+//! Docker's `containers/ID/config.v2.json`, and the response to `GET /containers/ID/json`, which has the same keys
+//! (pure).
 //!
-//! The format is `container.Container` of `github.com/moby/moby/container/container.go`. With cri-dockerd containers have
-//! the kubelet's labels (`pkg/kubelet/types/labels.go`), and a pod's sandbox has `io.kubernetes.docker.type`.
+//! The format is `container.Container` of `github.com/moby/moby/container/container.go`. With cri-dockerd, containers
+//! have the kubelet's labels (`pkg/kubelet/types/labels.go`), and the sandbox of a pod has `io.kubernetes.docker.type`.
 
 use super::oci;
 use crate::host::inventory::identity::{ContainerMetadata, Name};
@@ -45,11 +46,11 @@ struct Published {
     port: String,
 }
 
-/// Ports of one container that are looked at.
+/// Maximum number of ports of a container that are read.
 const PORTS: usize = 1024;
 
-/// Where the TCP ports of the container of a file are published (`NetworkSettings.Ports`, `nat.PortMap` of
-/// `github.com/docker/go-connections/nat`); an address that is empty is `0.0.0.0`.
+/// Published TCP ports of a container (`NetworkSettings.Ports`, `nat.PortMap` of
+/// `github.com/docker/go-connections/nat`); an empty address is `0.0.0.0`.
 pub fn published(text: &[u8]) -> Vec<SocketAddr> {
     let ports = serde_json::from_slice::<Networks>(text).ok().and_then(|networks| networks.settings?.ports);
     let tcp = ports.unwrap_or_default().into_iter().filter(|(port, _)| port.ends_with("/tcp"));
@@ -64,7 +65,7 @@ pub fn published(text: &[u8]) -> Vec<SocketAddr> {
     all.take(PORTS).collect()
 }
 
-/// Who the container of a file is; `None` where it is not JSON, or has no name.
+/// Metadata of a container; `None` if the text is not JSON, or has no name.
 pub fn parse(text: &[u8]) -> Option<ContainerMetadata> {
     let Container { name, config } = serde_json::from_slice(text).ok()?;
     let Config { image, labels } = config.unwrap_or(Config { image: String::new(), labels: None });

@@ -1,11 +1,11 @@
 //! The kubelet's links `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log` (pure).
 //!
-//! `LogSymlink` in `pkg/kubelet/kuberuntime/legacy.go` of Kubernetes; pods and namespaces have no `_` in their names. There
-//! is none for a sandbox.
+//! `LogSymlink` in `pkg/kubelet/kuberuntime/legacy.go` of Kubernetes. Names of pods and namespaces have no `_`. A
+//! sandbox has no link.
 
 use crate::host::inventory::identity::{ContainerMetadata, Name};
 
-/// Who the container with an id is, by the name of a link; `None` where it is another's.
+/// Metadata of the container with this id, from the name of a link; `None` if the link is of another container.
 pub fn parse(link: &str, id: &str) -> Option<ContainerMetadata> {
     let name = link.strip_suffix(".log")?.strip_suffix(id)?.strip_suffix('-')?;
     let (pod, rest) = name.split_once('_')?;

@@ -1,7 +1,7 @@
 //! The annotations in the `config.json` of a container's bundle, as containerd, CRI-O and nerdctl write them (pure).
 //!
-//! containerd: `pkg/cri/annotations/annotations.go`; CRI-O: `pkg/annotations` and the kubelet's labels, which it copies;
-//! the file is that of the OCI runtime specification, `config.md`, "Annotations".
+//! containerd: `pkg/cri/annotations/annotations.go`; CRI-O: `pkg/annotations`, and the kubelet's labels, which it
+//! copies. The file is specified in `config.md`, "Annotations", of the OCI runtime specification.
 
 use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ struct Bundle {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Keys of one who writes annotations: what kind of container it is, namespace and name of the pod, name of the container.
+/// Keys of the annotations of an engine: type of container, namespace and name of the pod, name of the container.
 type Keys = [&'static str; 4];
 
 const KEYS: [Keys; 2] = [
@@ -31,17 +31,17 @@ const KEYS: [Keys; 2] = [
     ],
 ];
 
-/// What containers have by the kubelet's names for it where the engine is Docker.
+/// Label of the type of container if the engine is Docker.
 const DOCKER_TYPE: &str = "io.kubernetes.docker.type";
 
-/// Where each writes the name of the image, and who it is then.
+/// Annotations of the image, with the engine that writes each.
 const IMAGES: [(&str, &str); 3] = [
     ("io.kubernetes.cri.image-name", "containerd"),
     ("io.kubernetes.cri-o.ImageName", "cri-o"),
     ("nerdctl/image-ref", "containerd"),
 ];
 
-/// Who the container of a bundle is; `None` where the text is not JSON or no annotation says it.
+/// Metadata of the container of a bundle; `None` if the text is not JSON or has no known annotation.
 pub fn parse(text: &[u8]) -> Option<ContainerMetadata> {
     let Bundle { annotations } = serde_json::from_slice(text).ok()?;
     let annotations = annotations?;
@@ -58,7 +58,7 @@ pub fn parse(text: &[u8]) -> Option<ContainerMetadata> {
     Some(ContainerMetadata { name, runtime, image: image.map(|(image, _)| image).unwrap_or_default() })
 }
 
-/// The container of a pod, by annotations or labels.
+/// The name of a container of a pod, from annotations or labels.
 pub(super) fn of_pod<'a>(value: &impl Fn(&str) -> Option<&'a str>) -> Option<Name> {
     let named = |key: &str| value(key).filter(|name| !name.is_empty()).map(str::to_owned);
     let kinds = KEYS.iter().map(|[kind, ..]| *kind).chain([DOCKER_TYPE]);
@@ -68,7 +68,7 @@ pub(super) fn of_pod<'a>(value: &impl Fn(&str) -> Option<&'a str>) -> Option<Nam
         .iter()
         .find_map(|[_, namespace, pod, container]| Some((named(namespace)?, named(pod)?, named(container))));
     match pod {
-        // Before there was a key for it, the kubelet called the sandbox so.
+        // Older kubelets have no key for the sandbox, and call the container POD.
         Some((namespace, pod, container)) if sandbox || container.as_deref() == Some("POD") => {
             Some(Name::Sandbox(Some((namespace, pod))))
         }

@@ -1,7 +1,7 @@
 //! podman's `overlay-containers/containers.json` (pure).
 //!
-//! The format is `Container` of `github.com/containers/storage`, `containers.go`; the metadata are a text with JSON in it.
-//! CRI-O keeps its containers there too, under names (`k8s_…`) that nobody uses.
+//! The format is `Container` of `github.com/containers/storage`, `containers.go`; the metadata is a string with JSON.
+//! CRI-O stores its containers there too, with internal names (`k8s_…`).
 
 use crate::host::inventory::identity::{ContainerMetadata, Name};
 use serde::Deserialize;
@@ -22,7 +22,7 @@ struct Metadata {
     image: String,
 }
 
-/// Who the container with an id is; `None` where the text is not JSON or does not have it.
+/// Metadata of the container with this id; `None` if the text is not JSON or does not have it.
 pub fn parse(text: &[u8], id: &str) -> Option<ContainerMetadata> {
     let containers: Vec<Container> = serde_json::from_slice(text).ok()?;
     let container = containers.into_iter().find(|container| container.id == id)?;

@@ -1,5 +1,5 @@
-//! Ports that Docker publishes for a container, from `config.v2.json`. Docker writes them when the container has been started,
-//! so the file is read again whenever it has changed.
+//! Ports that Docker publishes for a container, from `config.v2.json`. Docker writes them after the container has
+//! started, so the file is read again when it changes.
 
 use super::{MOST, docker};
 use crate::sys::FileStamp;
@@ -15,7 +15,8 @@ pub struct PublishedPorts {
 }
 
 impl PublishedPorts {
-    /// Looks at the files of these containers, by id, below directories of Docker. The others are forgotten.
+    /// Reads the changed files of these containers, by id, below the directories of Docker, and forgets other
+    /// containers.
     pub fn look(&mut self, places: &[PathBuf], ids: &[Arc<str>]) {
         let mut before = std::mem::take(&mut self.known);
         for id in ids {
@@ -32,7 +33,7 @@ impl PublishedPorts {
         }
     }
 
-    /// Where the ports of a container are published, an address that is not specified included.
+    /// Published ports of a container; addresses may be unspecified.
     pub fn of(&self, id: &str) -> Arc<[SocketAddr]> {
         self.known.get(id).map_or_else(|| Arc::from([]), |(_, published)| Arc::clone(published))
     }

@@ -1,5 +1,5 @@
-//! Docker's socket, `GET /containers/ID/json`: asked on a thread of its own, so that a daemon that hangs keeps nobody
-//! waiting.
+//! Docker's socket, `GET /containers/ID/json`: requested on a thread of its own, so that a daemon that hangs blocks
+//! nothing.
 
 use super::{MOST, docker};
 use crate::host::inventory::identity::ContainerMetadata;
@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-/// Questions that wait at the same time; one more is asked the next time a name is due.
+/// Maximum number of waiting requests; further ones are made at the next retry of the name.
 const WAITING: usize = 256;
 
-/// How long the daemon may take for one answer.
+/// Time-out of a request.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The way to the thread. It ends when this is dropped.
+/// A client of Docker's socket, with its thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
     questions: SyncSender<String>,
@@ -29,7 +29,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Starts the thread; nothing is asked yet.
+    /// Starts the thread, without a request.
     pub fn new(path: PathBuf) -> std::io::Result<Self> {
         let (questions, asked) = sync_channel(WAITING);
         let (answer, answers) = channel();
@@ -40,12 +40,12 @@ impl Socket {
         Ok(Self { questions, answers })
     }
 
-    /// Asks who has an id; the answer comes with one of the next [`Socket::answers`], if there is one.
+    /// Requests the metadata of a container; [`Socket::answers`] returns it later, if there is any.
     pub fn ask(&self, id: &str) {
         let _asked_later_where_full = self.questions.try_send(id.to_owned());
     }
 
-    /// The answers that came since the last call.
+    /// The answers received since the last call.
     pub fn answers(&self) -> impl Iterator<Item = (String, ContainerMetadata)> {
         self.answers.try_iter()
     }
@@ -67,7 +67,7 @@ fn serve(
     }
 }
 
-/// One question over a connection of its own; `None` where nobody answers, or not with a container.
+/// One request over a connection of its own; `None` if it fails or has no container.
 async fn get(path: &Path, id: &str) -> Option<ContainerMetadata> {
     let stream = UnixStream::connect(path).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;

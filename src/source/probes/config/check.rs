@@ -1,4 +1,4 @@
-//! Which keys of a target go together, and why others do not (pure).
+//! Validation of the keys of a target against each other (pure).
 
 use super::kind::Protocol;
 use super::single::{check_labels, split_zone};
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A target whose keys go together.
+/// A target whose keys were validated.
 struct Checked(Target);
 
 impl<'de> Deserialize<'de> for Checked {
@@ -26,7 +26,7 @@ impl<'de> Deserialize<'de> for Checked {
     }
 }
 
-/// `sources.probes.targets`
+/// Deserializer of `sources.probes.targets`.
 pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Target>>, D::Error> {
     let targets: Vec<Checked> = values::section(deserializer)?;
     if targets.iter().map(|Checked(target)| target.max_addresses()).sum::<usize>() > super::TARGETS {
@@ -45,13 +45,13 @@ pub(super) fn targets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(targets.into_iter().map(|Checked(target)| Arc::new(target)).collect())
 }
 
-/// The series of targets, so that no two have the same.
+/// The series of all targets, to detect two targets with the same series.
 #[derive(Debug, Default)]
 pub struct TargetSeries(HashMap<String, BTreeSet<Option<Family>>>);
 
 impl TargetSeries {
-    /// Takes those of one more target; `false` where another has them already. A family that is not fixed may turn out
-    /// to be any.
+    /// Adds the series of a target; `false` if another target has them. A target without a fixed family may have the
+    /// series of either.
     pub fn add(&mut self, target: &Target) -> bool {
         let (series, family) = Self::of(target);
         let known = self.0.entry(series).or_default();
@@ -65,7 +65,7 @@ impl TargetSeries {
         other
     }
 
-    /// Gives those of a target back that was taken.
+    /// Removes the series of a target that was added.
     pub fn remove(&mut self, target: &Target) {
         let (series, family) = Self::of(target);
         if let Some(known) = self.0.get_mut(&series) {
@@ -81,62 +81,62 @@ impl TargetSeries {
         let source = target.source.map(Family::of);
         let family = target.kind.family().or_else(|| family_of(&server)).or(source);
         let Target { name, labels, kind, .. } = target;
-        // Two keys that are one to Prometheus tell no series apart.
+        // Prometheus writes `.` as `_`, so keys that differ only in that are equal.
         let labels: Vec<_> = labels.iter().map(|(key, value)| (key.replace('.', "_"), value)).collect();
         let series = format!("{:?}\n{server}\n{port:?}\n{labels:?}", kind.protocol().transport());
         (digest(name, &series), family)
     }
 }
 
-/// Longest name, host or query of a target, in bytes. A name of the DNS has 255.
+/// Maximum length of a name, host or query of a target, bytes. DNS names have at most 255.
 pub(super) const LONGEST_TEXT: usize = 1024;
 
-/// Longest URL of a target, in bytes; servers take some 8 KiB.
+/// Maximum length of a URL, bytes; servers accept about 8 KiB.
 const LONGEST_URL: usize = 8192;
 
 impl Target {
-    /// Name, address or path, and port: `server.address` and `server.port` of its series.
+    /// Name, address or path, and port: `server.address` and `server.port` of the series.
     pub fn server(&self) -> (String, Option<u16>) {
         match self.kind.protocol() {
             Protocol::Unix => (self.unix_path(), None),
             Protocol::Icmp => (self.ascii_host(), None),
             Protocol::Http => match Url::parse(&self.url) {
                 Ok(url) => (url.host().to_owned(), Some(url.port())),
-                Err(_) => (String::new(), None), // refused by the check
+                Err(_) => (String::new(), None), // refused by `check`
             },
             Protocol::Tcp | Protocol::Udp | Protocol::Tls => (self.ascii_host(), self.port),
         }
     }
 
-    /// The host as the DNS has it; one in ASCII as it is written.
+    /// The host as in DNS (A-labels); a host in ASCII stays as it is.
     fn ascii_host(&self) -> String {
         let ascii = if self.host.is_ascii() { None } else { url::ascii_host(&self.host).ok() };
-        ascii.unwrap_or_else(|| self.host.clone()) // one that is no name is refused by the check
+        ascii.unwrap_or_else(|| self.host.clone()) // an invalid name is refused by `check`
     }
 
-    /// The family of its address, where it is one and not a name.
+    /// The family of the host, if it is an address and not a name.
     pub fn literal_family(&self) -> Option<Family> {
         family_of(&self.server().0)
     }
 
-    /// Bytes of its labels, keys and values.
+    /// Total length of the labels, keys and values, bytes.
     pub fn label_bytes(&self) -> usize {
         self.labels.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
-    /// As how many targets it counts: each address has series of its own.
+    /// Number of targets that it counts as: each address has its own series.
     pub fn max_addresses(&self) -> usize {
         if self.all { ADDRESSES } else { 1 }
     }
 
-    /// What makes it another target than the rest, whatever else is done with it.
+    /// The identity of the target: a change of it is a new target, a change of other keys is not.
     pub fn identity(&self) -> String {
         let Self { name, kind, host, port, path, url, labels, all, .. } = self;
-        // What is known of each address is nothing that goes on where one of them is probed, and the other way round.
+        // The states of addresses and of a name cannot continue each other, so `all` is included.
         digest(name, &format!("{}\n{host}\n{port:?}\n{path}\n{url}\n{labels:?}\n{all}", kind.word()))
     }
 
-    /// Why its keys do not go together, in words.
+    /// Validates the keys. The error is a sentence about the target.
     pub fn check(&self) -> Result<(), String> {
         if self.name.is_empty() {
             return Err("it has no name".to_owned());
@@ -148,14 +148,14 @@ impl Target {
             .map_err(|why| format!("`{}` {why}", bounded(&self.name, LONGEST_NAME)))
     }
 
-    /// They stand in series, pages and messages, and are kept of each target.
+    /// Validates the lengths of texts: they are stored for each target, and appear in series, pages and messages.
     fn check_lengths(&self) -> Result<(), String> {
         let texts = [
             ("name", &self.name, LONGEST_TEXT),
             ("host", &self.host, LONGEST_TEXT),
             ("query", &self.query, LONGEST_TEXT),
             ("url", &self.url, LONGEST_URL),
-            // IFNAMSIZ, without the zero at the end.
+            // IFNAMSIZ without the final zero byte.
             ("interface", &self.interface, 15),
         ];
         match texts.into_iter().find(|(_, text, most)| text.len() > *most) {
@@ -182,7 +182,7 @@ impl Target {
             Protocol::Icmp if self.host.is_empty() => return Err(format!("needs host for kind {kind}")),
             Protocol::Icmp => {}
             Protocol::Unix => {
-                // `host` and `port` together are a path as connection-status-exporter made one.
+                // The form of connection-status-exporter: `host` and `port` together are a path.
                 let old = !self.host.is_empty() && self.port.is_some();
                 if self.path.is_empty() != old || (self.path.is_empty() && !old) {
                     return Err(format!(
@@ -303,7 +303,7 @@ impl Target {
         Ok(())
     }
 
-    /// The path of a socket; `host` and `port` together are one as connection-status-exporter made it.
+    /// The path of a Unix socket, or `host` and `port` as connection-status-exporter joins them.
     pub fn unix_path(&self) -> String {
         match self.port {
             Some(port) if self.path.is_empty() => format!("{}:{port}", self.host),
@@ -312,14 +312,14 @@ impl Target {
     }
 }
 
-/// What is told apart by a name and a text, as its beginning and a sum: the labels of ten thousand targets would take more
-/// memory than the targets.
+/// A short key for a name and a text: the beginning of the name and a digest. The labels of ten thousand targets would
+/// take more memory than the targets.
 fn digest(name: &str, rest: &str) -> String {
     let sum = Uuid::new_v5(&Uuid::nil(), format!("{name}\n{rest}").as_bytes()).simple();
     format!("{}\n{sum}", bounded(name, LONGEST_NAME))
 }
 
-/// The family of an address, with or without a zone.
+/// The family of an address, with or without a zone; `None` for a name.
 fn family_of(host: &str) -> Option<Family> {
     let (address, _) = split_zone(host);
     address.parse::<IpAddr>().map(Family::of).ok()

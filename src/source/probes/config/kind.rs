@@ -1,4 +1,4 @@
-//! The kinds of probes, what they come down to, and the families of addresses.
+//! Kinds of probes, their protocols, and address families.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ pub enum Protocol {
 }
 
 impl Kind {
-    /// Every kind, with its word.
+    /// Every kind, with its name in the configuration.
     pub const ALL: [(Self, &'static str); 17] = [
         (Self::Tcp, "tcp"),
         (Self::Tcp4, "tcp4"),
@@ -101,7 +101,7 @@ impl Kind {
 }
 
 impl Protocol {
-    /// Value of the attribute `network.transport`; the conventions have no word for an echo.
+    /// Value of the attribute `network.transport`; the semantic conventions have none for ICMP.
     pub fn transport(self) -> Option<&'static str> {
         match self {
             Self::Tcp | Self::Tls | Self::Http => Some("tcp"),

@@ -1,4 +1,4 @@
-//! A name server: `ADDRESS` or `ADDRESS:PORT`, that of IPv6 with its zone where it is link-local (pure).
+//! A name server: `ADDRESS` or `ADDRESS:PORT`; a link-local IPv6 address has a zone (pure).
 
 use super::single::split_zone;
 use serde::de::Error;
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The port of name servers.
+/// Default port of name servers.
 const PORT: u16 = 53;
 
 /// A name server.
@@ -14,7 +14,7 @@ const PORT: u16 = 53;
 pub struct NameServer {
     /// Address and port.
     pub address: SocketAddr,
-    /// Interface of a link-local address, its name or number: `eth0` of `fe80::53%eth0`.
+    /// Interface of a link-local address, by name or index: `eth0` in `fe80::53%eth0`.
     pub zone: Option<String>,
 }
 
@@ -24,7 +24,7 @@ impl NameServer {
         Self { address: SocketAddr::new(address, PORT), zone: None }
     }
 
-    /// One without a port, as in `resolv.conf`.
+    /// Parses a name server without a port, as in `resolv.conf`.
     pub fn address(text: &str) -> Result<Self, String> {
         Self::placed(text, PORT).ok_or_else(|| wrong(text))
     }
@@ -64,7 +64,7 @@ fn wrong(text: &str) -> String {
     )
 }
 
-/// As it is configured, with its port.
+/// In the form of the configuration, with the port.
 impl fmt::Display for NameServer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.zone, self.address) {

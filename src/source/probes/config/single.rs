@@ -1,4 +1,4 @@
-//! The single values of a target: what they look like and what range they have.
+//! Formats and ranges of the single values of a target.
 
 use super::{INTERVAL, TIMEOUT};
 use crate::settings::values;
@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An address of IPv6 and its zone, the interface of a link-local one: `fe80::1%eth0` (RFC 4007, section 11). Anything else
-/// has no zone.
+/// Splits an IPv6 address from its zone, the interface of a link-local address: `fe80::1%eth0` (RFC 4007, section 11).
+/// Anything else has no zone.
 pub fn split_zone(host: &str) -> (&str, Option<&str>) {
     match host.split_once('%') {
         Some((address, zone)) if address.contains(':') => (address, Some(zone)),
@@ -19,7 +19,7 @@ pub fn split_zone(host: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// `[::1]` is `::1`; what is left is a name or an address.
+/// Deserializer of `host`: a name or an address; brackets around an IPv6 address are removed.
 pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -39,19 +39,19 @@ pub(super) fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     Ok(host.to_owned())
 }
 
-/// Labels of a target. Those of a group of a file are the same ones for all of its targets.
+/// Labels of a target. All targets of a group in a file share the same ones.
 pub type TargetLabels = Arc<BTreeMap<String, Arc<str>>>;
 
-/// Most bytes of all labels of one target, keys and values: they stand in each of its series.
+/// Maximum total length of the labels of a target, keys and values, bytes: each of its series has them.
 const LABELS: usize = 4096;
 
-/// Keys of attributes, and their values as they are written; one without a value is none, as Prometheus has it.
+/// Deserializer of `labels`; a label with an empty value is omitted, as in Prometheus.
 pub(super) fn labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TargetLabels, D::Error> {
     let labels: BTreeMap<String, String> = values::section(deserializer)?;
     shared(labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))).map_err(D::Error::custom)
 }
 
-/// Labels that can be shared, each of at most as many bytes as a series shows.
+/// Creates shared labels. Each value is truncated to the length that a series shows.
 pub fn shared<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<TargetLabels, String> {
     let mut shared = BTreeMap::new();
     for (key, value) in labels {
@@ -63,7 +63,7 @@ pub fn shared<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Ta
     Ok(Arc::new(shared))
 }
 
-/// Labels that are one to Prometheus, which writes `.` as `_`, or are too long altogether.
+/// Validates that labels are distinct in Prometheus, which writes `.` as `_`, and not too long in total.
 pub(super) fn check_labels(labels: &TargetLabels, bytes: usize) -> Result<(), String> {
     let mut known = BTreeMap::new();
     if bytes > LABELS {
@@ -79,7 +79,7 @@ pub(super) fn check_labels(labels: &TargetLabels, bytes: usize) -> Result<(), St
     Ok(())
 }
 
-/// Keys that a target may not have, because its series have them already or because whoever scrapes adds them.
+/// Keys that a target may not have, because its series or a scraper already use them.
 const TAKEN: [&str; 13] = [
     "probe_name",
     "server_address",
@@ -96,7 +96,7 @@ const TAKEN: [&str; 13] = [
     "instance",
 ];
 
-/// Whether a key can be an attribute of a target's series.
+/// Validates that a key can be an attribute of the target's series.
 pub fn check_label(key: &str) -> Result<(), String> {
     let first = key.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
     let rest = key.chars().all(|rest| rest.is_ascii_alphanumeric() || rest == '_' || rest == '.');
@@ -110,7 +110,7 @@ pub fn check_label(key: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// How many probes make a change.
+/// Deserializer of a number of consecutive probes.
 pub(super) fn threshold<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     values::number(deserializer, &(1..=1000))
 }

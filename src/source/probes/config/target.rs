@@ -1,4 +1,4 @@
-//! One target of the probes: its keys. Which of them go together is in `check`.
+//! The keys of a target. Their validation against each other is in `check`.
 
 use super::kind::{Family, Kind};
 use super::single::{TargetLabels, echoes, host, interval, labels, payload, print, some_threshold, timeout};
@@ -111,8 +111,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Replaces values that are often secret by a fixed text: whatever is sent, the headers, body and query
-    /// of a request, and the community of SNMP.
+    /// Replaces values that are often secret by a placeholder: requests, headers, bodies and queries, and the community
+    /// of SNMP.
     pub(super) fn hide(&mut self) {
         let steps = self.conversation.iter_mut().flat_map(|step| [&mut step.send, &mut step.send_hex]);
         let sent = [&mut self.send, &mut self.send_hex].into_iter().chain(steps).flatten();

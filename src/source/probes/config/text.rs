@@ -1,13 +1,14 @@
-//! What is sent and expected, as it is written down: regular expressions, hex digits, escapes (pure).
+//! Formats of requests and expected responses: regular expressions, hex digits, escapes (pure).
 
 use regex_lite::{Regex, RegexBuilder};
 use std::sync::Arc;
 
-/// How large a compiled expression may be, in bytes: some 2,000 characters. A match takes as long as program times text:
-/// with this one at most a second and a half for 64 KiB, with the 10 MiB that are usual it would be minutes.
+/// Maximum size of a compiled expression, bytes: about 2,000 characters. The duration of a match is proportional to
+/// size times text: with this limit at most 1.5 seconds for 64 KiB; with the library's default of 10 MiB it would be
+/// minutes.
 const MOST: usize = 64 * 1024;
 
-/// How large one is, in bytes, that is matched within 50 ms: some 75 characters.
+/// Size of a compiled expression that matches within 50 ms, bytes: about 75 characters.
 const SHORT: usize = 2560;
 
 /// A compiled expression.
@@ -19,7 +20,7 @@ pub struct Expression {
     pub long: bool,
 }
 
-/// A regular expression; `.` does not match a line break.
+/// Compiles a regular expression; `.` does not match a line break.
 pub fn regular(text: &str) -> Result<Expression, String> {
     let compile = |limit: usize, long: bool| {
         let compiled = RegexBuilder::new(text).size_limit(limit).build();
@@ -37,9 +38,9 @@ pub fn regular(text: &str) -> Result<Expression, String> {
     })
 }
 
-/// Bytes of hex digits; blanks and colons between them are skipped.
+/// Decodes hex digits; blanks and colons between pairs are skipped.
 pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    // What is sent may be secret, so that it is not said again.
+    // The text may be secret, so the message does not have it.
     let wrong = || "has a key that ends in _hex and does not hold pairs of hex digits".to_owned();
     let digits: Option<Vec<u8>> = text
         .chars()
@@ -54,7 +55,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>, String> {
     Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-/// Bytes of a text with escapes.
+/// Decodes the escapes of a text.
 pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let wrong = || "has an invalid escape in send: `\\` must be followed by r, n, t, 0, \\ or xNN".to_owned();
     let mut bytes = Vec::with_capacity(text.len());

@@ -9,27 +9,27 @@ use crate::source::probes::resolve::message::RecordData;
 use crate::source::probes::runner::RunnerContext;
 use std::sync::Arc;
 
-/// One name of `sources.probes.dns`, looked up repeatedly.
+/// A name of `sources.probes.dns`, which is looked up repeatedly.
 #[derive(Debug)]
 pub struct DnsName {
     index: usize,
     name: String,
-    /// The records from which its targets were last made, in order; empty if not all targets were accepted.
+    /// The records of the present targets, sorted; `None` if not all targets were accepted.
     made: Option<Vec<RecordData>>,
 }
 
 impl DnsName {
-    /// A name that was not looked up yet; `index` is its position in the list.
+    /// Creates it without records; `index` is the position in the list.
     pub fn new(index: usize, name: &str) -> Self {
         Self { index, name: name.to_owned(), made: None }
     }
 
-    /// The name of its group of targets.
+    /// Name of its group of targets.
     pub fn group(&self) -> String {
         format!("dns {} {}", self.index, self.name)
     }
 
-    /// Looks the name up; `None` if nothing has changed, or if no server answered: then its targets stay.
+    /// Looks up the name. `None` if nothing has changed, or if no server answered: then the targets stay.
     pub async fn look(&mut self, common: &Arc<RunnerContext>) -> Option<TargetChanges> {
         let group = self.group();
         let mut records = match self.ask(common).await {
@@ -39,14 +39,14 @@ impl DnsName {
                 return None;
             }
         };
-        // Servers give them in another order each time.
+        // Servers rotate the order.
         records.sort_unstable();
         records.dedup();
         if self.made.as_ref() == Some(&records) {
-            common.registry.heal(&group);
+            common.registry.clear_failure(&group);
             return None;
         }
-        // Files are read for them, and expressions compiled: not on the thread that probes.
+        // Creating targets reads files and compiles expressions, so it does not run on the thread of the probes.
         let (shared, index, name) = (Arc::clone(common), self.index, self.name.clone());
         let made = tokio::task::spawn_blocking(move || {
             let change =
@@ -55,7 +55,7 @@ impl DnsName {
         });
         let (change, records) = match made.await {
             Ok(made) => made,
-            // Whoever waits for this one reports it.
+            // The panic is reported by the caller.
             Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
         };
         let change = change?;
@@ -69,7 +69,7 @@ impl DnsName {
         let asked = common.resolver.records(&self.name, names.record, &here);
         let within = common.settings.timeout;
         match tokio::time::timeout(within, asked).await {
-            // A name that is gone stands for nothing any more.
+            // A name that does not exist has no targets.
             Ok(Ok(records)) => Ok(records),
             Ok(Err(fault)) => Err(fault.why),
             Err(_) => Err(Fault::unanswered(within).why),
@@ -77,7 +77,7 @@ impl DnsName {
     }
 }
 
-/// The targets of the records.
+/// Creates the targets of the records.
 fn make(
     common: &RunnerContext,
     index: usize,
@@ -92,7 +92,7 @@ fn make(
     settings.into_iter().map(|settings| Target::new(&Arc::new(settings), &common.settings)).collect()
 }
 
-/// The target of one record (pure).
+/// The target of a record (pure).
 pub fn target(template: &Settings, record: Record, name: &str, data: RecordData) -> Settings {
     let mut target = template.clone();
     if target.name.is_empty() {

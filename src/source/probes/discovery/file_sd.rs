@@ -1,9 +1,9 @@
-//! Files of targets (pure): the format of Prometheus' `file_sd`, as JSON or YAML, and lists of our own targets.
+//! Target files (pure): the format of Prometheus' `file_sd`, as JSON or YAML, and lists of connscope's targets.
 //!
-//! A list. An element with `targets` is a group of Prometheus': each target is `HOST:PORT`, a host for ICMP, a path for
-//! a socket, a URL for HTTP; `labels` go onto all of them. Labels that begin with two underscores say how it is
-//! probed (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are skipped as Prometheus does;
-//! `name` is what the target is called. Any other element is a target as `sources.probes.targets` has it.
+//! A file is a list. An element with `targets` is a group as in Prometheus: each target is `HOST:PORT`, a host for
+//! ICMP, a path for a socket, or a URL for HTTP; all have the labels in `labels`. Labels that begin with two
+//! underscores are settings (`__kind__`, `__preset__`, `__scrape_interval__`, `__scrape_timeout__`), or are dropped as
+//! in Prometheus; `name` is the name of the target. Any other element has the format of `sources.probes.targets`.
 
 use crate::settings::{self, Limits, Node, values};
 use crate::source::probes::config::kind::Protocol;
@@ -13,13 +13,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
-/// Labels of a group that are none of its targets here: the name, and what whoever scrapes the agent sets.
+/// Labels of a group that its targets do not get: the name, and those that a scraper sets.
 const OTHERS: [&str; 3] = ["name", "job", "instance"];
 
-/// Values of a file for each target there may be, at most.
+/// Maximum number of values in a file, per target allowed.
 const VALUES: u64 = 40;
 
-/// A group of Prometheus'; its targets are read individually.
+/// A group as in Prometheus; its targets are deserialized individually.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
@@ -34,14 +34,14 @@ struct Group {
 pub struct FileTargets {
     /// Targets within the limit.
     pub targets: Vec<Target>,
-    /// How many more there are; of these nothing was made.
+    /// Number of targets over the limit.
     pub beyond: usize,
 }
 
-/// The targets of a file, JSON or YAML, `most` of them at most; the error begins with its place.
+/// Parses a file, JSON or YAML, up to `most` targets. The error begins with line and column.
 pub fn read(text: &str, json: bool, most: usize) -> Result<FileTargets, String> {
     if json && !text.trim().is_empty() {
-        // What YAML takes and JSON does not is a mistake in a file that Prometheus would refuse.
+        // YAML accepts more than JSON; Prometheus would refuse such a file.
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             let message = error.to_string();
@@ -49,11 +49,11 @@ pub fn read(text: &str, json: bool, most: usize) -> Result<FileTargets, String> 
             format!("{line}:{column}: {message}")
         })?;
     }
-    // A target of our own has some ten values, and seldom forty.
+    // A connscope target has about ten values, and rarely forty.
     let nodes = VALUES.saturating_mul(u64::try_from(most.max(1000)).unwrap_or(u64::MAX));
     let limits = Limits { json, nodes, items: most, ..Limits::default() };
     let tree = settings::parse(text, limits).map_err(|error| placed(&error))?;
-    // A file is empty for a moment where its writer does not put it in place at once.
+    // A file is empty for a moment if its writer does not rename it into place.
     let tree = tree.filter(|tree| !tree.is_null());
     let tree = tree.ok_or_else(|| "1:1: is empty; a list without targets is []".to_owned())?;
     let mut listed = FileTargets::default();
@@ -83,13 +83,13 @@ fn placed(error: &settings::Error) -> String {
     format!("{line}:{column}: {key}{}", error.message())
 }
 
-/// Why a group cannot be read.
+/// Error in a group.
 enum GroupError {
     Text(settings::Error),
     Target(String),
 }
 
-/// Adds the targets of a group.
+/// Parses the targets of a group.
 fn group(element: &Node, most: usize, listed: &mut FileTargets) -> Result<(), GroupError> {
     let Group { labels, .. } = Group::deserialize(element).map_err(GroupError::Text)?;
     let targets = element.get("targets").map_or(Ok((&[][..], 0)), Node::items);
@@ -108,7 +108,7 @@ fn group(element: &Node, most: usize, listed: &mut FileTargets) -> Result<(), Gr
     Ok(())
 }
 
-/// What the targets of a group have in common; the labels are shared by all of them.
+/// The settings that the targets of a group share, including the labels.
 fn template(labels: &BTreeMap<String, String>) -> Result<Target, String> {
     let label = |key: &str| labels.get(key).map(String::as_str);
     let shown = |word: &str| bounded(word, LONGEST_NAME);
@@ -137,7 +137,7 @@ fn template(labels: &BTreeMap<String, String>) -> Result<Target, String> {
 }
 
 fn target(text: &str, template: &Target) -> Result<Target, String> {
-    let Target { host, port, path, url, .. } = place(text, template.kind)?;
+    let Target { host, port, path, url, .. } = parse_target(text, template.kind)?;
     let mut target = Target { host, port, path, url, ..template.clone() };
     if target.name.is_empty() {
         text.clone_into(&mut target.name);
@@ -146,8 +146,8 @@ fn target(text: &str, template: &Target) -> Result<Target, String> {
     Ok(target)
 }
 
-/// A target of one text: `HOST:PORT`, a host for ICMP, a path for a socket, a URL for HTTP.
-pub fn place(text: &str, kind: Kind) -> Result<Target, String> {
+/// Parses a target: `HOST:PORT`, a host for ICMP, a path for a socket, a URL for HTTP.
+pub fn parse_target(text: &str, kind: Kind) -> Result<Target, String> {
     let mut target = Target { kind, ..Target::default() };
     let bare = |host: &str| {
         let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));

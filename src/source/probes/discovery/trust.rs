@@ -1,5 +1,5 @@
-//! Who may write a file of targets. The agent opens sockets, keys and network namespaces with privileges that whoever
-//! writes the file may not have.
+//! Permissions of target files. The agent opens sockets, keys and network namespaces with privileges that a user who
+//! can write the file may not have.
 
 use crate::source::probes::config::Target;
 use crate::source::probes::config::kind::Protocol;
@@ -11,10 +11,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Links that one path may lead through, as the kernel has it (`MAXSYMLINKS`).
+/// Maximum number of symbolic links in a path, as in the kernel (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// Why a target is one that only the agent's user and root may write down; `None` where it is one that anybody may.
+/// The reason why only root and the agent's user may configure a target; `None` for a target without privileges.
 pub fn privileged(target: &Target) -> Option<&'static str> {
     let tls = &target.tls;
     if target.kind.protocol() == Protocol::Unix {
@@ -26,7 +26,8 @@ pub fn privileged(target: &Target) -> Option<&'static str> {
     (!target.netns.is_empty()).then_some("is in another network namespace")
 }
 
-/// The first part of a path, links followed, by which others than root and the agent's user may change what is read there.
+/// The first component of a path, with links followed, through which other users can change what is read; `None` if
+/// there is none.
 pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
     let mut place = PathBuf::from("/");
     let mut left: VecDeque<OsString> = names(&std::path::absolute(path)?).collect();
@@ -63,7 +64,7 @@ pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Components of a path, from the root.
+/// The components of a path, from the root.
 fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
@@ -73,10 +74,10 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
     path.components().filter_map(name)
 }
 
-/// Whether others than root and the agent's user may write a file, or put another in its place. In a directory with the
-/// sticky bit they may not touch what is not theirs, whatever its access control list allows; the mode of a link says
-/// nothing. The group's bits count whatever the group is: of a file with an access control list they are its mask, the most
-/// that any user named in it may (acl(5)).
+/// Whether users other than root and the agent's user can write or replace a file. In a directory with the sticky bit
+/// they cannot replace files of others, whatever its access control list; the mode of a link has no effect. The group
+/// bits count for any group: with an access control list they are its mask, the maximum that any named user has
+/// (acl(5)).
 fn by_others(found: &Metadata) -> bool {
     let (owner, mode) = (found.uid(), found.mode());
     if owner != 0 && owner != geteuid().as_raw() {

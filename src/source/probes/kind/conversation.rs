@@ -1,7 +1,7 @@
-//! A conversation: lines that are expected and lines that are sent.
+//! A conversation: lines to expect and lines to send.
 //!
-//! A step waits for what it expects, then sends, then starts TLS, in this order. An expectation is matched line by line, as
-//! in `blackbox_exporter`: lines that do not match are skipped, and it fails at the end of the connection. Bytes are
+//! A step waits for its expectation, then sends, then starts TLS. An expression is matched line by line, as in
+//! `blackbox_exporter`: lines that do not match are skipped, and the step fails at the end of the connection. Bytes are
 //! expected anywhere in the stream.
 
 use super::expectation::{Expectation, find, off_thread};
@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub mod receive_buffer;
 
-/// Bytes that a peer may send before what is expected, and of a line that is sent.
+/// Maximum number of bytes received before an expectation is met, and of a line to send.
 const MOST: usize = 64 * 1024;
 
-/// Bytes that a step sends.
+/// The bytes that a step sends.
 #[derive(Debug, Clone)]
 enum Payload {
     Line(String),
@@ -33,14 +33,15 @@ struct Step {
     starttls: bool,
 }
 
-/// Steps of a query and response conversation, in order.
+/// A conversation: steps in order.
 #[derive(Debug, Clone, Default)]
 pub struct Conversation {
     steps: Vec<Step>,
 }
 
 impl Conversation {
-    /// The conversation of a target: its own, or one step made of `send` and `expect`, in which `send` comes first, unchanged.
+    /// The conversation of a target: the configured steps, or one step that sends `send` unchanged and then waits for
+    /// `expect`.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let mut steps = Vec::new();
         let send = match (&settings.send, &settings.send_hex) {
@@ -57,7 +58,7 @@ impl Conversation {
         Ok(Self { steps })
     }
 
-    /// Runs all steps; without steps it does nothing.
+    /// Runs all steps.
     pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         attempt: &mut Attempt<'_>,
@@ -105,7 +106,7 @@ impl<'a> Session<'a> {
         Self { steps: conversation.steps.iter(), received: ReceiveBuffer::default(), groups: Vec::new() }
     }
 
-    /// Sessions until TLS is to begin, or to the end; the time of that is noted.
+    /// Runs the steps until one starts TLS, or to the end, and records the time.
     pub async fn until_tls<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         attempt: &mut Attempt<'_>,
@@ -127,7 +128,7 @@ impl<'a> Session<'a> {
                 stream.flush().await.map_err(|error| Fault::io("sending", &error))?;
             }
             if step.starttls {
-                // What was received in clear text counts for nothing from here on.
+                // Bytes received in clear text are discarded when TLS starts.
                 self.received.clear();
                 break;
             }
@@ -137,7 +138,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A line with the matched groups instead of `${N}`, and its line end.
+/// The line to send, with matched groups instead of `${N}`, and a line end.
 fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
     let line = unescape(line).map_err(|why| Fault::new(ProbeError::Other, why))?;
     let mut bytes = Vec::with_capacity(line.len() + 1);
@@ -145,7 +146,7 @@ fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
     while let Some(at) = find(rest, b"${") {
         let (before, mark) = rest.split_at(at);
         bytes.extend_from_slice(before);
-        // What the peer said is never looked at for marks again: it could put one into every answer.
+        // Text of the peer is not searched for references: it could add one to every answer.
         let (put, after) = group(mark, groups).unwrap_or_else(|| mark.split_at(2));
         bytes.extend_from_slice(put);
         rest = after;
@@ -161,14 +162,14 @@ fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
     Ok(bytes)
 }
 
-/// The group that a mark at the beginning, `${1}`, stands for, and what comes after the mark.
+/// The group of a reference `${1}` at the beginning, and the rest after it.
 fn group<'a>(mark: &'a [u8], groups: &'a [String]) -> Option<(&'a [u8], &'a [u8])> {
     let end = mark.iter().position(|byte| *byte == b'}')?;
     let index: usize = std::str::from_utf8(mark.get(2..end)?).ok()?.parse().ok()?;
     Some((groups.get(index)?.as_bytes(), mark.get(end + 1..)?))
 }
 
-/// Reads until the expectation matches; its groups, the whole match first.
+/// Reads until the expectation is met. Returns its groups, the whole match first.
 async fn receive<S: AsyncRead + Unpin>(
     attempt: &mut Attempt<'_>,
     stream: &mut S,
@@ -204,7 +205,7 @@ async fn receive<S: AsyncRead + Unpin>(
                 passed += length;
                 received.push(part.get(..length).unwrap_or(&[]));
             }
-            // TLS closed without close_notify is an end, too.
+            // TLS closed without close_notify is also an end.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => ended = true,
             Err(error) => return Err(Fault::io("waiting for the expected response", &error)),
         }

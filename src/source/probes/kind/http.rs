@@ -1,4 +1,4 @@
-//! HTTP/1.1: a request over a connection of its own, its redirects, status and body.
+//! HTTP/1.1 probe: a request over its own connection, redirects, status and body.
 
 use super::expectation::{Expectation, find};
 use super::tls::Tls;
@@ -28,16 +28,16 @@ pub mod cookies;
 mod normalize;
 pub mod stream;
 
-/// Most header lines of a response; their bytes are bounded by hyper (408 KiB).
+/// Maximum number of header lines of a response; hyper limits their size (408 KiB).
 const HEADERS: usize = 4096;
 
-/// How much of a body is matched with `expect_body`.
+/// Maximum number of bytes of a body that `expect_body` is matched with.
 const MATCHED: usize = 64 * 1024;
 
-/// How much of a body is read; what is larger is a download and not a probe.
+/// Maximum number of bytes of a body that are read; a probe is not a download.
 const READ: usize = 1024 * 1024;
 
-/// How much of a connection is read, heads included; from there on it reads as ended.
+/// Maximum number of bytes read from a connection, including heads; then it reads as ended.
 const RECEIVED: u64 = 2 * 1024 * 1024;
 
 /// An HTTP probe.
@@ -49,7 +49,7 @@ pub struct Http {
     tls: Option<Tls>,
 }
 
-/// The task that drives one connection; it ends with the probe.
+/// The task that drives a connection; aborted when this is dropped.
 struct ConnectionTask(JoinHandle<()>);
 
 impl Drop for ConnectionTask {
@@ -74,7 +74,7 @@ impl Http {
         let tls = may_speak_tls.then(|| Tls::new(&named, url.host(), &["http/1.1"]));
         let tls = match tls.transpose() {
             Ok(tls) => tls,
-            // Without authorities plain HTTP works all the same, where nobody said anything of TLS.
+            // Without CA certificates plain HTTP still works, if no TLS settings are configured.
             Err(_) if url.scheme() == Scheme::Http && settings.tls == TargetTls::default() => None,
             Err(why) => return Err(why),
         };
@@ -82,12 +82,12 @@ impl Http {
         Ok(Self { url, settings: settings.http.clone(), expect, tls })
     }
 
-    /// How it speaks TLS, if it may.
+    /// The TLS client, if it may use TLS.
     pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
-    /// Sends the request and follows redirects; then the response is checked.
+    /// Sends the request, follows redirects, and checks the response.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let mut url = self.url.clone();
         let mut method = self.settings.method;
@@ -117,19 +117,20 @@ impl Http {
             cookies.store(&url, response.headers(), SystemTime::now());
             url = url.join(&location).map_err(|why| wrong(&why))?;
             method = redirected(method, status);
-            if !self.own(&url) && !self.body(method).is_empty() {
+            if !self.is_own_origin(&url) && !self.body(method).is_empty() {
                 return Err(wrong("http.body is not sent to another scheme, host or port"));
             }
         }
         Ok(())
     }
 
-    /// Whether it has the configured scheme, host and port, and may see the configured headers and body.
-    fn own(&self, url: &Url) -> bool {
+    /// Whether a URL has the scheme, host and port of the target, so that it may receive the configured headers and
+    /// body.
+    fn is_own_origin(&self, url: &Url) -> bool {
         url.same_origin(&self.url)
     }
 
-    /// What a request of this method carries.
+    /// The body of a request with this method.
     fn body(&self, method: Method) -> &str {
         match method {
             Method::Get | Method::Head | Method::Options => "",
@@ -137,7 +138,7 @@ impl Http {
         }
     }
 
-    /// Connects and sends one request; the body of the response is still to come.
+    /// Connects and sends one request; the body of the response is not read yet.
     async fn exchange(
         &self,
         attempt: &mut Attempt<'_>,
@@ -156,7 +157,8 @@ impl Http {
         }
         let untold =
             || "TLS is not possible: the system has no certificate authorities; set tls.ca_file".to_owned();
-        let tls = self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.own(url)));
+        let tls =
+            self.tls.as_ref().ok_or_else(untold).and_then(|tls| tls.for_host(host, self.is_own_origin(url)));
         let tls = tls.map_err(|why| Fault::new(ProbeError::Other, why))?;
         let (stream, _) = tls.handshake(attempt, stream).await?;
         send(attempt, stream, request, url).await
@@ -188,9 +190,9 @@ impl Http {
         if length > 0 {
             headers.insert(CONTENT_LENGTH, length.into());
         }
-        // Which of them are credentials nobody knows (`X-Api-Key`), so that none goes on to where the peer sends its visitors:
-        // another scheme, host or port.
-        let own = self.own(url);
+        // Any header may be a credential (`X-Api-Key`), so none is sent to another scheme, host or port that a redirect
+        // leads to.
+        let own = self.is_own_origin(url);
         for (name, value) in self.settings.headers.iter().filter(|_| own) {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| wrong(error.into()))?;
             headers.insert(name, HeaderValue::from_str(value).map_err(|error| wrong(error.into()))?);
@@ -227,7 +229,7 @@ impl Http {
         attempt.end(Phase::Transfer, began.elapsed());
         attempt.note(|| format!("{length} bytes of body"));
         if !expected {
-            // What nginx, Go and Apache say to plain HTTP on a port of TLS.
+            // The responses of nginx, Go and Apache to plain HTTP on a TLS port.
             let secure = status == 400 && url.scheme() == Scheme::Http && find(&kept, b"HTTPS").is_some();
             let hint = if secure { "; the peer expects TLS: write https:// instead of http://" } else { "" };
             return Err(Fault::new(ProbeError::UnexpectedResponse, format!("the status is {status}{hint}")));
@@ -241,20 +243,21 @@ impl Http {
     }
 }
 
-/// One request and its response, whose body is still to come.
+/// A request and its response, whose body is not read yet.
 struct Exchange {
     response: Response<Incoming>,
     beginning: FirstBytes,
     task: ConnectionTask,
 }
 
-/// Host of the configured header `Host`, without its port: the name of the certificate, too, as in `blackbox_exporter`.
+/// Host in the configured header `Host`, without the port. The certificate must have this name, as in
+/// `blackbox_exporter`.
 fn configured_host(settings: &HttpSettings) -> Option<String> {
     let (_, value) = settings.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"))?;
     Url::parse(&format!("http://{value}/")).ok().map(|url| url.host().to_owned())
 }
 
-/// Where a response leads. The bytes of its `Location` that are not ASCII are encoded, whatever their character set.
+/// The target of a redirect. Bytes of `Location` that are not ASCII are percent-encoded, whatever their character set.
 fn location(response: &Response<Incoming>) -> Option<String> {
     const NOTHING: &AsciiSet = &AsciiSet::EMPTY;
     let status = response.status().as_u16();
@@ -263,8 +266,8 @@ fn location(response: &Response<Incoming>) -> Option<String> {
     (!location.is_empty()).then_some(location)
 }
 
-/// The method of the request after a redirect (RFC 9110, section 15.4; Fetch, section 4.4): 307 and 308 repeat the request,
-/// 303 asks for the other resource, and so do 301 and 302 after a POST. HEAD stays HEAD.
+/// The method of the request after a redirect (RFC 9110, section 15.4; Fetch, section 4.4): 307 and 308 keep it; 303,
+/// and 301 and 302 after a POST, change it to GET. HEAD stays HEAD.
 fn redirected(method: Method, status: u16) -> Method {
     match (status, method) {
         (_, Method::Get | Method::Head) | (307 | 308, _) => method,
@@ -280,10 +283,10 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     url: &Url,
 ) -> Result<Exchange, Fault> {
     let began: Instant = attempt.begin(Phase::Request);
-    // A peer that answers without an end (`100 Continue` repeatedly) is cut off.
+    // Limits a peer that sends interim responses (`100 Continue`) without end.
     let (from, to) = tokio::io::split(stream);
     let (stream, beginning) = ResponseStream::new(tokio::io::join(from.take(RECEIVED), to));
-    // As lenient as curl, Go and browsers are; what hyper has no setting for is normalized below it.
+    // As lenient as curl, Go and browsers; what hyper has no option for is normalized in the stream below it.
     let client = http1::Builder::new()
         .allow_obsolete_multiline_headers_in_responses(true)
         .allow_spaces_after_header_name_in_responses(true)
@@ -293,7 +296,7 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let failed = |doing: &str, error: &hyper::Error| fault(doing, error, &beginning, url);
     let (mut sender, connection) = client.await.map_err(|error| failed("beginning HTTP", &error))?;
     let task = ConnectionTask(tokio::spawn(async move {
-        // Whoever sent the request learns what breaks the connection.
+        // The error of a broken connection is returned to the sender of the request.
         let _reported = connection.await;
     }));
     let response =
@@ -302,12 +305,12 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(Exchange { response, beginning, task })
 }
 
-/// A broken connection, or an answer that is not HTTP.
+/// The fault of a broken connection, or of a response that is not HTTP.
 fn fault(doing: &str, error: &hyper::Error, beginning: &FirstBytes, url: &Url) -> Fault {
     let io = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     let unexpected = |why: String| Fault::new(ProbeError::UnexpectedResponse, why);
     match io {
-        // What hyper says of the lines of chunks; nothing below it does.
+        // hyper reports invalid chunk lines with this kind; the stream below it never does.
         Some(io) if io.kind() == std::io::ErrorKind::InvalidInput => {
             unexpected(format!("{doing}: the response is not valid HTTP: {io}"))
         }

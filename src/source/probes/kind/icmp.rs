@@ -1,12 +1,13 @@
-//! ICMP echo: over an unprivileged datagram socket where `net.ipv4.ping_group_range` allows it, else over a raw one.
+//! ICMP echo probe: over an unprivileged datagram socket if `net.ipv4.ping_group_range` allows it, else over a raw
+//! socket.
 //!
-//! Each probe has a socket of its own, connected to the peer, so that the kernel hands it the answers of that peer only;
-//! a raw socket that is not connected is given every ICMP packet of the machine. Round trips are taken from the kernel's
-//! time stamps of both directions; where it gives none for sending, from the moment before.
+//! Each probe has its own socket, connected to the peer, so that the kernel delivers only replies of that peer; an
+//! unconnected raw socket receives every ICMP packet of the machine. Round-trip times are computed from the kernel's
+//! timestamps of both directions; without a transmit timestamp, from the time before sending.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "round trips are measured, against the kernel's time stamps too, and requests have an interval"
+    reason = "round-trip times are measured, also against the kernel's timestamps, and requests have an interval"
 )]
 
 use crate::reading::SourceError;
@@ -25,13 +26,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub mod packet;
 
-/// From one request to the next of one probe.
+/// Interval between two requests of a probe.
 const SPACING: Duration = Duration::from_millis(200);
 
-/// What is left of the time of the probe when answers are no longer waited for.
+/// Time before the deadline at which the probe stops waiting for replies.
 const REST: Duration = Duration::from_millis(2);
 
-/// Echo requests.
+/// An ICMP echo probe.
 #[derive(Debug)]
 pub struct Icmp {
     host: String,
@@ -40,13 +41,13 @@ pub struct Icmp {
 
 /// A request that was sent.
 struct SentRequest {
-    /// When it was sent last, by this process's wall clock, since 1970.
+    /// Time when the request was last sent, by the wall clock (Unix time).
     at: Duration,
-    /// The same by the monotonic clock, which nobody sets.
+    /// Time when the request was last sent, by the monotonic clock.
     monotonic: Instant,
-    /// By the kernel's stamp.
+    /// The kernel's transmit timestamp.
     stamp: Option<Duration>,
-    /// How often it was repeated: it was larger than the MTU of the network path.
+    /// Number of times the request was resent because it exceeded the path MTU.
     resends: u32,
     answered: bool,
 }
@@ -56,7 +57,7 @@ impl SentRequest {
         Self { at: now(), monotonic: Instant::now(), stamp: None, resends: 0, answered: false }
     }
 
-    /// The round trip of a reply that the kernel received then.
+    /// The round-trip time of a reply with this receive timestamp.
     fn round_trip(&self, received: Option<Duration>) -> Duration {
         let took = ElapsedTimes { monotonic: self.monotonic.elapsed(), clock: now().checked_sub(self.at) };
         took.bound(received.unwrap_or_else(now).checked_sub(self.stamp.unwrap_or(self.at)))
@@ -78,7 +79,7 @@ impl Icmp {
         Ok(Self { host: settings.server().0, settings: icmp })
     }
 
-    /// Sends the requests and waits for their answers; one is enough.
+    /// Sends the requests and waits for replies; one reply is enough.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let until = attempt.deadline.checked_sub(REST).unwrap_or(attempt.deadline);
         let peer = attempt.resolve(&self.host, 0).await?;
@@ -123,14 +124,15 @@ impl Icmp {
         echoes: &mut Echoes,
     ) -> Result<(), Fault> {
         let mut next = Instant::now();
-        // Requests in the order they were sent, those that were repeated each time: stamps come in this order.
+        // Indexes of requests in the order in which they were sent, resent ones repeatedly: timestamps arrive in this
+        // order.
         let mut order: Vec<usize> = Vec::new();
         let mut stamps = 0;
         let mut refused: Vec<Fault> = Vec::new();
         let mut buffer = vec![0; usize::from(self.settings.size) + 256];
         loop {
             let all_sent = sent.len() == usize::from(self.settings.count);
-            // An error does not say which request it answers; one answer is enough, so that the rest is waited for.
+            // An error does not identify its request; one reply is enough, so the probe waits for the others.
             if all_sent && echoes.round_trips.len() + refused.len() >= sent.len() {
                 return refused.into_iter().next().map_or(Ok(()), Err);
             }
@@ -153,7 +155,7 @@ impl Icmp {
                     }
                     stamps += 1;
                 }
-                // A router's word about the path is no answer of the peer.
+                // The message of a router about the MTU is no reply of the peer.
                 Ok(Ok(Arrival::TooBig(length))) => {
                     let quoted = buffer.get(..length).and_then(packet::quoted_sequence).unwrap_or(0);
                     let index = usize::from(quoted);
@@ -179,36 +181,36 @@ impl Icmp {
     }
 }
 
-/// From the request to the answer as this process saw it, by two clocks.
+/// Time from a request to its reply, as this process measured it, by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct ElapsedTimes {
     /// By the monotonic clock.
     pub monotonic: Duration,
-    /// By the clock that the kernel's time stamps are of; `None` where it went back meanwhile.
+    /// By the clock of the kernel's timestamps; `None` if it was set back meanwhile.
     pub clock: Option<Duration>,
 }
 
 impl ElapsedTimes {
-    /// How far the two clocks may be apart: more is the clock that was set, and not the look at the one after the other.
+    /// Maximum difference between the two clocks; more means that one was set.
     const APART: Duration = Duration::from_millis(1);
 
-    /// A round trip by the kernel's time stamps, if their clock was not set meanwhile: it was shorter than what this process
-    /// saw. Else what this process saw by the monotonic clock.
+    /// A round-trip time by the kernel's timestamps, if it is at most the monotonic time, and their clock was not set
+    /// meanwhile. Otherwise the monotonic time.
     pub fn bound(self, stamps: Option<Duration>) -> Duration {
         let steady = self.clock.is_some_and(|clock| clock.abs_diff(self.monotonic) <= Self::APART);
         stamps.filter(|stamps| steady && *stamps <= self.monotonic).unwrap_or(self.monotonic)
     }
 }
 
-/// The kernel's time stamps are of this clock.
+/// The present time of the clock of the kernel's timestamps.
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// What is missing where neither socket can be had.
+/// What is needed to open either socket.
 const NEEDED: &str = "CAP_NET_RAW, or the agent's group in net.ipv4.ping_group_range";
 
-/// The socket that this process may send echo requests over, in its own network namespace; nothing is sent.
+/// The kind of socket that this process may use for echo requests, in its own network namespace; nothing is sent.
 pub fn permitted() -> Result<&'static str, SourceError> {
     let open = |kind| Socket::new(Domain::IPV4, kind, Some(Protocol::ICMPV4));
     let datagram = open(Type::DGRAM).map(|_| "a datagram socket");
@@ -216,7 +218,7 @@ pub fn permitted() -> Result<&'static str, SourceError> {
     either.map_err(|cause| SourceError::from_io("making a socket for echo requests", NEEDED, cause))
 }
 
-/// A socket connected to the peer, and whether it is a raw one.
+/// A socket connected to the peer, and whether it is a raw socket.
 async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool), Fault> {
     let protocol = if peer.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
     let (socket, raw) = match attempt.origin().socket_to(peer, Type::DGRAM, Some(protocol)).await {
@@ -236,7 +238,7 @@ async fn open(attempt: &Attempt<'_>, peer: SocketAddr) -> Result<(Socket, bool),
     crate::sys::socket::receive_errors(socket.as_fd(), ipv6).map_err(failed("setting IP_RECVERR"))?;
     crate::sys::socket::stamp(socket.as_fd()).map_err(failed("setting SO_TIMESTAMPING"))?;
     if raw && !ipv6 {
-        // Echo replies only: our own requests over loopback are no answers.
+        // Receive echo replies only: over loopback, our own requests would be received too.
         crate::sys::socket::icmp_filter(socket.as_fd(), !1).map_err(failed("setting ICMP_FILTER"))?;
     }
     socket.connect(&peer.into()).map_err(|error| Fault::connecting("finding a route to the peer", &error))?;

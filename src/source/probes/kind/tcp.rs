@@ -1,4 +1,4 @@
-//! TCP: one connection to one address; then TLS from the beginning (`kind: tls`), and a conversation.
+//! TCP probe: a connection to one address, optional TLS from the beginning (`kind: tls`), and a conversation.
 
 use super::conversation::{Conversation, Session};
 use super::tls::{self, Tls};
@@ -9,12 +9,12 @@ use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::Phase;
 use tokio::net::TcpStream;
 
-/// What is done over a connection.
+/// A TCP or TLS probe.
 #[derive(Debug)]
 pub struct Tcp {
     host: String,
     port: u16,
-    /// For TLS from the beginning, or from a step of the conversation on.
+    /// TLS client, for TLS from the beginning or from a step of the conversation.
     tls: Option<Tls>,
     at_once: bool,
     conversation: Conversation,
@@ -36,7 +36,7 @@ impl Tcp {
         })
     }
 
-    /// How it speaks TLS, if it does.
+    /// The TLS client, if it uses TLS.
     pub fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
@@ -63,7 +63,7 @@ impl Tcp {
         }
     }
 
-    /// Runs the steps up to the one that starts TLS in clear text, the rest encrypted.
+    /// Runs the steps up to the one that starts TLS in clear text, and the rest over TLS.
     async fn run_into_tls(
         &self,
         attempt: &mut Attempt<'_>,

@@ -1,4 +1,4 @@
-//! TLS: the handshake, the chain, and the client certificate.
+//! TLS client of the probes: handshake, certificate chain, and client certificate.
 
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::TargetTls as Settings;
@@ -25,16 +25,16 @@ use tokio_rustls::client::TlsStream;
 pub mod chain;
 pub mod client_certificate;
 
-/// How long a peer is given to refuse a certificate: a round trip across the world and back.
+/// Time in which a peer may reject the client certificate: twice the round trip around the world.
 const REJECTION: Duration = Duration::from_millis(500);
 
-/// How TLS is spoken to a peer, with the certificates as they were last read.
+/// A TLS client for one peer, with the certificates as last loaded.
 #[derive(Debug, Clone)]
 pub struct Tls {
     options: Arc<TlsOptions>,
     name: ServerName<'static>,
     named: bool,
-    /// Whether the certificate that is configured may be shown.
+    /// Whether the configured client certificate may be sent.
     shows: bool,
     demands_alpn: bool,
 }
@@ -51,7 +51,7 @@ struct TlsOptions {
 #[derive(Debug)]
 struct LoadedTls {
     config: Arc<ClientConfig>,
-    /// `None`: nothing is verified.
+    /// The trusted CAs; `None` if nothing is verified.
     authorities: Option<Arc<Authorities>>,
 }
 
@@ -84,14 +84,14 @@ impl LoadedTls {
         let offered: Vec<&[u8]> = offered.iter().map(String::as_bytes).collect();
         let mut config = tls::complete(builder, identity, &offered)
             .map_err(|error| format!("cannot set up TLS: {error}"))?;
-        // Every probe is to see the whole handshake.
+        // Every probe measures a full handshake.
         config.resumption = Resumption::disabled();
         Ok(Self { config: Arc::new(config), authorities })
     }
 }
 
 impl Tls {
-    /// As configured, for a host; the files are read here. `alpn` is offered where the configuration offers nothing.
+    /// Creates the client for a host, and loads the files. `alpn` is offered if the configuration has no protocols.
     pub fn new(settings: &Settings, host: &str, alpn: &[&str]) -> Result<Self, String> {
         let named = !settings.server_name.is_empty();
         let name = if named { &settings.server_name } else { host };
@@ -114,14 +114,15 @@ impl Tls {
         self.options.loaded.files()
     }
 
-    /// Reads its files again if they, looking like this `now`, have changed. May wait as long as a file system does.
+    /// Reloads the files if they have changed since the last load; `now` are their present stamps. May block on the
+    /// file system.
     pub fn refresh(&self, now: &Stamps) -> Renewal {
         let TlsOptions { verify, offered, loaded } = &*self.options;
         loaded.refresh(now, |files| LoadedTls::of(files, *verify, offered))
     }
 
-    /// The same for another host: where a redirect leads. One that is not the target's `own` is not shown the certificate
-    /// of the probe.
+    /// The client for another host, after a redirect. Unless it is the target's `own`, the client certificate is not
+    /// sent.
     pub fn for_host(&self, host: &str, own: bool) -> Result<Self, String> {
         let mut other = self.clone();
         other.shows &= own;
@@ -131,8 +132,8 @@ impl Tls {
         Ok(other)
     }
 
-    /// Does the handshake, and keeps when the chain expires, also of one that is refused. Says whether the peer requested a
-    /// client certificate.
+    /// Does the handshake, and records the expiry of the chain, also if it is rejected. Returns whether the peer
+    /// requested a client certificate.
     pub async fn handshake(
         &self,
         attempt: &mut Attempt<'_>,
@@ -155,7 +156,7 @@ impl Tls {
         attempt.result.tls = Some(TlsSession { version: None, expiry });
         let stream = ended.map_err(|error| {
             let fault = Fault::io(&doing, &error);
-            // A peer that hangs up instead of answering does not speak TLS.
+            // A peer that closes the connection instead of answering does not speak TLS.
             match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => Fault::new(
                     ProbeError::TlsHandshake,
@@ -177,9 +178,9 @@ impl Tls {
     }
 }
 
-/// Waits for what a peer thinks of our certificate. In TLS 1.3 (RFC 8446, section 4.6.1) the handshake is over for this end
-/// before the other has seen it: an alert comes if it is refused, and as a rule a ticket if it is taken. A peer that says
-/// nothing for a while has nothing against it.
+/// Waits for a rejection of the client certificate. In TLS 1.3 (RFC 8446, section 4.6.1) this end completes the
+/// handshake before the peer has verified the certificate: an alert follows if it is rejected, and usually a ticket if
+/// it is accepted. Silence counts as accepted.
 pub async fn wait_for_rejection(
     attempt: &mut Attempt<'_>,
     stream: &mut TlsStream<TcpStream>,
@@ -200,7 +201,7 @@ pub async fn wait_for_rejection(
     Ok(())
 }
 
-/// A version as `blackbox_exporter` writes it.
+/// The name of a version, as in `blackbox_exporter`.
 fn version_name(version: ProtocolVersion) -> Option<&'static str> {
     match version {
         ProtocolVersion::TLSv1_2 => Some("TLS 1.2"),
@@ -213,7 +214,7 @@ fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     let name = name.trim_matches(['[', ']']);
     // The zone of an address is local to this machine.
     let name = name.split('%').next().unwrap_or(name);
-    // Certificates are for names as the DNS has them, without the dot of a full one.
+    // Certificates have DNS names without the final dot.
     let plain = name.strip_suffix('.').unwrap_or(name);
     let ascii = if plain.is_ascii() { Ok(plain.to_owned()) } else { ascii_host(plain) };
     let named = ascii.ok().and_then(|name| ServerName::try_from(name).ok());

@@ -1,7 +1,7 @@
-//! UDP: a datagram is sent, and what comes back decides.
+//! UDP probe: sends a datagram; the response or its absence is the result.
 //!
-//! An answer: open. An ICMP error: closed, or the host or its network cannot be reached (`IP_RECVERR`; without it the
-//! kernel tells a closed port only). Silence: nobody knows, and it is never called up.
+//! A response means open. An ICMP error means closed, or that the host or network is unreachable (`IP_RECVERR`; without
+//! it the kernel reports only closed ports). No response is no answer, and never counts as up.
 
 use super::expectation::Expectation;
 use crate::source::probes::attempt::Attempt;
@@ -17,12 +17,12 @@ use std::os::fd::AsFd;
 
 pub mod preset;
 
-/// The request, and the expected response.
+/// The request and the expected response.
 #[derive(Debug)]
 enum Payload {
     /// The configured request; without an expectation any response is accepted.
     Own(Vec<u8>, Option<Expectation>),
-    /// Payload of a preset protocol, and the name it asks for.
+    /// Request of a preset, and its `query`.
     Preset(crate::source::probes::config::Preset, String),
 }
 
@@ -35,7 +35,8 @@ pub struct Udp {
 }
 
 impl Udp {
-    /// Creates the probe from its settings. Without a payload an empty datagram is sent, which a closed port answers, too.
+    /// Creates the probe from its settings. Without a request an empty datagram is sent, for which a closed port also
+    /// sends an error.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let payload = if let Some(preset) = settings.preset {
             PresetRequest::new(preset, &settings.query, &settings.host)?;
@@ -52,7 +53,7 @@ impl Udp {
         Ok(Self { host: settings.server().0, port: settings.port.unwrap_or(0), payload })
     }
 
-    /// Sends and waits.
+    /// Sends the request and waits for the response.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         let peer = attempt.resolve(&self.host, self.port).await?;
         let failed = |doing: &'static str| move |error: std::io::Error| Fault::io(doing, &error);
@@ -82,7 +83,7 @@ impl Udp {
         };
         socket.send(bytes)?;
         attempt.silent = true;
-        // Room is made once something is there: thousands may be waiting.
+        // The buffer is allocated when there is data: thousands of probes may be waiting.
         socket.ready().await.map_err(failed("waiting for an answer"))?;
         let mut buffer = vec![0; 64 * 1024];
         let mut resends = 0;

@@ -1,7 +1,7 @@
-//! Sockets of this machine: stream, datagram, sequenced packets; in the file system or abstract (`@name`). Over a stream a
-//! conversation may be held.
+//! Unix socket probe: stream, datagram or sequenced packets; in the file system or abstract (`@name`). A stream may
+//! have a conversation.
 
-#![expect(clippy::disallowed_methods, reason = "a connect is measured")]
+#![expect(clippy::disallowed_methods, reason = "the duration of a connect is measured")]
 
 use super::conversation::Conversation;
 use crate::source::probes::attempt::Attempt;
@@ -13,8 +13,8 @@ use std::io;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
-/// How long between two looks whether a full accept queue has room: the kernel says `EAGAIN` and tells nobody when that
-/// is over (`unix_stream_connect` in `net/unix/af_unix.c`).
+/// Interval at which a connect is retried while the accept queue is full: the kernel returns `EAGAIN`, and gives no
+/// notification (`unix_stream_connect` in `net/unix/af_unix.c`).
 const FULL: Duration = Duration::from_millis(5);
 
 /// A probe of a Unix socket.
@@ -39,7 +39,7 @@ impl Unix {
     /// Connects, and runs the conversation.
     pub async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), Fault> {
         attempt.begin(Phase::Connect);
-        // An abstract socket belongs to a network namespace.
+        // Abstract sockets belong to a network namespace.
         let socket = attempt.origin().socket(Domain::UNIX, self.kind, None).await?;
         let doing = format!("connecting to {}", self.path);
         let address = address(&self.path).map_err(|error| Fault::io(&doing, &error))?;
@@ -52,7 +52,7 @@ impl Unix {
                     let why = format!("{doing}: it is a socket of another type");
                     return Err(Fault::new(ProbeError::Other, why));
                 }
-                // Nobody has bound the abstract name, which the kernel does not tell from a socket nobody listens on.
+                // An abstract name without a socket; the kernel reports the same for a socket without a listener.
                 Err(error) => return Err(Fault::io(&doing, &error)),
             }
         }
@@ -65,7 +65,7 @@ impl Unix {
     }
 }
 
-/// `@name` is an abstract one: a zero byte and the name.
+/// The address of a path; `@name` is abstract: a zero byte and the name.
 fn address(path: &str) -> io::Result<SockAddr> {
     match path.strip_prefix('@') {
         Some(name) => SockAddr::unix(format!("\0{name}")),

@@ -1,5 +1,5 @@
-//! The measurements of one probe, under the names of `blackbox_exporter` (pure): whoever has its dashboards and alerts
-//! keeps them. The reason of a failure, which it does not tell, is a metric of ours.
+//! The measurements of a probe, with the metric names of `blackbox_exporter` (pure), for its dashboards and alerts. The
+//! error type, which it does not report, is an additional metric.
 
 use crate::source::probes::config::Family;
 use crate::source::probes::config::kind::Protocol;
@@ -8,7 +8,7 @@ use crate::source::probes::result::ProbeResult;
 use crate::source::probes::target::Target;
 use crate::source::report::Gauge;
 
-/// What one probe measured.
+/// The gauges of one probe.
 pub fn gauges(target: &Target, result: &ProbeResult) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     let mut one = |name, help, value| gauges.push(Gauge::single(name, help, value));

@@ -1,4 +1,4 @@
-//! One question to one name server, over UDP, and over TCP where that does not do.
+//! Sends a query to a name server, over UDP, and over TCP if necessary.
 
 use super::message::{Question, Response};
 use crate::source::probes::config::NameServer;
@@ -10,14 +10,14 @@ use socket2::Type;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Longest response over UDP; more is cut off.
+/// Maximum size of a response over UDP, bytes.
 const DATAGRAM: usize = 4096;
 
-/// Datagrams that answer another question before this one is asked over TCP. Whoever sends that many guesses ids, or is a
-/// server that has lost its way.
+/// Maximum number of datagrams that answer another query, before this one is sent over TCP: an attacker guesses ids, or
+/// the server is broken.
 const STRAYS: usize = 32;
 
-/// Asks, and waits for the response for as long as the caller does.
+/// Sends the query and waits for the response; the caller has the time-out.
 pub(super) async fn exchange(
     question: &Question,
     server: &NameServer,
@@ -31,7 +31,7 @@ pub(super) async fn exchange(
     over_tcp(question, server, origin).await
 }
 
-/// Where a server is; the zone of a link-local address is the number of an interface there.
+/// The address of a server; the zone of a link-local address is resolved to the index of an interface.
 async fn address(server: &NameServer, origin: &Origin) -> Result<SocketAddr, Fault> {
     let mut address = server.address;
     if let (SocketAddr::V6(address), Some(zone)) = (&mut address, &server.zone) {
@@ -40,14 +40,14 @@ async fn address(server: &NameServer, origin: &Origin) -> Result<SocketAddr, Fau
     Ok(address)
 }
 
-/// `None` where it has to be asked over TCP.
+/// Queries over UDP; `None` if TCP is needed.
 async fn over_udp(
     question: &Question,
     server: SocketAddr,
     origin: &Origin,
 ) -> Result<Option<Response>, Fault> {
     let socket = origin.socket_to(server, Type::DGRAM, None).await?;
-    // The kernel drops what comes from anywhere else.
+    // The kernel drops datagrams from any other address.
     socket
         .connect(&server.into())
         .map_err(|error| Fault::connecting(&format!("asking the name server {server}"), &error))?;

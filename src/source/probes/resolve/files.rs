@@ -1,4 +1,4 @@
-//! `/etc/hosts` (hosts(5)) and `resolv.conf` (resolv.conf(5)), pure.
+//! `/etc/hosts` (hosts(5)) and `resolv.conf` (resolv.conf(5)) (pure).
 
 use crate::source::probes::config::{Family, NameServer};
 use crate::url::ascii_host;
@@ -6,33 +6,33 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// How much of either file is read.
+/// Maximum number of bytes read of either file.
 pub const MOST: u64 = 4 * 1024 * 1024;
 
-/// Name servers that are asked, as the C library has it (`MAXNS`).
+/// Maximum number of name servers, as in the C library (`MAXNS`).
 const SERVERS: usize = 3;
 
-/// How often all servers are asked for one name, where nothing else is said (`RES_DFLRETRY`).
+/// Default number of rounds of queries to all servers (`RES_DFLRETRY`).
 const ATTEMPTS: usize = 2;
 
-/// Longest name of a host in a question, without the dot at its end.
+/// Maximum length of a host name, without the final dot.
 const LONGEST_NAME: usize = 253;
 
-/// The addresses of a machine's own file.
+/// The addresses in `/etc/hosts`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     addresses: HashMap<Box<str>, Vec<IpAddr>>,
 }
 
 impl Hosts {
-    /// Reads the file; a line that is none is skipped.
+    /// Parses the file; invalid lines are skipped.
     pub fn read(text: &str) -> Self {
         let mut hosts = Self::default();
         for line in text.lines() {
             let mut words = line.split('#').next().unwrap_or("").split_ascii_whitespace();
             let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
             for name in words {
-                // A name in another script is asked for as the DNS has it.
+                // A name in another script is stored in the form of DNS.
                 let name = ascii_host(name).unwrap_or_else(|_| name.to_ascii_lowercase());
                 let addresses = hosts.addresses.entry(name.into()).or_default();
                 if !addresses.contains(&address) {
@@ -50,29 +50,29 @@ impl Hosts {
     }
 }
 
-/// Whom to ask, and what a short name may stand for.
+/// The settings of `resolv.conf`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ResolvConf {
-    /// Name servers, in the order they are asked in.
+    /// Name servers, in order.
     pub servers: Vec<NameServer>,
-    /// Domains that are tried behind a name; an empty one is the root.
+    /// Domains to append to a name; an empty one is the root.
     pub search: Vec<String>,
-    /// Dots that make a name be tried as it is first.
+    /// Number of dots from which a name is first tried without a domain.
     pub ndots: usize,
-    /// How long one server is waited for.
+    /// Time-out of a query to a server.
     pub timeout: Option<Duration>,
-    /// How often all servers are asked for one name.
+    /// Number of rounds of queries to all servers.
     pub attempts: usize,
-    /// Questions go over TCP only (`use-vc`).
+    /// Whether queries use TCP only (`use-vc`).
     pub tcp: bool,
-    /// A name without a dot is tried behind the domains only (`no-tld-query`).
+    /// Whether a name without dots is tried only with a domain (`no-tld-query`).
     pub no_tld_query: bool,
-    /// IPv6 addresses are not asked for (`no-aaaa`).
+    /// Whether IPv6 addresses are not queried (`no-aaaa`).
     pub no_aaaa: bool,
 }
 
 impl ResolvConf {
-    /// These servers alone: every name is taken as it is written.
+    /// Settings with these servers only: names are looked up unchanged.
     pub fn of(servers: Vec<NameServer>) -> Self {
         Self {
             servers,
@@ -86,8 +86,8 @@ impl ResolvConf {
         }
     }
 
-    /// Reads the file; a line that is not understood is skipped. Without a server this machine is asked; without a
-    /// domain it is that of `machine`, the name of this one.
+    /// Parses the file; unknown lines are skipped. Without a server, the local machine is queried; without a domain,
+    /// that of `machine`, the host name, is used.
     pub fn read(text: &str, machine: &str) -> Self {
         let mut read = Self::of(Vec::new());
         let mut search = None;
@@ -99,7 +99,7 @@ impl ResolvConf {
                     let room = read.servers.len() < SERVERS;
                     read.servers.extend(server.filter(|_| room));
                 }
-                // The last of the two that is there counts.
+                // The last `search` or `domain` line counts.
                 Some("search") => search = domains(words).or(search),
                 Some("domain") => search = domains(words.take(1)).or(search),
                 Some("options") => words.for_each(|word| read.option(word)),
@@ -116,7 +116,7 @@ impl ResolvConf {
 
     fn option(&mut self, word: &str) {
         let (option, value) = word.split_once(':').unwrap_or((word, ""));
-        // As `atoi` has it: what follows the digits is skipped.
+        // As with `atoi`, what follows the digits is ignored.
         let end = value.find(|character: char| !character.is_ascii_digit()).unwrap_or(value.len());
         let number = value.get(..end).filter(|digits| !digits.is_empty());
         let number = number.map(|digits| digits.parse::<usize>().unwrap_or(usize::MAX));
@@ -134,7 +134,7 @@ impl ResolvConf {
         }
     }
 
-    /// The full names that a name may stand for, each once, in the order they are tried in.
+    /// The full names of a name, each once, in the order in which they are tried.
     pub fn candidates(&self, name: &str) -> Vec<String> {
         if let Some(full) = name.strip_suffix('.') {
             return vec![full.to_owned()];
@@ -156,8 +156,7 @@ impl ResolvConf {
     }
 }
 
-/// Domains of a search list, each without the dot at its end; `None` where there is none, which leaves the list before as it
-/// is.
+/// The domains of a search list, without final dots; `None` if empty, which leaves the earlier list.
 fn domains<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
     let domains: Vec<String> = words.map(|word| word.trim_matches('.').to_owned()).collect();
     (!domains.is_empty()).then_some(domains)

@@ -1,51 +1,51 @@
-//! Questions to a name server and its responses (RFC 1035, RFC 2782, RFC 3596), pure.
+//! DNS queries and responses (RFC 1035, RFC 2782, RFC 3596) (pure).
 //!
-//! A response is anybody's datagram until its id and its question are those that were sent, so these are compared before
-//! anything else is looked at. Of the records each stands for itself: one that is not what its type says is skipped, and
-//! the other sections are not read at all. A reader of whole messages refuses all of it for one odd record.
+//! Any datagram may be forged until its id and question match the query, so these are compared first. Each record is
+//! parsed separately: an invalid one is skipped, and other sections are not parsed. A parser of whole messages rejects
+//! everything for one invalid record.
 
 use crate::source::probes::config::Record;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Bytes of the header of a message.
+/// Size of the message header, bytes.
 const HEADER: usize = 12;
 
-/// Bytes behind the name of a question: type and class.
+/// Size of type and class after the name of a question, bytes.
 const BEHIND_NAME: usize = 4;
 
-/// Longest name in a message, lengths of labels included (RFC 1035, section 2.3.4).
+/// Maximum size of an encoded name, bytes (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
 
-/// Longest label.
+/// Maximum length of a label, bytes.
 const LONGEST_LABEL: usize = 63;
 
 /// The class IN.
 const IN: u16 = 1;
 
-/// Types of records.
+/// Record types.
 const A: u16 = 1;
 const NS: u16 = 2;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
-/// A question to a name server: name and type.
+/// A query: name and type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     bytes: Vec<u8>,
 }
 
-/// Response of a name server to one question.
+/// Response of a name server to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
-    /// The records that were asked for; none where the name has others.
+    /// Records of the requested type; empty if the name has only others.
     Records(Vec<RecordData>),
     /// The name does not exist.
     NoSuchName,
-    /// More than a datagram holds.
+    /// The response exceeds the size of a datagram.
     Truncated,
-    /// The server does not know the zone, and asks nobody.
+    /// The server does not know the zone, and is not recursive.
     Referral,
-    /// An error; the server's word for it.
+    /// An error, by its name in DNS.
     Failed(&'static str),
 }
 
@@ -56,7 +56,7 @@ pub enum RecordData {
     Address(IpAddr),
     /// `SRV`.
     Service {
-        /// Host, a full name without the dot at its end.
+        /// Host, a full name without the final dot.
         host: String,
         /// Port.
         port: u16,
@@ -64,7 +64,7 @@ pub enum RecordData {
 }
 
 impl Question {
-    /// A question for the records of a full name, to be answered by whatever it takes.
+    /// A recursive query for the records of a full name.
     pub fn new(id: u16, name: &str, record: Record) -> Result<Self, String> {
         let kind = match record {
             Record::A => A,
@@ -74,7 +74,7 @@ impl Question {
         Self::of(id, name.split('.'), kind)
     }
 
-    /// A question for the name servers of the root.
+    /// A query for the name servers of the root.
     pub fn root(id: u16) -> Self {
         Self { bytes: [header(id).as_slice(), &[0], &behind(NS)].concat() }
     }
@@ -105,8 +105,8 @@ impl Question {
         &self.bytes
     }
 
-    /// What a message says to it; `None` where it is no response to this question, or is cut off: sixteen bits of an id are
-    /// soon guessed, and a late response may have the id of another question by chance.
+    /// Parses a message as the response to this query; `None` if it answers another query, or is truncated. The 16-bit
+    /// id alone is easily guessed, and may match a late response by chance.
     pub fn response(&self, bytes: &[u8]) -> Option<Response> {
         if bytes.get(..2) != self.bytes.get(..2) {
             return None;
@@ -117,7 +117,7 @@ impl Question {
             (message.u16()?, message.u16()?, message.u16()?, message.u16()?);
         let asked = self.bytes.get(HEADER..)?;
         let repeated = message.take(asked.len())?;
-        // QR; the opcode of a query is 0.
+        // The QR bit; the opcode of a query is 0.
         if flags & 0xf8 != 0x80 || questions != 1 || !same(asked, repeated) {
             return None;
         }
@@ -133,7 +133,7 @@ impl Question {
             5 => return Some(Response::Failed("REFUSED")),
             _ => return Some(Response::Failed("an error")),
         }
-        // Neither an authority (AA) nor willing to ask others (RA), and nothing said: the server does not know the zone.
+        // Neither authoritative (AA) nor recursive (RA), and without records: the server does not know the zone.
         if answers == 0 && others == 0 && flags & 0x04 == 0 && code & 0x80 == 0 {
             return Some(Response::Referral);
         }
@@ -166,7 +166,7 @@ fn behind(kind: u16) -> [u8; BEHIND_NAME] {
     [kind_high, kind_low, high, low]
 }
 
-/// Whether two questions ask for the same. Servers may write a name in other letters (RFC 4343).
+/// Whether two questions are the same. Servers may change the case of a name (RFC 4343).
 fn same(asked: &[u8], repeated: &[u8]) -> bool {
     let split = asked.len().saturating_sub(BEHIND_NAME);
     match (asked.split_at_checked(split), repeated.split_at_checked(split)) {
@@ -177,7 +177,7 @@ fn same(asked: &[u8], repeated: &[u8]) -> bool {
     }
 }
 
-/// What a record says; `None` where it is not what its type promises. `reader` stands at its data within the message.
+/// Parses the data of a record; `None` if it is invalid for its type. `reader` is at the data within the message.
 fn record(kind: u16, data: &[u8], mut reader: Reader<'_>) -> Option<RecordData> {
     match kind {
         A => Some(RecordData::Address(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into())),
@@ -187,7 +187,7 @@ fn record(kind: u16, data: &[u8], mut reader: Reader<'_>) -> Option<RecordData> 
             let _priority_and_weight = reader.take(4)?;
             let port = reader.u16()?;
             let host = reader.host()?;
-            // The root: the service is decidedly not there (RFC 2782).
+            // The root as host means that the service does not exist (RFC 2782).
             (reader.at == end && port != 0 && !host.is_empty()).then_some(RecordData::Service { host, port })
         }
         _ => None,
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         self.take(2)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
     }
 
-    /// Passes a name over, wherever its pointer leads.
+    /// Skips a name, without following its pointers.
     fn skip_name(&mut self) -> Option<()> {
         loop {
             match self.u8()? {
@@ -228,8 +228,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A name that can be a host's, without a dot at its end; the place is behind it. A pointer leads back only, so that
-    /// there is an end.
+    /// Reads a host name, without a final dot, and moves behind it. Pointers must lead backwards, so there is no loop.
     fn host(&mut self) -> Option<String> {
         let mut host = String::new();
         let mut reader = *self;

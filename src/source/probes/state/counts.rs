@@ -1,4 +1,4 @@
-//! What was counted of a target over one family of addresses, with the labels of every series (pure).
+//! Counts of a target over one address family, with the labels of each series (pure).
 
 use crate::metric::Label;
 use crate::metric::distribution::Distribution;
@@ -11,21 +11,21 @@ use crate::source::probes::result::ProbeResult;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-/// What was counted over one address family.
+/// Counts over one address family.
 #[derive(Debug)]
 pub struct Counts {
-    /// Family of the address; `None` where none was known, and for a socket of this machine.
+    /// Address family; `None` if unknown, and for a Unix socket.
     pub family: Option<Family>,
-    /// Labels of the target and of the family.
+    /// Labels of the target and the family.
     pub labels: Labels,
     durations: Vec<Durations<Option<ProbeError>>>,
     phases: Vec<Durations<Phase>>,
     round_trips: Option<Arc<Distribution>>,
-    /// Success and failure from the beginning; silence, a thing of datagrams, once there has been some.
+    /// Runs by outcome: success and failure always, no answer once there was one.
     runs: Vec<(Outcome, Labels, u64)>,
 }
 
-/// A series of durations, told apart by its key.
+/// A series of durations, identified by its key.
 #[derive(Debug)]
 struct Durations<K> {
     key: K,
@@ -33,7 +33,7 @@ struct Durations<K> {
     distribution: Arc<Distribution>,
 }
 
-/// The bounds of a row's buckets, shared by all its distributions.
+/// Bucket bounds of each row, shared by all distributions.
 struct Bounds {
     durations: Arc<[f64]>,
     phases: Arc<[f64]>,
@@ -50,7 +50,7 @@ static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| {
 });
 
 impl Counts {
-    /// Counters of a target that has not been probed yet.
+    /// Creates the counts of a target that was not probed yet.
     pub fn new(family: Option<Family>, labels: Labels) -> Self {
         let runs =
             [Outcome::Success, Outcome::Failure].map(|outcome| (outcome, by_outcome(&labels, outcome), 0));
@@ -78,7 +78,7 @@ impl Counts {
         }
     }
 
-    /// Observes it all.
+    /// Observes the counts.
     pub fn observe(&self, out: &mut Readings) {
         for kept in &self.durations {
             out.observe(metrics::PROBE_DURATION, &kept.labels, Arc::clone(&kept.distribution));
@@ -125,7 +125,7 @@ fn record<K: PartialEq>(
         series.len() - 1
     });
     if let Some(kept) = series.get_mut(index) {
-        // What the last cycle holds is left as it was.
+        // Copied if the last cycle still holds the distribution.
         Arc::make_mut(&mut kept.distribution).record(took.as_secs_f64());
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-/// A result in the history.
+/// A result.
 #[derive(Debug, Clone)]
 pub struct HistoryEntry {
     /// Start of the probe, by the wall clock.
@@ -20,7 +20,7 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// One line: how long ago, how long it took, and why it failed.
+    /// One line: age, duration and fault.
     pub fn describe(&self, now: SystemTime) -> String {
         let ago = Duration::from_secs(now.duration_since(self.began).unwrap_or_default().as_secs());
         let ago = humantime::format_duration(ago);
@@ -41,7 +41,7 @@ impl HistoryEntry {
     }
 }
 
-/// Appends a result; the last `most` stay.
+/// Appends a result, and keeps the last `most`.
 pub fn remember(history: &mut VecDeque<HistoryEntry>, result: ProbeResult, most: usize) {
     if most == 0 {
         return;

@@ -1,7 +1,7 @@
-//! Bytes of a peer that no step of the conversation has consumed so far (pure).
+//! Received bytes that no step of the conversation has consumed (pure).
 //!
-//! A peer may say one byte at a time, so what was searched at in vain is not searched at again: a line once its end has come,
-//! and for its end, as for bytes, only where something is new.
+//! A peer may send one byte at a time, so no byte is searched twice: a line is matched when its end has arrived, and
+//! line ends and bytes are searched only in new data.
 
 use crate::source::probes::kind::expectation::{Expectation, find};
 
@@ -9,12 +9,12 @@ use crate::source::probes::kind::expectation::{Expectation, find};
 #[derive(Debug, Default)]
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
-    /// So many of them were searched in vain for what is expected.
+    /// Number of bytes that were searched without a match.
     searched: usize,
 }
 
 impl ReceiveBuffer {
-    /// Appends what was received.
+    /// Appends received bytes.
     pub fn push(&mut self, part: &[u8]) {
         self.bytes.extend_from_slice(part);
     }
@@ -30,13 +30,13 @@ impl ReceiveBuffer {
         String::from_utf8_lossy(self.bytes.get(from..).unwrap_or(&[])).into_owned()
     }
 
-    /// Consumes lines, or bytes, up to what is expected; the groups it matched. A last line without its end counts once
-    /// nothing more will come. Until it is found the expectation must stay the same.
+    /// Consumes lines, or bytes, up to a match, and returns its groups. A last line without a line end is matched if
+    /// `ended`. Until there is a match, the expectation must stay the same.
     pub fn search(&mut self, expect: &Expectation, ended: bool) -> Option<Vec<String>> {
         let mut taken = 0;
         let found = match expect {
             Expectation::Bytes(part) => {
-                // Its beginning may have come before.
+                // The beginning of the match may have arrived earlier.
                 let from = self.first_unsearched(part.len().saturating_sub(1));
                 find(self.bytes.get(from..).unwrap_or(&[]), part).map(|at| {
                     taken = from + at + part.len();
@@ -55,18 +55,18 @@ impl ReceiveBuffer {
                 }
             },
         };
-        // All at once: moving what is left for each line would be as slow as there are lines.
+        // Removed together: removing each line separately would move the rest every time.
         self.bytes.drain(..taken);
         self.searched = if found.is_some() { 0 } else { self.bytes.len() };
         found
     }
 
-    /// Where a search begins whose match may reach back over so many bytes that were searched before.
+    /// Position at which a search begins whose match may overlap this many searched bytes.
     fn first_unsearched(&self, overlap: usize) -> usize {
         self.searched.saturating_sub(overlap)
     }
 
-    /// The end of the line that begins here.
+    /// The end of the line that begins at a position.
     fn line(&self, begin: usize, ended: bool) -> Option<usize> {
         let from = begin.max(self.first_unsearched(0));
         let end = self.bytes.get(from..)?.iter().position(|byte| *byte == b'\n').map(|at| from + at + 1);

@@ -1,34 +1,34 @@
-//! Cookies of one probe, from redirect to redirect (RFC 6265); nothing is kept from one probe to the next.
+//! Cookies of a probe, across its redirects (RFC 6265); no cookie is kept for the next probe.
 
 use crate::url::{Scheme, Url};
 use hyper::HeaderMap;
 use hyper::header::SET_COOKIE;
 use std::time::SystemTime;
 
-/// Cookies that are kept; more than a page of a browser may set are skipped.
+/// Maximum number of cookies, as in browsers; further ones are ignored.
 const MOST: usize = 180;
 
-/// Longest name and value together, as in browsers.
+/// Maximum length of name and value together, bytes, as in browsers.
 const LONGEST: usize = 4096;
 
 #[derive(Debug)]
 struct Cookie {
     name: Vec<u8>,
     value: Vec<u8>,
-    /// Host that set it, or the domain that it named.
+    /// Host that set the cookie, or its `Domain`.
     domain: String,
-    /// Whether it goes to no other host than the one that set it.
+    /// Whether the cookie is sent only to the host that set it.
     host_only: bool,
     path: String,
     secure: bool,
 }
 
-/// The cookies that were set so far.
+/// The cookies set so far.
 #[derive(Debug, Default)]
 pub struct Cookies(Vec<Cookie>);
 
 impl Cookies {
-    /// Takes what a response of `url` sets; `now` tells which have expired already.
+    /// Stores the cookies of a response of `url`; `now` determines which have expired.
     pub fn store(&mut self, url: &Url, headers: &HeaderMap, now: SystemTime) {
         for line in headers.get_all(SET_COOKIE) {
             let Some((cookie, expired)) = parse(url, line.as_bytes(), now) else { continue };
@@ -42,11 +42,11 @@ impl Cookies {
         }
     }
 
-    /// The header `Cookie` of a request to `url` in which `configured` may hold cookies of the configuration; one that
-    /// was set in the meantime replaces the configured one of its name.
+    /// Value of the header `Cookie` of a request to `url`. `configured` is the configured header; a stored cookie
+    /// replaces the configured one with its name.
     pub fn header(&self, url: &Url, configured: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut set: Vec<&Cookie> = self.0.iter().filter(|cookie| cookie.goes_to(url)).collect();
-        // Longer paths first (section 5.4).
+        // Longer paths come first (section 5.4).
         set.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         let kept = configured.unwrap_or_default().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().unwrap_or(pair).to_vec();
@@ -61,7 +61,7 @@ impl Cookies {
 }
 
 impl Cookie {
-    /// Sections 5.1.3, 5.1.4 and 5.4.
+    /// Whether the cookie is sent to a URL (sections 5.1.3, 5.1.4 and 5.4).
     fn goes_to(&self, url: &Url) -> bool {
         let host = url.host();
         let host = if self.host_only { host == self.domain } else { within(host, &self.domain) };
@@ -73,7 +73,7 @@ impl Cookie {
     }
 }
 
-/// A line of `Set-Cookie` (section 5.2), and whether it has expired, which removes a cookie.
+/// Parses a `Set-Cookie` line (section 5.2). Also returns whether it has expired, which removes the cookie.
 fn parse(url: &Url, line: &[u8], now: SystemTime) -> Option<(Cookie, bool)> {
     let mut parts = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let pair = parts.next()?;
@@ -99,7 +99,7 @@ fn parse(url: &Url, line: &[u8], now: SystemTime) -> Option<(Cookie, bool)> {
         match key.trim().to_ascii_lowercase().as_str() {
             "domain" if !value.is_empty() => {
                 let domain = value.trim_start_matches('.').to_ascii_lowercase();
-                // `com` is nobody's; a host of one label may name itself.
+                // A domain of one label (`com`) is a public suffix, unless it is the host itself.
                 let of_many = !domain.contains('.') && domain != url.host();
                 if of_many || !within(url.host(), &domain) {
                     return None;
@@ -128,7 +128,7 @@ fn path(url: &Url) -> String {
     url.path_and_query().split('?').next().unwrap_or("/").to_owned()
 }
 
-/// The directory of the page (section 5.1.4).
+/// The default path: the directory of the page (section 5.1.4).
 fn default_path(url: &Url) -> String {
     let path = path(url);
     match path.rsplit_once('/') {

@@ -1,14 +1,14 @@
-//! Responses that curl takes and hyper does not, made into what hyper takes (pure).
+//! Rewrites responses that curl accepts and hyper does not into a form that hyper accepts (pure).
 
-/// Longest line of a head that is held until its end has come; a longer one is passed on as it is, and so is all after it.
+/// Maximum length of a buffered line of the head, bytes; a longer line, and all that follows, is passed on unchanged.
 const LINE: usize = 128 * 1024;
 
-/// What a response that is normalized begins with, in upper or lower case.
+/// Beginning of a response that is normalized, in upper or lower case.
 const BEGINNING: &[u8] = b"HTTP/1.";
 
-/// Rewrites the bytes of a connection's responses: one blank after the version of the status line, the version in upper case,
-/// no control characters in lines of the head, no plus sign before a length, and CR LF at the end of each line of the head and
-/// of the chunks. Bytes of bodies, and of what is not HTTP/1, stay as they are.
+/// Rewrites the bytes of a connection's responses: one blank after the version of the status line, the version in upper
+/// case, no control characters in lines of the head, no plus sign before a length, and CR LF after each line of the
+/// head and of the chunks. Bodies, and anything that is not HTTP/1, stay unchanged.
 #[derive(Debug, Default)]
 pub(super) struct Normalizer {
     at: At,
@@ -17,34 +17,34 @@ pub(super) struct Normalizer {
     interim: bool,
 }
 
-/// Where in a response the next byte belongs.
+/// Position in a response of the next byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum At {
     #[default]
     StatusLine,
     Header,
-    /// The line with the length of a chunk: its length so far, unless the digits have ended.
+    /// The line with the length of a chunk; `digits` is false once they have ended.
     ChunkLength {
         length: u64,
         digits: bool,
         after: u8,
     },
     ChunkData(u64),
-    /// The end of the line after the bytes of a chunk.
+    /// The line end after the data of a chunk.
     ChunkEnd {
         after: u8,
     },
-    /// Lines after the last chunk, until an empty one.
+    /// Lines after the last chunk, up to an empty one.
     Trailer {
         empty: bool,
         after: u8,
     },
-    /// What is not changed.
+    /// Anything that is passed on unchanged.
     AsItIs,
 }
 
 impl Normalizer {
-    /// Takes bytes as they came, and appends those to pass on.
+    /// Processes received bytes, and appends the result to `out`.
     pub(super) fn take(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         loop {
             let run = match self.at {
@@ -66,7 +66,7 @@ impl Normalizer {
         }
     }
 
-    /// The connection has ended: what was held is passed on.
+    /// Ends the connection: appends the buffered line.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.line);
     }
@@ -84,7 +84,7 @@ impl Normalizer {
             }
             return;
         }
-        // A line of the chunks ends with CR LF.
+        // Lines of the chunks end with CR LF.
         let after = match self.at {
             At::ChunkLength { after, .. } | At::ChunkEnd { after } | At::Trailer { after, .. } => after,
             _ => 0,
@@ -100,7 +100,7 @@ impl Normalizer {
             (At::ChunkLength { length, .. }, b'\n') => At::ChunkData(length),
             (At::ChunkLength { length, digits: true, .. }, _) if byte.is_ascii_hexdigit() => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-                // A length over the limit is refused by hyper.
+                // hyper refuses a length over its limit.
                 At::ChunkLength { length: length.saturating_mul(16) | digit, digits: true, after: byte }
             }
             (At::ChunkLength { length, .. }, _) => At::ChunkLength { length, digits: false, after: byte },
@@ -112,7 +112,7 @@ impl Normalizer {
         };
     }
 
-    /// A whole line of the head.
+    /// Processes a complete line of the head.
     fn head_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let line = line.trim_ascii_end();
         let first = self.at == At::StatusLine;
@@ -152,7 +152,7 @@ impl Normalizer {
     }
 }
 
-/// A blank instead of a control character; NUL is left, which nobody takes.
+/// Replaces a control character by a blank, except NUL, which every client refuses.
 fn printable(byte: u8) -> u8 {
     if byte.is_ascii_control() && !matches!(byte, 0 | b'\t') { b' ' } else { byte }
 }
@@ -161,7 +161,7 @@ fn printable(byte: u8) -> u8 {
 mod tests {
     use super::Normalizer;
 
-    /// What is passed on, which is the same however the bytes come.
+    /// The result, which is the same for every partition of the bytes.
     fn normalized(bytes: &[u8]) -> String {
         let by = |size: usize| {
             let (mut normalizer, mut out) = (Normalizer::default(), Vec::new());

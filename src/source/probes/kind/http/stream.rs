@@ -1,5 +1,5 @@
-//! The stream below HTTP: what a response began with, an end of TLS without `close_notify`, and heads and chunks as hyper takes
-//! them.
+//! The stream below HTTP: records the first bytes of the response, accepts the end of TLS without `close_notify`, and
+//! normalizes heads and chunks.
 
 use super::normalize::Normalizer;
 use crate::peer::{FirstBytes, Protocol, protocol};
@@ -9,17 +9,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is read at once.
+/// Maximum number of bytes per read.
 const READ: usize = 8 * 1024;
 
-/// A stream whose first bytes are kept. An end without `close_notify` reads as an end: hyper knows by `Content-Length` and
-/// chunks whether a response is complete, and one without either ends where the connection does, as in browsers and curl.
+/// A stream that records its first bytes. An end without `close_notify` reads as an orderly end: hyper knows from
+/// `Content-Length` and chunks whether a response is complete, and a response without either ends with the connection,
+/// as in browsers and curl.
 #[derive(Debug)]
 pub struct ResponseStream<S> {
     stream: S,
     beginning: FirstBytes,
     normalizer: Normalizer,
-    /// What is to be passed on, and how much of it was.
+    /// Normalized bytes, and the number of those that were passed on.
     normalized: Vec<u8>,
     passed: usize,
 }
@@ -92,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ResponseStream<S> {
     }
 }
 
-/// What a peer speaks instead of HTTP/1.1, by the first bytes of its answer, and what to change.
+/// The protocol of a peer that does not speak HTTP/1.1, by its first bytes, and what to change.
 pub fn explain(beginning: &[u8], url: &Url) -> String {
     let (scheme, port) = (url.scheme().word(), url.port());
     match (beginning, protocol(beginning)) {

@@ -1,6 +1,6 @@
-//! Echo requests and replies (RFC 792, RFC 4443 section 4), pure.
+//! Echo requests and replies (RFC 792, RFC 4443 section 4) (pure).
 
-/// The requests of one probe.
+/// The echo requests of a probe.
 #[derive(Debug, Clone)]
 pub struct Echo {
     identifier: u16,
@@ -11,13 +11,13 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// `chance` makes them unlike all others; `size` is that of the payload.
+    /// `chance` is a random number that identifies the requests; `size` is the length of the payload, bytes.
     pub fn new(chance: u64, ipv6: bool, raw: bool, size: usize) -> Self {
         let [high, low, ..] = chance.rotate_left(32).to_be_bytes();
         Self { identifier: u16::from_be_bytes([high, low]), token: chance.to_be_bytes(), ipv6, raw, size }
     }
 
-    /// The request of this number.
+    /// The request with this sequence number.
     pub fn request(&self, sequence: u16) -> Vec<u8> {
         let kind = if self.ipv6 { 128 } else { 8 };
         let mut bytes = vec![kind, 0, 0, 0];
@@ -25,16 +25,16 @@ impl Echo {
         bytes.extend(sequence.to_be_bytes());
         bytes.extend(self.token.iter().cycle().take(self.size));
         if !self.ipv6 {
-            // Of ICMPv6 the kernel makes the checksum, which takes in the addresses.
+            // For ICMPv6 the kernel computes the checksum, which includes the addresses.
             let sum = checksum(&bytes).to_be_bytes();
             bytes.splice(2..4, sum);
         }
         bytes
     }
 
-    /// The number of the request that a packet answers; `None` where it answers none of these.
+    /// The sequence number of the request that a packet answers; `None` if it answers none of these.
     pub fn answers(&self, packet: &[u8]) -> Option<u16> {
-        // A raw socket of IPv4 gives the IP header, too (raw(7)).
+        // A raw IPv4 socket also receives the IP header (raw(7)).
         let header = match (self.raw && !self.ipv6, packet.first()) {
             (true, Some(first)) => usize::from(first & 0xf) * 4,
             (true, None) => return None,
@@ -43,14 +43,14 @@ impl Echo {
         let (head, payload) = packet.get(header..)?.split_at_checked(8)?;
         let [kind, 0, _, _, identifier @ .., high, low] = head else { return None };
         let reply = *kind == if self.ipv6 { 129 } else { 0 };
-        // A datagram socket has an identifier that the kernel chose.
+        // For a datagram socket the kernel chooses the identifier.
         let ours = !self.raw || identifier == self.identifier.to_be_bytes();
         let same = payload.iter().zip(self.token.iter().cycle()).all(|(left, right)| left == right);
         (reply && ours && same && payload.len() == self.size).then(|| u16::from_be_bytes([*high, *low]))
     }
 }
 
-/// The sequence number of a request of ours that an ICMP error quotes, from its ICMP header on.
+/// The sequence number of a request that an ICMP error quotes, from the ICMP header on.
 pub fn quoted_sequence(quoted: &[u8]) -> Option<u16> {
     quoted.get(6..8)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }

@@ -1,4 +1,4 @@
-//! The certificate chain of a peer: whether it is trusted, and when it expires.
+//! The certificate chain of a peer: verification and expiry.
 
 use crate::source::probes::result::Expiry;
 use crate::tls::validity::not_after;
@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Signature schemes of a handshake whose signature is not verified: all that a peer may have a key for, P-521, Ed448 and
-/// SHA-1 included, which the cryptography library cannot verify.
+/// Signature schemes offered if nothing is verified: those of every key that a peer may have, including P-521, Ed448
+/// and SHA-1, which the cryptography library cannot verify.
 const ANY_SCHEME: [SignatureScheme; 13] = [
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -36,7 +36,7 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// Authorities from PEM files; the error completes a sentence about the target.
+    /// Creates a verifier with these roots; the error completes a sentence about the target.
     pub fn new(roots: RootCertStore) -> Result<Self, String> {
         let roots = Arc::new(roots);
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
@@ -45,7 +45,7 @@ impl Authorities {
         Ok(Self { roots, verifier })
     }
 
-    /// Those of the system, shared by all targets, and read again when their files have changed.
+    /// The system's CAs, shared by all targets, and reloaded when their files change.
     pub fn of_system() -> Result<Arc<Self>, String> {
         type Read = (Stamps, Result<Arc<Authorities>, String>);
         static SYSTEM: Mutex<Option<Read>> = Mutex::new(None);
@@ -64,8 +64,8 @@ impl Authorities {
         read
     }
 
-    /// When the first certificate expires of the chain that leads to an authority, whatever else the peer sent: a
-    /// cross-certificate that has expired, for instance. The authority's own expiry is not looked at, as nobody verifies it.
+    /// Expiry of the first certificate in the chain that leads to a CA, ignoring other certificates that the peer sent,
+    /// such as an expired cross-certificate. The expiry of the CA itself is ignored, as verifiers do.
     fn chain_expiry(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -83,23 +83,23 @@ impl Authorities {
     }
 }
 
-/// Verifies the chain of one handshake, where that is configured, and keeps when it expires: rustls does not show a chain
-/// that it refuses.
+/// Verifies the chain of a handshake, if configured, and records its expiry: rustls does not report a chain that it
+/// rejects.
 #[derive(Debug)]
 pub struct ChainVerifier {
-    /// `None`: nothing is verified, neither the chain, the name, the dates nor the signature of the handshake. Even parsing
-    /// the certificate is left out, which would refuse X.509 v1, short keys and critical extensions that are not known.
+    /// The trusted CAs. `None`: nothing is verified, neither chain, name, dates nor the handshake signature, and the
+    /// certificate is not parsed, which would reject X.509 v1, short keys and unknown critical extensions.
     authorities: Option<Arc<Authorities>>,
     expiry: Mutex<Expiry>,
 }
 
 impl ChainVerifier {
-    /// Verifies by these authorities, or not at all.
+    /// Verifies with these CAs, or not at all.
     pub fn new(authorities: Option<Arc<Authorities>>) -> Self {
         Self { authorities, expiry: Mutex::default() }
     }
 
-    /// When the chain expires, once the peer has sent it.
+    /// Expiry of the chain, once the peer has sent it.
     pub fn expiry(&self) -> Expiry {
         *self.expiry.lock().unwrap_or_else(PoisonError::into_inner)
     }

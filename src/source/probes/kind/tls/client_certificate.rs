@@ -6,7 +6,7 @@ use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Presents the configured certificate, where it may, and remembers that it was requested.
+/// Presents the configured certificate, and records that the peer requested one.
 #[derive(Debug)]
 pub struct ClientCertificate {
     configured: Option<Arc<dyn ResolvesClientCert>>,

@@ -1,14 +1,14 @@
-//! Questions of protocols over UDP, and whether an answer is one (pure but for the chance in the numbers).
+//! Requests of UDP protocols, and validation of their responses (pure, except for random identifiers).
 //!
-//! DNS (RFC 1035), NTP (RFC 5905), SNMP version 2c (RFC 3416), STUN (RFC 8489), SIP (RFC 3261). An answer is held against
-//! the question by what both carry: an answer to somebody else's question shows nothing.
+//! DNS (RFC 1035), NTP (RFC 5905), SNMP version 2c (RFC 3416), STUN (RFC 8489), SIP (RFC 3261). A response must have
+//! the identifier of the request: a response to another request proves nothing.
 
 use crate::source::probes::config::{Preset, Record};
 use crate::source::probes::resolve::message::{self, Response};
 use crate::url::ascii_host;
 use std::hash::{BuildHasher, RandomState};
 
-/// A request, and what identifies its response.
+/// A request, and the identifier of its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresetRequest {
     preset: Preset,
@@ -36,7 +36,7 @@ impl PresetRequest {
                 (bytes, Vec::new())
             }
             Preset::Ntp => ntp(&token(8)),
-            // A positive number, so that its four bytes are its encoding.
+            // A positive number, whose encoding has four bytes.
             Preset::Snmp => {
                 snmp(if query.is_empty() { "public" } else { query }, &[vec![0x3f], token(3)].concat())?
             }
@@ -51,7 +51,7 @@ impl PresetRequest {
         &self.bytes
     }
 
-    /// Whether an answer is one to this question, and no error.
+    /// Validates a response: it must belong to the request, and report no error.
     pub fn judge(&self, answer: &[u8]) -> Result<(), String> {
         let at = |from: usize, length: usize| answer.get(from..from + length);
         let token = self.token.as_slice();
@@ -87,8 +87,8 @@ impl PresetRequest {
     }
 }
 
-/// Whether the number of the request stands where that of a `GetResponse` does: behind its tag and its length, which takes
-/// one byte, or one more or two that say so.
+/// Whether the request id is where that of a `GetResponse` is: after its tag and its length, which takes one to three
+/// bytes.
 fn is_response(answer: &[u8], number: &[u8]) -> bool {
     let found = answer.windows(number.len()).position(|window| window == number);
     let before = found.and_then(|at| answer.get(..at)).unwrap_or(&[]);
@@ -110,7 +110,7 @@ fn dns(query: &str, id: &[u8]) -> Result<message::Question, String> {
     asked.map_err(|why| format!("has a query that {why}"))
 }
 
-/// Version 4, mode client; the time stamp of sending comes back as that of the origin.
+/// Version 4, client mode; the response has the transmit timestamp as its origin timestamp.
 fn ntp(stamp: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let mut bytes = vec![0x23];
     bytes.resize(40, 0);
@@ -122,7 +122,7 @@ fn ntp(stamp: &[u8]) -> (Vec<u8>, Vec<u8>) {
 fn snmp(community: &str, id: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     let tagged = |tag: u8, parts: &[&[u8]]| -> Result<Vec<u8>, String> {
         let content = parts.concat();
-        // One byte says up to 127, which is what a community leaves room for.
+        // Lengths up to 127 take one byte; a valid community does not exceed that.
         let length = u8::try_from(content.len()).ok().filter(|length| *length < 128);
         let length =
             length.ok_or_else(|| "has a community that is too long; 60 bytes are enough".to_owned())?;
