@@ -23,6 +23,11 @@ const HIDDEN: char = '\u{fffd}';
 /// Bytes of the mark and the digits of a text that was changed and has to stay unique.
 const SUFFIX: usize = CUT.len_utf8() + 16;
 
+/// The bytes before the first zero, as C ends a text; all of them if there is none.
+pub fn before_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// The text in at most `longest` bytes, its end replaced by `…` where it is longer. White space becomes a blank; every other
 /// control, invisible or bidirectional character becomes U+FFFD. Takes time and memory for `longest` bytes only.
 #[must_use]

@@ -3,7 +3,7 @@
 
 use connscope::source::network::counters::{Counters, orphans};
 use connscope::source::network::drivers::{DRIVERS, sums};
-use connscope::source::network::rtnetlink::{parse_links, parse_qdiscs};
+use connscope::source::network::rtnetlink::parse_qdiscs;
 use connscope::source::network::rules::{Rules, parse};
 use connscope::source::network::softnet;
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,6 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // The question that a datagram answers, so that what was found does not depend on guessing a number.
     let sequence = bytes.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(1, u32::from_ne_bytes);
-    let _ = black_box(parse_links(bytes, sequence, &mut Vec::new()));
     let _ = black_box(parse_qdiscs(bytes, sequence, &mut Vec::new()));
     let _ = black_box(parse(bytes, sequence, &mut Rules::default()));
     let text = String::from_utf8_lossy(bytes);

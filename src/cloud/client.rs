@@ -12,8 +12,7 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -44,17 +43,27 @@ impl Endpoint {
             return Err("has a user or a query; http://HOST:PORT is all of it");
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err("names no host");
+        }
+        let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
+            "" => Some(80),
+            rest => rest.strip_prefix(':').and_then(|port| port.parse().ok()).filter(|port| *port > 0),
+        };
         Ok(Self {
             host,
-            port: authority.port_u16().unwrap_or(80),
+            port: port.ok_or("has a port that is none from 1 to 65535")?,
             authority: authority.as_str().to_owned(),
             prefix: uri.path().trim_end_matches('/').to_owned(),
         })
     }
 
-    fn address(&self) -> io::Result<SocketAddr> {
-        let mut addresses = (self.host.as_str(), self.port).to_socket_addrs()?;
-        addresses.next().ok_or_else(|| io::Error::other("the name has no address"))
+    /// Every address of the host.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        match tokio::net::lookup_host((self.host.as_str(), self.port)).await {
+            Ok(addresses) => Ok(addresses.collect()),
+            Err(error) => Err(Failure::Unreachable(format!("{}: {error}", self.host))),
+        }
     }
 }
 
@@ -130,19 +139,23 @@ pub fn ask(
     let unreachable = |why: String| Failure::Unreachable(why);
     let endpoint = Endpoint::parse(endpoint.unwrap_or(plan.endpoint));
     let endpoint = endpoint.map_err(|why| unreachable(format!("resource.cloud.endpoint {why}")))?;
-    let address = endpoint.address();
-    let address = address.map_err(|error| unreachable(format!("{}: {error}", endpoint.host)))?;
-    let runtime = runtime::of_one_thread("cloud", 0).map_err(|error| unreachable(error.to_string()))?;
-    let service = Service { endpoint, address, plan };
-    runtime.block_on(async {
-        let whole = timeout(within, service.ask(found)).await;
+    let runtime = runtime::of_one_thread("cloud", 1).map_err(|error| unreachable(error.to_string()))?;
+    let asked = runtime.block_on(async {
+        let whole = async {
+            let addresses = endpoint.addresses().await?;
+            Service { endpoint, addresses, plan }.ask(found).await
+        };
+        let whole = timeout(within, whole).await;
         whole.unwrap_or_else(|_| Err(Failure::Timeout { path: "all together".to_owned(), after: within }))
-    })
+    });
+    // A name lookup may continue; nothing waits for it.
+    runtime.shutdown_background();
+    asked
 }
 
 struct Service<'a> {
     endpoint: Endpoint,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     plan: &'a Plan,
 }
 
@@ -157,9 +170,13 @@ impl Service<'_> {
             }
         }
         let mut first = Ok(());
+        let mut answered = false;
         for question in self.plan.questions {
             let failure = match self.request(Method::GET, question.path, &headers).await {
-                Ok(text) if (question.read)(&text, found) => continue,
+                Ok(text) if (question.read)(&text, found) => {
+                    answered = true;
+                    continue;
+                }
                 Ok(text) => {
                     let start = crate::text::bounded(&text, 40);
                     Failure::NotUnderstood { path: question.path.to_owned(), start }
@@ -171,7 +188,9 @@ impl Service<'_> {
             };
             first = first.and(Err(failure));
         }
-        first
+        // Whoever knows none of the paths is no metadata service.
+        let path = self.plan.questions.first().map_or_else(String::new, |question| question.path.to_owned());
+        if answered { first } else { first.and(Err(Failure::Status { path, status: 404 })) }
     }
 
     async fn token(&self, token: &Token) -> Result<String, Failure> {
@@ -207,7 +226,7 @@ impl Service<'_> {
         path: &str,
         headers: &[(&'static str, String)],
     ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = TcpStream::connect(&*self.addresses).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::builder()
             .method(method)

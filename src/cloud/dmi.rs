@@ -12,7 +12,6 @@ const MARKS: &[(&str, &str, Provider)] = &[
     ("sys/hypervisor/uuid", "ec2", Provider::Aws),
     ("sys/class/dmi/id/board_vendor", "Amazon EC2", Provider::Aws),
     ("sys/class/dmi/id/board_vendor", "Google", Provider::Gcp),
-    ("sys/class/dmi/id/board_vendor", "Microsoft Corporation", Provider::Azure),
     ("sys/class/dmi/id/board_vendor", "DigitalOcean", Provider::DigitalOcean),
     ("sys/class/dmi/id/sys_vendor", "Amazon EC2", Provider::Aws),
     ("sys/class/dmi/id/sys_vendor", "DigitalOcean", Provider::DigitalOcean),
@@ -20,7 +19,7 @@ const MARKS: &[(&str, &str, Provider)] = &[
     ("sys/class/dmi/id/sys_vendor", "Alibaba Cloud", Provider::Alibaba),
     ("sys/class/dmi/id/chassis_vendor", "Amazon EC2", Provider::Aws),
     ("sys/class/dmi/id/chassis_asset_tag", "OracleCloud.com", Provider::Oracle),
-    // What Azure's virtual machines have, and others of Hyper-V do not.
+    // Azure's virtual machines have this tag. The vendor, Microsoft Corporation, is that of every virtual machine of Hyper-V.
     ("sys/class/dmi/id/chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77", Provider::Azure),
 ];
 

@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an answer as a whole has a time limit")]
 
-use super::message::Progress;
+use super::message::{Malformed, Progress};
 use crate::netlink::timeouts;
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
@@ -52,6 +52,24 @@ pub trait ResponseHandler {
 
     /// The request is repeated: a new answer follows, from its beginning.
     fn restart(&mut self);
+}
+
+/// The rows of an answer that were read so far.
+struct Rows<R> {
+    rows: Vec<R>,
+    parse: fn(&[u8], u32, &mut Vec<R>) -> Result<Progress, Malformed>,
+}
+
+impl<R> ResponseHandler for Rows<R> {
+    type Malformed = Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
+        (self.parse)(datagram, sequence, &mut self.rows)
+    }
+
+    fn restart(&mut self) {
+        self.rows.clear();
+    }
 }
 
 /// Why a request was not answered.
@@ -150,6 +168,17 @@ impl<T: Transport> Client<T> {
             }
         }
         Err(RequestError::Interrupted(ATTEMPTS))
+    }
+
+    /// Sends a request and returns the rows of its answer; `parse` reads one datagram.
+    pub fn rows<R>(
+        &mut self,
+        request: impl Fn(u32) -> Vec<u8>,
+        parse: fn(&[u8], u32, &mut Vec<R>) -> Result<Progress, Malformed>,
+    ) -> Result<Vec<R>, RequestError> {
+        let mut answer = Rows { rows: Vec::new(), parse };
+        self.ask(request, &mut answer)?;
+        Ok(answer.rows)
     }
 
     fn attempt<A: ResponseHandler>(

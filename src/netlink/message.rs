@@ -4,6 +4,8 @@
 //! port) and a payload; a payload ends in attributes, each `nlattr` (4 bytes: length, type) and a payload. Both begin
 //! at multiples of four bytes and are in the byte order of the machine. Pure: bytes in, values or an error out.
 
+use crate::text::before_zero;
+
 /// `NLM_F_REQUEST`: the message asks for something.
 pub const REQUEST: u16 = 0x001;
 /// `NLM_F_DUMP`: it asks for everything there is.
@@ -134,7 +136,12 @@ pub struct Attribute<'a> {
     pub payload: &'a [u8],
 }
 
-impl Attribute<'_> {
+impl<'a> Attribute<'a> {
+    /// The text of a string attribute, without the zero that ends it.
+    pub fn text(self) -> &'a [u8] {
+        before_zero(self.payload)
+    }
+
     /// The first `N` bytes, which a number of this width is made of. A kernel may send more than it used to; what is
     /// shorter than ever is an error.
     pub fn first<const N: usize>(self) -> Result<[u8; N], Malformed> {

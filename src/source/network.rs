@@ -14,6 +14,7 @@ use ask::{Answer, Interface};
 use config::Network as Settings;
 use drivers::Meaning;
 use labels::{INTERFACES, LeftOut, RULES};
+use rule_totals::RuleTotals;
 use std::sync::Arc;
 use std::time::Duration;
 use unwrap::Unwrapper;
@@ -27,6 +28,7 @@ pub mod labels;
 pub mod machine;
 pub mod metrics;
 pub mod rtnetlink;
+pub mod rule_totals;
 pub mod rules;
 pub mod softnet;
 pub mod timeouts;
@@ -88,7 +90,8 @@ pub struct Network {
     finder: Finder,
     rules: bool,
     machine: machine::Machine,
-    qdiscs: Unwrapper<(Arc<str>, i32, u32, Vec<u8>)>,
+    qdiscs: Unwrapper<(Arc<str>, u32, u32, Vec<u8>)>,
+    rule_totals: RuleTotals,
 }
 
 impl Network {
@@ -99,6 +102,7 @@ impl Network {
             rules: settings.rules,
             machine: machine::Machine::default(),
             qdiscs: Unwrapper::default(),
+            rule_totals: RuleTotals::default(),
         }
     }
 
@@ -112,12 +116,14 @@ impl Network {
             out.fail(part, error);
         }
         room.rules_left_out += answer.rules.left_out;
-        for (rule, packets) in answer.rules.packets {
+        let namespace = netns.map_or_else(|| Arc::from(""), Arc::clone);
+        for (rule, counters) in answer.rules.packets {
             if room.rules == RULES {
                 room.rules_left_out += 1;
                 continue;
             }
             room.rules += 1;
+            let packets = self.rule_totals.total(&namespace, &rule, &counters);
             let texts = [
                 (Label::Family, rule.family),
                 (Label::Table, &rule.table),
@@ -135,7 +141,6 @@ impl Network {
                 continue;
             }
             room.interfaces += 1;
-            let namespace = netns.map_or_else(|| Arc::from(""), Arc::clone);
             self.observe_interface(interface, &namespace, &labels, out);
         }
     }
@@ -207,6 +212,7 @@ impl Source for Network {
             result
         };
         self.qdiscs.end_cycle();
+        self.rule_totals.end_cycle();
         for (key, count) in
             [(LeftOut::Interface, room.interfaces_left_out), (LeftOut::Rule, room.rules_left_out)]
         {

@@ -15,11 +15,11 @@ use observe::Observer;
 use stat::CpuTotals;
 use std::time::Duration;
 
+pub mod addresses;
 mod ask;
 mod check;
 pub mod config;
 pub mod diskstats;
-pub mod links;
 pub mod meminfo;
 pub mod metrics;
 mod observe;

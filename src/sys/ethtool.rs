@@ -4,6 +4,7 @@
 //! as many numbers as the driver has, however many the caller asked for, and a driver has more as soon as somebody adds a
 //! queue. So the buffer ends at pages that nobody may write to: the kernel then refuses with `EFAULT`.
 
+use crate::text::before_zero;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -61,9 +62,7 @@ impl Ethtool {
     pub fn driver(&mut self, interface: &[u8]) -> io::Result<Driver> {
         self.ask(interface, &[ETHTOOL_GDRVINFO])?;
         let bytes = self.buffer.bytes();
-        let name = bytes.get(DRIVER).unwrap_or_default();
-        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-        let name = name.get(..end).unwrap_or_default().to_vec();
+        let name = before_zero(bytes.get(DRIVER).unwrap_or_default()).to_vec();
         Ok(Driver { name, statistics: number(bytes, N_STATS) as usize })
     }
 

@@ -159,6 +159,7 @@ fn what_is_no_metadata_becomes_no_attribute() {
             ("200 OK", "[]"),
             ("200 OK", "{\"compute\": [1], \"network\": {\"interface\": \"none\"}, \"id\": {}}"),
             ("401 Unauthorized", "no"),
+            ("404 Not Found", "i-1"),
             ("302 Found\r\nlocation: http://127.0.0.1:9/", ""),
             ("500 Oops", "i-1"),
         ] {
@@ -211,7 +212,10 @@ fn an_endpoint_is_plain_http() {
     for good in ["http://169.254.169.254", "http://[fd00:ec2::254]:80", "http://proxy:8080/aws/"] {
         assert!(Endpoint::parse(good).is_ok(), "{good}");
     }
-    for bad in ["", "169.254.169.254", "https://a", "http://u:p@a", "http://a/?q=1", "unix:/x"] {
+    for bad in ["", "169.254.169.254", "https://a", "http://u:p@a", "http://a/?q=1", "unix:/x"]
+        .into_iter()
+        .chain(["http://a:99999", "http://a:0", "http://a:", "http://:80"])
+    {
         assert!(Endpoint::parse(bad).is_err(), "{bad}");
     }
 }
@@ -232,7 +236,7 @@ fn files_of_the_firmware_name_the_cloud() {
     for (file, text, provider) in [
         ("board_vendor", "Amazon EC2\n", Provider::Aws),
         ("board_vendor", "Google\n", Provider::Gcp),
-        ("board_vendor", "Microsoft Corporation\n", Provider::Azure),
+        ("chassis_asset_tag", "7783-7084-3265-9085-8269-3286-77\n", Provider::Azure),
         ("board_vendor", "DigitalOcean\n", Provider::DigitalOcean),
         ("sys_vendor", "Hetzner\n", Provider::Hetzner),
         ("sys_vendor", "Alibaba Cloud\n", Provider::Alibaba),
@@ -240,7 +244,13 @@ fn files_of_the_firmware_name_the_cloud() {
     ] {
         assert_eq!(dmi(file, text), Some(provider), "{file}: {text}");
     }
-    for (file, text) in [("board_vendor", "Dell Inc.\n"), ("sys_vendor", "QEMU\n"), ("board_vendor", "")] {
+    // The vendor of Azure's machines is that of every virtual machine of Hyper-V.
+    for (file, text) in [
+        ("board_vendor", "Microsoft Corporation\n"),
+        ("board_vendor", "Dell Inc.\n"),
+        ("sys_vendor", "QEMU\n"),
+        ("board_vendor", ""),
+    ] {
         assert_eq!(dmi(file, text), None, "{file}: {text}");
     }
     assert_eq!(dmi::provider(&[Path::new("/nowhere")]), None);

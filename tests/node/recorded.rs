@@ -1,8 +1,8 @@
 //! Files and netlink messages as the kernel wrote them, whole and cut off at every byte.
 
-use connscope::netlink::{Malformed as NetlinkMalformed, Progress};
+use connscope::netlink::{Link, LinkStatistics, Malformed as NetlinkMalformed, Progress, parse_links};
+use connscope::source::node::addresses::{self, Address};
 use connscope::source::node::diskstats::{self, Direction, Disk, DiskTotals};
-use connscope::source::node::links::{Address, Link, Traffic, parse_addresses, parse_links};
 use connscope::source::node::meminfo::{self, Memory};
 use connscope::source::node::stat::{self, CpuTotals, Stat};
 use connscope::source::node::text::Malformed;
@@ -148,34 +148,47 @@ fn answer<T>(name: &str, datagrams: usize, parse: Parser<T>) -> Vec<T> {
     found
 }
 
+fn name(link: &Link) -> &str {
+    std::str::from_utf8(&link.name).unwrap()
+}
+
 #[test]
 fn interfaces_are_read_with_what_passed_them() {
     let links = answer("linux-6.18-links", 3, parse_links);
-    let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    let names: Vec<&str> = links.iter().map(name).collect();
     assert_eq!(names, ["lo", "v0", "d1", "d0", "p1", "p0"]);
-    let passed = Traffic { received_packets: 6, sent_packets: 6, received_bytes: 684, sent_bytes: 684 };
+    let passed = |packets: (u64, u64), bytes: (u64, u64)| LinkStatistics {
+        rx_packets: packets.0,
+        tx_packets: packets.1,
+        rx_bytes: bytes.0,
+        tx_bytes: bytes.1,
+        rx_missed_errors: 0,
+    };
     let lo = Link {
         index: 1,
-        name: "lo".to_owned(),
+        name: b"lo".to_vec(),
         loopback: true,
-        up: true,
-        partner_elsewhere: false,
-        traffic: Some(passed),
+        running: true,
+        software: false,
+        other_netns: false,
+        statistics: Some(passed((6, 6), (684, 684))),
     };
     assert_eq!(links[0], lo);
     let of = |wanted: fn(&Link) -> bool| -> Vec<&str> {
-        links.iter().filter(|link| wanted(link)).map(|link| link.name.as_str()).collect()
+        links.iter().filter(|link| wanted(link)).map(name).collect()
     };
-    assert_eq!(of(|link| link.partner_elsewhere), ["v0"]);
-    assert_eq!(of(|link| link.up), ["lo", "d1", "d0"], "without a carrier an interface is down");
-    let passed = Traffic { received_packets: 1, sent_packets: 2, received_bytes: 90, sent_bytes: 200 };
-    assert_eq!(links[3].traffic, Some(passed));
+    assert_eq!(of(|link| link.other_netns), ["v0"]);
+    assert_eq!(of(|link| link.running), ["lo", "d1", "d0"], "without a carrier an interface is down");
+    assert_eq!(links[3].statistics, Some(passed((1, 2), (90, 200))));
+    // Veth pairs and dummies are no cards, and neither is the loopback interface.
+    assert_eq!(of(|link| link.software), ["v0", "d1", "d0", "p1", "p0"]);
+    assert!(!links.iter().any(Link::is_card));
 }
 
 #[test]
 fn addresses_are_those_of_this_end_and_no_link_local_ones() {
-    let addresses = answer("linux-6.18-addresses", 2, parse_addresses);
+    let found = answer("linux-6.18-addresses", 2, addresses::parse);
     let expected = [(1, "127.0.0.1"), (5, "192.0.2.1"), (7, "192.0.2.9"), (1, "::1"), (5, "2001:db8::1")];
     let expected = expected.map(|(index, ip)| Address { index, ip: ip.parse().unwrap() });
-    assert_eq!(addresses, expected);
+    assert_eq!(found, expected);
 }

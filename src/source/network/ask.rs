@@ -3,11 +3,12 @@
 use super::counters::Counters;
 use super::drivers::{self, Meaning};
 use super::labels::ErrorKind;
-use super::rtnetlink::{Link, Qdisc, Socket};
+use super::rtnetlink::{Qdisc, Socket};
 use super::rules::{self, Rules};
+use crate::netlink::Link;
 use crate::reading::SourceError;
 use crate::sys::ethtool::Ethtool;
-use crate::text::{LONGEST_NAME, bounded_bytes};
+use crate::text::{LONGEST_NAME, bounded_bytes, bounded_unique};
 use std::io::ErrorKind as IoError;
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Interface {
     /// `ifindex`.
-    pub index: i32,
+    pub index: u32,
     /// Its name.
     pub name: Arc<str>,
     /// Whether it is a card, and its driver.
@@ -88,7 +89,9 @@ impl Answer {
 
     fn interfaces(&mut self) -> Result<(), SourceError> {
         let mut socket = Socket::open()?;
-        let links = socket.links()?;
+        let mut links = socket.links()?;
+        // Where there are more than are reported, the cards come first.
+        links.sort_by_key(|link| !link.is_card());
         let qdiscs = socket.qdiscs();
         drop(socket);
         let (qdiscs, failed) = match qdiscs {
@@ -104,11 +107,12 @@ impl Answer {
         for link in links {
             let qdiscs: Vec<Qdisc> =
                 qdiscs.iter().filter(|qdisc| qdisc.interface == link.index).cloned().collect();
-            if !link.is_card && qdiscs.is_empty() {
+            if !link.is_card() && qdiscs.is_empty() {
                 continue;
             }
-            let name: Arc<str> = bounded_bytes(&link.name, LONGEST_NAME).into();
-            let (driver, numbers) = match link.is_card.then(|| statistics(&mut ethtool, &link)).transpose() {
+            let name: Arc<str> = bounded_unique(&String::from_utf8_lossy(&link.name), LONGEST_NAME).into();
+            let (driver, numbers) = match link.is_card().then(|| statistics(&mut ethtool, &link)).transpose()
+            {
                 Ok(read) => read.unzip(),
                 // It is gone, or has no driver that can be asked.
                 Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP)) => {
@@ -122,7 +126,7 @@ impl Answer {
             };
             let mut numbers: Vec<(Meaning, u64)> = numbers.unwrap_or_default();
             let missed = Meaning::Error(ErrorKind::Missed);
-            if let Some(count) = link.missed.filter(|_| link.is_card)
+            if let Some(count) = link.statistics.map(|of| of.rx_missed_errors).filter(|_| link.is_card())
                 && !numbers.iter().any(|(meaning, _)| *meaning == missed)
             {
                 numbers.push((missed, count));

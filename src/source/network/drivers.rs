@@ -7,6 +7,7 @@
 use super::labels::ErrorKind::{Missed, NoBuffer, NoMemory, Timeout};
 use super::labels::Limit::{BandwidthIn, BandwidthOut, Conntrack, Linklocal, Pps};
 use super::labels::{ErrorKind, Limit};
+use crate::text::before_zero;
 
 /// What a statistic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,8 +113,7 @@ pub fn known(name: &[u8]) -> Option<&'static Driver> {
 
 /// The name of a statistic, as the kernel fills fields (`ETH_GSTRING_LEN`); one that is no UTF-8 is empty.
 pub fn text(field: &[u8; 32]) -> &str {
-    let name = field.split(|byte| *byte == 0).next().unwrap_or_default();
-    str::from_utf8(name).unwrap_or_default()
+    str::from_utf8(before_zero(field)).unwrap_or_default()
 }
 
 /// Whether a name is that of the table, in which `*` is a number.

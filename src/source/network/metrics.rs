@@ -18,7 +18,7 @@ crate::metrics! {
     SOFTNET_TIME_SQUEEZE: Counter<u64> = "softnet.time_squeeze" in "{event}", by [CPU];
     /// SYN cookies sent because the SYN queue of a listening socket was full.
     TCP_SYNCOOKIES_SENT: Counter<u64> = "tcp.syncookies.sent" in "{segment}", by [NETNS];
-    /// Valid SYN cookies received: each opened a connection.
+    /// Valid SYN cookies received; each opens a connection, unless the accept queue is full.
     TCP_SYNCOOKIES_RECEIVED: Counter<u64> = "tcp.syncookies.received" in "{segment}", by [NETNS];
     /// Invalid SYN cookies received: the connection was refused after its client took it for open.
     TCP_SYNCOOKIES_FAILED: Counter<u64> = "tcp.syncookies.failed" in "{segment}", by [NETNS];

@@ -9,7 +9,7 @@
 use super::labels::{RULES, Verdict};
 use crate::netlink::{self, Attribute, Attributes, Client, Malformed, Progress, ResponseHandler, Transport};
 use crate::reading::SourceError;
-use crate::text::{LONGEST_NAME, bounded_bytes};
+use crate::text::{LONGEST_NAME, before_zero, bounded_bytes};
 use std::collections::BTreeMap;
 
 /// Subsystem 10 (`nf_tables`), messages 6 and 7.
@@ -19,6 +19,7 @@ const NFT_MSG_GETRULE: u16 = 0x0a07;
 const NFGENMSG: usize = 4;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
+const NFTA_RULE_HANDLE: u16 = 3;
 const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
 const NFTA_EXPR_NAME: u16 = 1;
@@ -36,6 +37,9 @@ const NFT_REG_VERDICT: u32 = 0;
 const NF_DROP: u32 = 0;
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl.
 const COMMENT: u8 = 0;
+
+/// Rules that are added up in one series, at most; 16 bytes each.
+const ALIKE: usize = 65_536;
 
 /// What rules are told apart by. Rules that have all of it in common are one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +59,8 @@ pub struct Rule {
 /// The rules of one network namespace with the packets that they dropped, up to a limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Packets by rule.
-    pub packets: BTreeMap<Rule, u64>,
+    /// Packets of each rule, by the rule's handle (`NFTA_RULE_HANDLE`), which is unique in its table.
+    pub packets: BTreeMap<Rule, Vec<(u64, u64)>>,
     /// Rules that exceed the limit.
     pub left_out: u64,
 }
@@ -90,13 +94,8 @@ fn inside(attributes: Attributes<'_>, number: u16) -> Result<Attributes<'_>, Mal
     Ok(netlink::attributes(find(attributes, number)?.map_or(&[], |attribute| attribute.payload)))
 }
 
-/// A text that ends at a zero.
-fn text(payload: &[u8]) -> &[u8] {
-    payload.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
 fn bounded(payload: &[u8]) -> String {
-    bounded_bytes(text(payload), LONGEST_NAME)
+    bounded_bytes(before_zero(payload), LONGEST_NAME)
 }
 
 /// What the expressions of a rule say: the verdict, the packets that were counted right before it, and iptables' comment.
@@ -107,7 +106,7 @@ fn dropped(expressions: &[u8]) -> Result<Option<Dropped<'_>>, Malformed> {
     let (mut counted, mut comment) = (None, &[][..]);
     for expression in netlink::attributes(expressions) {
         let expression = netlink::attributes(expression?.payload);
-        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], |name| text(name.payload));
+        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], Attribute::text);
         let data = inside(expression, NFTA_EXPR_DATA)?;
         let verdict = match name {
             b"counter" => {
@@ -116,17 +115,16 @@ fn dropped(expressions: &[u8]) -> Result<Option<Dropped<'_>>, Malformed> {
                 continue;
             }
             b"match"
-                if find(data.clone(), NFTA_MATCH_NAME)?
-                    .is_some_and(|name| text(name.payload) == b"comment") =>
+                if find(data.clone(), NFTA_MATCH_NAME)?.is_some_and(|name| name.text() == b"comment") =>
             {
-                comment = find(data, NFTA_MATCH_INFO)?.map_or(comment, |info| text(info.payload));
+                comment = find(data, NFTA_MATCH_INFO)?.map_or(comment, Attribute::text);
                 continue;
             }
             b"immediate" if is_drop(data.clone())? => Some(Verdict::Drop),
             b"reject" => Some(Verdict::Reject),
-            b"target" => find(data, NFTA_TARGET_NAME)?
-                .filter(|name| text(name.payload) == b"REJECT")
-                .map(|_| Verdict::Reject),
+            b"target" => {
+                find(data, NFTA_TARGET_NAME)?.filter(|name| name.text() == b"REJECT").map(|_| Verdict::Reject)
+            }
             _ => None,
         };
         if let Some(verdict) = verdict {
@@ -154,7 +152,7 @@ fn comment(mut userdata: &[u8]) -> Option<&[u8]> {
     while let Some(([kind, length], rest)) = userdata.split_first_chunk() {
         let Some((value, rest)) = rest.split_at_checked(usize::from(*length)) else { break };
         if *kind == COMMENT {
-            return Some(text(value));
+            return Some(before_zero(value));
         }
         userdata = rest;
     }
@@ -179,11 +177,14 @@ pub fn parse(datagram: &[u8], sequence: u32, rules: &mut Rules) -> Result<Progre
             comment: bounded(comment(payload(NFTA_RULE_USERDATA)?).unwrap_or(of_iptables)),
             verdict,
         };
+        let handle = find(attributes.clone(), NFTA_RULE_HANDLE)?.map(Attribute::first).transpose()?;
+        let counted = (handle.map_or(0, u64::from_be_bytes), packets);
         let full = rules.packets.len() >= RULES;
         match rules.packets.get_mut(&rule) {
-            Some(sum) => *sum = sum.saturating_add(packets),
+            Some(alike) if alike.len() >= ALIKE => rules.left_out += 1,
+            Some(alike) => alike.push(counted),
             None if full => rules.left_out += 1,
-            None => drop(rules.packets.insert(rule, packets)),
+            None => drop(rules.packets.insert(rule, vec![counted])),
         }
         Ok(())
     })

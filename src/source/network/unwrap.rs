@@ -6,7 +6,10 @@ use std::hash::Hash;
 /// A counter that goes back further than this was reset: nothing counts 2^31 packets between two cycles.
 const PLAUSIBLE: u32 = 1 << 31;
 
-/// The totals of 32-bit counters, by what each counts. A counter that was not seen in a cycle begins again with its value.
+/// Cycles for which a counter is kept that is not seen: a dump that fails takes it away for a while.
+const KEPT: u64 = 10;
+
+/// The totals of 32-bit counters, by what each counts. A counter that was not seen for 10 cycles begins again with its value.
 #[derive(Debug)]
 pub struct Unwrapper<K> {
     counters: HashMap<K, Counter>,
@@ -38,10 +41,10 @@ impl<K: Eq + Hash> Unwrapper<K> {
         counter.total
     }
 
-    /// Ends a cycle: forgets what was not seen in it.
+    /// Ends a cycle: forgets what was not seen for 10 cycles.
     pub fn end_cycle(&mut self) {
         let cycle = self.cycle;
-        self.counters.retain(|_, counter| counter.seen == cycle);
+        self.counters.retain(|_, counter| counter.seen + KEPT > cycle);
         self.cycle += 1;
     }
 }

@@ -1,14 +1,14 @@
 //! Reads the files and asks the kernel; which disks and interfaces are wanted.
 
+use super::addresses::{self, Address};
 use super::diskstats::{self, Disk, DiskTotals};
-use super::links::{self, Address, Link};
 use super::meminfo::{self, Memory};
 use super::metrics::{MOST_ADDRESSES, MOST_DISKS, MOST_INTERFACES};
 use super::stat::{self, Stat};
 use super::text::Malformed;
-use crate::netlink::{self, Client, Progress, ResponseHandler};
+use crate::netlink::{self, Client, Link, RequestError};
 use crate::reading::SourceError;
-use crate::sys::netlink::NetlinkSocket;
+use crate::text::bounded_unique;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -20,6 +20,9 @@ pub(super) const BLOCK: &str = "/sys/block";
 
 /// Most that is read of a file: the lines of 8192 CPUs, or of 20,000 disks and partitions.
 const MOST: u64 = 4 * 1024 * 1024;
+
+/// Most bytes of the name of an interface; the kernel's have fewer (`IFNAMSIZ`).
+const LONGEST_NAME: usize = 64;
 
 /// Reads a file, and parses it.
 fn read<T>(path: &str, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Result<T, SourceError> {
@@ -111,6 +114,7 @@ fn is_real(block: &Path, disk: &str) -> bool {
 /// An interface with its addresses.
 #[derive(Debug)]
 pub(super) struct Interface {
+    pub(super) name: String,
     pub(super) link: Link,
     pub(super) addresses: Vec<Address>,
 }
@@ -120,27 +124,6 @@ pub(super) struct Interface {
 pub(super) struct Interfaces {
     wanted: Vec<String>,
     client: Option<Client>,
-}
-
-/// Reads a datagram of the answer with this sequence number.
-type Parser<T> = fn(&[u8], u32, &mut Vec<T>) -> Result<Progress, netlink::Malformed>;
-
-/// What was answered so far, and how a datagram is read.
-struct Answer<T> {
-    found: Vec<T>,
-    parse: Parser<T>,
-}
-
-impl<T> ResponseHandler for Answer<T> {
-    type Malformed = netlink::Malformed;
-
-    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Self::Malformed> {
-        (self.parse)(datagram, sequence, &mut self.found)
-    }
-
-    fn restart(&mut self) {
-        self.found.clear();
-    }
 }
 
 impl Interfaces {
@@ -155,40 +138,34 @@ impl Interfaces {
             Some(client) => client,
             None => Client::open(None, "route")?,
         };
-        let mut links = Answer { found: Vec::new(), parse: links::parse_links };
-        ask(&mut client, links::links_request, &mut links)?;
-        let mut addresses = Answer { found: Vec::new(), parse: links::parse_addresses };
-        ask(&mut client, links::addresses_request, &mut addresses)?;
+        let failed = |error: RequestError| {
+            error.into_source("asking the kernel for network interfaces".to_owned(), &[])
+        };
+        let links = client.rows(netlink::links_request, netlink::parse_links).map_err(failed)?;
+        let addresses = client.rows(addresses::request, addresses::parse).map_err(failed)?;
         self.client = Some(client);
         let mut room = MOST_ADDRESSES;
         let mut interfaces: Vec<Interface> = Vec::new();
-        for link in links.found {
-            if self.wants(&link) {
-                let own = addresses.found.iter().filter(|address| address.index == link.index);
-                let own: Vec<Address> = own.copied().take(room).collect();
+        for link in links {
+            let name = bounded_unique(&String::from_utf8_lossy(&link.name), LONGEST_NAME);
+            let own = || addresses.iter().filter(|address| address.index == link.index);
+            if self.wants(&link, &name, own().next().is_some()) {
+                let own: Vec<Address> = own().copied().take(room).collect();
                 room -= own.len();
-                interfaces.push(Interface { link, addresses: own });
+                interfaces.push(Interface { name, link, addresses: own });
             }
         }
         Ok(Chosen::new(interfaces, MOST_INTERFACES))
     }
 
-    fn wants(&self, link: &Link) -> bool {
+    /// The end of a veth pair that leads into a container has no address; that of a machine which is a container has.
+    fn wants(&self, link: &Link, name: &str, has_address: bool) -> bool {
         if self.wanted.is_empty() {
-            !link.loopback && !link.partner_elsewhere
+            !link.loopback && (!link.other_netns || has_address)
         } else {
-            self.wanted.contains(&link.name)
+            self.wanted.iter().any(|wanted| wanted == name)
         }
     }
-}
-
-fn ask<T>(
-    client: &mut Client<NetlinkSocket>,
-    request: fn(u32) -> Vec<u8>,
-    answer: &mut Answer<T>,
-) -> Result<(), SourceError> {
-    let doing = || "asking the kernel for network interfaces".to_owned();
-    client.ask(request, answer).map_err(|error| error.into_source(doing(), &[]))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ fn files(settings: &Settings) -> Result<String, SourceError> {
 
 fn interfaces(settings: &Settings) -> Result<String, SourceError> {
     let interfaces = Interfaces::new(&settings.interfaces).read()?;
-    Ok(named(interfaces, "interface", |interface| interface.link.name))
+    Ok(named(interfaces, "interface", |interface| interface.name))
 }
 
 fn named<T>(chosen: Chosen<T>, what: &str, name: impl Fn(T) -> String) -> String {

@@ -114,13 +114,13 @@ impl Observer {
     }
 
     pub(super) fn interfaces(&self, interfaces: &Chosen<Interface>, out: &mut Readings) {
-        for Interface { link, addresses } in &interfaces.all {
-            let name: Arc<str> = link.name.as_str().into();
+        for Interface { name, link, addresses } in &interfaces.all {
+            let name: Arc<str> = name.as_str().into();
             let labels = Labels::new(vec![(Label::InterfaceName, Arc::clone(&name))]);
             let classic = self.classic(Label::ClassicInterface, &name);
-            if let Some(traffic) = link.traffic {
-                let received = (traffic.received_bytes, traffic.received_packets);
-                let sent = (traffic.sent_bytes, traffic.sent_packets);
+            if let Some(statistics) = link.statistics {
+                let received = (statistics.rx_bytes, statistics.rx_packets);
+                let sent = (statistics.tx_bytes, statistics.tx_packets);
                 for (word, (bytes, packets)) in [("receive", received), ("transmit", sent)] {
                     let labels = labels.with(Label::IoDirection, word);
                     out.observe(metrics::SYSTEM_NETWORK_IO, &labels, bytes);
@@ -131,8 +131,8 @@ impl Observer {
                 out.observe(metrics::NODE_CLASSIC_NET_TRANSMITTED_BYTES, &classic, sent.0);
                 out.observe(metrics::NODE_CLASSIC_NET_TRANSMITTED_PACKETS, &classic, sent.1);
             }
-            out.observe(metrics::INTERFACE_UP, &labels, u64::from(link.up));
-            out.observe(metrics::NODE_CLASSIC_NET_UP, &classic, u64::from(link.up));
+            out.observe(metrics::INTERFACE_UP, &labels, u64::from(link.running));
+            out.observe(metrics::NODE_CLASSIC_NET_UP, &classic, u64::from(link.running));
             for address in addresses {
                 let ip: Arc<str> = address.ip.to_string().into();
                 out.observe(metrics::INTERFACE_ADDRESS, labels.with(Label::LocalAddress, Arc::clone(&ip)), 1);

@@ -313,6 +313,5 @@ fn byte(attribute: Attribute<'_>) -> Result<u8, Malformed> {
 
 /// A name that ends with a zero byte.
 fn name(attribute: Attribute<'_>) -> Result<&str, Malformed> {
-    let name = attribute.payload.split(|byte| *byte == 0).next().unwrap_or_default();
-    std::str::from_utf8(name).map_err(|_| Malformed::NotText(attribute.number))
+    std::str::from_utf8(attribute.text()).map_err(|_| Malformed::NotText(attribute.number))
 }

@@ -3,6 +3,7 @@
 //! Pure: bytes in, values out. Numbers are in the byte order of the machine, ports and addresses in that of the network.
 //! An IPv4 address is written as IPv4-mapped address of IPv6.
 
+use crate::text::before_zero;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 mod spent;
@@ -123,8 +124,7 @@ impl Group {
         let mut names = Vec::with_capacity(levels);
         for _ in 0..levels {
             let name: [u8; NAME] = fields.bytes()?;
-            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-            names.push(String::from_utf8_lossy(name).into_owned());
+            names.push(String::from_utf8_lossy(before_zero(&name)).into_owned());
         }
         let path = names.iter().rev().fold(String::new(), |path, name| path + "/" + name);
         Some(Self { path: if path.is_empty() { "/".to_owned() } else { path } })
