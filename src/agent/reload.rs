@@ -22,6 +22,7 @@ use crate::source::{Mode, list, same};
 use crate::stop::Stop;
 use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::runtime::Handle;
@@ -100,6 +101,10 @@ impl Reloader {
         }
         let changed = changes(&running.config, &new);
         if !changed.is_empty() {
+            // Whoever writes a file in place empties it first; a configuration of defaults would push to localhost.
+            if let Some(file) = new.file.as_ref().filter(|file| is_empty(file)) {
+                return Err(format!("{}: it is empty; write it elsewhere and rename it", file.display()));
+            }
             self.apply(running, &new).map_err(|error| chain(&error))?;
             running.config = new;
         }
@@ -109,7 +114,7 @@ impl Reloader {
             format!("changed {}", changed.join(", "))
         };
         if !fixed.is_empty() {
-            what.push_str("; takes a restart: ");
+            what.push_str("; takes effect after a restart: ");
             what.push_str(&fixed.join(", "));
         }
         Ok(what)
@@ -211,4 +216,8 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
     let sources = SOURCES.iter().filter(|spec| !(spec.same)(&old.sources, &new.sources));
     changed.extend(sources.map(|spec| format!("sources.{}", spec.name)));
     changed
+}
+
+fn is_empty(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
 }

@@ -82,7 +82,8 @@ fn every_address_is_answered_alike_and_goes_on_over_a_reload() {
     .unwrap();
     let answer = ask(&path, "POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n");
     assert!(
-        answer.ends_with("nothing has changed; takes a restart: export.prometheus.socket_mode\n"),
+        answer
+            .ends_with("nothing has changed; takes effect after a restart: export.prometheus.socket_mode\n"),
         "{answer}"
     );
     all();

@@ -145,7 +145,7 @@ fn a_bad_file_keeps_the_old_configuration_and_says_why() {
 fn what_takes_a_restart_is_named_and_stays() {
     let reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
     reloaded.write(&format!("{}log: {{level: warn}}\ninventory: {{limit: 50}}\n", yaml("", "", NO_PUSH)));
-    let said = (200, "nothing has changed; takes a restart: inventory, log\n".to_owned());
+    let said = (200, "nothing has changed; takes effect after a restart: inventory, log\n".to_owned());
     assert_eq!(reloaded.post(), said);
     assert_eq!(reloaded.post(), said, "it still does");
 }

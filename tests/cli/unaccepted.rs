@@ -76,11 +76,13 @@ fn a_reload_refuses_what_the_next_start_would_end_with() {
         assert!(body.contains(why), "{prometheus}: {body}");
         assert_eq!(success(address), Some(0.0));
     }
+    let (status, body) = reload("");
+    assert!(status == 500 && body.contains(": it is empty; write it elsewhere and rename it"), "{body}");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("metrics.sock");
     let (status, body) = reload(&configured(&format!("listen: 'unix:{}'", socket.display())));
     assert_eq!(status, 200, "{body}");
-    assert!(body.contains("takes a restart: export.prometheus.listen"), "{body}");
+    assert!(body.contains("takes effect after a restart: export.prometheus.listen"), "{body}");
     assert!(!socket.exists(), "it is tried, and left as it was");
     assert_eq!(success(address), Some(1.0));
 }

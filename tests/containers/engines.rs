@@ -173,7 +173,7 @@ fn without_a_capability_everything_is_there_but_the_names_and_check_says_which_i
         let line = checked.lines().find(|line| line.starts_with(&format!("containers {way} "))).unwrap();
         assert!(line.contains(" denied ") && line.contains(capability), "{checked}");
     }
-    let closed = ["containers names", "containers tcp", "containers translate", "containers delay"];
+    let closed = ["names", "tcp", "translate", "delay", "volumes"].map(|way| format!("containers {way} "));
     let others = checked.lines().filter(|line| !closed.iter().any(|way| line.starts_with(way)));
     assert!(others.clone().count() >= 2 && others.clone().all(|line| line.contains(" works ")), "{checked}");
     let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), "");
@@ -182,7 +182,7 @@ fn without_a_capability_everything_is_there_but_the_names_and_check_says_which_i
     assert_eq!(value(&read, "container_oom_kills_total", &[&unnamed]), Some(0.0), "{read}");
     assert!(value(&read, "container_uptime_seconds", &[&unnamed]).is_some(), "{read}");
     assert_eq!(value(&read, "connscope_containers_source", &["via=\"procfs\""]), Some(1.0), "{read}");
-    let all = ",+dac_read_search,+bpf,+perfmon,+net_admin";
+    let all = ",+dac_read_search,+sys_ptrace,+bpf,+perfmon,+net_admin";
     let checked = said_as_nobody(&["check"], file.path(), all);
     assert!(checked.lines().all(|line| line.contains(" works ")), "{checked}");
     let read = said_as_nobody(&["once", "--format", "prometheus"], file.path(), ",+bpf,+perfmon");

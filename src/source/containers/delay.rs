@@ -28,6 +28,8 @@ pub(super) struct Delays {
     settings: Delay,
     method: DelayMethod,
     accounting: bool,
+    /// Whether the log has that disk delays are not counted.
+    logged: bool,
 }
 
 enum DelayMethod {
@@ -50,7 +52,12 @@ pub(super) struct ContainerDelays {
 impl Delays {
     /// Nothing is read before the first cycle; `None` if delays are not to be measured.
     pub(super) fn new(settings: Delay) -> Option<Self> {
-        (settings != Delay::Off).then_some(Self { settings, method: DelayMethod::Untried, accounting: false })
+        (settings != Delay::Off).then_some(Self {
+            settings,
+            method: DelayMethod::Untried,
+            accounting: false,
+            logged: false,
+        })
     }
 
     /// Whether BPF programs measure them.
@@ -106,9 +113,12 @@ impl Delays {
                 return None;
             }
         };
-        if !self.accounting {
-            let doing = "time that containers wait for disks is not reported";
-            out.fail("disk delay", SourceError::absent(doing, "kernel.task_delayacct is 0"));
+        // The default since Linux 5.14, so it is no failure of the source.
+        if !std::mem::replace(&mut self.logged, !self.accounting) && !self.accounting {
+            tracing::info!(
+                source = super::NAME,
+                "time that containers wait for disks is not reported: kernel.task_delayacct is 0"
+            );
         }
         Some(via)
     }

@@ -127,12 +127,18 @@ impl Volumes {
         let Self { known, most, left_out, .. } = self;
         let there: HashSet<(u64, u32)> = running.iter().copied().collect();
         known.retain(|number, mounts| there.contains(&(*number, mounts.process)));
-        let (mut host, mut room, mut again) = (None, *most, 0);
+        // The ones read longest ago first, so that each is read however many there are.
+        let old = |mounts: &Mounts| now.saturating_duration_since(mounts.read) >= AGAIN;
+        let mut again: Vec<(Instant, u64)> = known
+            .iter()
+            .filter(|(_, mounts)| old(mounts))
+            .map(|(number, mounts)| (mounts.read, *number))
+            .collect();
+        again.sort_unstable();
+        let again: HashSet<u64> = again.into_iter().take(AT_ONCE).map(|(_, number)| number).collect();
+        let (mut host, mut room) = (None, *most);
         for (number, process) in running {
-            let old = |mounts: &Mounts| now.saturating_duration_since(mounts.read) >= AGAIN;
-            let is_old = known.get(number).is_some_and(old) && again < AT_ONCE;
-            if is_old || !known.contains_key(number) {
-                again += usize::from(is_old);
+            if again.contains(number) || !known.contains_key(number) {
                 let path = format!("/proc/{process}/mountinfo");
                 let Ok(text) = read_limited_bytes(&path) else { continue };
                 let host: &Vec<BlockMount> = host.get_or_insert_with(host_mounts);
