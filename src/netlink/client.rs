@@ -54,10 +54,13 @@ pub trait ResponseHandler {
     fn restart(&mut self);
 }
 
+/// Reads one datagram of an answer with this sequence number.
+type RowParser<R> = fn(&[u8], u32, &mut Vec<R>) -> Result<Progress, Malformed>;
+
 /// The rows of an answer that were read so far.
 struct Rows<R> {
     rows: Vec<R>,
-    parse: fn(&[u8], u32, &mut Vec<R>) -> Result<Progress, Malformed>,
+    parse: RowParser<R>,
 }
 
 impl<R> ResponseHandler for Rows<R> {
@@ -174,7 +177,7 @@ impl<T: Transport> Client<T> {
     pub fn rows<R>(
         &mut self,
         request: impl Fn(u32) -> Vec<u8>,
-        parse: fn(&[u8], u32, &mut Vec<R>) -> Result<Progress, Malformed>,
+        parse: RowParser<R>,
     ) -> Result<Vec<R>, RequestError> {
         let mut answer = Rows { rows: Vec::new(), parse };
         self.ask(request, &mut answer)?;

@@ -20,6 +20,7 @@ const IFF_RUNNING: u32 = 0x40;
 const MOST: usize = 65_536;
 
 /// A network interface.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag or an attribute of its own")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// Number of the interface in its network namespace (`ifindex`).

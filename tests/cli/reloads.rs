@@ -91,6 +91,7 @@ fn reloading_again_and_again_leaves_no_allocation_behind() {
     namespace.inside(leaves_no_allocation);
 }
 
+#[expect(clippy::print_stdout, reason = "the figures of make reloads")]
 fn leaves_no_allocation() {
     let times: usize = std::env::var("CONNSCOPE_RELOADS").map_or(40, |times| times.parse().unwrap());
     let receiver = Receiver::start(Speaks::Grpc);

@@ -190,7 +190,7 @@ fn what_is_larger_than_a_message_may_be_arrives_in_several() {
     let counts = prometheus.query(counts).unwrap();
     let [points] = counts.as_slice() else { panic!("one namespace: {counts:?}") };
     let least = points.value * f64::from(u32::try_from(points.label("netns").len()).unwrap());
-    let most = f64::from(u32::try_from(MOST_BYTES).unwrap());
+    let most = f64::from(u32::try_from(MAX_BYTES).unwrap());
     println!("one collection has more than {least} bytes, a message at most {most}");
     assert!(least > most, "{least} bytes may be one message");
     let log = end(agent);
