@@ -27,7 +27,7 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
     container.ok(&format!("connect one 127.0.0.1 {port}"));
     let file = file(&format!(
         "inventory: {{units: false, names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
-         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  network: {{enabled: false}}\n  \
          containers: {{enabled: true, tcp: {{loopback: true, fold_ports: none}}}}\n",
         lab.names().display()
     ));

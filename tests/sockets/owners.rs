@@ -1,6 +1,7 @@
 //! Whose sockets they are: user, process, control group.
 
 use super::{INCOMING, OUTGOING, Probe, connection, listener};
+use crate::support::agent::copy_program;
 use crate::support::{Namespace, PATIENCE, eventually, skipped};
 use connscope::host::cgroup;
 use connscope::source::sockets::owners::ByCgroup;
@@ -55,7 +56,7 @@ impl Holder {
         // `exec -a` names the process for `ps`, not for the kernel; a link to the program does both.
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        copy_program("/bin/sleep".as_ref(), &program);
         let mut command = Command::new(&program);
         command.arg("600").stdin(Stdio::from(socket.into())).arg0(name);
         let child = command.spawn().unwrap();

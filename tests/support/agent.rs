@@ -34,6 +34,13 @@ pub(crate) fn behind(starter: &[&str], program: &Command) -> Command {
     command
 }
 
+/// Copies a program that is to be started. Another process does it: a child that another test starts at the same time would have the
+/// copy open for writing, and the kernel would refuse to run it (`ETXTBSY`).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp {} {}", from.display(), to.display());
+}
+
 /// The program and a configuration, where any user may read and run them.
 pub(crate) struct Public {
     folder: tempfile::TempDir,
@@ -43,7 +50,7 @@ impl Public {
     /// With a configuration of this text.
     pub(crate) fn new(yaml: &str) -> Self {
         let public = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::copy(env!("CARGO_BIN_EXE_connscope"), public.program()).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_connscope").as_ref(), &public.program());
         std::fs::write(public.config(), yaml).unwrap();
         for path in [public.folder.path().to_owned(), public.program(), public.config()] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();

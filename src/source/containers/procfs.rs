@@ -4,6 +4,8 @@
 //! They belong to the container whose process that is; of a pod, whose containers share the namespace, to the one that the
 //! inventory has first. A connection is one that the container opened if nobody listens at its port in that namespace.
 
+#![expect(clippy::disallowed_methods, reason = "a cycle reads for a bounded time")]
+
 use super::addresses::{self, LISTEN, OPEN, Socket};
 use super::kernel::records::{Destination, Totals};
 use super::listen::Listening;
@@ -13,17 +15,40 @@ use super::tcp::Tcp;
 use crate::host::inventory::Container;
 use crate::reading::SourceError;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// State between cycles: open connections by container and destination.
+/// How long one cycle reads; what is left is read in later ones. The kernel walks its whole hash table of sockets for each file,
+/// some 8 ms where it has 262,144 buckets.
+const BUDGET: Duration = Duration::from_millis(500);
+
+/// State between cycles: the sockets of each network namespace, and open connections by container and destination.
 #[derive(Debug, Default)]
 pub(super) struct Procfs {
+    known: HashMap<u64, NamespaceSockets>,
     last: HashMap<(u64, Destination), u32>,
 }
 
+/// What a network namespace had when it was read.
+#[derive(Debug)]
+struct NamespaceSockets {
+    read: Instant,
+    listening: Vec<SocketAddr>,
+    /// Connections that were opened there, by the peer.
+    open: HashMap<SocketAddr, u32>,
+}
+
+/// A network namespace, with the container it is counted for.
+struct Subject {
+    namespace: u64,
+    process: u32,
+    container: u64,
+}
+
 impl Procfs {
-    /// Reads what is there now.
+    /// Reads the namespaces that were read longest ago, for as long as the budget allows and one at least; the others are as they
+    /// were.
     pub(super) fn read(
         &mut self,
         containers: &[Container],
@@ -32,32 +57,28 @@ impl Procfs {
         loopback: bool,
         now: Instant,
     ) {
-        let mut namespaces: HashSet<u64> = namespace("self").into_iter().collect();
-        let mut open: HashMap<(u64, Destination), u32> = HashMap::new();
-        for container in containers.iter().filter(|container| !container.ended) {
-            let Some(process) = container.process else { continue };
-            let Some(namespace) = namespace(&process.to_string()) else { continue };
-            if !namespaces.insert(namespace) {
-                continue;
+        let subjects = subjects(containers);
+        let there: HashSet<u64> = subjects.iter().map(|subject| subject.namespace).collect();
+        self.known.retain(|namespace, _| there.contains(namespace));
+        let mut order: Vec<&Subject> = subjects.iter().collect();
+        order.sort_by_key(|subject| self.known.get(&subject.namespace).map(|known| known.read));
+        let until = Instant::now() + BUDGET;
+        for subject in order {
+            self.known.insert(subject.namespace, NamespaceSockets::of(subject.process, now));
+            if Instant::now() >= until {
+                break;
             }
-            let number = container.workload.number;
-            let sockets = sockets(process);
-            let ports: HashSet<u16> = sockets
-                .iter()
-                .filter(|socket| socket.state == LISTEN)
-                .map(|socket| socket.local.port())
-                .collect();
-            for socket in sockets {
-                if socket.state == LISTEN {
-                    let listening = Listening { at: socket.local, only: false, host: false };
-                    listeners.take(number, listening, namespace, &[process.to_string()]);
-                } else if OPEN.contains(&socket.state)
-                    && !ports.contains(&socket.local.port())
-                    && (loopback || !socket.peer.ip().is_loopback())
-                {
-                    let key = Destination { group: number, requested: socket.peer, actual: socket.peer };
-                    *open.entry((number, key)).or_default() += 1;
-                }
+        }
+        let mut open: HashMap<(u64, Destination), u32> = HashMap::new();
+        for Subject { namespace, process, container } in &subjects {
+            let Some(known) = self.known.get(namespace) else { continue };
+            for at in &known.listening {
+                let listening = Listening { at: *at, only: false, host: false };
+                listeners.take(*container, listening, *namespace, &[process.to_string()]);
+            }
+            for (peer, count) in known.open.iter().filter(|(peer, _)| loopback || !peer.ip().is_loopback()) {
+                let key = Destination { group: *container, requested: *peer, actual: *peer };
+                *open.entry((*container, key)).or_default() += count;
             }
         }
         self.take(open, tcp, now);
@@ -79,6 +100,35 @@ impl Procfs {
         }
         self.last = open;
     }
+}
+
+impl NamespaceSockets {
+    fn of(process: u32, now: Instant) -> Self {
+        let sockets = sockets(process);
+        let listening: Vec<SocketAddr> =
+            sockets.iter().filter(|socket| socket.state == LISTEN).map(|socket| socket.local).collect();
+        let ports: HashSet<u16> = listening.iter().map(SocketAddr::port).collect();
+        let mut open: HashMap<SocketAddr, u32> = HashMap::new();
+        let outgoing = sockets
+            .iter()
+            .filter(|socket| OPEN.contains(&socket.state) && !ports.contains(&socket.local.port()));
+        for socket in outgoing {
+            *open.entry(socket.peer).or_default() += 1;
+        }
+        Self { read: now, listening, open }
+    }
+}
+
+/// Every network namespace but the agent's own, with the first container that is in it.
+fn subjects(containers: &[Container]) -> Vec<Subject> {
+    let mut seen: HashSet<u64> = namespace("self").into_iter().collect();
+    let running = containers.iter().filter(|container| !container.ended);
+    let subjects = running.filter_map(|container| {
+        let process = container.process?;
+        let namespace = namespace(&process.to_string())?;
+        seen.insert(namespace).then_some(Subject { namespace, process, container: container.workload.number })
+    });
+    subjects.collect()
 }
 
 /// What can be read, for `connscope check`.

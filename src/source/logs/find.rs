@@ -182,9 +182,14 @@ impl Finder {
         self.closed = closed;
         let denied = open.denied();
         if denied + closed > 0 && !std::mem::replace(&mut self.said, true) {
+            let causes = [
+                (closed > 0).then(|| format!("{closed} cannot be opened")),
+                (denied > 0).then(|| format!("the open files of {denied} processes cannot be listed")),
+            ];
+            let causes: Vec<String> = causes.into_iter().flatten().collect();
             tracing::info!(
-                "files that containers have open below /var/log are not read: {closed} are closed to the agent, and it may \
-                 not look for them in {denied} processes: needs {OPEN_FILES}"
+                "files that containers have open below /var/log are not read (needs {OPEN_FILES}): {}",
+                causes.join("; ")
             );
         }
         found
