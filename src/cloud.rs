@@ -12,7 +12,7 @@ use crate::stop::Stop;
 use config::{Cloud as Settings, Detect};
 use instance::{Instance, Provider};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ struct Known {
 }
 
 impl Cloud {
-    /// What the settings say, and which cloud the files below `root` name (`inventory.root`). Nothing is sent yet.
+    /// The cloud of the settings, or the one that the files below `root` name (`inventory.root`). Sends nothing.
     pub fn new(settings: &Settings, root: &Path) -> Self {
         let provider = match settings.detect {
             Detect::Off => None,
@@ -147,9 +147,4 @@ pub fn plan(provider: Provider) -> plan::Plan {
         Provider::Oracle => others::ORACLE,
         Provider::Alibaba => others::ALIBABA,
     }
-}
-
-/// Where the files of the firmware are, below the root of a file system.
-fn below(root: &Path, file: &str) -> PathBuf {
-    root.join(file)
 }

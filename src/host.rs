@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 pub mod bpf;
 pub mod cgroup;
+pub mod counter;
 pub mod ephemeral;
 pub mod inventory;
 pub mod machine;

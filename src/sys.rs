@@ -56,6 +56,13 @@ pub fn read_limited(path: impl AsRef<Path>, most: u64) -> std::io::Result<String
     Ok(text)
 }
 
+/// The same of a file whose bytes need not be UTF-8.
+pub fn read_limited_bytes(path: impl AsRef<Path>, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A file of the kernel that is read in every cycle, and stays open. The kernel makes such a file's text when it is read from
 /// its beginning.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// Most bytes of an answer.
 const MOST: usize = 64 * 1024;
 
-/// Where a service is asked.
+/// Address of a metadata service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     host: String,
@@ -76,31 +76,31 @@ pub enum Failure {
     /// No answer to this path in time.
     #[error("{path}: no answer within {after:?}{hint}", hint = hint(.path))]
     Timeout {
-        /// The path that was asked for.
+        /// Path of the request.
         path: String,
-        /// How long it was waited for.
+        /// Time limit.
         after: Duration,
     },
     /// The connection failed or ended, or what came over it is not HTTP.
     #[error("{path}: {why}")]
     Broken {
-        /// The path that was asked for.
+        /// Path of the request.
         path: String,
-        /// What failed.
+        /// Cause of the failure.
         why: String,
     },
     /// Another status than 200. A redirect is one too.
     #[error("{path}: the status is {status}")]
     Status {
-        /// The path that was asked for.
+        /// Path of the request.
         path: String,
-        /// The status.
+        /// HTTP status.
         status: u16,
     },
     /// The answer is not what is documented.
     #[error("{path}: the answer is not what was expected: {start:?}")]
     NotUnderstood {
-        /// The path that was asked for.
+        /// Path of the request.
         path: String,
         /// The beginning of the answer.
         start: String,

@@ -27,7 +27,7 @@ const MARKS: &[(&str, &str, Provider)] = &[
 pub fn provider(roots: &[&Path]) -> Option<Provider> {
     roots.iter().find_map(|root| {
         MARKS.iter().find_map(|(file, mark, provider)| {
-            let text = crate::sys::read_limited(super::below(root, file), MOST).ok()?;
+            let text = crate::sys::read_limited(root.join(file), MOST).ok()?;
             is_mark(file, &text, mark).then_some(*provider)
         })
     })

@@ -5,33 +5,33 @@ use super::instance::Instance;
 /// The address of nearly every metadata service.
 pub const LINK_LOCAL: &str = "http://169.254.169.254";
 
-/// The questions of a provider.
+/// The requests to the metadata service of a provider.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Where it is asked.
+    /// URL of the service, without a path.
     pub endpoint: &'static str,
-    /// What has to be had first.
+    /// Token that the other requests carry; requested first.
     pub token: Option<Token>,
-    /// A header of every request.
+    /// Header of every request, name and value.
     pub header: Option<(&'static str, &'static str)>,
-    /// The questions.
+    /// Requests for the values.
     pub questions: &'static [Question],
 }
 
-/// A token, which is had by `PUT`, and without which nothing is answered.
+/// A token, requested by `PUT`.
 #[derive(Debug, Clone, Copy)]
 pub struct Token {
-    /// Path that it is had from.
+    /// Path of the request for the token.
     pub path: &'static str,
     /// Header of that request, and its value: how long the token is to be valid, in seconds.
     pub validity: (&'static str, &'static str),
     /// Header of the other requests, whose value is the token.
     pub header: &'static str,
-    /// Whether nothing is asked without it.
+    /// Whether the service answers no request without it.
     pub required: bool,
 }
 
-/// A question.
+/// One request.
 #[derive(Debug, Clone, Copy)]
 pub struct Question {
     /// Path, and query.

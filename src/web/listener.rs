@@ -40,11 +40,12 @@ impl Bound {
     pub async fn all(settings: &Prometheus, mut handed_over: Vec<HandedOver>) -> Result<Self, BindError> {
         let mut bound = Self::default();
         // `systemd` without a name uses the sockets that no other entry names.
-        let named = |one: &HandedOver| {
-            let names =
-                |address: &Address| matches!(address, Address::Systemd(Some(name)) if *name == one.name);
-            settings.listen.addresses().iter().any(names)
-        };
+        let named: Vec<&String> = settings
+            .listen
+            .addresses()
+            .iter()
+            .filter_map(|address| if let Address::Systemd(name) = address { name.as_ref() } else { None })
+            .collect();
         for address in settings.listen.addresses() {
             let failed = |cause| BindError { address: address.to_string(), cause };
             match address {
@@ -59,15 +60,11 @@ impl Bound {
                 Address::Systemd(name) => {
                     let wanted = |one: &HandedOver| match name {
                         Some(name) => *name == one.name,
-                        None => !named(one),
+                        None => !named.contains(&&one.name),
                     };
                     let taken: Vec<HandedOver> = handed_over.extract_if(.., |one| wanted(one)).collect();
                     if taken.is_empty() {
-                        let named = settings
-                            .listen
-                            .addresses()
-                            .iter()
-                            .any(|other| matches!(other, Address::Systemd(Some(_))));
+                        let named = !named.is_empty();
                         return Err(failed(nothing_handed_over(name.as_deref(), &handed_over, named)));
                     }
                     bound.sockets.extend(taken.into_iter().map(|one| one.socket));

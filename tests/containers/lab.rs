@@ -230,12 +230,17 @@ impl Drop for Container {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
-        // The group is empty once the kernel has let go of the process.
-        for directory in [self.directory.as_path(), self.directory.parent().unwrap()] {
-            let until = Instant::now() + Duration::from_secs(5);
-            while std::fs::remove_dir(directory).is_err() && directory.exists() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+        remove_group(&self.directory);
+    }
+}
+
+/// Removes the control group of a process that was killed, and the one above it. The group is empty once the kernel has let go of the
+/// process.
+pub(super) fn remove_group(group: &Path) {
+    for directory in [group, group.parent().unwrap()] {
+        let until = Instant::now() + Duration::from_secs(5);
+        while std::fs::remove_dir(directory).is_err() && directory.exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

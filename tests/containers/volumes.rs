@@ -116,12 +116,7 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
-        for directory in [self.group.as_path(), self.group.parent().unwrap()] {
-            let until = Instant::now() + Duration::from_secs(5);
-            while std::fs::remove_dir(directory).is_err() && directory.exists() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
+        super::lab::remove_group(&self.group);
     }
 }
 

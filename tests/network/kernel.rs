@@ -144,7 +144,7 @@ fn a_full_accept_queue_is_counted_as_nstat_counts_it() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to: SocketAddr = listener.local_addr().unwrap();
         let mut clients = Vec::new();
-        // Two fit into the queue; a SYN of the third is dropped, and sent again after a second.
+        // Two fit into the queue; a SYN of the third is dropped, and retransmitted after a second.
         for _ in 0..3 {
             clients.extend(TcpStream::connect_timeout(&to, Duration::from_millis(300)).ok());
         }

@@ -6,6 +6,7 @@
 //! reloaded); what all counters of the namespace did distinguishes the two.
 
 use super::fields::{Field, Row};
+use crate::host::counter::{WIDTH, step};
 use crate::sys::namespace::Identity;
 use std::collections::BTreeMap;
 
@@ -23,9 +24,6 @@ struct Counters {
     /// Number of the cycle in which the namespace was last read.
     seen: u64,
 }
-
-/// Number of values of a 32-bit counter.
-const WIDTH: u64 = 1 << 32;
 
 /// Maximum plausible increase in one interval: 2^31 events on one CPU take more than a minute.
 const PLAUSIBLE: u64 = 1 << 31;
@@ -95,11 +93,6 @@ fn find(known: &[(Field, Counter)], position: usize, field: &Field) -> Option<us
         return Some(position);
     }
     known.iter().position(|(present, _)| present == field)
-}
-
-/// The increase of a counter from `last` to `now`, including a wrap. A value wider than 32 bits cannot have wrapped.
-fn step(last: u64, now: u64) -> u64 {
-    if now >= last { now - last } else { (now + WIDTH).saturating_sub(last) }
 }
 
 impl Counters {

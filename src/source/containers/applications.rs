@@ -147,13 +147,7 @@ fn types(groups: &[PathBuf]) -> Types {
         }
     }
     processes.truncate(PROCESSES);
-    let command = |pid: &u32| {
-        use std::io::Read;
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
-        file.take(COMMAND).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
-    };
+    let command = |pid: &u32| crate::sys::read_limited_bytes(format!("/proc/{pid}/cmdline"), COMMAND).ok();
     let commands: Vec<Vec<u8>> = processes.iter().filter_map(command).collect();
     application::types(commands.iter().map(Vec::as_slice))
 }

@@ -44,7 +44,7 @@ closed_set! {
         Resources = "resources",
         /// TCP connections and listening sockets.
         Tcp = "tcp",
-        /// What is mounted in containers.
+        /// Mounted file systems of containers.
         Volumes = "volumes",
     }
 }

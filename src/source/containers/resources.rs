@@ -27,7 +27,7 @@ pub mod usage;
 pub mod v1;
 pub mod v2;
 
-/// What is read.
+/// Kinds of files that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Use and limits of CPU, memory and disks.
@@ -37,7 +37,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// What the settings say.
+    /// From the settings.
     pub(super) fn of(settings: &Settings) -> Self {
         Self { use_and_limits: settings.resources, pressure: settings.pressure }
     }
@@ -68,7 +68,7 @@ pub(super) struct Resources {
     machine: u64,
 }
 
-/// What is known of one container.
+/// State of one container between cycles.
 #[derive(Debug, Default)]
 struct Known {
     usage: Usage,
@@ -127,12 +127,12 @@ impl Resources {
             let Known { usage, group, unread } = known.entry(number).or_default();
             *unread = 0;
             if container.ended {
-                close(group, reader);
+                *group = None;
                 usage.end();
                 continue;
             }
             if group.as_ref().is_some_and(|group| group.is_replaced(&container.groups)) {
-                close(group, reader);
+                *group = None;
                 usage.restart();
             }
             let group = group.get_or_insert_with(Group::default);
@@ -157,18 +157,15 @@ impl Resources {
         let there: HashSet<u64> = containers.iter().map(|container| container.workload.number).collect();
         let gone: Vec<u64> = self.known.keys().filter(|number| !there.contains(number)).copied().collect();
         for number in gone {
-            let Some(mut known) = self.known.remove(&number) else { continue };
+            let Some(known) = self.known.remove(&number) else { continue };
             match inventory.current(number).map(|workload| workload.number).filter(|now| there.contains(now))
             {
                 // The same groups go on under another name.
                 Some(now) if !self.known.contains_key(&now) => {
                     self.known.insert(now, known);
                 }
-                Some(now) => {
-                    close(&mut known.group, &mut self.reader);
-                    self.known.entry(now).or_default().usage.absorb(known.usage);
-                }
-                None => close(&mut known.group, &mut self.reader),
+                Some(now) => self.known.entry(now).or_default().usage.absorb(known.usage),
+                None => {}
             }
         }
     }
@@ -190,12 +187,6 @@ impl Resources {
         report::left_out(LeftOut::Resources, self.late, out);
         report::left_out(LeftOut::Disk, self.disks_left_out, out);
         report::via(SourcePart::Resources, Via::Cgroup, out);
-    }
-}
-
-fn close(group: &mut Option<Group>, reader: &mut files::Reader) {
-    if let Some(mut group) = group.take() {
-        group.close(reader);
     }
 }
 

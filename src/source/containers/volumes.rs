@@ -62,7 +62,7 @@ struct Mounts {
 #[derive(Debug)]
 pub(super) struct Volume {
     mount: BlockMount,
-    /// Where it is mounted, in at most 255 bytes.
+    /// Mount point, in at most 256 bytes.
     point: Arc<str>,
     origin: Origin,
     device: Arc<str>,
@@ -140,7 +140,7 @@ impl Volumes {
         for (number, process) in running {
             if again.contains(number) || !known.contains_key(number) {
                 let path = format!("/proc/{process}/mountinfo");
-                let Ok(text) = read_limited_bytes(&path) else { continue };
+                let Ok(text) = mountinfo_of(&path) else { continue };
                 let host: &Vec<BlockMount> = host.get_or_insert_with(host_mounts);
                 let volumes = mountinfo::parse(&text).into_iter().map(|mount| Volume::new(mount, host));
                 known.insert(*number, Mounts { process: *process, read: now, volumes: volumes.collect() });
@@ -226,16 +226,13 @@ fn observe_classic(labels: &Labels, volume: &Volume, usage: Option<&Usage>, out:
 }
 
 fn host_mounts() -> Vec<BlockMount> {
-    let text = HOST.iter().find_map(|path| read_limited_bytes(path).ok());
+    let text = HOST.iter().find_map(|path| mountinfo_of(path).ok());
     text.map(|text| mountinfo::parse(&text)).unwrap_or_default()
 }
 
 /// Paths may be of any bytes.
-fn read_limited_bytes(path: &str) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(MOST).read_to_end(&mut text)?;
-    Ok(text)
+fn mountinfo_of(path: &str) -> std::io::Result<Vec<u8>> {
+    crate::sys::read_limited_bytes(path, MOST)
 }
 
 /// What `connscope check` says: how many mounts have a size.

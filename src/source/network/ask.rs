@@ -35,13 +35,13 @@ pub struct Answer {
 pub struct Interface {
     /// `ifindex`.
     pub index: u32,
-    /// Its name.
+    /// Name of the interface, at most 256 bytes.
     pub name: Arc<str>,
-    /// Whether it is a card, and its driver.
+    /// Driver of the card; `None` if it is no card, or has no driver that can be asked.
     pub driver: Option<String>,
     /// What the statistics of the driver and of the interface come to.
     pub numbers: Vec<(Meaning, u64)>,
-    /// Its queueing disciplines.
+    /// Queueing disciplines at its root and at its ingress.
     pub qdiscs: Vec<Qdisc>,
 }
 

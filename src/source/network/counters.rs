@@ -10,7 +10,7 @@ use crate::metric::{Counter, Label};
 use crate::reading::Readings;
 use std::sync::Arc;
 
-/// What is made of a counter.
+/// Metric that a counter is reported as.
 #[derive(Debug, Clone, Copy)]
 enum Meaning {
     /// A metric of its own.

@@ -9,7 +9,7 @@ use super::labels::Limit::{BandwidthIn, BandwidthOut, Conntrack, Linklocal, Pps}
 use super::labels::{ErrorKind, Limit};
 use crate::text::before_zero;
 
-/// What a statistic is.
+/// Meaning of a driver's statistic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Meaning {
     /// Packets over a limit of the cloud.

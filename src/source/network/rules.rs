@@ -46,13 +46,13 @@ const ALIKE: usize = 65_536;
 pub struct Rule {
     /// `ip`, `ip6`, `inet`, as nft has it.
     pub family: &'static str,
-    /// Its table.
+    /// Table of the rule, at most 256 bytes.
     pub table: String,
-    /// Its chain.
+    /// Chain of the rule, at most 256 bytes.
     pub chain: String,
-    /// Its comment; empty if it has none.
+    /// Comment of the rule, at most 256 bytes; empty if it has none.
     pub comment: String,
-    /// What it does with a packet.
+    /// Verdict of the rule: drop or reject.
     pub verdict: Verdict,
 }
 

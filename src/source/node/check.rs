@@ -9,7 +9,7 @@ use crate::source::{Check, Requirement};
 /// Names that are printed at most.
 const SHOWN: usize = 8;
 
-/// What each part takes.
+/// Requirements of each part of the source.
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         files: &[STAT, MEMINFO, UPTIME, DISKSTATS, BLOCK],

@@ -5,13 +5,11 @@
 //! in flight they begin again at 0 after a day and a half.
 
 use super::text::{Malformed, lines, number};
+use crate::host::counter::step;
 use crate::text::bounded;
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
-
-/// What the milliseconds of the kernel wrap at.
-const WIDTH: u64 = 1 << 32;
 
 /// Bytes of a name that are kept; the kernel's have fewer (`DISK_NAME_LEN`).
 const LONGEST: usize = 64;
@@ -34,9 +32,9 @@ pub struct Disk {
     pub device: (u64, u64),
     /// Name of the disk or partition.
     pub name: String,
-    /// What was read.
+    /// Completed reads.
     pub read: Direction,
-    /// What was written.
+    /// Completed writes.
     pub write: Direction,
     /// Milliseconds in which at least one operation was in progress.
     pub busy: u64,
@@ -86,9 +84,8 @@ impl DiskTotals {
         self.operations = operations;
         let values = [&mut disk.read.milliseconds, &mut disk.write.milliseconds, &mut disk.busy];
         for ((value, last), total) in values.into_iter().zip(&mut self.last).zip(&mut self.totals) {
-            let step = if *value >= *last { *value - *last } else { (*value + WIDTH).saturating_sub(*last) };
+            *total = total.saturating_add(step(*last, *value));
             *last = *value;
-            *total = total.saturating_add(step);
             *value = *total;
         }
     }

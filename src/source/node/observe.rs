@@ -16,7 +16,7 @@ use std::sync::Arc;
 const CONVENTIONAL: [&str; MODES.len()] =
     ["user", "nice", "system", "idle", "iowait", "interrupt", "interrupt", "steal"];
 
-/// What every series has.
+/// Labels that every series has.
 pub(super) struct Observer {
     machine: Arc<str>,
 }

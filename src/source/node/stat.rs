@@ -14,7 +14,7 @@ pub const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq",
 /// Ticks by mode, in the order of [`MODES`].
 pub type Ticks = [u64; MODES.len()];
 
-/// What the file says of the CPUs.
+/// CPU times and number of CPUs of `/proc/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Sum over all CPUs.

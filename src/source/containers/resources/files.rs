@@ -7,6 +7,7 @@ use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Files that are kept open at most: 8 MiB of the kernel's memory.
 const KEPT: usize = 2048;
@@ -14,10 +15,18 @@ const KEPT: usize = 2048;
 /// Most that is read of a file: `io.stat` of some hundred devices.
 const MOST: usize = 64 * 1024;
 
-/// Reads files, and knows how many are open.
+/// A file that stays open, counted by its [`Reader`] until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    _count: Arc<()>,
+}
+
+/// Reads files, some of which stay open.
 #[derive(Debug)]
 pub(super) struct Reader {
-    open: usize,
+    /// Each open file has a clone.
+    open: Arc<()>,
     most: usize,
     buffer: Vec<u8>,
 }
@@ -28,26 +37,24 @@ impl Reader {
         let allowed = getrlimit(Resource::Nofile)
             .current
             .map_or(KEPT, |most| usize::try_from(most / 4).unwrap_or(KEPT));
-        Self { open: 0, most: KEPT.min(allowed), buffer: vec![0; MOST] }
+        Self { open: Arc::new(()), most: KEPT.min(allowed), buffer: vec![0; MOST] }
     }
 
     /// The text of a file of a directory; `None` where there is none, or it cannot be read. `kept` is the file of the last
     /// cycle, if it is still open.
-    pub(super) fn read(&mut self, directory: &Path, name: &str, kept: &mut Option<File>) -> Option<&str> {
-        let length = if let Some(file) = kept {
-            let Ok(length) = file.read_at(&mut self.buffer, 0) else {
+    pub(super) fn read(&mut self, directory: &Path, name: &str, kept: &mut Option<OpenFile>) -> Option<&str> {
+        let length = if let Some(kept_file) = kept {
+            let Ok(length) = kept_file.file.read_at(&mut self.buffer, 0) else {
                 // The group is gone. What may be in its place belongs to another one.
                 *kept = None;
-                self.open -= 1;
                 return None;
             };
             length
         } else {
             let file = File::open(directory.join(name)).ok()?;
             let length = file.read_at(&mut self.buffer, 0).ok()?;
-            if self.open < self.most {
-                self.open += 1;
-                *kept = Some(file);
+            if Arc::strong_count(&self.open) <= self.most {
+                *kept = Some(OpenFile { file, _count: Arc::clone(&self.open) });
             }
             length
         };
@@ -59,10 +66,5 @@ impl Reader {
         let file = File::open(directory.join(name)).ok()?;
         let length = file.read_at(&mut self.buffer, 0).ok()?;
         std::str::from_utf8(self.buffer.get(..length)?).ok()
-    }
-
-    /// Closes files.
-    pub(super) fn close(&mut self, files: impl Iterator<Item = File>) {
-        self.open -= files.count();
     }
 }

@@ -1,27 +1,26 @@
 //! The control groups of one container: their files, some of which stay open from cycle to cycle.
 
-use super::files::Reader;
+use super::files::{OpenFile, Reader};
 use super::layout::{Layout, Places};
 use super::sample::{CpuUse, Sample, least};
 use super::{Wanted, pressure, v1, v2};
 use crate::host::inventory::Directory;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Files that are open.
 #[derive(Debug, Default)]
 struct Files {
-    cpu_stat: Option<File>,
-    cpu_usage: Option<File>,
-    cpu_limit: Option<File>,
-    cpu_period: Option<File>,
-    memory: Option<File>,
-    memory_stat: Option<File>,
-    memory_limit: Option<File>,
-    io_bytes: Option<File>,
-    io_operations: Option<File>,
-    pressure: [Option<File>; 3],
+    cpu_stat: Option<OpenFile>,
+    cpu_usage: Option<OpenFile>,
+    cpu_limit: Option<OpenFile>,
+    cpu_period: Option<OpenFile>,
+    memory: Option<OpenFile>,
+    memory_stat: Option<OpenFile>,
+    memory_limit: Option<OpenFile>,
+    io_bytes: Option<OpenFile>,
+    io_operations: Option<OpenFile>,
+    pressure: [Option<OpenFile>; 3],
 }
 
 /// Files with the pressure, in the order of [`Sample::pressure`].
@@ -56,34 +55,6 @@ impl Group {
     /// Whether none of its directories is there any more.
     pub(super) fn is_gone(&self) -> bool {
         !self.places.each().into_iter().flatten().any(Path::is_dir)
-    }
-
-    /// Closes its files.
-    pub(super) fn close(&mut self, reader: &mut Reader) {
-        let Files {
-            cpu_stat,
-            cpu_usage,
-            cpu_limit,
-            cpu_period,
-            memory,
-            memory_stat,
-            memory_limit,
-            io_bytes,
-            io_operations,
-            pressure,
-        } = std::mem::take(&mut self.files);
-        let one = [
-            cpu_stat,
-            cpu_usage,
-            cpu_limit,
-            cpu_period,
-            memory,
-            memory_stat,
-            memory_limit,
-            io_bytes,
-            io_operations,
-        ];
-        reader.close(one.into_iter().chain(pressure).flatten());
     }
 
     /// Reads its files.

@@ -24,7 +24,7 @@ pub struct Sample {
 pub struct CpuUse {
     /// Nanoseconds that its tasks have run.
     pub nanoseconds: Option<u64>,
-    /// What its quota has kept from it.
+    /// Throttling by the CPU quota; `None` without a CPU controller.
     pub throttled: Option<Throttled>,
 }
 
@@ -65,7 +65,7 @@ impl MemoryUse {
     }
 }
 
-/// What was read from a block device and written to it.
+/// Reads from and writes to one block device.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DiskUse {
     /// Bytes read.

@@ -19,7 +19,7 @@ pub struct BlockMount {
     pub device: (u32, u32),
     /// Path in the file system of what is mounted; `/` for all of it.
     pub root: Vec<u8>,
-    /// Where it is mounted.
+    /// Mount point, as the container sees it.
     pub point: Vec<u8>,
 }
 

@@ -8,7 +8,7 @@ use super::mountinfo::BlockMount;
 pub struct Origin {
     /// Who provides it: `csi`, `empty-dir`, `local-volume`; empty where it is no volume of Kubernetes.
     pub provisioner: String,
-    /// Its name; empty where it is no volume.
+    /// Name of the volume; empty if the mount is no volume.
     pub volume: String,
 }
 

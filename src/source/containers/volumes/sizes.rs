@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// How long one mount may take.
+/// Time limit of `statfs` for one mount.
 const ANSWER: Duration = Duration::from_millis(250);
 
 /// Threads that hang at the same time; after that no mount is asked for until one of them comes back.
@@ -30,7 +30,7 @@ pub(super) struct Sizes {
     pub(super) capacity: u64,
     /// In use.
     pub(super) usage: u64,
-    /// What who is not root may still use.
+    /// Free for users other than root.
     pub(super) available: u64,
     /// Free, and kept for root.
     pub(super) reserved: u64,
@@ -46,7 +46,7 @@ pub(super) struct Question {
     pub(super) process: u32,
     /// Number of the block device.
     pub(super) device: (u32, u32),
-    /// Where it is mounted, as the process sees it.
+    /// Mount point, as the process sees it.
     pub(super) point: Arc<[u8]>,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Answer {
     Sizes(Sizes),
     /// It is no directory, or something else is mounted there by now.
     None,
-    /// It may not be looked at.
+    /// `CAP_SYS_PTRACE` is missing.
     Denied(std::io::Error),
     /// It did not answer in time, now or before.
     Hangs,
