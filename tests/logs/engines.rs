@@ -184,9 +184,10 @@ fn a_file_in_the_file_system_of_a_container_is_found_read_and_counted_once() {
     let script = "mkdir -p /var/log; exec 3>>/var/log/app.log 4<>/etc/other; echo 'ERROR at once' >&3; sleep 600 & \
                   until [ -e /tmp/go ]; do sleep 0.05; done; echo 'ERROR again' >&3; mv /var/log/app.log /var/log/app.log.1; \
                   echo 'ERROR in the old one' >&3; exec 3>>/var/log/app.log; echo 'ERROR in the new one' >&3; sleep 600";
-    let places =
-        format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display());
-    let agent = Running::new("docker: false, cri: false, journald: false, files: auto", &places);
+    let names =
+        format!("names: {{docker: [{}], kubelet: , containerd: [], crio: []}}", docker.data().display());
+    let inventory = format!("{{include: [/docker/app], {names}}}");
+    let agent = Running::new("docker: false, cri: false, journald: false, files: auto", &inventory);
     docker.run("app", &[], &["sh", "-c", script]);
     let app = ["container_name=\"app\"", "log_source=\"file\"", "severity=\"error\""];
     agent.sees(MESSAGES, &app, 1.0);

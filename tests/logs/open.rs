@@ -16,7 +16,7 @@ fn a_file_is_read_once(capabilities: &[&str], looks: u32) {
     process
         .tell("exec 3>>/var/log/app.log 5>/var/log/other; echo ERROR before >&3; chmod 600 /var/log/app.log");
     process.tell("sleep 1000 </dev/null >/dev/null & sleeping=$!");
-    let agent = Running::as_nobody(capabilities, SETTINGS, "{}");
+    let agent = Running::as_nobody(capabilities, SETTINGS, &service.alone());
     let unit = service.label();
     let errors = [&*unit, "log_source=\"file\"", "severity=\"error\""];
     agent.sees(MESSAGES, &errors, 0.0);

@@ -18,6 +18,8 @@ pub(super) struct Logs {
     root: tempfile::TempDir,
     /// The logs of the container of Docker and of the one of the pod.
     pub(super) of_engines: [PathBuf; 2],
+    /// Expressions of the inventory that match these.
+    included: String,
     // In this order: a group with a process in it stays.
     pub(super) process: super::service::Process,
     _groups: Vec<Service>,
@@ -62,6 +64,9 @@ impl Logs {
         mode(&journal, 0o640);
         mode(root.path(), 0o755);
         let service = Service::new()?;
+        // What nobody may not read the name of has its ID.
+        let included =
+            format!("/docker/web, /container/{docker}, '/k8s/.*', '/system\\.slice/{}'", service.unit);
         let mut process = service.process();
         process.tell("umask 077; exec 3>>/var/log/app.log");
         let groups = vec![
@@ -73,13 +78,16 @@ impl Logs {
             )?,
         ];
         let of_engines = [at(&log), at(target)];
-        Some(Self { root, of_engines, process, _groups: groups })
+        Some(Self { root, of_engines, included, process, _groups: groups })
     }
 
+    /// An inventory of these alone, without those of tests that are run at the same time.
     pub(super) fn inventory(&self) -> String {
+        let Self { root, included, .. } = self;
         format!(
-            "{{root: {}, names: {{docker: [/var/lib/docker], kubelet: /var/log/containers, containerd: [], crio: []}}}}",
-            self.root.path().display()
+            "{{root: {}, include: [{included}], \
+             names: {{docker: [/var/lib/docker], kubelet: /var/log/containers, containerd: [], crio: []}}}}",
+            root.path().display()
         )
     }
 }

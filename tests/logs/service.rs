@@ -39,6 +39,11 @@ impl Service {
         format!("systemd_unit=\"{}\"", self.unit)
     }
 
+    /// An inventory of this service alone, without those of tests that are run at the same time.
+    pub(super) fn alone(&self) -> String {
+        format!("{{include: ['/system\\.slice/{}']}}", self.unit)
+    }
+
     /// Has a process in it that runs what it is told, with a `/var/log` of its own.
     pub(super) fn process(&self) -> Process {
         let groups: Vec<String> = self.groups.iter().map(|group| group.display().to_string()).collect();
