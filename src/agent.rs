@@ -255,7 +255,7 @@ fn start(
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
     let wait = readers::initial_delay(&config);
     log_start(&config, &urls, wait);
-    readers::first_cycle(&push, wait, pull.as_ref(), &shared.sources, failed.clone())?;
+    readers::first_cycle(&push, wait, pull.is_some(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(ActiveConfig { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
     Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })

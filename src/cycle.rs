@@ -10,7 +10,8 @@
 use crate::health::Health;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table, Value};
-use crate::reading::{Failure, Reading, Readings, Snapshot, SourceOutcome};
+use crate::reading::first::ReaderKind;
+use crate::reading::{Failure, Readers, Reading, Readings, Snapshot, SourceOutcome};
 use crate::self_metrics::{self, SelfMetrics};
 use crate::source::worker::{Pending, SourceResponse, Worker};
 use crate::source::{Reports, metrics};
@@ -92,10 +93,17 @@ impl Sources {
         self.set().workers.iter().filter_map(|worker| worker.reports.clone()).collect()
     }
 
+    /// The readers that there are.
+    fn all_readers(&self, now: Instant) -> Readers {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = readers.iter().filter_map(Weak::upgrade).filter(|reader| reader.is_there(now));
+        Readers::of(there.map(|reader| reader.kind()))
+    }
+
     /// Reads every source once, all at the same time.
-    fn read_all(&self) -> Snapshot {
+    fn read_all(&self, readers: Readers) -> Snapshot {
         let set = self.set();
-        let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask())).collect();
+        let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask(readers))).collect();
         // The last sources of the list usually take longest; waiting for them first makes later waits short.
         let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
         let mut answers: Vec<_> = pending.into_iter().rev().map(waited).collect();
@@ -120,7 +128,7 @@ impl Sources {
 
     /// Runs a cycle without a reader, to determine the state of the sources.
     pub fn try_all(&self) {
-        drop(self.read_all());
+        drop(self.read_all(self.all_readers(Instant::now())));
     }
 
     /// Number of completed cycles, successful or not.
@@ -147,8 +155,8 @@ impl Sources {
     }
 
     /// Registers a reader, and returns its progress.
-    fn progress(&self) -> Arc<Progress> {
-        let progress = Arc::new(Progress::new(Instant::now()));
+    fn progress(&self, kind: ReaderKind) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(kind, Instant::now()));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|reader| reader.strong_count() > 0);
         readers.push(Arc::downgrade(&progress));
@@ -244,10 +252,10 @@ struct State {
 
 impl Cycle {
     /// Creates it without a snapshot; the first instrument begins a cycle.
-    pub fn new(sources: Arc<Sources>) -> Self {
+    pub fn new(sources: Arc<Sources>, kind: ReaderKind) -> Self {
         let asked = vec![true; sources.table().rows().len()];
         let snapshot = Arc::new(Snapshot::empty(&sources.table()));
-        let progress = sources.progress();
+        let progress = sources.progress(kind);
         Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
     }
 
@@ -263,9 +271,11 @@ impl Cycle {
         if state.asked.get(instrument).copied().unwrap_or(true) {
             // Reset before the sources are read: if reading panics, the other instruments do not begin another cycle.
             state.asked.fill(false);
-            self.progress.collecting(Instant::now());
+            let now = Instant::now();
+            let late = self.progress.collecting(now);
+            let readers = self.sources.all_readers(now).asks(self.progress.kind(), late);
             state.snapshot = Arc::new(Snapshot::empty(&self.table()));
-            state.snapshot = Arc::new(self.sources.read_all());
+            state.snapshot = Arc::new(self.sources.read_all(readers));
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
             *asked = true;

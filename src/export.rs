@@ -6,6 +6,7 @@
 
 use crate::cycle::{Cycle, Sources};
 use crate::metric::naming::Profile;
+use crate::reading::first::ReaderKind;
 use instruments::{HistogramRecorder, Recording};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::metrics::MeterProvider;
@@ -52,8 +53,8 @@ pub struct Shared {
 
 impl Shared {
     /// Creates the cycles of another reader.
-    pub fn cycle(&self) -> Arc<Cycle> {
-        Arc::new(Cycle::new(Arc::clone(&self.sources)))
+    pub fn cycle(&self, kind: ReaderKind) -> Arc<Cycle> {
+        Arc::new(Cycle::new(Arc::clone(&self.sources), kind))
     }
 }
 

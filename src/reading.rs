@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub mod error;
+pub mod first;
+
+pub use first::{FirstPoint, Readers};
 
 pub use error::{Cause, SourceError, chain};
 
@@ -22,8 +25,9 @@ pub struct Reading {
 /// What one source gave in one cycle: numbers, and the parts that failed.
 #[derive(Debug, Default)]
 pub struct Readings {
-    readings: Vec<Reading>,
+    numbers: Vec<Reading>,
     failures: Vec<Failure>,
+    readers: Readers,
 }
 
 /// A part of a source (a network namespace, say) that could not be read, while the rest could.
@@ -36,6 +40,16 @@ pub struct Failure {
 }
 
 impl Readings {
+    /// Nothing yet, for this reader.
+    pub fn asked_by(readers: Readers) -> Self {
+        Self { readers, ..Self::default() }
+    }
+
+    /// The reader that asks, and those that there are.
+    pub fn readers(&self) -> Readers {
+        self.readers
+    }
+
     /// Takes one number. The handle says what it is; the labels are those of its row, in any order.
     pub fn observe<H: Handle>(&mut self, metric: H, labels: impl Into<Labels>, value: H::Value) {
         let (metric, labels) = (metric.metric(), labels.into());
@@ -44,7 +58,7 @@ impl Readings {
             "{} has no such label",
             metric.name
         );
-        self.readings.push(Reading { metric, labels, value: H::value(value) });
+        self.numbers.push(Reading { metric, labels, value: H::value(value) });
     }
 
     /// Notes that a part could not be read; what was observed stays.
@@ -59,17 +73,17 @@ impl Readings {
 
     /// The numbers, in the order they were observed.
     pub fn iter(&self) -> impl Iterator<Item = &Reading> {
-        self.readings.iter()
+        self.numbers.iter()
     }
 
     /// Whether no number was observed.
     pub fn is_empty(&self) -> bool {
-        self.readings.is_empty()
+        self.numbers.is_empty()
     }
 
     /// Takes the numbers and the failed parts out.
     pub fn into_parts(self) -> (Vec<Reading>, Vec<Failure>) {
-        (self.readings, self.failures)
+        (self.numbers, self.failures)
     }
 }
 

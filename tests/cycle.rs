@@ -9,7 +9,8 @@ use connscope::export::prometheus::{Pull, Scrape};
 use connscope::export::{Reader, Shared};
 use connscope::metric::Label;
 use connscope::metric::naming::Profile;
-use connscope::reading::{Readings, SourceError};
+use connscope::reading::first::ReaderKind;
+use connscope::reading::{FirstPoint, Readings, SourceError};
 use connscope::source::Source;
 use connscope::source::conntrack::Conntrack;
 use connscope::source::conntrack::config::{Conntrack as Settings, Via};
@@ -110,7 +111,7 @@ fn conntrack_runs_once_in_a_cycle_with_both_readers_at_work() {
     let shared = shared(workers);
     let kept = Kept::default();
     let push = PeriodicReader::builder(kept.clone()).with_interval(Duration::from_millis(15)).build();
-    let push = Reader::new(&shared, shared.cycle(), push, Profile::Otel, false);
+    let push = Reader::new(&shared, shared.cycle(ReaderKind::Otlp), push, Profile::Otel, false);
     let pull = Pull::new(&shared, Profile::Otel).unwrap();
     let scraped = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -143,6 +144,31 @@ fn conntrack_runs_once_in_a_cycle_with_both_readers_at_work() {
     seen.sort_unstable();
     let every: Vec<u64> = (4_294_967_291..).take(runs).collect();
     assert_eq!(seen, every, "unwrapped past 32 bits, without a gap");
+}
+
+#[test]
+fn each_reader_gets_the_first_point_of_a_series_and_a_cycle_of_no_reader_takes_none() {
+    let mut first = FirstPoint::default();
+    let counts = worker("counts", move |out| {
+        let value = if first.is_due(out.readers()) { 0 } else { 5 };
+        out.observe(metrics::CONNTRACK_FOUND, &[(Label::Cpu, "0".into())], value);
+        Ok(())
+    });
+    let shared = shared(vec![counts]);
+    let kept = Kept::default();
+    let push = PeriodicReader::builder(kept.clone()).with_interval(Duration::from_hours(1)).build();
+    let push = Reader::new(&shared, shared.cycle(ReaderKind::Otlp), push, Profile::Otel, false);
+    let pull = Pull::new(&shared, Profile::Otel).unwrap();
+    shared.sources.try_all();
+    let scrape = |pull: &Pull| sample(&exposition(pull.scrape()), r#"conntrack_found_total{cpu="0"}"#);
+    assert_eq!([(); 2].map(|()| scrape(&pull)), [Some(0.0), Some(5.0)]);
+    push.provider.force_flush().unwrap();
+    push.provider.force_flush().unwrap();
+    assert_eq!(*kept.0.lock().unwrap(), [0, 5]);
+    // One that takes the place of another, as after a reload, goes on with its series.
+    drop(pull);
+    assert_eq!(scrape(&Pull::new(&shared, Profile::Otel).unwrap()), Some(5.0));
+    push.provider.shutdown().unwrap();
 }
 
 #[test]

@@ -145,13 +145,13 @@ fn lock(otlp: &Mutex<Otlp>) -> MutexGuard<'_, Otlp> {
 pub(super) fn first_cycle(
     push: &Push,
     wait: Duration,
-    pull: Option<&Arc<Pull>>,
+    pull: bool,
     sources: &Arc<Sources>,
     failed: UnboundedSender<String>,
 ) -> Result<(), AgentError> {
     let console = push.console.as_ref().map(|reader| reader.provider.clone());
     let (otlp, stop) = (Arc::clone(&push.otlp), push.stop.token().clone());
-    let (pull, sources) = (pull.cloned(), Arc::clone(sources));
+    let sources = Arc::clone(sources);
     let pushing = matches!(*lock(&otlp), Otlp::Waiting(_));
     let flush = move |provider: SdkMeterProvider| {
         let flushed = provider.force_flush().map_err(|error| error.to_string());
@@ -160,14 +160,12 @@ pub(super) fn first_cycle(
         }
     };
     let cycle = move || {
-        match (console, pull) {
+        match console {
             _ if pushing && wait.is_zero() => {}
-            (Some(provider), _) => flush(provider),
-            _ if pushing => sources.try_all(),
-            (None, Some(pull)) => {
-                let _logged = pull.scrape();
-            }
-            (None, None) => {}
+            Some(provider) => flush(provider),
+            // A scrape would take the first points of series, which are for who scrapes.
+            None if pushing || pull => sources.try_all(),
+            None => {}
         }
         crate::sys::memory::unmap_code();
         drop(sources);

@@ -165,7 +165,7 @@ impl Reloader {
         }
         if let Some(replaced) = replaced {
             replaced.hand_over();
-            let (wait, pull) = (readers::initial_delay(new), running.pull.as_ref());
+            let (wait, pull) = (readers::initial_delay(new), running.pull.is_some());
             readers::first_cycle(&running.push, wait, pull, sources, self.failed.clone())?;
         }
         for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {

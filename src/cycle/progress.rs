@@ -1,11 +1,17 @@
 //! Progress of each reader, to distinguish a collection that never ends from one that nobody requests.
 
+use crate::reading::first::ReaderKind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long a reader that has never collected is waited for: until then, the series that begin have a first point for it.
+const FIRST: Duration = Duration::from_mins(10);
 
 /// Progress of one reader.
 #[derive(Debug)]
 pub struct Progress {
+    kind: ReaderKind,
+    since: Instant,
     state: Mutex<State>,
 }
 
@@ -13,6 +19,8 @@ pub struct Progress {
 struct State {
     /// Interval of a reader that collects periodically; `None` for a reader that is scraped.
     interval: Option<Duration>,
+    /// Whether it has collected.
+    begun: bool,
     at: At,
 }
 
@@ -27,8 +35,19 @@ enum At {
 }
 
 impl Progress {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { state: Mutex::new(State { interval: None, at: At::Waiting(now) }) }
+    pub(super) fn new(kind: ReaderKind, now: Instant) -> Self {
+        let state = State { interval: None, begun: false, at: At::Waiting(now) };
+        Self { kind, since: now, state: Mutex::new(state) }
+    }
+
+    /// The kind of the reader.
+    pub(super) fn kind(&self) -> ReaderKind {
+        self.kind
+    }
+
+    /// Whether it collects, or may be about to begin.
+    pub(super) fn is_there(&self, now: Instant) -> bool {
+        self.lock().begun || now.saturating_duration_since(self.since) < FIRST
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -40,9 +59,12 @@ impl Progress {
         self.lock().interval = Some(interval);
     }
 
-    /// Records that a collection begins.
-    pub fn collecting(&self, now: Instant) {
-        self.lock().at = At::Collecting(now);
+    /// Records that a collection begins. Whether it is the first, and the reader was there long before.
+    pub fn collecting(&self, now: Instant) -> bool {
+        let late = !self.is_there(now);
+        let mut state = self.lock();
+        (state.at, state.begun) = (At::Collecting(now), true);
+        late
     }
 
     /// Records that the collection has ended, and its export begins.
@@ -69,6 +91,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::Progress;
+    use crate::reading::first::ReaderKind;
     use std::time::{Duration, Instant};
 
     #[test]
@@ -76,7 +99,7 @@ mod tests {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let grace = Duration::from_mins(1);
-        let progress = Progress::new(now);
+        let progress = Progress::new(ReaderKind::Prometheus, now);
         assert!(!progress.overdue(after(1_000_000), grace), "nobody has asked");
         progress.collecting(now);
         assert!(!progress.overdue(after(60), grace) && progress.overdue(after(61), grace));
@@ -85,5 +108,16 @@ mod tests {
         progress.every(Duration::from_secs(10));
         progress.waiting(now);
         assert!(!progress.overdue(after(70), grace) && progress.overdue(after(71), grace));
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_asks_is_not_waited_for() {
+        let now = Instant::now();
+        let after = |minutes| now + Duration::from_mins(minutes);
+        let progress = Progress::new(ReaderKind::Prometheus, now);
+        assert!(progress.is_there(after(9)) && !progress.is_there(after(10)));
+        assert!(progress.collecting(after(10)), "its first collection is late");
+        assert!(progress.is_there(after(1000)) && !progress.collecting(after(1000)));
+        assert!(!Progress::new(ReaderKind::Prometheus, now).collecting(after(9)));
     }
 }

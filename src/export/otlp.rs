@@ -20,6 +20,7 @@ use crate::export::outcomes::Exports;
 use crate::export::resource::CurrentResource;
 use crate::metric::Label;
 use crate::metric::naming::Profile;
+use crate::reading::first::ReaderKind;
 use crate::stop::Stop;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -130,7 +131,7 @@ impl Exporter {
         let (resource, begun) = (shared.resource.clone(), AtomicBool::new(false));
         Ok(Self {
             sender: Arc::new(sender),
-            cycle: shared.cycle(),
+            cycle: shared.cycle(ReaderKind::Otlp),
             runtime: runtime.clone(),
             resource,
             begun,

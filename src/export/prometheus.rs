@@ -4,6 +4,7 @@ use super::distributions::{self, DeferredFamily};
 use super::resource::CurrentResource;
 use super::{Reader, Shared, exposition};
 use crate::metric::naming::Profile;
+use crate::reading::first::ReaderKind;
 use crate::reading::{Snapshot, chain};
 use crate::source::list::NO_SOURCE;
 use opentelemetry_prometheus::PrometheusExporter;
@@ -39,7 +40,7 @@ impl Pull {
         let resource = shared.resource.clone();
         let at_start = super::resource::for_prometheus(resource.at_start());
         let shared = Shared { resource: at_start.into(), ..shared.clone() };
-        let reader = Reader::new(&shared, shared.cycle(), exporter, profile, false);
+        let reader = Reader::new(&shared, shared.cycle(ReaderKind::Prometheus), exporter, profile, false);
         Ok(Self { reader, registry, profile, resource, scraping: Mutex::new(()) })
     }
 

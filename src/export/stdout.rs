@@ -5,6 +5,7 @@ use super::{Reader, Shared, encode};
 use crate::cycle::Cycle;
 use crate::metric::Value;
 use crate::metric::naming::Profile;
+use crate::reading::first::ReaderKind;
 use crate::reading::{Reading, Snapshot};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
@@ -60,7 +61,7 @@ pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String
         return Ok((text, snapshot));
     }
     let manual = Manual(Arc::new(ManualReader::builder().build()));
-    let reader = Reader::new(shared, shared.cycle(), manual.clone(), Profile::Otel, false);
+    let reader = Reader::new(shared, shared.cycle(ReaderKind::Console), manual.clone(), Profile::Otel, false);
     let mut metrics = ResourceMetrics::default();
     manual.collect(&mut metrics).map_err(|error| error.to_string())?;
     let snapshot = reader.cycle.finish();
@@ -144,7 +145,7 @@ impl PushMetricExporter for Console {
 
 /// Starts the `console` exporter.
 pub fn console(shared: &Shared, interval: Duration) -> Reader {
-    let cycle = shared.cycle();
+    let cycle = shared.cycle(ReaderKind::Console);
     let console = Console { cycle: Arc::clone(&cycle) };
     let reader = PeriodicReader::builder(console).with_interval(interval).build();
     Reader::new(shared, cycle, reader, Profile::Otel, false)

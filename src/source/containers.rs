@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::host::inventory::{Container, Inventory};
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Labels, Part};
-use crate::reading::{Readings, SourceError};
+use crate::reading::{FirstPoint, Readings, SourceError};
 use crate::source::containers::config::Containers as Settings;
 use crate::stop::Stop;
 use applications::Applications;
@@ -25,7 +25,7 @@ use oom::OomKills;
 use programs::{BpfCounters, BpfState};
 use resources::{Resources, Wanted};
 use spent::SpentTotals;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tcp_part::TcpPart;
@@ -126,9 +126,9 @@ pub struct Containers {
     inventory: Arc<Inventory>,
     settings: Settings,
     stop: Stop,
-    /// The numbers of those whose counters began with a point of 0: of what happened before the first point, `increase()`
-    /// would see nothing.
-    begun: HashSet<u64>,
+    /// By number, whether the counters of a container have begun with a point of 0: of what happened before the first point,
+    /// `increase()` would see nothing.
+    begun: HashMap<u64, FirstPoint>,
     classic: Option<Classic>,
     bpf: BpfState,
     /// `None` where they are not wanted, or the thread could not be started.
@@ -155,7 +155,7 @@ impl Containers {
         stop: &Stop,
     ) -> Self {
         Self {
-            begun: HashSet::new(),
+            begun: HashMap::new(),
             classic: settings.classic.enabled.then(|| Classic::new(&inventory.settings().root, cloud)),
             bpf: BpfState::Untried,
             applications: None,
@@ -244,10 +244,13 @@ impl Containers {
     }
 
     fn observe(&mut self, containers: &[Container], out: &mut Readings) {
+        let there: HashSet<u64> = containers.iter().map(|container| container.workload.number).collect();
+        let mut begun = std::mem::take(&mut self.begun);
+        begun.retain(|number, _| there.contains(number));
         for container in containers {
             let workload = &container.workload;
-            let begun = self.begun.contains(&workload.number);
-            let begins = |count: u64| if begun { count } else { 0 };
+            let first = begun.entry(workload.number).or_default().is_due(out.readers());
+            let begins = |count: u64| if first { 0 } else { count };
             let numbers = classic::Numbers {
                 restarts: begins(container.restarts),
                 kills: self.kills.as_ref().and_then(|kills| kills.of(container, &self.spent)).map(begins),
@@ -278,7 +281,7 @@ impl Containers {
                 volumes.observe(workload, numbers.usage, self.classic.as_ref(), out);
             }
         }
-        self.begun = containers.iter().map(|container| container.workload.number).collect();
+        self.begun = begun;
         if let Some(classic) = &self.classic {
             classic.finish(out);
         }

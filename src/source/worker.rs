@@ -9,7 +9,7 @@
 )]
 
 use super::{Reports, Source};
-use crate::reading::{Readings, SourceError};
+use crate::reading::{Readers, Readings, SourceError};
 use crate::stop::{ChildStop, Stop};
 use crate::timeouts;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +56,7 @@ impl WorkerLoad {
 
 struct ReadRequest {
     give_up_at: Instant,
+    readers: Readers,
     answer: SyncSender<SourceResponse>,
 }
 
@@ -98,7 +99,7 @@ impl Worker {
                 load.busy_since = (!gone).then_some(now);
                 drop(load);
                 if !gone {
-                    let answer = read(source.as_mut());
+                    let answer = read(source.as_mut(), question.readers);
                     WorkerLoad::of(&at_work).busy_since = None;
                     // The asker may give up between the question and the answer; then nobody wants it.
                     let _nobody_waits = question.answer.send(answer);
@@ -128,11 +129,11 @@ impl Worker {
         }
     }
 
-    /// Requests a read; the result is collected with [`Pending::wait`], so that several sources work at the same time.
+    /// Requests a read for a reader; the result is collected with [`Pending::wait`], so that several sources work at the same time.
     ///
     /// The deadline is for the source, so a question that has to wait behind others waits that much longer. Behind one
     /// that is overdue it does not wait at all: the source hangs, and that is the answer.
-    pub fn ask(&self) -> Pending {
+    pub fn ask(&self, readers: Readers) -> Pending {
         let asked_at = Instant::now();
         let mut load = WorkerLoad::of(&self.load);
         let ahead = load.waiting + u32::from(load.busy_since.is_some());
@@ -143,7 +144,7 @@ impl Worker {
             // The worker, which begins at once, looks at its load first.
             drop(load);
             let (answer, receiver) = sync_channel(1);
-            if self.questions.try_send(ReadRequest { give_up_at, answer }).is_ok() {
+            if self.questions.try_send(ReadRequest { give_up_at, readers, answer }).is_ok() {
                 pending.answer = Some(receiver);
             } else {
                 let mut load = WorkerLoad::of(&self.load);
@@ -154,9 +155,9 @@ impl Worker {
     }
 }
 
-fn read(source: &mut dyn Source) -> SourceResponse {
+fn read(source: &mut dyn Source, readers: Readers) -> SourceResponse {
     let started = Instant::now();
-    let mut readings = Readings::default();
+    let mut readings = Readings::asked_by(readers);
     let result = catch_unwind(AssertUnwindSafe(|| source.read(&mut readings))).unwrap_or_else(|panic| {
         let message = panic
             .downcast_ref::<&str>()

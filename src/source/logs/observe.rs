@@ -77,9 +77,9 @@ fn of_subject(labels: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &
         let labels = labels.with(Label::LogSource, source.word());
         for (severity, count) in Severity::ALL.iter().zip(&mut log.messages) {
             let labels = labels.with(Label::Severity, severity.word());
-            out.observe(metrics::CONTAINER_LOG_MESSAGES, labels, count.observed());
+            out.observe(metrics::CONTAINER_LOG_MESSAGES, labels, count.observed(out.readers()));
         }
-        out.observe(metrics::CONTAINER_LOG_IO, labels, log.bytes.observed());
+        out.observe(metrics::CONTAINER_LOG_IO, labels, log.bytes.observed(out.readers()));
     }
     if let Some(time) = of.last_error {
         out.observe(metrics::CONTAINER_LOG_LAST_MESSAGE_TIME, labels, time);
@@ -88,7 +88,7 @@ fn of_subject(labels: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &
         let labels = labels.with(Label::Severity, severity.word());
         for pattern in of.patterns.values_mut() {
             let labels = labels.with(Label::Pattern, pattern::word(pattern.hash));
-            out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed());
+            out.observe(metrics::CONTAINER_LOG_PATTERNS, &labels, pattern.count.observed(out.readers()));
             let info = match sample {
                 LogSample::Off => labels,
                 LogSample::Pattern | LogSample::First => {
@@ -100,7 +100,7 @@ fn of_subject(labels: &Labels, of: &mut SubjectCounts, sample: LogSample, out: &
         for (word, count) in [(OTHER, &mut of.other), (SKIPPED, &mut of.skipped)] {
             if let Some(count) = count {
                 let labels = labels.with(Label::Pattern, word);
-                out.observe(metrics::CONTAINER_LOG_PATTERNS, labels, count.observed());
+                out.observe(metrics::CONTAINER_LOG_PATTERNS, labels, count.observed(out.readers()));
             }
         }
     }
@@ -123,6 +123,6 @@ fn of_coroot(machine: &Arc<str>, identity: &Arc<str>, classic: &mut Classic, out
             (Label::ClassicPatternHash, hash.into()),
             (Label::Sample, Arc::clone(sample)),
         ]);
-        out.observe(metrics::CONTAINER_CLASSIC_LOG_MESSAGES, labels, count.observed());
+        out.observe(metrics::CONTAINER_CLASSIC_LOG_MESSAGES, labels, count.observed(out.readers()));
     }
 }
