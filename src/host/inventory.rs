@@ -25,7 +25,7 @@
 use crate::host::cgroup::{self, Hierarchy};
 use crate::reading::SourceError;
 use entries::{Entries, HostLookup};
-use entry::{Entry, TopGroup};
+use entry::TopGroup;
 use identity::{ContainerMetadata, Name};
 use names::NameFiles;
 use names::published::PublishedPorts;
@@ -33,7 +33,6 @@ use names::socket::Socket;
 use over_limit::OverLimit;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +53,7 @@ macro_rules! workload_and {
 pub(crate) use workload_and;
 
 pub mod config;
+mod container;
 mod ended;
 pub mod entries;
 pub mod entry;
@@ -64,11 +64,15 @@ mod over_limit;
 mod paths;
 mod processes;
 
+pub use container::{Container, Directory};
 pub use entry::CgroupRef;
 pub use identity::Workload;
 
 /// Sources that refresh within this time share one walk.
 const SHARED: Duration = Duration::from_millis(100);
+
+/// How often the files of Docker's containers are looked at for a change of their names.
+const RENAMED: Duration = Duration::from_secs(5);
 
 /// The containers and services of this machine.
 #[derive(Debug)]
@@ -83,6 +87,8 @@ struct Inner {
     outside: HostSources,
     published: PublishedPorts,
     refreshed: Option<Instant>,
+    /// When the files of Docker's containers were looked at last.
+    looked: Option<Instant>,
     limit: OverLimit,
 }
 
@@ -93,53 +99,6 @@ struct HostSources {
     hierarchies: Vec<Hierarchy>,
     names: NameFiles,
     socket: Option<Socket>,
-}
-
-/// A container or service.
-#[derive(Debug, Clone)]
-pub struct Container {
-    /// Name and attributes.
-    pub workload: Arc<Workload>,
-    /// Id of the container; `None` without an id.
-    pub id: Option<Arc<str>>,
-    /// Image as the engine has it, at most 256 bytes; empty if unknown.
-    pub image: Arc<str>,
-    /// Engine (`docker`, `containerd`, `cri-o`, `podman`, `lxc`); empty if unknown.
-    pub runtime: &'static str,
-    /// Path of the control group.
-    pub cgroup: Arc<str>,
-    /// Number of restarts since the agent knows it.
-    pub restarts: u64,
-    /// Time since its first process was started, seconds; `None` without a visible process.
-    pub uptime: Option<f64>,
-    /// PID of its first process in the agent's PID namespace; `None` without a visible process.
-    pub process: Option<u32>,
-    /// Whether it has ended, less than the retention ago.
-    pub ended: bool,
-    /// Whether it was running before the agent, and was not restarted since.
-    pub before: bool,
-    /// Directories of its control groups, one for each hierarchy; empty once it has ended.
-    pub groups: Vec<Directory>,
-}
-
-impl Container {
-    /// Whether it is a service of systemd and no container.
-    pub fn is_unit(&self) -> bool {
-        self.id.is_none() && self.runtime.is_empty()
-    }
-}
-
-/// The directory of a control group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directory {
-    /// Number of the hierarchy; 0 is v2.
-    pub hierarchy: u32,
-    /// Id of the control group: the inode of its directory.
-    pub id: u64,
-    /// Path of the directory.
-    pub path: PathBuf,
-    /// Path of the control group from the root of its hierarchy.
-    pub group: Arc<str>,
 }
 
 /// Numbers of containers and services.
@@ -172,7 +131,7 @@ impl Inventory {
         };
         let entries = Entries::new(settings.limit, settings.retention);
         let (published, limit) = (PublishedPorts::default(), OverLimit::default());
-        let inner = Inner { entries, outside, published, refreshed: None, limit };
+        let inner = Inner { entries, outside, published, refreshed: None, looked: None, limit };
         Self { settings: settings.clone(), inner: Mutex::new(inner) }
     }
 
@@ -190,6 +149,9 @@ impl Inventory {
     pub fn refresh(&self) -> Result<(), SourceError> {
         let now = Instant::now();
         let mut inner = self.inner();
+        if inner.looked.is_none_or(|at| now.saturating_duration_since(at) >= RENAMED) {
+            inner.look_at_docker(now);
+        }
         let Inner { entries, outside, refreshed, limit, .. } = &mut *inner;
         if refreshed.is_some_and(|at| now.saturating_duration_since(at) < SHARED) {
             return Ok(());
@@ -276,21 +238,16 @@ impl Inventory {
             };
             tops.filter_map(directory).collect()
         };
-        inner.entries.iter().map(|entry| container(entry, uptime, groups(entry))).collect()
+        inner.entries.iter().map(|entry| Container::of(entry, uptime, groups(entry))).collect()
     }
 
     /// The TCP ports that Docker publishes for each running container, by workload number. An address may be
     /// unspecified.
     pub fn published(&self) -> Vec<(u64, Arc<[SocketAddr]>)> {
         let mut inner = self.inner();
-        let Inner { entries, outside, published, .. } = &mut *inner;
-        let running = entries.iter().filter(|entry| entry.ended.is_none() && entry.runtime == "docker");
-        let running: Vec<(u64, Arc<str>)> = running
-            .filter_map(|entry| Some((entry.workload.number, Arc::clone(entry.container.as_ref()?))))
-            .collect();
-        let ids: Vec<Arc<str>> = running.iter().map(|(_, id)| Arc::clone(id)).collect();
-        published.look(outside.names.docker_directories(), &ids);
-        running.into_iter().map(|(number, id)| (number, published.of(&id))).collect()
+        inner.look_at_docker(Instant::now());
+        let Inner { entries, published, .. } = &*inner;
+        running_of_docker(entries).map(|(number, id)| (number, published.of(id))).collect()
     }
 
     /// Numbers of containers and services.
@@ -331,20 +288,21 @@ impl Inventory {
     }
 }
 
-fn container(entry: &Entry, now: u64, groups: Vec<Directory>) -> Container {
-    let ticks = entry.first.map(|first| now.saturating_sub(first.started));
-    Container {
-        workload: Arc::clone(&entry.workload),
-        id: entry.container.clone(),
-        image: Arc::clone(&entry.image),
-        runtime: entry.runtime,
-        cgroup: Arc::clone(&entry.cgroup),
-        restarts: entry.restarts,
-        uptime: ticks.map(processes::seconds),
-        process: entry.first.map(|first| first.pid),
-        ended: entry.ended.is_some(),
-        before: entry.before,
-        groups,
+/// Number and id of each running container of Docker.
+fn running_of_docker(entries: &Entries) -> impl Iterator<Item = (u64, &Arc<str>)> {
+    let running = entries.iter().filter(|entry| entry.ended.is_none() && entry.runtime == "docker");
+    running.filter_map(|entry| Some((entry.workload.number, entry.container.as_ref()?)))
+}
+
+impl Inner {
+    /// Reads the files of Docker's containers that have changed: their ports, and their names.
+    fn look_at_docker(&mut self, now: Instant) {
+        let Self { entries, outside, published, looked, .. } = self;
+        *looked = Some(now);
+        let ids: Vec<Arc<str>> = running_of_docker(entries).map(|(_, id)| Arc::clone(id)).collect();
+        for (id, found) in published.look(outside.names.docker_directories(), &ids) {
+            entries.renamed(&id, &found, now, outside);
+        }
     }
 }
 

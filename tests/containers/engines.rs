@@ -91,6 +91,27 @@ fn a_restart_by_policy_by_hand_and_by_a_new_container_with_the_name_is_one_each_
 }
 
 #[test]
+fn a_container_that_is_renamed_has_its_new_name_and_the_next_one_the_old() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let agent = Running::new(&names_of(&docker));
+    docker.run("web", &[], &["sleep", "600"]);
+    agent.sees("container_restarts_total", &["container_name=\"web\""], 0.0);
+    docker.docker(&["rename", "web", "web-old"]);
+    docker.run("web", &[], &["sleep", "600"]);
+    agent.sees("container_restarts_total", &["container_name=\"web\""], 1.0);
+    agent.sees("container_restarts_total", &["container_name=\"web-old\""], 0.0);
+    let text = agent.scrape();
+    let running = text.lines().filter(|line| line.starts_with("container_uptime_seconds{"));
+    let running: Vec<&str> = running.filter(|line| line.contains("container_name=\"web")).collect();
+    assert_eq!(running.len(), 2, "{running:?}");
+    assert!(!running.iter().any(|line| line.contains("container_id=")), "no name is used twice: {running:?}");
+    // Nobody takes this one's place.
+    docker.docker(&["rename", "web-old", "web-older"]);
+    agent.sees("container_restarts_total", &["container_name=\"web-older\""], 0.0);
+}
+
+#[test]
 fn a_container_of_a_pod_has_the_names_that_containerd_was_told_and_a_sandbox_is_none() {
     let Some(namespace) = Namespace::new() else { return };
     let Some(containerd) = Containerd::start(&namespace) else { return };

@@ -184,6 +184,52 @@ fn two_that_run_under_one_name_are_told_apart_by_the_id() {
 }
 
 #[test]
+fn a_name_that_a_renamed_container_had_is_the_next_ones() {
+    let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
+    world.docker(1, "web");
+    world.there = BTreeSet::from([10, 11]);
+    let number = meet(&mut entries, &mut world, 1, 10, now).unwrap();
+    world.docker(1, "web-old");
+    world.docker(2, "web");
+    assert_eq!(meet(&mut entries, &mut world, 2, 11, now), Some(number), "the name goes on with the new one");
+    assert_eq!((identity(&entries, number), entries.get(number).unwrap().restarts), ("/docker/web", 1));
+    entries.sweep(now, &mut world);
+    let old = meet(&mut entries, &mut world, 1, 10, now).unwrap();
+    assert_eq!((identity(&entries, old), entries.get(old).unwrap().restarts), ("/docker/web-old", 0));
+    entries.sweep(now, &mut world);
+    assert_eq!([number, old].map(|number| entries.get(number).unwrap().ended), [None; 2]);
+}
+
+#[test]
+fn a_container_that_is_renamed_is_another_from_then_on() {
+    let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
+    for container in [1, 2] {
+        world.docker(container, "web");
+        world.there.insert(u64::from(container));
+    }
+    let number = meet(&mut entries, &mut world, 1, 1, now).unwrap();
+    let twin = meet(&mut entries, &mut world, 2, 2, now).unwrap();
+    // What they are called already changes nothing, also where two have one name.
+    for container in [1, 2] {
+        let said = world.names[&id(container)].clone();
+        entries.renamed(&id(container), &said, now, &mut world);
+    }
+    assert_eq!([number, twin].map(|number| entries.get(number).unwrap().ended), [None; 2]);
+    world.docker(1, "shop");
+    let said = world.names[&id(1)].clone();
+    entries.renamed(&id(1), &said, now, &mut world);
+    assert!(entries.get(number).unwrap().ended.is_some(), "its counters stay for the retention");
+    let shop = meet(&mut entries, &mut world, 1, 1, now).unwrap();
+    assert_eq!(identity(&entries, shop), "/docker/shop");
+    let entry = entries.get(shop).unwrap();
+    assert!(
+        entry.ended.is_none() && entry.restarts == 0 && entry.before,
+        "what it did before is the other name's"
+    );
+    assert_eq!(entries.get(number).unwrap().restarts, 0);
+}
+
+#[test]
 fn an_unknown_name_is_asked_for_at_once_and_every_10_seconds_for_a_minute_and_takes_its_counts_along() {
     let (mut entries, mut world, now) = (Entries::new(10, RETENTION), Said::default(), Instant::now());
     world.there = BTreeSet::from([10, 11]);
@@ -317,7 +363,7 @@ fn a_name_that_is_told_twice_changes_nothing() {
     world.there = BTreeSet::from([1]);
     let number = meet(&mut entries, &mut world, 1, 1, now).unwrap();
     let found = world.names.get(&id(1)).cloned().unwrap();
-    entries.found(&id(1), &found, now, &world);
+    entries.found(&id(1), &found, now, &mut world);
     assert_eq!(meet(&mut entries, &mut world, 1, 1, now), Some(number));
     assert_eq!(entries.get(number).map(|entry| entry.restarts), Some(0));
 }

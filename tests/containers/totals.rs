@@ -190,6 +190,25 @@ fn counts_go_to_whoever_a_container_turned_out_to_be() {
 }
 
 #[test]
+fn what_is_open_goes_with_a_container_that_is_renamed() {
+    let now = Instant::now();
+    let mut tcp = Tcp::new(folding(), DestinationShares::new(10, 10));
+    tcp.take(1, &one(1), &opened(3), now);
+    let counts = |tcp: &Tcp| {
+        let mut all: Vec<(u64, u64, u64)> =
+            tcp.iter().map(|(who, _, counts)| (who, counts.opened, counts.open())).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(counts(&tcp), [(1, 3, 3)]);
+    // The same control group is another container from now on.
+    tcp.take(2, &one(1), &opened(4), now);
+    assert_eq!(counts(&tcp), [(1, 3, 0), (2, 1, 4)]);
+    tcp.take(2, &one(1), &Totals { closed: 4, open: 0, ..opened(4) }, now);
+    assert_eq!(counts(&tcp), [(1, 3, 0), (2, 1, 0)]);
+}
+
+#[test]
 fn handshakes_are_sorted_as_the_kernel_sorts_them() {
     assert_eq!(bucket(50_000), 0);
     assert_eq!(bucket(51_000), 1);

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod renames;
+
 /// Information from outside of the entries.
 pub trait HostLookup {
     /// The name and metadata of a container by its id.
@@ -104,7 +106,12 @@ impl Entries {
         let number = subject.number;
         if let Some(top) = top {
             match subject.tops.iter_mut().find(|known| known.hierarchy == top.hierarchy) {
-                None => subject.tops.push(top),
+                None => {
+                    // As a rule the path is the same in every hierarchy.
+                    let same = subject.tops.iter().find(|known| known.path == top.path);
+                    let path = same.map_or(top.path, |known| Arc::clone(&known.path));
+                    subject.tops.push(TopGroup { path, ..top });
+                }
                 // An older group was recorded earlier.
                 Some(known) if known.id >= top.id => {}
                 Some(_) => {
@@ -177,7 +184,7 @@ impl Entries {
         key: &Arc<str>,
         found: Option<&ContainerMetadata>,
         now: Instant,
-        world: &dyn HostLookup,
+        world: &mut dyn HostLookup,
     ) -> Admission {
         let mut workload = Workload::new(self.next, *place, found, false);
         if !world.wants(&workload.identity) {
@@ -205,32 +212,6 @@ impl Entries {
         self.by_identity.insert(Arc::clone(&workload.identity), number);
         self.by_number.insert(number, Entry::new(workload, key, place, found));
         Admission::Entry(number)
-    }
-
-    /// Whether another instance with this identity is running. An instance whose groups are gone is not, even before a
-    /// walk has missed it.
-    fn runs_elsewhere(
-        &mut self,
-        identity: &str,
-        key: &Arc<str>,
-        now: Instant,
-        world: &dyn HostLookup,
-    ) -> bool {
-        let Some(entry) = self.by_identity.get(identity).and_then(|number| self.by_number.get(number)) else {
-            return false;
-        };
-        if entry.ended.is_some() || entry.key == *key {
-            return false;
-        }
-        let other = Arc::clone(&entry.key);
-        let there = self
-            .subjects
-            .get(&other)
-            .is_some_and(|subject| subject.tops.iter().any(|top| world.is_there(top)));
-        if !there && let Some(subject) = self.subjects.remove(&other) {
-            self.ended.remember(other, subject.ended(now));
-        }
-        there
     }
 
     /// Completes a walk over all groups: instances that were not seen and do not exist have ended, names are looked up
@@ -273,7 +254,7 @@ impl Entries {
         }
     }
 
-    fn admit_left_out(&mut self, now: Instant, world: &dyn HostLookup) {
+    fn admit_left_out(&mut self, now: Instant, world: &mut dyn HostLookup) {
         if self.by_number.len() >= self.limit && self.by_number.values().all(|entry| entry.ended.is_none()) {
             return;
         }
@@ -297,7 +278,7 @@ impl Entries {
     }
 
     /// Sets the name of a running instance, found later.
-    pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, world: &dyn HostLookup) {
+    pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, world: &mut dyn HostLookup) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
         if subject.number.and_then(|number| self.by_number.get(&number)).is_some_and(|entry| entry.named) {

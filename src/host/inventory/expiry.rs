@@ -21,6 +21,11 @@ impl NameRetry {
         Self { began: now, latest: now }
     }
 
+    /// The schedule of a name that is to be looked up at once.
+    pub fn overdue(now: Instant) -> Self {
+        Self { began: now, latest: now.checked_sub(AGAIN).unwrap_or(now) }
+    }
+
     /// Whether the name is to be looked up now; if so, records it.
     pub fn is_due(&mut self, now: Instant) -> bool {
         let due = now.saturating_duration_since(self.latest) >= AGAIN && !self.is_over(self.latest);

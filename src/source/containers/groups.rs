@@ -137,8 +137,13 @@ impl KnownGroup {
         match &mut self.whose {
             Owner::Ignored => crowded,
             Owner::Somebody(workload) => {
-                if due && self.gone.is_none() && !inventory.is_there(group) {
-                    self.gone = Some(now);
+                if due && self.gone.is_none() {
+                    if !inventory.is_there(group) {
+                        self.gone = Some(now);
+                    } else if let Some(now) = inventory.workload(group) {
+                        // It was renamed, as a rule it was not.
+                        *workload = now;
+                    }
                 }
                 match inventory.current(workload.number) {
                     Some(current) => *workload = current,

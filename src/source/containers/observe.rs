@@ -2,7 +2,7 @@
 
 use super::applications::Applications;
 use super::classic::Classic;
-use super::destinations::ReportedDestination;
+use super::destinations::{ReportedDestination, ReportedEndpoint};
 use super::failure::Failure;
 use super::labels::{LeftOut, SourcePart, Via};
 use super::listeners::{DOCKER, ListenAddress, Listeners};
@@ -26,9 +26,10 @@ pub(super) fn observe(
 ) {
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
     let workloads = inventory.by_numbers();
+    let mut ports = Ports::default();
     for (number, destination, counts) in tcp.iter() {
         let Some(workload) = workloads.get(&number) else { continue };
-        observe_destination(workload, destination, &counts, counted, out);
+        observe_destination(workload, destination, &counts, counted, &mut ports, out);
         if let Some(classic) = classic {
             classic.destination(workload, destination, &counts, counted, out);
             if let Some(rtt) = counts.rtt() {
@@ -50,6 +51,17 @@ pub(super) fn observe(
         if let (Some(classic), Some(workload)) = (classic, workloads.get(&number)) {
             classic.latency(workload, address, seconds, out);
         }
+    }
+}
+
+/// The ports of a cycle as label values: many destinations have the same.
+#[derive(Default)]
+struct Ports(HashMap<u16, Arc<str>>);
+
+impl Ports {
+    fn of(&mut self, endpoint: ReportedEndpoint) -> Option<Arc<str>> {
+        let ReportedEndpoint::At(at) = endpoint else { return endpoint.port() };
+        Some(Arc::clone(self.0.entry(at.port()).or_insert_with(|| at.port().to_string().into())))
     }
 }
 
@@ -79,10 +91,11 @@ fn observe_destination(
     destination: ReportedDestination,
     counts: &Counts,
     counted: bool,
+    ports: &mut Ports,
     out: &mut Readings,
 ) {
     let words = &*WORDS;
-    let (address, port) = (destination.requested.address(), destination.requested.port());
+    let (address, port) = (destination.requested.address(), ports.of(destination.requested));
     let server = [Some((Label::ServerAddress, address)), port.map(|port| (Label::ServerPort, port))];
     for (reason, count) in words.reasons.iter().zip(counts.failed) {
         if count > 0 {
@@ -103,7 +116,7 @@ fn observe_destination(
     let (address, port) = if destination.actual == destination.requested {
         (text(&server[0]), text(&server[1]))
     } else {
-        (Some(destination.actual.address()), destination.actual.port())
+        (Some(destination.actual.address()), ports.of(destination.actual))
     };
     let [server_address, server_port] = server;
     let labels = workload.labels.with_all([

@@ -53,6 +53,8 @@ struct KernelEntry {
     open: i64,
     /// When something happened last.
     touched: u64,
+    /// That of the destination, which would take another look into memory.
+    workload: u64,
     destination: Arc<WorkloadDestination>,
 }
 
@@ -74,6 +76,10 @@ pub struct Tcp {
     rest: HashMap<u64, Totals>,
     series: HashMap<Arc<WorkloadDestination>, Box<StoredCounts>>,
     begun: Option<Instant>,
+    /// Number of the cycle.
+    cycle: u32,
+    /// Nothing without an open connection was touched before.
+    oldest: u64,
     /// How often series were removed.
     removals: u32,
     /// Connections of destinations over the limit.
@@ -90,6 +96,8 @@ impl Tcp {
             rest: HashMap::new(),
             series: HashMap::new(),
             begun: None,
+            cycle: 0,
+            oldest: 0,
             removals: 0,
             left_out: 0,
         }
@@ -108,9 +116,7 @@ impl Tcp {
 
     /// Begins a cycle: resets the round trips of the last one.
     pub fn begin(&mut self) {
-        for counts in self.series.values_mut() {
-            counts.forget_round_trips();
-        }
+        self.cycle = self.cycle.wrapping_add(1);
     }
 
     /// Takes a record of the kernel. Most are as they were in the last cycle.
@@ -123,9 +129,7 @@ impl Tcp {
     ) {
         let (fingerprint, removals) = (fingerprint(value), self.removals);
         let same = |kept: &KernelEntry| {
-            kept.fingerprint == fingerprint
-                && kept.removals == removals
-                && kept.destination.workload == workload
+            kept.fingerprint == fingerprint && kept.removals == removals && kept.workload == workload
         };
         if self.kept.get(key).is_some_and(|kept| same(kept)) {
             return;
@@ -184,12 +188,13 @@ impl Tcp {
             Some(Arc::clone(self.series.get_key_value(&WorkloadDestination { workload, reported })?.0))
         });
         let destination = known.unwrap_or_else(|| self.destination(workload, key, touched));
+        self.carry_open(&bytes, &destination, touched);
         if *more != Totals::default() {
             if destination.reported == ReportedDestination::OTHER {
                 self.left_out += more.attempts();
             }
             if let Some(counts) = self.series.get_mut(&destination) {
-                counts.add(more, touched);
+                counts.add(more, touched, self.cycle);
             }
         }
         let kept = self.kept.entry(bytes).or_insert_with(|| {
@@ -199,15 +204,30 @@ impl Tcp {
                 removals: 0,
                 open: 0,
                 touched,
+                workload,
                 destination: Arc::clone(&destination),
             })
         });
-        kept.destination = destination;
+        (kept.workload, kept.destination) = (workload, destination);
         if *more != Totals::default() {
             kept.open += i64::from(more.open.cast_signed());
             kept.touched = touched;
         }
         kept
+    }
+
+    /// What is open of an entry goes with it where it is another container's or destination's from now on.
+    fn carry_open(&mut self, entry: &[u8; DESTINATION], to: &Arc<WorkloadDestination>, touched: u64) {
+        let Some(kept) = self.kept.get(entry).filter(|kept| kept.open != 0 && kept.destination != *to) else {
+            return;
+        };
+        let open = kept.open;
+        // It is not there any more where the series of the one went on as those of the other.
+        let Some(before) = self.series.get_mut(&kept.destination) else { return };
+        (before.open, before.touched) = (before.open - open, touched);
+        if let Some(counts) = self.series.get_mut(to) {
+            counts.open += open;
+        }
     }
 
     /// Counts of one control group for destinations that did not fit into the kernel's map.
@@ -221,7 +241,7 @@ impl Tcp {
             let touched = self.age(now);
             let destination = self.show(workload, ReportedDestination::OTHER, touched);
             if let Some(counts) = self.series.get_mut(&destination) {
-                counts.add(more, touched);
+                counts.add(more, touched, self.cycle);
             }
         }
     }
@@ -258,17 +278,29 @@ impl Tcp {
         let now = self.age(now);
         let retention = u64::try_from(retention.as_nanos()).unwrap_or(u64::MAX);
         let idle = |touched: u64| now.saturating_sub(touched) >= retention;
-        let gone = self.kept.iter().filter(|(_, kept)| kept.open <= 0 && idle(kept.touched));
+        if !idle(self.oldest) {
+            return Vec::new();
+        }
+        let mut oldest = now;
+        let mut is_idle = |open: i64, touched: u64| {
+            let is_over = open <= 0 && idle(touched);
+            if open <= 0 && !is_over {
+                oldest = oldest.min(touched);
+            }
+            is_over
+        };
+        let gone = self.kept.iter().filter(|(_, kept)| is_idle(kept.open, kept.touched));
         let gone = gone.filter_map(|(key, _)| Destination::parse(key)).collect();
         let Self { shares, removals, .. } = self;
         self.series.retain(|destination, counts| {
-            let stays = counts.open > 0 || !idle(counts.touched);
+            let stays = !is_idle(counts.open, counts.touched);
             *removals = removals.wrapping_add(u32::from(!stays));
             if !stays && destination.reported != ReportedDestination::OTHER {
                 shares.leave(destination.workload);
             }
             stays
         });
+        self.oldest = oldest;
         gone
     }
 
@@ -334,7 +366,7 @@ impl Tcp {
             if let Some(there) =
                 self.series.get_mut(&WorkloadDestination { workload: now, reported: destination.reported })
             {
-                there.merge(&counts);
+                there.merge(&counts, self.cycle);
             } else if destination.reported == ReportedDestination::OTHER || self.shares.admit(now) {
                 self.series.insert(
                     Arc::new(WorkloadDestination { workload: now, reported: destination.reported }),
@@ -343,7 +375,7 @@ impl Tcp {
             } else {
                 let rest = self.show(now, ReportedDestination::OTHER, counts.touched);
                 if let Some(rest) = self.series.get_mut(&rest) {
-                    rest.merge(&counts);
+                    rest.merge(&counts, self.cycle);
                 }
             }
         }
@@ -351,9 +383,9 @@ impl Tcp {
 
     /// Every destination that is shown.
     pub fn iter(&self) -> impl Iterator<Item = (u64, ReportedDestination, Counts)> {
-        self.series
-            .iter()
-            .map(|(destination, counts)| (destination.workload, destination.reported, counts.counts()))
+        self.series.iter().map(|(destination, counts)| {
+            (destination.workload, destination.reported, counts.counts(self.cycle))
+        })
     }
 
     /// Number of reported destinations, without `~other`.

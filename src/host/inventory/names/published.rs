@@ -1,7 +1,8 @@
-//! Ports that Docker publishes for a container, from `config.v2.json`. Docker writes them after the container has
-//! started, so the file is read again when it changes.
+//! Ports that Docker publishes for a container, and its name, from `config.v2.json`. Docker writes the ports after the
+//! container has started, and the name when it is renamed, so the file is read again when it changes.
 
 use super::{MOST, docker};
+use crate::host::inventory::identity::ContainerMetadata;
 use crate::sys::FileStamp;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,8 +17,9 @@ pub struct PublishedPorts {
 
 impl PublishedPorts {
     /// Reads the changed files of these containers, by id, below the directories of Docker, and forgets other
-    /// containers.
-    pub fn look(&mut self, places: &[PathBuf], ids: &[Arc<str>]) {
+    /// containers. Returns what those that have changed say.
+    pub fn look(&mut self, places: &[PathBuf], ids: &[Arc<str>]) -> Vec<(Arc<str>, ContainerMetadata)> {
+        let mut changed = Vec::new();
         let mut before = std::mem::take(&mut self.known);
         for id in ids {
             let file = format!("containers/{id}/config.v2.json");
@@ -25,12 +27,14 @@ impl PublishedPorts {
             let Some((place, version)) = found else { continue };
             let known = before.remove(id).filter(|(known, _)| *known == version).or_else(|| {
                 let text = crate::sys::read_below(place, Path::new(&file), MOST).ok()?;
+                changed.extend(docker::parse(&text).map(|found| (Arc::clone(id), found)));
                 Some((version, docker::published(&text).into()))
             });
             if let Some(known) = known {
                 self.known.insert(Arc::clone(id), known);
             }
         }
+        changed
     }
 
     /// Published ports of a container; addresses may be unspecified.

@@ -110,8 +110,10 @@ pub(super) struct StoredCounts {
     since: SystemTime,
     /// Open connections; below 0 while an end was read and its opening was not.
     pub(super) open: i64,
+    /// The round trips of one cycle; in a later one there are none.
     rtt: u64,
     rtts: u32,
+    cycle: u32,
     /// When something happened last, as it is told.
     pub(super) touched: u64,
 }
@@ -121,11 +123,21 @@ impl StoredCounts {
     #[expect(clippy::disallowed_methods, reason = "a series begins when its destination is first seen")]
     pub(super) fn new(touched: u64) -> Self {
         let since = SystemTime::now();
-        Self { numbers: Packed::default(), connecting: 0.0, since, open: 0, rtt: 0, rtts: 0, touched }
+        Self {
+            numbers: Packed::default(),
+            connecting: 0.0,
+            since,
+            open: 0,
+            rtt: 0,
+            rtts: 0,
+            cycle: 0,
+            touched,
+        }
     }
 
-    /// The numbers of the destination as they are observed.
-    pub(super) fn counts(&self) -> Counts {
+    /// The numbers of the destination as they are observed in a cycle.
+    pub(super) fn counts(&self, cycle: u32) -> Counts {
+        let (rtt, rtts) = if self.cycle == cycle { (self.rtt, self.rtts) } else { (0, 0) };
         let numbers: [u64; NUMBERS] = self.numbers.unpack();
         let [opened, closed, reset, retransmits, sent, received, ref rest @ ..] = numbers;
         let (failed, connect) = rest.split_at(Failure::ALL.len());
@@ -142,38 +154,33 @@ impl StoredCounts {
             connecting: self.connecting,
             since: self.since,
             open: self.open,
-            rtt: self.rtt,
-            rtts: self.rtts,
+            rtt,
+            rtts,
         }
     }
 
-    fn set(&mut self, counts: &Counts) {
+    fn set(&mut self, counts: &Counts, cycle: u32) {
         let Counts { opened, closed, reset, retransmits, sent, received, .. } = *counts;
         let first = [opened, closed, reset, retransmits, sent, received];
         self.numbers =
             Packed::new(&[first.as_slice(), counts.failed.as_slice(), counts.connect.as_slice()].concat());
         (self.connecting, self.open) = (counts.connecting, counts.open);
-        (self.rtt, self.rtts) = (counts.rtt, counts.rtts);
+        (self.rtt, self.rtts, self.cycle) = (counts.rtt, counts.rtts, cycle);
     }
 
     /// Adds what the kernel or the agent counted.
-    pub(super) fn add(&mut self, more: &Totals, touched: u64) {
-        let mut counts = self.counts();
+    pub(super) fn add(&mut self, more: &Totals, touched: u64, cycle: u32) {
+        let mut counts = self.counts(cycle);
         counts.add(more);
-        self.set(&counts);
+        self.set(&counts, cycle);
         self.touched = touched;
     }
 
     /// Adds another's numbers.
-    pub(super) fn merge(&mut self, other: &Self) {
-        let mut counts = self.counts();
-        counts.merge(&other.counts());
-        self.set(&counts);
+    pub(super) fn merge(&mut self, other: &Self, cycle: u32) {
+        let mut counts = self.counts(cycle);
+        counts.merge(&other.counts(cycle));
+        self.set(&counts, cycle);
         self.touched = self.touched.max(other.touched);
-    }
-
-    /// The round trips of the last cycle are no longer told.
-    pub(super) fn forget_round_trips(&mut self) {
-        (self.rtt, self.rtts) = (0, 0);
     }
 }
