@@ -56,7 +56,7 @@ pub(super) struct Resources {
     layout: Option<Layout>,
     reader: files::Reader,
     /// By the number of the container.
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, Box<Known>>,
     /// The container that the next cycle begins with: the first that the latest had no time for.
     next: u64,
     /// Block devices of all containers together that are reported at most.
@@ -124,7 +124,7 @@ impl Resources {
                 self.late += 1;
                 break;
             }
-            let Known { usage, group, unread } = known.entry(number).or_default();
+            let Known { usage, group, unread } = &mut **known.entry(number).or_default();
             *unread = 0;
             if container.ended {
                 *group = None;
@@ -140,8 +140,12 @@ impl Resources {
             let sample = group.read(*wanted, layout, reader, &mut above);
             let before = usage.disks.len();
             let room = most_disks.saturating_sub(disks);
-            let over =
-                usage.take(sample, || group.is_gone(), room, |number| Arc::clone(&devices.of(number).disk));
+            let over = usage.take(
+                sample,
+                || group.is_gone(layout),
+                room,
+                |number| Arc::clone(&devices.of(number).disk),
+            );
             disks += usage.disks.len() - before;
             self.disks_left_out += over as u64;
         }

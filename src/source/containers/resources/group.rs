@@ -1,7 +1,7 @@
 //! The control groups of one container: their files, some of which stay open from cycle to cycle.
 
 use super::files::{OpenFile, Reader};
-use super::layout::{Layout, Places};
+use super::layout::{Directories, Layout, Places};
 use super::sample::{CpuUse, Sample, least};
 use super::{Wanted, pressure, v1, v2};
 use crate::host::inventory::Directory;
@@ -53,8 +53,8 @@ impl Group {
     }
 
     /// Whether none of its directories is there any more.
-    pub(super) fn is_gone(&self) -> bool {
-        !self.places.each().into_iter().flatten().any(Path::is_dir)
+    pub(super) fn is_gone(&self, layout: &Layout) -> bool {
+        layout.are_gone(&self.places)
     }
 
     /// Reads its files.
@@ -66,85 +66,97 @@ impl Group {
         above: &mut Above,
     ) -> Sample {
         let mut sample = Sample::default();
+        let Self { places, files, .. } = self;
+        let places = layout.directories(places);
         if wanted.use_and_limits {
-            self.cpu(layout, reader, above, &mut sample);
-            self.memory(layout, reader, above, &mut sample);
-            self.io(layout, reader, &mut sample);
+            files.cpu(&places, layout, reader, above, &mut sample);
+            files.memory(&places, layout, reader, above, &mut sample);
+            files.io(&places, layout, reader, &mut sample);
         }
         if wanted.pressure
-            && let Some(directory) = &self.places.version_2
+            && let Some(directory) = &places.version_2
         {
-            for ((name, file), stalled) in
-                PRESSURE.iter().zip(&mut self.files.pressure).zip(&mut sample.pressure)
+            for ((name, file), stalled) in PRESSURE.iter().zip(&mut files.pressure).zip(&mut sample.pressure)
             {
                 *stalled = reader.read(directory, name, file).map(pressure::parse).unwrap_or_default();
             }
         }
         sample
     }
+}
 
-    fn cpu(&mut self, layout: &Layout, reader: &mut Reader, above: &mut Above, sample: &mut Sample) {
-        let Self { places, files, .. } = self;
+impl Files {
+    fn cpu(
+        &mut self,
+        places: &Directories,
+        layout: &Layout,
+        reader: &mut Reader,
+        above: &mut Above,
+        sample: &mut Sample,
+    ) {
         let unified = places.version_2.as_deref();
         if let Some(directory) = &places.cpuacct {
             sample.cpu.nanoseconds =
-                reader.read(directory, "cpuacct.usage", &mut files.cpu_usage).and_then(v1::cpu_usage);
+                reader.read(directory, "cpuacct.usage", &mut self.cpu_usage).and_then(v1::cpu_usage);
         }
         if let Some(directory) = &places.cpu {
             sample.cpu.throttled =
-                reader.read(directory, "cpu.stat", &mut files.cpu_stat).and_then(v1::cpu_stat);
+                reader.read(directory, "cpu.stat", &mut self.cpu_stat).and_then(v1::cpu_stat);
             // Two files of one buffer.
-            let quota = reader.read(directory, "cpu.cfs_quota_us", &mut files.cpu_limit).map(str::to_owned);
-            let period = reader.read(directory, "cpu.cfs_period_us", &mut files.cpu_period);
+            let quota = reader.read(directory, "cpu.cfs_quota_us", &mut self.cpu_limit).map(str::to_owned);
+            let period = reader.read(directory, "cpu.cfs_period_us", &mut self.cpu_period);
             let own = quota.as_deref().zip(period).and_then(|(quota, period)| v1::cpu_limit(quota, period));
             sample.cpu_limit = least(own, above.cpu(directory.parent(), reader));
         }
         let Some(directory) = unified else { return };
         if !layout.is_version_1("cpuacct") {
-            let CpuUse { nanoseconds, throttled } = reader
-                .read(directory, "cpu.stat", &mut files.cpu_usage)
-                .map(v2::cpu_stat)
-                .unwrap_or_default();
+            let CpuUse { nanoseconds, throttled } =
+                reader.read(directory, "cpu.stat", &mut self.cpu_usage).map(v2::cpu_stat).unwrap_or_default();
             sample.cpu.nanoseconds = nanoseconds;
             if !layout.is_version_1("cpu") {
                 sample.cpu.throttled = throttled;
             }
         }
         if !layout.is_version_1("cpu") {
-            let own = reader.read(directory, "cpu.max", &mut files.cpu_limit).and_then(v2::cpu_max);
+            let own = reader.read(directory, "cpu.max", &mut self.cpu_limit).and_then(v2::cpu_max);
             sample.cpu_limit = least(own, above.cpu(directory.parent(), reader));
         }
     }
 
-    fn memory(&mut self, layout: &Layout, reader: &mut Reader, above: &mut Above, sample: &mut Sample) {
-        let Self { places, files, .. } = self;
+    fn memory(
+        &mut self,
+        places: &Directories,
+        layout: &Layout,
+        reader: &mut Reader,
+        above: &mut Above,
+        sample: &mut Sample,
+    ) {
         if let Some(directory) = &places.memory {
-            let usage = reader.read(directory, "memory.usage_in_bytes", &mut files.memory).map(str::to_owned);
-            let stat = reader.read(directory, "memory.stat", &mut files.memory_stat);
+            let usage = reader.read(directory, "memory.usage_in_bytes", &mut self.memory).map(str::to_owned);
+            let stat = reader.read(directory, "memory.stat", &mut self.memory_stat);
             sample.memory = v1::memory(usage.as_deref(), stat);
             // Without a limit it is the largest number of pages that there can be.
             sample.memory_limit = stat.and_then(v1::memory_limit).filter(|limit| *limit < above.machine);
         }
         if let Some(directory) = places.version_2.as_deref().filter(|_| !layout.is_version_1("memory")) {
-            let current = reader.read(directory, "memory.current", &mut files.memory).map(str::to_owned);
-            let stat = reader.read(directory, "memory.stat", &mut files.memory_stat);
+            let current = reader.read(directory, "memory.current", &mut self.memory).map(str::to_owned);
+            let stat = reader.read(directory, "memory.stat", &mut self.memory_stat);
             sample.memory = v2::memory(current.as_deref(), stat);
-            let own = reader.read(directory, "memory.max", &mut files.memory_limit).and_then(v2::memory_max);
+            let own = reader.read(directory, "memory.max", &mut self.memory_limit).and_then(v2::memory_max);
             sample.memory_limit = least(own, above.memory(directory.parent(), reader));
         }
     }
 
-    fn io(&mut self, layout: &Layout, reader: &mut Reader, sample: &mut Sample) {
-        let Self { places, files, .. } = self;
+    fn io(&mut self, places: &Directories, layout: &Layout, reader: &mut Reader, sample: &mut Sample) {
         if let Some(directory) = &places.blkio {
             let [bytes, operations] = layout.io;
-            let bytes = reader.read(directory, bytes, &mut files.io_bytes).map(str::to_owned);
-            let operations = reader.read(directory, operations, &mut files.io_operations);
+            let bytes = reader.read(directory, bytes, &mut self.io_bytes).map(str::to_owned);
+            let operations = reader.read(directory, operations, &mut self.io_operations);
             sample.disks =
                 bytes.as_deref().zip(operations).map(|(bytes, operations)| v1::disks(bytes, operations));
         }
         if let Some(directory) = places.version_2.as_deref().filter(|_| !layout.is_version_1("blkio")) {
-            sample.disks = reader.read(directory, "io.stat", &mut files.io_bytes).map(v2::io_stat);
+            sample.disks = reader.read(directory, "io.stat", &mut self.io_bytes).map(v2::io_stat);
         }
     }
 }

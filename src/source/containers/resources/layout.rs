@@ -5,6 +5,7 @@ use crate::host::cgroup::{self, Mount};
 use crate::host::inventory::Directory;
 use crate::reading::SourceError;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Most that is read of `/proc/thread-self/cgroup`.
 const MOST: u64 = 64 * 1024;
@@ -29,9 +30,13 @@ pub(super) struct Layout {
     pub(super) io: [&'static str; 2],
 }
 
+/// The groups of one container, by their paths in the hierarchies of [`CONTROLLERS`] and in version 2; `None` where it has none.
+#[derive(Debug, Default)]
+pub(super) struct Places([Option<Arc<str>>; 5]);
+
 /// The directories of one container; `None` where it has no group.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct Directories {
     pub(super) cpu: Option<PathBuf>,
     pub(super) cpuacct: Option<PathBuf>,
     pub(super) memory: Option<PathBuf>,
@@ -40,16 +45,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// The directories, in the order of [`CONTROLLERS`], and that of version 2.
-    pub(super) fn each(&self) -> [Option<&Path>; 5] {
-        let Self { cpu, cpuacct, memory, blkio, version_2 } = self;
-        [cpu, cpuacct, memory, blkio, version_2].map(Option::as_deref)
-    }
-
     /// Whether there is one in every hierarchy that resources are read from.
     pub(super) fn are_complete(&self, layout: &Layout) -> bool {
-        let mounts = layout.version_1.iter().chain([&layout.version_2]);
-        self.each().iter().zip(mounts).all(|(place, mount)| place.is_some() || mount.is_none())
+        self.0.iter().zip(layout.mounts()).all(|(place, mount)| place.is_some() || mount.is_none())
     }
 }
 
@@ -74,11 +72,33 @@ impl Layout {
         Ok(Self { version_1, version_2, io: if recursive { RECURSIVE } else { OWN } })
     }
 
-    /// The directories of a container, of those that there are.
+    /// The hierarchies of [`CONTROLLERS`], and version 2.
+    fn mounts(&self) -> [Option<&Mount>; 5] {
+        let [cpu, cpuacct, memory, blkio] = self.version_1.each_ref().map(Option::as_ref);
+        [cpu, cpuacct, memory, blkio, self.version_2.as_ref()]
+    }
+
+    /// The groups of a container, of those that there are.
     pub(super) fn places(&self, groups: &[Directory]) -> Places {
-        let [cpu, cpuacct, memory, blkio] =
-            self.version_1.each_ref().map(|mount| place(mount.as_ref(), groups));
-        Places { cpu, cpuacct, memory, blkio, version_2: place(self.version_2.as_ref(), groups) }
+        Places(self.mounts().map(|mount| place(mount, groups)))
+    }
+
+    /// Their directories.
+    pub(super) fn directories(&self, places: &Places) -> Directories {
+        let mut paths = places.0.iter().zip(self.mounts());
+        let [cpu, cpuacct, memory, blkio, version_2] = std::array::from_fn(|_| {
+            let (path, mount) = paths.next()?;
+            Some(mount?.directory(path.as_deref()?))
+        });
+        Directories { cpu, cpuacct, memory, blkio, version_2 }
+    }
+
+    /// Whether none of these groups is there any more.
+    pub(super) fn are_gone(&self, places: &Places) -> bool {
+        let is_there = |(path, mount): (&Option<Arc<str>>, Option<&Mount>)| {
+            path.as_deref().zip(mount).is_some_and(|(path, mount)| mount.directory(path).is_dir())
+        };
+        !places.0.iter().zip(self.mounts()).any(is_there)
     }
 
     /// Mount point of the hierarchy with the CPU controller, up to which limits are looked for.
@@ -110,9 +130,10 @@ impl Layout {
     }
 }
 
-/// The directory of a container in a hierarchy. It has the path that it has in one of those where it was found: engines make
+/// The group of a container in a hierarchy. It has the path that it has in one of those where it was found: engines make
 /// groups of one path in all.
-fn place(mount: Option<&Mount>, groups: &[Directory]) -> Option<PathBuf> {
+fn place(mount: Option<&Mount>, groups: &[Directory]) -> Option<Arc<str>> {
     let mount = mount?;
-    groups.iter().map(|group| mount.directory(&group.group)).find(|directory| directory.is_dir())
+    let group = groups.iter().find(|group| mount.directory(&group.group).is_dir());
+    group.map(|group| Arc::clone(&group.group))
 }
