@@ -132,6 +132,22 @@ fn each_set_of_capabilities_closes_what_it_lacks_and_check_says_what_that_is() {
 }
 
 #[test]
+fn an_engine_that_is_not_there_is_absent_also_where_another_is_closed() {
+    let Some(logs) = Logs::new() else { return };
+    let status = || {
+        let checks = checked(&logs, &[]);
+        ["docker", "cri"].map(|via| checks[via].0.clone())
+    };
+    assert_eq!(status(), ["denied", "denied"]);
+    for gone in ["var/log/containers", "var/log/pods"] {
+        std::fs::remove_dir_all(logs.root.path().join(gone)).unwrap();
+    }
+    assert_eq!(status(), ["denied", "absent"]);
+    std::fs::remove_dir_all(logs.root.path().join("var/lib/docker")).unwrap();
+    assert_eq!(status(), ["absent", "absent"]);
+}
+
+#[test]
 fn with_the_drop_ins_of_the_unit_all_logs_are_read_and_without_them_none() {
     if !crate::deploy::confined::root() {
         return;

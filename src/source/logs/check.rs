@@ -50,7 +50,7 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
         for (on, source) in [(settings.docker, LogSource::Docker), (settings.cri, LogSource::Cri)] {
             if on {
                 let found = found.as_ref().map_err(|error| error.again("looking for containers"));
-                checks.push(of(source, found.map(Vec::as_slice), inventory.denied()));
+                checks.push(of(source, found.map(Vec::as_slice), closed(source, &finder)));
             }
         }
     }
@@ -67,6 +67,18 @@ pub(super) fn check(settings: &Settings, inventory: &Arc<Inventory>) -> Vec<Chec
         }
     }
     checks
+}
+
+/// Why nothing can be said of an engine's logs: a directory that they are found by is there and may not be read.
+fn closed(source: LogSource, finder: &Finder) -> Option<SourceError> {
+    let places = if source == LogSource::Docker { finder.docker_places() } else { finder.kubelet_places() };
+    places.into_iter().find_map(|place| {
+        let error = std::fs::read_dir(&place).err()?;
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        denied.then(|| {
+            SourceError::from_io(format!("looking for logs in {}", place.display()), CAPABILITY, error)
+        })
+    })
 }
 
 /// How many of the files of a list can be read, and what else is there under these names.

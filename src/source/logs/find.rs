@@ -87,16 +87,25 @@ impl Finder {
 
     /// Directories in which something is made when a container is.
     pub(super) fn places(&self) -> Vec<PathBuf> {
+        let mut places = self.docker_places();
+        places.extend(self.kubelet_places().into_iter().next());
+        places
+    }
+
+    /// The directory of the kubelet's links, and the one that they lead to.
+    pub(super) fn kubelet_places(&self) -> Vec<PathBuf> {
         let inventory = self.inventory.settings();
-        let kubelet = inventory.names.kubelet.iter().filter(|_| self.settings.cri);
-        self.docker_places().chain(kubelet.map(|place| below(&inventory.root, place))).collect()
+        let Some(kubelet) = inventory.names.kubelet.as_ref().filter(|_| self.settings.cri) else {
+            return Vec::new();
+        };
+        [kubelet, Path::new(kubelet::PODS)].map(|place| below(&inventory.root, place)).into()
     }
 
     /// Those of them in which each container of Docker has a directory.
-    pub(super) fn docker_places(&self) -> impl Iterator<Item = PathBuf> {
+    pub(super) fn docker_places(&self) -> Vec<PathBuf> {
         let inventory = self.inventory.settings();
         let docker = inventory.names.docker.iter().filter(|_| self.settings.docker);
-        docker.map(|place| below(&inventory.root, place).join("containers"))
+        docker.map(|place| below(&inventory.root, place).join("containers")).collect()
     }
 
     fn of_docker(&mut self, containers: &[Container], found: &mut Vec<Found>) {

@@ -56,6 +56,22 @@ const POLL: usize = 1024 * 1024;
 /// Bytes of all messages and lines that are open.
 const HELD: usize = 8 * 1024 * 1024;
 
+/// Descriptors that are left for the rest of the agent.
+const DESCRIPTORS_OF_OTHERS: usize = 256;
+
+/// Logs of so many wanted that this process may have open (`RLIMIT_NOFILE`).
+pub(super) fn room(wanted: usize) -> usize {
+    let may = crate::sys::process::descriptors((wanted + DESCRIPTORS_OF_OTHERS) as u64);
+    let may = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_OF_OTHERS).max(1);
+    if may < wanted {
+        tracing::warn!(
+            "at most {may} logs are followed, not {wanted} (max_files): the limit of open files (RLIMIT_NOFILE, LimitNOFILE=) \
+             allows no more"
+        );
+    }
+    wanted.min(may)
+}
+
 /// What the thread and the source share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -134,7 +150,7 @@ impl Reader {
         });
         let finder = Finder::new(settings, inventory);
         let watch = Watch::new();
-        let logs = finder.docker_places().flat_map(|place| watch.add_engine(&place));
+        let logs = finder.docker_places().into_iter().flat_map(|place| watch.add_engine(&place));
         let sizes = pending::sizes(logs);
         let mut reader = Self {
             settings: settings.clone(),

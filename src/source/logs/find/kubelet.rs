@@ -10,6 +10,9 @@ use std::path::{Component, Path, PathBuf};
 /// Links that are looked at, at most.
 const LINKS: usize = 20_000;
 
+/// Where the logs are that the links lead to.
+pub(super) const PODS: &str = "/var/log/pods";
+
 /// Characters of an id.
 const ID: usize = 64;
 
@@ -36,7 +39,7 @@ fn id(link: &str) -> Option<&str> {
 /// Whether a path is of a log of a pod and nowhere else.
 fn is_of_a_pod(target: &Path) -> bool {
     let plain = target.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    plain && target.starts_with("/var/log/pods")
+    plain && target.starts_with(PODS)
 }
 
 #[cfg(test)]
