@@ -108,6 +108,7 @@ pub struct Logs {
 impl Logs {
     /// Goes to the end of every log there is, and begins to read what comes after it.
     pub fn start(settings: &Settings, inventory: &Arc<Inventory>, stop: &Stop) -> Result<Self, SourceError> {
+        let settings = &Settings { max_files: reader::room(settings.max_files), ..settings.clone() };
         let machine = settings.classic.enabled.then(|| machine::id(&inventory.settings().root));
         let shared = Shared::new(settings);
         let reader = Reader::new(settings, inventory, &shared);

@@ -125,6 +125,22 @@ fn answer(mut stream: std::net::TcpStream) {
     }
 }
 
+/// The bytes of TCP's payload that a chain with two counters has seen, of SYNs and of all packets. They are without the headers: 20
+/// bytes of IPv4 and 20 of TCP, with 12 of timestamps, and in a SYN with 8 more.
+fn payload(chain: &str) -> u64 {
+    let counters: Vec<[u64; 2]> = chain
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_once("counter packets ")?.1.split(' ');
+            let packets = words.next()?.parse().ok()?;
+            Some([packets, words.nth(1)?.parse().ok()?])
+        })
+        .collect();
+    let [[syns, _], [packets, bytes]] = *counters else { panic!("{chain}") };
+    assert!(syns > 0, "{chain}");
+    bytes - packets * (20 + 20 + 12) - syns * 8
+}
+
 /// Closes with what was sent to it unread, which is a reset.
 fn refuse_to_read(stream: std::net::TcpStream) {
     let mut first = [0; 1];
@@ -144,7 +160,12 @@ fn connections_of_a_container_that_lives_shortly_are_counted_under_its_name() {
     // Packets to this port are dropped on their way in.
     world.namespace.run(
         "nft",
-        &["add chain inet t i { type filter hook input priority 0; }; add rule inet t i tcp dport 2 drop"],
+        &[&format!(
+            "add chain inet t i {{ type filter hook input priority 0; }}; add rule inet t i tcp dport 2 drop; \
+             add chain inet t o {{ type filter hook output priority 0; }}; \
+             add rule inet t i tcp dport {server} tcp flags & syn == syn counter; add rule inet t i tcp dport {server} counter; \
+             add rule inet t o tcp sport {server} tcp flags & syn == syn counter; add rule inet t o tcp sport {server} counter"
+        )],
     );
     world.docker.run_to_end("short", &format!("{script}; true"));
     let port = format!("server_port=\"{server}\"");
@@ -163,6 +184,9 @@ fn connections_of_a_container_that_lives_shortly_are_counted_under_its_name() {
         ("container_tcp_io_bytes_total", &[name, &port, "network_io_direction=\"receive\""], 5000.0),
         ("container_tcp_connect_time_seconds_count", &[name, &port], 5.0),
     ]);
+    let passed =
+        ["i", "o"].map(|chain| payload(&world.namespace.run("nft", &["list", "chain", "inet", "t", chain])));
+    assert_eq!(passed, [30, 5000], "the packet filter counted something else");
     // How many depends on what else connects on this machine.
     assert!(sample(&text, "connscope_containers_events_lost_total").is_some(), "{text}");
 }

@@ -2,7 +2,9 @@
 
 use super::kernel::{LONG, server};
 use super::lab::{Lab, sum, tcp};
+use super::privileges::LISTEN;
 use super::{file, value};
+use crate::support::agent::Public;
 use crate::support::{Agent, Namespace, command, eventually, get, skipped};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::process::Command;
@@ -63,6 +65,49 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
     assert_eq!(opened(&text), Some(1.0), "it is counted once: {text}");
     container.ok(&format!("connect two 127.0.0.1 {port}"));
     eventually("the second is open", || opened(&scrape()) == Some(2.0));
+}
+
+/// A cycle reads for half a second, which is enough for some 20 of them.
+#[test]
+fn network_namespaces_that_a_cycle_has_no_time_for_are_read_in_the_next_ones() {
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to make control groups");
+        return;
+    }
+    let namespaces: Vec<Namespace> = (0..60).map_while(|_| Namespace::new()).collect();
+    let mut containers: Vec<_> = namespaces
+        .iter()
+        .map(|namespace| {
+            let port = server(Some(namespace), "127.0.0.1:0");
+            let mut container = Lab::unnamed(Some(namespace));
+            container.ok(&format!("connect one 127.0.0.1 {port}"));
+            container
+        })
+        .collect();
+    let public = Public::new(
+        "inventory: {units: false, names: {docker: [], kubelet: , containerd: [], crio: []}}\n\
+         sources:\n  conntrack: {enabled: false}\n  sockets: {enabled: false}\n  network: {enabled: false}\n  \
+         containers: {enabled: true, resources: false, volumes: false, tcp: {loopback: true, fold_ports: none}}\n",
+    );
+    let mut agent = Agent::start(public.nobody(&[], &LISTEN));
+    let address = agent.address();
+    let of_each: Vec<String> = containers
+        .iter()
+        .map(|container| {
+            let id = container.directory.file_name().unwrap().to_str().unwrap();
+            format!("container_id=\"{id}\"")
+        })
+        .collect();
+    let open = || {
+        let text = get(address, "/metrics").1;
+        let of = |id: &String| value(&text, "container_tcp_open_connections", &[id]).unwrap_or_default();
+        of_each.iter().map(of).filter(|open| *open > 0.0).count()
+    };
+    eventually("every namespace was read", || open() == 60);
+    for container in &mut containers {
+        container.ok("close one");
+    }
+    eventually("and again", || open() == 0);
 }
 
 #[test]

@@ -140,8 +140,8 @@ impl Lab {
     }
 
     /// The same, of which no file says the name.
-    pub(super) fn unnamed() -> Container {
-        Self::start(&id(), None)
+    pub(super) fn unnamed(namespace: Option<&Namespace>) -> Container {
+        Self::start(&id(), namespace)
     }
 
     /// Has Docker's file of a container say something else.

@@ -75,7 +75,7 @@ fn a_published_port_carries_its_proxy_as_soon_as_docker_writes_it() {
 #[test]
 fn a_listener_whose_container_is_named_late_has_one_series() {
     let Some(mut lab) = Lab::new(tcp(), Duration::from_mins(5), 500) else { return };
-    let mut container = Lab::unnamed();
+    let mut container = Lab::unnamed(None);
     let port = container.tell("listen 127.0.0.1 0");
     let listen_addr = format!("listen_addr=127.0.0.1:{port},");
     let classic = ["container.classic.listen{", listen_addr.as_str()];

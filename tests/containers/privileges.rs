@@ -116,7 +116,7 @@ fn stays_up(starter: &[&str], program: &Command) -> (String, Vec<String>) {
     (scrapes[2].clone(), agent.log.all())
 }
 
-const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+pub(super) const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
 
 #[test]
 fn without_tracefs_and_without_taskstats_the_agent_stays_up_and_says_each_once() {
