@@ -1,10 +1,13 @@
 //! The source conntrack: its three formats, a command that does not do its work, its counters unwrapped, and the real kernel.
 
 mod command;
+mod entries;
+mod entry;
 mod fixtures;
 mod kernel;
 mod netlink;
 mod noise;
 mod procfs;
 mod refusals;
+mod traffic;
 mod unwrap;

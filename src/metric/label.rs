@@ -202,12 +202,19 @@ pub enum Label {
     ClassicLocalIpv4,
     /// Address of the node in the Internet, as coroot-node-agent prints it.
     ClassicPublicIpv4,
+    /// How far an entry of the connection tracking table has come: `unreplied`, `replied`, `assured` or `offloaded`.
+    EntryStatus,
+    /// What is translated: `none`, `source`, `destination` or `both`.
+    Nat,
+    /// Zone of connection tracking.
+    Zone,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
 
 impl Label {
     /// Attribute key, equal in OTLP and (with `.` as `_`) in Prometheus.
+    #[expect(clippy::too_many_lines, reason = "a line for each label")]
     pub fn key(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -306,6 +313,9 @@ impl Label {
             Self::ClassicAvailabilityZoneId => "availability_zone_id",
             Self::ClassicLocalIpv4 => "local_ipv4",
             Self::ClassicPublicIpv4 => "public_ipv4",
+            Self::EntryStatus => "status",
+            Self::Nat => "nat",
+            Self::Zone => "zone",
             Self::Configured(key) => key.word(),
         }
     }

@@ -15,6 +15,7 @@ use crate::source::metrics::NETNS;
 use crate::stop::Stop;
 use crate::sys::namespace::Identity;
 use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline, methods};
+use entries::Entries;
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub mod ask;
 pub mod command;
 pub mod config;
+pub mod entries;
 pub mod fields;
 pub mod metrics;
 mod module;
@@ -55,6 +57,11 @@ impl SourceKind for Conntrack {
             files: &["/proc/sys/net/netfilter"],
             ..Requirement::of("entries and sizes of the table")
         },
+        Requirement {
+            capabilities: &["CAP_NET_ADMIN"],
+            address_families: &["AF_NETLINK"],
+            ..Requirement::of("entries: what is in the table")
+        },
         super::netns::REQUIREMENT,
     ];
     const FLAGS: &'static [Flag] = config::FLAGS;
@@ -68,15 +75,21 @@ impl SourceKind for Conntrack {
     }
 
     fn bounds(settings: &Settings, _: &Host) -> Bounds {
-        vec![(&NETNS, netns::most(&settings.netns)), (&metrics::CPU, crate::sys::possible_cpus().len())]
+        let namespaces = netns::most(&settings.netns);
+        vec![
+            (&NETNS, namespaces),
+            (&metrics::CPU, crate::sys::possible_cpus().len()),
+            (&metrics::ENTRY, settings.entries.limit + namespaces),
+        ]
     }
 
     fn set_flag(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
         settings.set_flag(name, value)
     }
 
-    fn build(settings: &Settings, _: &Host, _: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
-        Ok(Box::new(Self::new(settings, stop)))
+    fn build(settings: &Settings, _: &Host, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+        let entries = Entries::start(settings, mode, stop)?;
+        Ok(Box::new(Self { entries, ..Self::new(settings, stop) }))
     }
 
     fn check(settings: &Settings, _: &Host, stop: &Stop) -> Vec<Check> {
@@ -88,7 +101,7 @@ impl SourceKind for Conntrack {
         let readable = checks
             .iter()
             .any(|check| check.works() && wanted.iter().any(|method| method.word() == check.via));
-        readable && checks.iter().all(|check| check.via != "netns" || check.works())
+        readable && checks.iter().all(|check| !["netns", "entries"].contains(&check.via) || check.works())
     }
 }
 
@@ -103,10 +116,11 @@ pub struct Conntrack {
     identity: Option<Identity>,
     unwrapper: unwrap::Unwrapper,
     unknown: HashSet<Arc<str>>,
+    entries: Option<Entries>,
 }
 
 impl Conntrack {
-    /// Creates the source. Nothing is opened before the first read.
+    /// Creates the source without the part that reads the entries. Nothing is opened before the first read.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
             options: AskOptions::new(settings, stop),
@@ -117,12 +131,16 @@ impl Conntrack {
             identity: None,
             unwrapper: unwrap::Unwrapper::default(),
             unknown: HashSet::new(),
+            entries: None,
         }
     }
 }
 
 impl Source for Conntrack {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
+        if let Some(entries) = &mut self.entries {
+            entries.observe(out);
+        }
         let methods = self.choice.candidates();
         let (mut report, visits) = if self.finder.is_configured() {
             let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
@@ -303,5 +321,6 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
         let read = || options.ask(methods(settings.via), &round, &mut None).statistics.map(|_| ());
         checks.push(Check::new(NAME, "netns", super::netns::check(&settings.netns, read)));
     }
+    checks.extend(entries::check(settings, stop));
     checks
 }

@@ -1,6 +1,7 @@
-//! Bytes that nobody wrote, for each of the three parsers.
+//! Bytes that nobody wrote, for each of the parsers.
 
 use super::fixtures::{bytes, every};
+use connscope::source::conntrack::entries::message;
 use connscope::source::conntrack::fields::{STATISTICS, Statistics};
 use connscope::source::conntrack::{command, netlink, procfs};
 use proptest::prelude::*;
@@ -12,13 +13,14 @@ proptest! {
         drop(procfs::parse(&String::from_utf8_lossy(&noise), None, &[0, 1]));
         drop(netlink::parse_dump(&noise, 1, STATISTICS, &mut Statistics::default()));
         drop(netlink::parse_global(&noise, 1, &mut netlink::Global::default()));
+        let _whichever = message::parse(&noise, 1, |_| ());
     }
 
     /// Noise alone is stopped at the first word; noise within a good answer goes everywhere.
     #[test]
     fn within_an_answer_are_refused_or_read(
         file in prop::sample::select(
-            [every("command", ".txt"), every("procfs", ".txt"), every("netlink", ".bin")].concat(),
+            [every("command", ".txt"), every("procfs", ".txt"), every("netlink", ".bin"), every("entries", ".bin")].concat(),
         ),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
@@ -31,5 +33,6 @@ proptest! {
         drop(procfs::parse(&String::from_utf8_lossy(&noise), Some((4, 4)), &[0, 1]));
         drop(netlink::parse_dump(&noise, 1, STATISTICS, &mut Statistics::default()));
         drop(netlink::parse_global(&noise, 1, &mut netlink::Global::default()));
+        let _whichever = message::parse(&noise, 1, |_| ());
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of the source `conntrack`.
 
+use super::entries::config::Entries;
 use super::metrics::SYSCTL_FILES;
 use crate::host::netns;
 use crate::settings::values::{self, section};
@@ -33,6 +34,10 @@ pub struct Conntrack {
     /// Sysctls that are read, with the keys of Telegraf's conntrack input.
     #[serde(deserialize_with = "values::section")]
     pub table: Table,
+    /// What is in the table: the entries themselves, by protocol, state and other properties. Off, because the kernel has to go
+    /// through the whole table.
+    #[serde(deserialize_with = "values::section")]
+    pub entries: Entries,
 }
 
 impl Default for Conntrack {
@@ -45,6 +50,7 @@ impl Default for Conntrack {
             cpu: Cpu::Each,
             netns: Vec::new(),
             table: Table::default(),
+            entries: Entries::default(),
         }
     }
 }

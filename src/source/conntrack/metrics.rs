@@ -27,6 +27,20 @@ pub static SYSCTL: LabelSet = LabelSet::fixed(&[Label::Sysctl], SYSCTL_FILES);
 /// The method by which the statistics are read.
 pub static VIA: LabelSet = LabelSet::fixed(&[Label::Via], 3);
 
+/// Entries with the same protocol, state and other attributes, in a network namespace.
+pub static ENTRY: LabelSet = LabelSet::configured(
+    &[
+        Label::Netns,
+        Label::Transport,
+        Label::ConnectionState,
+        Label::EntryStatus,
+        Label::Nat,
+        Label::Zone,
+        Label::NetworkType,
+    ],
+    "`sources.conntrack.entries.limit`, and one more for each network namespace",
+);
+
 crate::metrics! {
     /// Entries in the connection tracking table, including unconfirmed ones.
     CONNTRACK_TABLE_USAGE: UpDownCounter = "conntrack.table.usage" in "{entry}", by [NETNS];
@@ -94,6 +108,18 @@ crate::metrics! {
         classic "conntrack_expect_delete" "Total of conntrack expect_delete";
     /// Counters of a newer kernel that this version does not know, by the kernel's name.
     CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", by [CPU, FIELD, NETNS];
+    /// Entries that the last dump of the table found.
+    CONNTRACK_ENTRIES: UpDownCounter = "conntrack.entries" in "{entry}", by [ENTRY];
+    /// Time since the last dump of the table ended.
+    CONNSCOPE_CONNTRACK_DUMP_AGE: Gauge<f64> = "connscope.conntrack.dump.age" in "s", by [NETNS];
+    /// Time that the last dump of the table took.
+    CONNSCOPE_CONNTRACK_DUMP_DURATION: Gauge<f64> = "connscope.conntrack.dump.duration" in "s", by [NETNS];
+    /// Part of the table that the last dump read; below 1 if it ended early, absent if that part is not known because of a filter.
+    CONNSCOPE_CONNTRACK_DUMP_SHARE: Gauge<f64> = "connscope.conntrack.dump.share" in "1", by [NETNS];
+    /// CPU time that dumps of the table took, the part of the kernel included.
+    CONNSCOPE_CONNTRACK_DUMP_CPU_TIME: Counter<f64> = "connscope.conntrack.dump.cpu.time" in "s", by [NETNS];
+    /// Dumps of the table that ended early because they had used their budget of CPU time.
+    CONNSCOPE_CONNTRACK_DUMP_ENDED_EARLY: Counter<u64> = "connscope.conntrack.dump.ended_early" in "{dump}", by [NETNS];
     /// How the connection tracking statistics are read; always 1.
     CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", by [VIA];
 }

@@ -102,7 +102,7 @@ pub fn parse_global(datagram: &[u8], sequence: u32, into: &mut Global) -> Result
 }
 
 /// Errors of the kernel without the subsystem: `nf_conntrack_netlink` is neither built in nor loaded nor loadable.
-const ABSENT: &[i32] = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
+pub const ABSENT: &[i32] = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
 
 /// A ctnetlink client in one network namespace.
 #[derive(Debug)]

@@ -4,3 +4,6 @@ use std::time::Duration;
 
 /// Time after which `via: auto` tries the earlier methods again.
 pub const RETRY: Duration = Duration::from_mins(5);
+
+/// Maximum duration of a dump of the table.
+pub const ENTRIES: Duration = Duration::from_mins(1);

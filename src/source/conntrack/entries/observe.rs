@@ -1,0 +1,110 @@
+//! Turns what the last dumps found into readings.
+
+use super::protocol;
+use super::tally::Class;
+use super::worker::Known;
+use super::{metrics, netns};
+use crate::metric::{Label, Labels};
+use crate::reading::Readings;
+use crate::source::conntrack::entries::message::Family;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A class of the entries of a namespace, by the file of the namespace.
+type Key = ((u64, u64), Class);
+
+/// Observes the entries, with those that were there before at 0.
+#[derive(Debug)]
+pub struct Observer {
+    limit: usize,
+    /// By namespace and class: the labels, and the number of cycles since there was an entry.
+    kept: BTreeMap<Key, (Labels, u32)>,
+}
+
+/// Cycles for which a class without entries is reported as 0.
+const KEPT: u32 = 60;
+
+impl Observer {
+    /// Creates it with the maximum number of combinations.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, kept: BTreeMap::new() }
+    }
+
+    /// Observes how the last dump of a namespace went.
+    pub fn dump(&self, known: &Known, out: &mut Readings) {
+        let labels = netns(known.label.as_ref());
+        out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_CPU_TIME, &labels, known.cpu_time.as_secs_f64());
+        out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_ENDED_EARLY, &labels, known.ended_early);
+        if let (Some(found), Some(at)) = (&known.found, known.at) {
+            out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_AGE, &labels, at.elapsed().as_secs_f64());
+            out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_DURATION, &labels, known.took.as_secs_f64());
+            if let Some(share) = found.share {
+                out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_SHARE, &labels, share);
+            }
+        }
+    }
+
+    /// Observes the entries of all namespaces by class. Those with the fewest entries exceed the limit.
+    pub fn entries(&mut self, known: &BTreeMap<(u64, u64), Known>, out: &mut Readings) {
+        for (_, cycles) in self.kept.values_mut() {
+            *cycles += 1;
+        }
+        self.kept.retain(|(file, _), (_, cycles)| *cycles < KEPT && known.contains_key(file));
+        let mut counts: Vec<(u64, Key)> = Vec::new();
+        let mut others: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        for (file, known) in known {
+            let Some(found) = &known.found else { continue };
+            counts.extend(found.tally.classes.iter().map(|(class, count)| (*count, (*file, *class))));
+            if found.tally.other > 0 {
+                *others.entry(*file).or_default() += found.tally.other;
+            }
+        }
+        counts.sort_unstable_by(|left, right| right.cmp(left));
+        for (count, (file, _)) in counts.drain(self.limit.min(counts.len())..) {
+            *others.entry(file).or_default() += count;
+        }
+        let label_of = |file: &(u64, u64)| known.get(file).and_then(|known| known.label.as_ref());
+        for (count, key) in &counts {
+            let kept = self.kept.entry(*key).or_insert_with(|| (labels(label_of(&key.0), key.1), 0));
+            kept.1 = 0;
+            out.observe(metrics::CONNTRACK_ENTRIES, &kept.0, *count);
+        }
+        // What was there before is 0, as far as the limit allows.
+        let room = self.limit - counts.len();
+        let before = self.kept.values().filter(|(_, cycles)| *cycles > 0).take(room);
+        for (labels, _) in before {
+            out.observe(metrics::CONNTRACK_ENTRIES, labels, 0);
+        }
+        for (file, count) in others {
+            out.observe(metrics::CONNTRACK_ENTRIES, other(label_of(&file)), count);
+        }
+    }
+}
+
+fn labels(label: Option<&Arc<str>>, class: Class) -> Labels {
+    let family = match class.family {
+        Family::Ipv4 => "ipv4",
+        Family::Ipv6 => "ipv6",
+    };
+    let state = class.state.and_then(|state| protocol::state(class.protocol, state));
+    netns(label).with_all([
+        Some((Label::Transport, protocol::name(class.protocol))),
+        state.map(|state| (Label::ConnectionState, state)),
+        Some((Label::EntryStatus, class.status.word().into())),
+        Some((Label::Nat, class.nat.word().into())),
+        Some((Label::Zone, class.zone.to_string().into())),
+        Some((Label::NetworkType, family.into())),
+    ])
+}
+
+/// The labels of entries that exceed the limit.
+fn other(label: Option<&Arc<str>>) -> Labels {
+    let other = |label| Some((label, protocol::OTHER.into()));
+    netns(label).with_all([
+        other(Label::Transport),
+        other(Label::EntryStatus),
+        other(Label::Nat),
+        other(Label::Zone),
+        other(Label::NetworkType),
+    ])
+}
