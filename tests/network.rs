@@ -1,4 +1,6 @@
 //! The network source: its parsers, the table of drivers, and the real kernel.
 
+mod drop_totals;
+mod drops;
 mod kernel;
 mod parsers;

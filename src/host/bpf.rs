@@ -9,17 +9,20 @@
 
 use crate::reading::SourceError;
 use crate::sys::{bpf, process};
-use aya::maps::{Array, HashMap, IterableMap, MapData, MapError, RingBuf};
+use aya::maps::MapError;
 use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
 use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use types::{FittedObject, Types};
 
+pub mod enums;
+mod maps;
 mod tracefs;
 mod types;
 
+pub use maps::{Map, Numbers, PerCpuMap, PerCpuNumbers, Ring};
 pub use types::Abilities;
 
 pub(crate) use aya::include_bytes_aligned;
@@ -154,7 +157,25 @@ impl Loader {
         &mut self,
         name: &'static str,
     ) -> Result<Map<K, V>, SourceError> {
-        Ok(Map { map: self.take(name)?, name })
+        Ok(Map::new(self.take(name)?, name))
+    }
+
+    /// The hash map with this name, with keys of `K` bytes and a number for each CPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub fn per_cpu_map<const K: usize>(&mut self, name: &'static str) -> Result<PerCpuMap<K>, SourceError> {
+        Ok(PerCpuMap::new(self.take(name)?, name))
+    }
+
+    /// The array with this name, of a 64-bit number for each CPU.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub fn per_cpu_numbers(&mut self, name: &str) -> Result<PerCpuNumbers, SourceError> {
+        Ok(PerCpuNumbers::new(self.take(name)?))
     }
 
     /// The array of 64-bit numbers with this name.
@@ -163,7 +184,7 @@ impl Loader {
     ///
     /// As [`Self::map`].
     pub fn numbers(&mut self, name: &str) -> Result<Numbers, SourceError> {
-        Ok(Numbers(self.take(name)?))
+        Ok(Numbers::new(self.take(name)?))
     }
 
     /// The ring buffer with this name.
@@ -172,7 +193,7 @@ impl Loader {
     ///
     /// As [`Self::map`].
     pub fn ring(&mut self, name: &str) -> Result<Ring, SourceError> {
-        Ok(Ring(self.take(name)?))
+        Ok(Ring::new(self.take(name)?))
     }
 
     fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(&mut self, name: &str) -> Result<T, SourceError> {
@@ -236,6 +257,7 @@ fn descriptor(map: &aya::maps::Map) -> Option<OwnedFd> {
     | Map::HashMap(data)
     | Map::LruHashMap(data)
     | Map::PerCpuArray(data)
+    | Map::PerCpuHashMap(data)
     | Map::RingBuf(data)
     | Map::Unsupported(data)) = map
     else {
@@ -264,95 +286,6 @@ fn run(ebpf: &mut Ebpf, program: &str, take: &mut dyn FnMut(&[u8])) -> Result<()
     }
 }
 
-/// A BPF hash map.
-pub struct Map<const K: usize, const V: usize> {
-    map: HashMap<MapData, [u8; K], [u8; V]>,
-    name: &'static str,
-}
-
-/// `BPF_EXIST` of `include/uapi/linux/bpf.h`.
-const BPF_EXIST: u64 = 2;
-
-impl<const K: usize, const V: usize> Map<K, V> {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.map.map().fd().as_fd()
-    }
-
-    /// Calls `take` with every entry, with few system calls (`BPF_MAP_LOOKUP_BATCH`) if the kernel supports it.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses to read the map.
-    pub fn entries(&self, take: impl FnMut(&[u8; K], &[u8; V])) -> Result<(), SourceError> {
-        let doing = || format!("reading the BPF map {}", self.name);
-        bpf::entries(self.fd(), take)
-            .map(drop)
-            .map_err(|cause| SourceError::from_io(doing(), CAPABILITIES, cause))
-    }
-
-    /// The keys of all entries.
-    pub fn keys(&self) -> impl Iterator<Item = [u8; K]> {
-        self.map.keys().filter_map(Result::ok)
-    }
-
-    /// The value of a key; `None` if there is none.
-    pub fn get(&self, key: &[u8; K]) -> Option<[u8; V]> {
-        self.map.get(key, 0).ok()
-    }
-
-    /// Inserts or replaces an entry. Returns whether the map had space.
-    pub fn insert(&mut self, key: [u8; K], value: [u8; V]) -> bool {
-        self.map.insert(key, value, 0).is_ok()
-    }
-
-    /// Replaces the value of an existing entry.
-    pub fn change(&mut self, key: [u8; K], value: [u8; V]) {
-        // The entry may have been removed.
-        drop(self.map.insert(key, value, BPF_EXIST));
-    }
-
-    /// Removes an entry. Returns whether it existed.
-    pub fn remove(&mut self, key: &[u8; K]) -> bool {
-        self.map.remove(key).is_ok()
-    }
-}
-
-/// A BPF array of numbers.
-pub struct Numbers(Array<MapData, u64>);
-
-impl Numbers {
-    /// The number at an index; 0 if the index is out of range.
-    pub fn get(&self, place: u32) -> u64 {
-        self.0.get(&place, 0).unwrap_or_default()
-    }
-
-    /// Sets the number at an existing index.
-    pub fn set(&mut self, place: u32, number: u64) {
-        drop(self.0.set(place, number, 0));
-    }
-}
-
-/// A BPF ring buffer.
-pub struct Ring(RingBuf<MapData>);
-
-impl Ring {
-    /// Removes events until `parse` accepts one, and returns it; `None` if there is none.
-    pub fn take<T>(&mut self, parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-        while let Some(item) = self.0.next() {
-            if let Some(event) = parse(&item) {
-                return Some(event);
-            }
-        }
-        None
-    }
-}
-
-impl AsFd for Ring {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 /// Reads the kernel's types (BTF). Returns a sentence for `connscope check`.
 ///
 /// # Errors
@@ -363,6 +296,20 @@ pub fn btf() -> Result<String, SourceError> {
     let read = Types::read().map(|_| "the kernel tells its types".to_owned());
     process::give_memory_back();
     read
+}
+
+/// Reads enumerations of the kernel by name; one that it does not have is empty.
+///
+/// # Errors
+///
+/// The kernel has no BTF, or it cannot be parsed.
+pub fn enumerations<const N: usize>(names: [&str; N]) -> Result<[enums::Enumeration; N], SourceError> {
+    let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes = types::bytes()?;
+    let found = enums::parse(&bytes, names).map_err(|cause| SourceError::parse(types::DOING, cause));
+    drop(bytes);
+    process::give_memory_back();
+    found
 }
 
 fn program_mut<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProgramError>

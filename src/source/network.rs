@@ -10,9 +10,11 @@ use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
-use ask::{Answer, Interface};
+use ask::{Answer, Interface, Wanted};
 use config::Network as Settings;
 use drivers::Meaning;
+use drops::Drops;
+use drops::kernel::Limits;
 use labels::{INTERFACES, LeftOut, RULES};
 use rule_totals::RuleTotals;
 use std::sync::Arc;
@@ -24,7 +26,9 @@ mod check;
 pub mod config;
 pub mod counters;
 pub mod drivers;
+pub mod drops;
 pub mod labels;
+pub mod listen;
 pub mod machine;
 pub mod metrics;
 pub mod rtnetlink;
@@ -61,6 +65,11 @@ impl SourceKind for Network {
             address_families: &["AF_NETLINK"],
             ..Requirement::of("rules of nftables (rules)")
         },
+        Requirement {
+            capabilities: &["CAP_BPF", "CAP_PERFMON"],
+            files: &["/sys/kernel/btf/vmlinux"],
+            ..Requirement::of("packets dropped by reason (drops)")
+        },
         super::netns::REQUIREMENT,
     ];
 
@@ -88,7 +97,8 @@ impl SourceKind for Network {
 /// The source: the namespaces it reads, and the totals of counters that wrap.
 pub struct Network {
     finder: Finder,
-    rules: bool,
+    wanted: Wanted,
+    drops: Option<Drops>,
     machine: machine::Machine,
     qdiscs: Unwrapper<(Arc<str>, u32, u32, Vec<u8>)>,
     rule_totals: RuleTotals,
@@ -99,7 +109,8 @@ impl Network {
     pub fn new(settings: &Settings) -> Self {
         Self {
             finder: Finder::new(&settings.netns),
-            rules: settings.rules,
+            wanted: Wanted { rules: settings.rules, listened: settings.drops },
+            drops: settings.drops.then(|| Drops::new(Limits::default())),
             machine: machine::Machine::default(),
             qdiscs: Unwrapper::default(),
             rule_totals: RuleTotals::default(),
@@ -116,6 +127,7 @@ impl Network {
             out.fail(part, error);
         }
         room.rules_left_out += answer.rules.left_out;
+        room.listened.extend(answer.listened);
         let namespace = netns.map_or_else(|| Arc::from(""), Arc::clone);
         for (rule, counters) in answer.rules.packets {
             if room.rules == RULES {
@@ -188,15 +200,18 @@ struct Room {
     interfaces_left_out: u64,
     rules: usize,
     rules_left_out: u64,
+    /// Ports that TCP listens on in any of the namespaces.
+    listened: Vec<u16>,
 }
 
 impl Source for Network {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        let (mut room, rules) = (Room::default(), self.rules);
+        let (mut room, wanted) = (Room::default(), self.wanted);
+        let mut named = Vec::new();
         let machine = self.machine.observe(out);
         let result = if self.finder.is_configured() {
             let (mut report, namespaces) = Report::begin(NAME, self.finder.find(), out);
-            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask(rules)))
+            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask(wanted)))
             {
                 let result = result.and_then(|(_, answer)| {
                     let (answer, result) = usable(answer);
@@ -205,9 +220,10 @@ impl Source for Network {
                 });
                 report.record(&namespace.label, result, out);
             }
+            named = namespaces;
             report.finish(out)
         } else {
-            let (answer, result) = usable(Answer::ask(rules));
+            let (answer, result) = usable(Answer::ask(wanted));
             self.observe(answer, None, &mut room, out);
             result
         };
@@ -220,6 +236,11 @@ impl Source for Network {
         }
         if let Err(error) = machine {
             out.fail("machine", error);
+        }
+        if let Some(drops) = &mut self.drops
+            && let Err(error) = drops.observe(room.listened, &named, out)
+        {
+            out.fail("drops", error);
         }
         result
     }

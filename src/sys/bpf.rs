@@ -15,6 +15,9 @@ const ENOTSUPP: i32 = 524;
 
 /// Entries asked for at once. The kernel gives whole buckets of its hash table, which hold one entry each as a rule.
 const BATCH: usize = 4096;
+/// Bytes of values with a number for each CPU that are asked for at once, and the least entries.
+const SUMS: usize = 1 << 20;
+const LEAST: usize = 64;
 
 /// The member `batch` of `union bpf_attr`.
 #[repr(C)]
@@ -48,7 +51,39 @@ pub fn entries<const K: usize, const V: usize>(
     map: BorrowedFd<'_>,
     mut take: impl FnMut(&[u8; K], &[u8; V]),
 ) -> io::Result<usize> {
-    let (mut keys, mut values) = (vec![[0_u8; K]; BATCH], vec![[0_u8; V]; BATCH]);
+    all(map, V, BATCH, |key, value| {
+        if let Some(value) = value.first_chunk() {
+            take(key, value);
+        }
+    })
+}
+
+/// The same of a hash map with a 64-bit number for each CPU, which are added up.
+///
+/// # Errors
+///
+/// The kernel refuses to read the map, or does not say which CPUs are possible.
+pub fn sums<const K: usize>(map: BorrowedFd<'_>, mut take: impl FnMut(&[u8; K], u64)) -> io::Result<usize> {
+    // The kernel writes a value for each of these CPUs.
+    let cpus = super::possible_cpus().len();
+    if cpus == 0 {
+        return Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read"));
+    }
+    let size = cpus * size_of::<u64>();
+    all(map, size, (SUMS / size).clamp(LEAST, BATCH), |key, value| {
+        let (numbers, _) = value.as_chunks();
+        take(key, numbers.iter().map(|number| u64::from_ne_bytes(*number)).fold(0, u64::wrapping_add));
+    })
+}
+
+/// The values are `size` bytes long, of which `batch` are asked for at once.
+fn all<const K: usize>(
+    map: BorrowedFd<'_>,
+    size: usize,
+    batch: usize,
+    mut take: impl FnMut(&[u8; K], &[u8]),
+) -> io::Result<usize> {
+    let (mut keys, mut values) = (vec![[0_u8; K]; batch], vec![0_u8; batch * size]);
     let (mut position, mut next) = (0_u32, 0_u32);
     let mut begun = false;
     let mut total = 0;
@@ -70,15 +105,15 @@ pub fn entries<const K: usize, const V: usize>(
                 // One bucket is longer than all of this.
                 Some(libc::ENOSPC) if keys.len() < 16 * BATCH => {
                     keys.resize(keys.len() * 2, [0; K]);
-                    values.resize(values.len() * 2, [0; V]);
+                    values.resize(keys.len() * size, 0);
                     continue;
                 }
-                Some(libc::EINVAL | ENOTSUPP) if !begun => return one_by_one(map, take),
+                Some(libc::EINVAL | ENOTSUPP) if !begun => return one_by_one(map, size, take),
                 _ => return Err(error),
             },
         };
         let count = usize::try_from(batch.count).unwrap_or_default();
-        for (key, value) in keys.iter().zip(&values).take(count) {
+        for (key, value) in keys.iter().zip(values.chunks_exact(size)).take(count) {
             take(key, value);
         }
         total += count;
@@ -94,12 +129,13 @@ fn address<T>(of: *mut T) -> u64 {
 }
 
 /// The same with two calls for each entry.
-fn one_by_one<const K: usize, const V: usize>(
+fn one_by_one<const K: usize>(
     map: BorrowedFd<'_>,
-    mut take: impl FnMut(&[u8; K], &[u8; V]),
+    size: usize,
+    mut take: impl FnMut(&[u8; K], &[u8]),
 ) -> io::Result<usize> {
     let map_fd = u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?;
-    let (mut key, mut next, mut value) = ([0_u8; K], [0_u8; K], [0_u8; V]);
+    let (mut key, mut next, mut value) = ([0_u8; K], [0_u8; K], vec![0_u8; size]);
     let mut seen = HashSet::new();
     let (mut total, mut repeated) = (0, 0);
     loop {
@@ -118,7 +154,7 @@ fn one_by_one<const K: usize, const V: usize>(
             }
             continue;
         }
-        (element.key, element.found) = (address(&raw mut key), address(&raw mut value));
+        (element.key, element.found) = (address(&raw mut key), address(value.as_mut_ptr()));
         match call(BPF_MAP_LOOKUP_ELEM, &mut element) {
             Ok(()) => {
                 take(&key, &value);
@@ -133,7 +169,7 @@ fn one_by_one<const K: usize, const V: usize>(
 #[expect(unsafe_code, reason = "a system call that no safe wrapper offers")]
 fn call<T>(command: libc::c_long, attribute: &mut T) -> io::Result<()> {
     // SAFETY: the attribute is as long as is said. The kernel reads and writes keys and values of the sizes the map was made
-    // with: at most `count` of them in the buffers of `entries`, which hold as many of these sizes, one in those of
+    // with: at most `count` of them in the buffers of `all`, which hold as many of these sizes, one in those of
     // `one_by_one`; a position of four bytes each way, and the count in the attribute itself. All of them live longer than the
     // call.
     let result =

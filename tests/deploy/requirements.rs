@@ -64,7 +64,7 @@ fn asked_for(
 fn check_asks_for_the_capabilities_that_the_sources_need_and_no_others() {
     let Some(namespace) = Namespace::new() else { return };
     let public = Public::new(
-        "sources:\n  conntrack: {netns: all}\n  sockets: {netns: all, group_by: [process]}\n  network: {netns: all, rules: true}\n  \
+        "sources:\n  conntrack: {netns: all}\n  sockets: {netns: all, group_by: [process]}\n  network: {netns: all, rules: true, drops: true}\n  \
          containers: {enabled: true}\n  \
          logs: {enabled: true}\n  node: {enabled: true}\n  \
          probes: {targets: [{name: echo, kind: icmp, host: 127.0.0.1}]}\n",

@@ -201,6 +201,7 @@ fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_
             "container-volumes",
             "containers",
             "credentials",
+            "drops",
             "icmp",
             "logs",
             "many-targets",

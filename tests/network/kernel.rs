@@ -13,13 +13,13 @@ use std::fmt::Write;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-type Numbers = BTreeMap<String, u64>;
+pub(super) type Numbers = BTreeMap<String, u64>;
 
 fn source(netns: &[String]) -> Network {
     Network::new(&Settings { netns: netns.to_vec(), ..Settings::default() })
 }
 
-fn read(source: &mut Network) -> Numbers {
+pub(super) fn read(source: &mut Network) -> Numbers {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     let number = |value: &Value| match value {
@@ -47,7 +47,7 @@ fn nstat(namespace: &Namespace, name: &str) -> u64 {
 }
 
 /// Writes a sysctl of the namespace, which is gone with it.
-fn sysctl(namespace: &Namespace, path: &str, value: &str) {
+pub(super) fn sysctl(namespace: &Namespace, path: &str, value: &str) {
     namespace.inside(|| std::fs::write(format!("/proc/sys/{path}"), value)).unwrap();
 }
 

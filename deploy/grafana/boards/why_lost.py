@@ -1,6 +1,6 @@
 """Why packets are lost: one row for each cause, the most frequent ones first."""
 
-from boards import why_lost_limits
+from boards import why_lost_drops, why_lost_limits
 from panels import dashboard, panel, row, target
 from queries import IN_NETNS, NONE, NONE_YET, SIXTEEN, WHO, several, total
 from rules import percent, threshold
@@ -35,6 +35,7 @@ def why_lost():
         "One row for each cause. Read it from the top: the first row that is not flat is the first to act on. Empty panels are sources "
         "that are switched off, or kernels that do not count it.",
         [
+            *why_lost_drops.drops(),
             row("The connection tracking table drops"),
             dropped(
                 "Dropped by connection tracking",

@@ -4,6 +4,8 @@ use crate::reading::SourceError;
 use aya::{Btf, Endianness};
 
 const FILE: &str = "/sys/kernel/btf/vmlinux";
+/// What reading it is called in errors.
+pub(super) const DOING: &str = "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)";
 /// Maximum number of bytes read; kernels of distributions have 4 to 7 MiB.
 const MOST: u64 = 64 << 20;
 
@@ -30,12 +32,15 @@ pub struct Abilities {
     pub visits_maps: bool,
 }
 
+/// The bytes of the file.
+pub(super) fn bytes() -> Result<Vec<u8>, SourceError> {
+    crate::sys::read_regular(FILE, MOST).map_err(|cause| SourceError::absent(DOING, cause))
+}
+
 impl Types {
     /// Reads the types; they take 30 MiB while in use.
     pub(super) fn read() -> Result<Self, SourceError> {
-        const DOING: &str = "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)";
-        let bytes =
-            crate::sys::read_regular(FILE, MOST).map_err(|cause| SourceError::absent(DOING, cause))?;
+        let bytes = bytes()?;
         let btf = Btf::parse(&bytes, Endianness::default());
         let btf = btf.map_err(|cause| SourceError::absent(DOING, cause))?;
         Ok(Self { btf, abilities: Abilities::of(&bytes) })

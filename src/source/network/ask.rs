@@ -3,6 +3,7 @@
 use super::counters::Counters;
 use super::drivers::{self, Meaning};
 use super::labels::ErrorKind;
+use super::listen;
 use super::rtnetlink::{Qdisc, Socket};
 use super::rules::{self, Rules};
 use crate::netlink::Link;
@@ -15,6 +16,15 @@ use std::sync::Arc;
 /// The longest that any of the three files is with every counter that Linux 6.18 has is 5 KiB.
 const MOST: u64 = 64 * 1024;
 
+/// What is asked for beside that which is always read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// The rules of nftables.
+    pub rules: bool,
+    /// Ports that TCP listens on.
+    pub listened: bool,
+}
+
 /// What one network namespace answered. A part that failed does not take the others with it.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -24,6 +34,8 @@ pub struct Answer {
     pub interfaces: Vec<Interface>,
     /// The rules of nftables, if they are asked for.
     pub rules: Rules,
+    /// Ports that TCP listens on, if they are asked for.
+    pub listened: Vec<u16>,
     /// Parts that failed, each with its name.
     pub failed: Vec<(String, SourceError)>,
     /// Parts that were read.
@@ -46,14 +58,18 @@ pub struct Interface {
 }
 
 impl Answer {
-    /// Asks in the network namespace of the calling thread, with `rules` for the rules of nftables too.
-    pub fn ask(rules: bool) -> Self {
+    /// Asks in the network namespace of the calling thread.
+    pub fn ask(wanted: Wanted) -> Self {
         let mut answer = Self::default();
         let counters = answer.counters();
         answer.part("counters", counters);
         let interfaces = answer.interfaces();
         answer.part("interfaces", interfaces);
-        if rules {
+        if wanted.listened {
+            let listened = listen::read().map(|ports| answer.listened = ports);
+            answer.part("listened", listened);
+        }
+        if wanted.rules {
             let rules = rules::read().map(|rules| answer.rules = rules);
             answer.part("rules", rules);
         }

@@ -1,8 +1,9 @@
 //! Tries each part, for `connscope check`.
 
-use super::ask::Answer;
+use super::ask::{Answer, Wanted};
 use super::config::Network as Settings;
 use super::counters::COUNTERS;
+use super::drops;
 use super::{NAME, drivers, machine};
 use crate::reading::SourceError;
 use crate::source::{Check, netns};
@@ -12,13 +13,14 @@ const NAMED: usize = 8;
 
 /// Tries each part in the agent's own network namespace, then the configured ones.
 pub(super) fn check(settings: &Settings) -> Vec<Check> {
-    let mut answer = Answer::ask(settings.rules);
+    let wanted = Wanted { rules: settings.rules, listened: settings.drops };
+    let mut answer = Answer::ask(wanted);
     let mut failed = |part: &str| {
         let place = answer.failed.iter().position(|(name, _)| name == part)?;
         Some(answer.failed.swap_remove(place).1)
     };
     let (counters, interfaces, qdiscs) = (failed("counters"), failed("interfaces"), failed("qdiscs"));
-    let rules = failed("rules");
+    let (rules, failed_listened) = (failed("rules"), failed("listened"));
     let statistics = answer.failed.pop().map(|(_, error)| error);
     let result = |error: Option<SourceError>, said: String| error.map_or(Ok(said), Err);
     let cards: Vec<String> = answer
@@ -51,8 +53,11 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
         let found = format!("{} rules that drop or reject have a counter", answer.rules.packets.len());
         checks.push(Check::new(NAME, "rules", result(rules, found)));
     }
+    if settings.drops {
+        checks.push(Check::new(NAME, "drops", failed_listened.map_or_else(drops::check, Err)));
+    }
     if !settings.netns.is_empty() {
-        let read = || match Answer::ask(settings.rules) {
+        let read = || match Answer::ask(wanted) {
             Answer { read: 0, mut failed, .. } => failed.pop().map_or(Ok(()), |(_, error)| Err(error)),
             _ => Ok(()),
         };

@@ -17,10 +17,13 @@ pub struct Network {
     /// Whether packets that rules of nftables drop or reject are counted. All rules are read in every cycle, which takes some 3
     /// microseconds for each.
     pub rules: bool,
+    /// Whether packets that the kernel drops are counted by reason, in all network namespaces, with BPF programs. It needs `CAP_BPF` and
+    /// `CAP_PERFMON`, and Linux 5.17. A dropped packet takes some 200 ns more, others nothing.
+    pub drops: bool,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { enabled: true, netns: Vec::new(), rules: false }
+        Self { enabled: true, netns: Vec::new(), rules: false, drops: false }
     }
 }

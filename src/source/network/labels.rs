@@ -1,5 +1,7 @@
 //! The labels of the network source: the closed sets of their values, and which have one bound together.
 
+use super::drops::record::Kind;
+use super::drops::totals::SERIES;
 use crate::metric::label::closed_set;
 use crate::metric::{Label, LabelSet};
 
@@ -90,6 +92,13 @@ pub static RULE: LabelSet = LabelSet::fixed(
     &[Label::Netns, Label::Family, Label::Table, Label::Chain, Label::Comment, Label::Verdict],
     RULES,
 );
+
+/// Why a packet was dropped, where, and for which port. Ports over three quarters of the limit are `~other`.
+pub static DROP: LabelSet =
+    LabelSet::fixed(&[Label::Netns, Label::Reason, Label::Transport, Label::ServerPort], SERIES);
+
+/// What is counted by programs.
+pub static SAMPLED: LabelSet = LabelSet::fixed(&[Label::Kind], Kind::ALL.len());
 
 /// The limit that was exceeded.
 pub static KEY: LabelSet = LabelSet::fixed(&[Label::Key], LeftOut::ALL.len());

@@ -1,6 +1,6 @@
 //! The metrics of the limits of the cloud, the card and the network stack.
 
-use super::labels::{CPU, ICMP_TYPE, INTERFACE, KEY, KIND, LIMIT, NETWORK_TYPE, QDISC, RULE};
+use super::labels::{CPU, DROP, ICMP_TYPE, INTERFACE, KEY, KIND, LIMIT, NETWORK_TYPE, QDISC, RULE, SAMPLED};
 use crate::source::metrics::NETNS;
 
 crate::metrics! {
@@ -48,6 +48,12 @@ crate::metrics! {
     IP_FRAGMENTATION_FAILURES: Counter<u64> = "ip.fragmentation.failures" in "{packet}", by [NETNS, NETWORK_TYPE];
     /// Packets that rules of nftables with a counter dropped or rejected; with sources.network.rules.
     NETFILTER_RULE_PACKETS: Counter<u64> = "netfilter.rule.packets" in "{packet}", by [RULE];
+    /// Packets that the kernel dropped, by its own name of the reason (enum skb_drop_reason); with sources.network.drops, Linux 5.17.
+    NETWORK_PACKET_DROPS: Counter<u64> = "network.packet.drops" in "{packet}", by [DROP];
+    /// Packets that were estimated and not counted individually, because there were more than 8192 on a CPU in 67 ms.
+    CONNSCOPE_NETWORK_SAMPLED: Counter<u64> = "connscope.network.sampled" in "{packet}", by [SAMPLED];
+    /// Packets that sources.network.drops missed: no room for their series, or one interrupted another.
+    CONNSCOPE_NETWORK_UNCOUNTED: Counter<u64> = "connscope.network.uncounted" in "{packet}";
     /// Items over a limit, by key: interfaces over 256, and rules of nftables over 200.
     CONNSCOPE_NETWORK_LEFT_OUT: Gauge<u64> = "connscope.network.left_out" in "{item}", by [KEY];
 }

@@ -1,0 +1,124 @@
+//! The programs that count dropped packets, and their maps: `bpf/drops.bpf.c`.
+
+use super::ports::Ports;
+use super::record::{KEY, Key, Kind};
+use super::words::Words;
+use crate::host::bpf::{
+    self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, enums::Enumeration, include_bytes_aligned,
+};
+use crate::reading::SourceError;
+
+static OBJECT: &[u8] = include_bytes_aligned!("../../../../bpf/drops.bpf.o");
+
+/// Entries of the map `counts`.
+const ENTRIES: u64 = 4096;
+/// Places in the map `numbers`.
+const USED: u32 = 0;
+const NO_ROOM: u32 = 1;
+
+/// The program that drops cannot be counted without.
+pub const DROP: &str = "drop";
+
+/// How much is counted individually.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Packets on one CPU in 67 ms (2^26 ns) that are all looked at; above it one in 2^n is.
+    pub window: u32,
+    /// Entries in the kernel that have a port.
+    pub ports: u32,
+}
+
+impl Default for Limits {
+    /// 122,000 packets a second on a CPU, which take 2 % of it.
+    fn default() -> Self {
+        Self { window: 8192, ports: 3072 }
+    }
+}
+
+/// The loaded programs.
+pub struct Kernel {
+    programs: Programs,
+    counts: PerCpuMap<KEY>,
+    numbers: Numbers,
+    named: Numbers,
+    skipped: PerCpuNumbers,
+    ports: Ports,
+    /// The names of reasons.
+    pub words: Words,
+}
+
+impl Kernel {
+    /// Loads and attaches the programs. Those that this kernel does not take are in [`Self::refused`].
+    ///
+    /// # Errors
+    ///
+    /// A capability is missing, or the kernel has no BTF or no reasons.
+    pub fn load(limits: Limits) -> Result<Self, SourceError> {
+        bpf::permitted()?;
+        let [drops, subsystems] = bpf::enumerations(["skb_drop_reason", "skb_drop_reason_subsys"])?;
+        let words = Words::new(&drops, &subsystems, &Enumeration::new());
+        let Some(not_specified) = words.not_specified() else {
+            let cause = "the kernel gives no reasons (enum skb_drop_reason, Linux 5.17)";
+            return Err(SourceError::absent("counting dropped packets by reason", cause));
+        };
+        let globals = |_| {
+            vec![
+                ("not_specified", not_specified),
+                ("window_limit", limits.window),
+                ("port_limit", limits.ports),
+            ]
+        };
+        let mut loader = Loader::new(OBJECT, globals, &[])?;
+        let (counts, numbers) = (loader.per_cpu_map("counts")?, loader.numbers("numbers")?);
+        let (named, skipped) = (loader.numbers("named_ports")?, loader.per_cpu_numbers("skipped")?);
+        loader.trace_any(DROP, &["drop", "drop_before"], "kfree_skb");
+        let programs = loader.finish();
+        Ok(Self { programs, counts, numbers, named, skipped, ports: Ports::default(), words })
+    }
+
+    /// The error with which the kernel refused a program; `None` if it accepted it.
+    pub fn refused(&self, program: &str) -> Option<&SourceError> {
+        self.programs.refused(program)
+    }
+
+    /// Has the kernel tell these ports apart.
+    pub fn name_ports(&mut self, ports: Ports) {
+        for (place, bits) in ports.changed(&self.ports) {
+            self.named.set(place, bits);
+        }
+        self.ports = ports;
+    }
+
+    /// Everything that was counted since the programs were loaded.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to read the map.
+    pub fn counts(&self, mut take: impl FnMut(Key, u64)) -> Result<(), SourceError> {
+        self.counts.sums(|key, packets| {
+            if let Some(key) = Key::parse(key) {
+                take(key, packets);
+            }
+        })
+    }
+
+    /// Removes an entry; its latest number, if it was there.
+    pub fn forget(&mut self, key: Key) -> Option<u64> {
+        self.counts.remove(&key.bytes())
+    }
+
+    /// Says how many entries there are: the kernel counts those that come, and not those that are forgotten.
+    pub fn set_used(&mut self, used: usize) {
+        self.numbers.set(USED, u64::try_from(used).unwrap_or(ENTRIES));
+    }
+
+    /// Packets of a kind that were not looked at individually.
+    pub fn skipped(&self, kind: Kind) -> u64 {
+        self.skipped.get(kind.number().into())
+    }
+
+    /// Packets that were not counted: the map was full, or one program interrupted another.
+    pub fn lost(&self) -> u64 {
+        self.numbers.get(NO_ROOM) + self.programs.interrupted()
+    }
+}
