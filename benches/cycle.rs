@@ -87,7 +87,9 @@ fn network(criterion: &mut Criterion) {
             source.read(&mut readings).map(|()| readings)
         });
     });
-    criterion.bench_function("network, one network namespace", |bencher| bencher.iter(|| Answer::ask(Wanted::default())));
+    criterion.bench_function("network, one network namespace", |bencher| {
+        bencher.iter(|| Answer::ask(Wanted::default()))
+    });
 }
 
 /// The median of many reads by netlink, beside what is aimed at.
