@@ -246,6 +246,7 @@ fn start(
     let guard = file.map(|file| Guard::start(file, &loads, stop)).transpose().map_err(AgentError::Input)?;
     let secure = guard.as_ref().is_some_and(|guard| guard.acceptor().is_some());
     let urls = listener::urls(&sockets, if secure { "https" } else { "http" });
+    reload::record_history(&config, &shared.sources, listening);
     let web = listening.then(|| {
         let current = reload::current(&config, pull.clone());
         let web =

@@ -8,6 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "the time at which a collection began is recorded here")]
 
 use crate::health::Health;
+use crate::history::History;
 use crate::metric::label::Reason;
 use crate::metric::{Label, Metric, Table, Value};
 use crate::reading::first::ReaderKind;
@@ -31,6 +32,8 @@ pub mod set;
 pub struct Sources {
     running: RwLock<Arc<SourceSet>>,
     left_out: AtomicU64,
+    /// Where every cycle is recorded; `None` if nobody shows it.
+    history: RwLock<Option<Arc<History>>>,
     /// State of every source after its last cycle, for the log, the error counters and `/-/ready`.
     pub health: Health,
     /// Number of completed cycles of all readers.
@@ -45,6 +48,7 @@ impl Sources {
         Self {
             running: RwLock::new(Arc::new(set)),
             left_out: AtomicU64::new(0),
+            history: RwLock::default(),
             health: Health::default(),
             completed: watch::Sender::new(0),
             readers: Mutex::default(),
@@ -88,6 +92,16 @@ impl Sources {
         self.left_out.load(Ordering::Relaxed)
     }
 
+    /// Records every cycle from now on, or none.
+    pub fn record(&self, history: Option<Arc<History>>) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = history;
+    }
+
+    /// The recorded cycles, if any are.
+    pub fn history(&self) -> Option<Arc<History>> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The reports of the sources.
     pub fn reports(&self) -> Vec<Arc<dyn Reports>> {
         self.set().workers.iter().filter_map(|worker| worker.reports.clone()).collect()
@@ -122,6 +136,9 @@ impl Sources {
         self_metrics::observe(&set.self_metrics, &mut own);
         own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
+        if let Some(history) = self.history() {
+            history.record(&snapshot, Instant::now());
+        }
         self.completed.send_modify(|completed| *completed += 1);
         snapshot
     }

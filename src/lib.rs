@@ -28,6 +28,7 @@ pub mod cycle;
 pub mod export;
 pub mod filter;
 pub mod health;
+pub mod history;
 pub mod host;
 pub mod import;
 pub mod log;

@@ -9,6 +9,7 @@ use crate::config::Prometheus;
 use crate::cycle::Sources;
 use crate::export::exposition;
 use crate::export::prometheus::{Pull, Scrape};
+use crate::history::query::Query;
 use crate::self_metrics::ConfigLoadStatus;
 use crate::source::report::{PendingReport, Report, ReportError, ReportRequest};
 use crate::sys::activation::ListeningSocket;
@@ -35,6 +36,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 pub mod arrivals;
 pub mod connections;
 pub mod guard;
+mod history;
 pub mod hosts;
 pub mod lifecycle;
 pub mod listener;
@@ -60,6 +62,9 @@ pub struct Web {
     connections: Arc<Connections>,
     scrapes: Renderer<()>,
     reports: Renderer<ReportRequest>,
+    histories: Renderer<Query>,
+    /// Texts of `histories`.
+    unsent: Arc<UnsentTexts>,
     /// Sockets created while the endpoint runs.
     more: (UnboundedSender<ListeningSocket>, Mutex<Option<UnboundedReceiver<ListeningSocket>>>),
 }
@@ -71,6 +76,8 @@ type Rendered = (StatusCode, &'static str, String);
 pub struct Current {
     pull: Option<Arc<Pull>>,
     pushing: bool,
+    /// Interval of the reader that collects periodically; `None` if only scrapes drive cycles.
+    collecting: Option<Duration>,
     stale_after: Duration,
     hosts: Hosts,
     lifecycle: bool,
@@ -83,7 +90,14 @@ impl Current {
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
             .max(timeouts::STALE_LEAST);
         let hosts = Hosts::new(&settings.hosts, &settings.listen);
-        Self { pull, pushing: interval.is_some(), stale_after, hosts, lifecycle: settings.lifecycle }
+        let lifecycle = settings.lifecycle;
+        Self { pull, pushing: interval.is_some(), collecting: interval, stale_after, hosts, lifecycle }
+    }
+
+    /// Sets the interval at which a reader collects, which may be another one than that of the push.
+    #[must_use]
+    pub fn collecting(self, collecting: Option<Duration>) -> Self {
+        Self { collecting, ..self }
     }
 }
 
@@ -109,6 +123,8 @@ impl Web {
             connections,
             scrapes: Renderer::start("scrape", &kept)?,
             reports: Renderer::start("reports", &kept)?,
+            histories: Renderer::start("history", &kept)?,
+            unsent: kept,
             more: (sender, Mutex::new(Some(receiver))),
         })
     }
@@ -194,6 +210,7 @@ impl Web {
             "/-/ready" => self.ready().await,
             "/-/status" => self.status().await,
             "/" => self.page(),
+            "/api/history" => self.history(request, ticket).await,
             _ => match self.report(request, ticket).await {
                 Some(answer) => answer,
                 None => respond(StatusCode::NOT_FOUND, TEXT, self.available_paths()),
@@ -226,7 +243,7 @@ impl Web {
     }
 
     fn available_paths(&self) -> String {
-        let mut paths = "there are /metrics, /-/healthy, /-/ready, /-/status".to_owned();
+        let mut paths = "there are /metrics, /api/history, /-/healthy, /-/ready, /-/status".to_owned();
         for name in self.sources.reports().iter().flat_map(|reports| reports.names()) {
             let _infallible = write!(paths, ", /{name}");
         }

@@ -22,6 +22,7 @@ mod containers;
 mod cycle;
 mod deploy;
 mod export;
+mod history;
 mod host;
 mod house;
 mod import;

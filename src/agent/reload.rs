@@ -4,17 +4,22 @@
 //! one ends. A source with unchanged settings keeps running with its state. A reader keeps running if neither its
 //! settings nor the limits of the table changed. Settings that need a restart are named, and keep their old values.
 
-#![expect(clippy::disallowed_methods, reason = "the time of the last reload is a metric")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the time of the last reload is a metric; a history begins now"
+)]
 
 use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, startable, table};
 use crate::catalog::SOURCES;
 use crate::config::{Config, Export, Listen};
+use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::otlp;
 use crate::export::outcomes::Exports;
 use crate::export::prometheus::Pull;
 use crate::export::{Shared, resource};
+use crate::history::History;
 use crate::host::Host;
 use crate::reading::chain;
 use crate::self_metrics::{ConfigLoadStatus, SelfMetrics};
@@ -24,7 +29,7 @@ use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -67,7 +72,19 @@ pub(super) fn self_metrics(
 pub(super) fn current(config: &Config, pull: Option<Arc<Pull>>) -> Current {
     let otlp = &config.export.otlp;
     let interval = readers::pushes(config).then(|| otlp.interval.max(otlp.longest_wait()));
-    Current::new(pull, interval, &config.export.prometheus)
+    let collecting = interval.is_some() || (config.environment.console && !config.environment.disabled);
+    Current::new(pull, interval, &config.export.prometheus).collecting(collecting.then_some(otlp.interval))
+}
+
+/// Begins or ends the history that the page shows; one that is there goes on.
+#[expect(clippy::cast_possible_truncation, reason = "nanoseconds since 1970 fit until 2554")]
+pub(super) fn record_history(config: &Config, sources: &Sources, listening: bool) {
+    if !(listening && config.export.prometheus.page) {
+        sources.record(None);
+    } else if sources.history().is_none() {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        sources.record(Some(Arc::new(History::new(Instant::now(), since.as_nanos() as u64))));
+    }
 }
 
 impl Reloader {
@@ -150,6 +167,7 @@ impl Reloader {
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;
         // No step fails from here on.
         drop(now);
+        record_history(new, sources, self.web.is_some());
         sources.replace(set);
         running.exports = exports;
         let mut replaced = None;

@@ -151,6 +151,9 @@ pub struct Prometheus {
     pub naming: Profile,
     /// Whether `POST /-/reload` reloads the configuration. SIGHUP always does.
     pub lifecycle: bool,
+    /// Whether `/` is a page with the state and the last half hour, whose values `/api/history` has too. They take up to 1 MiB
+    /// of memory; without the page nothing is kept.
+    pub page: bool,
     /// File with TLS, passwords, headers and a rate limit for the endpoint, in the format of Prometheus' exporter-toolkit.
     pub web_config: Option<PathBuf>,
 }
@@ -163,6 +166,7 @@ impl Default for Prometheus {
             hosts: Vec::new(),
             naming: Profile::Otel,
             lifecycle: false,
+            page: true,
             web_config: None,
         }
     }

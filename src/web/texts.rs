@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -100,17 +100,44 @@ pub struct Renderer<K> {
     admission: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Texts that a client has not completely read, oldest first.
+/// Maximum number of texts that are kept for later requests.
+const MAX_CACHED: usize = 2;
+
+/// Texts that a client has not completely read, oldest first, and those that are kept for later requests.
 #[derive(Debug)]
 pub struct UnsentTexts {
     texts: Mutex<Vec<Weak<Text>>>,
+    /// The first to go where another text needs the space.
+    cached: Mutex<VecDeque<(String, Arc<Text>)>>,
     connections: Arc<Connections>,
 }
 
 impl UnsentTexts {
     /// Creates it without texts.
     pub fn new(connections: Arc<Connections>) -> Self {
-        Self { texts: Mutex::default(), connections }
+        Self { texts: Mutex::default(), cached: Mutex::default(), connections }
+    }
+
+    /// The text that was kept under this key; `gzip`: it has to be compressed too.
+    pub fn cached(&self, key: &str, gzip: bool) -> Option<Arc<Text>> {
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cached.iter().find(|(known, text)| known == key && (!gzip || text.gzip.get().is_some()));
+        known.map(|(_, text)| Arc::clone(text))
+    }
+
+    /// Keeps a text for later requests, instead of the oldest that is kept.
+    pub fn cache(&self, key: &str, text: &Arc<Text>) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.retain(|(known, _)| known != key);
+        cached.push_back((key.to_owned(), Arc::clone(text)));
+        while cached.len() > MAX_CACHED {
+            cached.pop_front();
+        }
+    }
+
+    /// Drops what is kept for later requests; whether there was anything.
+    fn drop_cached(&self) -> bool {
+        !std::mem::take(&mut *self.cached.lock().unwrap_or_else(PoisonError::into_inner)).is_empty()
     }
 
     /// Waits until another text fits. The connections of the oldest text are closed for it, after a minimum time.
@@ -127,6 +154,9 @@ impl UnsentTexts {
             };
             let (id, due) = (oldest.id, oldest.made_at + FETCHED);
             drop(alive);
+            if self.drop_cached() {
+                continue;
+            }
             if Instant::now() >= due {
                 self.connections.close_with(id);
             }

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli", "main", "lib"],
     &["import", "agent", "signals"],
     &["web", "export"],
-    &["cycle", "health", "log", "self_metrics"],
+    &["cycle", "health", "history", "log", "self_metrics"],
     &["config"],
     &["catalog"],
     &[
