@@ -5,6 +5,7 @@ mod entries;
 mod entry;
 mod fixtures;
 mod kernel;
+mod limits;
 mod netlink;
 mod noise;
 mod procfs;

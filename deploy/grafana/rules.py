@@ -33,10 +33,5 @@ def threshold(alert, comparison=-1):
     return number(compared[comparison])
 
 
-def horizon(alert):
-    """How many seconds ahead predict_linear looks."""
-    return number(re.search(r"predict_linear\(.*?, ([0-9.]+)\)", expression(alert))[1])
-
-
 def percent(share):
     return f"{100 * share:g} %"

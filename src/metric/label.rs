@@ -18,6 +18,8 @@ pub enum Label {
     Field,
     /// Name of a sysctl file without its `ip_` or `nf_` prefix.
     Sysctl,
+    /// Name of a connection tracking helper.
+    Helper,
     /// Name of a source; of a message, where it was logged, as coroot-node-agent prints it.
     Source,
     /// Class of the error of a source.
@@ -221,6 +223,7 @@ impl Label {
             Self::Netns => "netns",
             Self::Field => "field",
             Self::Sysctl => "sysctl",
+            Self::Helper => "helper",
             Self::Source => "source",
             Self::Reason => "reason",
             Self::Via => "via",

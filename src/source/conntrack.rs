@@ -18,18 +18,25 @@ use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline,
 use entries::Entries;
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub mod ask;
+mod check;
+pub mod cilium;
 pub mod command;
 pub mod config;
 pub mod entries;
 pub mod fields;
+pub mod growth;
+pub mod limits;
 pub mod metrics;
 mod module;
 pub mod netlink;
 pub mod procfs;
+pub mod slab;
+pub mod sysctls;
 pub mod table;
 pub mod timeouts;
 pub mod unwrap;
@@ -61,6 +68,11 @@ impl SourceKind for Conntrack {
             capabilities: &["CAP_NET_ADMIN"],
             address_families: &["AF_NETLINK"],
             ..Requirement::of("entries: what is in the table")
+        },
+        Requirement {
+            capabilities: &["CAP_DAC_READ_SEARCH"],
+            files: &["/proc/slabinfo"],
+            ..Requirement::of("memory of an entry")
         },
         super::netns::REQUIREMENT,
     ];
@@ -115,6 +127,7 @@ pub struct Conntrack {
     /// Identity of the agent's own network namespace, which never changes.
     identity: Option<Identity>,
     unwrapper: unwrap::Unwrapper,
+    limits: limits::Limits,
     unknown: HashSet<Arc<str>>,
     entries: Option<Entries>,
 }
@@ -130,6 +143,7 @@ impl Conntrack {
             socket: None,
             identity: None,
             unwrapper: unwrap::Unwrapper::default(),
+            limits: limits::Limits::default(),
             unknown: HashSet::new(),
             entries: None,
         }
@@ -167,6 +181,7 @@ impl Source for Conntrack {
             }
         }
         self.unwrapper.forget_unseen();
+        self.limits.finish(out);
         let used = used.map(|std::cmp::Reverse(method)| method);
         self.choice.settle(used, &refused);
         if let Some(method) = used {
@@ -220,6 +235,12 @@ impl Conntrack {
             }
         };
         table.observe(labels, out);
+        self.limits.observe(identity, &table, labels, out);
+        for (helper, count) in &answer.helpers {
+            let mut labels = labels.to_vec();
+            labels.push((Label::Helper, helper.as_str().into()));
+            out.observe(metrics::CONNTRACK_HELPER, &labels, *count);
+        }
         result
     }
 
@@ -303,6 +324,7 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
         })
         .collect();
     let mut table = options.sysctls.read(|| None);
+    let memory = check::memory(&table);
     let unreadable = table.unreadable.pop();
     let table = unreadable.map_or(Ok(()), |(_, error)| Err(error)).and_then(|()| match table.usage {
         Some(usage) => Ok(match table.limit {
@@ -316,6 +338,8 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
         )),
     });
     checks.push(Check::new(NAME, "sysctl", table));
+    checks.push(memory);
+    checks.extend(check::cilium(Path::new(cilium::MAPS)));
     if !settings.netns.is_empty() {
         let round = SharedDeadline::new(options.timeout);
         let read = || options.ask(methods(settings.via), &round, &mut None).statistics.map(|_| ());

@@ -20,19 +20,19 @@ static LIMIT: Mutex<()> = Mutex::new(());
 
 const WAYS: [Via; 3] = [Via::Command, Via::Netlink, Via::Procfs];
 
-fn settings(via: Via, netns: &[String]) -> Settings {
+pub(super) fn settings(via: Via, netns: &[String]) -> Settings {
     Settings { via, netns: netns.to_vec(), ..Config::default().sources.conntrack }
 }
 
-fn source(via: Via, netns: &[String]) -> Conntrack {
+pub(super) fn source(via: Via, netns: &[String]) -> Conntrack {
     Conntrack::new(&settings(via, netns), &Stop::new().unwrap())
 }
 
 /// Numbers by name and labels.
-type Numbers = BTreeMap<String, f64>;
+pub(super) type Numbers = BTreeMap<String, f64>;
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-fn numbers(readings: &Readings) -> Numbers {
+pub(super) fn numbers(readings: &Readings) -> Numbers {
     readings
         .iter()
         .map(|reading| {
@@ -49,7 +49,7 @@ fn numbers(readings: &Readings) -> Numbers {
         .collect()
 }
 
-fn read(source: &mut Conntrack) -> Numbers {
+pub(super) fn read(source: &mut Conntrack) -> Numbers {
     let mut readings = Readings::default();
     source.read(&mut readings).unwrap();
     numbers(&readings)
@@ -68,7 +68,7 @@ fn printed(namespace: &Namespace, word: &str) -> f64 {
 }
 
 /// Datagrams to as many ports, each a connection of its own.
-fn udp_flows(namespace: &Namespace, count: u16) {
+pub(super) fn udp_flows(namespace: &Namespace, count: u16) {
     namespace.inside(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         for port in 0..count {

@@ -14,7 +14,9 @@ const ON_NO_PANEL: &[(&str, &str)] = &[
     ("conntrack.delete", "not counted since Linux 4.9"),
     ("conntrack.delete_list", "not counted since Linux 4.9"),
     ("conntrack.unknown", "only on kernels newer than the table"),
-    ("conntrack.table.sysctl", "only where table.files names further sysctls, and of any unit"),
+    ("conntrack.table.sysctl", "settings, and of any unit"),
+    ("conntrack.table.entry.size", "the same until the next boot, and part of conntrack.table.memory.limit"),
+    ("conntrack.helper", "only while a helper waits for a connection"),
     ("connscope.netns.open", "a limit of the agent, seen when sources.*.netns is set up"),
     ("connscope.log.dropped", "counts only while nobody reads the log, which then says so itself"),
 ];

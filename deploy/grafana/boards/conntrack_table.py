@@ -1,19 +1,18 @@
 """How full the connection tracking tables are."""
 
 from panels import columns, dashboard, panel, target
-from queries import IN_NETNS, NODE, WHO
-from rules import horizon, percent, threshold
+from queries import AGENT, IN_NETNS, NODE, NONE_YET, WHO
+from rules import percent, threshold
 
 UTILIZATION = f"conntrack_table_utilization_ratio{{{IN_NETNS}}}"
-# A table that does not grow would never be full; 7 days stand for that. If the limit was lowered below the usage, the table
-# is full now, not some time ago.
+# The agent's own slope. A table that does not grow would never be full and has no series; 7 days stand for that.
 TIME_TO_FULL = (
-    f"clamp_max(clamp_min((conntrack_table_limit{{{IN_NETNS}}} > 0) - conntrack_table_usage{{{IN_NETNS}}}, 0)"
-    f" / clamp_min(deriv(conntrack_table_usage{{{IN_NETNS}}}[15m]), 0.001), 604800)"
+    f"conntrack_table_time_to_full_seconds{{{IN_NETNS}}}"
+    f" or (conntrack_table_limit{{{IN_NETNS}}} > 0) * 0 + 604800"
 )
 FILLING, NEARLY_FULL = threshold("ConntrackTableFilling"), threshold("ConntrackTableNearlyFull")
 FULLNESS = [(None, "green"), (FILLING, "orange"), (NEARLY_FULL, "red")]
-SOON = horizon("ConntrackTableFullWithinTheHour")
+SOON = threshold("ConntrackTableFullWithinTheHour", 0)
 HOURS = [(None, "red"), (SOON, "orange"), (86400, "green")]
 
 
@@ -118,12 +117,24 @@ def table():
                 "share the buckets, so agents that do not read all of them show too little. Above 4, raise "
                 "nf_conntrack_buckets together with the limit: long chains cost time in every packet.",
                 "short",
-                target(
-                    f"2 * sum by (job, instance, host_name) (conntrack_table_usage{{{IN_NETNS}}})"
-                    f" / max by (job, instance, host_name) (conntrack_table_buckets{{{IN_NETNS}}})",
-                    WHO,
-                ),
+                target(f"2 * sum by (job, instance, host_name) (conntrack_table_load_ratio{{{IN_NETNS}}})", WHO),
                 steps=[(None, "green"), (4, "orange")],
+            ),
+            panel(
+                "Memory of a full table",
+                "What the entries and the buckets take when the limit is reached, without the extensions of entries "
+                "(128 bytes or more with NAT, accounting, time stamps or events). Compare it with the memory of the "
+                "machine before you raise nf_conntrack_max. Empty where the agent may not read /proc/slabinfo.",
+                "bytes",
+                target(f"conntrack_table_memory_limit_bytes{{{AGENT}}} or {NONE_YET}", WHO),
+            ),
+            panel(
+                "Share of the machine's memory",
+                "The same as a fraction of the machine's memory. Above 10 %, a flood of connections takes memory "
+                "from the programs: lower nf_conntrack_max, or give the machine more memory.",
+                "percentunit",
+                target(f"conntrack_table_memory_share_ratio{{{AGENT}}} or {NONE_YET}", WHO),
+                steps=[(None, "green"), (0.1, "orange")],
             ),
             panel(
                 "All tables",

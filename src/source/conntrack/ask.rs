@@ -6,6 +6,8 @@
 )]
 
 use super::fields::Statistics;
+use super::netlink::helpers::Helpers;
+use super::sysctls::Timeouts;
 use super::table::{Sysctls, Table};
 use super::{command, netlink, procfs};
 use crate::metric::label::Reason;
@@ -58,6 +60,8 @@ pub struct AskOptions {
     pub timeout: Duration,
     /// Sysctls from which the table's usage and limit are read.
     pub sysctls: Sysctls,
+    /// The time-outs, unless they are not to be reported.
+    timeouts: Option<Timeouts>,
     release: Option<(u32, u32)>,
     possible: Vec<u32>,
     stop: Stop,
@@ -71,6 +75,8 @@ pub struct NamespaceStatistics {
     pub refused: Vec<(Method, SourceError)>,
     /// Expectation counters, if the method does not include them.
     pub expectations: Option<Statistics>,
+    /// The expectations that wait for a connection, by helper; empty if there are none.
+    pub helpers: Helpers,
     /// Usage, limit and buckets of the table.
     pub table: Table,
 }
@@ -82,6 +88,7 @@ impl AskOptions {
             command: settings.command.clone(),
             timeout: settings.timeout,
             sysctls: Sysctls::new(&settings.table),
+            timeouts: settings.table.timeouts.then(Timeouts::default),
             release: crate::sys::kernel_release(),
             possible: crate::sys::possible_cpus(),
             stop: stop.clone(),
@@ -113,8 +120,11 @@ impl AskOptions {
             }
         }
         let native = statistics.as_ref().is_none_or(|(method, _)| *method != Method::Procfs);
-        let table =
+        let mut table =
             self.sysctls.read(|| native.then(|| with_socket(socket, netlink::Socket::global).ok()).flatten());
+        for (name, value) in self.timeouts.iter().flat_map(|timeouts| timeouts.read().to_vec()) {
+            table.add(&name, value);
+        }
         let expectations = match &statistics {
             // The procfs file includes the expectation counters; without statistics they are not read.
             Some((Method::Command | Method::Netlink, _)) => {
@@ -124,11 +134,17 @@ impl AskOptions {
             }
             _ => None,
         };
+        let helpers = match &expectations {
+            Some(counters) if counters.are_expected() => with_socket(socket, netlink::Socket::helpers)
+                .inspect_err(|error| tracing::debug!(error = chain(error), "no expectations by helper"))
+                .unwrap_or_default(),
+            _ => Helpers::default(),
+        };
         let statistics = match statistics {
             Some(statistics) => Ok(statistics),
             None => Err(worst(&mut refused)),
         };
-        NamespaceStatistics { statistics, refused, expectations, table }
+        NamespaceStatistics { statistics, refused, expectations, helpers, table }
     }
 
     /// Reads the counters by one method.

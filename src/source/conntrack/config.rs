@@ -81,8 +81,8 @@ pub enum Cpu {
     Sum,
 }
 
-/// Sysctls of the table, as Telegraf's conntrack input takes them.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// Sysctls of the table; `dirs` and `files` as Telegraf's conntrack input takes them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Table {
@@ -92,6 +92,14 @@ pub struct Table {
     /// Files; empty: count, max and buckets with the prefixes `ip_conntrack_` and `nf_conntrack_`.
     #[serde(deserialize_with = "files")]
     pub files: Vec<String>,
+    /// Whether the time-outs are reported, and what else decides about entries (`acct`, `events`, `helper`, `timestamp`).
+    pub timeouts: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { dirs: Vec::new(), files: Vec::new(), timeouts: true }
+    }
 }
 
 const SOURCE_FLAG: &str = "--conntrack-source";

@@ -137,6 +137,16 @@ impl Statistics {
         self.rows.push(row);
         Ok(())
     }
+
+    /// Whether there are expectations now: more were created than deleted. The kernel's counters wrap at 2^32.
+    pub fn are_expected(&self) -> bool {
+        let sum = |word: &str| {
+            let fields = self.rows.iter().flat_map(|row| &row.fields);
+            let counts = fields.filter(|(field, _)| field.word() == word).map(|(_, count)| *count);
+            counts.fold(0u64, u64::wrapping_add) & u64::from(u32::MAX)
+        };
+        sum("expect_create") != sum("expect_delete")
+    }
 }
 
 /// Reason why statistics could not be parsed; shared by the three formats.

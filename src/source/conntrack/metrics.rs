@@ -24,6 +24,12 @@ pub static FIELD: LabelSet = LabelSet::fixed(&[Label::Field], UNKNOWN_FIELDS);
 /// Name of a sysctl file.
 pub static SYSCTL: LabelSet = LabelSet::fixed(&[Label::Sysctl], SYSCTL_FILES);
 
+/// Maximum number of helpers that are told apart, with `~other`.
+pub const HELPERS: usize = 32;
+
+/// Name of a connection tracking helper.
+pub static HELPER: LabelSet = LabelSet::fixed(&[Label::Helper], HELPERS);
+
 /// The method by which the statistics are read.
 pub static VIA: LabelSet = LabelSet::fixed(&[Label::Via], 3);
 
@@ -50,7 +56,19 @@ crate::metrics! {
     CONNTRACK_TABLE_UTILIZATION: Gauge<f64> = "conntrack.table.utilization" in "1", by [NETNS];
     /// Buckets of the connection tracking hash table, which all network namespaces share.
     CONNTRACK_TABLE_BUCKETS: UpDownCounter = "conntrack.table.buckets" in "{bucket}", by [NETNS];
-    /// Value of a connection tracking sysctl named in sources.conntrack.table.files.
+    /// Entries in the table for each bucket of the hash table; an entry is in two chains, so a chain is twice as long on average.
+    CONNTRACK_TABLE_LOAD: Gauge<f64> = "conntrack.table.load" in "1", by [NETNS];
+    /// Time until the table is full if it grows as in the last 15 minutes; absent if it does not grow, would take more than a week, or there are less than 5 minutes of data.
+    CONNTRACK_TABLE_TIME_TO_FULL: Gauge<f64> = "conntrack.table.time_to_full" in "s", by [NETNS];
+    /// Memory of an entry in the kernel's slab cache, without its extensions (NAT, accounting, time stamps, events).
+    CONNTRACK_TABLE_ENTRY_SIZE: Gauge<u64> = "conntrack.table.entry.size" in "By";
+    /// Memory of a full table: as many entries as the limit allows and the buckets, without the extensions of entries.
+    CONNTRACK_TABLE_MEMORY_LIMIT: UpDownCounter = "conntrack.table.memory.limit" in "By";
+    /// Fraction of the machine's memory that a full table takes.
+    CONNTRACK_TABLE_MEMORY_SHARE: Gauge<f64> = "conntrack.table.memory.share" in "1";
+    /// Expectations that wait for their connection, by the helper that created them; absent while there are none.
+    CONNTRACK_HELPER: UpDownCounter = "conntrack.helper" in "{expectation}", by [HELPER, NETNS];
+    /// Value of a connection tracking sysctl: the time-outs, and those named in sources.conntrack.table.files.
     CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", by [NETNS, SYSCTL];
     /// Lookups that found the tuple in use; since Linux 4.9 only by NAT in search of a free one: if it grows, ports are running out.
     CONNTRACK_FOUND: Counter<u64> = "conntrack.found" in "{lookup}", by [CPU, NETNS],

@@ -12,6 +12,8 @@ use crate::netlink::{self, Attribute, Attributes, Client, Progress, ResponseHand
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 
+pub mod helpers;
+
 /// Message types: subsystem 1 (ctnetlink), messages 4 and 5; subsystem 2 (expectations), message 3.
 const IPCTNL_MSG_CT_GET_STATS_CPU: u16 = 0x0104;
 const IPCTNL_MSG_CT_GET_STATS: u16 = 0x0105;
@@ -192,6 +194,7 @@ fn request_name(kind: u16) -> String {
     let name = match kind {
         IPCTNL_MSG_CT_GET_STATS => "IPCTNL_MSG_CT_GET_STATS",
         IPCTNL_MSG_EXP_GET_STATS_CPU => "IPCTNL_MSG_EXP_GET_STATS_CPU",
+        helpers::IPCTNL_MSG_EXP_GET => "IPCTNL_MSG_EXP_GET",
         _ => "IPCTNL_MSG_CT_GET_STATS_CPU",
     };
     format!("request_name netlink for {name}")

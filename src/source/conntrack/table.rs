@@ -51,7 +51,7 @@ pub struct Table {
 }
 
 /// The name that all generations of a file share: the part after the first underscore, as in Telegraf.
-fn name(file: &str) -> &str {
+pub(super) fn name(file: &str) -> &str {
     file.split_once('_').map_or(file, |(_, name)| name)
 }
 
@@ -146,14 +146,18 @@ impl Table {
             "conntrack_max" => self.limit = Some(value.parse().ok()?),
             "conntrack_buckets" => self.buckets = Some(value.parse().ok()?),
             _ => {
-                let value: f64 = value.parse().ok().filter(|value: &f64| value.is_finite())?;
-                let known = self.sysctls.iter().any(|(present, _)| **present == *name);
-                if !known && self.sysctls.len() < SYSCTL_FILES {
-                    self.sysctls.push((name.into(), value));
-                }
+                self.add(&name.into(), value.parse().ok().filter(|value: &f64| value.is_finite())?);
             }
         }
         Some(())
+    }
+
+    /// Adds a further sysctl, unless there is one of that name.
+    pub fn add(&mut self, name: &Arc<str>, value: f64) {
+        let known = self.sysctls.iter().any(|(present, _)| present == name);
+        if !known && self.sysctls.len() < SYSCTL_FILES {
+            self.sysctls.push((Arc::clone(name), value));
+        }
     }
 
     /// Sets values that are still missing from netlink.
@@ -180,6 +184,9 @@ impl Table {
         if let Some(buckets) = self.buckets {
             out.observe(metrics::CONNTRACK_TABLE_BUCKETS, labels, buckets);
         }
+        if let (Some(usage), Some(buckets)) = (self.usage, self.buckets.filter(|buckets| *buckets > 0)) {
+            out.observe(metrics::CONNTRACK_TABLE_LOAD, labels, fraction(usage, buckets));
+        }
         for (sysctl, value) in &self.sysctls {
             let mut labels = labels.to_vec();
             labels.push((Label::Sysctl, Arc::clone(sysctl)));
@@ -188,11 +195,15 @@ impl Table {
     }
 
     /// Fraction of the limit in use; `None` without a limit.
-    #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
     fn utilization(&self) -> Option<f64> {
         match (self.usage, self.limit) {
-            (Some(usage), Some(limit)) if limit > 0 => Some(usage as f64 / limit as f64),
+            (Some(usage), Some(limit)) if limit > 0 => Some(fraction(usage, limit)),
             _ => None,
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
+fn fraction(usage: u64, of: u64) -> f64 {
+    usage as f64 / of as f64
 }

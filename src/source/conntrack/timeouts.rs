@@ -7,3 +7,6 @@ pub const RETRY: Duration = Duration::from_mins(5);
 
 /// Maximum duration of a dump of the table.
 pub const ENTRIES: Duration = Duration::from_mins(1);
+
+/// Time after which the time-outs and other sysctls are read again.
+pub const SYSCTLS: Duration = Duration::from_mins(1);
