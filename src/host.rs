@@ -1,5 +1,5 @@
-//! The machine, as several sources need it: control groups, processes, network namespaces, BPF programs, and the
-//! inventory of containers and services.
+//! The machine, as several sources need it: control groups, processes, network namespaces, BPF programs, ICMP
+//! echoes, and the inventory of containers and services.
 
 use crate::cloud::Cloud;
 use inventory::Inventory;
@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 pub mod bpf;
 pub mod cgroup;
 pub mod counter;
+pub mod datagram;
 pub mod ephemeral;
+pub mod icmp;
 pub mod inventory;
 pub mod machine;
 pub mod netns;

@@ -13,6 +13,7 @@ mod failures;
 mod fallback;
 mod kernel;
 mod lab;
+mod latency;
 mod limits;
 mod listening;
 mod mounts;

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 #[path = "../support/allocations.rs"]
 mod allocations;
 mod child;
+mod echoes;
 #[expect(
     dead_code,
     clippy::indexing_slicing,
@@ -56,7 +57,10 @@ fn main() -> Outcome<()> {
         println!("containers: NOT MEASURED, loading programs needs root");
         return Ok(());
     }
-    // `-- resources` measures these alone.
+    // `-- echoes` and `-- resources` measure these alone.
+    if std::env::args().any(|argument| argument == "echoes") {
+        return echoes::run();
+    }
     if std::env::args().any(|argument| argument == "resources") {
         return resources::run();
     }
@@ -73,6 +77,7 @@ fn measure() -> Outcome<()> {
         .and_then(|()| cycle())
         .and_then(|()| delays())
         .and_then(|()| inventory())
+        .and_then(|()| echoes::run())
         .and_then(|()| resources::run());
     child::remove_groups();
     result

@@ -34,8 +34,16 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
     ("--cgroupfs-root", false, Without("control groups are found where they are mounted")),
     ("--no-parse-logs", true, Set),
     ("--disable-log-parsing", true, Set),
-    ("--no-ping-upstreams", true, Without("nothing is sent: round trips are those that the kernel measures")),
-    ("--disable-pinger", true, Without("nothing is sent: round trips are those that the kernel measures")),
+    (
+        "--no-ping-upstreams",
+        true,
+        Without("nothing is sent unless tcp.latency is icmp: round trips are those that the kernel measures"),
+    ),
+    (
+        "--disable-pinger",
+        true,
+        Without("nothing is sent unless tcp.latency is icmp: round trips are those that the kernel measures"),
+    ),
     ("--track-public-network", false, Set),
     ("--ephemeral-port-range", false, Without("ports of net.ipv4.ip_local_port_range are folded into one")),
     ("--provider", false, Set),

@@ -15,6 +15,7 @@ use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Label, Labels, Part};
 use crate::reading::{FirstPoint, Readings, SourceError};
 use crate::source::containers::config::Containers as Settings;
+use crate::source::containers::config::tcp::Latency;
 use crate::stop::Stop;
 use applications::Applications;
 use classic::Classic;
@@ -46,6 +47,7 @@ pub mod failure;
 mod groups;
 pub mod kernel;
 pub mod labels;
+pub mod latency;
 pub mod listen;
 mod listeners;
 pub mod metrics;
@@ -94,6 +96,7 @@ impl SourceKind for Containers {
             (&labels::VOLUME, most * labels::AVERAGE_VOLUMES),
             (&labels::CLASSIC_VOLUME, classic(most * labels::AVERAGE_VOLUMES)),
             (&labels::DESTINATION, destinations),
+            (&labels::ICMP, if settings.tcp.latency == Latency::Icmp { destinations } else { 0 }),
             (&labels::LISTEN, listeners),
             (&labels::CLASSIC_DESTINATION, classic(destinations)),
             (&labels::CLASSIC_ADDRESS, classic(destinations)),

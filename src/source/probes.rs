@@ -293,7 +293,7 @@ fn check(settings: &Settings) -> Vec<Check> {
     });
     let mut checks = vec![Check::new(NAME, "targets", targets)];
     if echoes {
-        let socket = kind::icmp::permitted().map(|socket| format!("over {socket}"));
+        let socket = crate::host::icmp::permitted().map(|socket| format!("over {socket}"));
         checks.push(Check::new(NAME, "echoes", socket));
     }
     checks

@@ -17,6 +17,8 @@ pub struct ExtendedError {
     pub kind: u8,
     /// Code of the ICMP message.
     pub code: u8,
+    /// Of a time stamp: the number of the packet, from 0, of those that were sent since stamps were asked for.
+    pub data: u32,
 }
 
 /// `SO_EE_ORIGIN_TIMESTAMPING`: not an error but the time stamp of a packet that was sent.
@@ -44,27 +46,40 @@ pub fn receive_errors(socket: BorrowedFd, ipv6: bool) -> io::Result<()> {
 }
 
 /// Asks for the time at which the kernel hands a packet to the device and takes one from it: `SO_TIMESTAMPING` with
-/// software stamps. Those of packets that were sent come over the error queue, without the packet.
+/// software stamps. Those of packets that were sent come over the error queue, without the packet and with its number.
 pub fn stamp(socket: BorrowedFd) -> io::Result<()> {
     let flags = libc::SOF_TIMESTAMPING_TX_SOFTWARE
         | libc::SOF_TIMESTAMPING_RX_SOFTWARE
         | libc::SOF_TIMESTAMPING_SOFTWARE
-        | libc::SOF_TIMESTAMPING_OPT_TSONLY;
+        | libc::SOF_TIMESTAMPING_OPT_TSONLY
+        | libc::SOF_TIMESTAMPING_OPT_ID;
     set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPING, i32::try_from(flags).unwrap_or(0))
 }
 
-/// `ICMP_FILTER` (`include/uapi/linux/icmp.h`), by which a raw socket passes over types of messages. A bit that is set
-/// is skipped.
-pub fn icmp_filter(socket: BorrowedFd, passed_over: u32) -> io::Result<()> {
-    const ICMP_FILTER: i32 = 1;
-    set(socket, libc::SOL_RAW, ICMP_FILTER, passed_over.cast_signed())
+/// Has a raw socket receive echo replies only: `ICMP_FILTER` (`include/uapi/linux/icmp.h`) and `ICMPV6_FILTER`
+/// (`include/uapi/linux/icmpv6.h`). A type of message whose bit is set is skipped.
+pub fn echo_replies_only(socket: BorrowedFd, ipv6: bool) -> io::Result<()> {
+    const FILTER: i32 = 1;
+    if ipv6 {
+        // The reply is type 129: bit 1 of the fifth word.
+        set_words(socket, libc::IPPROTO_ICMPV6, FILTER, &[-1, -1, -1, -1, !2, -1, -1, -1])
+    } else {
+        // The reply is type 0.
+        set(socket, libc::SOL_RAW, FILTER, !1)
+    }
+}
+
+fn set(socket: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+    set_words(socket, level, option, &[value])
 }
 
 #[expect(unsafe_code, reason = "socket options that no safe wrapper offers")]
-fn set(socket: BorrowedFd, level: i32, option: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the descriptor is open for the length of the call, and the kernel reads 4 bytes of `value`, which is 4
-    // bytes long and lives longer than the call.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), 4) };
+fn set_words(socket: BorrowedFd, level: i32, option: i32, value: &[i32]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of_val(value)).unwrap_or_default();
+    // SAFETY: the descriptor is open for the length of the call, and the kernel reads `length` bytes of `value`, which is as
+    // long and lives longer than the call.
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value.as_ptr().cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -140,10 +155,9 @@ fn time(data: &[u8]) -> Option<Duration> {
 
 fn extended(data: &[u8]) -> Option<ExtendedError> {
     let errno = i32::from_ne_bytes(*data.first_chunk()?);
-    match data.get(4..7)? {
-        [origin, kind, code] => Some(ExtendedError { errno, origin: *origin, kind: *kind, code: *code }),
-        _ => None,
-    }
+    let [origin, kind, code] = *data.get(4..7)?.first_chunk()?;
+    let data = u32::from_ne_bytes(*data.get(12..)?.first_chunk()?);
+    Some(ExtendedError { errno, origin, kind, code, data })
 }
 
 #[cfg(test)]
@@ -168,10 +182,11 @@ mod tests {
         stamp.extend(42_i64.to_ne_bytes());
         stamp.resize(48, 0);
         let mut error = 113_i32.to_ne_bytes().to_vec();
-        error.extend([2, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        error.extend([2, 3, 1, 0, 0, 0, 0, 0]);
+        error.extend(7_u32.to_ne_bytes());
         let mut bytes = message(libc::SOL_SOCKET, libc::SCM_TIMESTAMPING, &stamp);
         bytes.extend(message(libc::IPPROTO_IP, libc::IP_RECVERR, &error));
-        let expected = ExtendedError { errno: 113, origin: 2, kind: 3, code: 1 };
+        let expected = ExtendedError { errno: 113, origin: 2, kind: 3, code: 1, data: 7 };
         let stamp = Duration::new(1_700_000_000, 42);
         assert_eq!(control_messages(&bytes), (Some(stamp), Some(expected)));
         for length in 0..bytes.len() {

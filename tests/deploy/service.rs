@@ -197,6 +197,7 @@ fn every_drop_in_says_when_it_is_needed_and_the_unit_and_the_documentation_name_
     assert_eq!(
         names,
         [
+            "container-icmp",
             "container-names",
             "container-volumes",
             "containers",

@@ -1,6 +1,6 @@
 //! Round trips of echoes, when the clock of the kernel's time stamps is set meanwhile.
 
-use connscope::source::probes::kind::icmp::ElapsedTimes;
+use connscope::host::icmp::ElapsedTimes;
 use std::time::Duration;
 
 const fn us(microseconds: u64) -> Duration {

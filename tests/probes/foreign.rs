@@ -1,7 +1,7 @@
 //! What comes from the network is anybody's: whatever it is, it is refused and breaks nothing.
 
+use connscope::host::icmp::packet::Echo;
 use connscope::source::probes::config::{Preset, Record};
-use connscope::source::probes::kind::icmp::packet::Echo;
 use connscope::source::probes::kind::udp::preset::PresetRequest as Asked;
 use connscope::source::probes::resolve::message::{Question, Response};
 use proptest::prelude::*;

@@ -199,6 +199,15 @@ def containers():
                 ),
             ),
             panel(
+                "ICMP echo by address",
+                "Round trip of the last echo, with `tcp.latency: icmp`; absent for an address that does not answer." + SIXTEEN,
+                "s",
+                target(
+                    or_none(several(latest("container_icmp_rtt_seconds", f"by ({NAME}, network_peer_address)", "max"))),
+                    CONTAINER + " {{network_peer_address}}",
+                ),
+            ),
+            panel(
                 "Retransmitted segments by destination",
                 "Per second. One destination: the network path to it. All destinations of a node: its own link." + SIXTEEN,
                 "suffix: segments/s",

@@ -1,13 +1,13 @@
 //! What `connscope check` says of the containers: which there are, and where their names can be read.
 
 use super::NAME;
-use super::config::tcp::Tcp;
+use super::config::tcp::{Latency, Tcp};
 use super::config::{Containers as Settings, Delay, Oom};
 use super::connections::sees_all_processes;
 use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
 use super::programs::own_netns;
 use super::resources::{self, Wanted};
-use super::{delay, oom, procfs, programs, translate, volumes};
+use super::{delay, latency, oom, procfs, programs, translate, volumes};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
 use crate::netlink::Client;
@@ -67,6 +67,11 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         ..Requirement::of("tcp.translate: destinations behind NAT, in the host's network namespace")
     },
     Requirement {
+        capabilities: &["CAP_SYS_ADMIN", "CAP_NET_RAW", "CAP_SYS_PTRACE"],
+        files: &["/proc/PID/ns/net", "/proc/PID/net/tcp"],
+        ..Requirement::of("tcp.latency: icmp, echoes from the network namespaces of containers")
+    },
+    Requirement {
         files: &["/proc/PID/net/tcp", "/proc/PID/net/tcp6"],
         ..Requirement::of("tcp: open connections and listening sockets where programs cannot be loaded")
     },
@@ -99,6 +104,9 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory, now: Instant) ->
         let tcp = tcp(&settings.tcp, &mut loaded);
         let counted = tcp.iter().any(|check| check.via == TCP_WAY && check.works());
         checks.extend(tcp);
+        if settings.tcp.latency == Latency::Icmp {
+            checks.push(Check::new(NAME, "icmp", latency::check(&inventory.containers())));
+        }
         if !counted {
             checks.push(Check::new(NAME, PROCFS, procfs::check(&inventory.containers())));
         }

@@ -35,6 +35,15 @@ impl ReportedEndpoint {
         }
     }
 
+    /// The IP address; `None` if several endpoints are reported as this one.
+    pub fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::At(at) => Some(at.ip()),
+            Self::Ephemeral(address) => Some(address),
+            Self::Public | Self::Other => None,
+        }
+    }
+
     /// `server.port` or `network.peer.port`.
     pub fn port(self) -> Option<Arc<str>> {
         match self {

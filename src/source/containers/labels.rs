@@ -130,6 +130,12 @@ const CLASSIC_DESTINATIONS: &str = "`sources.containers.tcp.total`, and one for 
 pub static EVENT: LabelSet =
     LabelSet::fixed(&[Label::Event, Label::ErrorType], Event::ALL.len() - 1 + Failure::ALL.len());
 
+/// An address that a container has connections to.
+pub static ICMP: LabelSet = LabelSet::configured(
+    workload_and![PeerAddress],
+    "`sources.containers.tcp.total` with `tcp.latency: icmp`",
+);
+
 /// A listen address of a container.
 pub static LISTEN: LabelSet = LabelSet::configured(workload_and![LocalAddress, LocalPort, Proxy], LISTENERS);
 

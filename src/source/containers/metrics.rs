@@ -2,8 +2,8 @@
 
 use super::labels::{
     AGENT, APPLICATION, CLASSIC, CLASSIC_ADDRESS, CLASSIC_APPLICATION, CLASSIC_ASKED, CLASSIC_DESTINATION,
-    CLASSIC_LISTEN, CLASSIC_VOLUME, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, INFO, LEFT_OUT, LISTEN,
-    NODE, NODE_CLOUD, PRESSURE, SOURCE, VOLUME, WORKLOAD,
+    CLASSIC_LISTEN, CLASSIC_VOLUME, DESTINATION, DISK, DISK_IO_DIRECTION, EVENT, ICMP, INFO, LEFT_OUT,
+    LISTEN, NODE, NODE_CLOUD, PRESSURE, SOURCE, VOLUME, WORKLOAD,
 };
 use super::tcp::CONNECT_TIMES;
 use crate::source::metrics::IO_DIRECTION;
@@ -67,6 +67,8 @@ crate::metrics! {
     CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
     /// Mean of the smoothed round-trip times of connections that are open or ended since the last cycle; absent if there are none.
     CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION];
+    /// Round-trip time of the last ICMP echo to the address, from the network namespace of the container; absent after three requests without a reply.
+    CONTAINER_ICMP_RTT: Gauge<f64> = "container.icmp.rtt" in "s", by [ICMP];
     /// Address that the container listens on or, with the attribute `proxy`, on which Docker publishes its port; always 1.
     CONTAINER_TCP_LISTEN: Gauge<u64> = "container.tcp.listen" in "", by [LISTEN];
     /// Connections established, by destination.
@@ -90,7 +92,7 @@ crate::metrics! {
     /// Payload received, by destination.
     CONTAINER_CLASSIC_BYTES_RECEIVED: Counter<u64> = "container.classic.bytes_received" in "By", by [CLASSIC_DESTINATION],
         only classic "container_net_tcp_bytes_received_total" "Total number of bytes received from the peer";
-    /// Smoothed round-trip time, the minimum per address.
+    /// Round-trip time: the minimum of the smoothed ones of the address, or with tcp.latency: icmp that of the last echo.
     CONTAINER_CLASSIC_LATENCY: Gauge<f64> = "container.classic.latency" in "s", by [CLASSIC_ADDRESS],
         only classic "container_net_latency_seconds" "Round-trip time between the container and a remote IP";
     /// 1 if a container listens on an address, 0 if it stopped less than inventory.retention ago.

@@ -5,6 +5,7 @@ use super::classic::Classic;
 use super::destinations::{ReportedDestination, ReportedEndpoint};
 use super::failure::Failure;
 use super::labels::{LeftOut, SourcePart, Via};
+use super::latency::Latency;
 use super::listeners::{DOCKER, ListenAddress, Listeners};
 use super::metrics;
 use super::tcp::{Counts, Tcp};
@@ -15,28 +16,47 @@ use crate::reading::Readings;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-/// Observes every reported destination, and every listen address. Unless connections are `counted`, only those that are open.
+/// What is known of the destinations.
+pub(super) struct Observed<'a> {
+    pub(super) tcp: &'a Tcp,
+    /// Whether connections are counted; otherwise only those that are open are known.
+    pub(super) counted: bool,
+    /// Whether the round trips of connections are reported.
+    pub(super) passive: bool,
+    /// `None` where there are no echoes.
+    pub(super) latency: Option<&'a Latency>,
+}
+
+/// Observes every reported destination, and every listen address.
 pub(super) fn observe(
-    tcp: &Tcp,
+    observed: &Observed<'_>,
     listeners: &Listeners,
     inventory: &Inventory,
     classic: Option<&Classic>,
-    counted: bool,
     out: &mut Readings,
 ) {
+    let Observed { tcp, counted, passive, .. } = *observed;
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
     let workloads = inventory.by_numbers();
     let mut ports = Ports::default();
     for (number, destination, counts) in tcp.iter() {
         let Some(workload) = workloads.get(&number) else { continue };
-        observe_destination(workload, destination, &counts, counted, &mut ports, out);
+        let rtt = counts.rtt().filter(|_| passive);
+        observe_destination(workload, destination, &counts, counted, rtt, &mut ports, out);
         if let Some(classic) = classic {
             classic.destination(workload, destination, &counts, counted, out);
-            if let Some(rtt) = counts.rtt() {
+            if let Some(rtt) = rtt {
                 let least = latency.entry((number, destination.actual.address())).or_insert(rtt);
                 *least = least.min(rtt);
             }
         }
+    }
+    for (number, ip, round_trip) in observed.latency.iter().flat_map(|latency| latency.round_trips()) {
+        let Some(workload) = workloads.get(&number) else { continue };
+        let (address, seconds) = (Arc::<str>::from(ip.to_string()), round_trip.as_secs_f64());
+        let labels = workload.labels.with(Label::PeerAddress, Arc::clone(&address));
+        out.observe(metrics::CONTAINER_ICMP_RTT, labels, seconds);
+        latency.insert((number, address), seconds);
     }
     for (at, open) in listeners.iter() {
         let Some(workload) = workloads.get(&at.workload) else { continue };
@@ -91,6 +111,7 @@ fn observe_destination(
     destination: ReportedDestination,
     counts: &Counts,
     counted: bool,
+    rtt: Option<f64>,
     ports: &mut Ports,
     out: &mut Readings,
 ) {
@@ -140,7 +161,7 @@ fn observe_destination(
             let labels = labels.with(Label::IoDirection, Arc::clone(direction));
             out.observe(metrics::CONTAINER_TCP_IO, labels, bytes);
         }
-        if let Some(rtt) = counts.rtt() {
+        if let Some(rtt) = rtt {
             out.observe(metrics::CONTAINER_TCP_RTT, &labels, rtt);
         }
     }

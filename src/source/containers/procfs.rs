@@ -152,7 +152,7 @@ pub(super) fn check(containers: &[Container]) -> Result<String, SourceError> {
 }
 
 /// Identity of a network namespace that can be read without a privilege: each has files of its own in procfs.
-fn namespace(process: &str) -> Option<u64> {
+pub(super) fn namespace(process: &str) -> Option<u64> {
     std::fs::metadata(format!("/proc/{process}/net/tcp")).ok().map(|file| file.ino())
 }
 

@@ -8,6 +8,7 @@ use super::kernel::records::{BUCKETS, DESTINATION, Destination, TOTALS, Totals};
 use super::packed::Packed;
 use counts::StoredCounts;
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -386,6 +387,14 @@ impl Tcp {
         self.series.iter().map(|(destination, counts)| {
             (destination.workload, destination.reported, counts.counts(self.cycle))
         })
+    }
+
+    /// The address behind each destination that is reported as it is, with the number of its container; repeatedly if a container
+    /// has several destinations there.
+    pub fn addresses(&self) -> impl Iterator<Item = (u64, IpAddr)> {
+        self.series
+            .keys()
+            .filter_map(|destination| Some((destination.workload, destination.reported.actual.ip()?)))
     }
 
     /// Number of reported destinations, without `~other`.

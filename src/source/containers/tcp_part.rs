@@ -1,10 +1,11 @@
 //! TCP of the containers, and how it is read: by programs in the kernel, and from procfs where there can be none.
 
 use super::classic::Classic;
-use super::config::tcp::Tcp as Settings;
+use super::config::tcp::{self as config, Tcp as Settings};
 use super::connections::{self, Connections};
 use super::kernel::{IMMEDIATE_FAILURES, TCP};
 use super::labels::{LeftOut, SourcePart, Via};
+use super::latency::Latency;
 use super::listeners::Listeners;
 use super::procfs::Procfs;
 use super::programs::{BpfCounters, BpfState};
@@ -21,6 +22,8 @@ pub(super) struct TcpPart {
     listeners: Listeners,
     /// Inode of the agent's own network namespace.
     netns: u32,
+    /// `None` where there are no echoes.
+    latency: Option<Latency>,
     method: TcpMethod,
 }
 
@@ -42,6 +45,7 @@ impl TcpPart {
             totals: connections::totals(settings),
             listeners: Listeners::default(),
             netns: programs::own_netns().unwrap_or_default(),
+            latency: (settings.latency == config::Latency::Icmp).then(Latency::default),
             method: TcpMethod::Untried,
         }
     }
@@ -81,7 +85,7 @@ impl TcpPart {
         now: Instant,
         out: &mut Readings,
     ) {
-        let Self { settings, totals, listeners, netns, method } = self;
+        let Self { settings, totals, listeners, netns, latency, method } = self;
         totals.begin();
         listeners.begin(inventory.settings().retention, now);
         listeners.rename(|number| inventory.current(number).map(|workload| workload.number));
@@ -120,6 +124,9 @@ impl TcpPart {
             }
             (TcpMethod::Untried | TcpMethod::Bpf(_), _) => {}
         }
+        if let Some(Err(error)) = latency.as_mut().map(|latency| latency.look(totals, containers, now)) {
+            out.fail("icmp", error);
+        }
         out.observe(metrics::CONNSCOPE_CONTAINERS_DESTINATIONS, &[], totals.destinations() as u64);
     }
 
@@ -127,7 +134,13 @@ impl TcpPart {
     pub(super) fn observe(&self, inventory: &Inventory, classic: Option<&Classic>, out: &mut Readings) {
         // What was not counted is absent, and not 0.
         let counted = !matches!(self.method, TcpMethod::Procfs(..));
-        observe::observe(&self.totals, &self.listeners, inventory, classic, counted, out);
+        let tcp = observe::Observed {
+            tcp: &self.totals,
+            counted,
+            passive: self.settings.latency != config::Latency::Off,
+            latency: self.latency.as_ref(),
+        };
+        observe::observe(&tcp, &self.listeners, inventory, classic, out);
     }
 
     /// Control groups that have something here.

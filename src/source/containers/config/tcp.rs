@@ -47,6 +47,8 @@ pub struct Tcp {
     /// Ports that are reported as one, `~ephemeral`: `ephemeral` (those of `net.ipv4.ip_local_port_range`), FIRST-LAST, or
     /// `none`.
     pub fold_ports: FoldPorts,
+    /// How the round trip to each destination is measured.
+    pub latency: Latency,
     /// Whether the actual destination of connections behind NAT is looked up in connection tracking.
     pub translate: bool,
     /// Maximum number of these lookups per second, 1 to 100000.
@@ -69,6 +71,7 @@ impl Default for Tcp {
             public: Public::Fold,
             networks: Vec::new(),
             fold_ports: FoldPorts::Ephemeral,
+            latency: Latency::Passive,
             translate: true,
             translate_rate: 5000,
             immediate_failures: false,
@@ -115,6 +118,19 @@ pub enum Public {
     Fold,
     /// Each as a destination of its own.
     Each,
+}
+
+/// How the round trip to each destination is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Latency {
+    /// By the smoothed round trips that the kernel keeps of the connections.
+    Passive,
+    /// By ICMP echoes as well: one request to each address and cycle, from the network namespace of the container.
+    Icmp,
+    /// Not measured.
+    Off,
 }
 
 /// Ports that are reported as one.

@@ -4,11 +4,12 @@
 //! it the kernel reports only closed ports). No response is no answer, and never counts as up.
 
 use super::expectation::Expectation;
+use crate::host::datagram::{Arrival, RESENDS};
 use crate::source::probes::attempt::Attempt;
 use crate::source::probes::config::Target as Settings;
 use crate::source::probes::config::text::{unescape, unhex};
 use crate::source::probes::connect;
-use crate::source::probes::datagram::{Arrival, Datagrams, RESENDS};
+use crate::source::probes::datagram::Datagrams;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use preset::PresetRequest;
@@ -94,7 +95,7 @@ impl Udp {
                     resends += 1;
                     socket.send(bytes)?;
                 }
-                Arrival::Sent(_) | Arrival::TooBig(_) => {}
+                Arrival::Sent(..) | Arrival::TooBig(_) => {}
             }
         };
         attempt.silent = false;

@@ -1,9 +1,10 @@
 //! Sends a query to a name server, over UDP, and over TCP if necessary.
 
 use super::message::{Question, Response};
+use crate::host::datagram::Arrival;
 use crate::source::probes::config::NameServer;
 use crate::source::probes::connect;
-use crate::source::probes::datagram::{Arrival, Datagrams};
+use crate::source::probes::datagram::Datagrams;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::origin::Origin;
 use socket2::Type;
