@@ -3,6 +3,7 @@
 //! Blocking work (name lookups, files) goes to a pool of the runtime's own. tokio panics where the first thread of a pool
 //! cannot be started; so that one is started with the runtime and stays, and what finds no further thread waits for it.
 
+use rustix::io::Errno;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -15,17 +16,26 @@ const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
 /// `most`; none, and nothing that blocks may be given to it, where `most` is 0.
 pub fn of_one_thread(blocking: &str, most: usize) -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
-    builder.enable_all();
     if most == 0 {
-        return builder.build();
+        return build(&mut builder);
     }
     builder.thread_name(blocking).max_blocking_threads(most).thread_keep_alive(FOR_EVER);
-    let runtime = builder.build()?;
+    let runtime = build(&mut builder)?;
+    or_refused(Errno::AGAIN, || runtime.spawn_blocking(|| {}))?;
+    Ok(runtime)
+}
+
+/// The first runtime makes a pair of sockets for the signals of all, without which tokio panics.
+fn build(builder: &mut Builder) -> io::Result<Runtime> {
+    or_refused(Errno::MFILE, || builder.enable_all().build())?
+}
+
+/// The result of a function of tokio that panics where the kernel refuses something to it, for which there is one reason
+/// only: the panic says it only in words.
+fn or_refused<T>(reason: Errno, function: impl FnOnce() -> T) -> io::Result<T> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let started = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| {})));
+    let result = catch_unwind(AssertUnwindSafe(function));
     std::panic::set_hook(hook);
-    // The panic says why only in words; there is no other reason than this one.
-    started.map_err(|_| io::Error::from_raw_os_error(rustix::io::Errno::AGAIN.raw_os_error()))?;
-    Ok(runtime)
+    result.map_err(|_| io::Error::from_raw_os_error(reason.raw_os_error()))
 }

@@ -20,7 +20,7 @@ pub enum ShutdownMode {
 /// [`timeouts::FORCED_EXIT`] ends with the process: nothing that hangs keeps the agent alive.
 pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
     let stop = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = crate::runtime::of_one_thread("", 0)?;
     let listening = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -233,6 +233,23 @@ fn with_any_number_of_threads_it_runs_or_ends_with_one_line() {
     assert!(refused >= 4, "{refused}: the limit was none");
 }
 
+#[test]
+fn with_any_number_of_descriptors_it_runs_or_ends_with_one_line() {
+    let mut refused = 0;
+    for descriptors in 4..40 {
+        let limit = format!("--nofile={descriptors}:{descriptors}");
+        let program = command(&["once", "--config", "/dev/null"]);
+        let mut once = behind(&["prlimit", &limit], &program);
+        let output = once.stdout(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked") && !said.contains("defect"), "{descriptors} descriptors: {said}");
+        if output.status.code() != Some(0) {
+            refused += 1;
+        }
+    }
+    assert!(refused >= 3, "{refused}: the limit was none");
+}
+
 fn get_or_refused(address: SocketAddr) -> Option<u16> {
     let mut stream = std::net::TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
