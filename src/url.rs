@@ -85,11 +85,11 @@ impl Url {
     fn after_slashes(scheme: Scheme, text: &str) -> Result<Self, String> {
         let end = text.find(['/', '?', '#', '\\']).unwrap_or(text.len());
         let (authority, rest) = text.split_at(end);
-        let (userinfo, place) = match authority.rsplit_once('@') {
-            Some((userinfo, place)) => (Some(userinfo.to_owned()), place),
+        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
+            Some((userinfo, host_and_port)) => (Some(userinfo.to_owned()), host_and_port),
             None => (None, authority),
         };
-        let (host, port) = split_port(place)?;
+        let (host, port) = split_port(host_and_port)?;
         let port = match port {
             None | Some("") => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -196,12 +196,14 @@ fn scheme(text: &str) -> Option<(&'static str, &str)> {
     }
 }
 
-fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
-    if !place.starts_with('[') {
-        return Ok(place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))));
+fn split_port(host_and_port: &str) -> Result<(&str, Option<&str>), String> {
+    if !host_and_port.starts_with('[') {
+        return Ok(host_and_port
+            .split_once(':')
+            .map_or((host_and_port, None), |(host, port)| (host, Some(port))));
     }
-    let end = place.find(']').ok_or("has a [ without a ]")?;
-    let (host, rest) = place.split_at(end + 1);
+    let end = host_and_port.find(']').ok_or("has a [ without a ]")?;
+    let (host, rest) = host_and_port.split_at(end + 1);
     match rest.strip_prefix(':') {
         Some(port) => Ok((host, Some(port))),
         None if rest.is_empty() => Ok((host, None)),
@@ -271,6 +273,7 @@ pub fn ascii_host(name: &str) -> Result<String, String> {
     if name.parse::<Ipv4Addr>().is_ok() {
         return Ok(name.to_owned());
     }
+    no_short_address(name)?;
     let forbidden = |one: char| {
         one.is_control()
             || one.is_whitespace()
@@ -291,6 +294,21 @@ pub fn ascii_host(name: &str) -> Result<String, String> {
         return Err(format!("has a host name of more than {LONGEST_NAME} characters"));
     }
     Ok(name)
+}
+
+/// Refuses the short forms of IPv4 addresses that some programs take (`inet_aton`: `127.1`, `0x7f000001`). No name of the
+/// DNS ends in a number, so a name server that answers for one names another host.
+pub fn no_short_address(host: &str) -> Result<(), String> {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let number = match hexadecimal {
+        Some(digits) => digits.bytes().all(|digit| digit.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|digit| digit.is_ascii_digit()),
+    };
+    if number && host.parse::<Ipv4Addr>().is_err() {
+        return Err("ends in a number, and is no address of IPv4 with four decimal numbers".to_owned());
+    }
+    Ok(())
 }
 
 fn label(text: &str) -> Result<String, String> {

@@ -131,6 +131,14 @@ fn names_in_any_script_are_asked_for_as_the_dns_has_them() {
         "ü".repeat(64).as_str(),
         "a".repeat(64).as_str(),
         "a.".repeat(128).as_str(),
+        // Short forms of 127.0.0.1, and what a name server would be asked for instead.
+        "127.1",
+        "0x7f000001",
+        "2130706433",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "name.0x1",
+        "256.0.0.1",
     ] {
         assert!(ascii_host(wrong).is_err(), "{wrong}");
     }

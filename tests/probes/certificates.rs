@@ -246,6 +246,16 @@ fn a_probe_on_request_tells_versions_redirects_and_the_chain() {
     assert_eq!(sample(&text, "probe_ssl_earliest_cert_expiry"), Some(3_786_912_000.0), "{text}");
     assert!(!text.contains("probe_ssl_last_chain_expiry"), "{text}");
     assert_eq!(probe("target=127.0.0.1:1&kind=tcp&hostname=x").0, 400);
+    for wrong in ["a%0d%0ab", "a%20b", "a/b", "user@a", ""] {
+        assert_eq!(
+            probe(&format!("target=http://127.0.0.1:{plain}/&kind=http&hostname={wrong}")).0,
+            400,
+            "{wrong}"
+        );
+    }
+    // Short forms of addresses are no names that anybody is asked for.
+    assert_eq!(probe("target=http://2130706433/&kind=http").0, 400);
+    assert_eq!(probe("target=127.1:80&kind=tcp").0, 400);
     drop(agent);
     let dir = tempfile::tempdir().unwrap();
     let authority = authority();
@@ -306,7 +316,7 @@ fn an_encrypted_key_says_that_it_is_encrypted() {
 
 #[test]
 fn an_error_of_tls_says_what_to_change() {
-    let said = |error: Error| Fault::tls("the TLS handshake with 10.0.0.1:80", &error).why;
+    let said = |error: Error| Fault::tls("the TLS handshake with 10.0.0.1:80", &error).message;
     let plain = said(Error::InvalidMessage(InvalidMessage::InvalidContentType));
     assert!(plain.starts_with("the TLS handshake with 10.0.0.1:80: the peer does not speak TLS"), "{plain}");
     assert!(plain.contains("http://") && plain.contains("kind: tcp"), "{plain}");
@@ -323,10 +333,10 @@ fn a_text_of_a_peer_is_cut_and_cleaned_wherever_it_is_kept() {
     let long = format!("redirected to `gopher:{}\u{202e}\u{1b}[2J`", "a".repeat(390_000));
     let fault = Fault::new(ProbeError::UnexpectedResponse, long);
     assert!(
-        fault.why.ends_with('…') && fault.why.len() <= 500 && fault.why.capacity() <= 500,
+        fault.message.ends_with('…') && fault.message.len() <= 500 && fault.message.capacity() <= 500,
         "{}",
-        fault.why
+        fault.message
     );
     let fault = Fault::new(ProbeError::Other, "one\ntwo\u{1b}[31m\u{202e}");
-    assert_eq!(fault.why, "one two\u{fffd}[31m\u{fffd}");
+    assert_eq!(fault.message, "one two\u{fffd}[31m\u{fffd}");
 }

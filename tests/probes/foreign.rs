@@ -59,6 +59,45 @@ fn every_part_of_an_answer_is_refused_and_every_other_byte_survived() {
     assert_eq!(question.response(&none), None, "no question at all");
 }
 
+/// A record of the answer: its name and its data as they are on the wire.
+fn answer_record(owner: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap();
+    let fixed = [&kind.to_be_bytes()[..], &[0, 1, 0, 0, 0, 60], &length.to_be_bytes()].concat();
+    [owner, &fixed, data].concat()
+}
+
+#[test]
+fn addresses_of_another_name_are_no_answer_but_those_of_an_alias_are() {
+    const OWN: &[u8] = &[0xc0, 12];
+    const EVIL: &[u8] = b"\x04evil\x00";
+    const HOST: &[u8] = b"\x04host\x07example\x00";
+    const LAST: &[u8] = b"\x04LAST\x00";
+    let question = Question::new(77, "example.com", Record::A).unwrap();
+    let address = |owner: &[u8], last: u8| answer_record(owner, 1, &[192, 0, 2, last]);
+    let alias = |owner: &[u8], other: &[u8]| answer_record(owner, 5, other);
+    let taken = |records: &[Vec<u8>]| {
+        let mut bytes = question.bytes().to_vec();
+        bytes[2] |= 0x80;
+        bytes[7] = u8::try_from(records.len()).unwrap();
+        bytes.extend(records.concat());
+        let Some(Response::Records(records)) = question.response(&bytes) else { panic!("no records") };
+        records.iter().map(|record| format!("{record:?}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(taken(&[address(EVIL, 9)]), "");
+    assert!(taken(&[address(EVIL, 9), address(OWN, 1)]).ends_with("192.0.2.1)"));
+    // An alias of an alias, in letters of another case and in any order; an address of an alias of another name is none.
+    let chain = [
+        alias(HOST, b"\x04last\x00"),
+        alias(OWN, HOST),
+        address(LAST, 2),
+        alias(EVIL, b"\x03bad\x00"),
+        address(b"\x03bad\x00", 9),
+    ];
+    assert_eq!(taken(&chain), "Address(192.0.2.2)");
+    // Aliases that go round in a circle end.
+    assert_eq!(taken(&[alias(OWN, HOST), alias(HOST, OWN), address(EVIL, 9)]), "");
+}
+
 proptest! {
     #[test]
     fn nonsense_is_no_answer(bytes in proptest::collection::vec(any::<u8>(), 0..512), chance in any::<u64>()) {

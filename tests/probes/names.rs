@@ -16,7 +16,7 @@ use std::time::Duration;
 pub(crate) fn reply(question: &[u8]) -> Option<Vec<u8>> {
     name_server::respond(question, |asked, reply| {
         let QTYPE::TYPE(kind) = asked.qtype else { return None };
-        let data = |data| ResourceRecord::new(Name::new_unchecked("x.test"), CLASS::IN, 60, data);
+        let data = |data| ResourceRecord::new(asked.qname.clone(), CLASS::IN, 60, data);
         let ipv4 = |bits| data(RData::A(A { address: bits }));
         let loopback = Ipv4Addr::LOCALHOST.to_bits();
         match (asked.qname.to_string().as_str(), kind) {

@@ -68,7 +68,7 @@ sources:
     let line = agent.wait_for("cannot be used");
     assert!(line.contains("not the key of the certificate in") && line.contains("\"targets\":3"), "{line}");
     renew(&right_key, &key);
-    agent.wait_for("were read again");
+    agent.wait_for("were reloaded");
     eventually("all are up", || counted("probe_up{", "} 1") == 3);
     let said = agent.log.all();
     assert_eq!(said.iter().filter(|line| line.contains("cannot be used")).count(), 1, "{said:#?}");

@@ -8,7 +8,7 @@ closed_set! {
     ProbeError {
         /// The name does not exist, or has no address of the requested family.
         DnsNotFound = "dns_not_found",
-        /// No name server answered in time.
+        /// No name server answered: in time, or because none can be reached.
         DnsTimeout = "dns_timeout",
         /// The peer reports that nothing listens on the port.
         ConnectionRefused = "connection_refused",

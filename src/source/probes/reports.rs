@@ -17,7 +17,7 @@ use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
 use crate::source::report::{PendingReport, Report, ReportError, ReportFuture, ReportRequest, Reports};
 use crate::text::{LONGEST_ERROR, LONGEST_NAME, bounded};
-use crate::url::host_port;
+use crate::url::{Url, host_port};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -72,8 +72,10 @@ impl ProbeReports {
             match probed.await {
                 Ok((target, result)) => match result.fault.as_ref().filter(|fault| fault.local) {
                     Some(fault) => {
-                        let why =
-                            format!("not probed, the agent lacks a permission or resource: {}", fault.why);
+                        let why = format!(
+                            "not probed, the agent lacks a permission or resource: {}",
+                            fault.message
+                        );
                         Err(ReportError::Unavailable(why))
                     }
                     None => Ok(measured(&target, result, debug)),
@@ -101,6 +103,10 @@ impl ProbeReports {
         wanted.name = std::mem::take(&mut query.target);
         wanted.preset = query.preset;
         if let Some(hostname) = query.hostname {
+            let named = Url::parse(&format!("http://{hostname}"));
+            if named.is_err() || hostname.contains(['/', '?', '#', '@']) {
+                return Err(bad("hostname is neither a host name nor HOST:PORT".to_owned()));
+            }
             match query.kind.protocol() {
                 Protocol::Http => {
                     wanted.http.headers.insert("Host".to_owned(), hostname);
@@ -270,10 +276,10 @@ fn history(page: &mut String, entry: &TargetEntry, now: SystemTime) {
 
 /// The name and address of a target. The query of a URL may be secret.
 fn called(settings: &Settings) -> String {
-    let place = match (settings.kind.protocol(), settings.server()) {
+    let server = match (settings.kind.protocol(), settings.server()) {
         (Protocol::Http, _) => settings.url.split(['?', '#']).next().unwrap_or_default().to_owned(),
         (_, (host, Some(port))) => host_port(&host, port),
         (_, (host, None)) => host,
     };
-    format!("{} {}", bounded(&settings.name, LONGEST_NAME), bounded(&place, LINE))
+    format!("{} {}", bounded(&settings.name, LONGEST_NAME), bounded(&server, LINE))
 }

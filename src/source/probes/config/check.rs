@@ -204,8 +204,14 @@ impl Target {
                 }
             }
         }
-        if internet && !self.host.is_ascii() {
-            url::ascii_host(&self.host).map_err(|why| format!("has `{}`, which {why}", self.host))?;
+        if internet {
+            let checked = if self.host.is_ascii() {
+                // A colon is one of an address of IPv6, as is the zone behind it.
+                if self.host.contains(':') { Ok(()) } else { url::no_short_address(&self.host) }
+            } else {
+                url::ascii_host(&self.host).map(drop)
+            };
+            checked.map_err(|why| format!("has `{}`, which {why}", self.host))?;
         }
         refuse(!self.path.is_empty() && internet, "path")?;
         refuse(!self.url.is_empty() && protocol != Protocol::Http, "url")?;

@@ -25,6 +25,7 @@ const IN: u16 = 1;
 /// Record types.
 const A: u16 = 1;
 const NS: u16 = 2;
+const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 const SRV: u16 = 33;
 
@@ -137,22 +138,50 @@ impl Question {
         if answers == 0 && others == 0 && flags & 0x04 == 0 && code & 0x80 == 0 {
             return Some(Response::Referral);
         }
-        let wanted = asked.get(asked.len() - BEHIND_NAME..).and_then(|kind| kind.first_chunk());
-        let wanted = u16::from_be_bytes(*wanted?);
+        let (name, kind) = asked.split_at_checked(asked.len().checked_sub(BEHIND_NAME)?)?;
+        let wanted = u16::from_be_bytes(*kind.first_chunk()?);
         let mut records = Vec::new();
         for _ in 0..answers {
+            let owner = Reader { ..message }.name();
             message.skip_name()?;
             let (kind, class) = (message.u16()?, message.u16()?);
             let _time_to_live = message.take(4)?;
             let length = usize::from(message.u16()?);
             let begin = message.at;
             let data = message.take(length)?;
-            if (kind, class) == (wanted, IN) {
-                records.extend(record(kind, data, Reader { bytes, at: begin }));
+            if let (Some(owner), IN) = (owner, class) {
+                records.push((owner, kind, data, Reader { bytes, at: begin }));
             }
         }
+        let names = aliases(name, &records);
+        let of_name = |owner: &[u8]| names.iter().any(|name| name.eq_ignore_ascii_case(owner));
+        records.retain(|(owner, kind, ..)| *kind == wanted && of_name(owner));
+        let records =
+            records.into_iter().filter_map(|(_, kind, data, reader)| record(kind, data, reader)).collect();
         Some(Response::Records(records))
     }
+}
+
+/// A record: owner, type, data, and a reader at its data within the message.
+type Answer<'a> = (Vec<u8>, u16, &'a [u8], Reader<'a>);
+
+/// Maximum number of aliases that are followed, as in most resolvers.
+const ALIASES: usize = 16;
+
+/// The name of the question and those that its aliases (`CNAME`) lead to. Records of other names are no answer: whoever
+/// took them would reach another host.
+fn aliases(name: &[u8], records: &[Answer<'_>]) -> Vec<Vec<u8>> {
+    let mut names = vec![name.to_vec()];
+    while let Some(last) = names.last()
+        && names.len() <= ALIASES
+        && let Some(next) = records.iter().find_map(|(owner, kind, _, reader)| {
+            let alias = *kind == CNAME && owner.eq_ignore_ascii_case(last);
+            alias.then(|| Reader { ..*reader }.name()).flatten()
+        })
+    {
+        names.push(next);
+    }
+    names
 }
 
 fn header(id: u16) -> [u8; HEADER] {
@@ -228,9 +257,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a host name, without a final dot, and moves behind it. Pointers must lead backwards, so there is no loop.
-    fn host(&mut self) -> Option<String> {
-        let mut host = String::new();
+    /// Reads a name, as its labels with their lengths, and moves behind it. Pointers must lead backwards, so there is no
+    /// loop.
+    fn name(&mut self) -> Option<Vec<u8>> {
+        let mut name = Vec::new();
         let mut reader = *self;
         let mut begin = self.at;
         let mut jumped = false;
@@ -238,16 +268,9 @@ impl<'a> Reader<'a> {
             match reader.u8()? {
                 0 => break,
                 length @ 1..=0x3f => {
-                    let label = std::str::from_utf8(reader.take(length.into())?).ok()?;
-                    if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-                    {
-                        return None;
-                    }
-                    if !host.is_empty() {
-                        host.push('.');
-                    }
-                    host.push_str(label);
-                    if host.len() > LONGEST_NAME - 2 {
+                    name.push(length);
+                    name.extend_from_slice(reader.take(length.into())?);
+                    if name.len() >= LONGEST_NAME {
                         return None;
                     }
                 }
@@ -266,6 +289,25 @@ impl<'a> Reader<'a> {
         }
         if !jumped {
             self.at = reader.at;
+        }
+        name.push(0);
+        Some(name)
+    }
+
+    /// Reads a host name, without a final dot, and moves behind it.
+    fn host(&mut self) -> Option<String> {
+        let name = self.name()?;
+        let mut labels = Reader { bytes: &name, at: 0 };
+        let mut host = String::new();
+        while let length @ 1.. = labels.u8()? {
+            let label = std::str::from_utf8(labels.take(length.into())?).ok()?;
+            if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
+                return None;
+            }
+            if !host.is_empty() {
+                host.push('.');
+            }
+            host.push_str(label);
         }
         Some(host)
     }
