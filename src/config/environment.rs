@@ -333,6 +333,11 @@ fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
         .map(|pair| {
             let (key, value) = pair.split_once('=').ok_or("has a part that is not key=value")?;
             let decode = |text: &str| {
+                if !is_percent_encoded(text) {
+                    return Err(
+                        "has a % that is not followed by two hexadecimal digits; % itself is %25".to_owned()
+                    );
+                }
                 percent_decode_str(text.trim())
                     .decode_utf8()
                     .map(std::borrow::Cow::into_owned)
@@ -344,11 +349,17 @@ fn pairs(value: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
+/// Whether each `%` is followed by two hexadecimal digits (RFC 3986, section 2.1).
+fn is_percent_encoded(text: &str) -> bool {
+    let hexadecimal = |digits: &str| digits.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).all(hexadecimal)
+}
+
 fn headers(value: &str) -> Result<Vec<(String, String)>, String> {
     let mut headers = pairs(value)?;
     for (name, value) in &mut headers {
         name.make_ascii_lowercase();
-        headers::check(name, value)?;
+        headers::check_push(name, value)?;
     }
     Ok(headers)
 }

@@ -59,7 +59,7 @@ pub struct Otlp {
     /// Compression of the messages.
     pub compression: Compression,
     /// Headers (grpc: metadata) of every request.
-    #[serde(deserialize_with = "headers::deserialize")]
+    #[serde(deserialize_with = "headers::deserialize_push")]
     pub headers: BTreeMap<String, String>,
     /// Certificates, for https endpoints.
     #[serde(deserialize_with = "values::section")]

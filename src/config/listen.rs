@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Addresses that the endpoint may have.
-const MOST: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// The word that switches the endpoint off.
 const OFF: &str = "off";
 
-/// One place to listen at.
+/// One address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// Name or address, and port; port 0 lets the kernel choose.
@@ -32,7 +32,7 @@ pub enum Address {
     Systemd(Option<String>),
 }
 
-/// Every place that the endpoint listens at; none: there is no endpoint.
+/// Every address that the endpoint listens on; none: there is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen(Vec<Address>);
 
@@ -57,7 +57,7 @@ impl Listen {
         self.0.is_empty()
     }
 
-    /// The places, in the order in which they are configured.
+    /// The addresses, in the order in which they are configured.
     pub fn addresses(&self) -> &[Address] {
         &self.0
     }
@@ -67,7 +67,9 @@ impl Listen {
         match texts {
             [] => return Err("no address is named; `off` switches the endpoint off".to_owned()),
             [only] if only == OFF => return Ok(Self::OFF),
-            _ if texts.len() > MOST => return Err(format!("more than {MOST} addresses are named")),
+            _ if texts.len() > MAX_ADDRESSES => {
+                return Err(format!("more than {MAX_ADDRESSES} addresses are named"));
+            }
             _ => {}
         }
         let mut addresses = Vec::new();
@@ -106,6 +108,9 @@ impl FromStr for Address {
             text.strip_prefix("systemd:").filter(|name| !name.is_empty() && name.parse::<u16>().is_err());
         if let Some(name) = name {
             return Ok(Self::Systemd(Some(name.to_owned())));
+        }
+        if text.contains("://") {
+            return Err("is a URL; write ADDRESS:PORT, as in 127.0.0.1:9371".to_owned());
         }
         let wrong = || "is none of ADDRESS:PORT, unix:/PATH, systemd, systemd:NAME and off".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -199,7 +204,7 @@ impl<'de> Deserialize<'de> for SocketMode {
 #[cfg(test)]
 pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let one = "^(([^:]*|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5}|unix:/.+|systemd(:.+)?)$";
-    let many = schemars::json_schema!({"type": "array", "minItems": 1, "maxItems": MOST, "items": {"type": "string", "pattern": one}});
+    let many = schemars::json_schema!({"type": "array", "minItems": 1, "maxItems": MAX_ADDRESSES, "items": {"type": "string", "pattern": one}});
     schemars::json_schema!({"anyOf": [{"const": OFF}, {"type": "string", "pattern": one}, many]})
 }
 

@@ -26,7 +26,12 @@ const GRPC: [&str; 17] = [
 ];
 
 /// HTTP status codes that OTLP receivers and proxies return.
-const HTTP: [(u16, &str); 14] = [
+const HTTP: [(u16, &str); 19] = [
+    (301, "301"),
+    (302, "302"),
+    (303, "303"),
+    (307, "307"),
+    (308, "308"),
     (400, "400"),
     (401, "401"),
     (403, "403"),

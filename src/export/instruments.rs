@@ -34,8 +34,8 @@ pub fn view(
             .rows()
             .find(|metric| named(metric, profile).is_some_and(|(name, _)| name == instrument.name()))?;
         // A series that ended still counts in the cycle in which its successor appears.
-        let places = if metric.kind == Kind::Gauge { 2 } else { 1 };
-        let limit = table.limit(metric).saturating_mul(places).saturating_add(1);
+        let points = if metric.kind == Kind::Gauge { 2 } else { 1 };
+        let limit = table.limit(metric).saturating_mul(points).saturating_add(1);
         let mut stream = Stream::builder().with_cardinality_limit(limit);
         if exponential_histograms && instrument.kind() == InstrumentKind::Histogram {
             stream = stream.with_aggregation(Aggregation::Base2ExponentialHistogram {

@@ -11,6 +11,7 @@ fn bad_flags_are_refused_with_one_line_and_exit_code_2() {
         (&["--interval", "1ms"], "--interval 1ms: is out of range: 10ms to 1day"),
         (&["--listen", "9371"], "--listen: `9371` is none of ADDRESS:PORT, unix:/PATH, systemd"),
         (&["--listen", "::1:9371"], "an IPv6 address goes in brackets"),
+        (&["--listen", "http://127.0.0.1:9371"], "is a URL; write ADDRESS:PORT"),
         (&["--otlp-endpoint", "ftp://host"], "the scheme `ftp`"),
         (&["--otlp-endpoint", "http://user:secret@host:4317"], "credentials go into headers"),
         (&["--otlp-protocol", "udp"], "invalid value 'udp' for '--otlp-protocol <PROTOCOL>'"),

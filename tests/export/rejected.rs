@@ -2,6 +2,7 @@
 
 use super::program::{Agent, BOTH, protocol};
 use super::push::{Push, few, nothing};
+use super::raw::{Raw, listen};
 use super::request::{exported, points};
 use crate::support::PATIENCE;
 use crate::support::receiver::{Behaviour, Receiver, Speaks, Status};
@@ -41,6 +42,27 @@ fn rejected_points_are_counted_and_warned_of_once() {
         assert!(warnings[0].contains(&words), "{}", warnings[0]);
         assert!(warnings[0].contains("or too new"), "on one line: {:#?}", left.log);
     }
+}
+
+#[test]
+fn a_redirect_is_named_with_where_it_leads_and_not_followed() {
+    let peer = Raw::answering(
+        listen(),
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://user:secret@elsewhere.test/v1/metrics?token=x\r\nContent-Length: 0\r\n\r\n",
+    );
+    let agent = Agent::start(
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &peer.url()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")],
+        &[],
+    );
+    let line = agent.log.wait("cannot push over OTLP");
+    for part in [
+        "307 Temporary Redirect: the receiver redirects to https://",
+        "elsewhere.test/v1/metrics",
+        "error.type=\"307\"",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!line.contains("secret") && !line.contains("token"), "{line}");
 }
 
 #[test]

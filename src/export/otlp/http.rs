@@ -10,7 +10,7 @@ use super::connect::{Connector, Driver, host_and_port};
 use super::kept::{OpenConnection, ReusedConnection};
 use super::proxy::Proxy;
 use super::refusal::{Refusal, clean};
-use crate::config::{Compression, Otlp};
+use crate::config::{Compression, Otlp, endpoint};
 use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
 use crate::reading::chain;
@@ -18,8 +18,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, RETRY_AFTER,
-    USER_AGENT as USER_AGENT_HEADER,
+    CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
+    RETRY_AFTER, USER_AGENT as USER_AGENT_HEADER,
 };
 use hyper::{HeaderMap, Request, Response, Uri};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
@@ -162,6 +162,8 @@ fn compressed(body: &Bytes, compression: Compression) -> std::io::Result<Bytes> 
 struct ResponseParts {
     status: hyper::StatusCode,
     retry_after: Option<Duration>,
+    /// Where a redirect leads.
+    location: Option<String>,
     body: Vec<u8>,
 }
 
@@ -171,8 +173,10 @@ impl ResponseParts {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| self::retry_after(value, SystemTime::now()));
+        let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let mut stream = response.into_body();
-        let mut answer = Self { status, retry_after, body: Vec::new() };
+        let mut answer = Self { status, retry_after, location, body: Vec::new() };
         while let Some(frame) = stream.frame().await {
             let frame = frame?;
             let Some(data) = frame.data_ref() else { continue };
@@ -187,16 +191,24 @@ impl ResponseParts {
 
     /// Statuses that are retried are those of the specification (`specification/protocol/otlp.md`, "Failures").
     fn outcome(self) -> Result<ExportMetricsServiceResponse, Refusal> {
-        let Self { status, retry_after, body } = self;
+        let Self { status, retry_after, location, body } = self;
         if status.is_success() {
             // A receiver that responds with something else (the page of a proxy) has accepted the message.
             return Ok(ExportMetricsServiceResponse::decode(body.as_slice()).unwrap_or_default());
         }
         let said = tonic_types::pb::Status::decode(body.as_slice())
             .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |status| status.message);
+        let said = match location.as_deref().map(endpoint::shown) {
+            Some(location) => {
+                format!("the receiver redirects to {location}; redirects are not followed, set this endpoint")
+            }
+            None => said,
+        };
+        let message =
+            if said.trim().is_empty() { status.to_string() } else { format!("{status}: {}", clean(&said)) };
         Err(Refusal {
             error: ErrorType::http(status.as_u16()),
-            message: format!("{status}: {}", clean(&said)),
+            message,
             retryable: matches!(status.as_u16(), 429 | 502 | 503 | 504),
             retry_after,
         })

@@ -38,7 +38,7 @@ impl Tls {
         match self.config.refresh(&files.stamps(), |files| config(files, self.protocol)) {
             Renewal::Unchanged => false,
             Renewal::Renewed => {
-                tracing::info!("{which} have changed and were read again");
+                tracing::info!("{which} have changed and were reloaded");
                 true
             }
             Renewal::Refused(why) => {
