@@ -120,7 +120,9 @@ pub fn check(
     match foremost(errors) {
         Some(error) if needed.len() > 1 => Err(SourceError::denied(doing, BOTH, chain(error))),
         Some(error) => Err(error.again(&doing)),
-        None if count == 0 => Err(SourceError::absent(doing, unmatched(&found.unmatched))),
+        None if count == 0 => {
+            Err(SourceError::absent("reading the configured network namespaces", unmatched(&found.unmatched)))
+        }
         None => Ok(text),
     }
 }

@@ -11,6 +11,7 @@
 
 use super::{Check, Mode, Requirement, Source, SourceKind};
 use crate::host::Host;
+use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Labels, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::probes::config::Probes as Settings;
@@ -106,6 +107,16 @@ impl SourceKind for Probes {
 
     fn hide(settings: &mut Settings) {
         settings.hide();
+    }
+
+    fn without_effect(settings: &Settings, _: Profile) -> Vec<String> {
+        let requests = &settings.on_request;
+        let unused = !requests.networks.is_empty() && !requests.enabled;
+        let sentence = || {
+            "sources.probes.on_request.networks has no effect: set sources.probes.on_request.enabled to true"
+                .to_owned()
+        };
+        unused.then(sentence).into_iter().collect()
     }
 
     fn check(settings: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
@@ -269,7 +280,7 @@ fn targets(settings: &Settings) -> Result<(RunnerContext, Files, usize), SourceE
     let count = targets.len();
     common.registry.set("", targets);
     let mut files = Files::default();
-    files.look(&common);
+    files.refresh(&common);
     match common.registry.failures().into_iter().next() {
         Some((_, error)) => Err(error),
         None => Ok((common, files, count)),

@@ -9,7 +9,7 @@ use super::label::ContainerNames;
 use super::list::{self, Processes};
 use super::{NAMES, Namespace, OWN, is_pattern, path_of};
 use crate::metric::label::Reason;
-use crate::reading::SourceError;
+use crate::reading::{SourceError, chain};
 use crate::sys::namespace;
 use crate::text;
 use std::collections::HashSet;
@@ -88,14 +88,14 @@ impl Finder {
 
     /// Logs a warning, once per entry, that an entry has no namespace: it may be misspelt, or not exist yet.
     fn warn(&mut self, found: &FoundNamespaces) {
-        let absent = found.missing.iter().filter(|(_, error)| error.reason() == Reason::Absent);
-        let absent: HashSet<Arc<str>> = absent.map(|(entry, _)| Arc::clone(entry)).collect();
-        for entry in absent.difference(&self.warned) {
+        let absent = || found.missing.iter().filter(|(_, error)| error.reason() == Reason::Absent);
+        for (entry, error) in absent().filter(|(entry, _)| !self.warned.contains(entry)) {
+            let error = chain(error);
             tracing::warn!(
-                "netns: there is no network namespace `{entry}`; if it is not still to come, the name is wrong"
+                "netns: there is no network namespace `{entry}`: {error}; it is read as soon as there is one: check the name"
             );
         }
-        self.warned = absent;
+        self.warned = absent().map(|(entry, _)| Arc::clone(entry)).collect();
     }
 }
 
