@@ -31,12 +31,12 @@ impl ConfigLoadStatus {
         !self.last().0
     }
 
-    /// Whether the web configuration, or a certificate that it names, was refused when it was read again.
+    /// Whether the web configuration, or a certificate that it names, was refused at its latest reload.
     pub fn is_web_refused(&self) -> bool {
         self.web_refused.load(Ordering::Relaxed)
     }
 
-    /// Records whether the web configuration was refused when it was read again.
+    /// Records whether the web configuration was refused at its latest reload.
     pub fn note_web(&self, refused: bool) {
         self.web_refused.store(refused, Ordering::Relaxed);
     }

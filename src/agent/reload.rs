@@ -101,7 +101,7 @@ impl Reloader {
         let outcome = (self.load)().and_then(|new| self.replace(running, new));
         self.loads.note(outcome.is_ok(), SystemTime::now());
         match &outcome {
-            Ok(what) => tracing::info!("the configuration was read again: {what}"),
+            Ok(what) => tracing::info!("the configuration was reloaded: {what}"),
             Err(why) => {
                 tracing::error!("the configuration is refused, the previous one stays in effect: {why}");
             }

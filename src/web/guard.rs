@@ -97,7 +97,7 @@ impl Guard {
                         files = named;
                         seen = stamps(&files);
                         *own.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-                        tracing::info!("the web configuration was read again");
+                        tracing::info!("the web configuration was reloaded");
                     }
                     Err(why) => {
                         if refused.as_ref() != Some(&why) {

@@ -146,7 +146,7 @@ impl Web {
         }
         if self.loads.is_web_refused() {
             warnings.push(
-                "the web configuration was refused when it was read again, and the one before it is in effect: the log says why"
+                "the web configuration was refused at its latest reload, and the one before it is in effect: the log says why"
                     .to_owned(),
             );
         }

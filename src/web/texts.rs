@@ -213,7 +213,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
         }
         waiting.insert(key.clone(), coming.clone());
         drop(waiting);
-        let place = TextGuard { key, waiting: Arc::clone(&self.waiting) };
+        let guard = TextGuard { key, waiting: Arc::clone(&self.waiting) };
         let (jobs, unsent, admission) =
             (self.jobs.clone(), Arc::clone(&self.unsent), Arc::clone(&self.admission));
         let wanted = Arc::clone(&coming.gzip);
@@ -232,7 +232,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Renderer<K> {
                     made_at: Instant::now(),
                 });
                 // Later requests get a new text; those that wait for this one have already set `gzip`.
-                drop(place);
+                drop(guard);
                 if wanted.load(Ordering::Relaxed) {
                     text.compress();
                 }

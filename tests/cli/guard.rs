@@ -194,7 +194,7 @@ fn passwords_headers_and_what_stays_open() {
     agent.wait_for("it is empty");
     assert_eq!((with(address, right, "/metrics").0, get(address, "/metrics").0), (200, 401));
     files.write("rate_limit: {interval: 1h, burst: 2}\n");
-    agent.wait_for("the web configuration was read again");
+    agent.wait_for("the web configuration was reloaded");
     let answers: Vec<u16> = (0..3).map(|_| get(address, "/metrics").0).collect();
     assert_eq!((answers, get(address, "/-/healthy").0), (vec![200, 200, 429], 200));
 }
@@ -262,7 +262,7 @@ fn tls_with_and_without_certificates_of_clients() {
         (format!("{verified}  client_allowed_sans: [localhost]\n"), false, false, true),
     ] {
         files.write(&format!("{TLS}{more}"));
-        agent.wait_for("the web configuration was read again");
+        agent.wait_for("the web configuration was reloaded");
         let answers =
             [None, Some(&foreign), Some(&own)].map(|identity| get_tls(address, &ca, identity).is_ok());
         assert_eq!(answers, [without, with_foreign, with_own], "{more}");

@@ -215,7 +215,7 @@ fn a_signal_reloads_and_the_service_manager_is_told() {
         said = next();
     }
     assert!(said.starts_with("READY=1\n"), "{said}");
-    let line = reloaded.agent.wait_for("the configuration was read again");
+    let line = reloaded.agent.wait_for("the configuration was reloaded");
     assert!(line.contains("changed sources.conntrack"), "{line}");
 }
 
@@ -272,7 +272,7 @@ fn reloads_that_come_together_share_one_and_all_are_answered() {
     assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
     reloaded.agent.log.wait("changed sources.conntrack");
     let lines = reloaded.agent.log.all();
-    let reloads = lines.iter().filter(|line| line.contains("the configuration was read again")).count();
+    let reloads = lines.iter().filter(|line| line.contains("the configuration was reloaded")).count();
     assert!((1..=100).contains(&reloads), "{reloads}");
     assert_eq!(lines.iter().filter(|line| line.contains("changed sources.conntrack")).count(), 1);
 }

@@ -96,7 +96,7 @@ fn a_web_configuration_that_is_refused_while_the_agent_runs_is_in_the_metric_and
     std::fs::write(web.path(), "http_server_confg: {}\n").unwrap();
     eventually("it is refused", || success(address) == Some(0.0));
     let said = String::from_utf8(connscope(&["status", &format!("http://{address}")]).stdout).unwrap();
-    assert!(said.contains("warning: the web configuration was refused when it was read again"), "{said}");
+    assert!(said.contains("warning: the web configuration was refused at its latest reload"), "{said}");
     std::fs::write(web.path(), "http_server_config: {http2: false}\n").unwrap();
     eventually("it is accepted", || success(address) == Some(1.0));
 }

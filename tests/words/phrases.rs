@@ -42,6 +42,8 @@ const NOT_AGAIN: &[(&str, &str)] = &[
     ("looked into", "inspected or read"),
     ("let it log", "configure it to log"),
     ("the configuration read again", "reload"),
+    ("configuration was read again", "reloaded"),
+    ("its configuration again", "reload"),
     ("lived for a moment", "short-lived"),
     ("what is over it", "what exceeds the limit, by its name: readings over the limit"),
     ("what is so of", "the state of"),

@@ -115,17 +115,17 @@ fn provider(section: &TlsServer, http2: bool) -> Result<CryptoProvider, String> 
 }
 
 fn versions(section: &TlsServer) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
-    let place = |version: &Option<String>, default: usize| match version.as_deref() {
+    let index = |version: &Option<String>, default: usize| match version.as_deref() {
         None => Ok(default),
         Some(name) => {
-            let place = VERSIONS.iter().position(|known| *known == name);
-            place.ok_or_else(|| wrong(&format!("`{name}` is not a version: {}", VERSIONS.join(", "))))
+            let index = VERSIONS.iter().position(|known| *known == name);
+            index.ok_or_else(|| wrong(&format!("`{name}` is not a version: {}", VERSIONS.join(", "))))
         }
     };
-    let range = place(&section.min_version, 2)?..=place(&section.max_version, 3)?;
+    let range = index(&section.min_version, 2)?..=index(&section.max_version, 3)?;
     let ours = [(2, &rustls::version::TLS12), (3, &rustls::version::TLS13)];
     let versions: Vec<_> =
-        ours.into_iter().filter(|(place, _)| range.contains(place)).map(|(_, version)| version).collect();
+        ours.into_iter().filter(|(index, _)| range.contains(index)).map(|(_, version)| version).collect();
     if versions.is_empty() {
         return Err(wrong(
             "no version is left between min_version and max_version; connscope speaks TLS 1.2 and 1.3",
