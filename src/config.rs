@@ -2,7 +2,7 @@
 //! stand in its folder, and [`catalog`](crate::catalog) puts them together.
 //!
 //! `load` merges the file, the environment and the flags; `values` checks every value where it is read, so that an
-//! error can name its place.
+//! error can name its position.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -42,7 +42,7 @@ impl Host {
     }
 
     /// Maximum number of containers and services in the inventory.
-    pub fn most_containers(&self) -> usize {
+    pub fn container_limit(&self) -> usize {
         self.settings.limit
     }
 

@@ -60,7 +60,7 @@ pub struct Conflict {
     /// What is wrong, and what to do.
     pub message: String,
     /// Line and column of the value, from 1, if one value of a file is wrong.
-    pub place: Option<(u64, u64)>,
+    pub position: Option<(u64, u64)>,
 }
 
 /// What a part of a source needs of the machine, or of the unit that starts the agent.

@@ -33,12 +33,12 @@ pub fn possible_cpus() -> Vec<u32> {
 /// The kernel's list format for CPUs (`Documentation/admin-guide/cputopology.rst`).
 pub fn cpu_list(list: &str) -> Option<Vec<u32>> {
     /// `CONFIG_NR_CPUS` has never allowed more.
-    const MOST: u32 = 8192;
+    const MAX_CPUS: u32 = 8192;
     let mut cpus = Vec::new();
     for part in list.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= MOST {
+        if last >= MAX_CPUS {
             return None;
         }
         cpus.extend(first..=last);
@@ -73,7 +73,7 @@ pub struct KeptFile {
 
 impl KeptFile {
     /// Most that is read.
-    const MOST: usize = 4096;
+    const MAX_BYTES: usize = 4096;
 
     /// Nothing is opened before it is read.
     pub const fn new(path: PathBuf) -> Self {
@@ -88,7 +88,7 @@ impl KeptFile {
     /// Its text, of which 4096 bytes are read. It is opened again where what was open cannot be read any more: what it was
     /// of is gone.
     pub fn read(&self) -> std::io::Result<String> {
-        let mut bytes = [0; Self::MOST];
+        let mut bytes = [0; Self::MAX_BYTES];
         let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let again = kept.as_ref().and_then(|file| file.read_at(&mut bytes, 0).ok());
         let length = match again {

@@ -37,7 +37,7 @@ enum Kind {
 
 fn sample(text: &str) -> Result<Sample, String> {
     settings::from_str(text).map_err(|error| {
-        let (line, column) = error.place();
+        let (line, column) = error.position();
         format!("{line}:{column}: {error}")
     })
 }

@@ -44,7 +44,7 @@ pub(super) struct Credentials {
 /// A running agent.
 #[derive(Debug)]
 pub(super) struct AgentClient {
-    place: AgentAddress,
+    address: AgentAddress,
     secure: bool,
     credentials: Credentials,
     within: Duration,
@@ -90,8 +90,8 @@ impl AgentClient {
         let wrong = |why: &str| CliError::Usage(format!("`{}` {why}", endpoint::shown(url)));
         let over_tls = url.strip_prefix("https+").filter(|rest| rest.starts_with("unix:"));
         if let Some(path) = endpoint::unix_path(over_tls.unwrap_or(url)) {
-            let place = AgentAddress::Unix(path.to_owned());
-            return Ok(Self { place, secure: over_tls.is_some(), credentials, within });
+            let address = AgentAddress::Unix(path.to_owned());
+            return Ok(Self { address, secure: over_tls.is_some(), credentials, within });
         }
         let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
         let secure = match uri.scheme_str() {
@@ -108,8 +108,8 @@ impl AgentClient {
         }
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().or_else(|| uri.scheme_str().map(|_| if secure { 443 } else { 80 }));
-        let place = AgentAddress::Host { host, port: port.ok_or_else(|| wrong("has no port"))? };
-        Ok(Self { place, secure, credentials, within })
+        let address = AgentAddress::Host { host, port: port.ok_or_else(|| wrong("has no port"))? };
+        Ok(Self { address, secure, credentials, within })
     }
 
     /// The agent that runs with this configuration, on this machine; over TLS where its web configuration has it.
@@ -121,7 +121,7 @@ impl AgentClient {
                 "the endpoint is off in this configuration: set export.prometheus.listen, or name a URL",
             ));
         }
-        let place = prometheus.listen.addresses().iter().find_map(AgentAddress::of).ok_or_else(|| {
+        let address = prometheus.listen.addresses().iter().find_map(AgentAddress::of).ok_or_else(|| {
             unknown("the kernel or the service manager chooses the address in this configuration: name a URL")
         })?;
         let secure = match &prometheus.web_config {
@@ -135,7 +135,7 @@ impl AgentClient {
                 web.tls_server_config.is_on()
             }
         };
-        Ok(Self { place, secure, credentials, within })
+        Ok(Self { address, secure, credentials, within })
     }
 
     /// Whether a user is shown.
@@ -145,7 +145,7 @@ impl AgentClient {
 
     /// URL of the running agent's endpoint.
     pub(super) fn shown(&self) -> String {
-        match &self.place {
+        match &self.address {
             AgentAddress::Unix(path) => {
                 let scheme = if self.secure { "https+unix" } else { "unix" };
                 format!("{scheme}:{}", path.display())
@@ -159,8 +159,8 @@ impl AgentClient {
 
     /// The value of `Host`.
     fn named(&self) -> String {
-        match &self.place {
-            AgentAddress::Unix(_) => self.place.host().to_owned(),
+        match &self.address {
+            AgentAddress::Unix(_) => self.address.host().to_owned(),
             AgentAddress::Host { host, port } => host_port(host, *port),
         }
     }
@@ -178,7 +178,7 @@ impl AgentClient {
     }
 
     async fn ask(&self, path: &str, authorization: Option<HeaderValue>) -> Result<(u16, String), String> {
-        match &self.place {
+        match &self.address {
             AgentAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
                 self.ask_over(stream, path, authorization).await
@@ -230,7 +230,7 @@ impl AgentClient {
         let builder = tls::client().map_err(|error| error.to_string())?.with_root_certificates(roots);
         let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"])
             .map_err(|error| error.to_string())?;
-        let name = server_name.as_deref().unwrap_or_else(|| self.place.host());
+        let name = server_name.as_deref().unwrap_or_else(|| self.address.host());
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
         let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server, stream).await;

@@ -12,10 +12,10 @@ pub const PLAN: Plan = Plan {
         path: "/metadata/instance?format=json&api-version=2021-05-01",
         read: |text, to| {
             let Ok(answer) = serde_json::from_str::<serde_json::Value>(text) else { return false };
-            let text = |place| json(&answer, place).and_then(|text| value(&text));
+            let text = |pointer| json(&answer, pointer).and_then(|text| value(&text));
             let ip = |name| {
-                let place = format!("/network/interface/0/ipv4/ipAddress/0/{name}");
-                json(&answer, &place).and_then(|text| address(&text))
+                let pointer = format!("/network/interface/0/ipv4/ipAddress/0/{name}");
+                json(&answer, &pointer).and_then(|text| address(&text))
             };
             put(&mut to.account_id, text("/compute/subscriptionId"));
             put(&mut to.kind, text("/compute/vmSize"));

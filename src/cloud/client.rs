@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Most bytes of an answer.
-const MOST: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Address of a metadata service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,7 +245,7 @@ impl Service<'_> {
             if status != StatusCode::OK {
                 return Ok((status, Bytes::new()));
             }
-            let body = Limited::new(response.into_body(), MOST).collect().await?;
+            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await?;
             Ok((status, body.to_bytes()))
         };
         // The connection is driven here, and ends with the answer.

@@ -4,7 +4,7 @@ use super::instance::Provider;
 use std::path::Path;
 
 /// Most that is read of a file.
-const MOST: u64 = 256;
+const MAX_FILE_BYTES: u64 = 256;
 
 /// The files, in the order in which they are looked at; what they begin with, and whose that is.
 const MARKS: &[(&str, &str, Provider)] = &[
@@ -27,7 +27,7 @@ const MARKS: &[(&str, &str, Provider)] = &[
 pub fn provider(roots: &[&Path]) -> Option<Provider> {
     roots.iter().find_map(|root| {
         MARKS.iter().find_map(|(file, mark, provider)| {
-            let text = crate::sys::read_limited(root.join(file), MOST).ok()?;
+            let text = crate::sys::read_limited(root.join(file), MAX_FILE_BYTES).ok()?;
             is_mark(file, &text, mark).then_some(*provider)
         })
     })

@@ -34,7 +34,7 @@ pub const ORACLE: Plan = Plan {
         path: "/opc/v2/instance/",
         read: |text, to| {
             let Ok(answer) = serde_json::from_str::<serde_json::Value>(text) else { return false };
-            let text = |place| json(&answer, place).and_then(|text| value(&text));
+            let text = |pointer| json(&answer, pointer).and_then(|text| value(&text));
             put(&mut to.region, text("/canonicalRegionName").or_else(|| text("/region")));
             put(&mut to.id, text("/id"))
         },

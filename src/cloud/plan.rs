@@ -41,16 +41,16 @@ pub struct Question {
 }
 
 /// Puts a value where it belongs; whether there is one.
-pub(super) fn put(place: &mut Option<String>, value: Option<String>) -> bool {
+pub(super) fn put(field: &mut Option<String>, value: Option<String>) -> bool {
     let there = value.is_some();
     if there {
-        *place = value;
+        *field = value;
     }
     there
 }
 
-/// A text or a number at a place of a JSON text (`/compute/vmId`).
-pub(super) fn json(answer: &serde_json::Value, place: &str) -> Option<String> {
-    let found = answer.pointer(place)?;
+/// A text or a number at a JSON pointer (`/compute/vmId`).
+pub(super) fn json(answer: &serde_json::Value, pointer: &str) -> Option<String> {
+    let found = answer.pointer(pointer)?;
     found.as_str().map(str::to_owned).or_else(|| found.as_u64().map(|number| number.to_string()))
 }

@@ -1,8 +1,8 @@
-//! Bad input, said in one line with its place.
+//! Bad input, said in one line with its position.
 
 use std::path::PathBuf;
 
-/// Bad input, with its place. `Display` is one readable line.
+/// Bad input, with its position. `Display` is one readable line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.

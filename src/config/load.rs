@@ -113,8 +113,8 @@ impl Config {
             });
         }
         for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
-            if let Some(Conflict { key, message, place }) = (spec.conflict)(&self.sources) {
-                return Err(match (place, file) {
+            if let Some(Conflict { key, message, position }) = (spec.conflict)(&self.sources) {
+                return Err(match (position, file) {
                     (Some((line, column)), Some(path)) => ConfigError::File {
                         path: path.to_owned(),
                         line,
@@ -158,12 +158,12 @@ impl Config {
 }
 
 /// More than any configuration; what is larger is another file.
-const MOST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Reads a configuration file as text, up to the largest size taken.
 pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
-    let text = crate::sys::read_limited(path, MOST + 1).and_then(|text| {
-        let small = text.len() as u64 <= MOST;
+    let text = crate::sys::read_limited(path, MAX_FILE_BYTES + 1).and_then(|text| {
+        let small = text.len() as u64 <= MAX_FILE_BYTES;
         small.then_some(text).ok_or_else(|| std::io::Error::other("it is larger than 1 MiB"))
     });
     text.map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })
@@ -172,7 +172,7 @@ pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
 /// The one document of a YAML text, `None` where it has nothing in it; `path` is for the error.
 pub(crate) fn document<T: DeserializeOwned>(text: &str, path: &Path) -> Result<Option<T>, ConfigError> {
     settings::document(text, settings::Limits::default()).map_err(|error| {
-        let (line, column) = error.place();
+        let (line, column) = error.position();
         let key = error.key().unwrap_or_else(|| "the file".to_owned());
         ConfigError::File { path: path.to_owned(), line, column, key, message: error.message().to_owned() }
     })

@@ -110,12 +110,12 @@ fn network(address: &str, prefix: Option<&str>) -> Result<Network, String> {
 fn ipv4(text: &str) -> Result<(Ipv4Addr, bool), String> {
     let mut octets = [0_u8; 4];
     let mut count = 0;
-    let mut places = octets.iter_mut();
+    let mut slots = octets.iter_mut();
     for part in text.split('.') {
         let plain = !part.starts_with('0') || part == "0";
         let octet = Some(part).filter(|part| plain && part.bytes().all(|byte| byte.is_ascii_digit()));
-        match (octet.and_then(|part| part.parse().ok()), places.next()) {
-            (Some(octet), Some(place)) => *place = octet,
+        match (octet.and_then(|part| part.parse().ok()), slots.next()) {
+            (Some(octet), Some(slot)) => *slot = octet,
             _ if text.contains(|character: char| character.is_alphabetic()) => {
                 return Err("is not an address; names of hosts are not looked up".into());
             }

@@ -3,7 +3,7 @@
 //! The format is that of `include/uapi/linux/inet_diag.h`, its meaning that of `inet_diag_bc_run` and `inet_diag_bc_audit` in
 //! `net/ipv4/inet_diag.c`: operations of four bytes (code, `yes`, `no`) and their operands, in the byte order of the
 //! machine. What holds goes on `yes` bytes further, what does not `no` bytes. Whoever arrives exactly at the end passes;
-//! four bytes behind it is the place where sockets are refused. All jumps are forward.
+//! four bytes behind it is the position where sockets are refused. All jumps are forward.
 
 use super::evaluate::interface;
 use super::expression::{Compare, Expression, Family, Network, Operator, Side};
@@ -262,12 +262,12 @@ impl Program {
 
     /// Appends a jump; where it is.
     fn jump(&mut self) -> usize {
-        let place = self.0.len();
+        let position = self.0.len();
         self.0.extend_from_slice(&[JUMP, 4, 0, 0]);
-        place
+        position
     }
 
-    /// Lets operations jump to a place.
+    /// Lets operations jump to a position.
     fn land(&mut self, jumps: Vec<usize>, to: usize) {
         for jump in jumps {
             // A filter whose bytecode could be larger than LIMIT is refused when it is read.

@@ -22,8 +22,8 @@ impl Services {
         for line in text.lines() {
             let line = line.split('#').next().unwrap_or_default();
             let mut words = line.split_ascii_whitespace();
-            let (Some(name), Some(place)) = (words.next(), words.next()) else { continue };
-            let Some((port, "tcp" | "udp")) = place.split_once('/') else { continue };
+            let (Some(name), Some(port_and_protocol)) = (words.next(), words.next()) else { continue };
+            let Some((port, "tcp" | "udp")) = port_and_protocol.split_once('/') else { continue };
             let Ok(port) = port.parse::<u16>() else { continue };
             for name in std::iter::once(name).chain(words) {
                 let known = ports.entry(name.to_owned()).or_insert(Some(port));

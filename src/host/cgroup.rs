@@ -43,7 +43,7 @@ const WALK: Duration = Duration::from_millis(100);
 
 /// Maximum number of bytes read of `/proc/PID/cgroup`: the kernel prints at most 4096 characters of a path, for about
 /// 16 hierarchies.
-const MOST: u64 = 128 * 1024;
+const MAX_FILE_BYTES: u64 = 128 * 1024;
 
 /// Limits of a walk over the control groups.
 #[derive(Debug, Clone, Copy)]
@@ -70,14 +70,14 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Walk {
     /// Number of directories whose ids are known.
-    pub known: usize,
+    pub directories: usize,
     /// Number of directories that were skipped because of a limit or of missing permissions. Directories below them are
     /// not counted.
     pub left_out: usize,
     /// Whether the time budget was exceeded.
     pub cut_short: bool,
     /// Duration of the walk.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 /// Paths of control groups by id.
@@ -147,7 +147,7 @@ impl Cgroups {
             self.waiting.insert(id);
         }
         if self.walked.is_none_or(|at| at.elapsed() >= self.limits.pause) {
-            self.look();
+            self.walk();
         }
         self.paths.get(&id).map(Arc::clone)
     }
@@ -168,7 +168,7 @@ impl Cgroups {
     }
 
     /// Walks over the tree now, and forgets control groups that are gone.
-    pub fn look(&mut self) {
+    pub fn walk(&mut self) {
         let started = Instant::now();
         let mut tree = Tree::new(self.limits, started + self.limits.budget);
         tree.walk(&self.root, &self.above, &mut self.buffer);
@@ -193,7 +193,7 @@ impl Cgroups {
         } else {
             self.missed.extend(lost);
         }
-        self.walk = Walk { known: self.paths.len(), left_out, cut_short, took: started.elapsed() };
+        self.walk = Walk { directories: self.paths.len(), left_out, cut_short, duration: started.elapsed() };
         self.walked = Some(Instant::now());
     }
 }
@@ -307,13 +307,13 @@ fn path_or_dot(path: &str) -> &str {
 /// The cgroup of a process, as in [`Cgroups::path`], of the most specific hierarchy; `None` if the process is gone or
 /// in the root of all.
 pub fn of_process(pid: u32) -> Option<Arc<str>> {
-    let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), MOST).ok()?;
+    let text = crate::sys::read_limited(format!("/proc/{pid}/cgroup"), MAX_FILE_BYTES).ok()?;
     membership(&text).map(Into::into)
 }
 
 /// Whether this process is in a cgroup v1 hierarchy, including its root.
 pub fn has_version_1() -> bool {
-    let text = crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default();
+    let text = crate::sys::read_limited("/proc/thread-self/cgroup", MAX_FILE_BYTES).unwrap_or_default();
     text.lines().any(|line| !line.starts_with("0::"))
 }
 

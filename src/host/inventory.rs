@@ -169,7 +169,7 @@ impl Inventory {
                 })?);
         }
         for hierarchy in &mut outside.hierarchies {
-            hierarchy.groups.look();
+            hierarchy.groups.walk();
         }
         let mut groups: Vec<(u32, u64, Arc<str>)> = Vec::new();
         for hierarchy in &outside.hierarchies {
@@ -187,8 +187,8 @@ impl Inventory {
         if refreshed.is_none() {
             entries.mark_preexisting();
         }
-        processes::look(entries, &outside.hierarchies);
-        limit.look(entries.over_limit(), self.settings.limit, now);
+        processes::find_first(entries, &outside.hierarchies);
+        limit.record(entries.over_limit(), self.settings.limit, now);
         *refreshed = Some(now);
         Ok(())
     }
@@ -274,7 +274,7 @@ impl Inventory {
         inner.outside.names.denied.then(|| names::denied("the files in which engines keep names"))
     }
 
-    /// The places that have names, in words; the error names those that are closed, or that the settings name and that are
+    /// The directories that names are read from, in words; the error names those that are closed, or that the settings name and that are
     /// not there.
     pub fn check_names(&self) -> Result<Vec<String>, SourceError> {
         self.missing_paths().map_or_else(|| self.inner().outside.names.check(), Err)
@@ -300,7 +300,7 @@ impl Inner {
         let Self { entries, outside, published, looked, .. } = self;
         *looked = Some(now);
         let ids: Vec<Arc<str>> = running_of_docker(entries).map(|(_, id)| Arc::clone(id)).collect();
-        for (id, found) in published.look(outside.names.docker_directories(), &ids) {
+        for (id, found) in published.read(outside.names.docker_directories(), &ids) {
             entries.renamed(&id, &found, now, outside);
         }
     }

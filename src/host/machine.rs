@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Maximum number of bytes read of a file with an id.
-const MOST: u64 = 256;
+const MAX_FILE_BYTES: u64 = 256;
 
 /// The id of the machine whose files are below a root; empty if it has none.
 pub fn id(root: &Path) -> Arc<str> {
     let files = [root.join("etc/machine-id"), "/sys/class/dmi/id/product_uuid".into()];
-    let ids = files.iter().filter_map(|file| parse(&crate::sys::read_limited(file, MOST).ok()?));
+    let ids = files.iter().filter_map(|file| parse(&crate::sys::read_limited(file, MAX_FILE_BYTES).ok()?));
     ids.into_iter().next().unwrap_or_default().into()
 }
 

@@ -39,7 +39,7 @@ pub struct Namespace {
 }
 
 /// Maximum number of network namespaces that are read with these entries; without entries 1, the agent's own.
-pub fn most(configured: &[String]) -> usize {
+pub fn namespace_limit(configured: &[String]) -> usize {
     match configured {
         [] => 1,
         entries if entries.iter().any(|entry| entry == "all" || is_pattern(entry)) => NAMESPACES,

@@ -86,7 +86,7 @@ impl WalkResult {
 #[derive(Debug)]
 pub struct Processes {
     proc: OwnedFd,
-    place: ProcPosition,
+    position: ProcPosition,
     rounds: u64,
     wanted: Vec<u32>,
     found: Vec<bool>,
@@ -148,7 +148,7 @@ impl Processes {
         };
         Ok(Self {
             proc,
-            place: ProcPosition::default(),
+            position: ProcPosition::default(),
             rounds: 0,
             wanted: Vec::new(),
             found: Vec::new(),
@@ -181,7 +181,7 @@ impl Processes {
             each,
             outcome: WalkResult::default(),
         };
-        let began = self.place;
+        let began = self.position;
         let mut stopped = search.pass(&self.proc, &mut self.buffers, began, None);
         if stopped.is_none() {
             self.rounds += 1;
@@ -191,11 +191,11 @@ impl Processes {
             }
         }
         let mut outcome = search.outcome;
-        outcome.complete = stopped.is_none_or(|place| place.pid == 0);
+        outcome.complete = stopped.is_none_or(|position| position.pid == 0);
         outcome.rounds = self.rounds;
         outcome.holders.sort_unstable_by_key(|holder| (holder.inode, holder.process.pid));
         outcome.holders.dedup_by_key(|holder| (holder.inode, holder.process.pid));
-        self.place = stopped.unwrap_or_default();
+        self.position = stopped.unwrap_or_default();
         outcome
     }
 }

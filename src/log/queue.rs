@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Maximum number of bytes in the queue.
-const MOST: usize = 128 * 1024;
+const MAX_QUEUED_BYTES: usize = 128 * 1024;
 
 /// Longest line in bytes; the rest of it is cut off.
 pub const LONGEST: usize = 16 * 1024;
@@ -57,7 +57,7 @@ impl Queue {
     pub fn push(&self, line: &[u8]) {
         let line = cut(line);
         let mut lines = self.lock();
-        if lines.bytes + line.len() > MOST {
+        if lines.bytes + line.len() > MAX_QUEUED_BYTES {
             lines.unsaid += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;

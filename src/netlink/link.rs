@@ -17,7 +17,7 @@ const IFF_LOOPBACK: u32 = 0x8;
 /// Up, and its carrier too if that is known (`dev_get_flags` in `net/core/dev.c`).
 const IFF_RUNNING: u32 = 0x40;
 /// Interfaces that are kept of one dump.
-const MOST: usize = 65_536;
+const MAX_LINKS: usize = 65_536;
 
 /// A network interface.
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag or an attribute of its own")]
@@ -69,7 +69,7 @@ pub fn links_request(sequence: u32) -> Vec<u8> {
 /// Reads one datagram of the answer into `links`.
 pub fn parse_links(datagram: &[u8], sequence: u32, links: &mut Vec<Link>) -> Result<Progress, Malformed> {
     messages(datagram, sequence, |message| {
-        if message.kind == RTM_NEWLINK && links.len() < MOST {
+        if message.kind == RTM_NEWLINK && links.len() < MAX_LINKS {
             links.push(link(message)?);
         }
         Ok(())

@@ -194,11 +194,11 @@ pub fn request(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> 
 
 /// What does not fit into an attribute, whose length has 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} bytes are too many for a netlink attribute, which holds {most}", most = MOST)]
+#[error("{0} bytes are too many for a netlink attribute, which holds {most}", most = MAX_ATTRIBUTE_BYTES)]
 pub struct TooLong(pub usize);
 
 /// Bytes that an attribute holds at most.
-const MOST: usize = u16::MAX as usize - NLATTR;
+const MAX_ATTRIBUTE_BYTES: usize = u16::MAX as usize - NLATTR;
 
 /// Adds an attribute to the payload of a request.
 pub fn push_attribute(payload: &mut Vec<u8>, number: u16, bytes: &[u8]) -> Result<(), TooLong> {

@@ -1,4 +1,4 @@
-//! A value with its place in the file (pure): for what can be judged only after the file was read, so that the error names
+//! A value with its position in the file (pure): for what can be judged only after the file was read, so that the error names
 //! the line all the same.
 
 use super::tree::{Error, Node, Position};
@@ -16,7 +16,7 @@ pub struct Located<T> {
     /// The deserialised value.
     pub value: T,
     /// Line and column of the value, both from 1; `None` outside of a file.
-    pub place: Option<(u64, u64)>,
+    pub position: Option<(u64, u64)>,
 }
 
 impl<T: Serialize> Serialize for Located<T> {
@@ -41,15 +41,15 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Parts<T> {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        T::deserialize(deserializer).map(|value| Located { value, place: None })
+        T::deserialize(deserializer).map(|value| Located { value, position: None })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
-        let missing = || serde::de::Error::custom("a place or its value is missing");
+        let missing = || serde::de::Error::custom("a position or its value is missing");
         let line = parts.next_element()?.ok_or_else(missing)?;
         let column = parts.next_element()?.ok_or_else(missing)?;
         let value = parts.next_element()?.ok_or_else(missing)?;
-        Ok(Located { value, place: Some((line, column)) })
+        Ok(Located { value, position: Some((line, column)) })
     }
 }
 

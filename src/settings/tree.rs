@@ -1,4 +1,4 @@
-//! A document as a tree of nodes, each with its place in the text (pure).
+//! A document as a tree of nodes, each with its position in the text (pure).
 
 use crate::text::{LONGEST_NAME, bounded};
 use std::fmt;
@@ -49,7 +49,7 @@ pub(super) enum Style {
 }
 
 impl Node {
-    /// A scalar at its place.
+    /// A scalar at its position.
     pub(super) fn scalar(text: String, style: Style, at: Position) -> Self {
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         Self { value: Value::Scalar { text: text.into_boxed_str(), style }, at, size: 1, bytes, depth: 1 }
@@ -84,7 +84,7 @@ impl Node {
     }
 }
 
-/// What is wrong with a document: a message, the key it is about, and its place.
+/// What is wrong with a document: a message, the key it is about, and its position.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -131,7 +131,7 @@ impl Error {
         self.within(Step::key(key))
     }
 
-    /// The place, where none is known yet: the innermost is the one that helps.
+    /// The position, where none is known yet: the innermost is the one that helps.
     pub(super) fn at(mut self, at: Position) -> Self {
         self.0.at.get_or_insert(at);
         self
@@ -170,7 +170,7 @@ impl Error {
     }
 
     /// Line and column, from 1.
-    pub fn place(&self) -> (u64, u64) {
+    pub fn position(&self) -> (u64, u64) {
         let (line, column) = self.0.at.unwrap_or((1, 1));
         (line.into(), column.into())
     }

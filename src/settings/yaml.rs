@@ -61,10 +61,10 @@ pub fn parse(text: &str, limits: Limits) -> Result<Option<Rc<Node>>, Error> {
 
 fn unreadable(error: &ScanError) -> Error {
     let mark = error.marker();
-    Error::new(error.info().replace('\n', " ")).at(place(mark.line(), mark.col()))
+    Error::new(error.info().replace('\n', " ")).at(position(mark.line(), mark.col()))
 }
 
-fn place(line: usize, column: usize) -> Position {
+fn position(line: usize, column: usize) -> Position {
     let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     (narrow(line), narrow(column).saturating_add(1))
 }
@@ -91,7 +91,7 @@ struct Open {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Error> {
-        let at = place(span.start.line(), span.start.col());
+        let at = position(span.start.line(), span.start.col());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|tag| tag.core_suffix().is_none_or(|kind| kind == "str"));

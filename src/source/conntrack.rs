@@ -87,7 +87,7 @@ impl SourceKind for Conntrack {
     }
 
     fn bounds(settings: &Settings, _: &Host) -> Bounds {
-        let namespaces = netns::most(&settings.netns);
+        let namespaces = netns::namespace_limit(&settings.netns);
         vec![
             (&NETNS, namespaces),
             (&metrics::CPU, crate::sys::possible_cpus().len()),

@@ -82,7 +82,7 @@ impl SourceKind for Containers {
     }
 
     fn bounds(settings: &Settings, host: &Host) -> Bounds {
-        let most = host.most_containers();
+        let most = host.container_limit();
         let (destinations, listeners) =
             if settings.tcp.enabled { (settings.tcp.total + most, labels::MOST_LISTENERS) } else { (0, 0) };
         let classic = |number: usize| if settings.classic.enabled { number } else { 0 };
@@ -91,8 +91,8 @@ impl SourceKind for Containers {
             (&labels::INFO, most),
             (&labels::CLASSIC, most),
             (&labels::DISK, most * labels::AVERAGE_DISKS),
-            (&labels::APPLICATION, application::MOST * most),
-            (&labels::CLASSIC_APPLICATION, application::MOST * classic(most)),
+            (&labels::APPLICATION, application::MAX_TYPES * most),
+            (&labels::CLASSIC_APPLICATION, application::MAX_TYPES * classic(most)),
             (&labels::VOLUME, most * labels::AVERAGE_VOLUMES),
             (&labels::CLASSIC_VOLUME, classic(most * labels::AVERAGE_VOLUMES)),
             (&labels::DESTINATION, destinations),
@@ -209,12 +209,12 @@ impl Containers {
             if delays.as_ref().is_some_and(Delays::by_programs) {
                 bpf.look_at_tasks(out);
             }
-            let over = bpf.look(inventory, now);
+            let over = bpf.update_owners(inventory, now);
             forget_groups(bpf, spent, tcp.as_mut(), &over);
             bpf.spent(spent, out);
         }
         if let Some(kills) = kills {
-            kills.look(containers, inventory, out);
+            kills.count(containers, inventory, out);
         }
         if let Some(via) = delays.as_mut().and_then(|delays| delays.read(containers, spent, out)) {
             observe::via(SourcePart::Delay, via, out);
@@ -300,7 +300,7 @@ impl Containers {
             None => Applications::start(),
         };
         let looked = running.and_then(|mut applications| {
-            applications.look(containers, Instant::now())?;
+            applications.refresh(containers, Instant::now())?;
             Ok(applications)
         });
         match looked {

@@ -60,7 +60,7 @@ impl SourceKind for Logs {
     }
 
     fn bounds(settings: &Settings, host: &Host) -> Bounds {
-        let containers = host.most_containers();
+        let containers = host.container_limit();
         let files = if let config::Files::Paths(_) = settings.files { settings.max_files } else { 0 };
         let rest = 2 * Severity::ALL.len() * (containers + files);
         let logs = LogSource::ALL.len() * containers + settings.max_files;

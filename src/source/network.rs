@@ -82,7 +82,10 @@ impl SourceKind for Network {
     }
 
     fn bounds(settings: &Settings, _: &Host) -> Bounds {
-        vec![(&NETNS, netns::most(&settings.netns)), (&labels::CPU, crate::sys::possible_cpus().len().max(1))]
+        vec![
+            (&NETNS, netns::namespace_limit(&settings.netns)),
+            (&labels::CPU, crate::sys::possible_cpus().len().max(1)),
+        ]
     }
 
     fn build(settings: &Settings, _: &Host, _: Mode, _: &Stop) -> Result<Box<dyn Source>, SourceError> {

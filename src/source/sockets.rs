@@ -87,7 +87,7 @@ impl SourceKind for Sockets {
     fn bounds(settings: &Settings, _: &Host) -> Bounds {
         let Settings { netns, limit, top, classic, .. } = settings;
         vec![
-            (&NETNS, netns::most(netns)),
+            (&NETNS, netns::namespace_limit(netns)),
             (&labels::GROUP, limit + 1), // one more for `~other`
             (&labels::TOP, top.count),
             (&labels::FLOW, if classic.enabled { classic.limit } else { 1 }),
@@ -108,8 +108,8 @@ impl SourceKind for Sockets {
 
     fn conflict(settings: &Settings) -> Option<Conflict> {
         if let Err(error) = selected::filter(settings) {
-            let place = settings.filter.place;
-            return Some(Conflict { key: "sources.sockets.filter", message: error.to_string(), place });
+            let position = settings.filter.position;
+            return Some(Conflict { key: "sources.sockets.filter", message: error.to_string(), position });
         }
         let [budget, timeout] = [settings.process_budget, settings.timeout].map(humantime::format_duration);
         (settings.process_budget > settings.timeout / 2).then(|| {
@@ -117,7 +117,7 @@ impl SourceKind for Sockets {
                 "{budget} is more than half of the timeout of {timeout}, and the dumps take time too; lower it, or raise \
                  sources.sockets.timeout"
             );
-            Conflict { key: "sources.sockets.process_budget", message, place: None }
+            Conflict { key: "sources.sockets.process_budget", message, position: None }
         })
     }
 

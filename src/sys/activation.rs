@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const FIRST: RawFd = 3;
 
 /// More than any unit has.
-const MOST: RawFd = 64;
+const MAX_DESCRIPTORS: RawFd = 64;
 
 /// A socket that was handed over.
 #[derive(Debug)]
@@ -44,11 +44,10 @@ pub fn take(variable: impl Fn(&str) -> Option<String>) -> Result<Vec<HandedOver>
         return Ok(Vec::new());
     }
     let count = variable("LISTEN_FDS").unwrap_or_default();
-    let count: RawFd = count
-        .parse()
-        .ok()
-        .filter(|count| (0..=MOST).contains(count))
-        .ok_or_else(|| format!("LISTEN_FDS={count} is not a number of sockets up to {MOST}"))?;
+    let count: RawFd =
+        count.parse().ok().filter(|count| (0..=MAX_DESCRIPTORS).contains(count)).ok_or_else(|| {
+            format!("LISTEN_FDS={count} is not a number of sockets up to {MAX_DESCRIPTORS}")
+        })?;
     let names = variable("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':').filter(|name| !name.is_empty());
     let mut sockets = Vec::new();

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 const NAME: usize = 32;
 
 /// Statistics of one interface that can be read. A card with 256 queues has some 30,000.
-pub const MOST: usize = 65_536;
+pub const MAX_STATISTICS: usize = 65_536;
 
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
@@ -32,8 +32,8 @@ const NUMBERS_FROM: usize = 8;
 
 /// A multiple of every size of page that Linux has.
 const PAGES: usize = 64 * 1024;
-/// Bytes that may be written to: enough for the names of [`MOST`] statistics.
-const LENGTH: usize = MOST * NAME + PAGES;
+/// Bytes that may be written to: enough for the names of [`MAX_STATISTICS`] statistics.
+const LENGTH: usize = MAX_STATISTICS * NAME + PAGES;
 
 /// What an interface is driven by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,14 +90,14 @@ impl Ethtool {
     /// Sends a command, whose first numbers are given.
     #[expect(unsafe_code, reason = "an ioctl that no safe wrapper offers")]
     fn ask(&mut self, interface: &[u8], command: &[u32]) -> io::Result<()> {
-        for (place, number) in self.buffer.bytes().as_chunks_mut().0.iter_mut().zip(command) {
-            *place = number.to_ne_bytes();
+        for (slot, number) in self.buffer.bytes().as_chunks_mut().0.iter_mut().zip(command) {
+            *slot = number.to_ne_bytes();
         }
         // SAFETY: ifreq is made of integers and a pointer, for which zeros are a value.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         let name = interface.iter().take(libc::IFNAMSIZ - 1);
-        for (place, byte) in request.ifr_name.iter_mut().zip(name) {
-            *place = libc::c_char::from_ne_bytes([*byte]);
+        for (slot, byte) in request.ifr_name.iter_mut().zip(name) {
+            *slot = libc::c_char::from_ne_bytes([*byte]);
         }
         request.ifr_ifru.ifru_data = self.buffer.start.as_ptr().cast();
         // SAFETY: the descriptor is open for the length of the call. The kernel reads and writes `request`, and the memory
@@ -115,8 +115,10 @@ fn number(bytes: &[u8], from: usize) -> u32 {
 /// A number of statistics that there is room for.
 fn bounded(statistics: usize) -> io::Result<u32> {
     match u32::try_from(statistics) {
-        Ok(count) if statistics <= MOST => Ok(count),
-        _ => Err(io::Error::other(format!("it has {statistics} statistics, of which {MOST} can be read"))),
+        Ok(count) if statistics <= MAX_STATISTICS => Ok(count),
+        _ => Err(io::Error::other(format!(
+            "it has {statistics} statistics, of which {MAX_STATISTICS} can be read"
+        ))),
     }
 }
 
@@ -165,7 +167,7 @@ impl Drop for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ethtool, LENGTH, MOST, NAME, bounded};
+    use super::{Ethtool, LENGTH, MAX_STATISTICS, NAME, bounded};
     use std::io::Write;
     use std::os::fd::AsRawFd;
 
@@ -186,8 +188,8 @@ mod tests {
 
     #[test]
     fn more_statistics_than_there_is_room_for_are_not_asked_for() {
-        assert!(bounded(MOST).is_ok());
-        assert!(bounded(MOST + 1).unwrap_err().to_string().contains("65537 statistics"));
-        const { assert!(MOST * NAME + 12 <= LENGTH) };
+        assert!(bounded(MAX_STATISTICS).is_ok());
+        assert!(bounded(MAX_STATISTICS + 1).unwrap_err().to_string().contains("65537 statistics"));
+        const { assert!(MAX_STATISTICS * NAME + 12 <= LENGTH) };
     }
 }

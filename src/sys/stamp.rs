@@ -8,7 +8,7 @@ use std::path::Path;
 /// replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp {
-    place: (u64, u64),
+    inode: (u64, u64),
     size: u64,
     modified: (i64, i64),
 }
@@ -22,6 +22,6 @@ impl FileStamp {
     /// That of a file with this metadata.
     pub fn of(file: &Metadata) -> Self {
         let modified = (file.mtime(), file.mtime_nsec());
-        Self { place: (file.dev(), file.ino()), size: file.size(), modified }
+        Self { inode: (file.dev(), file.ino()), size: file.size(), modified }
     }
 }

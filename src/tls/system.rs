@@ -21,7 +21,7 @@ const MOST_LINES: usize = 16;
 /// The authorities that could be read; none may be there. What could not be read is logged once, by name.
 pub fn authorities() -> RootCertStore {
     static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let (file, directories) = places();
+    let (file, directories) = authority_paths();
     let read = CertificateSet::of(file.as_deref(), &directories);
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     for why in read.failed {
@@ -39,12 +39,12 @@ pub fn authorities() -> RootCertStore {
 
 /// Where [`authorities`] reads.
 pub(super) fn paths() -> Vec<PathBuf> {
-    let (file, directories) = places();
+    let (file, directories) = authority_paths();
     file.into_iter().chain(directories).collect()
 }
 
 /// A bundle, and directories.
-fn places() -> (Option<PathBuf>, Vec<PathBuf>) {
+fn authority_paths() -> (Option<PathBuf>, Vec<PathBuf>) {
     let file = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
     let directories = std::env::var_os("SSL_CERT_DIR");
     let directories = directories.iter().flat_map(std::env::split_paths);

@@ -64,7 +64,7 @@ fn cpu(cpu: u64) -> ProcessDelays {
 fn look(credits: &mut Credits, alive: &[(u32, u64, u64)], exits: &[Exit]) -> HashMap<u64, u64> {
     let alive = alive.iter().map(|(pid, who, waited)| (*pid, (*who, cpu(*waited)))).collect();
     let mut credited = HashMap::new();
-    credits.look(&alive, exits, |who, waited| *credited.entry(who).or_default() += waited.cpu);
+    credits.update(&alive, exits, |who, waited| *credited.entry(who).or_default() += waited.cpu);
     credited
 }
 

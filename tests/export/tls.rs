@@ -184,7 +184,7 @@ fn certificates_are_read_again_when_their_files_change() {
         assert_eq!(receiver.received().len(), 0, "{speaks:?}");
         renew(&right_key, &key);
         assert_eq!(found(&receiver.nth(0).request), Some(1), "{speaks:?}");
-        agent.log.wait("were read again");
+        agent.log.wait("were reloaded");
         let left = agent.terminate();
         assert_eq!(left.count("cannot be used"), 1, "{:#?}", left.log);
     }
@@ -255,7 +255,7 @@ fn authorities_of_the_system_that_cannot_be_read_are_named() {
     std::fs::copy(authority.file(), &next).expect("copying");
     std::fs::rename(next, &file).expect("renaming");
     assert_eq!(found(&receiver.nth(0).request), Some(1));
-    agent.log.wait("were read again");
+    agent.log.wait("were reloaded");
     let left = agent.terminate();
     assert_eq!(left.count("/nowhere/ca.pem: No such file"), 1, "{:#?}", left.log);
 }

@@ -71,7 +71,7 @@ fn the_hierarchies_of_this_machine_have_the_groups_of_its_processes() {
     assert!(!found.is_empty());
     let own = std::fs::read_to_string("/proc/thread-self/cgroup").unwrap();
     for hierarchy in &mut found {
-        hierarchy.groups.look();
+        hierarchy.groups.walk();
         let line = own.lines().find_map(|line| line.strip_prefix(&format!("{}:", hierarchy.number)));
         let (_, path) = line.and_then(|line| line.split_once(':')).unwrap();
         let known = hierarchy.groups.iter().any(|(_, known)| **known == *path);
@@ -120,20 +120,20 @@ fn an_unknown_id_causes_a_walk_and_what_stays_unknown_no_other() {
     assert_eq!(cgroups.path(id(&sshd)).as_deref(), Some("/system.slice/sshd.service"));
     assert_eq!(cgroups.path(id(root.path())).as_deref(), Some("/"));
     let first = cgroups.latest();
-    assert_eq!((first.known, first.left_out, first.cut_short), (5, 0, false));
+    assert_eq!((first.directories, first.left_out, first.cut_short), (5, 0, false));
 
     std::fs::remove_dir(&sshd).unwrap();
     let late = root.path().join("system.slice/late.service");
     let gone = u64::MAX;
     assert_eq!(cgroups.path(gone), None, "walks");
     let after = cgroups.latest();
-    assert_eq!(after.known, 4, "what is gone is forgotten");
+    assert_eq!(after.directories, 4, "what is gone is forgotten");
     std::fs::create_dir(&late).unwrap();
     assert_eq!(cgroups.path(gone), None);
     assert_eq!(cgroups.path(0), None, "the kernel did not say");
     assert_eq!(cgroups.latest(), after, "no walk for what was not found before, though one was allowed");
     assert_eq!(cgroups.path(id(&late)).as_deref(), Some("/system.slice/late.service"));
-    assert_eq!(cgroups.latest().known, 5);
+    assert_eq!(cgroups.latest().directories, 5);
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn who_was_not_found_by_a_walk_over_a_part_is_looked_for_again() {
 
     let mut cgroups =
         Cgroups::at(root.path(), Limits { pause: Duration::from_hours(1), ..UNHURRIED }).unwrap();
-    cgroups.look();
+    cgroups.walk();
     assert_eq!((cgroups.path(gone), cgroups.is_pending(gone)), (None, true), "no walk was since it came");
-    cgroups.look();
+    cgroups.walk();
     assert_eq!((cgroups.path(gone), cgroups.is_pending(gone)), (None, false));
 }
 
@@ -169,8 +169,8 @@ fn walks_are_so_far_apart_and_ids_asked_for_between_them_are_not_forgotten() {
     let b = id(&root.path().join("b"));
     let (gone, gone_too) = (u64::MAX, u64::MAX - 1);
     assert_eq!((cgroups.path(b), cgroups.path(gone), cgroups.path(gone_too)), (None, None, None));
-    assert_eq!(cgroups.latest().known, 2, "it is not time yet");
-    cgroups.look();
+    assert_eq!(cgroups.latest().directories, 2, "it is not time yet");
+    cgroups.walk();
     assert_eq!(cgroups.path(b).as_deref(), Some("/b"));
 
     let mut cgroups = Cgroups::at(root.path(), UNHURRIED).unwrap();
@@ -185,9 +185,9 @@ fn a_walk_is_bounded_in_number_depth_and_time_and_says_what_it_left_out() {
     let root = tree(&["a/b/c/d", "a/e", "f", "g"]);
     let walk = |limits| {
         let mut cgroups = Cgroups::at(root.path(), limits).unwrap();
-        cgroups.look();
+        cgroups.walk();
         let walk = cgroups.latest();
-        (walk.known, walk.left_out, walk.cut_short)
+        (walk.directories, walk.left_out, walk.cut_short)
     };
     assert_eq!(walk(UNHURRIED), (8, 0, false));
     assert_eq!(walk(Limits { depth: 1, ..UNHURRIED }), (4, 2, false), "b and e are too deep");
@@ -205,13 +205,13 @@ fn what_there_was_no_time_for_stays_known() {
     let root = tree(&["a/b", "c"]);
     let b = id(&root.path().join("a/b"));
     let mut cgroups = Cgroups::at(root.path(), UNHURRIED).unwrap();
-    cgroups.look();
+    cgroups.walk();
     cgroups.limits.budget = Duration::ZERO;
     std::fs::create_dir(root.path().join("d")).unwrap();
-    cgroups.look();
+    cgroups.walk();
     let walk = cgroups.latest();
     assert_eq!(
-        (walk.known, walk.left_out, walk.cut_short),
+        (walk.directories, walk.left_out, walk.cut_short),
         (5, 1, true),
         "a, c, d, the root, and b as before"
     );
@@ -295,7 +295,7 @@ fn the_id_the_kernel_gives_for_a_socket_leads_to_its_cgroup_and_its_process() {
             drop((client, connection));
             drop(inner);
             drop(outer);
-            cgroups.look();
+            cgroups.walk();
             assert_eq!(cgroups.path(cgroup), None, "gone");
             true
         })

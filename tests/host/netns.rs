@@ -2,7 +2,7 @@
 
 use crate::support::agent::behind;
 use crate::support::{Namespace, command, connscope, skipped};
-use connscope::host::netns::{Finder, FoundNamespaces, is_pattern, most};
+use connscope::host::netns::{Finder, FoundNamespaces, is_pattern, namespace_limit};
 use connscope::metric::label::Reason;
 use connscope::reading::{SourceError, chain};
 use connscope::sys::namespace;
@@ -58,8 +58,8 @@ fn a_pattern_names_those_whose_files_match() {
     let found = find(&[&path("none-*")]);
     assert_eq!((labels(&found).len(), found.unmatched), (0, vec![path("none-*")]));
     assert!(is_pattern("cni-*") && !is_pattern("blue"));
-    assert_eq!(most(&["blue".to_owned()]), 1);
-    assert_eq!(most(&["cni-*".to_owned()]), 512);
+    assert_eq!(namespace_limit(&["blue".to_owned()]), 1);
+    assert_eq!(namespace_limit(&["cni-*".to_owned()]), 512);
 }
 
 #[test]

@@ -13,8 +13,8 @@ const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/trac
 /// Tracefs is not mounted, or not accessible.
 pub(super) fn readable() -> Result<(), SourceError> {
     let mut closed = None;
-    for place in PLACES {
-        match std::fs::read_dir(place) {
+    for directory in PLACES {
+        match std::fs::read_dir(directory) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => closed = closed.or(Some(error)),
             Err(_) => {}

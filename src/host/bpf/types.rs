@@ -7,7 +7,7 @@ const FILE: &str = "/sys/kernel/btf/vmlinux";
 /// What reading it is called in errors.
 pub(super) const DOING: &str = "reading the kernel's types (/sys/kernel/btf/vmlinux, CONFIG_DEBUG_INFO_BTF)";
 /// Maximum number of bytes read; kernels of distributions have 4 to 7 MiB.
-const MOST: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Placeholder in an object for the flags of a hash map; `FLAGS_BY_KERNEL` in `bpf/kernel.h`.
 const FLAGS_BY_KERNEL: u32 = 0x3ca5_965a;
@@ -34,7 +34,7 @@ pub struct Abilities {
 
 /// The bytes of the file.
 pub(super) fn bytes() -> Result<Vec<u8>, SourceError> {
-    crate::sys::read_regular(FILE, MOST).map_err(|cause| SourceError::absent(DOING, cause))
+    crate::sys::read_regular(FILE, MAX_FILE_BYTES).map_err(|cause| SourceError::absent(DOING, cause))
 }
 
 impl Types {

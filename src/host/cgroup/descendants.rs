@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Maximum number of directories.
-const MOST: usize = 64;
+const MAX_DIRECTORIES: usize = 64;
 
 /// The directories of the descendants of a control group, at most 64. Unreadable directories are skipped.
 pub fn descendants(directory: &Path) -> Vec<PathBuf> {
@@ -16,7 +16,7 @@ pub fn descendants(directory: &Path) -> Vec<PathBuf> {
             continue;
         }
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if found.len() < MOST && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if found.len() < MAX_DIRECTORIES && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 open.push(entry.path());
                 found.push(entry.path());
             }

@@ -4,7 +4,7 @@
 //! hierarchy with its name and in those of the controllers that a unit uses. If both versions are mounted, engines and
 //! systemd use both.
 
-use super::{Cgroups, MOST, Mount};
+use super::{Cgroups, MAX_FILE_BYTES, Mount};
 use crate::reading::SourceError;
 
 /// Controllers of v1 for which every engine creates a group, in order of preference.
@@ -29,7 +29,8 @@ pub struct Hierarchy {
 /// The mounted hierarchies that identify containers and services: v2, the first v1 controller of `memory`, `cpu` and
 /// `pids`, and systemd's. Without any, the error is that of v2.
 pub fn hierarchies() -> Result<Vec<Hierarchy>, SourceError> {
-    let numbers = numbers(&crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default());
+    let numbers =
+        numbers(&crate::sys::read_limited("/proc/thread-self/cgroup", MAX_FILE_BYTES).unwrap_or_default());
     let number_of = |word: &str| numbers.iter().find(|(name, _)| name == word).map(|(_, number)| *number);
     let mut found = Vec::new();
     let version_2 = Mount::widest();

@@ -13,7 +13,7 @@ const LIMIT: RangeInclusive<usize> = 1..=10_000;
 /// Range of `retention`.
 const RETENTION: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_hours(1);
 /// Maximum number of expressions in a list, and of directories of an engine.
-const MOST: usize = 100;
+const MAX_ENTRIES: usize = 100;
 /// Maximum size of a compiled expression, bytes: about 2,000 characters.
 const EXPRESSION: usize = 64 * 1024;
 
@@ -152,8 +152,10 @@ impl schemars::JsonSchema for Expression {
 /// Deserializer of `include` and `exclude`.
 fn expressions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Expression>, D::Error> {
     let expressions: Vec<Expression> = values::section(deserializer)?;
-    if expressions.len() > MOST {
-        return Err(D::Error::custom(format!("at most {MOST} expressions are allowed; join them with `|`")));
+    if expressions.len() > MAX_ENTRIES {
+        return Err(D::Error::custom(format!(
+            "at most {MAX_ENTRIES} expressions are allowed; join them with `|`"
+        )));
     }
     Ok(expressions)
 }
@@ -188,9 +190,9 @@ fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pa
 
 /// Deserializer of `names.docker`, `names.containerd` and `names.crio`.
 fn absolute_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
-    let places: Vec<PathBuf> = values::section(deserializer)?;
-    if places.len() > MOST {
-        return Err(D::Error::custom(format!("at most {MOST} directories are looked at")));
+    let directories: Vec<PathBuf> = values::section(deserializer)?;
+    if directories.len() > MAX_ENTRIES {
+        return Err(D::Error::custom(format!("at most {MAX_ENTRIES} directories are looked at")));
     }
-    places.into_iter().map(absolute).collect()
+    directories.into_iter().map(absolute).collect()
 }

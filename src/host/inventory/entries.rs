@@ -87,7 +87,7 @@ impl Entries {
         &mut self,
         group: CgroupRef<'_>,
         now: Instant,
-        world: &mut dyn HostLookup,
+        host: &mut dyn HostLookup,
     ) -> Option<u64> {
         let place = CgroupOwner::of(group.path)?;
         let key = place.key();
@@ -100,7 +100,7 @@ impl Entries {
             if let Some(ended) = self.ended.of(&key, group, top.is_some()) {
                 return ended.number;
             }
-            return self.begin(&place, key.into(), top, now, world);
+            return self.begin(&place, key.into(), top, now, host);
         };
         subject.met = true;
         let number = subject.number;
@@ -143,14 +143,14 @@ impl Entries {
         key: Arc<str>,
         top: Option<TopGroup>,
         now: Instant,
-        world: &mut dyn HostLookup,
+        host: &mut dyn HostLookup,
     ) -> Option<u64> {
         if self.subjects.len() >= SUBJECTS {
             self.left_out += 1;
             return None;
         }
         let found = match place.what {
-            OwnerKind::Container(id) => world.name(id, place.top),
+            OwnerKind::Container(id) => host.name(id, place.top),
             OwnerKind::Named(..) | OwnerKind::Unit(..) => None,
         };
         let asking = matches!(place.what, OwnerKind::Container(_)) && found.is_none();
@@ -162,7 +162,7 @@ impl Entries {
             met: true,
         };
         if !found.as_ref().is_some_and(|found| matches!(found.name, Name::Sandbox(_))) {
-            match self.admit(place, &key, found.as_ref(), now, world) {
+            match self.admit(place, &key, found.as_ref(), now, host) {
                 Admission::Entry(number) => subject.number = Some(number),
                 Admission::NotWanted => {}
                 Admission::NoRoom => {
@@ -184,13 +184,13 @@ impl Entries {
         key: &Arc<str>,
         found: Option<&ContainerMetadata>,
         now: Instant,
-        world: &mut dyn HostLookup,
+        host: &mut dyn HostLookup,
     ) -> Admission {
         let mut workload = Workload::new(self.next, *place, found, false);
-        if !world.wants(&workload.identity) {
+        if !host.wants(&workload.identity) {
             return Admission::NotWanted;
         }
-        if self.runs_elsewhere(&workload.identity, key, now, world) {
+        if self.runs_elsewhere(&workload.identity, key, now, host) {
             workload = Workload::new(self.next, *place, found, true);
         }
         if let Some(number) = self.by_identity.get(&workload.identity).copied() {
@@ -216,10 +216,10 @@ impl Entries {
 
     /// Completes a walk over all groups: instances that were not seen and do not exist have ended, names are looked up
     /// again, instances over the limit get entries if there is space, and old ended entries are removed.
-    pub fn sweep(&mut self, now: Instant, world: &mut dyn HostLookup) {
+    pub fn sweep(&mut self, now: Instant, host: &mut dyn HostLookup) {
         self.ended.expire(self.retention, now);
         let gone = self.subjects.extract_if(|_, subject| {
-            !std::mem::take(&mut subject.met) && !subject.tops.iter().any(|top| world.is_there(top))
+            !std::mem::take(&mut subject.met) && !subject.tops.iter().any(|top| host.is_there(top))
         });
         for (key, subject) in gone {
             let entry = subject.number.and_then(|number| self.by_number.get_mut(&number));
@@ -238,7 +238,7 @@ impl Entries {
         for number in over {
             self.remove(number);
         }
-        self.admit_left_out(now, world);
+        self.admit_left_out(now, host);
         let mut due: Vec<Arc<str>> = Vec::new();
         for (key, subject) in &mut self.subjects {
             if subject.asking.as_mut().is_some_and(|asking| asking.is_due(now)) {
@@ -248,13 +248,13 @@ impl Entries {
         for key in due {
             let top = self.subjects.get(&key).and_then(|subject| subject.tops.first()).cloned();
             let top = top.map_or_else(|| Arc::clone(&key), |top| top.path);
-            if let Some(found) = world.name(&key, &top) {
-                self.found(&key, &found, now, world);
+            if let Some(found) = host.name(&key, &top) {
+                self.found(&key, &found, now, host);
             }
         }
     }
 
-    fn admit_left_out(&mut self, now: Instant, world: &mut dyn HostLookup) {
+    fn admit_left_out(&mut self, now: Instant, host: &mut dyn HostLookup) {
         if self.by_number.len() >= self.limit && self.by_number.values().all(|entry| entry.ended.is_none()) {
             return;
         }
@@ -266,7 +266,7 @@ impl Entries {
             .collect();
         for (key, path) in waiting {
             let Some(place) = CgroupOwner::of(&path) else { continue };
-            let Admission::Entry(number) = self.admit(&place, &key, None, now, world) else { continue };
+            let Admission::Entry(number) = self.admit(&place, &key, None, now, host) else { continue };
             if let Some(subject) = self.subjects.get_mut(&key) {
                 subject.number = Some(number);
                 subject.left_out = false;
@@ -278,7 +278,7 @@ impl Entries {
     }
 
     /// Sets the name of a running instance, found later.
-    pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, world: &mut dyn HostLookup) {
+    pub fn found(&mut self, key: &str, found: &ContainerMetadata, now: Instant, host: &mut dyn HostLookup) {
         let Some(subject) = self.subjects.get_mut(key) else { return };
         subject.asking = None;
         if subject.number.and_then(|number| self.by_number.get(&number)).is_some_and(|entry| entry.named) {
@@ -300,7 +300,7 @@ impl Entries {
         if matches!(found.name, Name::Sandbox(_)) {
             return;
         }
-        let Admission::Entry(new) = self.admit(&place, &key, Some(found), now, world) else { return };
+        let Admission::Entry(new) = self.admit(&place, &key, Some(found), now, host) else { return };
         if let (Some(entry), Some((restarts, first, seen, before))) = (self.by_number.get_mut(&new), before) {
             entry.restarts += restarts;
             (entry.first, entry.seen, entry.before) = (first, seen, before);

@@ -18,7 +18,7 @@ pub mod published;
 pub mod socket;
 
 /// Maximum size of an engine's file or of a response of Docker, bytes.
-pub(super) const MOST: u64 = 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Maximum number of links of the kubelet and of namespaces of containerd that are read.
 const ENTRIES: usize = 20_000;
@@ -89,8 +89,11 @@ impl NameFiles {
 
     fn docker(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("containers/{id}/config.v2.json");
-        let read =
-            self.names.docker.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
+        let read = self
+            .names
+            .docker
+            .iter()
+            .map(|directory| crate::sys::read_below(directory, Path::new(&file), MAX_BYTES));
         let texts = readable(read.collect(), &mut self.denied);
         texts.iter().find_map(|text| docker::parse(text))
     }
@@ -102,23 +105,29 @@ impl NameFiles {
 
     fn bundle(&mut self, id: &str) -> Option<ContainerMetadata> {
         let mut bundles = Vec::new();
-        for place in &self.names.containerd {
-            let namespaces = list(&place.join(BUNDLES), &mut self.denied);
+        for directory in &self.names.containerd {
+            let namespaces = list(&directory.join(BUNDLES), &mut self.denied);
             bundles.extend(
-                namespaces.into_iter().map(|name| (place, format!("{BUNDLES}/{name}/{id}/config.json"))),
+                namespaces.into_iter().map(|name| (directory, format!("{BUNDLES}/{name}/{id}/config.json"))),
             );
         }
-        for place in &self.names.crio {
-            bundles.push((place, format!("{OVERLAY}/{id}/userdata/config.json")));
+        for directory in &self.names.crio {
+            bundles.push((directory, format!("{OVERLAY}/{id}/userdata/config.json")));
         }
-        let read = bundles.iter().map(|(place, file)| crate::sys::read_below(place, Path::new(file), MOST));
+        let read = bundles
+            .iter()
+            .map(|(directory, file)| crate::sys::read_below(directory, Path::new(file), MAX_BYTES));
         let texts = readable(read.collect(), &mut self.denied);
         texts.iter().find_map(|text| oci::parse(text))
     }
 
     fn podman(&mut self, id: &str) -> Option<ContainerMetadata> {
         let file = format!("{OVERLAY}/containers.json");
-        let read = self.names.crio.iter().map(|place| crate::sys::read_below(place, Path::new(&file), MOST));
+        let read = self
+            .names
+            .crio
+            .iter()
+            .map(|directory| crate::sys::read_below(directory, Path::new(&file), MAX_BYTES));
         let texts = readable(read.collect(), &mut self.denied);
         texts.iter().find_map(|text| podman::parse(text, id))
     }
@@ -127,10 +136,10 @@ impl NameFiles {
     /// readable.
     pub fn check(&self) -> Result<Vec<String>, SourceError> {
         let config::Names { docker, containerd, crio, kubelet, .. } = &self.names;
-        let mut folders: Vec<PathBuf> = docker.iter().map(|place| place.join("containers")).collect();
+        let mut folders: Vec<PathBuf> = docker.iter().map(|directory| directory.join("containers")).collect();
         folders.extend(kubelet.clone());
-        folders.extend(containerd.iter().map(|place| place.join(BUNDLES)));
-        folders.extend(crio.iter().map(|place| place.join(OVERLAY)));
+        folders.extend(containerd.iter().map(|directory| directory.join(BUNDLES)));
+        folders.extend(crio.iter().map(|directory| directory.join(OVERLAY)));
         let (mut open, mut closed) = (Vec::new(), Vec::new());
         for folder in folders {
             match std::fs::read_dir(&folder) {

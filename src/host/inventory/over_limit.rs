@@ -14,7 +14,7 @@ pub(super) struct OverLimit {
 
 impl OverLimit {
     /// Records the number of containers over the limit now.
-    pub(super) fn look(&mut self, over: u64, limit: usize, now: Instant) {
+    pub(super) fn record(&mut self, over: u64, limit: usize, now: Instant) {
         if self.is_news(over, now) {
             tracing::warn!(
                 left_out = over,

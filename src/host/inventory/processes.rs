@@ -31,7 +31,7 @@ pub(super) fn seconds(ticks: u64) -> f64 {
 }
 
 /// Looks up the first process of every running entry.
-pub(super) fn look(entries: &mut Entries, hierarchies: &[Hierarchy]) {
+pub(super) fn find_first(entries: &mut Entries, hierarchies: &[Hierarchy]) {
     let now = since_boot();
     for (entry, tops) in entries.running() {
         let known = entry.first;

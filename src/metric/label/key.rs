@@ -20,11 +20,11 @@ impl Key {
     /// The key of a word; `None` where [`KEYS`] others are known already.
     pub fn of(word: &str) -> Option<Self> {
         let _one_at_a_time = ADDING.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = WORDS.iter().position(|known| match known.get() {
+        let index = WORDS.iter().position(|known| match known.get() {
             Some(known) => known.as_ref() == word,
             None => known.set(word.into()).is_ok(),
         })?;
-        u8::try_from(place).ok().map(Self)
+        u8::try_from(index).ok().map(Self)
     }
 
     /// The first of these words for which there would be no room; nothing is taken. What is refused as a whole is not to

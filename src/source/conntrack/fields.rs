@@ -156,7 +156,7 @@ pub enum Malformed {
     #[error("the answer is empty")]
     Empty,
     /// A word that is not `key=value`.
-    #[error("line {line}: `{word}` is not a number by its name")]
+    #[error("line {line}: `{word}` is not NAME=NUMBER")]
     Word {
         /// Line, from 1.
         line: usize,

@@ -197,5 +197,5 @@ fn request_name(kind: u16) -> String {
         helpers::IPCTNL_MSG_EXP_GET => "IPCTNL_MSG_EXP_GET",
         _ => "IPCTNL_MSG_CT_GET_STATS_CPU",
     };
-    format!("request_name netlink for {name}")
+    format!("asking netlink for {name}")
 }

@@ -69,8 +69,8 @@ fn end(field: &str) -> Option<SocketAddr> {
     let (address, port) = field.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut bytes = Vec::with_capacity(16);
-    for place in (0..address.len()).step_by(8) {
-        let word = u32::from_str_radix(address.get(place..place + 8)?, 16).ok()?;
+    for at in (0..address.len()).step_by(8) {
+        let word = u32::from_str_radix(address.get(at..at + 8)?, 16).ok()?;
         bytes.extend_from_slice(&word.to_ne_bytes());
     }
     let address: IpAddr = match bytes.len() {

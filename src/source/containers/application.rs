@@ -71,7 +71,7 @@ const TABLE: &[(By, &str)] = &[
 ];
 
 /// Types that are reported of one container at most.
-pub const MOST: usize = 4;
+pub const MAX_TYPES: usize = 4;
 
 /// The types of a container.
 pub type Types = Vec<&'static str>;
@@ -82,12 +82,12 @@ pub fn types<'a>(commands: impl Iterator<Item = &'a [u8]>) -> Types {
     let (mut programs, mut runtimes) = (Types::new(), Types::new());
     for (by, word) in commands.filter_map(row) {
         let of = if matches!(by, Runtime(_)) { &mut runtimes } else { &mut programs };
-        if let Err(place) = of.binary_search(&word) {
-            of.insert(place, word);
+        if let Err(index) = of.binary_search(&word) {
+            of.insert(index, word);
         }
     }
     let mut types = if programs.is_empty() { runtimes } else { programs };
-    types.truncate(MOST);
+    types.truncate(MAX_TYPES);
     types
 }
 
@@ -127,7 +127,7 @@ fn contains(bytes: &[u8], part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST, TABLE, types};
+    use super::{MAX_TYPES, TABLE, types};
 
     /// A command line for each row: its words, a title that the program gives itself, or a path.
     const COMMANDS: &[(&str, &str)] = &[
@@ -216,7 +216,7 @@ mod tests {
     fn a_container_has_few_types_and_any_bytes_are_a_command_line() {
         let all = of(&["nginx", "redis-server", "etcd", "vault", "consul", "haproxy"]);
         assert_eq!(all, ["consul", "etcd", "haproxy", "nginx"]);
-        assert_eq!(all.len(), MOST);
+        assert_eq!(all.len(), MAX_TYPES);
         for (text, _) in COMMANDS {
             let bytes = command(text);
             for length in 0..bytes.len() {

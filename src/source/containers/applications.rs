@@ -67,7 +67,7 @@ impl Applications {
     }
 
     /// Takes the answers, and asks for what is due at `now`. The error says that the thread is gone.
-    pub(super) fn look(&mut self, containers: &[Container], now: Instant) -> Result<(), SourceError> {
+    pub(super) fn refresh(&mut self, containers: &[Container], now: Instant) -> Result<(), SourceError> {
         let first = self.known.is_empty();
         let there: HashSet<u64> = containers.iter().map(|container| container.workload.number).collect();
         self.known.retain(|number, _| there.contains(number));

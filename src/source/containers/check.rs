@@ -77,7 +77,7 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
     },
 ];
 
-/// Looks at the control groups, and at the places that have names; loads the programs and asks conntrack.
+/// Looks at the control groups, and at the directories that names are read from; loads the programs and asks conntrack.
 pub(super) fn check(settings: &Settings, inventory: &Inventory, now: Instant) -> Vec<Check> {
     let cgroups = inventory.refresh().map(|()| {
         let tally = inventory.tally();
@@ -187,15 +187,15 @@ fn translation() -> Result<String, SourceError> {
 }
 
 fn names(inventory: &Inventory) -> Result<String, SourceError> {
-    let places = inventory.check_names()?;
+    let directories = inventory.check_names()?;
     let tally = inventory.tally();
     let named = tally.containers.saturating_sub(tally.unnamed);
-    let places = if places.is_empty() {
+    let directories = if directories.is_empty() {
         "no files of a container engine were found".to_owned()
     } else {
-        places.join("; ")
+        directories.join("; ")
     };
-    Ok(format!("{named} of {} containers have a name; {places}", tally.containers))
+    Ok(format!("{named} of {} containers have a name; {directories}", tally.containers))
 }
 
 /// It works wherever control groups can be seen and, if TCP is wanted, one way to read it works; everything else adds to it.

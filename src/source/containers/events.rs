@@ -36,7 +36,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Maximum number of control groups that wait for their names.
 const WAITING: usize = 1024;
 /// Connections whose answer did not fit into the kernel's map, and destinations counted between two cycles.
-const MOST: usize = 65_536;
+const MAX_REMEMBERED: usize = 65_536;
 
 /// Counts since the last cycle.
 #[derive(Debug, Default)]
@@ -191,7 +191,7 @@ impl RingReader {
 
     fn answer(&mut self, established: &Established) {
         let actual = self.translated(established);
-        if !self.work.answers.answer(established.connection, actual) && self.kept.len() < MOST {
+        if !self.work.answers.answer(established.connection, actual) && self.kept.len() < MAX_REMEMBERED {
             self.kept.insert(established.connection, actual);
         }
     }
@@ -280,7 +280,7 @@ impl RingReader {
 
     fn count(&self, key: Destination, more: &Totals) {
         let mut counts = self.shared.lock();
-        if counts.counted.len() < MOST || counts.counted.contains_key(&key) {
+        if counts.counted.len() < MAX_REMEMBERED || counts.counted.contains_key(&key) {
             let counted = counts.counted.entry(key).or_default();
             *counted = counted.plus(more);
         } else {

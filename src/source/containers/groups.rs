@@ -51,7 +51,7 @@ enum Owner {
 impl GroupOwners {
     /// Looks at all groups that the kernel has met. What belongs to neither a container nor a service is not counted any
     /// more. Returned are those that may be forgotten: whoever they belonged to is gone.
-    pub(super) fn look(&mut self, groups: &Groups, inventory: &Inventory, now: Instant) -> Vec<u64> {
+    pub(super) fn update_owners(&mut self, groups: &Groups, inventory: &Inventory, now: Instant) -> Vec<u64> {
         let keys: HashSet<u64> = groups.keys().into_iter().collect();
         self.met.retain(|key, _| keys.contains(key));
         // What is not counted takes room too; it is met again if it is still there.

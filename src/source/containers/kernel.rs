@@ -240,7 +240,7 @@ impl Kernel {
 
     /// Numbers of the whole.
     pub fn numbers(&self) -> Numbers {
-        let number = |place| self.numbers.get(place);
+        let number = |index| self.numbers.get(index);
         Numbers {
             destinations: number(0),
             followed: number(1),

@@ -67,19 +67,19 @@ closed_set! {
     }
 }
 
-const MOST: &str =
+const BOUNDED_BY: &str =
     "`inventory.limit`, containers and services that ended less than `inventory.retention` ago included";
 
 /// A container or service.
-pub static WORKLOAD: LabelSet = LabelSet::configured(workload_and![], MOST);
+pub static WORKLOAD: LabelSet = LabelSet::configured(workload_and![], BOUNDED_BY);
 
 /// A container or service, with its metadata.
 pub static INFO: LabelSet =
-    LabelSet::configured(workload_and![Cgroup, ContainerImageName, ContainerRuntimeName], MOST);
+    LabelSet::configured(workload_and![Cgroup, ContainerImageName, ContainerRuntimeName], BOUNDED_BY);
 
 /// A container, as coroot-node-agent identifies it.
 pub static CLASSIC: LabelSet =
-    LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], MOST);
+    LabelSet::configured(&[Label::ClassicContainerId, Label::ClassicMachineId], BOUNDED_BY);
 
 /// A destination of a container: the container, the requested and the actual destination.
 pub static DESTINATION: LabelSet = LabelSet::configured(

@@ -53,7 +53,7 @@ crate::metrics! {
     CONTAINER_FILESYSTEM_CAPACITY: UpDownCounter = "container.filesystem.capacity" in "By", by [VOLUME];
     /// Part of the file system that is in use, by whomever.
     CONTAINER_FILESYSTEM_USAGE: UpDownCounter = "container.filesystem.usage" in "By", by [VOLUME];
-    /// Part of the file system that may still be used by who is not root.
+    /// Part of the file system that users other than root can still use.
     CONTAINER_FILESYSTEM_AVAILABLE: UpDownCounter = "container.filesystem.available" in "By", by [VOLUME];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
     CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
@@ -165,7 +165,7 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers for which no name was found in the files that the agent can read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices; volumes, and those whose size was not told.
+    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices; volumes, and those whose size could not be read.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
     /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";

@@ -19,7 +19,7 @@ use std::path::Path;
 const PROGRAMS: &[&str] = &[OOM, "exit_victim"];
 
 /// Maximum number of bytes that are read of such a file: a dozen lines.
-const MOST: u64 = 4096;
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// How kills are counted, and the counts by container from the files.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl OomKills {
     }
 
     /// Counts the kills since the last cycle from the files, unless a program counts.
-    pub(super) fn look(&mut self, containers: &[Container], inventory: &Inventory, out: &mut Readings) {
+    pub(super) fn count(&mut self, containers: &[Container], inventory: &Inventory, out: &mut Readings) {
         match &self.method {
             OomMethod::Files => self.read_files(containers, inventory),
             OomMethod::Bpf => self.carry(containers, inventory),
@@ -145,7 +145,7 @@ pub(super) fn check(
 
 /// The count in the file of a group; `None` if it has no file, because its hierarchy has no memory controller.
 fn kills(group: &Directory) -> Option<u64> {
-    let read = |path: &Path| count(&crate::sys::read_limited(path, MOST).ok()?);
+    let read = |path: &Path| count(&crate::sys::read_limited(path, MAX_FILE_BYTES).ok()?);
     if group.hierarchy == 0 {
         return read(&group.path.join("memory.events"));
     }

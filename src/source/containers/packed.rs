@@ -1,6 +1,6 @@
 //! Numbers of which most are 0, in as few bytes as they take: of a destination, some 10 instead of 300. Pure.
 //!
-//! For each number that is not 0 its place, a byte, and the number in groups of seven bits, the lowest first, of which all
+//! For each number that is not 0 its index, a byte, and the number in groups of seven bits, the lowest first, of which all
 //! but the last have the highest bit set (LEB128).
 
 /// Numbers, packed.
@@ -11,9 +11,9 @@ impl Packed {
     /// Packs at most 256 numbers.
     pub(super) fn new(numbers: &[u64]) -> Self {
         let mut bytes = Vec::new();
-        for (place, number) in (0_u8..=u8::MAX).zip(numbers) {
+        for (index, number) in (0_u8..=u8::MAX).zip(numbers) {
             if *number != 0 {
-                bytes.push(place);
+                bytes.push(index);
                 let mut rest = *number;
                 while rest > 0x7f {
                     bytes.push(rest.to_le_bytes()[0] | 0x80);
@@ -29,7 +29,7 @@ impl Packed {
     pub(super) fn unpack<const N: usize>(&self) -> [u64; N] {
         let mut numbers = [0; N];
         let mut bytes = self.0.iter();
-        while let Some(place) = bytes.next() {
+        while let Some(index) = bytes.next() {
             let (mut number, mut shift) = (0, 0);
             for byte in bytes.by_ref() {
                 number |= u64::from(byte & 0x7f) << shift;
@@ -38,7 +38,7 @@ impl Packed {
                     break;
                 }
             }
-            if let Some(at) = numbers.get_mut(usize::from(*place)) {
+            if let Some(at) = numbers.get_mut(usize::from(*index)) {
                 *at = number;
             }
         }

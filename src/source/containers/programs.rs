@@ -58,7 +58,7 @@ impl BpfCounters {
             return Err(error.again("loading the programs for delays"));
         }
         self.kernel.look_at_tasks()?;
-        self.look(inventory, Instant::now());
+        self.update_owners(inventory, Instant::now());
         self.kernel.begin_delays();
         self.kernel.look_at_tasks()
     }
@@ -71,8 +71,8 @@ impl BpfCounters {
     }
 
     /// Looks up the owners of the groups that the kernel has seen; returns those to be forgotten.
-    pub(super) fn look(&mut self, inventory: &Inventory, now: Instant) -> Vec<u64> {
-        self.known.look(&self.kernel.groups, inventory, now)
+    pub(super) fn update_owners(&mut self, inventory: &Inventory, now: Instant) -> Vec<u64> {
+        self.known.update_owners(&self.kernel.groups, inventory, now)
     }
 
     /// Adds the delays and kills of control groups to their containers.

@@ -21,7 +21,7 @@ pub const CONNECT_TIMES: &[f64; BUCKETS - 1] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
 
-/// The place in [`CONNECT_TIMES`] of a handshake of so many nanoseconds.
+/// The index in [`CONNECT_TIMES`] of a handshake of so many nanoseconds.
 pub fn bucket(nanoseconds: u64) -> usize {
     let seconds = Duration::from_nanos(nanoseconds / 1000 * 1000).as_secs_f64();
     CONNECT_TIMES.partition_point(|bound| *bound < seconds)

@@ -27,7 +27,7 @@ mod sizes;
 pub const MOUNTS: usize = 32;
 
 /// Most that is read of a `mountinfo`: some thousand mounts.
-const MOST: u64 = 1024 * 1024;
+const MAX_MOUNTINFO_BYTES: u64 = 1024 * 1024;
 
 /// How long the mounts of a container that goes on running are used.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -232,7 +232,7 @@ fn host_mounts() -> Vec<BlockMount> {
 
 /// Paths may be of any bytes.
 fn mountinfo_of(path: &str) -> std::io::Result<Vec<u8>> {
-    crate::sys::read_limited_bytes(path, MOST)
+    crate::sys::read_limited_bytes(path, MAX_MOUNTINFO_BYTES)
 }
 
 /// What `connscope check` says: how many mounts have a size.

@@ -260,7 +260,7 @@ impl FollowedFile {
         poll: &mut JournalReadResult,
         take: &mut dyn FnMut(&Entry) -> Handled,
     ) -> Result<(), FormatError> {
-        self.tail.look()?;
+        self.tail.read_header()?;
         for _ in 0..POLL {
             if !self.tail.more() {
                 break;

@@ -45,7 +45,7 @@ closed_set! {
     }
 }
 
-const MOST: &str =
+const BOUNDED_BY: &str =
     "`inventory.limit` for each `log.source`, and `sources.logs.max_files` with a list of `files`";
 
 /// Whose log it is: a container or service, or the path of a file that the configuration names.
@@ -55,7 +55,7 @@ pub static WORKLOAD: LabelSet = LabelSet::configured(
 );
 
 /// A log: its container or file, and its source.
-pub static LOG: LabelSet = LabelSet::configured(workload_and![LogFilePath, LogSource], MOST);
+pub static LOG: LabelSet = LabelSet::configured(workload_and![LogFilePath, LogSource], BOUNDED_BY);
 
 /// Severity of a message.
 pub static SEVERITY: LabelSet = LabelSet::fixed(&[Label::Severity], Severity::ALL.len());

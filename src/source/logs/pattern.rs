@@ -161,7 +161,7 @@ fn is_hexadecimal(field: &[u8]) -> bool {
 
 fn is_uuid(field: &[u8]) -> bool {
     field.len() == 36
-        && field.iter().enumerate().all(|(place, byte)| match place {
+        && field.iter().enumerate().all(|(index, byte)| match index {
             8 | 13 | 18 | 23 => *byte == b'-',
             _ => byte.is_ascii_hexdigit(),
         })

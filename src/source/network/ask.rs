@@ -14,7 +14,7 @@ use std::io::ErrorKind as IoError;
 use std::sync::Arc;
 
 /// The longest that any of the three files is with every counter that Linux 6.18 has is 5 KiB.
-const MOST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What is asked for beside that which is always read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,7 +88,7 @@ impl Answer {
         for (file, pairs) in [("netstat", true), ("snmp", true), ("snmp6", false)] {
             let path = format!("/proc/thread-self/net/{file}");
             let doing = || format!("reading {path}");
-            match crate::sys::read_limited(&path, MOST) {
+            match crate::sys::read_limited(&path, MAX_FILE_BYTES) {
                 // A kernel without IPv6, or with ipv6.disable=1.
                 Err(cause) if file == "snmp6" && cause.kind() == IoError::NotFound => {}
                 Err(cause) => return Err(SourceError::from_io(doing(), "the permission to read it", cause)),

@@ -16,8 +16,8 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
     let wanted = Wanted { rules: settings.rules, listened: settings.drops };
     let mut answer = Answer::ask(wanted);
     let mut failed = |part: &str| {
-        let place = answer.failed.iter().position(|(name, _)| name == part)?;
-        Some(answer.failed.swap_remove(place).1)
+        let index = answer.failed.iter().position(|(name, _)| name == part)?;
+        Some(answer.failed.swap_remove(index).1)
     };
     let (counters, interfaces, qdiscs) = (failed("counters"), failed("interfaces"), failed("qdiscs"));
     let (rules, failed_listened) = (failed("rules"), failed("listened"));

@@ -16,7 +16,7 @@ const MAX_ORPHANS: &str = "/proc/sys/net/ipv4/tcp_max_orphans";
 /// The CPUs that have rows where rows have no number.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 /// Both of the small files are far smaller.
-const MOST: u64 = 4096;
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// The totals of the CPUs' counters, which have 32 bits in the kernel: by CPU, and whether it is `time_squeeze`.
 #[derive(Debug, Default)]
@@ -31,18 +31,18 @@ pub fn read_softnet() -> Result<Vec<(u32, softnet::Row)>, SourceError> {
         .map_err(|cause| SourceError::from_io(doing(), "the permission to read it", cause))?;
     let rows = softnet::parse(&text).map_err(|cause| SourceError::parse(doing(), cause))?;
     let online = if rows.iter().any(|row| row.cpu.is_none()) {
-        crate::sys::read_limited(ONLINE, MOST)
+        crate::sys::read_limited(ONLINE, MAX_FILE_BYTES)
             .ok()
             .and_then(|list| crate::sys::cpu_list(&list))
             .unwrap_or_default()
     } else {
         Vec::new()
     };
-    let number = |place: usize| online.get(place).copied().or_else(|| u32::try_from(place).ok()).unwrap_or(0);
+    let number = |index: usize| online.get(index).copied().or_else(|| u32::try_from(index).ok()).unwrap_or(0);
     Ok(rows
         .into_iter()
         .enumerate()
-        .map(|(place, row)| (row.cpu.unwrap_or_else(|| number(place)), row))
+        .map(|(index, row)| (row.cpu.unwrap_or_else(|| number(index)), row))
         .collect())
 }
 
@@ -68,5 +68,5 @@ impl Machine {
 
 /// A small file; what cannot be read is not there in this network namespace.
 fn read(path: &str) -> Option<String> {
-    crate::sys::read_limited(path, MOST).ok()
+    crate::sys::read_limited(path, MAX_FILE_BYTES).ok()
 }

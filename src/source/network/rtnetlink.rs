@@ -21,7 +21,7 @@ const ROOTS: [u32; 2] = [0xffff_ffff, 0xffff_fff1];
 const NO_QUEUE: &[u8] = b"noqueue";
 
 /// Disciplines that are kept of one dump.
-const MOST: usize = 65_536;
+const MAX_DISCIPLINES: usize = 65_536;
 
 /// A queueing discipline at the root or at the ingress of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Qdisc {
 /// Reads one datagram of a dump of queueing disciplines into `qdiscs`.
 pub fn parse_qdiscs(datagram: &[u8], sequence: u32, qdiscs: &mut Vec<Qdisc>) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
-        if message.kind != RTM_NEWQDISC || qdiscs.len() >= MOST {
+        if message.kind != RTM_NEWQDISC || qdiscs.len() >= MAX_DISCIPLINES {
             return Ok(());
         }
         let ([_, _, _, _, i0, i1, i2, i3, _, _, _, _, p0, p1, p2, p3, ..], attributes) =

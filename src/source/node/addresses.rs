@@ -12,7 +12,7 @@ const IFADDRMSG: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 /// Addresses that are kept of one dump.
-const MOST: usize = 65_536;
+const MAX_ADDRESSES: usize = 65_536;
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub fn request(sequence: u32) -> Vec<u8> {
 /// Addresses that are valid on one link only say nothing of where the machine is, and are left out.
 pub fn parse(datagram: &[u8], sequence: u32, found: &mut Vec<Address>) -> Result<Progress, Malformed> {
     messages(datagram, sequence, |message| {
-        if message.kind == RTM_NEWADDR && found.len() < MOST {
+        if message.kind == RTM_NEWADDR && found.len() < MAX_ADDRESSES {
             found.extend(address(message)?.filter(|address| !is_link_local(address.ip)));
         }
         Ok(())

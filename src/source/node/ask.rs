@@ -19,7 +19,7 @@ pub(super) const DISKSTATS: &str = "/proc/diskstats";
 pub(super) const BLOCK: &str = "/sys/block";
 
 /// Most that is read of a file: the lines of 8192 CPUs, or of 20,000 disks and partitions.
-const MOST: u64 = 4 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Most bytes of the name of an interface; the kernel's have fewer (`IFNAMSIZ`).
 const LONGEST_NAME: usize = 64;
@@ -27,7 +27,7 @@ const LONGEST_NAME: usize = 64;
 /// Reads a file, and parses it.
 fn read<T>(path: &str, parse: impl FnOnce(&str) -> Result<T, Malformed>) -> Result<T, SourceError> {
     let doing = || format!("reading {path}");
-    let text = crate::sys::read_limited(path, MOST)
+    let text = crate::sys::read_limited(path, MAX_FILE_BYTES)
         .map_err(|cause| SourceError::from_io(doing(), "the permission to read it", cause))?;
     parse(&text).map_err(|cause| SourceError::parse(doing(), cause))
 }

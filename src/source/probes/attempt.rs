@@ -96,7 +96,7 @@ impl<'a> Attempt<'a> {
             None => Some(self.out_of_time(self.route.timeout)),
         };
         if let Some(fault) = &self.result.fault {
-            let why = fault.why.clone();
+            let why = fault.message.clone();
             self.note(|| format!("failed: {why}"));
         }
         self.result

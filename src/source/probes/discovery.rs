@@ -19,7 +19,7 @@ pub mod file_sd;
 pub mod trust;
 
 /// Maximum size of a target file.
-const MOST: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Size of a file above which the memory of reading it is returned to the system at once, bytes.
 const LARGE: usize = 1024 * 1024;
@@ -47,14 +47,14 @@ pub struct Files {
 
 impl Files {
     /// Checks all files, and adds and removes targets.
-    pub fn look(&mut self, common: &RunnerContext) -> Vec<TargetChanges> {
+    pub fn refresh(&mut self, common: &RunnerContext) -> Vec<TargetChanges> {
         let mut changes = Vec::new();
         let mut there = BTreeSet::new();
         for pattern in &common.settings.files {
-            let place = format!("files {pattern}");
+            let group = format!("files {pattern}");
             match matching(pattern) {
                 Ok(found) => {
-                    common.registry.clear_failure(&place);
+                    common.registry.clear_failure(&group);
                     there.extend(found);
                     self.known.insert(pattern.clone());
                     self.missing.remove(pattern);
@@ -69,7 +69,7 @@ impl Files {
                 }
                 // A file that cannot be read may still exist.
                 Err(error) => {
-                    common.registry.fail(&place, format!("{pattern}: cannot be searched: {error}"));
+                    common.registry.fail(&group, format!("{pattern}: cannot be searched: {error}"));
                     let known = glob::Pattern::new(pattern).ok();
                     let known =
                         |path: &&PathBuf| known.as_ref().is_some_and(|known| known.matches_path(path));
@@ -201,8 +201,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>, std::io::Error> {
 
 /// The text of a target file. A longer file is refused, because a truncated one may be a valid list with fewer targets.
 fn text(path: &Path) -> std::io::Result<String> {
-    let bytes = crate::sys::read_regular(path, MOST).map_err(|error| match error.kind() {
-        ErrorKind::FileTooLarge => std::io::Error::other(format!("it has more than {} MiB", MOST >> 20)),
+    let bytes = crate::sys::read_regular(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            std::io::Error::other(format!("it has more than {} MiB", MAX_FILE_BYTES >> 20))
+        }
         _ => error,
     })?;
     String::from_utf8(bytes).map_err(std::io::Error::other)
@@ -239,7 +241,7 @@ async fn files(common: Arc<RunnerContext>, runner: Runner) {
     loop {
         let (shared, known) = (Arc::clone(&common), Arc::clone(&files));
         // A check that panicked leaves the earlier state.
-        let look = move || known.lock().unwrap_or_else(PoisonError::into_inner).look(&shared);
+        let look = move || known.lock().unwrap_or_else(PoisonError::into_inner).refresh(&shared);
         match tokio::task::spawn_blocking(look).await {
             Ok(changes) => {
                 common.registry.clear_failure(GROUP);
@@ -263,7 +265,7 @@ async fn follow(watched: dns::DnsName, common: Arc<RunnerContext>, runner: Runne
     let mut first = true;
     loop {
         let (shared, known) = (Arc::clone(&common), Arc::clone(&watched));
-        match tokio::spawn(async move { known.lock().await.look(&shared).await }).await {
+        match tokio::spawn(async move { known.lock().await.refresh(&shared).await }).await {
             Ok(change) => change.into_iter().for_each(|change| runner.send(change)),
             Err(error) if error.is_panic() => {
                 common.registry.panicked(&group, &format!("making targets of {group}"));

@@ -7,21 +7,21 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use std::io;
 use std::time::Duration;
 
-/// Reason why a probe failed.
+/// The reason of a failed probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Value of the attribute `error.type`.
     pub error: ProbeError,
     /// Message, for `/probes` and `/probe?debug=true`.
-    pub why: String,
+    pub message: String,
     /// Whether the cause is a shortage of the agent or its machine: the result says nothing about the peer.
     pub local: bool,
 }
 
 impl Fault {
     /// A fault with this `error.type`. Peers can influence the message, so it is truncated.
-    pub fn new(error: ProbeError, why: impl AsRef<str>) -> Self {
-        Self { error, why: bounded(why.as_ref(), LONGEST_ERROR), local: false }
+    pub fn new(error: ProbeError, message: impl AsRef<str>) -> Self {
+        Self { error, message: bounded(message.as_ref(), LONGEST_ERROR), local: false }
     }
 
     /// The fault that no name server answered in time.

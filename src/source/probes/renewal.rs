@@ -40,7 +40,7 @@ fn refresh(registry: &Registry) {
         }
     }
     if renewed > 0 {
-        tracing::info!(targets = renewed, "the certificates of targets have changed and were read again");
+        tracing::info!(targets = renewed, "the certificates of targets have changed and were reloaded");
     }
     if let Some((targets, why)) = refused {
         tracing::warn!(

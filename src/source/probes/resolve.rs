@@ -304,7 +304,7 @@ impl Resolver {
                 ),
                 Ok(Err(fault)) if fault.local => return Err(NameFailure::Local(fault)),
                 Ok(Err(fault)) => {
-                    (ProbeError::DnsTimeout, format!("asking the name server {server}: {}", fault.why))
+                    (ProbeError::DnsTimeout, format!("asking the name server {server}: {}", fault.message))
                 }
             };
             // An error response is more specific than a server that does not answer.
@@ -349,7 +349,7 @@ fn address(record: &RecordData) -> Option<IpAddr> {
 /// The text of one of the two files; empty if it does not exist. It is a fault if it cannot be opened for lack of a
 /// descriptor.
 fn text(path: &Path) -> Result<String, Fault> {
-    crate::sys::read_limited(path, files::MOST).or_else(|error| {
+    crate::sys::read_limited(path, files::MAX_FILE_BYTES).or_else(|error| {
         let fault = Fault::io(&format!("reading {}", path.display()), &error);
         if fault.local { Err(fault) } else { Ok(String::new()) }
     })

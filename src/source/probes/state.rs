@@ -70,7 +70,8 @@ impl TargetState {
 
     /// Records the result of a probe.
     pub fn take(&mut self, target: &Target, result: ProbeResult, settings: &Probes) {
-        self.local_fault = result.fault.as_ref().filter(|fault| fault.local).map(|fault| fault.why.clone());
+        self.local_fault =
+            result.fault.as_ref().filter(|fault| fault.local).map(|fault| fault.message.clone());
         if self.local_fault.is_none() {
             self.learn(target, &result, settings);
         }

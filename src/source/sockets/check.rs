@@ -105,8 +105,8 @@ fn marks() -> Result<String, SourceError> {
 
 fn cgroups() -> Result<String, SourceError> {
     let mut cgroups = cgroup::Cgroups::new()?;
-    cgroups.look();
-    match cgroups.latest().known {
+    cgroups.walk();
+    match cgroups.latest().directories {
         0 | 1 if cgroup::has_version_1() => {
             let cause = "only its root; the control groups of processes are used instead";
             Err(SourceError::absent("looking for control groups of version 2", cause))

@@ -176,19 +176,19 @@ fn process_budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration
 /// Deserializer of `filter`. Names of ports are not resolved here: they depend on the machine
 /// (`src/source/sockets/selected.rs`).
 fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Located<String>, D::Error> {
-    let Located { value, place } = Located::<Option<String>>::deserialize(deserializer)?;
+    let Located { value, position } = Located::<Option<String>>::deserialize(deserializer)?;
     let value = value.unwrap_or_default().trim().to_owned();
     if !value.is_empty() {
         Filter::parse(&value, &Services::any()).map_err(D::Error::custom)?;
     }
-    Ok(Located { value, place })
+    Ok(Located { value, position })
 }
 
 /// Deserializer of `group_by`.
 fn group_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GroupBy>, D::Error> {
     let keys: Vec<GroupBy> = values::section(deserializer)?;
-    for (place, key) in keys.iter().enumerate() {
-        if keys.iter().take(place).any(|before| before == key) {
+    for (position, key) in keys.iter().enumerate() {
+        if keys.iter().take(position).any(|before| before == key) {
             return Err(D::Error::custom(format!("{} is there twice", serde_json::json!(key))));
         }
     }

@@ -134,9 +134,9 @@ impl Groups {
     /// The values of a socket. A value over its limit becomes `~other`, and is counted as left out.
     fn code(&mut self, attributes: &Attributes) -> GroupCode {
         let mut code = GroupCode { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
-        for (place, (key, _, counted, _)) in KEYS.iter().enumerate() {
+        for (index, (key, _, counted, _)) in KEYS.iter().enumerate() {
             let (Some(true), Some(value), Some(values)) =
-                (self.by.get(place), code.values.get_mut(place), self.values.get_mut(place))
+                (self.by.get(index), code.values.get_mut(index), self.values.get_mut(index))
             else {
                 continue;
             };

@@ -150,9 +150,9 @@ impl ByCgroup {
     /// The best method that this machine has.
     pub fn detect() -> Self {
         let Ok(mut cgroups) = Cgroups::new() else { return Self::Process };
-        cgroups.look();
+        cgroups.walk();
         // Cgroup v2 may be mounted beside v1 and unused: then every socket is in its root.
-        if cgroups.latest().known <= 1 && cgroup::has_version_1() {
+        if cgroups.latest().directories <= 1 && cgroup::has_version_1() {
             return Self::Process;
         }
         Self::Id(Box::new(cgroups))

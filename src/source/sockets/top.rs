@@ -62,10 +62,10 @@ impl Top {
         if full {
             self.flows.remove(0);
         }
-        let place = self.flows.partition_point(|flow| flow.score < score);
+        let index = self.flows.partition_point(|flow| flow.score < score);
         let (local, peer) = (record.local, record.peer);
         self.flows.insert(
-            place,
+            index,
             Flow { score, namespace: namespace.cloned(), local, peer, retransmits, rtt, queue },
         );
     }

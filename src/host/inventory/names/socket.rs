@@ -1,7 +1,7 @@
 //! Docker's socket, `GET /containers/ID/json`: requested on a thread of its own, so that a daemon that hangs blocks
 //! nothing.
 
-use super::{MOST, docker};
+use super::{MAX_BYTES, docker};
 use crate::host::inventory::identity::ContainerMetadata;
 use crate::runtime;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -75,7 +75,7 @@ async fn get(path: &Path, id: &str) -> Option<ContainerMetadata> {
     let request = Request::get(format!("/containers/{id}/json")).header("Host", "docker");
     let response = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
     let found = if response.status() == StatusCode::OK {
-        let most = usize::try_from(MOST).unwrap_or(usize::MAX);
+        let most = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
         let body = Limited::new(response.into_body(), most).collect().await;
         body.ok().and_then(|body| docker::parse(&body.to_bytes()))
     } else {

@@ -34,7 +34,7 @@ fn since(now: ProcessDelays, last: ProcessDelays) -> ProcessDelays {
 impl Credits {
     /// Credits the delays since the last cycle. `alive`: the processes with the number of their container and the time they
     /// have waited; `exits`: those that exited meanwhile, in their order.
-    pub fn look(
+    pub fn update(
         &mut self,
         alive: &HashMap<u32, (u64, ProcessDelays)>,
         exits: &[Exit],

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Exits that are kept between two cycles.
-const MOST: usize = 65_536;
+const MAX_EXITS: usize = 65_536;
 /// Receive buffer, some thousands of messages; it takes memory only while it is used.
 const ROOM: usize = 4 * 1024 * 1024;
 /// Most that is read of a list of processes: ten thousand.
@@ -39,7 +39,7 @@ impl Received {
 
     fn add(&self, exit: Exit) {
         let mut exits = self.lock();
-        if exits.len() < MOST {
+        if exits.len() < MAX_EXITS {
             exits.push(exit);
         } else {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -84,7 +84,7 @@ impl ExitReader {
         }
         // In this order: of what exits meanwhile there is a message.
         let exits = std::mem::take(&mut *self.received.lock());
-        self.credits.look(&alive, &exits, |workload, ProcessDelays { cpu, disk }| {
+        self.credits.update(&alive, &exits, |workload, ProcessDelays { cpu, disk }| {
             totals.add(workload, &Spent { cpu, disk, oom_kills: 0 });
         });
         Ok(())

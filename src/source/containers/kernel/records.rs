@@ -105,7 +105,7 @@ impl Destination {
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    std::array::from_fn(|place| bytes.get(place).copied().unwrap_or_default())
+    std::array::from_fn(|index| bytes.get(index).copied().unwrap_or_default())
 }
 
 /// A control group at the time when it was first seen.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 const KEPT: usize = 2048;
 
 /// Most that is read of a file: `io.stat` of some hundred devices.
-const MOST: usize = 64 * 1024;
+const MAX_FILE_BYTES: usize = 64 * 1024;
 
 /// A file that stays open, counted by its [`Reader`] until it is dropped.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Reader {
         let allowed = getrlimit(Resource::Nofile)
             .current
             .map_or(KEPT, |most| usize::try_from(most / 4).unwrap_or(KEPT));
-        Self { open: Arc::new(()), most: KEPT.min(allowed), buffer: vec![0; MOST] }
+        Self { open: Arc::new(()), most: KEPT.min(allowed), buffer: vec![0; MAX_FILE_BYTES] }
     }
 
     /// The text of a file of a directory; `None` where there is none, or it cannot be read. `kept` is the file of the last

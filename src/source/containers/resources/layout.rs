@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most that is read of `/proc/thread-self/cgroup`.
-const MOST: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Files of the I/O controller of version 1 that count what the groups below have used too.
 pub(super) const RECURSIVE: [&str; 2] =
@@ -54,7 +54,7 @@ impl Places {
 impl Layout {
     /// Looks at what is mounted.
     pub(super) fn find() -> Result<Self, SourceError> {
-        let text = crate::sys::read_limited("/proc/thread-self/cgroup", MOST).unwrap_or_default();
+        let text = crate::sys::read_limited("/proc/thread-self/cgroup", MAX_FILE_BYTES).unwrap_or_default();
         let numbers = cgroup::numbers(&text);
         let mut version_1 = [None, None, None, None];
         for (mount, controller) in version_1.iter_mut().zip(CONTROLLERS) {
@@ -124,7 +124,8 @@ impl Layout {
         let old = CONTROLLERS.iter().zip(&self.version_1).filter(|(_, mount)| mount.is_some());
         let old = listed(old.map(|(name, _)| *name).collect());
         let Some(top) = self.top() else { return format!("v1: {old}; v2: not mounted") };
-        let text = crate::sys::read_limited(top.join("cgroup.controllers"), MOST).unwrap_or_default();
+        let text =
+            crate::sys::read_limited(top.join("cgroup.controllers"), MAX_FILE_BYTES).unwrap_or_default();
         let new = text.split_whitespace().filter(|name| ["cpu", "memory", "io"].contains(name)).collect();
         format!("v1: {old}; v2: {}", listed(new))
     }

@@ -141,7 +141,7 @@ impl StoredCounts {
         let numbers: [u64; NUMBERS] = self.numbers.unpack();
         let [opened, closed, reset, retransmits, sent, received, ref rest @ ..] = numbers;
         let (failed, connect) = rest.split_at(Failure::ALL.len());
-        let at = |numbers: &[u64], place: usize| numbers.get(place).copied().unwrap_or_default();
+        let at = |numbers: &[u64], index: usize| numbers.get(index).copied().unwrap_or_default();
         Counts {
             opened,
             closed,
@@ -149,8 +149,8 @@ impl StoredCounts {
             retransmits,
             sent,
             received,
-            failed: std::array::from_fn(|place| at(failed, place)),
-            connect: std::array::from_fn(|place| at(connect, place)),
+            failed: std::array::from_fn(|index| at(failed, index)),
+            connect: std::array::from_fn(|index| at(connect, index)),
             connecting: self.connecting,
             since: self.since,
             open: self.open,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Most that is read of one of the files.
-const MOST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The log of a container.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ struct LogConfig {
 
 /// The log of the container in a directory; `None` where that cannot be read, or is not said yet.
 pub(super) fn log(directory: &Path) -> Option<DockerLog> {
-    let read = |name: &str| crate::sys::read_regular(directory.join(name), MOST).ok();
+    let read = |name: &str| crate::sys::read_regular(directory.join(name), MAX_FILE_BYTES).ok();
     parse(&read("config.v2.json")?, &read("hostconfig.json")?)
 }
 

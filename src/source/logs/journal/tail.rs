@@ -128,7 +128,7 @@ impl<R: ReadAt> JournalTail<R> {
     }
 
     /// Looks at the header again.
-    pub fn look(&mut self) -> Result<(), FormatError> {
+    pub fn read_header(&mut self) -> Result<(), FormatError> {
         self.header = header(&self.from)?;
         Ok(())
     }

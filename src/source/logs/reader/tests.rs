@@ -142,15 +142,15 @@ fn one_that_is_written_to_as_fast_as_can_be_is_polled_once_and_then_the_others_a
 #[test]
 fn files_over_the_limit_are_counted_once_each_and_followed_when_there_is_room() {
     const FILES: usize = 300;
-    const MOST: usize = 10;
-    let mut case = Case::of(MOST);
+    const MAX_FILES: usize = 10;
+    let mut case = Case::of(MAX_FILES);
     for number in 0..FILES {
         append(&case.path(number), "line\n");
     }
     let left_out = |case: &Case| Shared::of(&case.reader.shared).counts.left_out[LeftOut::File as usize];
     for _ in 0..3 {
         case.tick();
-        assert_eq!((case.reader.logs.len(), left_out(&case)), (MOST, (FILES - MOST) as u64));
+        assert_eq!((case.reader.logs.len(), left_out(&case)), (MAX_FILES, (FILES - MAX_FILES) as u64));
     }
     let followed: Vec<PathBuf> = case.reader.logs.values().map(|log| log.follow.path().to_owned()).collect();
     for path in followed {
@@ -162,7 +162,7 @@ fn files_over_the_limit_are_counted_once_each_and_followed_when_there_is_room() 
     }
     case.tick();
     case.tick();
-    assert_eq!((case.reader.logs.len(), left_out(&case)), (MOST, (FILES - MOST + 1) as u64));
+    assert_eq!((case.reader.logs.len(), left_out(&case)), (MAX_FILES, (FILES - MAX_FILES + 1) as u64));
 }
 
 #[test]

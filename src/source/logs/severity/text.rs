@@ -17,8 +17,8 @@ pub fn severity(message: &str) -> Severity {
     let line = line.get(..line.floor_char_boundary(SEARCHED)).unwrap_or(line);
     let mut fields = [""; FIELDS];
     let mut count = 0;
-    for (place, field) in fields.iter_mut().zip(line.split_whitespace()) {
-        *place = field;
+    for (slot, field) in fields.iter_mut().zip(line.split_whitespace()) {
+        *slot = field;
         count += 1;
     }
     let fields = fields.get(..count).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Maximum size of a compiled expression, bytes: about 2,000 characters. The duration of a match is proportional to
 /// size times text: with this limit at most 1.5 seconds for 64 KiB; with the library's default of 10 MiB it would be
 /// minutes.
-const MOST: usize = 64 * 1024;
+const MAX_PATTERN_BYTES: usize = 64 * 1024;
 
 /// Size of a compiled expression that matches within 50 ms, bytes: about 75 characters.
 const SHORT: usize = 2560;
@@ -26,7 +26,7 @@ pub fn regular(text: &str) -> Result<Expression, String> {
         let compiled = RegexBuilder::new(text).size_limit(limit).build();
         compiled.map(|regex| Expression { regex: Arc::new(regex), long })
     };
-    compile(SHORT, false).or_else(|_| compile(MOST, true)).map_err(|error| {
+    compile(SHORT, false).or_else(|_| compile(MAX_PATTERN_BYTES, true)).map_err(|error| {
         let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if why.contains("size limit") {
             return format!(

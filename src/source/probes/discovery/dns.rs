@@ -30,7 +30,7 @@ impl DnsName {
     }
 
     /// Looks up the name. `None` if nothing has changed, or if no server answered: then the targets stay.
-    pub async fn look(&mut self, common: &Arc<RunnerContext>) -> Option<TargetChanges> {
+    pub async fn refresh(&mut self, common: &Arc<RunnerContext>) -> Option<TargetChanges> {
         let group = self.group();
         let mut records = match self.ask(common).await {
             Ok(records) => records,
@@ -71,8 +71,8 @@ impl DnsName {
         match tokio::time::timeout(within, asked).await {
             // A name that does not exist has no targets.
             Ok(Ok(records)) => Ok(records),
-            Ok(Err(fault)) => Err(fault.why),
-            Err(_) => Err(Fault::unanswered(within).why),
+            Ok(Err(fault)) => Err(fault.message),
+            Err(_) => Err(Fault::unanswered(within).message),
         }
     }
 }

@@ -78,7 +78,7 @@ pub fn read(text: &str, json: bool, most: usize) -> Result<FileTargets, String> 
 }
 
 fn placed(error: &settings::Error) -> String {
-    let (line, column) = error.place();
+    let (line, column) = error.position();
     let key = error.key().map(|key| key + ": ").unwrap_or_default();
     format!("{line}:{column}: {key}{}", error.message())
 }

@@ -29,24 +29,24 @@ pub fn privileged(target: &Target) -> Option<&'static str> {
 /// The first component of a path, with links followed, through which other users can change what is read; `None` if
 /// there is none.
 pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
-    let mut place = PathBuf::from("/");
+    let mut reached = PathBuf::from("/");
     let mut left: VecDeque<OsString> = names(&std::path::absolute(path)?).collect();
     let mut links = 0;
-    if by_others(&std::fs::metadata(&place)?) {
-        return Ok(Some(place));
+    if by_others(&std::fs::metadata(&reached)?) {
+        return Ok(Some(reached));
     }
     while let Some(name) = left.pop_front() {
         if name == ".." {
-            place.pop();
+            reached.pop();
             continue;
         }
-        let next = place.join(name);
+        let next = reached.join(name);
         let found = std::fs::symlink_metadata(&next)?;
         if by_others(&found) {
             return Ok(Some(next));
         }
         if !found.is_symlink() {
-            place = next;
+            reached = next;
             continue;
         }
         links += 1;
@@ -55,7 +55,7 @@ pub fn writable_by_others(path: &Path) -> io::Result<Option<PathBuf>> {
         }
         let to = std::fs::read_link(&next)?;
         if to.is_absolute() {
-            place = PathBuf::from("/");
+            reached = PathBuf::from("/");
         }
         for name in names(&to).rev() {
             left.push_front(name);

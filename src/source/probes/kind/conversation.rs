@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub mod receive_buffer;
 
 /// Maximum number of bytes received before an expectation is met, and of a line to send.
-const MOST: usize = 64 * 1024;
+const MAX_RECEIVED_BYTES: usize = 64 * 1024;
 
 /// The bytes that a step sends.
 #[derive(Debug, Clone)]
@@ -150,8 +150,8 @@ fn fill_in(line: &str, groups: &[String]) -> Result<Vec<u8>, Fault> {
         let (put, after) = group(mark, groups).unwrap_or_else(|| mark.split_at(2));
         bytes.extend_from_slice(put);
         rest = after;
-        if bytes.len() > MOST {
-            let why = format!("the peer sent a line of more than {MOST} bytes");
+        if bytes.len() > MAX_RECEIVED_BYTES {
+            let why = format!("the peer sent a line of more than {MAX_RECEIVED_BYTES} bytes");
             return Err(Fault::new(ProbeError::UnexpectedResponse, why));
         }
     }
@@ -192,7 +192,7 @@ async fn receive<S: AsyncRead + Unpin>(
             attempt.note(|| format!("received {:?}", groups.first().map_or("", String::as_str)));
             return Ok(groups);
         }
-        if ended || passed > MOST {
+        if ended || passed > MAX_RECEIVED_BYTES {
             let last = received.last();
             let why = if ended { "the peer closed the connection" } else { "the peer sent too much" };
             let why = format!("{why} before the expected response; last {last:?}");
@@ -228,7 +228,7 @@ mod tests {
     fn a_peer_that_says_marks_gets_them_back_as_they_are() {
         let groups = ["PING ${1}${0}".to_owned(), "${1}${0}".to_owned()];
         assert_eq!(fill_in("PONG ${1}", &groups).expect("it is one"), b"PONG ${1}${0}\n");
-        let long = ["x".repeat(super::MOST)];
+        let long = ["x".repeat(super::MAX_RECEIVED_BYTES)];
         assert!(fill_in("${0}${0}", &long).is_err(), "a line has an end");
     }
 }

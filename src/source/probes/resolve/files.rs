@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Maximum number of bytes read of either file.
-pub const MOST: u64 = 4 * 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Maximum number of name servers, as in the C library (`MAXNS`).
 const SERVERS: usize = 3;

@@ -33,10 +33,10 @@ impl HistoryEntry {
             Some(fault) if fault.local => {
                 format!(
                     "{ago} ago: not probed, the agent lacks a permission or resource{peer}, {took}: {}",
-                    fault.why
+                    fault.message
                 )
             }
-            Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.why),
+            Some(fault) => format!("{ago} ago: {}{peer}, {took}: {}", fault.error.word(), fault.message),
         }
     }
 }

@@ -61,14 +61,14 @@ pub struct Peers {
 }
 
 /// A list whose entries are checked by their own type, so that an error has the position of the entry.
-pub(crate) fn entries<'de, D, Entry, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(crate) fn entries<'de, D, Entry, T, const MAX_ENTRIES: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     Entry: Deserialize<'de> + Into<T>,
 {
     let entries: Vec<Entry> = section(deserializer)?;
-    if entries.len() > MOST {
-        return Err(D::Error::custom(format!("has more than {MOST} entries")));
+    if entries.len() > MAX_ENTRIES {
+        return Err(D::Error::custom(format!("has more than {MAX_ENTRIES} entries")));
     }
     Ok(entries.into_iter().map(Into::into).collect())
 }

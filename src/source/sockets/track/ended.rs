@@ -87,8 +87,8 @@ impl Tracker {
         let waits = |deferred: &Deferred| {
             deferred.known.namespace == namespace && end.is_other_of(&deferred.last.record)
         };
-        if let Some(place) = self.deferred.iter().position(waits) {
-            let Deferred { mut last, known, pending, .. } = self.deferred.swap_remove(place);
+        if let Some(index) = self.deferred.iter().position(waits) {
+            let Deferred { mut last, known, pending, .. } = self.deferred.swap_remove(index);
             last.complete(&end, state.uses_mptcp());
             finish(&mut self.groups, state, known, pending, &mut last, now);
         } else {

@@ -67,8 +67,8 @@ impl OtherEnds {
         is: impl Fn(&ClosedSocket) -> bool,
     ) -> Option<ClosedSocket> {
         let ends = self.ends.get_mut(&(address, port))?;
-        let place = ends.iter().position(is)?;
-        let end = ends.swap_remove(place);
+        let index = ends.iter().position(is)?;
+        let end = ends.swap_remove(index);
         if ends.is_empty() {
             self.ends.remove(&(address, port));
         }

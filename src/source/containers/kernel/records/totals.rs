@@ -104,20 +104,20 @@ impl Totals {
     }
 
     fn with(&self, other: &Self, narrow: fn(u32, u32) -> u32, wide: fn(u64, u64) -> u64) -> Self {
-        let at = |numbers: &[u32], place: usize| numbers.get(place).copied().unwrap_or_default();
+        let at = |numbers: &[u32], index: usize| numbers.get(index).copied().unwrap_or_default();
         Self {
             opened: narrow(self.opened, other.opened),
             closed: narrow(self.closed, other.closed),
             reset: narrow(self.reset, other.reset),
             open: narrow(self.open, other.open),
-            failed: std::array::from_fn(|place| narrow(at(&self.failed, place), at(&other.failed, place))),
+            failed: std::array::from_fn(|index| narrow(at(&self.failed, index), at(&other.failed, index))),
             retransmits: narrow(self.retransmits, other.retransmits),
             rtts: narrow(self.rtts, other.rtts),
             sent: wide(self.sent, other.sent),
             received: wide(self.received, other.received),
             rtt: wide(self.rtt, other.rtt),
             connecting: wide(self.connecting, other.connecting),
-            connect: std::array::from_fn(|place| narrow(at(&self.connect, place), at(&other.connect, place))),
+            connect: std::array::from_fn(|index| narrow(at(&self.connect, index), at(&other.connect, index))),
         }
     }
 }

@@ -15,7 +15,7 @@ static OBJECT: &[u8] = include_bytes_aligned!("../../../../../bpf/files.bpf.o");
 const PROGRAM: &str = "open_files";
 
 /// Files that one pass finds, at most.
-const MOST: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 
 /// The program, which the kernel took.
 pub(super) struct Program(Programs);
@@ -38,7 +38,7 @@ impl Program {
         let (mut records, mut seen, mut found) = (Records::default(), HashSet::new(), Vec::new());
         self.0.pass(PROGRAM, |piece| {
             records.push(piece, |record| {
-                if found.len() >= MOST || seen.contains(&(record.device, record.inode)) {
+                if found.len() >= MAX_FILES || seen.contains(&(record.device, record.inode)) {
                     return;
                 }
                 let container = owners.of_group(record.group, record.pid);
@@ -87,8 +87,8 @@ impl Records {
 
 fn parse(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
-    let wide = |place: usize| Some(u64::from_ne_bytes(*header.get(place..)?.first_chunk()?));
-    let number = |place: usize| Some(u32::from_ne_bytes(*header.get(place..)?.first_chunk()?));
+    let wide = |offset: usize| Some(u64::from_ne_bytes(*header.get(offset..)?.first_chunk()?));
+    let number = |offset: usize| Some(u32::from_ne_bytes(*header.get(offset..)?.first_chunk()?));
     let length = usize::try_from(number(28)?).ok()?;
     let (path, after) = rest.split_at_checked(length)?;
     let path = path.strip_suffix(b"\0").unwrap_or(path);

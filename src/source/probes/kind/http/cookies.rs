@@ -6,7 +6,7 @@ use hyper::header::SET_COOKIE;
 use std::time::SystemTime;
 
 /// Maximum number of cookies, as in browsers; further ones are ignored.
-const MOST: usize = 180;
+const MAX_COOKIES: usize = 180;
 
 /// Maximum length of name and value together, bytes, as in browsers.
 const LONGEST: usize = 4096;
@@ -36,7 +36,7 @@ impl Cookies {
                 (&known.name, &known.domain, &known.path) == (&cookie.name, &cookie.domain, &cookie.path)
             };
             self.0.retain(|known| !same(known));
-            if !expired && self.0.len() < MOST {
+            if !expired && self.0.len() < MAX_COOKIES {
                 self.0.push(cookie);
             }
         }
