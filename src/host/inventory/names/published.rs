@@ -23,7 +23,8 @@ impl PublishedPorts {
         let mut before = std::mem::take(&mut self.known);
         for id in ids {
             let file = format!("containers/{id}/config.v2.json");
-            let found = directories.iter().find_map(|directory| Some((directory, version(&directory.join(&file))?)));
+            let found =
+                directories.iter().find_map(|directory| Some((directory, version(&directory.join(&file))?)));
             let Some((directory, version)) = found else { continue };
             let known = before.remove(id).filter(|(known, _)| *known == version).or_else(|| {
                 let text = crate::sys::read_below(directory, Path::new(&file), MAX_BYTES).ok()?;
