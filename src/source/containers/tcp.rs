@@ -7,12 +7,14 @@ use super::destinations::{DestinationShares, Folding, ReportedDestination};
 use super::kernel::records::{BUCKETS, DESTINATION, Destination, TOTALS, Totals};
 use super::packed::Packed;
 use counts::StoredCounts;
+use entry::{KernelEntry, fingerprint};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod counts;
+mod entry;
 
 pub use counts::Counts;
 
@@ -27,42 +29,11 @@ pub fn bucket(nanoseconds: u64) -> usize {
     CONNECT_TIMES.partition_point(|bound| *bound < seconds)
 }
 
-/// A number that says whether the numbers of a record have changed. Another record with the same one is told at its next change.
-fn fingerprint(value: &[u8; TOTALS]) -> u64 {
-    let (words, _) = value.as_chunks();
-    words.iter().fold(0_u64, |sum, word| {
-        (sum.rotate_left(5) ^ u64::from_ne_bytes(*word)).wrapping_mul(0x517c_c1b7_2722_0a95)
-    })
-}
-
 /// A destination of a container as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct WorkloadDestination {
     workload: u64,
     reported: ReportedDestination,
-}
-
-/// An entry of the kernel's map of destinations, as it was last read.
-#[derive(Debug)]
-struct KernelEntry {
-    /// Its numbers when they were read last.
-    last: Packed,
-    /// Of the record that they were read from.
-    fingerprint: u64,
-    /// The removals of series when its own was last seen to be there.
-    removals: u32,
-    open: i64,
-    /// When something happened last.
-    touched: u64,
-    /// That of the destination, which would take another look into memory.
-    workload: u64,
-    destination: Arc<WorkloadDestination>,
-}
-
-impl KernelEntry {
-    fn last(&self) -> Totals {
-        Totals::of_numbers(&self.last.unpack())
-    }
 }
 
 /// The connection counts of all containers by destination.
