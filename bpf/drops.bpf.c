@@ -187,7 +187,7 @@ INLINE void transport_of(struct key *key, u8 protocol)
 INLINE void look_at_socket(struct key *key, const struct sock *sk)
 {
 	u8 state;
-	u16 family;
+	u16 family, port;
 	if (!sk)
 		return;
 	state = sk->__sk_common.skc_state;
@@ -196,8 +196,13 @@ INLINE void look_at_socket(struct key *key, const struct sock *sk)
 	if ((family != AF_INET && family != AF_INET6) || state == TIME_WAIT || state == NEW_SYN_RECV)
 		return;
 	transport_of(key, sk->sk_protocol);
-	if (key->transport == IPPROTO_TCP || key->transport == IPPROTO_UDP)
-		key->port = server_port(sk->__sk_common.skc_num, swapped(sk->__sk_common.skc_dport));
+	if (key->transport == IPPROTO_TCP || key->transport == IPPROTO_UDP) {
+		port = sk->__sk_common.skc_num;
+		/* The port is given back before a socket that is closed sends its reset. */
+		if (!port && !read_kernel(&port, sizeof port, &((const struct inet_sock *)sk)->inet_sport))
+			port = swapped(port);
+		key->port = server_port(port, swapped(sk->__sk_common.skc_dport));
+	}
 }
 
 INLINE void look_at_packet(struct key *key, const struct sk_buff *skb)
@@ -300,6 +305,75 @@ SEC("tp_btf/kfree_skb")
 int drop_before(u64 *context)
 {
 	return dropped((void *)context[0], context[2], 0);
+}
+
+/* A reset that answers a packet has that one, and a socket only where there is one; otherwise it has the socket. */
+INLINE int reset_sent(const struct sock *sk, const struct sk_buff *skb, u32 reason)
+{
+	struct key key = {.kind = RESET_SENT, .reason = reason};
+	u64 packets = weight(RESET_SENT);
+	if (!packets)
+		return 0;
+	key.netns = netns_of_socket(sk);
+	if (skb) {
+		if (!key.netns)
+			key.netns = netns_of_packet(skb);
+		look_at_packet(&key, skb);
+	}
+	if (!key.port)
+		look_at_socket(&key, sk);
+	key.transport = IPPROTO_TCP;
+	count(&key, packets);
+	return 0;
+}
+
+/* Linux 6.10 */
+SEC("tp_btf/tcp_send_reset")
+int send_reset(u64 *context)
+{
+	return reset_sent((void *)context[0], (void *)context[1], context[2]);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int send_reset_before(u64 *context)
+{
+	return reset_sent((void *)context[0], (void *)context[1], 0);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int receive_reset(u64 *context)
+{
+	const struct sock *sk = (void *)context[0];
+	struct key key = {.kind = RESET_RECEIVED};
+	u64 packets = weight(RESET_RECEIVED);
+	if (!packets)
+		return 0;
+	key.netns = netns_of_socket(sk);
+	look_at_socket(&key, sk);
+	key.transport = IPPROTO_TCP;
+	count(&key, packets);
+	return 0;
+}
+
+/* include/uapi/linux/icmp.h: those that are errors. */
+enum { ICMP_DEST_UNREACH = 3, ICMP_TIME_EXCEEDED = 11, ICMP_PARAMETERPROB = 12 };
+
+/* Linux 6.10, and of IPv4 alone. */
+SEC("tp_btf/icmp_send")
+int send_icmp(u64 *context)
+{
+	const struct sk_buff *skb = (void *)context[0];
+	u32 type = context[1];
+	struct key key = {.kind = ICMP_SENT, .type = type, .code = context[2]};
+	u64 packets;
+	if (type != ICMP_DEST_UNREACH && type != ICMP_TIME_EXCEEDED && type != ICMP_PARAMETERPROB)
+		return 0;
+	packets = weight(ICMP_SENT);
+	if (!packets)
+		return 0;
+	key.netns = netns_of_packet(skb);
+	count(&key, packets);
+	return 0;
 }
 
 char licence[] SEC("license") = "Dual BSD/GPL";

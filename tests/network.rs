@@ -2,5 +2,6 @@
 
 mod drop_totals;
 mod drops;
+mod drops_more;
 mod kernel;
 mod parsers;

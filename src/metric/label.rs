@@ -166,6 +166,8 @@ pub enum Label {
     Qdisc,
     /// What an ICMP message reports.
     IcmpType,
+    /// Code of an ICMP error message, as RFC 792 numbers it.
+    IcmpCode,
     /// Family of a table of nftables: `ip`, `ip6`, `inet`.
     Family,
     /// Table of nftables.
@@ -297,6 +299,7 @@ impl Label {
             Self::Kind => "kind",
             Self::Qdisc => "qdisc",
             Self::IcmpType => "icmp.type",
+            Self::IcmpCode => "icmp.code",
             Self::Family => "family",
             Self::Table => "table",
             Self::Chain => "chain",

@@ -8,8 +8,8 @@ use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-/// The source in two namespaces, with its first cycle done.
-fn source(namespaces: &[&Namespace]) -> Network {
+/// The source in these namespaces, with its first cycle done.
+pub(super) fn source(namespaces: &[&Namespace]) -> Network {
     let netns = namespaces.iter().map(|namespace| namespace.path()).collect();
     let mut source = Network::new(&Settings { netns, drops: true, ..Settings::default() });
     drops(&mut source, namespaces);
@@ -21,20 +21,21 @@ fn drops(source: &mut Network, namespaces: &[&Namespace]) -> Numbers {
     series(source, namespaces, "network.packet.drops")
 }
 
-fn series(source: &mut Network, namespaces: &[&Namespace], metric: &str) -> Numbers {
+pub(super) fn series(source: &mut Network, namespaces: &[&Namespace], metric: &str) -> Numbers {
     let numbers = read(source);
     let prefix = format!("{metric}{{");
     let own = |(name, number): (String, u64)| {
         let labels = name.strip_prefix(&prefix)?.trim_end_matches('}').to_owned();
-        let place = namespaces
-            .iter()
-            .position(|namespace| labels.contains(&format!("netns={},", namespace.path())))?;
+        let of = |namespace: &&Namespace| {
+            labels.split(',').any(|label| label == format!("netns={}", namespace.path()))
+        };
+        let place = namespaces.iter().position(of)?;
         Some((labels.replace(&namespaces[place].path(), &place.to_string()), number))
     };
     numbers.into_iter().filter_map(own).collect()
 }
 
-fn expected(series: &[(&str, u64)]) -> Numbers {
+pub(super) fn expected(series: &[(&str, u64)]) -> Numbers {
     series.iter().map(|(labels, number)| ((*labels).to_owned(), *number)).collect()
 }
 

@@ -14,11 +14,29 @@ def drops():
         rates(
             "Dropped by reason",
             "By the kernel's own reason, network namespace (pod or container) and port; with sources.network.drops. Do: docs/network.md says "
-            "it for each reason." + SIXTEEN,
+            "it for each reason; runbooks NetworkPacketsDropped, NetworkPacketsDenied." + SIXTEEN,
             "pps",
             "network_packet_drops_total",
             BY_REASON,
             REASON,
+        ),
+        rates(
+            "Connections reset, and why",
+            "Sent (transmit), with the kernel's reason, and received. NO_SOCKET: nobody listens. TCP_ABORT_ON_CLOSE: the application closed "
+            "with unread data. TCP_KEEPALIVE_TIMEOUT: the peer or a device between forgot the connection. Do: docs/network.md." + SIXTEEN,
+            "suffix: segments/s",
+            "tcp_resets_total",
+            "by (job, instance, host_name, netns, network_io_direction, reason, server_port)",
+            NETNS + " {{network_io_direction}} {{reason}} {{server_port}}",
+        ),
+        rates(
+            "ICMP errors sent",
+            "By type and code (RFC 792): of destination_unreachable code 3 is a closed port, 0 and 1 no route, 4 too big, 9, 10 and 13 denied. "
+            "Linux 6.10, IPv4." + SIXTEEN,
+            "pps",
+            "icmp_errors_sent_total",
+            "by (job, instance, host_name, netns, icmp_type, icmp_code)",
+            NETNS + " {{icmp_type}} {{icmp_code}}",
         ),
         rates(
             "Estimated instead of counted",
@@ -28,6 +46,7 @@ def drops():
             "connscope_network_sampled_total",
             "by (job, instance, host_name, kind)",
             WHO + " {{kind}}",
+            width=12,
             labels=AGENT,
         ),
         rates(
@@ -38,6 +57,7 @@ def drops():
             "connscope_network_uncounted_total",
             "by (job, instance, host_name)",
             WHO,
+            width=12,
             labels=AGENT,
         ),
     ]

@@ -4,13 +4,14 @@
 //! A port is told apart where it is not ephemeral, by the range of the agent's network namespace, or where TCP listens on it in a
 //! namespace that the source reads. Others are `~other`.
 
+use super::labels::IcmpError;
 use super::metrics;
 use crate::host::ephemeral::EphemeralPortsFile;
 use crate::host::netns::{Finder, Namespace};
 use crate::metric::Label;
 use crate::reading::{Readings, SourceError};
 use crate::sys::namespace;
-use kernel::{DROP, Kernel, Limits};
+use kernel::{DROP, ICMP, Kernel, Limits, RESET, RESET_RECEIVED};
 use ports::Ports;
 use record::{Key, Kind, Transport};
 use std::collections::HashMap;
@@ -149,6 +150,29 @@ fn observe(series: &Series, packets: u64, kernel: &Kernel, out: &mut Readings) {
             let labels: Vec<(Label, Arc<str>)> = labels.into_iter().flatten().collect();
             out.observe(metrics::NETWORK_PACKET_DROPS, &labels, packets);
         }
+        Kind::ResetSent | Kind::ResetReceived => {
+            let sent = series.kind == Kind::ResetSent;
+            let reason = kernel.words.reset(series.reason).filter(|_| sent);
+            let labels = [
+                netns,
+                Some((Label::IoDirection, if sent { "transmit" } else { "receive" }.into())),
+                reason.map(|reason| (Label::Reason, reason)),
+                port,
+            ];
+            let labels: Vec<(Label, Arc<str>)> = labels.into_iter().flatten().collect();
+            out.observe(metrics::TCP_RESETS, &labels, packets);
+        }
+        Kind::IcmpSent => {
+            let (kind, code) = series.icmp;
+            let Some(error) = IcmpError::of_ipv4(kind) else { return };
+            let labels = [
+                netns,
+                Some((Label::IcmpType, error.word().into())),
+                Some((Label::IcmpCode, code.to_string().into())),
+            ];
+            let labels: Vec<(Label, Arc<str>)> = labels.into_iter().flatten().collect();
+            out.observe(metrics::ICMP_ERRORS_SENT, &labels, packets);
+        }
     }
 }
 
@@ -210,6 +234,17 @@ pub(super) fn check() -> Result<String, SourceError> {
     let kernel = Kernel::load(Limits::default())?;
     match kernel.refused(DROP) {
         Some(error) => Err(error.again("counting dropped packets by reason (drops)")),
-        None => Ok(format!("the kernel names {} reasons", kernel.words.count())),
+        None => {
+            let mut said = format!("the kernel names {} reasons", kernel.words.count());
+            if kernel.refused(RESET).or_else(|| kernel.refused(RESET_RECEIVED)).is_some() {
+                said += "; no resets";
+            } else if !kernel.words.has_resets() {
+                said += "; resets without a reason (Linux 6.10)";
+            }
+            if kernel.refused(ICMP).is_some() {
+                said += "; no ICMP errors (Linux 6.10)";
+            }
+            Ok(said)
+        }
     }
 }

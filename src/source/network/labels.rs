@@ -55,6 +55,18 @@ closed_set! {
     }
 }
 
+impl IcmpError {
+    /// By its number of IPv4 (RFC 792).
+    pub fn of_ipv4(number: u8) -> Option<Self> {
+        match number {
+            3 => Some(Self::DestinationUnreachable),
+            11 => Some(Self::TimeExceeded),
+            12 => Some(Self::ParameterProblem),
+            _ => None,
+        }
+    }
+}
+
 closed_set! {
     /// The closed set of values of the label `verdict`: what a rule does with a packet.
     Verdict {
@@ -96,6 +108,13 @@ pub static RULE: LabelSet = LabelSet::fixed(
 /// Why a packet was dropped, where, and for which port. Ports over three quarters of the limit are `~other`.
 pub static DROP: LabelSet =
     LabelSet::fixed(&[Label::Netns, Label::Reason, Label::Transport, Label::ServerPort], SERIES);
+
+/// Why a connection was reset, where, and for which port; of those received the kernel gives no reason.
+pub static RESET: LabelSet =
+    LabelSet::fixed(&[Label::Netns, Label::IoDirection, Label::Reason, Label::ServerPort], 2 * SERIES);
+
+/// An error of ICMP that was sent, with its code.
+pub static ICMP_SENT: LabelSet = LabelSet::fixed(&[Label::Netns, Label::IcmpType, Label::IcmpCode], SERIES);
 
 /// What is counted by programs.
 pub static SAMPLED: LabelSet = LabelSet::fixed(&[Label::Kind], Kind::ALL.len());

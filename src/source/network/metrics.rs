@@ -1,6 +1,8 @@
 //! The metrics of the limits of the cloud, the card and the network stack.
 
-use super::labels::{CPU, DROP, ICMP_TYPE, INTERFACE, KEY, KIND, LIMIT, NETWORK_TYPE, QDISC, RULE, SAMPLED};
+use super::labels::{
+    CPU, DROP, ICMP_SENT, ICMP_TYPE, INTERFACE, KEY, KIND, LIMIT, NETWORK_TYPE, QDISC, RESET, RULE, SAMPLED,
+};
 use crate::source::metrics::NETNS;
 
 crate::metrics! {
@@ -50,6 +52,10 @@ crate::metrics! {
     NETFILTER_RULE_PACKETS: Counter<u64> = "netfilter.rule.packets" in "{packet}", by [RULE];
     /// Packets that the kernel dropped, by its own name of the reason (enum skb_drop_reason); with sources.network.drops, Linux 5.17.
     NETWORK_PACKET_DROPS: Counter<u64> = "network.packet.drops" in "{packet}", by [DROP];
+    /// TCP resets sent, by the kernel's own name of the reason (enum sk_rst_reason, Linux 6.10), and received for a socket; with sources.network.drops.
+    TCP_RESETS: Counter<u64> = "tcp.resets" in "{segment}", by [RESET];
+    /// ICMP error messages of IPv4 sent, by type and code (RFC 792); with sources.network.drops, Linux 6.10.
+    ICMP_ERRORS_SENT: Counter<u64> = "icmp.errors.sent" in "{packet}", by [ICMP_SENT];
     /// Packets that were estimated and not counted individually, because there were more than 8192 on a CPU in 67 ms.
     CONNSCOPE_NETWORK_SAMPLED: Counter<u64> = "connscope.network.sampled" in "{packet}", by [SAMPLED];
     /// Packets that sources.network.drops missed: no room for their series, or one interrupted another.

@@ -3,9 +3,7 @@
 use super::ports::Ports;
 use super::record::{KEY, Key, Kind};
 use super::words::Words;
-use crate::host::bpf::{
-    self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, enums::Enumeration, include_bytes_aligned,
-};
+use crate::host::bpf::{self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, include_bytes_aligned};
 use crate::reading::SourceError;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../bpf/drops.bpf.o");
@@ -18,6 +16,12 @@ const NO_ROOM: u32 = 1;
 
 /// The program that drops cannot be counted without.
 pub const DROP: &str = "drop";
+/// The programs for resets.
+pub const RESET: &str = "send_reset";
+/// See [`RESET`].
+pub const RESET_RECEIVED: &str = "receive_reset";
+/// The program for errors of ICMP; the tracepoint is there since Linux 6.10.
+pub const ICMP: &str = "send_icmp";
 
 /// How much is counted individually.
 #[derive(Debug, Clone, Copy)]
@@ -55,8 +59,9 @@ impl Kernel {
     /// A capability is missing, or the kernel has no BTF or no reasons.
     pub fn load(limits: Limits) -> Result<Self, SourceError> {
         bpf::permitted()?;
-        let [drops, subsystems] = bpf::enumerations(["skb_drop_reason", "skb_drop_reason_subsys"])?;
-        let words = Words::new(&drops, &subsystems, &Enumeration::new());
+        let [drops, subsystems, resets] =
+            bpf::enumerations(["skb_drop_reason", "skb_drop_reason_subsys", "sk_rst_reason"])?;
+        let mut words = Words::new(&drops, &subsystems, &resets);
         let Some(not_specified) = words.not_specified() else {
             let cause = "the kernel gives no reasons (enum skb_drop_reason, Linux 5.17)";
             return Err(SourceError::absent("counting dropped packets by reason", cause));
@@ -72,6 +77,11 @@ impl Kernel {
         let (counts, numbers) = (loader.per_cpu_map("counts")?, loader.numbers("numbers")?);
         let (named, skipped) = (loader.numbers("named_ports")?, loader.per_cpu_numbers("skipped")?);
         loader.trace_any(DROP, &["drop", "drop_before"], "kfree_skb");
+        if loader.trace_any(RESET, &["send_reset", "send_reset_before"], "tcp_send_reset") == Some(1) {
+            words.without_resets();
+        }
+        loader.trace(RESET_RECEIVED, "tcp_receive_reset");
+        loader.trace(ICMP, "icmp_send");
         let programs = loader.finish();
         Ok(Self { programs, counts, numbers, named, skipped, ports: Ports::default(), words })
     }

@@ -10,6 +10,12 @@ closed_set! {
     Kind {
         /// Packets that the kernel dropped.
         Drop = "drop",
+        /// Resets of TCP that were sent.
+        ResetSent = "reset_sent",
+        /// Resets of TCP that were received for a socket.
+        ResetReceived = "reset_received",
+        /// Errors of ICMP that were sent.
+        IcmpSent = "icmp_sent",
     }
 }
 
@@ -18,6 +24,9 @@ impl Kind {
     pub fn number(self) -> u8 {
         match self {
             Self::Drop => 0,
+            Self::ResetSent => 1,
+            Self::ResetReceived => 2,
+            Self::IcmpSent => 3,
         }
     }
 }

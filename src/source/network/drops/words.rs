@@ -45,6 +45,16 @@ impl Words {
         self.not_specified
     }
 
+    /// The tracepoint gives no reason for resets.
+    pub fn without_resets(&mut self) {
+        self.resets.clear();
+    }
+
+    /// Whether resets have a reason.
+    pub fn has_resets(&self) -> bool {
+        !self.resets.is_empty()
+    }
+
     /// Number of reasons to drop.
     pub fn count(&self) -> usize {
         self.drops.len()
