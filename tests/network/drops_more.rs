@@ -103,6 +103,9 @@ fn number(readings: &Readings, metric: &str, values: &[&str]) -> u64 {
     })
 }
 
+/// Datagrams to a closed port.
+const SENT: u64 = 20_000;
+
 #[test]
 fn above_a_rate_some_are_looked_at_and_count_for_all() {
     let Some(namespace) = Namespace::new() else { return };
@@ -115,7 +118,6 @@ fn above_a_rate_some_are_looked_at_and_count_for_all() {
     let first = cycle(&mut drops);
     let sampled = |readings: &Readings| number(readings, "connscope.network.sampled", &["drop"]);
     let before = sampled(&first);
-    const SENT: u64 = 20_000;
     namespace.inside(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..SENT / 200 {

@@ -232,19 +232,17 @@ impl Names {
 /// They could not be loaded.
 pub(super) fn check() -> Result<String, SourceError> {
     let kernel = Kernel::load(Limits::default())?;
-    match kernel.refused(DROP) {
-        Some(error) => Err(error.again("counting dropped packets by reason (drops)")),
-        None => {
-            let mut said = format!("the kernel names {} reasons", kernel.words.count());
-            if kernel.refused(RESET).or_else(|| kernel.refused(RESET_RECEIVED)).is_some() {
-                said += "; no resets";
-            } else if !kernel.words.has_resets() {
-                said += "; resets without a reason (Linux 6.10)";
-            }
-            if kernel.refused(ICMP).is_some() {
-                said += "; no ICMP errors (Linux 6.10)";
-            }
-            Ok(said)
-        }
+    if let Some(error) = kernel.refused(DROP) {
+        return Err(error.again("counting dropped packets by reason (drops)"));
     }
+    let mut said = format!("the kernel names {} reasons", kernel.words.count());
+    if kernel.refused(RESET).or_else(|| kernel.refused(RESET_RECEIVED)).is_some() {
+        said += "; no resets";
+    } else if !kernel.words.has_resets() {
+        said += "; resets without a reason (Linux 6.10)";
+    }
+    if kernel.refused(ICMP).is_some() {
+        said += "; no ICMP errors (Linux 6.10)";
+    }
+    Ok(said)
 }
