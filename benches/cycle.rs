@@ -88,7 +88,7 @@ fn network(criterion: &mut Criterion) {
         });
     });
     criterion.bench_function("network, one network namespace", |bencher| {
-        bencher.iter(|| Answer::ask(Wanted::default()))
+        bencher.iter(|| Answer::ask(Wanted::default()));
     });
 }
 
