@@ -14,6 +14,12 @@ pub const LONGEST_ERROR: usize = 500;
 /// Longest name, key or label value that somebody else chose, in bytes.
 pub const LONGEST_NAME: usize = 256;
 
+/// Value of a label whose values are over a limit. No text of somebody else has it, see [`bounded_unique`].
+pub const OTHER: &str = "~other";
+
+/// Value of a label that could not be determined. No text of somebody else has it, see [`bounded_unique`].
+pub const UNKNOWN: &str = "~unknown";
+
 /// Stands where a text was cut off.
 const CUT: char = '…';
 
@@ -67,13 +73,45 @@ pub fn bounded_characters(characters: impl Iterator<Item = char>, longest: usize
 }
 
 /// [`bounded`], for a text that tells things apart, such as a label value or the key of a map: one that had to be changed
-/// ends in `…` and 16 digits of its SHA-1, so that two texts that differ never become one.
+/// ends in `…` and 16 digits of its SHA-1, so that two texts that differ never become one. [`OTHER`] and [`UNKNOWN`] are
+/// changed, too: they are not for others to choose.
 #[must_use]
 pub fn bounded_unique(text: &str, longest: usize) -> String {
-    if text.len() <= longest && text.chars().all(|character| shown(character) == character) {
-        return text.to_owned();
+    let fits = text.len() <= longest && text.chars().all(|character| shown(character) == character);
+    if fits && !matches!(text, OTHER | UNKNOWN) {
+        text.to_owned()
+    } else {
+        changed(text, text.as_bytes(), longest)
     }
-    let digest = Uuid::new_v5(&Uuid::nil(), text.as_bytes()).as_u128() >> 64;
+}
+
+/// The same of bytes that should be UTF-8. What is not becomes U+FFFD, and the digits are those of the bytes, so that
+/// bytes that differ never become one text.
+#[must_use]
+pub fn bounded_unique_bytes(bytes: &[u8], longest: usize) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => bounded_unique(text, longest),
+        Err(_) => {
+            let head = bytes.get(..longest).unwrap_or(bytes);
+            changed(&String::from_utf8_lossy(head), bytes, longest)
+        }
+    }
+}
+
+/// [`bounded_unique_bytes`] of a name that somebody else gave, for a label that must not be empty: an empty name is `…`
+/// and the digits alone, because a label without a value is no label.
+#[must_use]
+pub fn name_of_bytes(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        changed("", bytes, LONGEST_NAME)
+    } else {
+        bounded_unique_bytes(bytes, LONGEST_NAME)
+    }
+}
+
+/// A text as far as it can be shown, with `…` and 16 digits of the SHA-1 of what it stands for.
+fn changed(text: &str, whole: &[u8], longest: usize) -> String {
+    let digest = Uuid::new_v5(&Uuid::nil(), whole).as_u128() >> 64;
     let fits = longest.saturating_sub(SUFFIX);
     let mut kept = String::with_capacity(fits + SUFFIX);
     for character in text.chars().map(shown) {
@@ -111,7 +149,10 @@ fn shown(character: char) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::{bounded, bounded_bytes, bounded_unique};
+    use super::{
+        LONGEST_NAME, OTHER, UNKNOWN, bounded, bounded_bytes, bounded_unique, bounded_unique_bytes,
+        name_of_bytes,
+    };
 
     #[test]
     fn a_text_is_cut_visibly_between_characters_and_keeps_no_capacity() {
@@ -157,5 +198,25 @@ mod tests {
         let (one, two) = (bounded_unique("a\u{1}", 64), bounded_unique("a\u{2}", 64));
         assert_ne!(one, two, "what is not shown counts, too");
         assert!(bounded_unique("xxxxxxxxxx", 5).len() <= 19, "never shorter than what keeps it unique");
+        let (one, two) = (bounded_unique_bytes(b"\xff\xfe", 64), bounded_unique_bytes(b"\xfe\xff", 64));
+        assert_ne!(one, two, "neither is UTF-8");
+        assert!(one.starts_with("\u{fffd}\u{fffd}…") && two.starts_with("\u{fffd}\u{fffd}…"), "{one} {two}");
+        assert_eq!(bounded_unique_bytes("é".as_bytes(), 64), "é");
+        let long = [&[0xff; 300][..], b"1"].concat();
+        assert!(bounded_unique_bytes(&long, 64).len() <= 64);
+        assert_ne!(bounded_unique_bytes(&long, 64), bounded_unique_bytes(&[0xff; 301], 64));
+    }
+
+    #[test]
+    fn a_value_with_a_meaning_of_its_own_is_nobodys_name() {
+        for reserved in [OTHER, UNKNOWN] {
+            let named = bounded_unique(reserved, LONGEST_NAME);
+            assert!(named != reserved && named.starts_with(&format!("{reserved}…")), "{named}");
+            assert_eq!(named, name_of_bytes(reserved.as_bytes()));
+            assert_eq!(named, bounded_unique(&named, LONGEST_NAME), "a changed text stays as it is");
+        }
+        let nameless = name_of_bytes(b"");
+        assert!(nameless.starts_with('…') && nameless.len() == 19, "{nameless}");
+        assert_eq!(bounded_unique("", 9), "", "a text may be empty");
     }
 }

@@ -1,6 +1,7 @@
 //! PID, name, start time and command line of a process, from `/proc/PID` (`proc_pid_comm(5)`, `proc_pid_stat(5)`,
 //! `proc_pid_cmdline(5)`).
 
+use crate::text::name_of_bytes;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -18,8 +19,8 @@ const SHORT: usize = 2048;
 pub struct Process {
     /// PID in the PID namespace of `/proc`.
     pub pid: u32,
-    /// Name, `comm`: up to 15 bytes, with those that are not UTF-8 replaced. It may contain control characters, which
-    /// are removed for display.
+    /// Name, `comm`: up to 15 bytes, as a label has it: one that is empty, not UTF-8, contains control characters, or is
+    /// a reserved value (`~other`) ends in `…` and a hash.
     pub comm: Arc<str>,
     /// Start time, in clock ticks (1/100 s) since boot. Together with the PID it is unique.
     pub started: u64,
@@ -35,7 +36,7 @@ pub(super) fn read(
     buffer: &mut Vec<u8>,
 ) -> Result<Process, Errno> {
     let name = text(directory, c"comm", SHORT, buffer)?;
-    let comm = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(name)).into();
+    let comm = name_of_bytes(name.strip_suffix(b"\n").unwrap_or(name)).into();
     // The format is the same on every kernel since 2.6; otherwise this is another file.
     let started = start_time(text(directory, c"stat", SHORT, buffer)?).ok_or(Errno::BADMSG)?;
     let command = if command { Some(arguments(text(directory, c"cmdline", COMMAND, buffer)?)) } else { None };
@@ -94,4 +95,30 @@ fn arguments(text: &[u8]) -> Vec<String> {
     }
     let text = text.strip_suffix(b"\0").unwrap_or(text);
     text.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use rustix::fs::{Mode, OFlags, open};
+    use std::ffi::CString;
+
+    /// The name of a thread that has this one, as the kernel has it.
+    fn comm(name: &'static [u8]) -> String {
+        let named = std::thread::spawn(move || {
+            rustix::thread::set_name(&CString::new(name).unwrap()).unwrap();
+            let own = open("/proc/thread-self", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+            read(&own, 1, false, &mut Vec::new()).unwrap().comm.to_string()
+        });
+        named.join().unwrap()
+    }
+
+    #[test]
+    fn names_that_differ_stay_different_and_none_is_empty_or_reserved() {
+        let (one, two) = (comm(b"\xff\xfe"), comm(b"\xfe\xff"));
+        assert!(one != two && one.starts_with("\u{fffd}\u{fffd}…"), "{one} {two}");
+        assert!(comm(b"").starts_with('…'));
+        assert!(comm(b"~other").starts_with("~other…"));
+        assert_eq!(comm(b"a name"), "a name");
+    }
 }

@@ -31,7 +31,7 @@ impl ReportedEndpoint {
             Self::At(at) => at.ip().to_string().into(),
             Self::Ephemeral(address) => address.to_string().into(),
             Self::Public => "~public".into(),
-            Self::Other => "~other".into(),
+            Self::Other => crate::text::OTHER.into(),
         }
     }
 

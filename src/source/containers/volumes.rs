@@ -11,7 +11,7 @@ use super::{classic::Classic, metrics};
 use crate::host::inventory::{Container, Workload};
 use crate::metric::{Label, Labels};
 use crate::reading::{Readings, SourceError};
-use crate::text::{LONGEST_NAME, bounded_unique};
+use crate::text::{LONGEST_NAME, bounded_unique, bounded_unique_bytes};
 use mountinfo::BlockMount;
 use origin::Origin;
 use sizes::{Answer, Question, SizeAsker, Sizes};
@@ -188,7 +188,7 @@ impl Volumes {
 
 impl Volume {
     fn new(mount: BlockMount, host: &[BlockMount]) -> Self {
-        let point = bounded_unique(&String::from_utf8_lossy(&mount.point), LONGEST_NAME).into();
+        let point = bounded_unique_bytes(&mount.point, LONGEST_NAME).into();
         let origin = origin::of(&mount, host);
         Self { mount, point, origin, device: "".into(), disk: "".into(), sizes: None }
     }

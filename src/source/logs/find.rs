@@ -6,10 +6,12 @@ use super::follow::Inode;
 use super::labels::LogSource;
 use crate::host::inventory::{Container, Inventory};
 use crate::reading::SourceError;
+use crate::text;
 use open_files::{OpenFile, OpenFiles};
 use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -260,7 +262,7 @@ pub(super) fn of_patterns<'a>(patterns: &'a [String], root: &'a Path) -> impl It
             let kind = std::fs::symlink_metadata(&path).ok()?.file_type();
             let name =
                 path.strip_prefix(root).map_or_else(|_| path.clone(), |path| Path::new("/").join(path));
-            let name = crate::text::bounded_unique(&name.to_string_lossy(), crate::text::LONGEST_NAME);
+            let name = text::bounded_unique_bytes(name.as_os_str().as_bytes(), text::LONGEST_NAME);
             (!kind.is_dir()).then_some(Matched { path, name, is_regular: kind.is_file() })
         })
     })

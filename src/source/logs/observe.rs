@@ -9,10 +9,8 @@ use super::{metrics, pattern};
 use crate::host::inventory::Inventory;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
+use crate::text::OTHER;
 use std::sync::Arc;
-
-/// The pattern of messages over a limit.
-const OTHER: &str = "~other";
 
 /// The pattern of those whose pattern was not looked for.
 const SKIPPED: &str = "~skipped";

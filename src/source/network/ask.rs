@@ -9,7 +9,7 @@ use super::rules::{self, Rules};
 use crate::netlink::Link;
 use crate::reading::SourceError;
 use crate::sys::ethtool::Ethtool;
-use crate::text::{LONGEST_NAME, bounded_bytes, bounded_unique};
+use crate::text::{LONGEST_NAME, bounded_bytes, bounded_unique_bytes};
 use std::io::ErrorKind as IoError;
 use std::sync::Arc;
 
@@ -126,7 +126,7 @@ impl Answer {
             if !link.is_card() && qdiscs.is_empty() {
                 continue;
             }
-            let name: Arc<str> = bounded_unique(&String::from_utf8_lossy(&link.name), LONGEST_NAME).into();
+            let name: Arc<str> = bounded_unique_bytes(&link.name, LONGEST_NAME).into();
             let (driver, numbers) = match link.is_card().then(|| statistics(&mut ethtool, &link)).transpose()
             {
                 Ok(read) => read.unzip(),

@@ -8,7 +8,7 @@ use super::stat::{self, Stat};
 use super::text::Malformed;
 use crate::netlink::{self, Client, Link, RequestError};
 use crate::reading::SourceError;
-use crate::text::bounded_unique;
+use crate::text::bounded_unique_bytes;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -147,7 +147,7 @@ impl Interfaces {
         let mut room = MOST_ADDRESSES;
         let mut interfaces: Vec<Interface> = Vec::new();
         for link in links {
-            let name = bounded_unique(&String::from_utf8_lossy(&link.name), LONGEST_NAME);
+            let name = bounded_unique_bytes(&link.name, LONGEST_NAME);
             let own = || addresses.iter().filter(|address| address.index == link.index);
             if self.wants(&link, &name, own().next().is_some()) {
                 let own: Vec<Address> = own().copied().take(room).collect();

@@ -36,6 +36,10 @@ fn a_name_commands_no_terminal_and_turns_no_text_round() {
     assert!(cgroup.starts_with("/rev\u{fffd}[2J\u{fffd}…"), "{cgroup:?}");
     // Two that look alike are not one.
     assert_eq!(labels(&[("a\u{1b}", "/a"), ("a\u{202e}", "/a"), ("a\u{1b}", "/a")]).len(), 2);
+    // Nobody can pass for what is left out or unknown.
+    let found = labels(&[("~other", "~unknown")]);
+    let [[Some(process), Some(cgroup), None]] = &*found else { panic!("{found:?}") };
+    assert!(process.starts_with("~other…") && cgroup.starts_with("~unknown…"), "{process} {cgroup}");
     // What nobody made up is as it is.
     let own = [Some("sshd".to_owned()), Some("/system.slice/sshd.service".to_owned()), None];
     assert_eq!(labels(&[("sshd", "/system.slice/sshd.service")]), [own]);

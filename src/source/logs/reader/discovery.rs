@@ -9,8 +9,10 @@ use crate::source::logs::find::{self, Found};
 use crate::source::logs::follow::beside::Listing;
 use crate::source::logs::follow::{Follow, Inode, SizesAtStart};
 use crate::source::logs::labels::{LeftOut, LogSource};
+use crate::text;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -66,7 +68,7 @@ fn hash(place: &LogKey) -> u64 {
 
 /// A path as a label has it.
 fn name_of(path: &Path) -> String {
-    crate::text::bounded_unique(&path.to_string_lossy(), crate::text::LONGEST_NAME)
+    text::bounded_unique_bytes(path.as_os_str().as_bytes(), text::LONGEST_NAME)
 }
 
 impl Reader {
