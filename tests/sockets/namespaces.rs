@@ -9,6 +9,7 @@ use connscope::source::sockets::Sockets;
 use connscope::stop::Stop;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A connection in a namespace, and the label of what is counted there.
 fn netns(namespace: &Namespace) -> String {
@@ -154,11 +155,17 @@ fn one_that_is_deleted_is_let_go_while_nobody_collects() {
         let numbers = probe.read();
         assert_eq!(up(&numbers, &format!("netns={path}")), Some(1.0));
         assert_eq!(numbers.sum("connscope.netns.open", &["source=sockets"]), 1.0);
+        // What happens in it meanwhile does not delay the check.
+        std::thread::sleep(Duration::from_secs(3));
+        goes.inside(|| close(connection(&listener("127.0.0.1:4000"), "127.0.0.1:4000")));
         drop(goes);
         std::fs::remove_file(&path).unwrap();
+        let deleted = Instant::now();
         eventually("the namespace is gone though the source was not asked again", || {
             !stays.run("ip", &["-o", "link"]).contains("right")
         });
+        let held = deleted.elapsed();
+        assert!(held < Duration::from_millis(4500), "{held:?}: three seconds of the five were over");
     }
 }
 

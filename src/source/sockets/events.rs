@@ -21,6 +21,7 @@ use crate::netlink::timeouts::DATAGRAM;
 use crate::reading::{Readings, SourceError};
 use crate::source::sockets::labels::Key;
 use crate::source::sockets::metrics;
+use crate::source::sockets::timeouts::EVENTS_IDLE;
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use crate::timeouts::GLANCE;
@@ -239,8 +240,7 @@ impl Shared {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    /// Receives and counts events until the agent stops. Calls `idle` every
-    /// [`EVENTS_IDLE`](super::timeouts::EVENTS_IDLE). After a panic it returns, and [`Self::error`] gives the error.
+    /// Receives and counts events until the agent stops. Calls `idle` every [`EVENTS_IDLE`]. After a panic it returns, and [`Self::error`] gives the error.
     pub fn run(&self, stop: &Stop, idle: impl FnMut()) {
         if catch_unwind(AssertUnwindSafe(|| self.wait_and_count(stop, idle))).is_err() {
             self.set_error(Some(
@@ -250,10 +250,11 @@ impl Shared {
     }
 
     fn wait_and_count(&self, stop: &Stop, mut idle: impl FnMut()) {
-        let mut idled = None;
+        let mut idled: Option<Instant> = None;
         let mut sockets = Vec::new();
         loop {
-            match self.wait(&sockets, stop, super::timeouts::EVENTS_IDLE) {
+            let since = idled.map(|idled| idled.elapsed()).unwrap_or_default();
+            match self.wait(&sockets, stop, EVENTS_IDLE.saturating_sub(since)) {
                 Ok(Wakeup::Stop) => return,
                 Ok(Wakeup::Changed) => sockets = self.sockets(),
                 Ok(Wakeup::Events(ready)) => {
@@ -272,7 +273,7 @@ impl Shared {
                     sockets = self.sockets();
                 }
             }
-            if idled.is_none_or(|idled: Instant| idled.elapsed() >= super::timeouts::EVENTS_IDLE) {
+            if idled.is_none_or(|idled| idled.elapsed() >= EVENTS_IDLE) {
                 idled = Some(Instant::now());
                 if self.error().is_some() {
                     sockets = self.sockets();

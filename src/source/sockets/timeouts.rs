@@ -10,8 +10,10 @@ pub const GROUP_IDLE: Duration = Duration::from_mins(5);
 /// they do.
 pub const NAMESPACE_HELD: Duration = Duration::from_mins(2);
 
-/// Interval at which the events thread checks whether cycles have stopped, and whether an earlier error is gone.
-pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
+/// Interval at which the events thread checks whether namespaces are gone or cycles have stopped, and whether an earlier
+/// error is gone. Half of the time for which a deleted namespace may be held (docs/limits.md): a check that finds a cycle
+/// in progress leaves it to the next one.
+pub const EVENTS_IDLE: Duration = Duration::from_secs(5);
 
 /// Time for which the address of a closed listening socket is remembered: connections outlive their listener.
 pub const LISTENER_CLOSED: Duration = Duration::from_mins(5);
