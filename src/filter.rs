@@ -212,6 +212,12 @@ impl Filter {
         bytecode::compile(&Expression::Autobound, &Names::default(), KernelCan::LEAST).bytecode
     }
 
+    /// The bytecode of `not autobound` alone: which sockets have a port that their program chose.
+    pub fn bound() -> Vec<u8> {
+        let bound = Expression::Not(Box::new(Expression::Autobound));
+        bytecode::compile(&bound, &Names::default(), KernelCan::LEAST).bytecode
+    }
+
     fn leaves(&self) -> Vec<&Expression> {
         let mut leaves = Vec::new();
         if let Some(expression) = &self.expression {

@@ -169,3 +169,32 @@ fn the_port_of_a_client_of_udp_has_no_group() {
         assert!(numbers.sum("udp.drops", &["server.port=53"]) >= 40.0);
     });
 }
+
+#[test]
+fn the_port_that_a_server_of_udp_chose_has_a_group_in_any_range() {
+    let Some(namespace) = Namespace::new() else { return };
+    for range in ["32768 60999", "1024 65535"] {
+        namespace.inside(|| {
+            std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
+            let mut probe = Probe::at(&namespace, "group_by: [service_port]");
+            let bind = |port: u16| UdpSocket::bind(("127.0.0.1", port)).unwrap();
+            let (servers, client) = ([51_820, 8125].map(bind), bind(0));
+            // One that was there before the first dump counts from there, as it would without the question.
+            overflow(&client, &servers[0]);
+            let before = probe.read();
+            assert_eq!(before.values("udp.drops", "server.port"), ["51820"], "{range}");
+            overflow(&client, &servers[0]);
+            overflow(&client, &servers[1]);
+            overflow(&servers[0], &client);
+            // A client of a server in the range, with drops of its own.
+            let connected = bind(0);
+            overflow(&servers[1], &connected);
+            connected.connect(servers[1].local_addr().unwrap()).unwrap();
+            let numbers = probe.read();
+            assert_eq!(numbers.values("udp.drops", "server.port"), ["51820", "8125", "~unknown"], "{range}");
+            let dropped = |port| numbers.sum("udp.drops", &[port]) - before.sum("udp.drops", &[port]);
+            assert!(dropped("server.port=51820") >= 40.0, "{range}: {numbers:#?}");
+            assert!(dropped("server.port=8125") >= 40.0, "{range}: {numbers:#?}");
+        });
+    }
+}

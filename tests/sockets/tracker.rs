@@ -6,6 +6,7 @@
 mod counted;
 mod model;
 mod names;
+mod ports;
 
 use connscope::host::ephemeral::EphemeralPorts;
 use connscope::metric::Label;
@@ -14,13 +15,14 @@ use connscope::settings::network::Network;
 use connscope::source::sockets::attributes::Attribution;
 use connscope::source::sockets::config::GroupBy;
 use connscope::source::sockets::diag::{Family, Record, State};
-use connscope::source::sockets::group::{Groups, OTHER, UNKNOWN};
+use connscope::source::sockets::group::Groups;
 use connscope::source::sockets::labels::Key;
 use connscope::source::sockets::listen::Listeners;
 use connscope::source::sockets::peers::Peers;
 use connscope::source::sockets::tcp_info::TcpInfo;
 use connscope::source::sockets::timeouts::GROUP_IDLE;
 use connscope::source::sockets::track::Tracker;
+use connscope::text::{OTHER, UNKNOWN};
 use counted::Counted;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -33,12 +33,30 @@ pub struct Attributes {
 /// How certain it is that a port is the port of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortKind {
-    /// A socket of this network namespace listens on the port.
-    Listened,
+    /// A socket of this network namespace listens on the port, or receives datagrams there.
+    Listened {
+        /// Whether the port is in the range of ephemeral ports.
+        ephemeral: bool,
+    },
     /// Certain: the port is the peer's, or its listener has closed.
-    Connected,
+    Connected {
+        /// Whether the port is in the range of ephemeral ports: probably of a service that is needed once, as a data
+        /// connection of FTP.
+        ephemeral: bool,
+    },
     /// The port may be an ephemeral port of a client.
     Uncertain,
+}
+
+impl PortKind {
+    /// The same of a port of which it is known whether it is in the range of ephemeral ports.
+    pub(super) fn in_range(self, ephemeral: bool) -> Self {
+        match self {
+            Self::Listened { .. } => Self::Listened { ephemeral },
+            Self::Connected { .. } => Self::Connected { ephemeral },
+            Self::Uncertain => Self::Uncertain,
+        }
+    }
 }
 
 /// The process and control group of a socket, as far as they are known.
@@ -65,7 +83,7 @@ impl Attributes {
             direction: None,
             certain: true,
             port: Some(record.local.port()),
-            port_kind: PortKind::Listened,
+            port_kind: PortKind::Listened { ephemeral: false },
             peer: None,
             family: record.family,
             uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
@@ -86,9 +104,9 @@ impl Attributes {
                 attributes.certain = verdict.certain;
             }
             attributes.port_kind = if verdict.certain_port && connected {
-                PortKind::Connected
+                PortKind::Connected { ephemeral: false }
             } else if verdict.certain_port {
-                PortKind::Listened
+                PortKind::Listened { ephemeral: false }
             } else {
                 PortKind::Uncertain
             };

@@ -153,6 +153,9 @@ pub struct Record<'a> {
     pub ulp: Option<&'a str>,
     /// IP protocol; sent in destroy events and for raw sockets.
     pub protocol: Option<u8>,
+    /// Whether the kernel chose the local port. It is in no message: a dump with a filter tells
+    /// ([`SockDiag::bound`](super::sock_diag::SockDiag::bound)); `None` if it was not asked for.
+    pub autobound: Option<bool>,
 }
 
 impl Record<'_> {
@@ -188,6 +191,7 @@ impl Record<'_> {
             options: None,
             ulp: None,
             protocol: None,
+            autobound: None,
         }
     }
 }

@@ -47,7 +47,7 @@ impl Direction {
         match self {
             Self::Incoming => "incoming",
             Self::Outgoing => "outgoing",
-            Self::Unknown => "~unknown",
+            Self::Unknown => crate::text::UNKNOWN,
         }
     }
 }
@@ -221,13 +221,20 @@ fn transparent(record: &Record<'_>, evidence: &NamespaceEvidence<'_>) -> Option<
     takes.then_some(Verdict::guess(Direction::Incoming, port < WELL_KNOWN))
 }
 
-/// The verdict for a UDP socket, by its ports alone. A socket without a peer is a server, or a client with an ephemeral
-/// port.
+/// The verdict for a UDP socket, by its ports, and by whether the kernel or the program chose the local one. A socket
+/// without a peer is a server, or a client with an ephemeral port.
 fn datagrams(record: &Record<'_>, ephemeral: EphemeralPorts) -> Verdict {
+    let (local, peer) = (record.local.port(), record.peer.port());
+    let service = |port: u16| port < WELL_KNOWN || !ephemeral.contains(port);
     if record.peer.ip().is_unspecified() {
-        return Verdict::guess(Direction::Incoming, !ephemeral.contains(record.local.port()));
+        return Verdict::guess(Direction::Incoming, service(local) || record.autobound == Some(false));
     }
-    ports(record, ephemeral).unwrap_or(Verdict::guess(Direction::Unknown, false))
+    match record.autobound {
+        Some(true) => Verdict::guess(Direction::Outgoing, service(peer)),
+        // A resolver chooses the ports of its questions itself.
+        Some(false) if peer >= WELL_KNOWN => Verdict::guess(Direction::Incoming, true),
+        _ => ports(record, ephemeral).unwrap_or(Verdict::guess(Direction::Unknown, false)),
+    }
 }
 
 /// Direction judged by the two ports alone: an ephemeral port is the client's.

@@ -30,6 +30,23 @@ pub(super) struct OwnerLookup {
     pub(super) by_process: bool,
 }
 
+/// Maximum number of UDP sockets of a dump about whose ports the kernel is asked.
+const UNCERTAIN: usize = 4096;
+
+/// A UDP socket with drops whose port may be one that the kernel chose.
+struct UncertainSocket {
+    record: Record<'static>,
+    memory: Vec<u8>,
+}
+
+impl UncertainSocket {
+    fn of(record: &Record<'_>, memory: Memory<'_>) -> Self {
+        let Record { cookie, uid, inode, cgroup, .. } = *record;
+        let identity = Record::new(record.family, record.state, record.local, record.peer);
+        Self { record: Record { cookie, uid, inode, cgroup, ..identity }, memory: memory.bytes().to_vec() }
+    }
+}
+
 /// A dump in progress. It ends when dropped, also by a panic.
 pub(super) struct Dump<'a> {
     namespace: u32,
@@ -127,14 +144,33 @@ impl<'a> Dump<'a> {
     ) -> Result<(), SourceError> {
         let names = Arc::clone(sock_diag.names());
         let matches_again = !sock_diag.filters_all();
+        let ephemeral = sock_diag.ephemeral_ports(self.now);
+        let mut uncertain: Vec<UncertainSocket> = Vec::new();
         sock_diag.datagrams(filter, &mut |record, autobound| {
             if !matches_again || filter.matches(&Subject { autobound, ..subject(record) }, &names) {
                 states.udp(record.family, record.state, record.receive_queue, record.write_queue);
-                if record.memory.and_then(Memory::drops).is_some_and(|drops| drops > 0) {
+                let memory = record.memory.filter(|memory| memory.drops().is_some_and(|drops| drops > 0));
+                let Some(memory) = memory else { return };
+                let asks = ephemeral.contains(record.local.port())
+                    && uncertain.len() < UNCERTAIN
+                    && !self.shared.tracker().is_tracked(record.cookie);
+                if asks {
+                    uncertain.push(UncertainSocket::of(record, memory));
+                } else {
                     self.take(record);
                 }
             }
-        })
+        })?;
+        if !uncertain.is_empty() {
+            // Without the answer the port is not certain, and the drops are still counted.
+            let bound = sock_diag.bound().ok();
+            for socket in &uncertain {
+                let autobound = bound.as_ref().map(|bound| !bound.contains(&socket.record.cookie));
+                let memory = Some(Memory::new(&socket.memory));
+                self.take(&Record { autobound, memory, ..socket.record });
+            }
+        }
+        Ok(())
     }
 
     /// Ends the dump, with every socket read.

@@ -5,7 +5,7 @@
 //! over a limit becomes `~other` and is counted. A group without sockets ends after a while, with its series, and its
 //! values are freed.
 
-use super::attributes::{Attributes, PortKind};
+use super::attributes::Attributes;
 use super::delta::Delta;
 use super::labels::Key;
 use super::peers::Peers;
@@ -13,17 +13,15 @@ use super::total::Totals;
 use crate::metric::{Label, Labels};
 use crate::source::sockets::config::GroupBy;
 use crate::source::sockets::timeouts;
+use crate::text::OTHER;
+use ports::Ports;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use values::{ABSENT, IS_OTHER, IS_UNKNOWN, Values};
 
+mod ports;
 mod values;
-
-/// Value of a key that is over a limit.
-pub const OTHER: &str = "~other";
-/// Value of a key that could not be determined.
-pub const UNKNOWN: &str = "~unknown";
 
 /// The keys: the attribute, the key under which values over the limit are counted, and the divisor that gives the key's
 /// share of the limit.
@@ -38,11 +36,21 @@ const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
     (GroupBy::Family, Label::NetworkType, None, 1),
 ];
 
+/// Place of the port among the keys.
+const PORT: usize = 1;
+
 /// Identity of a group: the network namespace, and a code for the value of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct GroupCode {
     namespace: u32,
     values: [u32; KEYS.len()],
+}
+
+impl GroupCode {
+    /// The code of the port.
+    fn port(&self) -> u32 {
+        self.values.get(PORT).copied().unwrap_or(ABSENT)
+    }
 }
 
 /// Sockets with the same attributes, and their totals.
@@ -55,9 +63,18 @@ pub struct Group {
     pub totals: Totals,
     /// Number of sockets in the group.
     pub sockets: usize,
+    /// Number of sockets that were ever in the group.
+    joined: u32,
     touched: Instant,
     /// Whether the totals were observed since they last changed.
     observed: bool,
+}
+
+impl Group {
+    /// Whether the group may end: it has no sockets, and its totals were observed.
+    fn is_over(&self) -> bool {
+        self.sockets == 0 && self.observed
+    }
 }
 
 /// All groups of sockets, by network namespace and attribute values.
@@ -66,6 +83,7 @@ pub struct Groups {
     by: [bool; KEYS.len()],
     limit: usize,
     values: [Values; KEYS.len()],
+    ports: Ports,
     peers: Peers,
     namespaces: HashMap<u32, Arc<str>>,
     all: HashMap<u32, Group>,
@@ -82,6 +100,7 @@ impl Groups {
             by: KEYS.map(|(key, ..)| by.contains(&key)),
             limit,
             values,
+            ports: Ports::default(),
             peers,
             namespaces: HashMap::new(),
             all: HashMap::new(),
@@ -105,6 +124,7 @@ impl Groups {
         let number = self.numbered(code, now);
         if let Some(group) = self.group_mut(number, now) {
             group.sockets += 1;
+            group.joined = group.joined.saturating_add(1);
         }
         number
     }
@@ -134,6 +154,8 @@ impl Groups {
     /// The values of a socket. A value over its limit becomes `~other`, and is counted as left out.
     fn code(&mut self, attributes: &Attributes) -> GroupCode {
         let mut code = GroupCode { namespace: attributes.namespace, values: [ABSENT; KEYS.len()] };
+        let by_port = self.by.get(PORT) == Some(&true);
+        let port = by_port.then(|| self.port_code(attributes.port, attributes.port_kind));
         for (index, (key, _, counted, _)) in KEYS.iter().enumerate() {
             let (Some(true), Some(value), Some(values)) =
                 (self.by.get(index), code.values.get_mut(index), self.values.get_mut(index))
@@ -154,18 +176,10 @@ impl Groups {
                     }
                 },
                 GroupBy::Family => values.of_text(&attributes.family.word().into()),
-                GroupBy::ServicePort => match (attributes.port.map(u32::from), attributes.port_kind) {
-                    (None, _) => Some(IS_UNKNOWN),
-                    (Some(port), PortKind::Listened) => values.of_number(port, 0),
-                    // Half of the share is reserved for ports that this machine listens on.
-                    (Some(port), PortKind::Connected) => values.of_number(port, values.limit() / 2),
-                    (Some(port), PortKind::Uncertain) => {
-                        Some(if values.has_number(port) { port } else { IS_UNKNOWN })
-                    }
-                },
+                GroupBy::ServicePort => port.flatten(),
                 GroupBy::Uid => match attributes.uid.and_then(number) {
                     None => Some(IS_UNKNOWN),
-                    Some(uid) => values.of_number(uid, 0),
+                    Some(uid) => values.of_number(uid),
                 },
                 GroupBy::Cgroup => match &attributes.cgroup {
                     None => Some(IS_UNKNOWN),
@@ -230,7 +244,10 @@ impl Groups {
         self.numbers.insert(code, number);
         let totals = Totals::default();
         let labels = Labels::new(labels);
-        self.all.insert(number, Group { code, labels, totals, sockets: 0, touched: now, observed: false });
+        self.all.insert(
+            number,
+            Group { code, labels, totals, sockets: 0, joined: 0, touched: now, observed: false },
+        );
         number
     }
 
@@ -244,12 +261,15 @@ impl Groups {
         for (values, code) in self.values.iter_mut().zip(code.values) {
             values.release(code);
         }
+        if !self.values.get(PORT).is_some_and(|values| values.has_number(code.port())) {
+            self.ports.remove(code.port());
+        }
     }
 
     /// Ends the group that has been without sockets for the longest time, other than `~other`. `false` if every group
     /// has a socket, or totals that were not observed.
     fn make_room(&mut self, rest: GroupCode) -> bool {
-        let over = |group: &Group| group.sockets == 0 && group.observed && group.code != rest;
+        let over = |group: &Group| group.is_over() && group.code != rest;
         let empty = self.all.iter().filter(|(_, group)| over(group));
         let oldest = empty.min_by_key(|(_, group)| group.touched).map(|(number, _)| *number);
         oldest.is_some_and(|number| {
@@ -278,14 +298,13 @@ impl Groups {
         for group in self.all.values_mut() {
             group.observed = true;
         }
+        self.ports.observed();
     }
 
     /// Ends groups that have been without sockets for a while and whose totals were observed.
     pub fn retire(&mut self, now: Instant) {
         let over = |group: &Group| {
-            group.sockets == 0
-                && group.observed
-                && now.saturating_duration_since(group.touched) >= timeouts::GROUP_IDLE
+            group.is_over() && now.saturating_duration_since(group.touched) >= timeouts::GROUP_IDLE
         };
         let ended: Vec<u32> =
             self.all.iter().filter(|(_, group)| over(group)).map(|(number, _)| *number).collect();

@@ -1,7 +1,6 @@
 //! The values of one key, as codes: a group is found by a few numbers instead of texts.
 
-use super::{OTHER, UNKNOWN};
-use crate::text::{LONGEST_NAME, bounded_unique};
+use crate::text::{LONGEST_NAME, OTHER, UNKNOWN, bounded_unique};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -34,7 +33,7 @@ impl Values {
 
     /// The code of a text, a new one if the limit allows; otherwise `None`.
     pub(super) fn of_text(&mut self, text: &Arc<str>) -> Option<u32> {
-        // A process can have any name, including ours.
+        // A direction can be unknown. Names of others are never one of these.
         match &**text {
             OTHER => return None,
             UNKNOWN => return Some(IS_UNKNOWN),
@@ -72,12 +71,12 @@ impl Values {
         self.used.contains_key(&number)
     }
 
-    /// The code of a number is the number. A new number is refused unless `reserved` codes remain free after it.
-    pub(super) fn of_number(&mut self, number: u32, reserved: usize) -> Option<u32> {
+    /// The code of a number is the number; a new one if the limit allows.
+    pub(super) fn of_number(&mut self, number: u32) -> Option<u32> {
         if self.has_number(number) {
             return Some(number);
         }
-        if self.used.len() + reserved >= self.limit {
+        if self.used.len() >= self.limit {
             return None;
         }
         self.used.insert(number, (number.to_string().into(), 0));

@@ -208,8 +208,13 @@ impl NamespaceState {
         verdict: impl FnOnce() -> Verdict,
     ) -> Attributes {
         let mut attributes = Attributes::of(namespace, record, attribution, verdict);
-        if attributes.port.is_some_and(|port| self.listeners.has_port(port)) {
-            attributes.port_kind = PortKind::Listened;
+        if let Some(port) = attributes.port {
+            let ephemeral = self.ephemeral.contains(port);
+            attributes.port_kind = if self.listeners.has_port(port) {
+                PortKind::Listened { ephemeral }
+            } else {
+                attributes.port_kind.in_range(ephemeral)
+            };
         }
         attributes
     }
