@@ -300,7 +300,11 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
             agent::startable::named_files(&run.load()?)?;
             Ok(CommandOutput::default())
         }
-        Some(Command::Config { run, .. }) => Ok(CommandOutput { text: run.load()?.print(), code: 0 }),
+        Some(Command::Config { run, .. }) => {
+            let config = run.load()?;
+            agent::startable::variables(&config)?;
+            Ok(CommandOutput { text: config.print(), code: 0 })
+        }
     }
 }
 

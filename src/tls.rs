@@ -46,7 +46,11 @@ fn unusable(path: &Path, why: &dyn Display) -> String {
 }
 
 fn has(text: &[u8], words: &str) -> bool {
-    text.windows(words.len()).any(|part| part == words.as_bytes())
+    has_bytes(text, words.as_bytes())
+}
+
+fn has_bytes(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|there| there == part)
 }
 
 /// The certificates of a PEM file, one at least.
@@ -86,7 +90,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 /// Whether a key is the one of a certificate, so that a TLS library takes the two. The error begins with the path of the key.
 pub fn belongs((chain, key): &Identity, certificate: &Path, key_path: &Path) -> Result<(), String> {
     let why = match provider().key_provider.load_private_key(key.clone_key()) {
-        Err(error) => format!("not a key that TLS can use: {error}"),
+        Err(error) => unsupported(key, &error),
         Ok(signer) => match CertifiedKey::new(chain.clone(), signer).keys_match() {
             // A key that does not tell its public part cannot be compared.
             Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => return Ok(()),
@@ -98,6 +102,29 @@ pub fn belongs((chain, key): &Identity, certificate: &Path, key_path: &Path) -> 
     };
     Err(unusable(key_path, &why))
 }
+
+/// Why a private key cannot be used. The TLS library names neither the kind of the key nor those that it supports.
+fn unsupported(key: &PrivateKeyDer<'_>, error: &TlsError) -> String {
+    let kind = UNSUPPORTED_CURVES.iter().find(|(object, _)| has_bytes(key.secret_der(), object));
+    match kind {
+        Some((_, curve)) => {
+            format!("an ECDSA key of the curve {curve}, which connscope does not support; {SUPPORTED}")
+        }
+        None => format!("not a key that TLS can use ({error}); {SUPPORTED}"),
+    }
+}
+
+/// Kinds of keys that the TLS library supports.
+const SUPPORTED: &str = "use a key of P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits";
+
+/// Object identifiers of curves as DER has them (SEC 2, RFC 5639), and their names.
+const UNSUPPORTED_CURVES: [(&[u8], &str); 5] = [
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23], "P-521"),
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x21], "P-224"),
+    (&[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a], "secp256k1"),
+    (&[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x07], "brainpoolP256r1"),
+    (&[0x06, 0x09, 0x2b, 0x24, 0x03, 0x03, 0x02, 0x08, 0x01, 0x01, 0x0b], "brainpoolP384r1"),
+];
 
 /// The files by which TLS is spoken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -138,4 +165,36 @@ pub fn complete(
     };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::belongs;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    use std::path::Path;
+
+    /// The error for a PKCS #8 key (RFC 5208) of the algorithm with this identifier; its private part is empty.
+    fn refused(algorithm: &[u8]) -> String {
+        let nested =
+            |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+        let key = [&[2, 1, 0][..], &nested(0x30, algorithm), &nested(4, &[])].concat();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(nested(0x30, &key)));
+        belongs(&(Vec::new(), key), Path::new("cert.pem"), Path::new("key.pem")).unwrap_err()
+    }
+
+    #[test]
+    fn a_key_of_a_kind_that_is_not_supported_is_named_with_those_that_are() {
+        let ecdsa = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+        let said = refused(&[&ecdsa[..], &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23]].concat());
+        assert_eq!(
+            said,
+            "key.pem: an ECDSA key of the curve P-521, which connscope does not support; use a key of P-256 or P-384, Ed25519, \
+             or RSA with 2048 to 8192 bits"
+        );
+        let said = refused(&[0x06, 0x03, 0x2b, 0x65, 0x71]); // Ed448
+        assert!(
+            said.starts_with("key.pem: not a key that TLS can use (") && said.contains("use a key of"),
+            "{said}"
+        );
+    }
 }

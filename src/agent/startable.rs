@@ -10,8 +10,9 @@ use std::io::ErrorKind;
 use tokio::runtime::Handle;
 
 /// Reads every file of the configuration that could make a start fail: certificates, the web configuration, and target
-/// files. The error names the file.
+/// files; validates [variables], too. The error names the file or the variable.
 pub fn named_files(config: &Config) -> Result<(), AgentError> {
+    variables(config)?;
     if !config.environment.disabled {
         otlp::check_files(&config.export.otlp).map_err(AgentError::Input)?;
     }
@@ -22,6 +23,14 @@ pub fn named_files(config: &Config) -> Result<(), AgentError> {
         (spec.files)(&config.sources).map_err(AgentError::Input)?;
     }
     Ok(())
+}
+
+/// Validates the variables that are read when the agent starts to push: those of a proxy.
+pub fn variables(config: &Config) -> Result<(), AgentError> {
+    if config.environment.disabled {
+        return Ok(());
+    }
+    otlp::check_proxy(&config.export.otlp, &|name| std::env::var_os(name)).map_err(AgentError::Input)
 }
 
 /// Validates the settings that a reload does not apply, with which the next start would fail. Binds new listen addresses

@@ -27,6 +27,7 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use sender::Sender;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -107,6 +108,18 @@ pub fn check_files(otlp: &Otlp) -> Result<(), String> {
         return Ok(());
     }
     tls::Tls::new(&otlp.tls, b"h2").map(drop)
+}
+
+/// Validates the variables that name a proxy, if the receiver of this configuration is reached through one. The error
+/// names the variable.
+pub fn check_proxy(otlp: &Otlp, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<(), String> {
+    let receiver = otlp.endpoint.as_ref().and_then(|endpoint| endpoint.parse().ok());
+    match receiver {
+        Some(receiver) if otlp.protocol == Protocol::HttpProtobuf => {
+            proxy::Proxy::of(&receiver, variable).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Starts the periodic reader.

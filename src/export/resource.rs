@@ -129,7 +129,8 @@ pub fn in_cloud(config: &Config, instance: &Instance) -> Resource {
 ///
 /// The rules are those of Prometheus' OTLP endpoint (`otlptranslator`): every character other than an ASCII letter,
 /// digit or underscore becomes an underscore; a name that begins with a digit gets the prefix `key_`, one that begins
-/// with an underscore the prefix `key` (names with two leading underscores, as `__name__`, are reserved). The values of
+/// with an underscore the prefix `key` (names with two leading underscores, as `__name__`, are reserved). Added here:
+/// `le` and `quantile`, which only histograms and summaries may have, get the prefix `key_`. The values of
 /// keys that become the same are joined by `;`, in the order of the keys
 /// (`specification/compatibility/prometheus_and_openmetrics.md`).
 pub fn for_prometheus(resource: &Resource) -> Resource {
@@ -143,6 +144,7 @@ pub fn for_prometheus(resource: &Resource) -> Resource {
         let prefix = match name.as_bytes().first() {
             Some(b'0'..=b'9') | None => "key_",
             Some(b'_') => "key",
+            Some(_) if matches!(&*name, "le" | "quantile") => "key_",
             Some(_) => "",
         };
         match labels.entry(format!("{prefix}{name}")) {

@@ -33,10 +33,29 @@ fn validation_reads_the_files_that_the_configuration_names() {
         let file = config_file(&config);
         let line = refusal(&connscope(&["config", "--quiet", "--config", file.path().to_str().unwrap()]));
         assert!(line.contains(why), "{config}: {line}");
+        assert!(!line.contains("stay in effect"), "nothing is in effect yet: {line}");
     }
     let good = config_file("export: {otlp: {endpoint: 'http://localhost:1', tls: {ca_file: /nowhere}}}\n");
     let output = connscope(&["config", "--quiet", "--config", good.path().to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty(), "what is not used is not read: {output:?}");
+}
+
+#[test]
+fn a_proxy_variable_that_names_none_is_refused_by_name_before_the_start() {
+    let file =
+        config_file("export: {otlp: {endpoint: 'http://collector.example:4318', protocol: http/protobuf}}\n");
+    let config = |quiet: &[&str], name: &str, value: &str| {
+        let mut command = command(&[&["config", "--config", file.path().to_str().unwrap()], quiet].concat());
+        command.env(name, value).output().unwrap()
+    };
+    for quiet in [&[][..], &["--quiet"]] {
+        for wrong in ["http://127.0.0.1:x", "http://user:hunter2@p:99999", "socks5h://p:1"] {
+            let line = refusal(&config(quiet, "http_proxy", wrong));
+            assert!(line.contains("http_proxy: ") && !line.contains("hunter2"), "{wrong}: {line}");
+        }
+        assert!(config(quiet, "http_proxy", "http://p:3128").status.success());
+        assert!(config(quiet, "https_proxy", "http://p:x").status.success(), "it is not used");
+    }
 }
 
 /// A configuration with one source, and an endpoint that says this, too.

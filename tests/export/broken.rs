@@ -197,6 +197,39 @@ fn a_receiver_that_hangs_up_is_one_cause_however_it_does() {
     }
 }
 
+/// A frame of HTTP/2 on stream 0 (RFC 9113, section 4.1).
+fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).expect("a short frame");
+    [&[0, 0, length, kind, 0, 0, 0, 0, 0], payload].concat()
+}
+
+#[test]
+fn a_receiver_of_grpc_that_ends_the_connection_is_not_taken_for_one_of_http() {
+    let (settings, goaway) = (4, 7);
+    // ENHANCE_YOUR_CALM, no stream was processed.
+    let calm = [&[0, 0, 0, 0, 0, 0, 0, 11][..], b"\x1b[31mcalm down"].concat();
+    let closed = "the receiver closed the connection without an answer to grpc over http:// at port PORT";
+    let told = "the receiver ended the connection (GOAWAY): detected excessive load generating behavior: \u{fffd}[31mcalm down";
+    for (frames, expected) in
+        [(frame(settings, &[]), closed), ([frame(settings, &[]), frame(goaway, &calm)].concat(), told)]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // The preface of the client and its SETTINGS are read, so that the close is an orderly one.
+                let _preface = stream.read(&mut [0; 1 << 16]);
+                let _sent = stream.write_all(&frames);
+                let _ended = stream.shutdown(Shutdown::Write);
+                let _rest = std::io::copy(&mut stream, &mut std::io::sink());
+            }
+        });
+        let transport = Transport::new(&otlp(format!("http://{address}"), Speaks::Grpc), &|_| None);
+        let said = refused(&runtime(), &Arc::new(transport.expect("a transport")));
+        assert_eq!(said, expected.replace("PORT", &address.port().to_string()));
+    }
+}
+
 #[test]
 fn what_a_receiver_says_before_it_hangs_up_is_the_cause() {
     // TLS 1.3: the certificate that is missing is complained of after the handshake, while the message is sent.

@@ -91,6 +91,10 @@ fn nothing_is_sent_before_the_time_that_a_receiver_named_is_up() {
         );
         let line = agent.log.wait("cannot push over OTLP");
         assert!(line.contains("too much"), "{line}");
+        // Up to a quarter more than it asked for.
+        let pause =
+            line.split_once("; the receiver asked for a pause: nothing is sent for ").map(|(_, rest)| rest);
+        assert!(pause.is_some_and(|pause| pause.starts_with('4') || pause.starts_with("50s")), "{line}");
         let runs = agent.runs();
         // The cycles go on; their points count as failed.
         crate::support::eventually("ten more cycles", || agent.runs() > runs + 10);

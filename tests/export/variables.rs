@@ -212,8 +212,7 @@ fn secrets_of_an_endpoint_are_never_printed() {
 
 #[test]
 fn resource_attributes_are_labels_that_prometheus_takes() {
-    let attributes =
-        "aws:cloudformation:stack-name=s,1st=a,__name__=b,_c=c,b%C3%BCr%C3%B6=d,a.b=1,a%2Db=2,%22%7D=q\"\\";
+    let attributes = "aws:cloudformation:stack-name=s,1st=a,__name__=b,_c=c,b%C3%BCr%C3%B6=d,a.b=1,a%2Db=2,%22%7D=q\"\\,le=x,quantile=y";
     let mut agent = Agent::start_with(
         &[("OTEL_RESOURCE_ATTRIBUTES", attributes), ("OTEL_METRICS_EXPORTER", "prometheus")],
         &["--listen", "127.0.0.1:0"],
@@ -229,6 +228,8 @@ fn resource_attributes_are_labels_that_prometheus_takes() {
         "b_r_=\"d\"",
         "a_b=\"2;1\"",
         "key__=\"q\\\"\\\\\"",
+        "key_le=\"x\"",
+        "key_quantile=\"y\"",
         "service_name=\"connscope\"",
     ] {
         assert!(
@@ -243,7 +244,7 @@ fn any_attribute_is_a_label_that_prometheus_takes() {
     use opentelemetry::KeyValue;
     use proptest::prelude::*;
     use proptest::test_runner::TestRunner;
-    let keys = prop::collection::vec("\\PC{1,8}", 1..8);
+    let keys = prop::collection::vec("\\PC{1,8}|le|quantile", 1..8);
     let tried = TestRunner::default().run(&keys, |keys| {
         let attributes = keys.iter().map(|key| KeyValue::new(key.clone(), "x"));
         let resource = opentelemetry_sdk::Resource::builder_empty().with_attributes(attributes).build();
@@ -251,6 +252,7 @@ fn any_attribute_is_a_label_that_prometheus_takes() {
             let name = key.as_str();
             prop_assert!(!name.starts_with(|one: char| one.is_ascii_digit() || one == '_'), "{}", name);
             prop_assert!(name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_'), "{}", name);
+            prop_assert!(!matches!(name, "le" | "quantile"), "{}", name);
         }
         Ok(())
     });

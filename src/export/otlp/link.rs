@@ -3,7 +3,7 @@
 use super::refusal::Refusal;
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Maximum number of causes of an outage that are logged at once; further ones are logged as seldom as known ones.
 const MAX_CAUSES: usize = 16;
@@ -24,6 +24,17 @@ enum State {
     Up,
     Rejecting,
     Down,
+}
+
+/// When the next attempt is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// With the next cycle.
+    Cycle,
+    /// With the first cycle after this time, which the receiver asked for.
+    After(Duration),
+    /// Never: the agent is stopping.
+    Leaving,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,14 +58,8 @@ impl Cause {
 }
 
 impl ReceiverStatus {
-    /// Records the outcome of an export. `leaving` says that the agent is stopping.
-    pub(super) fn note(
-        &mut self,
-        outcome: &Result<(), Refusal>,
-        endpoint: &str,
-        leaving: bool,
-        now: Instant,
-    ) {
+    /// Records the outcome of an export.
+    pub(super) fn note(&mut self, outcome: &Result<(), Refusal>, endpoint: &str, next: Next, now: Instant) {
         let state = match outcome {
             Ok(()) => State::Up,
             Err(refusal) if refusal.error == ErrorType::REJECTED => State::Rejecting,
@@ -63,7 +68,7 @@ impl ReceiverStatus {
         let before = std::mem::replace(&mut self.state, state);
         match outcome {
             Ok(()) => self.up(before, endpoint),
-            Err(refusal) => self.down(before, refusal, endpoint, leaving, now),
+            Err(refusal) => self.down(before, refusal, endpoint, next, now),
         }
     }
 
@@ -84,20 +89,31 @@ impl ReceiverStatus {
         self.causes.clear();
     }
 
-    fn down(&mut self, before: State, refusal: &Refusal, endpoint: &str, leaving: bool, now: Instant) {
+    fn down(&mut self, before: State, refusal: &Refusal, endpoint: &str, next: Next, now: Instant) {
         self.failed += 1;
         let went = before != self.state;
         if !self.is_news(refusal, now) && !went {
             return;
         }
         let error_type = refusal.error.word();
-        let (what, then) = match self.state {
-            _ if leaving => ("the last push over OTLP failed", "it is not retried"),
-            State::Rejecting => {
-                ("the OTLP receiver rejects data points", "every cycle sends all of them again")
+        let what = match self.state {
+            _ if next == Next::Leaving => "the last push over OTLP failed",
+            State::Rejecting => "the OTLP receiver rejects data points",
+            _ if went => "cannot push over OTLP",
+            _ => "still cannot push over OTLP, now for another reason",
+        };
+        let then = match next {
+            Next::Leaving => "it is not retried".to_owned(),
+            Next::Cycle if self.state == State::Rejecting => "every cycle sends all of them again".to_owned(),
+            Next::Cycle => "every cycle tries again".to_owned(),
+            Next::After(pause) => {
+                // Rounded up, so that it is not said to be over before it is.
+                let pause = Duration::from_secs(pause.as_secs().saturating_add(1));
+                format!(
+                    "the receiver asked for a pause: nothing is sent for {}",
+                    humantime::format_duration(pause)
+                )
             }
-            _ if went => ("cannot push over OTLP", "every cycle tries again"),
-            _ => ("still cannot push over OTLP, now for another reason", "every cycle tries again"),
         };
         tracing::warn!(endpoint, error.r#type = error_type, "{what}: {}; {then}", refusal.message);
     }

@@ -51,7 +51,7 @@ impl Proxy {
         let excepted = first(&["NO_PROXY", "no_proxy"], variable)?.map(|(_, list)| except(&list, port));
         let matcher = Matcher::builder().all(value.clone()).no(excepted.unwrap_or_default()).build();
         // For a URL that it cannot parse, the matcher also returns no proxy.
-        let understood = Matcher::builder().all(value).build().intercept(receiver);
+        let understood = Matcher::builder().all(value.clone()).build().intercept(receiver);
         let Some(understood) = understood else {
             return Err(format!("{name}: is not the URL of a proxy (http://HOST:PORT or https://HOST:PORT)"));
         };
@@ -65,6 +65,9 @@ impl Proxy {
                 "{name}: names a {scheme} proxy; connscope supports http and https proxies. Add the receiver to NO_PROXY to \
                  reach it without one"
             ));
+        }
+        if !has_port(&value) {
+            return Err(format!("{name}: the port of the proxy is not a number from 1 to 65535"));
         }
         Ok(Some(Self { uri, authorization: understood.basic_auth().cloned(), variable: name }))
     }
@@ -101,6 +104,22 @@ fn except(list: &str, port: u16) -> String {
         (here && !host.is_empty()).then(|| host.to_ascii_lowercase())
     });
     entries.collect::<Vec<_>>().join(",")
+}
+
+/// Whether the port of a proxy's URL is one, or is not written; the matcher takes any other text for port 80.
+fn has_port(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    // An IPv6 address is in brackets.
+    let port = match place.rsplit_once(']') {
+        Some((_, rest)) => rest.strip_prefix(':').or(Some(rest).filter(|rest| !rest.is_empty())),
+        None => place.split_once(':').map(|(_, port)| port),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0)
+    };
+    port.is_none_or(is_port)
 }
 
 /// Whether a host is always this machine (RFC 6761, section 6.3).
@@ -202,11 +221,28 @@ mod tests {
             "ftp://user:hunter2@p:1",
             "socks5h://user:hunter2@p:1",
             "http://hunter2 x",
+            "http://user:hunter2@p:x",
+            "http://user:hunter2@p:99999",
+            "http://user:hunter2@p:0",
+            "http://user:hunter2@p:-1/",
+            "http://user:hunter2@p:",
+            "http://user:hunter2@[::1]:x",
+            "user:hunter2@p:1:2",
+            "p:hunter2",
         ] {
             let why = of("http://c.example", &[("HTTP_PROXY", wrong)]).expect_err(wrong);
             assert!(why.starts_with("HTTP_PROXY: ") && !why.contains("hunter2"), "{why}");
             let excepted = [("HTTP_PROXY", "socks5h://p:1"), ("NO_PROXY", "c.example")];
             assert_eq!(of("http://c.example", &excepted), Ok(None), "what is not used is not refused");
+        }
+        for (right, place) in [
+            ("http://user:hunter2@p:3128/", "p:3128"),
+            ("p", "p"),
+            ("http://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+            ("http://[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            let proxy = of("http://c.example", &[("HTTP_PROXY", right)]);
+            assert_eq!(proxy.map(Option::unwrap_or_default).as_deref(), Ok(place), "{right}");
         }
     }
 }

@@ -58,6 +58,11 @@ impl Throttle {
         *self = Self::default();
     }
 
+    /// Time until messages may be sent; `None` if they may be sent now.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
     /// The error whose delay has not passed; `None` if messages may be sent.
     pub fn holds(&self, now: Instant) -> Option<&Refusal> {
         self.refusal.as_ref().filter(|_| self.until.is_some_and(|until| now < until))

@@ -6,7 +6,7 @@
 )]
 
 use super::instruments::HistogramRecorder;
-use super::link::ReceiverStatus;
+use super::link::{Next, ReceiverStatus};
 use super::refusal::Refusal;
 use super::retry::{Backoff, Throttle, share};
 use super::transport::{Rejected, Transport};
@@ -101,8 +101,15 @@ impl Sender {
         let error = worst.as_ref().err().map(|refusal| refusal.error);
         let took = started.elapsed().as_secs_f64();
         self.recorder.record(metrics::OTEL_OPERATION_DURATION, &self.exports.labels(error), took);
+        let now = Instant::now();
+        let pause = self.throttle().left(now);
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        link.note(&worst, &self.endpoint, self.stop.draining(), Instant::now());
+        let next = match pause {
+            _ if self.stop.draining() => Next::Leaving,
+            Some(pause) => Next::After(pause),
+            None => Next::Cycle,
+        };
+        link.note(&worst, &self.endpoint, next, now);
         drop(link);
         worst
     }

@@ -180,13 +180,20 @@ impl Registry {
     /// The groups that could not be updated.
     pub fn failures(&self) -> Vec<(String, SourceError)> {
         let failed = locked(&self.failed);
-        let error = |failure: &GroupFailure| match failure {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        let error = |group: &String, failure: &GroupFailure| match failure {
             GroupFailure::Wrong(why) => {
-                SourceError::parse("reading targets; the previous ones stay in effect", why.as_str())
+                let before = groups.targets.get(group).is_some_and(|targets| !targets.is_empty());
+                let doing = if before {
+                    "reading targets; the previous ones stay in effect"
+                } else {
+                    "reading targets"
+                };
+                SourceError::parse(doing, why.as_str())
             }
             GroupFailure::Panicked(doing) => SourceError::Panicked { message: defect(doing) },
         };
-        failed.iter().map(|(group, failure)| (group.clone(), error(failure))).collect()
+        failed.iter().map(|(group, failure)| (group.clone(), error(group, failure))).collect()
     }
 
     /// Every target.

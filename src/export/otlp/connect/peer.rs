@@ -2,6 +2,7 @@
 
 use super::observed::{CloseReason, ConnectionObservation, is_closed};
 use crate::peer::Protocol;
+use crate::text;
 use crate::tls::explain;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 use std::io::Error;
@@ -82,28 +83,32 @@ impl Peer {
             return advice;
         }
         match seen.end() {
-            Some(CloseReason::Tls(error)) => self.tls(error),
-            Some(CloseReason::Failed(why)) => why.clone(),
-            // The receiver gave a reason before it closed the connection (GOAWAY, RFC 9113, section 6.8).
-            Some(CloseReason::Closed)
-                if error.contains("connection error received") && !error.contains(NO_ERROR) =>
-            {
-                error.to_owned()
-            }
+            Some(CloseReason::Tls(error)) => return self.tls(error),
+            Some(CloseReason::Failed(why)) => return why.clone(),
+            _ => {}
+        }
+        // The receiver gave a reason before it closed the connection.
+        if let Some(reason) = goaway(error) {
+            return format!("{} ended the connection (GOAWAY): {reason}", self.name());
+        }
+        match seen.end() {
             Some(CloseReason::Closed) => {
                 let closed = format!(
                     "{} closed the connection without an answer to {}",
                     self.name(),
                     self.request_name()
                 );
+                // A receiver of gRPC that has begun to speak HTTP/2 uses the right protocol.
+                let speaks = self.answered.load(Ordering::Relaxed)
+                    || self.protocol == GRPC && seen.beginning.protocol() == Some(Protocol::Http2);
                 match self.otherwise() {
-                    Some((other, _)) if !self.answered.load(Ordering::Relaxed) => {
+                    Some((other, _)) if !speaks => {
                         format!("{closed}: if the receiver uses {other}, set export.otlp.protocol to that")
                     }
                     _ => closed,
                 }
             }
-            None => error.to_owned(),
+            _ => error.to_owned(),
         }
     }
 
@@ -175,3 +180,67 @@ impl Peer {
 
 /// h2's message of an orderly end.
 const NO_ERROR: &str = "not a result of an error";
+
+/// h2's message of a GOAWAY frame (RFC 9113, section 6.8); the reason follows.
+const RECEIVED: &str = "connection error received: ";
+
+/// The reason in a GOAWAY frame, from h2's error message, if it was not an orderly end: that of the error code, and the
+/// debug data as a text. h2 has the data as a byte string of Rust in brackets.
+fn goaway(error: &str) -> Option<String> {
+    let (_, reason) = error.split_once(RECEIVED).filter(|(_, reason)| !reason.starts_with(NO_ERROR))?;
+    let data = reason.split_once(" (b\"").and_then(|(code, rest)| Some((code, rest.rsplit_once("\")")?.0)));
+    Some(match data {
+        Some((code, data)) => {
+            format!("{code}: {}", text::bounded_bytes(&unescaped(data), text::LONGEST_NAME))
+        }
+        None => reason.to_owned(),
+    })
+}
+
+/// The bytes of a byte string as `bytes::Bytes` prints them.
+fn unescaped(printed: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = printed.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next() {
+                Some(b'n') => b'\n',
+                Some(b'r') => b'\r',
+                Some(b't') => b'\t',
+                Some(b'0') => 0,
+                Some(b'x') => {
+                    let digits = [rest.next(), rest.next()].map(Option::unwrap_or_default);
+                    std::str::from_utf8(&digits)
+                        .ok()
+                        .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                        .unwrap_or(b'?')
+                }
+                Some(other) => other, // a quotation mark or a backslash
+                None => b'\\',
+            },
+            other => other,
+        });
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::goaway;
+
+    #[test]
+    fn the_reason_of_a_receiver_is_a_text_without_escape_sequences() {
+        let of = |reason: &str| {
+            goaway(&format!("h2 protocol error: http2 error: connection error received: {reason}"))
+        };
+        let busy = "detected excessive load generating behavior";
+        assert_eq!(of(busy).as_deref(), Some(busy));
+        let said = of(&format!(r#"{busy} (b"\x1b[31mcalm \"down\"\xc3\xa9 \\ \xff\n\0")"#));
+        let shown = format!("{busy}: \u{fffd}[31mcalm \"down\"é \\ \u{fffd} \u{fffd}");
+        assert_eq!(said, Some(shown));
+        let long = of(&format!(r#"{busy} (b"{}")"#, "x".repeat(9999))).unwrap();
+        assert!(long.len() < 310 && long.ends_with('…'), "{long}");
+        assert_eq!(of("not a result of an error"), None);
+        assert_eq!(goaway("http2 error: stream error received: refused stream"), None);
+    }
+}
