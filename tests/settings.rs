@@ -1,5 +1,6 @@
 //! One text into one tree, and settings from it: what YAML means, what is refused and where, and what a hostile text costs.
 
+use connscope::settings::values::LONGEST_TEXT;
 use connscope::settings::{self, Limits};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -115,7 +116,12 @@ fn aliases_of_aliases_and_depth_are_refused_before_anything_is_made_of_them() {
     let refused = settings::from_str::<serde_json::Value>(&stairs).unwrap_err();
     assert!(refused.message().contains("has more than 100 levels"), "{refused}");
 
-    let limits = Limits { nodes: 3, bytes: 1000, items: 9, depth: 2, json: false };
+    let long = format!("a: [b, '{}']", "x".repeat(LONGEST_TEXT + 1));
+    let refused = settings::from_str::<serde_json::Value>(&long).unwrap_err();
+    assert_eq!((refused.message(), refused.place()), ("has 65537 bytes; a text takes 65536 at most", (1, 8)));
+    assert!(settings::from_str::<serde_json::Value>(&"x".repeat(LONGEST_TEXT)).is_ok());
+
+    let limits = Limits { nodes: 3, bytes: 1000, text: 9, items: 9, depth: 2, json: false };
     assert!(settings::document::<Vec<u8>>("[1, 2]", limits).is_ok());
     assert!(settings::document::<Vec<u8>>("[1, 2, 3]", limits).is_err());
 }

@@ -82,6 +82,11 @@ impl Variables<'_> {
     ) -> Result<Option<T>, ConfigError> {
         match (self.variable)(name).filter(|value| !value.is_empty()) {
             None => Ok(None),
+            Some(value) if value.len() > values::LONGEST_TEXT => {
+                let message =
+                    format!("has {} bytes; a variable takes {} at most", value.len(), values::LONGEST_TEXT);
+                Err(wrong(name, &value, message))
+            }
             Some(value) => read(&value).map(Some).map_err(|message| wrong(name, &value, message)),
         }
     }

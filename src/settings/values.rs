@@ -45,6 +45,10 @@ pub fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(Entries(expected))
 }
 
+/// Maximum number of bytes of any text of a configuration: of a value or a key in a file, or of a variable. Some have a
+/// lower limit of their own.
+pub const LONGEST_TEXT: usize = 64 * 1024;
+
 /// Refuses a list with an entry of more than `most` bytes.
 pub fn short<E: Error>(entries: &[String], most: usize) -> Result<(), E> {
     entries.iter().find_map(|entry| too_long(entry, most)).map_or(Ok(()), |message| Err(E::custom(message)))

@@ -5,6 +5,7 @@
 //! is what keeps the program small.
 
 use super::tree::{Error, Node, Position, Step, Style, Value};
+use super::values::LONGEST_TEXT;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -17,6 +18,8 @@ pub struct Limits {
     pub nodes: u64,
     /// Bytes of all texts, those behind an alias counted at every use.
     pub bytes: u64,
+    /// Bytes of one text.
+    pub text: usize,
     /// Items that are kept of the document, where it is a list, and of each list `targets` in its items; the rest is counted.
     pub items: usize,
     /// Levels of lists and sections.
@@ -27,7 +30,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { nodes: 1_000_000, bytes: 16 * 1024 * 1024, items: usize::MAX, depth: 100, json: false }
+        let bytes = 16 * 1024 * 1024;
+        Self { nodes: 1_000_000, bytes, text: LONGEST_TEXT, items: usize::MAX, depth: 100, json: false }
     }
 }
 
@@ -94,6 +98,11 @@ impl Builder {
         let at = position(span.start.line(), span.start.col());
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                if text.len() > self.limits.text {
+                    let message =
+                        format!("has {} bytes; a text takes {} at most", text.len(), self.limits.text);
+                    return Err(Error::new(message).at(at));
+                }
                 let is_text = tag.is_some_and(|tag| tag.core_suffix().is_none_or(|kind| kind == "str"));
                 let style = match style {
                     ScalarStyle::Plain if self.limits.json => Style::Literal,

@@ -12,6 +12,7 @@ use super::entry::TargetEntry;
 use super::registry::defect;
 use super::result::ProbeResult;
 use super::runner::RunnerContext;
+use super::state::TargetState;
 use super::target::Target;
 use crate::source::probes::config::kind::Protocol;
 use crate::source::probes::config::{Kind, Preset, Target as Settings};
@@ -156,16 +157,18 @@ fn known(common: &RunnerContext, parameters: &[(String, String)]) -> Result<Repo
             Ok(Report::Text(page))
         };
     }
-    let mut lines: Vec<(u8, String)> = entries.iter().map(|entry| line(entry, now)).collect();
-    lines.sort();
-    let down = lines.iter().filter(|(order, _)| *order == 0).count();
+    let mut lines: Vec<((u8, &str), &Settings, &TargetEntry)> =
+        entries.iter().map(|entry| (order(&entry.states()), &*entry.target.settings, &**entry)).collect();
+    // Only those that are shown are formatted: there may be ten times as many.
+    lines.sort_by_key(|(order, settings, _)| (*order, settings.kind.word(), settings.name.as_str()));
+    let down = lines.iter().filter(|((order, _), ..)| *order == 0).count();
     let _infallible = writeln!(
         page,
         "{} targets, {down} of them down; /probes?target=NAME has the last probes of one\n",
         lines.len()
     );
-    for (_, line) in lines.iter().take(MAX_TARGETS) {
-        page.push_str(line);
+    for ((_, word), _, entry) in lines.iter().take(MAX_TARGETS) {
+        page.push_str(&line(word, entry, now));
     }
     if lines.len() > MAX_TARGETS {
         let _infallible = writeln!(page, "and {} more", lines.len() - MAX_TARGETS);
@@ -245,18 +248,23 @@ fn measured(target: &Target, result: ProbeResult, debug: bool) -> Report {
     Report::Gauges { gauges, notes }
 }
 
-/// The line of a target, with its sort key: targets that are down first, then those not probed yet.
-fn line(entry: &TargetEntry, now: SystemTime) -> (u8, String) {
-    let settings = &entry.target.settings;
-    let states = entry.states();
-    let (order, word) = match TargetEntry::up(&states) {
+/// The place of a target with these states, and the word for them: targets that are down first, then those not probed
+/// yet.
+fn order(states: &[TargetState]) -> (u8, &'static str) {
+    match TargetEntry::up(states) {
         Some(false) => (0, "down"),
         None => (1, "unknown"),
         Some(true) => (2, "up"),
-    };
+    }
+}
+
+/// The line of a target.
+fn line(word: &str, entry: &TargetEntry, now: SystemTime) -> String {
+    let settings = &entry.target.settings;
+    let states = entry.states();
     let last = states.iter().filter_map(|state| state.history.back()).max_by_key(|past| past.began);
     let last = last.map(|past| past.describe(now)).unwrap_or_default();
-    (order, format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), bounded(&last, LINE)))
+    format!("{word:8} {:10} {}  {}\n", settings.kind.word(), called(settings), bounded(&last, LINE))
 }
 
 fn history(page: &mut String, entry: &TargetEntry, now: SystemTime) {

@@ -51,7 +51,8 @@ pub fn read(text: &str, json: bool, most: usize) -> Result<FileTargets, String> 
     }
     // A connscope target has about ten values, and rarely forty.
     let nodes = VALUES.saturating_mul(u64::try_from(most.max(1000)).unwrap_or(u64::MAX));
-    let limits = Limits { json, nodes, items: most, ..Limits::default() };
+    // Labels are cut, and the fields of a target have limits of their own.
+    let limits = Limits { json, nodes, items: most, text: usize::MAX, ..Limits::default() };
     let tree = settings::parse(text, limits).map_err(|error| placed(&error))?;
     // A file is empty for a moment if its writer does not rename it into place.
     let tree = tree.filter(|tree| !tree.is_null());
