@@ -89,13 +89,11 @@ pub fn bounded_unique(text: &str, longest: usize) -> String {
 /// bytes that differ never become one text.
 #[must_use]
 pub fn bounded_unique_bytes(bytes: &[u8], longest: usize) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => bounded_unique(text, longest),
-        Err(_) => {
-            let head = bytes.get(..longest).unwrap_or(bytes);
-            changed(&String::from_utf8_lossy(head), bytes, longest)
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return bounded_unique(text, longest);
     }
+    let head = bytes.get(..longest).unwrap_or(bytes);
+    changed(&String::from_utf8_lossy(head), bytes, longest)
 }
 
 /// [`bounded_unique_bytes`] of a name that somebody else gave, for a label that must not be empty: an empty name is `…`

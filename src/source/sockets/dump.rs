@@ -167,7 +167,7 @@ impl<'a> Dump<'a> {
             for socket in &uncertain {
                 let autobound = bound.as_ref().map(|bound| !bound.contains(&socket.record.cookie));
                 let memory = Some(Memory::new(&socket.memory));
-                self.take(&Record { autobound, memory, ..socket.record });
+                self.take(&Record { memory, autobound, ..socket.record });
             }
         }
         Ok(())

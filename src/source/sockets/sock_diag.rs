@@ -142,22 +142,17 @@ impl SockDiag {
 
     /// Cookies of the sockets whose port the kernel chose. The kernel compares this in a filter and does not report it.
     fn autobound(&mut self, protocol: u16, states: u32) -> Result<HashSet<u64>, SourceError> {
-        self.cookies(protocol, states, Filter::autobound())
+        self.cookies(protocol, states, &Filter::autobound())
     }
 
     /// Cookies of the UDP sockets whose program chose the port.
     pub fn bound(&mut self) -> Result<HashSet<u64>, SourceError> {
-        self.cookies(diag::UDP, State::masks(&DATAGRAMS), Filter::bound())
+        self.cookies(diag::UDP, State::masks(&DATAGRAMS), &Filter::bound())
     }
 
-    fn cookies(
-        &mut self,
-        protocol: u16,
-        states: u32,
-        bytecode: Vec<u8>,
-    ) -> Result<HashSet<u64>, SourceError> {
+    fn cookies(&mut self, protocol: u16, states: u32, bytecode: &[u8]) -> Result<HashSet<u64>, SourceError> {
         let mut cookies = HashSet::new();
-        let query = Query { protocol, states, extensions: 0, bytecode: &bytecode };
+        let query = Query { protocol, states, extensions: 0, bytecode };
         self.dumper.dump(query, &mut |record| {
             cookies.insert(record.cookie);
         })?;

@@ -102,6 +102,16 @@ impl Ports {
     }
 }
 
+/// The use of a port by all of its groups.
+struct PortUse {
+    /// Whether every group is without sockets, and its totals were observed.
+    over: bool,
+    /// Number of sockets that were ever in them.
+    joined: u32,
+    /// Time of the latest change.
+    touched: Instant,
+}
+
 impl Groups {
     /// The code of a port; `None` if it is over its limit.
     pub(super) fn port_code(&mut self, port: Option<u16>, kind: PortKind) -> Option<u32> {
@@ -133,17 +143,11 @@ impl Groups {
         if !self.ports.may_displace(port, rank) {
             return false;
         }
-        /// The groups of a port, as far as they matter here.
-        struct Use {
-            over: bool,
-            joined: u32,
-            touched: Instant,
-        }
-        let mut used: HashMap<u32, Use> = HashMap::new();
+        let mut used: HashMap<u32, PortUse> = HashMap::new();
         for group in self.all.values() {
             let over = Group::is_over(group);
             let known =
-                used.entry(group.code.port()).or_insert(Use { over, joined: 0, touched: group.touched });
+                used.entry(group.code.port()).or_insert(PortUse { over, joined: 0, touched: group.touched });
             known.over &= over;
             known.joined = known.joined.saturating_add(group.joined);
             known.touched = known.touched.max(group.touched);
