@@ -218,7 +218,7 @@ fn a_receiver_of_grpc_that_ends_the_connection_is_not_taken_for_one_of_http() {
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 // The preface of the client and its SETTINGS are read, so that the close is an orderly one.
-                let _preface = stream.read(&mut [0; 1 << 16]);
+                let _preface = stream.read(&mut [0; 1 << 14]);
                 let _sent = stream.write_all(&frames);
                 let _ended = stream.shutdown(Shutdown::Write);
                 let _rest = std::io::copy(&mut stream, &mut std::io::sink());
