@@ -118,7 +118,10 @@ fn aliases_of_aliases_and_depth_are_refused_before_anything_is_made_of_them() {
 
     let long = format!("a: [b, '{}']", "x".repeat(LONGEST_TEXT + 1));
     let refused = settings::from_str::<serde_json::Value>(&long).unwrap_err();
-    assert_eq!((refused.message(), refused.place()), ("has 65537 bytes; a text takes 65536 at most", (1, 8)));
+    assert_eq!(
+        (refused.message(), refused.position()),
+        ("has 65537 bytes; a text takes 65536 at most", (1, 8))
+    );
     assert!(settings::from_str::<serde_json::Value>(&"x".repeat(LONGEST_TEXT)).is_ok());
 
     let limits = Limits { nodes: 3, bytes: 1000, text: 9, items: 9, depth: 2, json: false };

@@ -110,11 +110,11 @@ fn except(list: &str, port: u16) -> String {
 fn has_port(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     // An IPv6 address is in brackets.
-    let port = match place.rsplit_once(']') {
+    let port = match host.rsplit_once(']') {
         Some((_, rest)) => rest.strip_prefix(':').or(Some(rest).filter(|rest| !rest.is_empty())),
-        None => place.split_once(':').map(|(_, port)| port),
+        None => host.split_once(':').map(|(_, port)| port),
     };
     let is_port = |port: &str| {
         port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse().is_ok_and(|port: u16| port > 0)

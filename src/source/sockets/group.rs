@@ -36,7 +36,7 @@ const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
     (GroupBy::Family, Label::NetworkType, None, 1),
 ];
 
-/// Place of the port among the keys.
+/// Index of the port among the keys.
 const PORT: usize = 1;
 
 /// Identity of a group: the network namespace, and a code for the value of each key.
