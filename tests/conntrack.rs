@@ -9,6 +9,8 @@ mod limits;
 mod netlink;
 mod noise;
 mod procfs;
+mod ranked;
 mod refusals;
 mod traffic;
 mod unwrap;
+mod values;

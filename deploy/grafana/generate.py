@@ -8,7 +8,7 @@ import sys
 # The check is a test, and leaves nothing behind.
 sys.dont_write_bytecode = True
 
-from boards import connscope_agent, containers, conntrack_entries, conntrack_table, conntrack_trouble, logs, node, probes, sockets, why_lost  # noqa: E402
+from boards import connscope_agent, containers, conntrack_entries, conntrack_nat, conntrack_table, conntrack_trouble, logs, node, probes, sockets, why_lost  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -16,6 +16,7 @@ DASHBOARDS = {
     "conntrack-table.json": conntrack_table.table,
     "conntrack-trouble.json": conntrack_trouble.trouble,
     "conntrack-entries.json": conntrack_entries.entries,
+    "conntrack-nat.json": conntrack_nat.nat,
     "why-lost.json": why_lost.why_lost,
     "sockets.json": sockets.sockets,
     "probes.json": probes.probes,

@@ -212,6 +212,12 @@ pub enum Label {
     Nat,
     /// Zone of connection tracking.
     Zone,
+    /// Source address of a connection (semantic conventions).
+    SourceAddress,
+    /// Destination address of a connection (semantic conventions).
+    DestinationAddress,
+    /// Destination port of a connection (semantic conventions).
+    DestinationPort,
     /// A label that the configuration gives to a probe target. It may be used wherever [`Label::ProbeName`] does.
     Configured(ConfiguredKey),
 }
@@ -322,6 +328,9 @@ impl Label {
             Self::EntryStatus => "status",
             Self::Nat => "nat",
             Self::Zone => "zone",
+            Self::SourceAddress => "source.address",
+            Self::DestinationAddress => "destination.address",
+            Self::DestinationPort => "destination.port",
             Self::Configured(key) => key.word(),
         }
     }

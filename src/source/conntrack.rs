@@ -92,6 +92,11 @@ impl SourceKind for Conntrack {
             (&NETNS, namespaces),
             (&metrics::CPU, crate::sys::possible_cpus().len()),
             (&metrics::ENTRY, settings.entries.limit + namespaces),
+            (&metrics::TOP_SOURCE, settings.entries.top),
+            (&metrics::TOP_DESTINATION, settings.entries.top),
+            (&metrics::TOP_PORT, settings.entries.top),
+            (&metrics::TOP_PAIR, settings.entries.top),
+            (&metrics::SNAT, settings.entries.top),
         ]
     }
 

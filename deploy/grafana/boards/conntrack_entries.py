@@ -5,6 +5,7 @@ from queries import IN_NETNS, NODE, several
 
 ENTRIES = f"conntrack_entries{{{IN_NETNS}}}"
 DUMP = "connscope_conntrack_dump_"
+SIDES = "{{network_transport}} {{direction}}"
 OFF = " Empty unless sources.conntrack.entries is enabled."
 
 
@@ -14,6 +15,11 @@ def by(label):
 
 def dump(name):
     return f"{DUMP}{name}{{{IN_NETNS}}}"
+
+
+def quantile(share, name):
+    buckets = f"conntrack_entries_{name}_seconds_bucket{{{IN_NETNS}}}"
+    return f"histogram_quantile({share}, sum by (le, network_transport) (rate({buckets}[$__rate_interval])))"
 
 
 def entries():
@@ -68,6 +74,70 @@ def entries():
                 "One host only: look at its traffic; one namespace: that container.",
                 "short",
                 target(several(f"sum by (job, instance, host_name, netns) ({ENTRIES})"), NODE),
+            ),
+            panel(
+                "Time left",
+                "Time-outs of the entries, median and 95th percentile of the dumps; with a short time range there are gaps between two dumps. Days for tcp: dead "
+                "connections stay that long.",
+                "s",
+                target(quantile(0.5, "timeout"), "median {{network_transport}}"),
+                target(quantile(0.95, "timeout"), "95 % {{network_transport}}"),
+            ),
+            panel(
+                "Age",
+                "Time since the entries were created; empty unless nf_conntrack_timestamp is on.",
+                "s",
+                target(quantile(0.5, "age"), "median {{network_transport}}"),
+                target(quantile(0.95, "age"), "95 % {{network_transport}}"),
+            ),
+            panel(
+                "Bytes of the entries",
+                "What the connections that are in the table have transferred so far; empty unless nf_conntrack_acct is on. It falls "
+                "when a connection ends.",
+                "bytes",
+                target(f"sum by (network_transport, direction) (conntrack_entries_io_bytes{{{IN_NETNS}}})", SIDES),
+            ),
+            panel(
+                "Packets of the entries",
+                "Many entries with few packets: scans, health checks or DNS. Empty unless nf_conntrack_acct is on.",
+                "short",
+                target(f"sum by (network_transport, direction) (conntrack_entries_packets{{{IN_NETNS}}})", SIDES),
+            ),
+            panel(
+                "Sources with the most entries",
+                "Empty unless top_by has source. One that stands out is a scan, a leak or a busy proxy.",
+                "short",
+                target(several(f"conntrack_entries_top_sources{{{IN_NETNS}}}"), "{{source_address}} {{netns}}"),
+            ),
+            panel(
+                "Destinations with the most entries",
+                "Before translation. Empty unless top_by has destination.",
+                "short",
+                target(several(f"conntrack_entries_top_destinations{{{IN_NETNS}}}"), "{{destination_address}} {{netns}}"),
+            ),
+            panel(
+                "Ports with the most entries",
+                "Destination ports before translation. Empty unless top_by has port.",
+                "short",
+                target(
+                    several(f"conntrack_entries_top_ports{{{IN_NETNS}}}"),
+                    "{{network_transport}} {{destination_port}} {{netns}}",
+                ),
+            ),
+            panel(
+                "Pairs with the most entries",
+                "Empty unless top_by has pair. One pair with very many entries runs out of ports first.",
+                "short",
+                target(
+                    several(f"conntrack_entries_top_pairs{{{IN_NETNS}}}"),
+                    "{{source_address}} to {{destination_address}} {{netns}}",
+                ),
+            ),
+            panel(
+                "Error of the rankings",
+                "By how many entries the rankings may be too low. 0: they are exact.",
+                "short",
+                target(f"conntrack_entries_top_error{{{IN_NETNS}}}", "{{kind}} " + NODE),
             ),
             panel(
                 "Age of the last dump",

@@ -19,7 +19,12 @@ pub mod dump;
 pub mod message;
 pub mod observe;
 pub mod protocol;
+pub mod ranges;
+pub mod sketch;
+pub mod snat;
+pub mod spread;
 pub mod tally;
+pub mod top;
 pub mod worker;
 
 /// CPU time that `connscope check` takes for it.
@@ -44,7 +49,7 @@ impl Entries {
         let shared = worker::start(entries, netns, stop)
             .map_err(|cause| SourceError::io("starting the thread that dumps the table", cause))?;
         let patience = (mode == Mode::Once).then_some(*timeout);
-        Ok(Some(Self { shared, observer: observe::Observer::new(entries.limit), patience }))
+        Ok(Some(Self { shared, observer: observe::Observer::new(entries), patience }))
     }
 
     /// Observes what the last dumps found. With `once`, the first dump is waited for.
@@ -64,6 +69,7 @@ impl Entries {
             self.observer.dump(known, out);
         }
         self.observer.entries(&results.known, out);
+        self.observer.ranked(&results.known, out);
     }
 }
 
@@ -73,7 +79,7 @@ pub fn check(settings: &Settings, stop: &Stop) -> Option<Check> {
     if !entries.enabled {
         return None;
     }
-    let options = dump::Options { filter: entries.filter(), budget: CHECK, stop };
+    let options = dump::Options { settings: entries, budget: CHECK, stop };
     let result = dump::dump(&options).map(|found| {
         let early = if found.share == Some(1.0) { "" } else { ", and there are more" };
         format!(

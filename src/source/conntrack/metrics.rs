@@ -47,6 +47,69 @@ pub static ENTRY: LabelSet = LabelSet::configured(
     "`sources.conntrack.entries.limit`, and one more for each network namespace",
 );
 
+/// Protocol of entries: the eight that the kernel has names for, and `~other`.
+pub static PROTOCOL: LabelSet = LabelSet::fixed(&[Label::Transport], 9);
+
+/// Direction of packets: `original` or `reply`.
+pub static ENTRY_DIRECTION: LabelSet = LabelSet::fixed(&[Label::Direction], 2);
+
+/// Kind of a ranking: `source`, `destination`, `port`, `pair` or `snat`.
+pub static RANKING: LabelSet = LabelSet::fixed(&[Label::Kind], 5);
+
+/// What the bound of a ranking is.
+const TOP: &str = "`sources.conntrack.entries.top`";
+
+/// Sources with the most entries.
+pub static TOP_SOURCE: LabelSet = LabelSet::configured(&[Label::Netns, Label::SourceAddress], TOP);
+
+/// Destinations with the most entries.
+pub static TOP_DESTINATION: LabelSet = LabelSet::configured(&[Label::Netns, Label::DestinationAddress], TOP);
+
+/// Destination ports with the most entries.
+pub static TOP_PORT: LabelSet =
+    LabelSet::configured(&[Label::Netns, Label::Transport, Label::DestinationPort], TOP);
+
+/// Pairs of source and destination with the most entries.
+pub static TOP_PAIR: LabelSet =
+    LabelSet::configured(&[Label::Netns, Label::SourceAddress, Label::DestinationAddress], TOP);
+
+/// Translated source addresses, each with the destination towards which most of its ports are in use.
+pub static SNAT: LabelSet = LabelSet::configured(
+    &[
+        Label::Netns,
+        Label::Transport,
+        Label::SourceAddress,
+        Label::DestinationAddress,
+        Label::DestinationPort,
+    ],
+    TOP,
+);
+
+/// Bucket bounds of time-outs in seconds: those of the kernel's defaults are among them, up to the five days of TCP.
+pub const TIMEOUTS: &[f64] = &[
+    1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0, 1800.0, 3600.0, 21_600.0, 86_400.0, 345_600.0,
+    432_000.0,
+];
+
+/// Bucket bounds of ages in seconds.
+pub const AGES: &[f64] = &[
+    0.1,
+    1.0,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+    3600.0,
+    21_600.0,
+    86_400.0,
+    432_000.0,
+    2_592_000.0,
+];
+
 crate::metrics! {
     /// Entries in the connection tracking table, including unconfirmed ones.
     CONNTRACK_TABLE_USAGE: UpDownCounter = "conntrack.table.usage" in "{entry}", by [NETNS];
@@ -128,6 +191,28 @@ crate::metrics! {
     CONNTRACK_UNKNOWN: Counter<u64> = "conntrack.unknown" in "", by [CPU, FIELD, NETNS];
     /// Entries that the last dump of the table found.
     CONNTRACK_ENTRIES: UpDownCounter = "conntrack.entries" in "{entry}", by [ENTRY];
+    /// Time until entries end if no packet comes: every dump of the table records each entry once.
+    CONNTRACK_ENTRIES_TIMEOUT: Histogram = "conntrack.entries.timeout" in "s", by [NETNS, PROTOCOL], buckets TIMEOUTS;
+    /// Time since entries were created, if nf_conntrack_timestamp is on: every dump of the table records each entry once.
+    CONNTRACK_ENTRIES_AGE: Histogram = "conntrack.entries.age" in "s", by [NETNS, PROTOCOL], buckets AGES;
+    /// Packets of the entries that the last dump of the table found, if nf_conntrack_acct is on.
+    CONNTRACK_ENTRIES_PACKETS: UpDownCounter = "conntrack.entries.packets" in "{packet}", by [ENTRY_DIRECTION, NETNS, PROTOCOL];
+    /// Bytes of the entries that the last dump of the table found, if nf_conntrack_acct is on.
+    CONNTRACK_ENTRIES_IO: UpDownCounter = "conntrack.entries.io" in "By", by [ENTRY_DIRECTION, NETNS, PROTOCOL];
+    /// Entries of the source addresses with the most of them (`top_by: [source]`).
+    CONNTRACK_ENTRIES_TOP_SOURCES: Gauge<u64> = "conntrack.entries.top.sources" in "{entry}", by [TOP_SOURCE];
+    /// Entries of the destination addresses with the most of them, before translation (`top_by: [destination]`).
+    CONNTRACK_ENTRIES_TOP_DESTINATIONS: Gauge<u64> = "conntrack.entries.top.destinations" in "{entry}", by [TOP_DESTINATION];
+    /// Entries of the destination ports with the most of them, before translation (`top_by: [port]`).
+    CONNTRACK_ENTRIES_TOP_PORTS: Gauge<u64> = "conntrack.entries.top.ports" in "{entry}", by [TOP_PORT];
+    /// Entries of the pairs of source and destination with the most of them (`top_by: [pair]`).
+    CONNTRACK_ENTRIES_TOP_PAIRS: Gauge<u64> = "conntrack.entries.top.pairs" in "{entry}", by [TOP_PAIR];
+    /// Entries by which a number of a ranking may be too low: 0 unless there are more than 8192 sources, destinations or pairs.
+    CONNTRACK_ENTRIES_TOP_ERROR: Gauge<u64> = "conntrack.entries.top.error" in "{entry}", by [NETNS, RANKING];
+    /// Ports of a translated source address in use towards the destination with the fewest free ones.
+    CONNTRACK_SNAT_PORTS_USAGE: UpDownCounter = "conntrack.snat.ports.usage" in "{port}", by [SNAT];
+    /// Ports that the rule of source NAT, or the kernel without a range in the rule, chooses from.
+    CONNTRACK_SNAT_PORTS_LIMIT: UpDownCounter = "conntrack.snat.ports.limit" in "{port}", by [SNAT];
     /// Time since the last dump of the table ended.
     CONNSCOPE_CONNTRACK_DUMP_AGE: Gauge<f64> = "connscope.conntrack.dump.age" in "s", by [NETNS];
     /// Time that the last dump of the table took.

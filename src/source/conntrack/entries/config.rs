@@ -14,6 +14,9 @@ const BUDGET: RangeInclusive<f64> = 0.001..=1.0;
 /// Range of `limit`.
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
 
+/// Range of `top`.
+const TOP: RangeInclusive<usize> = 1..=100;
+
 /// What is in the table: the entries themselves, by protocol, state and other properties.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -35,6 +38,13 @@ pub struct Entries {
     #[serde(deserialize_with = "limit")]
     #[cfg_attr(test, schemars(range(min = 1, max = 10_000)))]
     pub limit: usize,
+    /// How many of the worst are reported, 1 to 100: translated source addresses whose ports run out, and what `top_by` names.
+    #[serde(deserialize_with = "top")]
+    #[cfg_attr(test, schemars(range(min = 1, max = 100)))]
+    pub top: usize,
+    /// What is ranked by its number of entries, with its addresses or ports. Empty: nothing.
+    #[serde(deserialize_with = "values::section")]
+    pub top_by: Vec<TopBy>,
     /// Address family of the entries that are read; the kernel leaves out the others.
     pub family: Family,
     /// Zone of the entries that are read; absent: every zone. The kernel leaves out the others since Linux 6.8.
@@ -52,6 +62,8 @@ impl Default for Entries {
             interval: Duration::from_mins(1),
             budget: 0.05,
             limit: 500,
+            top: 10,
+            top_by: Vec::new(),
             family: Family::All,
             zone: None,
             mark: None,
@@ -73,6 +85,33 @@ impl Entries {
     /// CPU time that dumps may take in one interval.
     pub fn cpu_time(&self) -> Duration {
         self.interval.mul_f64(self.budget)
+    }
+}
+
+/// What is ranked by its number of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum TopBy {
+    /// Source addresses.
+    Source,
+    /// Destination addresses, before translation.
+    Destination,
+    /// Destination ports, before translation.
+    Port,
+    /// Pairs of source and destination.
+    Pair,
+}
+
+impl TopBy {
+    /// Value of the label `kind`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Port => "port",
+            Self::Pair => "pair",
+        }
     }
 }
 
@@ -103,4 +142,8 @@ fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &LIMIT)
+}
+
+fn top<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    values::number(deserializer, &TOP)
 }

@@ -3,15 +3,21 @@
 //! The kernel makes a dump while it is read, in the thread that reads it, so the CPU time of that thread has the kernel's part
 //! too. A dump that is given up costs nothing more once its socket is closed.
 
+#![expect(clippy::disallowed_methods, reason = "the age of an entry is the time since its time stamp")]
+
+use super::config::Entries as Settings;
 use super::message::{self, Filter};
+use super::ranges::{self, Ranges};
+use super::snat::{self, Ports, Usage};
 use super::tally::Tally;
-use crate::netlink::{Client, Malformed, Progress, RequestError, ResponseHandler, Transport};
-use crate::reading::SourceError;
-use crate::source::conntrack::{netlink as ctnetlink, timeouts};
+use super::top::{Ranking, Top};
+use crate::netlink::{self, Client, Malformed, Progress, RequestError, ResponseHandler, Transport};
+use crate::reading::{SourceError, chain};
+use crate::source::conntrack::{NAME, netlink as ctnetlink, timeouts};
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use rustix::time::{ClockId, clock_gettime};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the kernel is asked.
 const DOING: &str = "asking netlink for the entries of the table (IPCTNL_MSG_CT_GET)";
@@ -19,8 +25,8 @@ const DOING: &str = "asking netlink for the entries of the table (IPCTNL_MSG_CT_
 /// What a dump is for, and how much it may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// The entries that are counted.
-    pub filter: Filter,
+    /// The entries that are counted, and what is reported of them.
+    pub settings: &'a Settings,
     /// CPU time that it may take.
     pub budget: Duration,
     /// Ends it early.
@@ -32,6 +38,12 @@ pub struct Options<'a> {
 pub struct Found {
     /// The entries.
     pub tally: Tally,
+    /// The most frequent of what was asked for.
+    pub rankings: Vec<Ranking>,
+    /// Translated source addresses with the fewest free ports, the worst first.
+    pub ports: Vec<Usage>,
+    /// By how many ports these may be too low; `None` if no source is translated.
+    pub ports_error: Option<u64>,
     /// Part of the table that was read, 0 to 1; `None` if the dump ended early and the number of entries that were asked
     /// for is not known.
     pub share: Option<f64>,
@@ -47,40 +59,69 @@ pub fn cpu_time() -> Duration {
 /// Dumps the table of the calling thread's network namespace.
 pub fn dump(options: &Options<'_>) -> Result<Found, SourceError> {
     // The socket is closed afterwards: a dump that is not read to its end would have to be read before the next one.
-    let socket = NetlinkSocket::open(rustix::net::netlink::NETFILTER, crate::netlink::timeouts::DATAGRAM)
-        .map_err(|cause| {
-            SourceError::from_io("opening a netfilter netlink socket", "CAP_NET_ADMIN", cause)
-        })?;
-    ask(&mut Client::new(socket, timeouts::ENTRIES), options, || {
-        ctnetlink::Socket::open()?.global().map(|global| global.entries)
-    })
+    let socket = NetlinkSocket::open(rustix::net::netlink::NETFILTER, netlink::timeouts::DATAGRAM).map_err(
+        |cause| SourceError::from_io("opening a netfilter netlink socket", "CAP_NET_ADMIN", cause),
+    )?;
+    let usage = || ctnetlink::Socket::open()?.global().map(|global| global.entries);
+    ask(&mut Client::new(socket, timeouts::ENTRIES), options, usage, &read_ranges)
 }
 
-/// Asks a client. `usage` is called for the number of entries in the table if the dump ends early.
+/// The ranges of the rules in the calling thread's network namespace; none if they cannot be read.
+pub fn read_ranges() -> Ranges {
+    let mut ranges = Ranges::default();
+    let read = Client::open(rustix::net::netlink::NETFILTER, "netfilter").and_then(|mut client| {
+        let doing = "asking netlink for the rules of nftables (NFT_MSG_GETRULE)".to_owned();
+        client.ask(ranges::request, &mut ranges).map_err(|error| error.into_source(doing, ctnetlink::ABSENT))
+    });
+    if let Err(error) = read {
+        tracing::debug!(source = NAME, error = chain(&error), "the ranges of source NAT are not known");
+        return Ranges::default();
+    }
+    ranges
+}
+
+/// Asks a client. `usage` is called for the number of entries in the table if the dump ends early, `ranges` for those of the
+/// rules at the first entry whose source is translated.
 pub fn ask<T: Transport>(
     client: &mut Client<T>,
     options: &Options<'_>,
     usage: impl FnOnce() -> Result<Option<u64>, SourceError>,
+    ranges: &dyn Fn() -> Ranges,
 ) -> Result<Found, SourceError> {
     let started = cpu_time();
+    let filter = options.settings.filter();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut handler = Handler {
         options,
+        filter,
+        ranges,
+        now: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
         until: started.saturating_add(options.budget),
         tally: Tally::default(),
+        top: Top::new(&options.settings.top_by),
+        ports: None,
         ended: false,
     };
-    let result = client.ask(|sequence| options.filter.request(sequence), &mut handler);
-    let Handler { tally, ended, .. } = handler;
+    let result = client.ask(|sequence| filter.request(sequence), &mut handler);
+    let Handler { tally, top, ports, ended, .. } = handler;
     let share = match result {
         Ok(()) => Some(1.0),
         Err(RequestError::Malformed(_)) if ended => {
             // With a filter the number of entries that were asked for is not known.
-            let usage = if options.filter.is_empty() { usage()? } else { None };
+            let usage = if filter.is_empty() { usage()? } else { None };
             usage.map(|usage| share(tally.entries, usage))
         }
         Err(error) => return Err(error.into_source(DOING.to_owned(), ctnetlink::ABSENT)),
     };
-    Ok(Found { tally, share, cpu_time: cpu_time().saturating_sub(started) })
+    let most = options.settings.top;
+    Ok(Found {
+        tally,
+        rankings: top.rankings(most),
+        ports: ports.as_ref().map(|ports| ports.worst(most)).unwrap_or_default(),
+        ports_error: ports.as_ref().map(Ports::error),
+        share,
+        cpu_time: cpu_time().saturating_sub(started),
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
@@ -99,9 +140,15 @@ enum Refused {
 
 struct Handler<'a> {
     options: &'a Options<'a>,
+    filter: Filter,
+    ranges: &'a dyn Fn() -> Ranges,
+    /// Nanoseconds since 1970.
+    now: u64,
     /// CPU time of the thread at which the dump ends early.
     until: Duration,
     tally: Tally,
+    top: Top,
+    ports: Option<Ports>,
     ended: bool,
 }
 
@@ -109,10 +156,14 @@ impl ResponseHandler for Handler<'_> {
     type Malformed = Refused;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Refused> {
-        let Self { options, tally, .. } = self;
+        let Self { options, filter, ranges, now, tally, top, ports, .. } = self;
         let progress = message::parse(datagram, sequence, |entry| {
-            if options.filter.matches(entry) {
-                tally.add(entry);
+            if filter.matches(entry) {
+                tally.add(entry, *now);
+                top.add(entry);
+                if snat::is_translated(entry) {
+                    ports.get_or_insert_with(|| Ports::new(ranges())).add(entry);
+                }
             }
         })?;
         if progress == Progress::More && (cpu_time() >= self.until || options.stop.draining()) {
@@ -124,5 +175,7 @@ impl ResponseHandler for Handler<'_> {
 
     fn restart(&mut self) {
         self.tally = Tally::default();
+        self.top = Top::new(&self.options.settings.top_by);
+        self.ports = None;
     }
 }

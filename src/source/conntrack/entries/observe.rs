@@ -1,6 +1,8 @@
 //! Turns what the last dumps found into readings.
 
+use super::config::{Entries as Settings, TopBy};
 use super::protocol;
+use super::snat::{Usage, worst_of};
 use super::tally::Class;
 use super::worker::Known;
 use super::{metrics, netns};
@@ -17,6 +19,8 @@ type Key = ((u64, u64), Class);
 #[derive(Debug)]
 pub struct Observer {
     limit: usize,
+    top: usize,
+    by: Vec<TopBy>,
     /// By namespace and class: the labels, and the number of cycles since there was an entry.
     kept: BTreeMap<Key, (Labels, u32)>,
 }
@@ -25,9 +29,10 @@ pub struct Observer {
 const KEPT: u32 = 60;
 
 impl Observer {
-    /// Creates it with the maximum number of combinations.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, kept: BTreeMap::new() }
+    /// Creates it with the limits of the settings.
+    pub fn new(settings: &Settings) -> Self {
+        let Settings { limit, top, top_by, .. } = settings;
+        Self { limit: *limit, top: *top, by: top_by.clone(), kept: BTreeMap::new() }
     }
 
     /// Observes how the last dump of a namespace went.
@@ -40,6 +45,29 @@ impl Observer {
             out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_DURATION, &labels, known.took.as_secs_f64());
             if let Some(share) = found.share {
                 out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_SHARE, &labels, share);
+            }
+            for ranking in &found.rankings {
+                let labels = labels.with(Label::Kind, ranking.by.word());
+                out.observe(metrics::CONNTRACK_ENTRIES_TOP_ERROR, labels, ranking.error);
+            }
+            if let Some(error) = found.ports_error {
+                out.observe(metrics::CONNTRACK_ENTRIES_TOP_ERROR, labels.with(Label::Kind, "snat"), error);
+            }
+        }
+        for (place, values) in known.totals.0.iter().enumerate() {
+            let labels = || labels.with(Label::Transport, protocol::name_at(place));
+            if let Some(timeouts) = values.timeouts.distribution(known.since) {
+                out.observe(metrics::CONNTRACK_ENTRIES_TIMEOUT, labels(), timeouts);
+            }
+            if let Some(ages) = values.ages.distribution(known.since) {
+                out.observe(metrics::CONNTRACK_ENTRIES_AGE, labels(), ages);
+            }
+            for (direction, counters) in
+                ["original", "reply"].into_iter().zip(values.counters.iter().flatten())
+            {
+                let labels = labels().with(Label::Direction, direction);
+                out.observe(metrics::CONNTRACK_ENTRIES_PACKETS, &labels, counters.packets);
+                out.observe(metrics::CONNTRACK_ENTRIES_IO, &labels, counters.bytes);
             }
         }
     }
@@ -77,6 +105,49 @@ impl Observer {
         }
         for (file, count) in others {
             out.observe(metrics::CONNTRACK_ENTRIES, other(label_of(&file)), count);
+        }
+    }
+
+    /// Observes the translated source addresses whose ports run out first, and what has the most entries, of all namespaces.
+    pub fn ranked(&self, known: &BTreeMap<(u64, u64), Known>, out: &mut Readings) {
+        let found = || known.values().filter_map(|known| Some((known.label.as_ref(), known.found.as_ref()?)));
+        let ports = found().flat_map(|(label, found)| found.ports.iter().map(move |usage| (label, *usage)));
+        for (label, usage) in worst_of(ports.collect(), self.top) {
+            let Usage { destination, used, limit } = usage;
+            let labels = netns(label).with_all([
+                Some((Label::Transport, protocol::name(destination.protocol))),
+                Some((Label::SourceAddress, destination.source.to_string().into())),
+                Some((Label::DestinationAddress, destination.address.to_string().into())),
+                (destination.port > 0).then(|| (Label::DestinationPort, destination.port.to_string().into())),
+            ]);
+            out.observe(metrics::CONNTRACK_SNAT_PORTS_USAGE, &labels, used);
+            out.observe(metrics::CONNTRACK_SNAT_PORTS_LIMIT, &labels, limit);
+        }
+        for by in &self.by {
+            let metric = match by {
+                TopBy::Source => metrics::CONNTRACK_ENTRIES_TOP_SOURCES,
+                TopBy::Destination => metrics::CONNTRACK_ENTRIES_TOP_DESTINATIONS,
+                TopBy::Port => metrics::CONNTRACK_ENTRIES_TOP_PORTS,
+                TopBy::Pair => metrics::CONNTRACK_ENTRIES_TOP_PAIRS,
+            };
+            let mut counts: Vec<_> = found()
+                .flat_map(|(label, found)| found.rankings.iter().map(move |ranking| (label, ranking)))
+                .filter(|(_, ranking)| ranking.by == *by)
+                .flat_map(|(label, ranking)| {
+                    ranking.counts.iter().map(move |(ranked, count)| (count, label, ranked))
+                })
+                .collect();
+            counts.sort_unstable_by(|left, right| right.cmp(left));
+            for (count, label, ranked) in counts.into_iter().take(self.top) {
+                let address = |address: std::net::IpAddr| -> Arc<str> { address.to_string().into() };
+                let labels = netns(label).with_all([
+                    ranked.source.map(|source| (Label::SourceAddress, address(source))),
+                    ranked.destination.map(|destination| (Label::DestinationAddress, address(destination))),
+                    ranked.port.map(|(protocol, _)| (Label::Transport, protocol::name(protocol))),
+                    ranked.port.map(|(_, port)| (Label::DestinationPort, port.to_string().into())),
+                ]);
+                out.observe(metric, &labels, *count);
+            }
         }
     }
 }

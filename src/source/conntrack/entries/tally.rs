@@ -3,6 +3,7 @@
 //! Its memory does not depend on the number of entries: combinations of attributes have a limit.
 
 use super::message::{Entry, Family, status};
+use super::spread::ByProtocol;
 use crate::metric::label::closed_set;
 use std::collections::HashMap;
 
@@ -102,12 +103,15 @@ pub struct Tally {
     pub classes: HashMap<Class, u64>,
     /// Entries of further classes.
     pub other: u64,
+    /// Time-outs, ages and counters by protocol.
+    pub values: ByProtocol,
 }
 
 impl Tally {
-    /// Counts an entry.
-    pub fn add(&mut self, entry: &Entry) {
+    /// Counts an entry; `now` is in nanoseconds since 1970.
+    pub fn add(&mut self, entry: &Entry, now: u64) {
         self.entries += 1;
+        self.values.add(entry, now);
         let class = Class::of(entry);
         let full = self.classes.len() >= CLASSES;
         match self.classes.get_mut(&class) {

@@ -4,13 +4,14 @@
 
 use super::config::Entries as Settings;
 use super::dump::{self, Found, Options};
+use super::spread::ByProtocol;
 use crate::host::netns::{self, Finder, Namespace};
 use crate::reading::{SourceError, chain};
 use crate::source::conntrack::NAME;
 use crate::stop::Stop;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// What is known of the table of one network namespace.
 #[derive(Debug)]
@@ -27,6 +28,10 @@ pub struct Known {
     pub cpu_time: Duration,
     /// Dumps that ended early.
     pub ended_early: u64,
+    /// Values of the entries of all dumps, by protocol.
+    pub totals: ByProtocol,
+    /// When the first dump began.
+    pub since: SystemTime,
     /// Why the last attempt failed.
     pub error: Option<SourceError>,
 }
@@ -40,6 +45,8 @@ impl Known {
             took: Duration::ZERO,
             cpu_time: Duration::ZERO,
             ended_early: 0,
+            totals: ByProtocol::default(),
+            since: SystemTime::now(),
             error: None,
         }
     }
@@ -60,6 +67,7 @@ impl Known {
                     );
                 }
                 self.cpu_time += found.cpu_time;
+                self.totals.merge(&found.tally.values);
                 self.ended_early += u64::from(early);
                 self.found = Some(found);
                 (self.at, self.took, self.error) = (Some(Instant::now()), took, None);
@@ -182,7 +190,7 @@ impl Rounds {
         left: &mut Duration,
         dump: impl FnOnce(&Options<'_>) -> Result<Found, SourceError>,
     ) {
-        let options = Options { filter: self.settings.filter(), budget: *left, stop: &self.stop };
+        let options = Options { settings: &self.settings, budget: *left, stop: &self.stop };
         let started = Instant::now();
         let result = dump(&options);
         if self.stop.draining() {

@@ -1,0 +1,226 @@
+//! The ports that rules of source NAT choose from (pure).
+//!
+//! Rules of nftables over nfnetlink (`include/uapi/linux/netfilter/nf_tables.h`): `snat` is the expression `nat`, and `masquerade`
+//! is `masq`; addresses and ports are in registers, which `immediate` fills. iptables-nft has its targets `SNAT` and `MASQUERADE` in
+//! the expression `target`, with a structure of `include/uapi/linux/netfilter/nf_nat.h`. Without ports in the rule the kernel
+//! keeps to the class of the original port (`nf_nat_l4proto_unique_tuple` in `net/netfilter/nf_nat_core.c`).
+
+use crate::netlink::{self, Attribute, Attributes, Malformed, Progress, ResponseHandler};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Subsystem 10 (`nf_tables`), messages 6 and 7.
+const NFT_MSG_NEWRULE: u16 = 0x0a06;
+const NFT_MSG_GETRULE: u16 = 0x0a07;
+
+const NFGENMSG: usize = 4;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_IMMEDIATE_DREG: u16 = 1;
+const NFTA_IMMEDIATE_DATA: u16 = 2;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_NAT_TYPE: u16 = 1;
+const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
+const NFTA_NAT_REG_ADDR_MAX: u16 = 4;
+const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
+const NFTA_MASQ_REG_PROTO_MIN: u16 = 2;
+const NFTA_MASQ_REG_PROTO_MAX: u16 = 3;
+const NFTA_TARGET_NAME: u16 = 1;
+const NFTA_TARGET_INFO: u16 = 3;
+const NFT_NAT_SNAT: u32 = 0;
+const NF_NAT_RANGE_MAP_IPS: u32 = 1;
+const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 2;
+/// Length of `struct nf_nat_range` without `base_proto`, which only later revisions have.
+const NF_NAT_RANGE: usize = 40;
+/// Length of `struct nf_nat_ipv4_multi_range_compat`.
+const NF_NAT_IPV4_MULTI_RANGE: usize = 20;
+
+/// Ranges that are kept of one network namespace.
+const MOST: usize = 1024;
+
+/// Ports that the sources of some addresses are translated to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// First and last address; `None`: any, as with masquerading.
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// First and last port.
+    pub ports: (u16, u16),
+}
+
+/// The ranges of the rules of a network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges(Vec<Range>);
+
+impl Ranges {
+    /// The range that a port of a translated address is from, first and last: the smallest of the rules, or what the kernel
+    /// chooses from without one.
+    pub fn of(&self, address: IpAddr, port: u16, icmp: bool) -> (u16, u16) {
+        let fits = |range: &&Range| {
+            (range.ports.0..=range.ports.1).contains(&port)
+                && range.addresses.is_none_or(|(first, last)| (first..=last).contains(&address))
+        };
+        let smallest =
+            self.0.iter().filter(fits).map(|range| range.ports).min_by_key(|(first, last)| last - first);
+        smallest.unwrap_or(match port {
+            _ if icmp => (0, u16::MAX),
+            0..512 => (1, 511),
+            512..1024 => (600, 1023),
+            _ => (1024, u16::MAX),
+        })
+    }
+
+    /// The ranges.
+    pub fn all(&self) -> &[Range] {
+        &self.0
+    }
+}
+
+/// The request for every rule of a network namespace.
+pub fn request(sequence: u32) -> Vec<u8> {
+    netlink::request(NFT_MSG_GETRULE, netlink::REQUEST | netlink::DUMP, sequence, &[0; NFGENMSG])
+}
+
+/// Reads one datagram of a dump of rules.
+pub fn parse(datagram: &[u8], sequence: u32, ranges: &mut Ranges) -> Result<Progress, Malformed> {
+    netlink::messages(datagram, sequence, |message| {
+        if message.kind != NFT_MSG_NEWRULE {
+            return Ok(());
+        }
+        let (_, attributes) = message.split::<NFGENMSG>()?;
+        if let Some(range) = range(inside(attributes, NFTA_RULE_EXPRESSIONS)?)?
+            && ranges.0.len() < MOST
+            && !ranges.0.contains(&range)
+        {
+            ranges.0.push(range);
+        }
+        Ok(())
+    })
+}
+
+impl ResponseHandler for Ranges {
+    type Malformed = Malformed;
+
+    fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Malformed> {
+        parse(datagram, sequence, self)
+    }
+
+    fn restart(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The first attribute of this number.
+fn find(attributes: Attributes<'_>, number: u16) -> Result<Option<Attribute<'_>>, Malformed> {
+    for attribute in attributes {
+        let attribute = attribute?;
+        if attribute.number == number {
+            return Ok(Some(attribute));
+        }
+    }
+    Ok(None)
+}
+
+/// What is in the first attribute of this number: nested attributes.
+fn inside(attributes: Attributes<'_>, number: u16) -> Result<Attributes<'_>, Malformed> {
+    Ok(netlink::attributes(find(attributes, number)?.map_or(&[], |attribute| attribute.payload)))
+}
+
+/// The first attribute of this number as a number.
+fn number(attributes: &Attributes<'_>, number: u16) -> Result<Option<u32>, Malformed> {
+    let found = find(attributes.clone(), number)?;
+    Ok(found.map(Attribute::first).transpose()?.map(u32::from_be_bytes))
+}
+
+/// Registers that an `immediate` has filled, by number.
+type Registers<'a> = Vec<(u32, &'a [u8])>;
+
+/// The range of a rule that translates the source to ports that it names.
+fn range(expressions: Attributes<'_>) -> Result<Option<Range>, Malformed> {
+    let mut registers = Registers::new();
+    for expression in expressions {
+        let expression = netlink::attributes(expression?.payload);
+        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], Attribute::text);
+        let data = inside(expression, NFTA_EXPR_DATA)?;
+        match name {
+            b"immediate" => {
+                let value = find(inside(data.clone(), NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VALUE)?;
+                if let (Some(register), Some(value)) = (number(&data, NFTA_IMMEDIATE_DREG)?, value) {
+                    registers.retain(|(known, _)| *known != register);
+                    registers.push((register, value.payload));
+                }
+            }
+            b"nat" if number(&data, NFTA_NAT_TYPE)? == Some(NFT_NAT_SNAT) => {
+                let ports = between(&registers, &data, NFTA_NAT_REG_PROTO_MIN, NFTA_NAT_REG_PROTO_MAX)?;
+                let addresses = between(&registers, &data, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_ADDR_MAX)?;
+                return Ok(made(
+                    addresses.and_then(|(first, last)| Some((address(first)?, address(last)?))),
+                    ports,
+                ));
+            }
+            b"masq" => {
+                let ports = between(&registers, &data, NFTA_MASQ_REG_PROTO_MIN, NFTA_MASQ_REG_PROTO_MAX)?;
+                return Ok(made(None, ports));
+            }
+            b"target" => {
+                let name = find(data.clone(), NFTA_TARGET_NAME)?.map_or(&[][..], Attribute::text);
+                let info = find(data, NFTA_TARGET_INFO)?.map_or(&[][..], |info| info.payload);
+                if [&b"SNAT"[..], b"MASQUERADE"].contains(&name) {
+                    return Ok(of_iptables(info));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Bytes of the first and the last address or port of a range.
+type Ends<'a> = (&'a [u8], &'a [u8]);
+
+/// What is in the two registers that attributes name; the second is the first if it is absent.
+fn between<'a>(
+    registers: &Registers<'a>,
+    data: &Attributes<'_>,
+    first: u16,
+    last: u16,
+) -> Result<Option<Ends<'a>>, Malformed> {
+    let filled = |number: Option<u32>| {
+        registers.iter().find(|(known, _)| Some(*known) == number).map(|(_, value)| *value)
+    };
+    let (first, last) = (number(data, first)?, number(data, last)?);
+    Ok(filled(first).zip(filled(last.or(first))))
+}
+
+fn made(addresses: Option<(IpAddr, IpAddr)>, ports: Option<Ends<'_>>) -> Option<Range> {
+    let (first, last) = ports?;
+    let port = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+    let (first, last) = (port(first)?, port(last)?);
+    (first <= last).then_some(Range { addresses, ports: (first, last) })
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let four = <[u8; 4]>::try_from(bytes).ok().map(|bytes| Ipv4Addr::from(bytes).into());
+    four.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(|bytes| Ipv6Addr::from(bytes).into()))
+}
+
+/// `struct nf_nat_range` (later revisions are longer), or `struct nf_nat_ipv4_multi_range_compat` with one range.
+fn of_iptables(info: &[u8]) -> Option<Range> {
+    let flags = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes));
+    let long = info.len() >= NF_NAT_RANGE;
+    let range = if long { info } else { info.get(4..NF_NAT_IPV4_MULTI_RANGE)? };
+    let flags = flags(range)?;
+    if flags & NF_NAT_RANGE_PROTO_SPECIFIED == 0 {
+        return None;
+    }
+    let (addresses, ports) =
+        if long { (range.get(4..36)?, range.get(36..40)?) } else { (range.get(4..12)?, range.get(12..16)?) };
+    let (first, last) = addresses.split_at_checked(addresses.len() / 2)?;
+    // An IPv4 address is in the first four of sixteen bytes, and the others are 0.
+    let address_of = |bytes: &[u8]| match bytes.split_first_chunk::<4>() {
+        Some((four, rest)) if rest.iter().all(|byte| *byte == 0) => Some(IpAddr::from(*four)),
+        _ => address(bytes),
+    };
+    let addresses = address_of(first).zip(address_of(last)).filter(|_| flags & NF_NAT_RANGE_MAP_IPS != 0);
+    made(addresses, ports.split_at_checked(2))
+}
