@@ -36,6 +36,17 @@ fn each_kind_of_log_is_read_unless_its_key_says_that_it_is_not() {
     }
 }
 
+#[test]
+fn the_log_of_a_pod_is_found_by_its_path_where_the_kubelet_has_no_link() {
+    let Some(logs) = Logs::new() else { return };
+    let agent = Running::new("docker: false, journald: false, files: false", &logs.without_links());
+    agent.sees("connscope_logs_files", &["log_source=\"cri\""], 1.0);
+    let [_, pod] = &logs.of_engines;
+    super::engines::append(pod, "2026-11-26T05:00:00.123456789Z stdout F ERROR two\n");
+    let app = ["k8s_namespace_name=\"prod\"", "k8s_pod_name=\"web-0\"", "k8s_container_name=\"app\""];
+    agent.sees(MESSAGES, &[&app[..], &["severity=\"error\"", "log_source=\"cri\""]].concat(), 1.0);
+}
+
 /// The parts of the logs that `check` looks at, with these settings.
 fn checked(logs: &str, inventory: &str) -> BTreeSet<String> {
     let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 const SETTINGS: &str = "files: auto, journald: /var/log/journal";
 
+const UID: &str = "0f5e7d3c-0000-4000-8000-000000000000";
+
 /// Tests that are run at the same time have containers of their own.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -53,12 +55,12 @@ impl Logs {
         );
         put(&at(&log), "");
         mode(&at("var/lib/docker"), 0o710);
-        let target = "/var/log/pods/prod_web-0_0f5e7d3c/app/0.log";
-        put(&at(target), "");
-        mode(&at(target), 0o640);
+        let target = format!("/var/log/pods/prod_web-0_{UID}/app/0.log");
+        put(&at(&target), "");
+        mode(&at(&target), 0o640);
         let link = at(&format!("var/log/containers/web-0_prod_app-{pod}.log"));
         std::fs::create_dir_all(link.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink(target, link).unwrap();
+        std::os::unix::fs::symlink(&target, link).unwrap();
         let journal = at("var/log/journal/system.journal");
         put(&journal, "");
         mode(&journal, 0o640);
@@ -72,13 +74,25 @@ impl Logs {
         let groups = vec![
             service,
             Service::at(&format!("/docker/{docker}"), String::new())?,
-            Service::at(
-                &format!("/kubepods/besteffort/pod0f5e7d3c-0000-4000-8000-000000000000/{pod}"),
-                String::new(),
-            )?,
+            Service::at(&format!("/kubepods/besteffort/pod{UID}/{pod}"), String::new())?,
         ];
-        let of_engines = [at(&log), at(target)];
+        let of_engines = [at(&log), at(&target)];
         Some(Self { root, of_engines, included, process, _groups: groups })
+    }
+
+    /// The same where the pod's log has no link, and its name is in the bundle of containerd.
+    pub(super) fn without_links(&self) -> String {
+        let mut links = std::fs::read_dir(self.root.path().join("var/log/containers")).unwrap();
+        let link = links.next().unwrap().unwrap();
+        let name = link.file_name().into_string().unwrap();
+        let id = name.trim_end_matches(".log").rsplit_once('-').unwrap().1;
+        let bundle = format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{id}/config.json");
+        let annotations = r#"{"annotations":{"io.kubernetes.cri.container-type":"container",
+            "io.kubernetes.cri.container-name":"app","io.kubernetes.cri.sandbox-name":"web-0",
+            "io.kubernetes.cri.sandbox-namespace":"prod"}}"#;
+        put(&self.root.path().join(bundle), annotations);
+        std::fs::remove_file(link.path()).unwrap();
+        self.inventory().replace("containerd: []", "containerd: [/run/containerd]")
     }
 
     /// An inventory of these alone, without those of tests that are run at the same time.

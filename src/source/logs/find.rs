@@ -4,7 +4,9 @@ use super::config::Logs as Settings;
 use super::counts::Subject;
 use super::follow::Inode;
 use super::labels::LogSource;
+use crate::host::cgroup;
 use crate::host::inventory::{Container, Inventory};
+use crate::metric::Label;
 use crate::reading::SourceError;
 use crate::text;
 use open_files::{OpenFile, OpenFiles};
@@ -97,10 +99,9 @@ impl Finder {
     /// The directory of the kubelet's links, and the one that they lead to.
     pub(super) fn kubelet_places(&self) -> Vec<PathBuf> {
         let inventory = self.inventory.settings();
-        let Some(kubelet) = inventory.names.kubelet.as_ref().filter(|_| self.settings.cri) else {
-            return Vec::new();
-        };
-        [kubelet, Path::new(kubelet::PODS)].map(|place| below(&inventory.root, place)).into()
+        let links = inventory.names.kubelet.as_deref();
+        let places = links.into_iter().chain([Path::new(kubelet::PODS)]).filter(|_| self.settings.cri);
+        places.map(|place| below(&inventory.root, place)).collect()
     }
 
     /// Those of them in which each container of Docker has a directory.
@@ -153,14 +154,17 @@ impl Finder {
 
     fn of_kubelet(&self, containers: &[Container], found: &mut Vec<Found>) {
         let inventory = self.inventory.settings();
-        let Some(directory) = &inventory.names.kubelet else { return };
-        let logs = kubelet::logs(&below(&inventory.root, directory));
+        let directory = inventory.names.kubelet.as_ref();
+        let links = directory.map(|directory| kubelet::logs(&below(&inventory.root, directory)));
+        let links = links.unwrap_or_default();
+        let pods = below(&inventory.root, Path::new(kubelet::PODS));
         for container in containers {
-            let path = container.id.as_ref().and_then(|id| logs.get(&**id));
-            if let Some(path) = path {
+            let link = container.id.as_ref().and_then(|id| links.get(&**id));
+            let path = link.map(|path| below(&inventory.root, path));
+            if let Some(path) = path.or_else(|| of_pod(container, &pods)) {
                 let subject = Subject::Container(container.workload.number);
                 found.push(Found {
-                    path: below(&inventory.root, path),
+                    path,
                     subject,
                     source: LogSource::Cri,
                     ended: container.ended,
@@ -240,6 +244,15 @@ impl OpenFile {
             Err(_) => Ok(None),
         }
     }
+}
+
+/// The log of a container of a pod that no link leads to, by the names of both.
+fn of_pod(container: &Container, pods: &Path) -> Option<PathBuf> {
+    let labels = &container.workload.labels;
+    let value = |wanted| labels.iter().find(|(label, _)| *label == wanted).map(|(_, value)| &**value);
+    let namespace = value(Label::K8sNamespaceName)?;
+    let (pod, name) = (value(Label::K8sPodName)?, value(Label::K8sContainerName)?);
+    kubelet::newest(pods, [namespace, pod, &cgroup::pod(&container.cgroup)?, name])
 }
 
 /// A path that the configuration names, and that is there now.

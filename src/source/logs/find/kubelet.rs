@@ -1,5 +1,5 @@
 //! The kubelet's links `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log`, each to the log of a container at
-//! `/var/log/pods/NAMESPACE_POD_UID/CONTAINER/N.log`.
+//! `/var/log/pods/NAMESPACE_POD_UID/CONTAINER/N.log`; and that log itself, where the links cannot be read.
 //!
 //! `LogSymlink` in `pkg/kubelet/kuberuntime/legacy.go` of Kubernetes. A link to somewhere else is not one of them: with
 //! Docker below the kubelet they lead to files of Docker, which are found by Docker's own.
@@ -29,6 +29,24 @@ pub(super) fn logs(directory: &Path) -> HashMap<String, PathBuf> {
         .collect()
 }
 
+/// The newest log of a container in the directory of its pod; `N` is the number of its restarts. With Docker below the kubelet
+/// it is a link to a file of Docker, which is found by Docker's own.
+pub(super) fn newest(pods: &Path, [namespace, pod, uid, container]: [&str; 4]) -> Option<PathBuf> {
+    let directory = format!("{namespace}_{pod}_{uid}");
+    let is_name = |name: &str| !name.contains('/') && !name.starts_with('.');
+    if !is_name(&directory) || !is_name(container) {
+        return None;
+    }
+    let directory = pods.join(directory).join(container);
+    let logs = std::fs::read_dir(&directory).ok()?.filter_map(Result::ok).take(LINKS);
+    let numbers = logs.filter_map(|entry| {
+        let name = entry.file_name();
+        let number = name.to_str()?.strip_suffix(".log")?.parse::<u32>().ok()?;
+        entry.file_type().is_ok_and(|kind| kind.is_file()).then_some(number)
+    });
+    Some(directory.join(format!("{}.log", numbers.max()?)))
+}
+
 /// The id in the name of a link.
 fn id(link: &str) -> Option<&str> {
     let (_, id) = link.strip_suffix(".log")?.rsplit_once('-')?;
@@ -44,7 +62,7 @@ fn is_of_a_pod(target: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ID, logs};
+    use super::{ID, logs, newest};
 
     #[test]
     fn links_lead_to_the_logs_of_pods_and_nowhere_else() {
@@ -61,5 +79,21 @@ mod tests {
         link("web-0_shop_web-short.log".to_owned(), log);
         assert_eq!(logs(directory.path()), [(ids[0].clone(), log.into())].into());
         assert!(logs(&directory.path().join("absent")).is_empty());
+    }
+
+    #[test]
+    fn the_newest_log_of_a_container_is_that_of_its_latest_restart() {
+        let pods = tempfile::tempdir().unwrap();
+        let directory = pods.path().join("shop_web-0_0f5e/web");
+        std::fs::create_dir_all(directory.join("11.log")).unwrap();
+        for name in ["2.log", "9.log", "10.log", "10.log.20261126-050000", "x.log"] {
+            std::fs::write(directory.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("/etc/shadow", directory.join("12.log")).unwrap();
+        let newest = |of| newest(pods.path(), of);
+        assert_eq!(newest(["shop", "web-0", "0f5e", "web"]), Some(directory.join("10.log")));
+        assert_eq!(newest(["shop", "web-0", "0f5e", "other"]), None);
+        assert_eq!(newest(["shop", "web-0", "0f5e", "../../shop_web-0_0f5e/web"]), None);
+        assert_eq!(newest([".", "/", "..", "web"]), None);
     }
 }
