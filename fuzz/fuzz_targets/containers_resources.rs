@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut usage = Usage::default();
     let mut last = 0;
     for sample in [&old, &new, &old, &new] {
-        usage.take(sample.clone(), || true, usize::MAX, |(major, minor)| format!("{major}:{minor}").into());
+        usage.take(sample, || true, usize::MAX, |(major, minor)| format!("{major}:{minor}").into());
         assert!(usage.disks.len() <= DISKS, "{} devices", usage.disks.len());
         let sum = usage.cpu.sum().unwrap_or(last);
         assert!(sum >= last, "a counter went from {last} to {sum}");

@@ -4,6 +4,7 @@
 //! once, and a reading has a pointer to them.
 
 use super::Label;
+use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub struct Labels(Arc<[(Label, Arc<str>)]>);
 impl Labels {
     /// Labels, given in any order.
     pub fn new(mut labels: Vec<(Label, Arc<str>)>) -> Self {
-        labels.sort_unstable_by_key(|(label, _)| label.key());
+        labels.sort_unstable_by(|(left, _), (right, _)| order(left.key(), right.key()));
         Self(labels.into())
     }
 
@@ -24,13 +25,22 @@ impl Labels {
         self.with_all([Some((label, value.into()))])
     }
 
-    /// These and more, put in order once.
+    /// These and more, put in order once: the fewer of them are out of order, the faster.
     #[must_use]
     pub fn with_all<const COUNT: usize>(&self, more: [Option<(Label, Arc<str>)>; COUNT]) -> Self {
         let mut labels = Vec::with_capacity(self.len() + COUNT);
         labels.extend_from_slice(self);
         labels.extend(more.into_iter().flatten());
         Self::new(labels)
+    }
+}
+
+/// Most keys differ in their first bytes, so that a number says which is first.
+fn order(left: &str, right: &str) -> Ordering {
+    let first = |key: &str| key.as_bytes().first_chunk().map(|first| u64::from_be_bytes(*first));
+    match first(left).zip(first(right)) {
+        Some((one, other)) if one != other => one.cmp(&other),
+        _ => left.cmp(right),
     }
 }
 
@@ -63,5 +73,18 @@ impl From<&[(Label, Arc<str>)]> for Labels {
 impl<const COUNT: usize> From<&[(Label, Arc<str>); COUNT]> for Labels {
     fn from(labels: &[(Label, Arc<str>); COUNT]) -> Self {
         Self::new(labels.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_are_in_the_order_of_their_words(left in "[a-c]{0,10}", right in "[a-c]{0,10}") {
+            prop_assert_eq!(order(&left, &right), left.cmp(&right));
+        }
     }
 }

@@ -184,7 +184,7 @@ fn name((major, minor): (u32, u32)) -> Arc<str> {
     format!("{major}:{minor}").into()
 }
 
-fn take(usage: &mut Usage, sample: Sample, gone: bool) -> usize {
+fn take(usage: &mut Usage, sample: &Sample, gone: bool) -> usize {
     usage.take(sample, || gone, usize::MAX, name)
 }
 
@@ -195,16 +195,16 @@ fn read_of(usage: &Usage) -> Option<u64> {
 #[test]
 fn a_container_that_is_started_again_goes_on_from_what_it_had_used() {
     let mut usage = Usage::default();
-    take(&mut usage, sample(Some(100), Some(10)), false);
-    take(&mut usage, sample(Some(150), Some(15)), false);
+    take(&mut usage, &sample(Some(100), Some(10)), false);
+    take(&mut usage, &sample(Some(150), Some(15)), false);
     usage.restart();
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(150), Some(15)));
     // More than before: the numbers alone do not say that it is another group.
-    take(&mut usage, sample(Some(170), Some(1)), false);
+    take(&mut usage, &sample(Some(170), Some(1)), false);
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(320), Some(16)));
     usage.restart();
     // The kernel has no line for a device that was not used yet.
-    take(&mut usage, Sample { disks: Some(Vec::new()), ..sample(Some(5), None) }, false);
+    take(&mut usage, &Sample { disks: Some(Vec::new()), ..sample(Some(5), None) }, false);
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(325), Some(16)));
     usage.end();
     assert_eq!(
@@ -226,12 +226,12 @@ fn a_counter_that_somebody_sets_back_goes_on() {
 #[test]
 fn a_controller_that_is_switched_off_takes_its_metric_away_and_a_group_that_goes_does_not() {
     let mut usage = Usage::default();
-    take(&mut usage, sample(Some(100), Some(10)), false);
-    take(&mut usage, sample(Some(100), None), false);
+    take(&mut usage, &sample(Some(100), Some(10)), false);
+    take(&mut usage, &sample(Some(100), None), false);
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(100), None));
-    take(&mut usage, sample(Some(100), Some(12)), false);
+    take(&mut usage, &sample(Some(100), Some(12)), false);
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(100), Some(12)));
-    take(&mut usage, sample(Some(101), None), true);
+    take(&mut usage, &sample(Some(101), None), true);
     assert_eq!((usage.cpu.sum(), read_of(&usage)), (Some(101), Some(12)), "it went while it was read");
 }
 
@@ -242,17 +242,17 @@ fn devices_over_the_limits_are_told_and_left_out() {
         Sample { disks: Some((0..count).map(|minor| ((8, minor), used)).collect()), ..Sample::default() }
     };
     let mut usage = Usage::default();
-    assert_eq!(usage.take(disks(40), || false, 10, name), 30);
+    assert_eq!(usage.take(&disks(40), || false, 10, name), 30);
     assert_eq!(usage.disks.len(), 10);
-    assert_eq!(usage.take(disks(40), || false, usize::MAX, name), 40 - DISKS);
+    assert_eq!(usage.take(&disks(40), || false, usize::MAX, name), 40 - DISKS);
     assert_eq!(usage.disks.len(), DISKS);
 }
 
 #[test]
 fn what_was_counted_before_a_name_was_known_is_added() {
     let (mut named, mut before) = (Usage::default(), Usage::default());
-    take(&mut named, sample(Some(100), Some(1)), false);
-    take(&mut before, sample(Some(30), Some(2)), false);
+    take(&mut named, &sample(Some(100), Some(1)), false);
+    take(&mut before, &sample(Some(30), Some(2)), false);
     named.absorb(before);
     assert_eq!((named.cpu.sum(), read_of(&named)), (Some(130), Some(3)));
 }

@@ -54,7 +54,7 @@ impl RunningUnit {
 pub struct Entries {
     limit: usize,
     retention: Duration,
-    subjects: HashMap<Arc<str>, RunningUnit>,
+    subjects: HashMap<Arc<str>, Box<RunningUnit>>,
     /// Ended instances.
     ended: EndedUnits,
     by_number: BTreeMap<u64, Entry>,
@@ -154,8 +154,11 @@ impl Entries {
             OwnerKind::Named(..) | OwnerKind::Unit(..) => None,
         };
         let asking = matches!(place.what, OwnerKind::Container(_)) && found.is_none();
+        // Most have one group, or one in each of two hierarchies.
+        let mut tops = Vec::with_capacity(usize::from(top.is_some()));
+        tops.extend(top);
         let mut subject = RunningUnit {
-            tops: top.into_iter().collect(),
+            tops,
             number: None,
             left_out: false,
             asking: asking.then(|| NameRetry::started(now)),
@@ -172,8 +175,14 @@ impl Entries {
             }
         }
         let number = subject.number;
+        let entry = number.and_then(|number| self.by_number.get_mut(&number));
+        if let Some((entry, top)) = entry.zip(subject.tops.first())
+            && entry.cgroup == top.path
+        {
+            entry.cgroup = Arc::clone(&top.path);
+        }
         self.ended.forget(&key);
-        self.subjects.insert(key, subject);
+        self.subjects.insert(key, Box::new(subject));
         number
     }
 

@@ -2,8 +2,11 @@
 
 use super::identity::{self, CgroupOwner, ContainerMetadata, OwnerKind, Workload};
 use crate::text::{LONGEST_NAME, bounded_unique};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
+
+/// What is not known yet.
+static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 
 /// A control group.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +78,7 @@ impl Entry {
     ) -> Self {
         let mut entry = Self {
             workload: Arc::new(workload),
-            image: "".into(),
+            image: Arc::clone(&EMPTY),
             runtime: "",
             restarts: 0,
             before: false,
@@ -83,7 +86,7 @@ impl Entry {
             first: None,
             seen: None,
             container: None,
-            cgroup: "".into(),
+            cgroup: Arc::clone(&EMPTY),
             named: found.is_some() || !matches!(place.what, OwnerKind::Container(_)),
             key: Arc::clone(key),
         };
@@ -110,7 +113,8 @@ impl Entry {
         self.container = matches!(place.what, OwnerKind::Container(_)).then(|| Arc::clone(key));
         self.cgroup = bounded_unique(place.top, LONGEST_NAME).into();
         if let Some(found) = found {
-            self.image = bounded_unique(&found.image, LONGEST_NAME).into();
+            let image = bounded_unique(&found.image, LONGEST_NAME);
+            self.image = if image.is_empty() { Arc::clone(&EMPTY) } else { image.into() };
             self.runtime = found.runtime;
         }
         if self.runtime.is_empty() {

@@ -123,7 +123,7 @@ fn observe_destination(
             let [address, port] = server.clone();
             let event = Some((Label::Event, Arc::clone(&words.failed)));
             let reason = Some((Label::ErrorType, Arc::clone(reason)));
-            let labels = workload.labels.with_all([address, port, event, reason]);
+            let labels = workload.labels.with_all([reason, event, address, port]);
             out.observe(metrics::CONTAINER_TCP_CONNECTIONS, labels, count);
         }
     }
@@ -141,10 +141,10 @@ fn observe_destination(
     };
     let [server_address, server_port] = server;
     let labels = workload.labels.with_all([
-        server_address,
-        server_port,
         address.map(|address| (Label::PeerAddress, address)),
         port.map(|port| (Label::PeerPort, port)),
+        server_address,
+        server_port,
     ]);
     if !counted {
         out.observe(metrics::CONTAINER_TCP_OPEN_CONNECTIONS, &labels, counts.open());

@@ -141,7 +141,7 @@ impl Resources {
             let before = usage.disks.len();
             let room = most_disks.saturating_sub(disks);
             let over = usage.take(
-                sample,
+                &sample,
                 || group.is_gone(layout),
                 room,
                 |number| Arc::clone(&devices.of(number).disk),

@@ -1,6 +1,6 @@
 //! What a container has used, over restarts: what its former control groups had used is added (pure).
 
-use super::sample::{DiskUse, Sample};
+use super::sample::{DiskUse, MemoryUse, Sample};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,18 @@ pub struct Usage {
     /// Whether its control group counts by device.
     pub counts_disks: bool,
     /// What is not a counter, of the latest cycle; `None` once it has ended.
-    pub latest: Option<Sample>,
+    pub latest: Option<Latest>,
+}
+
+/// What is not a counter.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Latest {
+    /// Memory.
+    pub memory: MemoryUse,
+    /// CPUs that it may use at most.
+    pub cpu_limit: Option<f64>,
+    /// Memory that it may use at most, bytes.
+    pub memory_limit: Option<u64>,
 }
 
 impl Usage {
@@ -102,14 +113,14 @@ impl Usage {
     /// that were over a limit.
     pub fn take(
         &mut self,
-        sample: Sample,
+        sample: &Sample,
         gone: impl FnOnce() -> bool,
         room: usize,
         mut name: impl FnMut((u32, u32)) -> Arc<str>,
     ) -> usize {
         let most = self.disks.len().saturating_add(room).min(DISKS);
         let mut missing = self.counts_disks && sample.disks.is_none();
-        for (counter, number) in self.counters().zip(numbers_of(&sample)) {
+        for (counter, number) in self.counters().zip(numbers_of(sample)) {
             match number {
                 Some(_) => counter.take(number),
                 None => missing |= counter.shown,
@@ -117,7 +128,7 @@ impl Usage {
         }
         if missing && !gone() {
             // The controller was switched off.
-            for (counter, number) in self.counters().zip(numbers_of(&sample)) {
+            for (counter, number) in self.counters().zip(numbers_of(sample)) {
                 counter.shown &= number.is_some();
             }
             self.counts_disks = false;
@@ -136,7 +147,8 @@ impl Usage {
                 counter.take(number);
             }
         }
-        self.latest = Some(sample);
+        let Sample { memory, cpu_limit, memory_limit, .. } = *sample;
+        self.latest = Some(Latest { memory, cpu_limit, memory_limit });
         over
     }
 
