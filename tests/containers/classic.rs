@@ -6,178 +6,25 @@ use crate::support::engine::Docker;
 use crate::support::table::rows as table_rows;
 use crate::support::{Agent, Namespace, PATIENCE, command, get, skipped};
 use connscope::metric::naming::{self, Profile};
+use names::{LATER, THEIRS, labels_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
 
-/// Labels of a volume, as the first release has them.
-const VOLUME: &[&str] = &["mount_point", "device", "provisioner", "volume"];
-
-/// Name, type, labels besides `container_id` and `machine_id`, and help. Those of the node have `machine_id` only.
-const THEIRS: &[(&str, &str, &[&str], &str)] = &[
-    ("container_restarts_total", "counter", &[], "Number of times the container was restarted"),
-    (
-        "container_oom_kills_total",
-        "counter",
-        &[],
-        "Total number of times the container was terminated by the OOM killer",
-    ),
-    (
-        "container_resources_cpu_delay_seconds_total",
-        "counter",
-        &[],
-        "Total time duration processes of the container have been waiting for a CPU (while being runnable)",
-    ),
-    (
-        "container_resources_disk_delay_seconds_total",
-        "counter",
-        &[],
-        "Total time duration processes of the container have been waiting fot I/Os to complete",
-    ),
-    ("container_resources_cpu_limit_cores", "gauge", &[], "CPU limit of the container"),
-    (
-        "container_resources_cpu_usage_seconds_total",
-        "counter",
-        &[],
-        "Total CPU time consumed by the container",
-    ),
-    (
-        "container_resources_cpu_throttled_seconds_total",
-        "counter",
-        &[],
-        "Total time duration the container has been throttled",
-    ),
-    ("container_resources_memory_limit_bytes", "gauge", &[], "Memory limit of the container"),
-    (
-        "container_resources_memory_rss_bytes",
-        "gauge",
-        &[],
-        "Amount of physical memory used by the container (doesn't include page cache)",
-    ),
-    (
-        "container_resources_memory_cache_bytes",
-        "gauge",
-        &[],
-        "Amount of page cache memory allocated by the container",
-    ),
-    ("container_resources_disk_size_bytes", "gauge", VOLUME, "Total capacity of the volume"),
-    ("container_resources_disk_used_bytes", "gauge", VOLUME, "Used capacity of the volume"),
-    ("container_resources_disk_reserved_bytes", "gauge", VOLUME, "Reserved capacity of the volume"),
-    (
-        "container_resources_disk_reads_total",
-        "counter",
-        VOLUME,
-        "Total number of reads completed successfully by the container",
-    ),
-    (
-        "container_resources_disk_read_bytes_total",
-        "counter",
-        VOLUME,
-        "Total number of bytes read from the disk by the container",
-    ),
-    (
-        "container_resources_disk_writes_total",
-        "counter",
-        VOLUME,
-        "Total number of writes completed successfully by the container",
-    ),
-    (
-        "container_resources_disk_written_bytes_total",
-        "counter",
-        VOLUME,
-        "Total number of bytes written to the disk by the container",
-    ),
-    ("container_net_tcp_listen_info", "gauge", &["listen_addr", "proxy"], "Listen address of the container"),
-    (
-        "container_net_tcp_successful_connects_total",
-        "counter",
-        &["destination", "actual_destination"],
-        "Total number of successful TCP connects",
-    ),
-    (
-        "container_net_tcp_connection_time_seconds_total",
-        "counter",
-        &["destination", "actual_destination"],
-        "Time spent on TCP connections",
-    ),
-    (
-        "container_net_tcp_failed_connects_total",
-        "counter",
-        &["destination"],
-        "Total number of failed TCP connects",
-    ),
-    (
-        "container_net_tcp_active_connections",
-        "gauge",
-        &["destination", "actual_destination"],
-        "Number of active outbound connections used by the container",
-    ),
-    (
-        "container_net_tcp_retransmits_total",
-        "counter",
-        &["destination", "actual_destination"],
-        "Total number of retransmitted TCP segments",
-    ),
-    (
-        "container_net_latency_seconds",
-        "gauge",
-        &["destination_ip"],
-        "Round-trip time between the container and a remote IP",
-    ),
-    (
-        "container_net_tcp_bytes_sent_total",
-        "counter",
-        &["destination", "actual_destination"],
-        "Total number of bytes sent to the peer",
-    ),
-    (
-        "container_net_tcp_bytes_received_total",
-        "counter",
-        &["destination", "actual_destination"],
-        "Total number of bytes received from the peer",
-    ),
-    (
-        "container_application_type",
-        "gauge",
-        &["application_type"],
-        "Type of the application running in the container (e.g. memcached, postgres, mysql)",
-    ),
-    ("node_info", "gauge", &["hostname", "kernel_version"], "Meta information about the node"),
-    (
-        "node_cloud_info",
-        "gauge",
-        &[
-            "provider",
-            "account_id",
-            "instance_id",
-            "instance_type",
-            "instance_life_cycle",
-            "region",
-            "availability_zone",
-            "availability_zone_id",
-            "local_ipv4",
-            "public_ipv4",
-        ],
-        "Meta information about the cloud instance",
-    ),
-    ("node_agent_info", "gauge", &["version"], "Meta information about the agent"),
-];
-
-/// The labels that series of a name have.
-fn labels_of(name: &str, own: &[&str]) -> BTreeSet<String> {
-    let container = name.starts_with("container_").then_some("container_id");
-    own.iter().copied().chain(["machine_id"]).chain(container).map(str::to_owned).collect()
-}
+mod names;
 
 #[test]
 fn the_table_has_the_names_labels_and_help_texts_of_coroot_node_agent_and_no_others() {
     let ours: BTreeMap<String, _> = table_rows()
-        .filter(|row| row.only_classic && row.name.starts_with("container.") && !row.name.contains(".log"))
+        .filter(|row| row.only_classic)
         .filter_map(|row| Some((naming::prometheus(row, Profile::Classic)?, row)))
+        .filter(|(name, _)| ["container_", "node_"].iter().any(|prefix| name.starts_with(prefix)))
         .collect();
     let theirs: BTreeSet<&str> = THEIRS.iter().map(|(name, ..)| *name).collect();
     assert_eq!(ours.keys().map(String::as_str).collect::<BTreeSet<_>>(), theirs);
+    let first = THEIRS.iter().filter(|(name, ..)| !LATER.contains(name));
+    assert_eq!((first.count(), theirs.len()), (47, THEIRS.len()), "each is there once");
     for (name, _, own, help) in THEIRS {
         let row = ours[*name];
         assert_eq!(row.classic.unwrap().help, *help, "{name}");
@@ -203,6 +50,12 @@ fn server(namespace: &Namespace) -> u16 {
     port
 }
 
+/// Whether the machine has a disk with a device.
+fn has_disk() -> bool {
+    let disks = std::fs::read_dir("/sys/block").unwrap();
+    disks.map_while(Result::ok).any(|disk| disk.path().join("device").exists())
+}
+
 /// A series that is to be there: its name, some of its labels, its value.
 type Wanted<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
@@ -223,14 +76,17 @@ fn series(text: &str) -> Vec<(&str, BTreeMap<String, String>, f64)> {
 }
 
 #[test]
-fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
+fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is() {
     let Some(namespace) = Namespace::new() else { return };
     let Some(docker) = Docker::start(&namespace) else { return };
     let port = server(&namespace);
     let file = file(&format!(
         "export: {{prometheus: {{naming: classic}}}}\n\
          inventory: {{units: false, exclude: [/container/.*], names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
-         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
+         resource: {{cloud: {{detect: off}}}}\n\
+         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  network: {{enabled: false}}\n  \
+         node: {{enabled: true}}\n  \
+         logs: {{enabled: true, cri: false, journald: false, files: [], classic: {{enabled: true}}}}\n  \
          containers: {{enabled: true, tcp: {{fold_ports: none}}, classic: {{enabled: true}}}}\n",
         docker.data().display()
     ));
@@ -241,13 +97,16 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
     let scrape = || namespace.inside(|| get(address, "/metrics").1);
     scrape();
     let script = format!(
-        "dd if=/dev/zero of=/data/file bs=1M count=1 oflag=direct; httpd -p 8080; nc 172.17.0.1 1; (echo hello; sleep 600) | nc 172.17.0.1 {port} >/dev/null"
+        "echo ERROR refused; dd if=/dev/zero of=/data/file bs=1M count=1 oflag=direct; httpd -p 8080; nc 172.17.0.1 1; (echo hello; sleep 600) | nc 172.17.0.1 {port} >/dev/null"
     );
     let Some(disk) = disk_of(&docker.data()) else { return skipped("the tests are on no block device") };
     // Since Linux 6.10 version 1 counts nothing of a device before there is a rule for it.
     let rule = format!("/dev/{disk}:1tb");
     let limits = ["--cpus", "0.5", "--memory", "64m", "--device-write-bps", &rule];
-    docker.run("web", &[&limits, &["--volume", "data:/data"][..]].concat(), &["sh", "-c", &script]);
+    // A single file is no volume.
+    let single = format!("{path}:/single:ro");
+    let volumes = ["--volume", "data:/data", "--volume", &single];
+    docker.run("web", &[&limits[..], &volumes].concat(), &["sh", "-c", &script]);
     let volume = [("mount_point", "/data"), ("device", &disk), ("provisioner", ""), ("volume", "data")];
     let destination = format!("172.17.0.1:{port}");
     let at = [("destination", destination.as_str()), ("actual_destination", destination.as_str())];
@@ -259,6 +118,7 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
         ("container_resources_memory_limit_bytes", &[], 67_108_864.0),
         ("container_resources_disk_written_bytes_total", &volume, 1_048_576.0),
         ("container_net_tcp_listen_info", &listens, 1.0),
+        ("container_log_messages_total", &[("level", "error")], 1.0),
         ("container_application_type", &[("application_type", "httpd")], 1.0),
         ("container_net_tcp_successful_connects_total", &at, 1.0),
         ("container_net_tcp_active_connections", &at, 1.0),
@@ -292,8 +152,9 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
     for (name, kind, own, help) in THEIRS {
         let of_name: Vec<_> = all.iter().filter(|(found, ..)| found == name).collect();
         if of_name.is_empty() {
-            // It is absent unless the kernel counts it.
-            assert_eq!(*name, "container_resources_disk_delay_seconds_total", "{text}");
+            // It is absent unless the kernel counts it, and disks of the node where there is none.
+            let disks = name.starts_with("node_resources_disk_") && !has_disk();
+            assert!(*name == "container_resources_disk_delay_seconds_total" || disks, "{name}: {text}");
             continue;
         }
         assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}: {text}");
@@ -303,6 +164,14 @@ fn a_container_that_connects_is_printed_as_coroot_node_agent_prints_it() {
             assert!(!labels["machine_id"].contains('-'), "{labels:?}");
         }
     }
+    let theirs: BTreeSet<&str> = THEIRS.iter().map(|(name, ..)| *name).collect();
+    let others: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| !theirs.contains(name) && *name != "target_info" && !name.starts_with("connscope_"))
+        .collect();
+    assert_eq!(others, [""; 0], "{text}");
+    assert!(!text.contains("mount_point=\"/single\""), "{text}");
     let latency = all.iter().find(|(name, ..)| *name == "container_net_latency_seconds").unwrap();
     assert!(latency.1["destination_ip"] == "172.17.0.1" && latency.2 > 0.0 && latency.2 < 1.0, "{latency:?}");
     docker.docker(&["rm", "--force", "web"]);

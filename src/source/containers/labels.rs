@@ -26,6 +26,8 @@ closed_set! {
         Volume = "volume",
         /// A mount whose file system did not tell its size in time, in each cycle.
         VolumeSize = "volume_size",
+        /// A mount that a cycle had no time to ask for its size, in each cycle.
+        VolumeUnasked = "volume_unasked",
         /// A connection whose translation was not asked for (`tcp.translate_rate`).
         Translation = "translation",
     }

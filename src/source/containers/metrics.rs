@@ -165,7 +165,7 @@ crate::metrics! {
     CONNSCOPE_CONTAINERS_TRACKED: UpDownCounter = "connscope.containers.tracked" in "{container}";
     /// Running containers for which no name was found in the files that the agent can read.
     CONNSCOPE_CONTAINERS_UNNAMED: UpDownCounter = "connscope.containers.unnamed" in "{container}";
-    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices; volumes, and those whose size could not be read.
+    /// Items over a limit, by key: containers over inventory.limit; connections counted as ~other, not tracked, of an unknown control group, or not looked up in connection tracking; listening sockets; containers not read in time; block devices; volumes, those whose size could not be read, and those that a cycle had no time for.
     CONNSCOPE_CONTAINERS_LEFT_OUT: Counter<u64> = "connscope.containers.left_out" in "{item}", by [LEFT_OUT];
     /// Destinations that have series.
     CONNSCOPE_CONTAINERS_DESTINATIONS: UpDownCounter = "connscope.containers.destinations" in "{destination}";

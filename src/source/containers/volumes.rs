@@ -48,6 +48,7 @@ pub(super) struct Volumes {
     most: usize,
     left_out: u64,
     hanging: u64,
+    unasked: u64,
 }
 
 /// The mounts of one container.
@@ -67,14 +68,18 @@ pub(super) struct Volume {
     origin: Origin,
     device: Arc<str>,
     disk: Arc<str>,
-    /// `None` where they were not told in this cycle.
+    /// `None` where they were not told in this cycle or, if there was no time to ask, in the one before.
     sizes: Option<Sizes>,
+    /// Cycles since it was asked for.
+    unasked: u32,
+    /// Whether it is a single file, which is not reported.
+    is_file: bool,
 }
 
 impl Volumes {
     /// None yet. At most `most` mounts of all containers are reported.
     pub(super) fn new(most: usize) -> Self {
-        Self { known: HashMap::new(), asker: SizeAsker::default(), most, left_out: 0, hanging: 0 }
+        Self { known: HashMap::new(), asker: SizeAsker::default(), most, left_out: 0, hanging: 0, unasked: 0 }
     }
 
     /// Looks at the mounts of every container, and asks for their sizes until it is `late`. The error says what it takes to
@@ -95,7 +100,6 @@ impl Volumes {
         self.known.values_mut().flat_map(|mounts| &mut mounts.volumes).for_each(|volume| {
             let device = devices.of(volume.mount.device);
             (volume.device, volume.disk) = (Arc::clone(&device.name), Arc::clone(&device.disk));
-            volume.sizes = None;
         });
         let mut asked: Vec<(u32, &mut Volume)> = self
             .known
@@ -104,16 +108,22 @@ impl Volumes {
             .collect();
         let questions: Vec<Question> =
             asked.iter().map(|(process, volume)| Question::of(*process, &volume.mount)).collect();
-        let answers = self.asker.ask(&questions, late).map_err(|cause| {
-            SourceError::io("starting the thread that asks for the sizes of volumes", cause)
-        })?;
+        let answers = match self.asker.ask(&questions, late) {
+            Ok(answers) => answers,
+            Err(cause) => {
+                asked.iter_mut().for_each(|(_, volume)| volume.take(&Answer::Unasked));
+                let doing = "starting the thread that asks for the sizes of volumes";
+                return Err(SourceError::io(doing, cause));
+            }
+        };
         let mut denied = None;
         for ((_, volume), answer) in asked.iter_mut().zip(answers) {
+            volume.take(&answer);
             match answer {
-                Answer::Sizes(sizes) => volume.sizes = Some(sizes),
-                Answer::None => {}
                 Answer::Denied(cause) => denied = Some(cause),
                 Answer::Hangs => self.hanging += 1,
+                Answer::Unasked => self.unasked += 1,
+                Answer::Sizes(_) | Answer::File | Answer::None => {}
             }
         }
         denied.map_or(Ok(()), |cause| {
@@ -172,7 +182,7 @@ impl Volumes {
                 out.observe(metrics::CONTAINER_FILESYSTEM_USAGE, &labels, sizes.usage);
                 out.observe(metrics::CONTAINER_FILESYSTEM_AVAILABLE, labels, sizes.available);
             }
-            if let Some(classic) = classic {
+            if let Some(classic) = classic.filter(|_| !volume.is_file) {
                 observe_classic(&classic.labels(workload), volume, usage, out);
             }
         }
@@ -182,6 +192,7 @@ impl Volumes {
     pub(super) fn observe_own(&self, out: &mut Readings) {
         report::left_out(LeftOut::Volume, self.left_out, out);
         report::left_out(LeftOut::VolumeSize, self.hanging, out);
+        report::left_out(LeftOut::VolumeUnasked, self.unasked, out);
         report::via(SourcePart::Volumes, Via::Procfs, out);
     }
 }
@@ -190,7 +201,27 @@ impl Volume {
     fn new(mount: BlockMount, host: &[BlockMount]) -> Self {
         let point = bounded_unique_bytes(&mount.point, LONGEST_NAME).into();
         let origin = origin::of(&mount, host);
-        Self { mount, point, origin, device: "".into(), disk: "".into(), sizes: None }
+        Self {
+            mount,
+            point,
+            origin,
+            device: "".into(),
+            disk: "".into(),
+            sizes: None,
+            unasked: 0,
+            is_file: false,
+        }
+    }
+
+    /// Takes the answer of a cycle. Sizes stay for one cycle that had no time to ask.
+    fn take(&mut self, answer: &Answer) {
+        self.unasked = if matches!(answer, Answer::Unasked) { self.unasked + 1 } else { 0 };
+        match answer {
+            Answer::Sizes(sizes) => (self.sizes, self.is_file) = (Some(*sizes), false),
+            Answer::Unasked if self.unasked <= 1 => {}
+            Answer::File => (self.sizes, self.is_file) = (None, true),
+            Answer::None | Answer::Denied(_) | Answer::Hangs | Answer::Unasked => self.sizes = None,
+        }
     }
 }
 
@@ -246,4 +277,31 @@ pub(super) fn check(containers: &[Container], now: Instant) -> Result<String, So
         all().count(),
         volumes.known.len()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sizes::{Answer, Sizes};
+    use super::{BlockMount, Volume};
+
+    #[test]
+    fn sizes_stay_for_one_cycle_that_had_no_time_and_a_file_is_known_as_one() {
+        let mount = BlockMount { device: (8, 1), root: b"/".to_vec(), point: b"/data".to_vec() };
+        let mut volume = Volume::new(mount, &[]);
+        let sizes = Sizes { capacity: 10, usage: 2, available: 7, reserved: 1 };
+        let mut after = |answer: Answer| {
+            volume.take(&answer);
+            (volume.sizes.is_some(), volume.is_file)
+        };
+        assert_eq!(after(Answer::Unasked), (false, false));
+        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
+        assert_eq!(after(Answer::Unasked), (true, false));
+        assert_eq!(after(Answer::Unasked), (false, false), "once only");
+        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
+        assert_eq!(after(Answer::Hangs), (false, false));
+        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
+        assert_eq!(after(Answer::File), (false, true));
+        assert_eq!(after(Answer::Unasked), (false, true), "it was not looked at");
+        assert_eq!(after(Answer::Sizes(sizes)), (true, false), "a directory took its place");
+    }
 }

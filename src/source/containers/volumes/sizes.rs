@@ -65,12 +65,16 @@ impl Question {
 #[derive(Debug)]
 pub(super) enum Answer {
     Sizes(Sizes),
-    /// It is no directory, or something else is mounted there by now.
+    /// A single file is mounted there, or something else than a directory.
+    File,
+    /// Something else is mounted there by now, or nothing.
     None,
     /// `CAP_SYS_PTRACE` is missing.
     Denied(std::io::Error),
     /// It did not answer in time, now or before.
     Hangs,
+    /// There was no time to ask, or too many threads wait for others.
+    Unasked,
 }
 
 /// Asks for sizes.
@@ -97,8 +101,11 @@ impl SizeAsker {
         late: impl Fn() -> bool,
     ) -> std::io::Result<Vec<Answer>> {
         self.hanging.retain(|_, runs| runs.load(Ordering::Acquire));
-        let mut answers: Vec<Answer> = questions.iter().map(|_| Answer::Hangs).collect();
         let hangs = |question: &Question| self.hanging.contains_key(&question.mount());
+        let mut answers: Vec<Answer> = questions
+            .iter()
+            .map(|question| if hangs(question) { Answer::Hangs } else { Answer::Unasked })
+            .collect();
         let mut open: VecDeque<(&Question, &mut Answer)> =
             questions.iter().zip(&mut answers).filter(|(question, _)| !hangs(question)).collect();
         while !open.is_empty() && self.hanging.len() < HANGING {
@@ -114,6 +121,7 @@ impl SizeAsker {
                 }
                 let Ok(answer) = worker.answers.recv_timeout(ANSWER) else {
                     self.hanging.insert(question.mount(), Arc::clone(&worker.runs));
+                    *place = Answer::Hangs;
                     break;
                 };
                 *place = answer;
@@ -153,6 +161,7 @@ impl Drop for Running {
 fn look(question: &Question) -> Answer {
     match sizes(question) {
         Ok(Some(sizes)) => Answer::Sizes(sizes),
+        Err(Errno::NOTDIR) => Answer::File,
         Err(Errno::ACCESS | Errno::PERM) => Answer::Denied(Errno::ACCESS.into()),
         Ok(None) | Err(_) => Answer::None,
     }
@@ -164,8 +173,10 @@ fn sizes(question: &Question) -> Result<Option<Sizes>, Errno> {
     let root = open(&root, flags, Mode::empty())?;
     let Some(mounted) = below(&root, &question.point, flags)? else { return Ok(None) };
     let stat = fstat(&mounted)?;
-    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    if !is_directory || (major(stat.st_dev), minor(stat.st_dev)) != question.device {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    if (major(stat.st_dev), minor(stat.st_dev)) != question.device {
         return Ok(None);
     }
     let told = fstatvfs(&mounted)?;
@@ -182,8 +193,36 @@ fn sizes(question: &Question) -> Result<Option<Sizes>, Errno> {
 fn below(root: &OwnedFd, point: &[u8], flags: OFlags) -> Result<Option<OwnedFd>, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     match openat2(root, OsStr::from_bytes(point), flags, Mode::empty(), resolve) {
-        // Something else than a directory, or gone.
-        Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => Ok(None),
+        Err(Errno::NOENT | Errno::LOOP) => Ok(None),
         other => other.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Question, SizeAsker};
+    use rustix::fs::{major, minor};
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_directory_has_sizes_a_file_has_none_and_who_is_late_asks_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let device = std::fs::metadata(&file).unwrap().dev();
+        let question = |path: &std::path::Path| Question {
+            process: std::process::id(),
+            device: (major(device), minor(device)),
+            point: path.as_os_str().as_bytes().into(),
+        };
+        let gone = folder.path().join("gone");
+        let questions = [question(folder.path()), question(&file), question(&gone)];
+        let mut asker = SizeAsker::default();
+        let late = asker.ask(&questions, || true).unwrap();
+        assert!(late.iter().all(|answer| matches!(answer, Answer::Unasked)), "{late:?}");
+        let mut asker = SizeAsker::default();
+        let answers = asker.ask(&questions, || false).unwrap();
+        assert!(matches!(answers.as_slice(), [Answer::Sizes(_), Answer::File, Answer::None]), "{answers:?}");
     }
 }
