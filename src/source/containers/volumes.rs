@@ -111,7 +111,9 @@ impl Volumes {
         let answers = match self.asker.ask(&questions, late) {
             Ok(answers) => answers,
             Err(cause) => {
-                asked.iter_mut().for_each(|(_, volume)| volume.take(&Answer::Unasked));
+                for (_, volume) in &mut asked {
+                    volume.take(&Answer::Unasked);
+                }
                 let doing = "starting the thread that asks for the sizes of volumes";
                 return Err(SourceError::io(doing, cause));
             }
