@@ -40,6 +40,7 @@ mod history;
 pub mod hosts;
 pub mod lifecycle;
 pub mod listener;
+mod page;
 mod serve;
 pub mod state;
 pub mod stream;
@@ -81,6 +82,8 @@ pub struct Current {
     stale_after: Duration,
     hosts: Hosts,
     lifecycle: bool,
+    /// Whether there is the page.
+    page: bool,
 }
 
 impl Current {
@@ -90,8 +93,8 @@ impl Current {
             .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
             .max(timeouts::STALE_LEAST);
         let hosts = Hosts::new(&settings.hosts, &settings.listen);
-        let lifecycle = settings.lifecycle;
-        Self { pull, pushing: interval.is_some(), collecting: interval, stale_after, hosts, lifecycle }
+        let (lifecycle, page) = (settings.lifecycle, settings.page);
+        Self { pull, pushing: interval.is_some(), collecting: interval, stale_after, hosts, lifecycle, page }
     }
 
     /// Sets the interval at which a reader collects, which may be another one than that of the push.
@@ -209,8 +212,8 @@ impl Web {
             "/-/healthy" => respond(StatusCode::OK, TEXT, "healthy\n".to_owned()),
             "/-/ready" => self.ready().await,
             "/-/status" => self.status().await,
-            "/" => self.page(),
             "/api/history" => self.history(request, ticket).await,
+            path if path == "/" || path.starts_with("/page/") => self.page(request),
             _ => match self.report(request, ticket).await {
                 Some(answer) => answer,
                 None => respond(StatusCode::NOT_FOUND, TEXT, self.available_paths()),

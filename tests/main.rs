@@ -31,6 +31,7 @@ mod metric;
 mod netlink;
 mod network;
 mod node;
+mod page;
 mod probes;
 mod settings;
 mod sockets;

@@ -16,6 +16,8 @@ pub(crate) mod agent;
 pub(crate) mod allocations;
 #[path = "support/authority.rs"]
 pub(crate) mod authority;
+#[path = "support/browser.rs"]
+pub(crate) mod browser;
 #[path = "support/engine.rs"]
 pub(crate) mod engine;
 #[path = "support/maps.rs"]

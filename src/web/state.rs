@@ -1,7 +1,6 @@
-//! State of the agent: `/-/ready` for orchestrators, `/-/status` as JSON for `connscope status`, and the HTML page at
-//! `/`.
+//! State of the agent: `/-/ready` for orchestrators, and `/-/status` as JSON for `connscope status` and the page at `/`.
 
-use super::{HTML, HttpResponse, TEXT, Web, respond};
+use super::{HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
 use crate::self_metrics::ConfigLoadStatus;
 use crate::source::list::NO_SOURCE;
@@ -21,6 +20,9 @@ pub struct Status {
     pub config_refused: bool,
     /// Every enabled source.
     pub sources: Vec<SourceStatus>,
+    /// Names of the sources that are not enabled.
+    #[serde(default)]
+    pub switched_off: Vec<String>,
     /// State of the push; `None` without a push.
     pub push: Option<PushStatus>,
     /// Warnings for the operator, each a sentence.
@@ -92,6 +94,7 @@ impl Web {
         let ready = self.current().pull.is_none() || self.freshen().await;
         let known = self.sources.health.sources();
         let sources = self.sources.set();
+        let off = SOURCES.iter().filter(|spec| !sources.names().any(|name| name == spec.name));
         let sources = sources.names().map(|name| {
             let health = known.get(name);
             let warnings = health.into_iter().flat_map(|health| &health.failures);
@@ -125,6 +128,7 @@ impl Web {
                 || self.loads.is_web_refused()
                 || ConfigLoadStatus::refused_certificates() > 0,
             sources: sources.collect(),
+            switched_off: off.map(|spec| spec.name.to_owned()).collect(),
             push,
             warnings: self.warnings(),
         };
@@ -170,37 +174,4 @@ impl Web {
         }
         warnings
     }
-
-    pub(super) fn page(&self) -> HttpResponse {
-        let mut rows = String::new();
-        let known = self.sources.health.sources();
-        for spec in SOURCES {
-            let (state, detail) = match known.get(spec.name) {
-                None => ("not asked yet", String::new()),
-                Some(health) => {
-                    (health.state(), health.failures.values().cloned().collect::<Vec<_>>().join("; "))
-                }
-            };
-            let detail = escape(&detail);
-            let _infallible =
-                writeln!(rows, "<tr><td>{}</td><td>{state}</td><td>{detail}</td></tr>", spec.name);
-        }
-        let mut links = String::new();
-        for name in self.sources.reports().iter().flat_map(|reports| reports.names()) {
-            let _infallible = writeln!(links, "<li><a href=\"/{name}\">{name}</a></li>");
-        }
-        let page = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>connscope</title></head>\n<body>\n\
-             <h1>connscope {}</h1>\n<p>What the Linux kernel knows about connections.</p>\n\
-             <ul>\n<li><a href=\"/metrics\">metrics</a></li>\n<li><a href=\"/-/healthy\">healthy</a></li>\n\
-             <li><a href=\"/-/ready\">ready</a></li>\n<li><a href=\"/-/status\">status</a></li>\n{links}</ul>\n\
-             <table>\n<tr><th>source</th><th>state</th><th></th></tr>\n{rows}</table>\n</body>\n</html>\n",
-            env!("CARGO_PKG_VERSION")
-        );
-        respond(StatusCode::OK, HTML, page)
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

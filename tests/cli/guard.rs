@@ -185,6 +185,9 @@ fn passwords_headers_and_what_stays_open() {
         output.status.code() == Some(1) && text(&output.stderr).contains("a user and a password: use --user"),
         "{output:?}"
     );
+    for path in ["/", "/page/page.js", "/api/history"] {
+        assert_eq!((get(address, path).0, with(address, right, path).0), (401, 200), "{path}");
+    }
     // Read again when it changes; what is bad leaves it as it was.
     files.write("basic_auth_users: {alice: secret}\n");
     agent.wait_for("the web configuration is refused, the previous one stays in effect");

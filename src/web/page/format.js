@@ -1,0 +1,78 @@
+"use strict";
+
+// Numbers and elements. Text from outside only ever becomes text nodes.
+
+const KIB = 1024;
+
+/** A number as people read it: three digits that matter. */
+function brief(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e9) return (value / 1e9).toPrecision(3) + " G";
+  if (size >= 1e6) return (value / 1e6).toPrecision(3) + " M";
+  if (size >= 1e4) return (value / 1e3).toPrecision(3) + " k";
+  if (Number.isInteger(value)) return String(value);
+  if (size >= 100) return value.toFixed(0);
+  return String(Number(value.toPrecision(size < 1 ? 2 : 3)));
+}
+
+const format = {
+  number: brief,
+  rate: (value) => brief(value) + "/s",
+  percent: (value) => (value === null || value === undefined ? "–" : brief(value * 100) + " %"),
+  time: (value) => {
+    if (value === null || value === undefined) return "–";
+    if (value < 0.001) return brief(value * 1e6) + " µs";
+    return value < 1 ? brief(value * 1e3) + " ms" : brief(value) + " s";
+  },
+};
+
+/** A new element with text and children. */
+function element(name, properties, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties || {})) {
+    if (key === "class") made.className = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour12: false });
+}
+
+/** The growth of a counter per second between cycles; null across a gap or a reset. */
+function rates(times, values) {
+  return values.map((value, at) => {
+    const before = at > 0 ? values[at - 1] : null;
+    if (value === null || before === null || value < before) return null;
+    return (value - before) / (times[at] - times[at - 1]);
+  });
+}
+
+/** By how much a counter has grown in all, resets left out; null without two values. */
+function growth(values) {
+  let grown = null;
+  let before = null;
+  for (const value of values) {
+    if (value === null) continue;
+    if (before !== null && value >= before) grown = (grown || 0) + value - before;
+    else if (before === null && values[0] === null) grown = (grown || 0) + value;
+    before = value;
+  }
+  return grown;
+}
+
+/** The sums of several lists, value by value; null where all are. */
+function sums(lists) {
+  if (lists.length === 0) return null;
+  return lists[0].map((_, at) => {
+    const known = lists.map((list) => list[at]).filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0);
+  });
+}
+
+function newest(values) {
+  return values && values.length > 0 ? values[values.length - 1] : null;
+}
