@@ -95,6 +95,22 @@ fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
 }
 
 #[test]
+fn a_proxy_that_is_not_there_is_named_with_the_address_that_was_tried() {
+    let closed = listen().local_addr().expect("an address");
+    let agent = Agent::start(
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{NAMED}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("HTTP_PROXY", &format!("http://user:hunter2@{closed}")),
+        ],
+        &["--interval", "1h"],
+    );
+    let line = agent.log.wait("cannot push over OTLP");
+    assert!(line.contains(&format!("the proxy of HTTP_PROXY at {closed}: Connection refused")), "{line}");
+    assert_eq!(agent.terminate().count("hunter2"), 0);
+}
+
+#[test]
 fn this_machine_is_never_asked_for_through_a_proxy() {
     for host in ["127.0.0.1", "localhost"] {
         let receiver = Raw::answering(listen(), TAKEN);

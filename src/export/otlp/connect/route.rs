@@ -45,7 +45,12 @@ impl Route {
             Some(proxy) => Error::new(error.kind(), format!("{}: {error}", proxy.name())),
             None => error,
         };
-        let stream = TcpStream::connect(address).await.map_err(proxied)?;
+        // Only the variable says where the proxy is, and not what was made of it.
+        let unreached = |error: Error| match &self.proxy {
+            Some(proxy) => Error::new(error.kind(), format!("{} at {address}: {error}", proxy.name())),
+            None => error,
+        };
+        let stream = TcpStream::connect(address).await.map_err(unreached)?;
         // Failure only makes small messages slower.
         let _slower = stream.set_nodelay(true);
         let keepalive = TcpKeepalive::new()
