@@ -307,7 +307,10 @@ int drop_before(u64 *context)
 	return dropped((void *)context[0], context[2], 0);
 }
 
-/* A reset that answers a packet has that one, and a socket only where there is one; otherwise it has the socket. */
+/*
+ * A reset that answers a packet has that one, and a socket only where there is one; otherwise it has the socket. Before Linux 6.10
+ * resets without a socket are not reported.
+ */
 INLINE int reset_sent(const struct sock *sk, const struct sk_buff *skb, u32 reason)
 {
 	struct key key = {.kind = RESET_SENT, .reason = reason};

@@ -44,16 +44,19 @@ fn resets_say_by_whom_and_why_a_connection_was_refused_or_closed() {
             drop(server);
         }
     });
-    let found = series(&mut source, &all, "tcp.resets");
+    let mut found = series(&mut source, &all, "tcp.resets");
     let (nobody, unread) =
         if resets_have_reasons() { ("reason=NO_SOCKET,", "reason=TCP_ABORT_ON_CLOSE,") } else { ("", "") };
     let sent =
         |reason: &str, port: u16| format!("netns=0,network.io.direction=transmit,{reason}server.port={port}");
     let (refused, closed) = (sent(nobody, 9), sent(unread, 7777));
+    // Before Linux 6.10 a reset without a socket is not reported.
+    let refusals = if resets_have_reasons() { 200 } else { 0 };
+    found.entry(refused.clone()).or_insert(0);
     assert_eq!(
         found,
         expected(&[
-            (&refused, 200),
+            (&refused, refusals),
             (&closed, 20),
             ("netns=0,network.io.direction=receive,server.port=9", 200),
             ("netns=0,network.io.direction=receive,server.port=7777", 20),

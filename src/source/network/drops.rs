@@ -239,7 +239,7 @@ pub(super) fn check() -> Result<String, SourceError> {
     if kernel.refused(RESET).or_else(|| kernel.refused(RESET_RECEIVED)).is_some() {
         said += "; no resets";
     } else if !kernel.words.has_resets() {
-        said += "; resets without a reason (Linux 6.10)";
+        said += "; of resets only those of sockets, without a reason (Linux 6.10)";
     }
     if kernel.refused(ICMP).is_some() {
         said += "; no ICMP errors (Linux 6.10)";
