@@ -17,7 +17,7 @@ build: compiler ## builds target/release/connscope
 
 test: compiler ## installs what the tests need, where it may, and runs all of them; ARGS="-- columns" runs some
 	.ci/tools conntrack=conntrack nft=nftables ip=iproute2 unshare=util-linux systemd-analyze=systemd dockerd=docker.io ctr=containerd busybox=busybox-static \
-		clang-14=clang-14 llvm-strip-14=llvm-14 /usr/lib/systemd/systemd-journal-remote=systemd-journal-remote perl=perl-base logrotate=logrotate chromium=chromium
+		clang-14=clang-14 llvm-strip-14=llvm-14 /usr/lib/systemd/systemd-journal-remote=systemd-journal-remote perl=perl-base logrotate=logrotate chromium=chromium tmux=tmux
 	.ci/test $(ARGS)
 
 lint: compiler ## formatting, clippy and the documentation's links, every warning an error

@@ -79,6 +79,12 @@ pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
     started(config, &host, &cloud, Mode::Once, Vec::new(), stop)
 }
 
+/// The sources and the table for repeated cycles of this configuration. Nothing is waited for.
+pub fn watched(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
+    let (host, cloud) = host(config, stop);
+    started(config, &host, &cloud, Mode::Run, Vec::new(), stop)
+}
+
 /// The machine, in its cloud, which is asked from now on.
 fn host(config: &Config, stop: &Stop) -> (Host, Arc<Cloud>) {
     let cloud = Arc::new(Cloud::new(&config.resource.cloud, &config.inventory.root));

@@ -1,4 +1,4 @@
-//! The command line: `run` (the default), `once`, `check`, `status`, `healthcheck`, `completions`, `metrics`, `config`.
+//! The command line: `run` (the default), `once`, `top`, `check`, `status`, `healthcheck`, `completions`, `metrics`, `config`.
 //!
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
@@ -9,7 +9,6 @@ use crate::cloud::config::Detect;
 use crate::config::environment;
 use crate::config::schema::SCHEMA;
 use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
-use crate::export::stdout::{self, Format};
 use crate::host::Host;
 use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;
@@ -21,12 +20,15 @@ use crate::sys::activation;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use flags::SourceFlagArgs;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
 mod ask;
 mod flags;
+mod once;
 mod status;
+mod top;
 
 /// Reports what the Linux kernel knows about connections, over OTLP and to Prometheus: connection tracking, sockets, whether
 /// peers are reachable, containers and their logs.
@@ -44,18 +46,10 @@ enum Command {
     /// Runs the agent (the default).
     Run(RunFlags),
     /// Runs one cycle and prints it; exit code 1 if a source failed.
-    Once {
-        #[command(flatten)]
-        source: SourceFlags,
-        #[command(flatten)]
-        log: LogFlags,
-        /// Output format.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-        /// Metric names of `--format prometheus`.
-        #[arg(long, value_enum, value_name = "PROFILE")]
-        prometheus_naming: Option<Profile>,
-    },
+    Once(once::OnceArgs),
+    /// Shows sources, the connection tracking table, rates, groups, flows, probes, containers and logs, each second: of a running
+    /// agent, or without one.
+    Top(top::TopArgs),
     /// Tries each way to read each source; exit code 1 if a source has none that works.
     Check {
         #[command(flatten)]
@@ -277,9 +271,8 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
     match cli.command {
         None => run_agent(&cli.run),
         Some(Command::Run(flags)) => run_agent(&flags),
-        Some(Command::Once { source, log, format, prometheus_naming }) => {
-            once(&source, &log, format, prometheus_naming)
-        }
+        Some(Command::Once(args)) => once::once(&args),
+        Some(Command::Top(args)) => top::top(&args),
         Some(Command::Check { source, format }) => check(&source, format),
         Some(Command::Completions { shell }) => {
             let mut text = Vec::new();
@@ -324,23 +317,6 @@ fn start_log(config: &Config) -> Result<(), AgentError> {
     crate::log::start(config.log).map_err(|cause| AgentError::Start { doing: doing(), cause })
 }
 
-fn once(
-    source: &SourceFlags,
-    log: &LogFlags,
-    format: Format,
-    naming: Option<Profile>,
-) -> Result<CommandOutput, CliError> {
-    let config = source.load(Flags { naming, ..log.flags() })?;
-    start_log(&config)?;
-    let stop = agent::stop_on_signals(ShutdownMode::Kill)?;
-    let shared = agent::shared(&config, &stop)?;
-    let (text, snapshot) = stdout::once(&shared, format, config.export.prometheus.naming)
-        .map_err(|error| CliError::Output(error.clone()))?;
-    let failed = snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty());
-    // What a signal cut short is not all that was asked for.
-    Ok(CommandOutput { text, code: u8::from(failed || stop.draining()) })
-}
-
 fn check(source: &SourceFlags, format: CheckFormat) -> Result<CommandOutput, CliError> {
     let config = source.load(Flags::default())?;
     let stop = agent::stop_on_signals(ShutdownMode::Kill)?;
@@ -380,6 +356,16 @@ fn json(value: &impl serde::Serialize) -> Result<CommandOutput, CliError> {
         serde_json::to_string_pretty(value).map_err(|error| CliError::Output(error.to_string()))?;
     text.push('\n');
     Ok(CommandOutput { text, code: 0 })
+}
+
+/// Writes to stdout now, for a command that prints more than once. `false` if nobody reads it any more.
+fn wrote(text: &str) -> Result<bool, CliError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::Output(format!("writing to stdout: {error}"))),
+    }
 }
 
 /// clap explains itself on several lines; its first says what is wrong, and a tip may say what was meant.

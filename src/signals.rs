@@ -14,6 +14,8 @@ pub enum ShutdownMode {
     Drain(OnHangUp),
     /// A command that ends by itself: child processes are killed, and it ends with the results so far.
     Kill,
+    /// A command that changes the terminal: SIGHUP and SIGQUIT end it as well, so that it can restore it.
+    Restore,
 }
 
 /// Waits for SIGTERM and SIGINT on a thread of its own and stops what looks at `stop`. What does not end within
@@ -24,9 +26,14 @@ pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
     let listening = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut restored = None;
     let mut hang_up = match ending {
         ShutdownMode::Drain(what) => Some((signal(SignalKind::hangup())?, what)),
         ShutdownMode::Kill => None,
+        ShutdownMode::Restore => {
+            restored = Some((signal(SignalKind::hangup())?, signal(SignalKind::quit())?));
+            None
+        }
     };
     let kill = hang_up.is_none();
     drop(listening);
@@ -37,6 +44,7 @@ pub fn listen(stop: &Stop, ending: ShutdownMode) -> io::Result<()> {
                     _ = terminate.recv() => return "SIGTERM",
                     _ = interrupt.recv() => return "SIGINT",
                     () = hung_up(hang_up.as_mut()) => {}
+                    name = either(restored.as_mut()) => return name,
                 }
             }
         });
@@ -60,6 +68,16 @@ async fn hung_up(hang_up: Option<&mut (Signal, OnHangUp)>) {
             signal.recv().await;
             what();
         }
+        None => std::future::pending().await,
+    }
+}
+
+async fn either(signals: Option<&mut (Signal, Signal)>) -> &'static str {
+    match signals {
+        Some((hang_up, quit)) => tokio::select! {
+            _ = hang_up.recv() => "SIGHUP",
+            _ = quit.recv() => "SIGQUIT",
+        },
         None => std::future::pending().await,
     }
 }

@@ -17,7 +17,9 @@ mod reloads;
 mod service;
 mod status;
 mod toolkit;
+mod top;
 mod unaccepted;
+mod watched;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()

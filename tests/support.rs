@@ -28,6 +28,8 @@ pub(crate) mod receiver;
 pub(crate) mod seccomp;
 #[path = "support/table.rs"]
 pub(crate) mod table;
+#[path = "support/window.rs"]
+pub(crate) mod window;
 
 pub(crate) use agent::{Agent, command, connscope};
 

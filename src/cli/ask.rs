@@ -16,6 +16,7 @@ use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, Error as TlsError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,14 @@ pub(super) struct AgentClient {
     secure: bool,
     credentials: Credentials,
     within: Duration,
+}
+
+/// One request.
+struct Question<'a> {
+    path: &'a str,
+    authorization: Option<HeaderValue>,
+    /// Maximum number of bytes of the body.
+    most: usize,
 }
 
 /// Address at which the running agent listens.
@@ -165,28 +174,57 @@ impl AgentClient {
         }
     }
 
+    /// Whether this configuration says where the endpoint listens.
+    pub(super) fn has_address(config: &Config) -> bool {
+        let listen = &config.export.prometheus.listen;
+        !listen.is_off() && listen.addresses().iter().any(|address| AgentAddress::of(address).is_some())
+    }
+
+    /// Whether no program listens at the address; `false` where that is not known.
+    pub(super) fn is_absent(&self) -> bool {
+        let connected = self.within(async {
+            Ok(match &self.address {
+                AgentAddress::Unix(socket) => UnixStream::connect(socket).await.map(drop),
+                AgentAddress::Host { host, port } => {
+                    TcpStream::connect((host.as_str(), *port)).await.map(drop)
+                }
+            })
+        });
+        let nobody = |kind| matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+        connected.is_ok_and(|connected| connected.is_err_and(|error| nobody(error.kind())))
+    }
+
     /// Status and body of `GET path`. The error is a sentence without the URL.
     pub(super) fn get(&self, path: &str) -> Result<(u16, String), String> {
+        self.get_up_to(path, MOST_BYTES)
+    }
+
+    /// The same, of a body of this many bytes at most.
+    pub(super) fn get_up_to(&self, path: &str, most: usize) -> Result<(u16, String), String> {
         let authorization = self.credentials.user.as_ref().map(basic).transpose()?;
+        self.within(self.ask(&Question { path, authorization, most }))
+    }
+
+    /// Drives what asks, for the time that there is.
+    fn within<T>(&self, asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         let runtime = runtime::of_one_thread("resolve", 1).map_err(|error| error.to_string())?;
-        let answer = runtime
-            .block_on(async { tokio::time::timeout(self.within, self.ask(path, authorization)).await });
+        let answer = runtime.block_on(async { tokio::time::timeout(self.within, asking).await });
         // A name lookup may continue; nothing waits for it.
         runtime.shutdown_background();
         answer
             .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(self.within))))
     }
 
-    async fn ask(&self, path: &str, authorization: Option<HeaderValue>) -> Result<(u16, String), String> {
+    async fn ask(&self, question: &Question<'_>) -> Result<(u16, String), String> {
         match &self.address {
             AgentAddress::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
-                self.ask_over(stream, path, authorization).await
+                self.ask_over(stream, question).await
             }
             AgentAddress::Host { host, port } => {
                 let stream =
                     TcpStream::connect((host.as_str(), *port)).await.map_err(|error| error.to_string())?;
-                self.ask_over(stream, path, authorization).await
+                self.ask_over(stream, question).await
             }
         }
     }
@@ -194,21 +232,20 @@ impl AgentClient {
     async fn ask_over(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        path: &str,
-        authorization: Option<HeaderValue>,
+        question: &Question<'_>,
     ) -> Result<(u16, String), String> {
-        let mut request = Request::get(path)
+        let mut request = Request::get(question.path)
             .header(HOST, self.named())
             .header(USER_AGENT, concat!("connscope/", env!("CARGO_PKG_VERSION")))
             .body(Empty::<Bytes>::new())
             .map_err(|error| error.to_string())?;
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization);
+        if let Some(authorization) = &question.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         if !self.secure {
-            return exchange(stream, request).await;
+            return exchange(stream, request, question.most).await;
         }
-        let answer = exchange(self.secured(stream).await?, request).await;
+        let answer = exchange(self.secured(stream).await?, request, question.most).await;
         answer.map_err(|why| match &self.credentials.identity {
             // A server looks at the certificate of a client after the handshake (TLS 1.3), and may be gone before its alert is read.
             None => format!("{why}; if it requires a certificate of clients, use --cert-file and --key-file"),
@@ -272,6 +309,7 @@ fn explained(error: &std::io::Error) -> String {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Empty<Bytes>>,
+    most: usize,
 ) -> Result<(u16, String), String> {
     let no_http = |error: hyper::Error| {
         let cause =
@@ -291,7 +329,7 @@ async fn exchange(
     let driver = tokio::spawn(connection);
     let answer = sender.send_request(request).await.map_err(no_http)?;
     let status = answer.status().as_u16();
-    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
+    let body = Limited::new(answer.into_body(), most).collect().await;
     driver.abort();
     let body = body.map_err(|error| format!("reading the answer: {error}"))?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))

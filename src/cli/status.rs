@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Range of `--timeout`.
 const WITHIN: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(5);
 
-/// Which agent to query, and how long to wait.
+/// Which agent to query.
 #[derive(Debug, Clone, Args)]
 pub(super) struct QueryArgs {
     /// The agent's endpoint: `http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH` or `https+unix:/PATH` [default: where the
@@ -23,6 +23,13 @@ pub(super) struct QueryArgs {
     /// Configuration file (YAML) of the agent, for its address and whether it speaks TLS.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+/// What an agent is shown, and how long it is waited for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AccessArgs {
     /// File with the certificate authorities that an https endpoint is verified against [default: those of the system].
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -53,16 +60,27 @@ pub(super) enum Format {
     Json,
 }
 
-impl QueryArgs {
-    fn running(&self) -> Result<AgentClient, CliError> {
-        let within = values::duration(&self.timeout, WITHIN)
-            .map_err(|message| CliError::Usage(format!("--timeout `{}` {message}", self.timeout)))?;
-        let credentials = Credentials {
+impl AccessArgs {
+    /// How long an answer is waited for.
+    pub(super) fn within(&self) -> Result<Duration, CliError> {
+        values::duration(&self.timeout, WITHIN)
+            .map_err(|message| CliError::Usage(format!("--timeout `{}` {message}", self.timeout)))
+    }
+
+    /// What is shown to the agent.
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials {
             authorities: self.ca_file.clone(),
             server_name: self.server_name.clone(),
             identity: self.cert_file.clone().zip(self.key_file.clone()),
             user: self.user.clone().zip(self.password_file.clone()),
-        };
+        }
+    }
+}
+
+impl QueryArgs {
+    fn running(&self) -> Result<AgentClient, CliError> {
+        let (credentials, within) = (self.access.credentials(), self.access.within()?);
         if let Some(url) = &self.url {
             return AgentClient::at(url, credentials, within);
         }
@@ -75,17 +93,27 @@ impl QueryArgs {
 pub(super) fn status(query: &QueryArgs, format: Format) -> Result<CommandOutput, CliError> {
     let running = query.running()?;
     let failed = |why: String| CliError::Output(format!("asking {}: {why}", running.shown()));
-    let text = match running.get("/-/status").map_err(&failed)? {
-        (200, text) => text,
-        (404, _) => {
-            return Err(failed("it has no /-/status: it is no connscope, or an older one".to_owned()));
-        }
-        (status, body) => return Err(failed(refused(&running, status, &body))),
-    };
-    let status: Status =
-        serde_json::from_str(&text).map_err(|error| failed(format!("/-/status is no status: {error}")))?;
+    let text = text_of(&running).map_err(&failed)?;
+    let status = parsed(&text).map_err(&failed)?;
     let code = u8::from(!well(&status));
     Ok(CommandOutput { text: if matches!(format, Format::Json) { text } else { table(&status) }, code })
+}
+
+/// Status of a running agent. The error is a sentence without the URL.
+pub(super) fn of(running: &AgentClient) -> Result<Status, String> {
+    parsed(&text_of(running)?)
+}
+
+fn text_of(running: &AgentClient) -> Result<String, String> {
+    match running.get("/-/status")? {
+        (200, text) => Ok(text),
+        (404, _) => Err("it has no /-/status: it is no connscope, or an older one".to_owned()),
+        (status, body) => Err(refused(running, status, &body)),
+    }
+}
+
+fn parsed(text: &str) -> Result<Status, String> {
+    serde_json::from_str(text).map_err(|error| format!("/-/status is no status: {error}"))
 }
 
 /// Says whether a running agent is ready, for a container engine: the code is 0 or 1. Where the endpoint asks for a password and none
@@ -103,11 +131,13 @@ pub(super) fn healthcheck(query: &QueryArgs) -> Result<CommandOutput, CliError> 
     }
 }
 
-fn first_line(text: &str) -> String {
+/// The first line of an answer, fit for a terminal.
+pub(super) fn first_line(text: &str) -> String {
     text::bounded(text.lines().next().unwrap_or_default(), text::LONGEST_ERROR)
 }
 
-fn refused(running: &AgentClient, status: u16, body: &str) -> String {
+/// Why an agent does not answer with what it was asked for.
+pub(super) fn refused(running: &AgentClient, status: u16, body: &str) -> String {
     match (status, first_line(body)) {
         (401, _) if !running.has_user() => {
             "it requires a user and a password: use --user and --password-file".to_owned()

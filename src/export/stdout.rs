@@ -1,10 +1,12 @@
 //! Output of a cycle to stdout: `connscope once`, and the `console` exporter.
 
+#![expect(clippy::disallowed_methods, reason = "rates are over the time between two cycles")]
+
 use super::prometheus::{Pull, Scrape};
 use super::{Reader, Shared, encode};
 use crate::cycle::Cycle;
-use crate::metric::Value;
 use crate::metric::naming::Profile;
+use crate::metric::{Kind, Value};
 use crate::reading::first::ReaderKind;
 use crate::reading::{Reading, Snapshot};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -12,9 +14,10 @@ use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::reader::MetricReader;
 use opentelemetry_sdk::metrics::{InstrumentKind, ManualReader, PeriodicReader, Pipeline, Temporality};
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Output format of a cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,27 +52,72 @@ impl MetricReader for Manual {
     }
 }
 
-/// Runs a cycle. Returns its text, and the snapshot.
-pub fn once(shared: &Shared, format: Format, profile: Profile) -> Result<(String, Arc<Snapshot>), String> {
-    if format == Format::Prometheus {
-        let pull = Pull::new(shared, profile)?;
-        let (scrape, snapshot) = pull.cycle();
-        let text = match scrape {
-            Scrape::Exposition(text) => text,
-            Scrape::Nothing(_) => String::new(), // the reason was logged
+/// Runs cycles, and makes a text of each.
+pub struct Printer {
+    how: How,
+    /// The counters of the cycle before, and when it was.
+    before: Option<(Instant, HashMap<String, f64>)>,
+}
+
+enum How {
+    Exposition(Box<Pull>),
+    Json(Manual, Reader),
+    Table(Manual, Reader),
+}
+
+impl Printer {
+    /// Creates the reader of this format. `profile` names the metrics of [`Format::Prometheus`].
+    pub fn new(shared: &Shared, format: Format, profile: Profile) -> Result<Self, String> {
+        let reader = || {
+            let manual = Manual(Arc::new(ManualReader::builder().build()));
+            let reader =
+                Reader::new(shared, shared.cycle(ReaderKind::Console), manual.clone(), Profile::Otel, false);
+            (manual, reader)
         };
-        return Ok((text, snapshot));
+        let how = match format {
+            Format::Prometheus => How::Exposition(Box::new(Pull::new(shared, profile)?)),
+            Format::OtlpJson => {
+                let (manual, reader) = reader();
+                How::Json(manual, reader)
+            }
+            Format::Table => {
+                let (manual, reader) = reader();
+                How::Table(manual, reader)
+            }
+        };
+        Ok(Self { how, before: None })
     }
-    let manual = Manual(Arc::new(ManualReader::builder().build()));
-    let reader = Reader::new(shared, shared.cycle(ReaderKind::Console), manual.clone(), Profile::Otel, false);
-    let mut metrics = ResourceMetrics::default();
-    manual.collect(&mut metrics).map_err(|error| error.to_string())?;
-    let snapshot = reader.cycle.finish();
-    let text = match format {
-        Format::OtlpJson => json(&metrics, &snapshot)?,
-        _ => table(&snapshot),
-    };
-    Ok((text, snapshot))
+
+    /// Runs a cycle. Returns its text, and the snapshot. From the second one on, the table has the increase per second of each
+    /// counter.
+    pub fn cycle(&mut self) -> Result<(String, Arc<Snapshot>), String> {
+        let collected = |manual: &Manual, reader: &Reader| {
+            let mut metrics = ResourceMetrics::default();
+            manual.collect(&mut metrics).map_err(|error| error.to_string())?;
+            Ok::<_, String>((metrics, reader.cycle.finish()))
+        };
+        match &self.how {
+            How::Exposition(pull) => {
+                let (scrape, snapshot) = pull.cycle();
+                let text = match scrape {
+                    Scrape::Exposition(text) => text,
+                    Scrape::Nothing(_) => String::new(), // the reason was logged
+                };
+                Ok((text, snapshot))
+            }
+            How::Json(manual, reader) => {
+                let (metrics, snapshot) = collected(manual, reader)?;
+                Ok((json(&metrics, &snapshot)?, snapshot))
+            }
+            How::Table(manual, reader) => {
+                let (_, snapshot) = collected(manual, reader)?;
+                let now = Instant::now();
+                let before = self.before.replace((now, counters(&snapshot)));
+                let text = table(&snapshot, before.as_ref().map(|(at, counters)| (now - *at, counters)));
+                Ok((text, snapshot))
+            }
+        }
+    }
 }
 
 fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String> {
@@ -79,13 +127,44 @@ fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String
     Ok(text)
 }
 
-/// One line per reading: name and labels, value, unit.
-pub fn table(snapshot: &Snapshot) -> String {
-    let lines: Vec<(String, String, &str)> = snapshot
+/// The counters by their series.
+fn counters(snapshot: &Snapshot) -> HashMap<String, f64> {
+    let rows = snapshot.table().rows().filter(|metric| metric.kind == Kind::Counter);
+    let readings = rows.flat_map(|metric| snapshot.of(metric));
+    readings.filter_map(|reading| Some((series(reading), number(&reading.value)?))).collect()
+}
+
+fn number(value: &Value) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
+    match value {
+        Value::U64(value) => Some(*value as f64),
+        Value::I64(value) => Some(*value as f64),
+        Value::F64(value) => Some(*value),
+        Value::Distribution(_) => None,
+    }
+}
+
+/// Increase of a counter per second, with a blank before it; empty if there is none to show.
+fn rate(reading: &Reading, name: &str, before: Option<(Duration, &HashMap<String, f64>)>) -> String {
+    let increase = before.and_then(|(time, counters)| {
+        let increase = number(&reading.value)? - counters.get(name)?;
+        (increase >= 0.0 && !time.is_zero()).then(|| increase / time.as_secs_f64())
+    });
+    increase.map_or_else(String::new, |rate| format!(" (+{}/s)", (rate * 100.0).round() / 100.0))
+}
+
+/// One line per reading: name and labels, value, unit. `before` has the counters of an earlier cycle, and how long ago it was.
+fn table(snapshot: &Snapshot, before: Option<(Duration, &HashMap<String, f64>)>) -> String {
+    let lines: Vec<(String, String, String)> = snapshot
         .table()
         .rows()
         .flat_map(|metric| snapshot.of(metric))
-        .map(|reading| (series(reading), value(&reading.value), reading.metric.unit))
+        .map(|reading| {
+            let name = series(reading);
+            let value = value(&reading.value);
+            let unit = format!("{}{}", reading.metric.unit, rate(reading, &name, before));
+            (name, value, unit)
+        })
         .collect();
     let width = lines.iter().map(|(series, ..)| series.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

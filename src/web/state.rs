@@ -2,6 +2,7 @@
 
 use super::{HttpResponse, TEXT, Web, respond};
 use crate::catalog::SOURCES;
+use crate::cycle::Sources;
 use crate::self_metrics::ConfigLoadStatus;
 use crate::source::list::NO_SOURCE;
 use hyper::StatusCode;
@@ -53,6 +54,31 @@ pub struct PushStatus {
     pub warning: Option<String>,
 }
 
+/// State of every enabled source after its last cycle.
+pub fn source_statuses(sources: &Sources) -> Vec<SourceStatus> {
+    let known = sources.health.sources();
+    let set = sources.set();
+    let statuses = set.names().map(|name| {
+        let health = known.get(name);
+        let warnings = health.into_iter().flat_map(|health| &health.failures);
+        let warnings = warnings.map(|((part, reason), text)| {
+            let reason = reason.word();
+            if part.is_empty() { format!("{reason}: {text}") } else { format!("{part}: {reason}: {text}") }
+        });
+        let limits = health.into_iter().flat_map(|health| &health.limits);
+        let limits = limits.map(|(metric, number)| format!("a limit was reached: {metric} is {number}"));
+        let last = health.and_then(|health| health.last_success);
+        SourceStatus {
+            source: name.to_owned(),
+            state: health.map_or("not asked yet", |health| health.state()).to_owned(),
+            last_success_seconds: last.map(|at| at.elapsed().as_secs_f64()),
+            series: health.map_or(0, |health| health.readings),
+            warnings: warnings.chain(limits).collect(),
+        }
+    });
+    statuses.collect()
+}
+
 impl Web {
     /// Whether any source succeeded recently.
     fn fresh(&self) -> bool {
@@ -92,31 +118,9 @@ impl Web {
 
     pub(super) async fn status(&self) -> HttpResponse {
         let ready = self.current().pull.is_none() || self.freshen().await;
-        let known = self.sources.health.sources();
-        let sources = self.sources.set();
-        let off = SOURCES.iter().filter(|spec| !sources.names().any(|name| name == spec.name));
-        let sources = sources.names().map(|name| {
-            let health = known.get(name);
-            let warnings = health.into_iter().flat_map(|health| &health.failures);
-            let warnings = warnings.map(|((part, reason), text)| {
-                let reason = reason.word();
-                if part.is_empty() {
-                    format!("{reason}: {text}")
-                } else {
-                    format!("{part}: {reason}: {text}")
-                }
-            });
-            let limits = health.into_iter().flat_map(|health| &health.limits);
-            let limits = limits.map(|(metric, number)| format!("a limit was reached: {metric} is {number}"));
-            let last = health.and_then(|health| health.last_success);
-            SourceStatus {
-                source: name.to_owned(),
-                state: health.map_or("not asked yet", |health| health.state()).to_owned(),
-                last_success_seconds: last.map(|at| at.elapsed().as_secs_f64()),
-                series: health.map_or(0, |health| health.readings),
-                warnings: warnings.chain(limits).collect(),
-            }
-        });
+        let set = self.sources.set();
+        let off = SOURCES.iter().filter(|spec| !set.names().any(|name| name == spec.name));
+        let sources = source_statuses(&self.sources);
         let push = self.current().pushing.then(|| self.sources.health.push()).map(|push| PushStatus {
             last_success_seconds: push.last_success.map(|at| at.elapsed().as_secs_f64()),
             warning: push.failure,
@@ -127,7 +131,7 @@ impl Web {
             config_refused: self.loads.is_refused()
                 || self.loads.is_web_refused()
                 || ConfigLoadStatus::refused_certificates() > 0,
-            sources: sources.collect(),
+            sources,
             switched_off: off.map(|spec| spec.name.to_owned()).collect(),
             push,
             warnings: self.warnings(),

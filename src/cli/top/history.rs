@@ -1,0 +1,163 @@
+//! Consecutive readings: what has changed from one to the next (pure).
+
+use super::exposition::{Behaviour, Buckets, Exposition, Series};
+use crate::web::state::SourceStatus;
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+#[cfg(test)]
+pub(super) mod tests;
+
+/// Shortest time over which slow rates and quantiles are taken, once that much has passed.
+const SLOW: Duration = Duration::from_secs(10);
+
+/// One reading of an agent, or of the sources.
+#[derive(Debug, Clone)]
+pub(super) struct Frame {
+    /// When it was complete.
+    pub(super) at: Instant,
+    /// The same by the clock of the machine.
+    pub(super) clock: SystemTime,
+    /// Version of the agent.
+    pub(super) version: String,
+    /// The metrics.
+    pub(super) exposition: Exposition,
+    /// State of every source.
+    pub(super) sources: Vec<SourceStatus>,
+    /// Warnings of the agent, each a sentence.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Values of an earlier reading.
+#[derive(Debug, Clone, Default)]
+struct Past {
+    at: Option<Instant>,
+    values: HashMap<String, PastValue>,
+}
+
+#[derive(Debug, Clone)]
+struct PastValue {
+    value: f64,
+    buckets: Buckets,
+    increased: u64,
+}
+
+/// The last reading, with rates.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The last reading.
+    pub(super) now: Option<Frame>,
+    readings: u64,
+    before: Past,
+    /// Slow rates count from here.
+    base: Past,
+    next_base: Past,
+}
+
+impl History {
+    /// Adds a reading.
+    pub(super) fn push(&mut self, mut frame: Frame) {
+        self.readings += 1;
+        let at = frame.at;
+        let mut values = HashMap::new();
+        for (name, family) in &mut frame.exposition.families {
+            if family.behaviour == Behaviour::Level {
+                continue;
+            }
+            for series in &mut family.series {
+                let key = key(name, series);
+                let earlier = self.before.values.get(&key);
+                series.rate =
+                    earlier.and_then(|earlier| rate(series.value, earlier.value, self.before.at, at));
+                series.increased = match earlier {
+                    Some(earlier) if series.value > earlier.value => self.readings,
+                    Some(earlier) => earlier.increased,
+                    None => 0,
+                };
+                let base = self.base.values.get(&key);
+                series.slow_rate = base.and_then(|base| rate(series.value, base.value, self.base.at, at));
+                series.recent = base.map(|base| added(&series.buckets, &base.buckets)).unwrap_or_default();
+                let buckets = series.buckets.clone();
+                values.insert(key, PastValue { value: series.value, buckets, increased: series.increased });
+            }
+        }
+        let past = Past { at: Some(at), values };
+        self.remember(past);
+        self.now = Some(frame);
+    }
+
+    fn remember(&mut self, past: Past) {
+        let due = |kept: &Past, at: Instant| kept.at.is_none_or(|since| at.duration_since(since) >= SLOW);
+        let Some(at) = past.at else { return };
+        if self.base.at.is_none() {
+            self.base = past.clone();
+            self.next_base = past.clone();
+        } else if due(&self.next_base, at) {
+            self.base = std::mem::replace(&mut self.next_base, past.clone());
+        }
+        self.before = past;
+    }
+}
+
+fn key(name: &str, series: &Series) -> String {
+    let mut key = name.to_owned();
+    for (label, value) in &series.labels {
+        key.push('\0');
+        key.push_str(label);
+        key.push('\0');
+        key.push_str(value);
+    }
+    key
+}
+
+/// Increase per second; `None` if the counter was reset.
+fn rate(now: f64, before: f64, since: Option<Instant>, at: Instant) -> Option<f64> {
+    let seconds = at.duration_since(since?).as_secs_f64();
+    (seconds > 0.0 && now >= before).then(|| (now - before) / seconds)
+}
+
+/// What was added to cumulative buckets; empty if they were reset, or are others.
+fn added(now: &Buckets, before: &Buckets) -> Buckets {
+    if now.len() != before.len() {
+        return Vec::new();
+    }
+    let differences = now.iter().zip(before).map(|((bound, now), (other, before))| {
+        #[expect(clippy::float_cmp, reason = "both are the same text of the same agent")]
+        let same = bound == other;
+        (same && now >= before).then_some((*bound, now - before))
+    });
+    differences.collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The value below which this fraction of the values is, interpolated within its bucket as Prometheus does; `None` without
+/// values.
+pub(super) fn quantile(buckets: &Buckets, fraction: f64) -> Option<f64> {
+    let count = buckets.last()?.1;
+    if count <= 0.0 {
+        return None;
+    }
+    let rank = fraction * count;
+    let mut below = (0.0, 0.0);
+    for &(bound, cumulative) in buckets {
+        if cumulative >= rank {
+            if bound.is_infinite() || cumulative <= below.1 {
+                return Some(below.0);
+            }
+            let part = (rank - below.1) / (cumulative - below.1);
+            return Some(below.0 + (bound - below.0) * part);
+        }
+        below = (bound, cumulative);
+    }
+    None
+}
+
+/// Adds the buckets of another series; buckets with other bounds are left out.
+pub(super) fn add(sum: &mut Buckets, more: &Buckets) {
+    if sum.is_empty() {
+        sum.clone_from(more);
+    } else if sum.len() == more.len() {
+        for ((_, sum), (_, more)) in sum.iter_mut().zip(more) {
+            *sum += more;
+        }
+    }
+}
