@@ -19,7 +19,7 @@ use connscope::source::conntrack::fields::{STATISTICS, Statistics};
 use connscope::source::conntrack::metrics::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
 use connscope::source::conntrack::{Conntrack, command, netlink, procfs, table};
 use connscope::source::network::Network;
-use connscope::source::network::ask::{Answer, Wanted};
+use connscope::source::network::ask::{NamespaceAnswer, ReadOptions};
 use connscope::source::network::config::Network as NetworkSettings;
 use connscope::source::worker::Worker;
 use connscope::stop::Stop;
@@ -88,7 +88,7 @@ fn network(criterion: &mut Criterion) {
         });
     });
     criterion.bench_function("network, one network namespace", |bencher| {
-        bencher.iter(|| Answer::ask(Wanted::default()));
+        bencher.iter(|| NamespaceAnswer::ask(ReadOptions::default()));
     });
 }
 

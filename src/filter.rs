@@ -6,7 +6,7 @@
 //! reported because it closes). Nothing here opens a file or a socket: names of interfaces, control groups and services
 //! are resolved by whoever knows them.
 
-use evaluate::KnownFrom;
+use evaluate::SocketOrigin;
 use expression::Expression;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -34,7 +34,7 @@ pub struct Filter {
 
 /// A socket as a filter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct FilteredSocket {
     /// Its own address. A v4-mapped address is an IPv4 address here; unspecified if it is bound to none.
     pub local: IpAddr,
     /// The address of its peer, in the same way; unspecified if it has none.
@@ -154,21 +154,21 @@ impl Filter {
     }
 
     /// Whether a socket passes, all things considered: state and expression.
-    pub fn matches(&self, subject: &Subject, names: &Names) -> bool {
+    pub fn matches(&self, subject: &FilteredSocket, names: &Names) -> bool {
         state::contains(self.states, subject.state)
             && self.expression.as_ref().is_none_or(|expression| {
-                evaluate::value(expression, subject, names, KnownFrom::Dump).unwrap_or(true)
+                evaluate::value(expression, subject, names, SocketOrigin::Dump).unwrap_or(true)
             })
     }
 
     /// Whether a socket passed that is known only from its end; `None` where that depends on what its end does not tell:
     /// mark, control group, how its port was chosen, and an address or a port that is unspecified here, because the
     /// kernel has cleared it.
-    pub fn matched(&self, subject: &Subject, names: &Names) -> Option<bool> {
+    pub fn matched(&self, subject: &FilteredSocket, names: &Names) -> Option<bool> {
         match &self.expression {
             _ if !state::contains(self.states, subject.state) => Some(false),
             None => Some(true),
-            Some(expression) => evaluate::value(expression, subject, names, KnownFrom::DestroyEvent),
+            Some(expression) => evaluate::value(expression, subject, names, SocketOrigin::DestroyEvent),
         }
     }
 

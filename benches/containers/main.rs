@@ -15,7 +15,7 @@ use connscope::source::Source;
 use connscope::source::containers::Containers;
 use connscope::source::containers::config::tcp::{FoldPorts, Public, Tcp};
 use connscope::source::containers::config::{Containers as Settings, Oom};
-use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
+use connscope::source::containers::kernel::{Kernel, Limits, ProgramSelection};
 use connscope::stop::Stop;
 use std::error::Error;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const LIMITS: Limits =
     Limits { destinations: 8000, connections: 65_536, loopback: true, translate: false, netns: 0 };
-const WANTED: Wanted = Wanted { tcp: Some(LIMITS), immediate_failures: false, delay: false, oom: false };
+const WANTED: ProgramSelection =
+    ProgramSelection { tcp: Some(LIMITS), immediate_failures: false, delay: false, oom: false };
 /// The argument of this program in a network namespace of its own.
 const INSIDE: &str = "--inside";
 const KIB: f64 = 1024.0;
@@ -301,7 +302,7 @@ fn delays() -> Outcome<()> {
     println!("\ndelays of 10,000 threads");
     let mut container = Container::start(20)?;
     container.order("threads 10000")?;
-    let wanted = Wanted { tcp: None, delay: true, ..WANTED };
+    let wanted = ProgramSelection { tcp: None, delay: true, ..WANTED };
     let (mut kernel, _answers, _ring) = Kernel::load(&wanted)?;
     kernel.begin_delays();
     let (mut times, mut ran) = (Vec::new(), Vec::new());

@@ -18,7 +18,7 @@ mod running_agent;
 
 use allocations::allocations;
 use connscope::source::logs::config::Logs as Settings;
-use connscope::source::logs::counts::{Counts, Origin, Subject, Timestamp};
+use connscope::source::logs::counts::{Counts, LogOwner, Origin, Timestamp};
 use connscope::source::logs::frame::Frame;
 use connscope::source::logs::labels::LogSource;
 use connscope::source::logs::lines::Lines;
@@ -83,7 +83,7 @@ fn mix() -> Vec<String> {
 }
 
 fn origin(number: u64) -> Origin {
-    Origin { subject: Subject::Container(number), source: LogSource::Docker, name: "stdout/stderr".into() }
+    Origin { subject: LogOwner::Container(number), source: LogSource::Docker, name: "stdout/stderr".into() }
 }
 
 fn now() -> Timestamp {

@@ -1,7 +1,7 @@
 //! The text of a filter: read, printed back, compiled, asked.
 #![no_main]
 
-use connscope::filter::{Filter, KernelCan, Names, Services, Subject};
+use connscope::filter::{Filter, KernelCan, Names, Services, FilteredSocket};
 use libfuzzer_sys::fuzz_target;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
         assert!(filter.compile(&names, kernel).bytecode.len() <= 65_528);
     }
     for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
-        let subject = Subject {
+        let subject = FilteredSocket {
             local: address,
             peer: address,
             local_port: 443,

@@ -21,11 +21,11 @@ struct State {
     interval: Option<Duration>,
     /// Whether it has collected.
     begun: bool,
-    at: At,
+    at: Phase,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum At {
+enum Phase {
     /// Waiting for the next collection, since this time.
     Waiting(Instant),
     /// Collecting, since this time.
@@ -36,7 +36,7 @@ enum At {
 
 impl Progress {
     pub(super) fn new(kind: ReaderKind, now: Instant) -> Self {
-        let state = State { interval: None, begun: false, at: At::Waiting(now) };
+        let state = State { interval: None, begun: false, at: Phase::Waiting(now) };
         Self { kind, since: now, state: Mutex::new(state) }
     }
 
@@ -63,27 +63,29 @@ impl Progress {
     pub fn collecting(&self, now: Instant) -> bool {
         let late = !self.is_there(now);
         let mut state = self.lock();
-        (state.at, state.begun) = (At::Collecting(now), true);
+        (state.at, state.begun) = (Phase::Collecting(now), true);
         late
     }
 
     /// Records that the collection has ended, and its export begins.
     pub fn exporting(&self) {
-        self.lock().at = At::Exporting;
+        self.lock().at = Phase::Exporting;
     }
 
     /// Records that the export has ended.
     pub fn waiting(&self, now: Instant) {
-        self.lock().at = At::Waiting(now);
+        self.lock().at = Phase::Waiting(now);
     }
 
     /// Whether a collection is overdue by `grace`: it has lasted that long, or should have begun that long ago.
     pub fn overdue(&self, now: Instant, grace: Duration) -> bool {
         let state = self.lock();
         match (state.at, state.interval) {
-            (At::Collecting(since), _) => now.saturating_duration_since(since) > grace,
-            (At::Waiting(since), Some(interval)) => now.saturating_duration_since(since) > interval + grace,
-            (At::Waiting(_), None) | (At::Exporting, _) => false,
+            (Phase::Collecting(since), _) => now.saturating_duration_since(since) > grace,
+            (Phase::Waiting(since), Some(interval)) => {
+                now.saturating_duration_since(since) > interval + grace
+            }
+            (Phase::Waiting(_), None) | (Phase::Exporting, _) => false,
         }
     }
 }

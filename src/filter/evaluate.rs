@@ -2,12 +2,12 @@
 
 use super::expression::{Compare, Expression, Family, Network, Operator, Side};
 use super::number::number;
-use super::{Names, Subject};
+use super::{FilteredSocket, Names};
 use std::net::IpAddr;
 
 /// Where a socket was seen, and so what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KnownFrom {
+pub(super) enum SocketOrigin {
     /// In a dump: what is not there, the kernel takes for nothing, too.
     Dump,
     /// At its end. `inet_diag_handler_get_info` (`net/ipv4/inet_diag.c`) tells no mark and no control group, and
@@ -18,11 +18,11 @@ pub(super) enum KnownFrom {
 /// Whether an expression holds for a socket; `None` if that depends on what is not known of it.
 pub(super) fn value(
     expression: &Expression,
-    subject: &Subject,
+    subject: &FilteredSocket,
     names: &Names,
-    seen: KnownFrom,
+    seen: SocketOrigin,
 ) -> Option<bool> {
-    let known = seen == KnownFrom::Dump;
+    let known = seen == SocketOrigin::Dump;
     match expression {
         Expression::Host { side, family, network, port } => {
             let end = Endpoint::of(subject, *side, seen);
@@ -85,12 +85,12 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    fn of(subject: &Subject, side: Side, seen: KnownFrom) -> Self {
+    fn of(subject: &FilteredSocket, side: Side, seen: SocketOrigin) -> Self {
         let (address, port) = match side {
             Side::Local => (subject.local, subject.local_port),
             Side::Peer => (subject.peer, subject.peer_port),
         };
-        let there = seen == KnownFrom::Dump;
+        let there = seen == SocketOrigin::Dump;
         Self {
             family: Family::of(address),
             address: Some(address).filter(|address| there || !address.is_unspecified()),

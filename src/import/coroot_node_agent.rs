@@ -19,17 +19,17 @@ pub const TOOL: Tool = Tool {
 
 /// What is done about a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
+enum FlagHandling {
     /// It sets a key here.
     Set,
     /// It has none, and this is why.
     None(&'static str),
 }
 
-use Meaning::{None as Without, Set};
+use FlagHandling::{None as Without, Set};
 
 /// A flag: its name, whether it stands alone (`--no-parse-logs`), and what it means here.
-const FLAGS: &[(&str, bool, Meaning)] = &[
+const FLAGS: &[(&str, bool, FlagHandling)] = &[
     ("--listen", false, Set),
     ("--cgroupfs-root", false, Without("control groups are found where they are mounted")),
     ("--no-parse-logs", true, Set),
@@ -87,7 +87,7 @@ const FLAGS: &[(&str, bool, Meaning)] = &[
 ];
 
 /// The flags that were given, by name, in the order of the table.
-type Given = BTreeMap<&'static str, Vec<String>>;
+type GivenFlags = BTreeMap<&'static str, Vec<String>>;
 
 fn bad(flag: &str, value: &str, message: impl Into<String>) -> ConfigError {
     let name = FLAGS.iter().find(|(name, ..)| *name == flag).map_or("coroot-node-agent", |(name, ..)| name);
@@ -95,8 +95,8 @@ fn bad(flag: &str, value: &str, message: impl Into<String>) -> ConfigError {
 }
 
 /// Reads the words of the command line. The error names the one that is no flag, or that has no value.
-fn given(words: &[String]) -> Result<Given, ConfigError> {
-    let mut given = Given::new();
+fn given(words: &[String]) -> Result<GivenFlags, ConfigError> {
+    let mut given = GivenFlags::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let (name, value) =

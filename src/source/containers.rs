@@ -24,8 +24,8 @@ use devices::Devices;
 use labels::{LeftOut, SourcePart, Via};
 use oom::OomKills;
 use programs::{BpfCounters, BpfState};
-use resources::{Resources, Wanted};
-use spent::SpentTotals;
+use resources::{ResourceKinds, Resources};
+use spent::WorkloadTotals;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ pub struct Containers {
     kills: Option<OomKills>,
     /// `None` where they are not wanted.
     delays: Option<Delays>,
-    spent: SpentTotals,
+    spent: WorkloadTotals,
     tcp: Option<TcpPart>,
     /// `None` where they are not wanted.
     resources: Option<Resources>,
@@ -164,10 +164,10 @@ impl Containers {
             applications: None,
             kills: OomKills::new(settings.oom),
             delays: Delays::new(settings.delay),
-            spent: SpentTotals::default(),
+            spent: WorkloadTotals::default(),
             tcp: settings.tcp.enabled.then(|| TcpPart::new(&settings.tcp)),
             resources: Resources::new(
-                Wanted::of(settings),
+                ResourceKinds::of(settings),
                 inventory.settings().limit * labels::AVERAGE_DISKS,
             ),
             volumes: settings
@@ -342,7 +342,12 @@ impl Containers {
 }
 
 /// Forgets control groups that are gone, everywhere.
-fn forget_groups(bpf: &mut BpfCounters, spent: &mut SpentTotals, tcp: Option<&mut TcpPart>, groups: &[u64]) {
+fn forget_groups(
+    bpf: &mut BpfCounters,
+    spent: &mut WorkloadTotals,
+    tcp: Option<&mut TcpPart>,
+    groups: &[u64],
+) {
     for group in groups {
         bpf.kernel.forget_group(*group);
         spent.forget_group(*group);

@@ -10,9 +10,9 @@ use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
-use ask::{Answer, Interface, Wanted};
+use ask::{Interface, NamespaceAnswer, ReadOptions};
 use config::Network as Settings;
-use drivers::Meaning;
+use drivers::StatisticKind;
 use drops::Drops;
 use drops::kernel::Limits;
 use labels::{INTERFACES, LeftOut, RULES};
@@ -100,7 +100,7 @@ impl SourceKind for Network {
 /// The source: the namespaces it reads, and the totals of counters that wrap.
 pub struct Network {
     finder: Finder,
-    wanted: Wanted,
+    wanted: ReadOptions,
     drops: Option<Drops>,
     machine: machine::Machine,
     qdiscs: Unwrapper<(Arc<str>, u32, u32, Vec<u8>)>,
@@ -112,7 +112,7 @@ impl Network {
     pub fn new(settings: &Settings) -> Self {
         Self {
             finder: Finder::new(&settings.netns),
-            wanted: Wanted { rules: settings.rules, listened: settings.drops },
+            wanted: ReadOptions { rules: settings.rules, listened: settings.drops },
             drops: settings.drops.then(|| Drops::new(Limits::default())),
             machine: machine::Machine::default(),
             qdiscs: Unwrapper::default(),
@@ -121,7 +121,13 @@ impl Network {
     }
 
     /// Observes what one namespace answered, as far as there is room.
-    fn observe(&mut self, answer: Answer, netns: Option<&Arc<str>>, room: &mut Room, out: &mut Readings) {
+    fn observe(
+        &mut self,
+        answer: NamespaceAnswer,
+        netns: Option<&Arc<str>>,
+        room: &mut SeriesCount,
+        out: &mut Readings,
+    ) {
         let labels: Vec<(Label, Arc<str>)> =
             netns.map(|label| (Label::Netns, Arc::clone(label))).into_iter().collect();
         answer.counters.observe(&labels, out);
@@ -174,15 +180,15 @@ impl Network {
         };
         for (meaning, number) in interface.numbers {
             match meaning {
-                Meaning::Exceeded(limit) => {
+                StatisticKind::Exceeded(limit) => {
                     let labels = with(Label::Limit, limit.word());
                     out.observe(metrics::INTERFACE_ALLOWANCE_EXCEEDED, &labels, number);
                 }
-                Meaning::Available(limit) => {
+                StatisticKind::Available(limit) => {
                     let labels = with(Label::Limit, limit.word());
                     out.observe(metrics::INTERFACE_ALLOWANCE_AVAILABLE, &labels, number);
                 }
-                Meaning::Error(kind) => {
+                StatisticKind::Error(kind) => {
                     out.observe(metrics::INTERFACE_ERRORS, &with(Label::Kind, kind.word()), number);
                 }
             }
@@ -198,7 +204,7 @@ impl Network {
 
 /// How much was reported in a cycle, and how much was not.
 #[derive(Default)]
-struct Room {
+struct SeriesCount {
     interfaces: usize,
     interfaces_left_out: u64,
     rules: usize,
@@ -209,12 +215,13 @@ struct Room {
 
 impl Source for Network {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        let (mut room, wanted) = (Room::default(), self.wanted);
+        let (mut room, wanted) = (SeriesCount::default(), self.wanted);
         let mut named = Vec::new();
         let machine = self.machine.observe(out);
         let result = if self.finder.is_configured() {
             let (mut report, namespaces) = Report::begin(NAME, self.finder.find(), out);
-            for NamespaceResult { namespace, result } in netns::visit(&namespaces, || Ok(Answer::ask(wanted)))
+            for NamespaceResult { namespace, result } in
+                netns::visit(&namespaces, || Ok(NamespaceAnswer::ask(wanted)))
             {
                 let result = result.and_then(|(_, answer)| {
                     let (answer, result) = usable(answer);
@@ -226,7 +233,7 @@ impl Source for Network {
             named = namespaces;
             report.finish(out)
         } else {
-            let (answer, result) = usable(Answer::ask(wanted));
+            let (answer, result) = usable(NamespaceAnswer::ask(wanted));
             self.observe(answer, None, &mut room, out);
             result
         };
@@ -250,7 +257,7 @@ impl Source for Network {
 }
 
 /// The error of a namespace in which nothing could be read is taken out of its answer.
-fn usable(mut answer: Answer) -> (Answer, Result<(), SourceError>) {
+fn usable(mut answer: NamespaceAnswer) -> (NamespaceAnswer, Result<(), SourceError>) {
     match answer.failed.pop() {
         Some((_, error)) if answer.read == 0 => (answer, Err(error)),
         Some(failed) => {

@@ -167,7 +167,7 @@ fn an_open_connection_ends_where_it_was_counted_also_when_there_is_room_by_then(
 #[test]
 fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stays_open() {
     // Nobody reads the ring: this is the kernel's half alone.
-    use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
+    use connscope::source::containers::kernel::{Kernel, Limits, ProgramSelection};
     if !rustix::process::geteuid().is_root() {
         crate::support::skipped("needs root to load programs");
         return;
@@ -177,8 +177,13 @@ fn what_the_ring_has_no_room_for_is_counted_by_the_kernel_and_no_connection_stay
     let Some(lab) = Lab::new(tcp(), LONG, 500) else { return };
     let (mut kernel, _answers, mut ring) = {
         let _alone = alone();
-        Kernel::load(&Wanted { tcp: Some(limits), immediate_failures: false, delay: false, oom: false })
-            .unwrap()
+        Kernel::load(&ProgramSelection {
+            tcp: Some(limits),
+            immediate_failures: false,
+            delay: false,
+            oom: false,
+        })
+        .unwrap()
     };
     let port = closing("127.0.0.1:0");
     let mut container = lab.container("many", None);

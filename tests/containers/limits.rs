@@ -75,14 +75,14 @@ fn a_connection_without_room_for_the_rest_of_its_control_group_is_left_out_with_
 
 #[test]
 fn full_maps_take_at_most_24_mib() {
-    use connscope::source::containers::kernel::{Kernel, Limits, Wanted};
+    use connscope::source::containers::kernel::{Kernel, Limits, ProgramSelection};
     if !rustix::process::geteuid().is_root() {
         crate::support::skipped("needs root to load programs");
         return;
     }
     let limits =
         Limits { destinations: 8000, connections: 65_536, loopback: true, translate: true, netns: 0 };
-    let wanted = Wanted { tcp: Some(limits), immediate_failures: false, delay: true, oom: true };
+    let wanted = ProgramSelection { tcp: Some(limits), immediate_failures: false, delay: true, oom: true };
     let (loaded, ours) = {
         let _alone = alone();
         let before: BTreeSet<u32> = maps::all().iter().map(|map| map.memory().1).collect();

@@ -5,7 +5,7 @@ use super::lab::{Lab, alone, sum, tcp};
 use crate::support::{maps, skipped};
 use connscope::source::containers::config::tcp::Tcp;
 use connscope::source::containers::kernel::records::{ConnectionId, Destination, Totals};
-use connscope::source::containers::kernel::{Answers, Kernel, Limits, Ring, Wanted};
+use connscope::source::containers::kernel::{AnswerMaps, Kernel, Limits, ProgramSelection, Ring};
 use std::net::TcpListener;
 
 /// What the kernel has counted of connections to a port.
@@ -21,14 +21,14 @@ pub(super) fn totals_at(kernel: &Kernel, port: u16) -> Totals {
 }
 
 /// The programs for TCP; translations are asked for, and nobody answers.
-fn load(translate: bool) -> Option<(Kernel, Answers, Ring)> {
+fn load(translate: bool) -> Option<(Kernel, AnswerMaps, Ring)> {
     if !rustix::process::geteuid().is_root() {
         skipped("needs root to load programs");
         return None;
     }
     let limits = Limits { destinations: 8000, connections: 65_536, loopback: true, translate, netns: 0 };
     let _alone = alone();
-    let wanted = Wanted { tcp: Some(limits), immediate_failures: false, delay: false, oom: false };
+    let wanted = ProgramSelection { tcp: Some(limits), immediate_failures: false, delay: false, oom: false };
     Some(Kernel::load(&wanted).unwrap())
 }
 

@@ -5,7 +5,7 @@ use connscope::host::ephemeral::EphemeralPorts;
 use connscope::source::network::drops::ports::Ports;
 use connscope::source::network::drops::record::{Key, Kind, Transport};
 use connscope::source::network::drops::totals::{SERIES, Totals};
-use connscope::source::network::drops::words::Words;
+use connscope::source::network::drops::words::ReasonNames;
 use std::sync::Arc;
 
 fn key(netns: u32, port: u16) -> Key {
@@ -50,13 +50,13 @@ fn reasons_have_the_kernels_names_without_their_prefix() {
         (0x000f_ffff, "SKB_DROP_REASON_SUBSYS_MASK"),
     ]);
     let subsystems = values(&[(3, "SKB_DROP_REASON_SUBSYS_OPENVSWITCH")]);
-    let words = Words::new(&drops, &subsystems, &Enumeration::new());
+    let words = ReasonNames::new(&drops, &subsystems, &Enumeration::new());
     assert_eq!(words.not_specified(), Some(2));
     assert_eq!(&*words.drop(3), "NO_SOCKET");
     assert_eq!(&*words.drop(0x8003), "OPENVSWITCH");
     assert_eq!(&*words.drop(999), "999", "a number that the kernel does not name");
     assert_eq!(words.reset(0), None);
-    assert_eq!(Words::default().not_specified(), None);
+    assert_eq!(ReasonNames::default().not_specified(), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use connscope::metric::Value;
 use connscope::netlink::Progress;
 use connscope::reading::Readings;
 use connscope::source::network::counters::{COUNTERS, Counters, Malformed, orphans};
-use connscope::source::network::drivers::{DRIVERS, Meaning, known, sums, text};
+use connscope::source::network::drivers::{DRIVERS, StatisticKind, known, sums, text};
 use connscope::source::network::labels::{ErrorKind, Limit, Verdict};
 use connscope::source::network::rtnetlink::parse_qdiscs;
 use connscope::source::network::rule_totals::RuleTotals;
@@ -165,7 +165,7 @@ fn statistics(file: &str) -> (Vec<[u8; 32]>, Vec<u64>) {
     text.lines().map(pair).unzip()
 }
 
-fn read(driver: &str, file: &str) -> Vec<(Meaning, u64)> {
+fn read(driver: &str, file: &str) -> Vec<(StatisticKind, u64)> {
     let (names, numbers) = statistics(file);
     sums(known(driver.as_bytes()).unwrap(), &names, &numbers)
 }
@@ -173,7 +173,7 @@ fn read(driver: &str, file: &str) -> Vec<(Meaning, u64)> {
 #[test]
 fn the_statistics_of_each_known_driver_are_told_by_name() {
     use ErrorKind::{Missed, NoBuffer, NoMemory, Timeout};
-    use Meaning::{Available, Error, Exceeded};
+    use StatisticKind::{Available, Error, Exceeded};
     assert_eq!(
         read("ena", "ena.txt"),
         [
@@ -210,7 +210,7 @@ fn the_recorded_names_of_virtio_have_one_timeout_and_those_of_veth_are_unknown()
     assert_eq!(text(&names[9]), "tx_tx_timeouts");
     let numbers: Vec<u64> = (0..20).collect();
     // Not the queue's own as well, which is the last: it would count twice.
-    let expected = [(Meaning::Error(ErrorKind::Timeout), 9)];
+    let expected = [(StatisticKind::Error(ErrorKind::Timeout), 9)];
     assert_eq!(sums(known(b"virtio_net").unwrap(), names, &numbers), expected);
     assert!(known(b"veth").is_none());
     assert_eq!(bytes("ethtool/linux-6.18-veth.bin").len(), 10 * 32);

@@ -6,7 +6,7 @@ mod kernel;
 mod language;
 
 use bytecode::{Entry, audit, run};
-use connscope::filter::{Compiled, Filter, KernelCan, Names, Subject};
+use connscope::filter::{Compiled, Filter, FilteredSocket, KernelCan, Names};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -130,21 +130,23 @@ fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![9 => prop::sample::select(known.to_vec()).boxed(), 1 => any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())).boxed()]
 }
 
-fn subject() -> impl Strategy<Value = Subject> {
+fn subject() -> impl Strategy<Value = FilteredSocket> {
     let addresses = (address(), address());
     let ports = (prop::sample::select(PORTS), prop::sample::select(PORTS));
     let rest = (1_u8..=13, 0_u32..4, prop::option::of(0_u32..32), prop::option::of(6_u64..9), any::<bool>());
     (addresses, ports, rest).prop_map(
-        |((local, peer), (local_port, peer_port), (state, interface, mark, cgroup, autobound))| Subject {
-            local,
-            peer,
-            local_port,
-            peer_port,
-            state,
-            interface,
-            mark,
-            cgroup,
-            autobound: Some(autobound),
+        |((local, peer), (local_port, peer_port), (state, interface, mark, cgroup, autobound))| {
+            FilteredSocket {
+                local,
+                peer,
+                local_port,
+                peer_port,
+                state,
+                interface,
+                mark,
+                cgroup,
+                autobound: Some(autobound),
+            }
         },
     )
 }
@@ -160,8 +162,8 @@ fn error(text: &str) -> String {
 }
 
 /// A connection from 10.1.2.3:40000 to 192.168.7.1:443, established.
-fn connection() -> Subject {
-    Subject {
+fn connection() -> FilteredSocket {
+    FilteredSocket {
         local: "10.1.2.3".parse().unwrap(),
         peer: "192.168.7.1".parse().unwrap(),
         local_port: 40000,
@@ -198,7 +200,10 @@ fn a_long_filter_needs_no_deep_stack() {
     assert!(!filter.matches(&connection(), &names()));
     let Compiled { bytecode, complete } = filter.compile(&names(), KernelCan::LEAST);
     assert!(complete && audit(&bytecode));
-    assert!(!run(&bytecode, &Entry::of(&Subject { autobound: Some(true), ..connection() }, false).unwrap()));
+    assert!(!run(
+        &bytecode,
+        &Entry::of(&FilteredSocket { autobound: Some(true), ..connection() }, false).unwrap()
+    ));
     assert_eq!(filter.to_string().parse(), Ok(filter));
 }
 
@@ -227,8 +232,8 @@ fn what_the_kernel_cannot_decide_is_left_to_the_agent() {
 #[test]
 fn what_the_end_of_a_socket_does_not_tell_leaves_the_filter_undecided() {
     let ended = connection();
-    let cleared = Subject { local: "0.0.0.0".parse().unwrap(), peer_port: 0, ..ended };
-    let matched = |text: &str, subject: &Subject| filter(text).matched(subject, &names());
+    let cleared = FilteredSocket { local: "0.0.0.0".parse().unwrap(), peer_port: 0, ..ended };
+    let matched = |text: &str, subject: &FilteredSocket| filter(text).matched(subject, &names());
     for (text, of_ended, of_cleared) in [
         ("", Some(true), Some(true)),
         ("not src 127.0.0.0/8", Some(true), None),
@@ -270,7 +275,7 @@ fn a_socket_of_which_the_kernel_does_not_tell_how_it_was_bound_is_taken() {
     for text in ["autobound and src 11/8", "not ( autobound or src 10/8 )", "src 11/8 and autobound"] {
         assert!(!filter(text).matches(&unknown, &names()), "{text}");
     }
-    let chosen = Subject { autobound: Some(false), ..unknown };
+    let chosen = FilteredSocket { autobound: Some(false), ..unknown };
     assert!(!filter("autobound").matches(&chosen, &names()));
 }
 

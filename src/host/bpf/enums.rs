@@ -15,7 +15,7 @@ const ENUM: u32 = 6;
 /// A type without what its kind has behind it.
 const TYPE: usize = 12;
 /// Values of one enumeration that are kept.
-const MOST: usize = 4096;
+const MAX_MEMBERS: usize = 4096;
 /// Bytes of a name that are kept; identifiers in C are shorter.
 const LONGEST: usize = 128;
 
@@ -85,7 +85,7 @@ pub fn parse<const N: usize>(btf: &[u8], wanted: [&str; N]) -> Result<[Enumerati
         let called = name(names, size(this, 0)?);
         let Some(place) = wanted.iter().position(|wanted| wanted.as_bytes() == called) else { continue };
         let Some(values) = found.get_mut(place).filter(|values| values.is_empty()) else { continue };
-        for member in (TYPE..this.len()).step_by(8).take(MOST) {
+        for member in (TYPE..this.len()).step_by(8).take(MAX_MEMBERS) {
             let called = name(names, size(this, member)?);
             values.insert(number(this, member + 4)?, crate::text::bounded_bytes(called, LONGEST));
         }

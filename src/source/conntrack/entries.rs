@@ -12,7 +12,7 @@ use crate::source::{Check, Mode};
 use crate::stop::Stop;
 use std::sync::Arc;
 use std::time::Duration;
-use worker::{Known, Shared};
+use worker::{Shared, TableState};
 
 pub mod config;
 pub mod dump;
@@ -59,7 +59,7 @@ impl Entries {
         }
         let results = self.shared.results();
         for known in results.known.values() {
-            let Known { label, error, .. } = known;
+            let TableState { label, error, .. } = known;
             if let Some(error) = error {
                 let part = label
                     .as_ref()

@@ -4,7 +4,7 @@
 
 /// How a row knows a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+enum MatchedBy {
     /// The end of the program's name, which begins after a separator: `nginx` of `/usr/sbin/nginx` and of `my-nginx`.
     Program(&'static str),
     /// The same, and a part of the command line.
@@ -16,10 +16,10 @@ enum By {
     Runtime(&'static str),
 }
 
-use By::{Argument, Program, ProgramWith, Runtime};
+use MatchedBy::{Argument, Program, ProgramWith, Runtime};
 
 /// The table: the first row that fits says what it is.
-const TABLE: &[(By, &str)] = &[
+const TABLE: &[(MatchedBy, &str)] = &[
     (Argument("org.elasticsearch.bootstrap"), "elasticsearch"),
     (Argument("org.opensearch.bootstrap"), "opensearch"),
     (Argument("kafka.Kafka"), "kafka"),
@@ -92,7 +92,7 @@ pub fn types<'a>(commands: impl Iterator<Item = &'a [u8]>) -> Types {
 }
 
 /// The row of a command line.
-fn row(command: &[u8]) -> Option<(By, &'static str)> {
+fn row(command: &[u8]) -> Option<(MatchedBy, &'static str)> {
     let (title, arguments) = match command.iter().position(|byte| *byte == 0) {
         Some(end) => command.split_at(end),
         None => (command, &[][..]),
@@ -100,7 +100,7 @@ fn row(command: &[u8]) -> Option<(By, &'static str)> {
     // A program that has set its title: `nginx: master process`, `redis-server *:6379`.
     let program = title.split(u8::is_ascii_whitespace).next()?;
     let program = program.strip_suffix(b":").unwrap_or(program);
-    let fits = |by: By| match by {
+    let fits = |by: MatchedBy| match by {
         Program(name) => ends_in(program, name),
         ProgramWith(name, part) => ends_in(program, name) && contains(command, part),
         Argument(part) => contains(arguments, part),

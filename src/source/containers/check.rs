@@ -6,7 +6,7 @@ use super::config::{Containers as Settings, Delay, Oom};
 use super::connections::sees_all_processes;
 use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
 use super::programs::own_netns;
-use super::resources::{self, Wanted};
+use super::resources::{self, ResourceKinds};
 use super::{delay, latency, oom, procfs, programs, translate, volumes};
 use crate::host::bpf;
 use crate::host::inventory::Inventory;
@@ -118,7 +118,7 @@ pub(super) fn check(settings: &Settings, inventory: &Inventory, now: Instant) ->
     if settings.oom != Oom::Off {
         checks.push(Check::new(NAME, "oom", oom::check(settings.oom, inventory, kernel)));
     }
-    let wanted = Wanted::of(settings);
+    let wanted = ResourceKinds::of(settings);
     if wanted.any() {
         checks.push(Check::new(NAME, "resources", resources::check(wanted, inventory)));
     }

@@ -8,7 +8,7 @@ use super::config::Delay;
 use super::kernel::{DELAY_PROGRAMS, Kernel};
 use super::labels::Via;
 use super::programs::BpfCounters;
-use super::spent::SpentTotals;
+use super::spent::WorkloadTotals;
 use crate::host::inventory::{Container, Inventory};
 use crate::reading::{Readings, SourceError};
 use crate::stop::Stop;
@@ -92,7 +92,7 @@ impl Delays {
     pub(super) fn read(
         &mut self,
         containers: &[Container],
-        totals: &mut SpentTotals,
+        totals: &mut WorkloadTotals,
         out: &mut Readings,
     ) -> Option<Via> {
         self.accounting = is_accounting();
@@ -124,7 +124,7 @@ impl Delays {
     }
 
     /// Delays of a container.
-    pub(super) fn of(&self, workload: u64, totals: &SpentTotals) -> Option<ContainerDelays> {
+    pub(super) fn of(&self, workload: u64, totals: &WorkloadTotals) -> Option<ContainerDelays> {
         if matches!(self.method, DelayMethod::Untried | DelayMethod::Absent(_)) {
             return None;
         }

@@ -11,7 +11,7 @@
 
 use super::groups;
 use super::kernel::records::{ConnectionId, Destination, Ended, Established, Event, Totals};
-use super::kernel::{Answers, Groups, Ring};
+use super::kernel::{AnswerMaps, Groups, Ring};
 use super::tcp;
 use super::translate::{self, Rule};
 use crate::host::inventory::Inventory;
@@ -99,7 +99,7 @@ pub(super) struct ReaderInputs {
     /// Events of the kernel: connections opened and closed.
     pub(super) ring: Ring,
     /// Kernel maps that the translated destinations are written to.
-    pub(super) answers: Answers,
+    pub(super) answers: AnswerMaps,
     /// Path of each control group by its id.
     pub(super) groups: Arc<Groups>,
     /// Containers and services by their control groups.

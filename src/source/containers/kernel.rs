@@ -8,8 +8,8 @@ use crate::host::bpf::{
 };
 use crate::reading::SourceError;
 use records::{
-    CONNECTION, ConnectionId, DESTINATION, Destination, ENDPOINT, GROUP, Group, LISTENER, Listener, QUESTION,
-    SPENT, Spent, TOTALS, Totals,
+    CONNECTION, ConnectionId, DESTINATION, Destination, ENDPOINT, GROUP, Group, GroupTotals, LISTENER,
+    Listener, QUESTION, SPENT, TOTALS, Totals,
 };
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashSet;
@@ -21,7 +21,7 @@ use std::time::Duration;
 mod limits;
 pub mod records;
 
-pub use limits::{Limits, Numbers, Wanted};
+pub use limits::{Limits, Numbers, ProgramSelection};
 
 /// The object that `make bpf` makes of `bpf/`.
 static OBJECT: &[u8] = include_bytes_aligned!("../../../bpf/connscope.bpf.o");
@@ -58,7 +58,7 @@ pub struct Kernel {
 pub struct Groups(Mutex<Map<8, GROUP>>);
 
 /// The maps that answers to questions go into.
-pub struct Answers {
+pub struct AnswerMaps {
     /// Connections that are followed.
     followed: Map<8, CONNECTION>,
     given: Map<QUESTION, ENDPOINT>,
@@ -72,7 +72,7 @@ pub struct Ring(Told);
 
 impl Kernel {
     /// Loads and attaches the programs that are wanted; [`Self::refused`] says which the kernel did not take.
-    pub fn load(wanted: &Wanted) -> Result<(Self, Answers, Ring), SourceError> {
+    pub fn load(wanted: &ProgramSelection) -> Result<(Self, AnswerMaps, Ring), SourceError> {
         let limits = wanted.tcp.unwrap_or(Limits::NONE);
         let immediate = wanted.immediate_failures && wanted.tcp.is_some();
         let globals = |kernel: Abilities| {
@@ -115,7 +115,7 @@ impl Kernel {
         {
             loader.trace("exit_victim", "sched_process_exit");
         }
-        let answers = Answers {
+        let answers = AnswerMaps {
             followed: loader.map("connections")?,
             given: loader.map("answers")?,
             left: HashSet::new(),
@@ -147,9 +147,9 @@ impl Kernel {
     }
 
     /// What each control group spent.
-    pub fn spent(&self, mut take: impl FnMut(u64, Spent)) -> Result<(), SourceError> {
+    pub fn spent(&self, mut take: impl FnMut(u64, GroupTotals)) -> Result<(), SourceError> {
         self.spent.entries(|key, value| {
-            if let Some(value) = Spent::parse(value) {
+            if let Some(value) = GroupTotals::parse(value) {
                 take(u64::from_ne_bytes(*key), value);
             }
         })
@@ -287,7 +287,7 @@ impl Groups {
     }
 }
 
-impl Answers {
+impl AnswerMaps {
     /// Says what a connection got; whether there was room for it.
     pub fn answer(&mut self, question: ConnectionId, got: SocketAddr) -> bool {
         self.given.insert(question.bytes(), records::endpoint(got))

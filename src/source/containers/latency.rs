@@ -7,7 +7,7 @@
 use super::tcp::Tcp;
 use crate::host::inventory::Container;
 use crate::reading::SourceError;
-use round::{Answers, Question};
+use round::{Question, RoundTrips};
 use schedule::Schedule;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,7 +22,7 @@ pub mod schedule;
 pub(super) struct Latency {
     schedule: Schedule,
     /// The round that was begun and whose answers are not there.
-    round: Option<Receiver<Answers>>,
+    round: Option<Receiver<RoundTrips>>,
     /// Why the last round could not send from a network namespace.
     error: Option<SourceError>,
 }
@@ -52,7 +52,7 @@ impl Latency {
         self.error.as_ref().map_or(Ok(()), |error| Err(error.again(doing)))
     }
 
-    fn take(&mut self, answers: Answers) {
+    fn take(&mut self, answers: RoundTrips) {
         self.round = None;
         self.error = answers.error;
         for (number, ip, round_trip) in answers.round_trips {

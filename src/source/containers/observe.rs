@@ -86,7 +86,7 @@ impl Ports {
 }
 
 /// Label values that the readings of every destination share.
-struct Words {
+struct SharedLabels {
     opened: Arc<str>,
     closed: Arc<str>,
     reset: Arc<str>,
@@ -96,7 +96,7 @@ struct Words {
     receive: Arc<str>,
 }
 
-static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+static WORDS: LazyLock<SharedLabels> = LazyLock::new(|| SharedLabels {
     opened: Event::Opened.word().into(),
     closed: Event::Closed.word().into(),
     reset: Event::Reset.word().into(),

@@ -8,7 +8,7 @@
 use super::config::Oom;
 use super::kernel::{Kernel, OOM};
 use super::labels::Via;
-use super::spent::SpentTotals;
+use super::spent::WorkloadTotals;
 use crate::host::cgroup::descendants;
 use crate::host::inventory::{Container, Directory, Inventory};
 use crate::reading::{Readings, SourceError};
@@ -99,7 +99,7 @@ impl OomKills {
     }
 
     /// Number of killed processes of a container; `None` if nothing counts them.
-    pub(super) fn of(&self, container: &Container, spent: &SpentTotals) -> Option<u64> {
+    pub(super) fn of(&self, container: &Container, spent: &WorkloadTotals) -> Option<u64> {
         let by_files = self.counts.get(&container.workload.number).copied();
         if let OomMethod::Bpf = self.method {
             // Files may have counted before the programs could be loaded.

@@ -40,7 +40,7 @@ struct NamespaceSockets {
 }
 
 /// A network namespace, with the container it is counted for.
-struct Subject {
+struct ContainerNamespace {
     namespace: u64,
     process: u32,
     container: u64,
@@ -60,7 +60,7 @@ impl Procfs {
         let subjects = subjects(containers);
         let there: HashSet<u64> = subjects.iter().map(|subject| subject.namespace).collect();
         self.known.retain(|namespace, _| there.contains(namespace));
-        let mut order: Vec<&Subject> = subjects.iter().collect();
+        let mut order: Vec<&ContainerNamespace> = subjects.iter().collect();
         order.sort_by_key(|subject| self.known.get(&subject.namespace).map(|known| known.read));
         let until = Instant::now() + BUDGET;
         for subject in order {
@@ -70,7 +70,7 @@ impl Procfs {
             }
         }
         let mut open: HashMap<(u64, Destination), u32> = HashMap::new();
-        for Subject { namespace, process, container } in &subjects {
+        for ContainerNamespace { namespace, process, container } in &subjects {
             let Some(known) = self.known.get(namespace) else { continue };
             for at in &known.listening {
                 let listening = Listening { at: *at, only: false, host: false };
@@ -120,13 +120,17 @@ impl NamespaceSockets {
 }
 
 /// Every network namespace but the agent's own, with the first container that is in it.
-fn subjects(containers: &[Container]) -> Vec<Subject> {
+fn subjects(containers: &[Container]) -> Vec<ContainerNamespace> {
     let mut seen: HashSet<u64> = namespace("self").into_iter().collect();
     let running = containers.iter().filter(|container| !container.ended);
     let subjects = running.filter_map(|container| {
         let process = container.process?;
         let namespace = namespace(&process.to_string())?;
-        seen.insert(namespace).then_some(Subject { namespace, process, container: container.workload.number })
+        seen.insert(namespace).then_some(ContainerNamespace {
+            namespace,
+            process,
+            container: container.workload.number,
+        })
     });
     subjects.collect()
 }

@@ -11,8 +11,8 @@ use super::config::{Containers as Settings, Delay, Oom};
 use super::destinations::entries;
 use super::events::{self, EventCounts, ReaderInputs, SharedCounts};
 use super::groups::GroupOwners;
-use super::kernel::{DELAY_PROGRAMS, Kernel, Limits, Wanted};
-use super::spent::SpentTotals;
+use super::kernel::{DELAY_PROGRAMS, Kernel, Limits, ProgramSelection};
+use super::spent::WorkloadTotals;
 use crate::host::inventory::Inventory;
 use crate::reading::{Readings, SourceError};
 use crate::stop::Stop;
@@ -76,7 +76,7 @@ impl BpfCounters {
     }
 
     /// Adds the delays and kills of control groups to their containers.
-    pub(super) fn spent(&self, totals: &mut SpentTotals, out: &mut Readings) {
+    pub(super) fn spent(&self, totals: &mut WorkloadTotals, out: &mut Readings) {
         let take = |group, spent| {
             if let Some(workload) = self.known.workload(group) {
                 totals.take(workload.number, group, spent);
@@ -160,8 +160,8 @@ impl BpfState {
 }
 
 /// The programs that these settings require.
-pub(super) fn wanted(settings: &Settings, netns: u32) -> Wanted {
-    Wanted {
+pub(super) fn wanted(settings: &Settings, netns: u32) -> ProgramSelection {
+    ProgramSelection {
         tcp: settings.tcp.enabled.then(|| limits(&settings.tcp, netns)),
         immediate_failures: settings.tcp.immediate_failures,
         delay: matches!(settings.delay, Delay::Auto | Delay::Bpf),
@@ -171,7 +171,7 @@ pub(super) fn wanted(settings: &Settings, netns: u32) -> Wanted {
 
 /// Whether these settings require a program.
 pub(super) fn is_wanted(settings: &Settings) -> bool {
-    let Wanted { tcp, delay, oom, .. } = wanted(settings, 0);
+    let ProgramSelection { tcp, delay, oom, .. } = wanted(settings, 0);
     tcp.is_some() || delay || oom
 }
 

@@ -10,7 +10,7 @@ use super::labels::{LeftOut, SourcePart, Via};
 use super::observe as report;
 use crate::host::inventory::{Container, Inventory};
 use crate::reading::{Readings, SourceError};
-use group::{Above, Group};
+use group::{Group, ParentLimits};
 use layout::Layout;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,14 +29,14 @@ pub mod v2;
 
 /// Kinds of files that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct ResourceKinds {
     /// Use and limits of CPU, memory and disks.
     pub(super) use_and_limits: bool,
     /// Pressure stall information.
     pub(super) pressure: bool,
 }
 
-impl Wanted {
+impl ResourceKinds {
     /// From the settings.
     pub(super) fn of(settings: &Settings) -> Self {
         Self { use_and_limits: settings.resources, pressure: settings.pressure }
@@ -51,12 +51,12 @@ impl Wanted {
 /// Use and limits of all containers.
 #[derive(Debug)]
 pub(super) struct Resources {
-    wanted: Wanted,
+    wanted: ResourceKinds,
     /// `None` before the first cycle.
     layout: Option<Layout>,
     reader: files::Reader,
     /// By the number of the container.
-    known: HashMap<u64, Box<Known>>,
+    known: HashMap<u64, Box<ContainerState>>,
     /// The container that the next cycle begins with: the first that the latest had no time for.
     next: u64,
     /// Block devices of all containers together that are reported at most.
@@ -70,7 +70,7 @@ pub(super) struct Resources {
 
 /// State of one container between cycles.
 #[derive(Debug, Default)]
-struct Known {
+struct ContainerState {
     usage: Usage,
     /// `None` once it has ended.
     group: Option<Group>,
@@ -80,7 +80,7 @@ struct Known {
 
 impl Resources {
     /// Nothing is read before the first cycle; `None` where nothing is wanted.
-    pub(super) fn new(wanted: Wanted, most_disks: usize) -> Option<Self> {
+    pub(super) fn new(wanted: ResourceKinds, most_disks: usize) -> Option<Self> {
         wanted.any().then(|| Self {
             wanted,
             layout: None,
@@ -112,7 +112,7 @@ impl Resources {
         let begin =
             containers.iter().position(|container| container.workload.number >= self.next).unwrap_or(0);
         let (first, rest) = containers.split_at(begin);
-        let mut above = Above::new(layout, *machine);
+        let mut above = ParentLimits::new(layout, *machine);
         let mut disks: usize = known.values().map(|known| known.usage.disks.len()).sum();
         let mut unread = rest.iter().chain(first);
         self.next = 0;
@@ -124,7 +124,7 @@ impl Resources {
                 self.late += 1;
                 break;
             }
-            let Known { usage, group, unread } = &mut **known.entry(number).or_default();
+            let ContainerState { usage, group, unread } = &mut **known.entry(number).or_default();
             *unread = 0;
             if container.ended {
                 *group = None;
@@ -201,7 +201,7 @@ fn machine_memory() -> u64 {
 }
 
 /// What `connscope check` says: the hierarchies, and of how many containers there are numbers.
-pub(super) fn check(wanted: Wanted, inventory: &Inventory) -> Result<String, SourceError> {
+pub(super) fn check(wanted: ResourceKinds, inventory: &Inventory) -> Result<String, SourceError> {
     let Some(mut resources) = Resources::new(wanted, usize::MAX) else { return Ok("off".to_owned()) };
     let containers = inventory.containers();
     resources.read(&containers, inventory, &mut Devices::default(), || false)?;

@@ -1,26 +1,26 @@
 //! Sums by container of delays and OOM kills. Pure.
 
-use super::kernel::records::Spent;
+use super::kernel::records::GroupTotals;
 use std::collections::HashMap;
 
 /// The sums of each container, and the last values of each control group.
 #[derive(Debug, Default)]
-pub struct SpentTotals {
+pub struct WorkloadTotals {
     /// Last values of each control group.
-    groups: HashMap<u64, Spent>,
+    groups: HashMap<u64, GroupTotals>,
     /// Sums by the number of the container.
-    sums: HashMap<u64, Spent>,
+    sums: HashMap<u64, GroupTotals>,
 }
 
-impl SpentTotals {
+impl WorkloadTotals {
     /// Takes the kernel's current values of a control group.
-    pub fn take(&mut self, workload: u64, group: u64, spent: Spent) {
+    pub fn take(&mut self, workload: u64, group: u64, spent: GroupTotals) {
         let last = self.groups.insert(group, spent).unwrap_or_default();
         self.add(workload, &spent.since(&last));
     }
 
     /// Adds to the sums of a container.
-    pub fn add(&mut self, workload: u64, more: &Spent) {
+    pub fn add(&mut self, workload: u64, more: &GroupTotals) {
         let sum = self.sums.entry(workload).or_default();
         *sum = sum.plus(more);
     }
@@ -43,7 +43,7 @@ impl SpentTotals {
     }
 
     /// The sums of a container.
-    pub fn of(&self, workload: u64) -> Spent {
+    pub fn of(&self, workload: u64) -> GroupTotals {
         self.sums.get(&workload).copied().unwrap_or_default()
     }
 }

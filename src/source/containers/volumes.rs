@@ -14,7 +14,7 @@ use crate::reading::{Readings, SourceError};
 use crate::text::{LONGEST_NAME, bounded_unique, bounded_unique_bytes};
 use mountinfo::BlockMount;
 use origin::Origin;
-use sizes::{Answer, Question, SizeAsker, Sizes};
+use sizes::{Question, SizeAnswer, SizeAsker, Sizes};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +112,7 @@ impl Volumes {
             Ok(answers) => answers,
             Err(cause) => {
                 for (_, volume) in &mut asked {
-                    volume.take(&Answer::Unasked);
+                    volume.take(&SizeAnswer::Unasked);
                 }
                 let doing = "starting the thread that asks for the sizes of volumes";
                 return Err(SourceError::io(doing, cause));
@@ -122,10 +122,10 @@ impl Volumes {
         for ((_, volume), answer) in asked.iter_mut().zip(answers) {
             volume.take(&answer);
             match answer {
-                Answer::Denied(cause) => denied = Some(cause),
-                Answer::Hangs => self.hanging += 1,
-                Answer::Unasked => self.unasked += 1,
-                Answer::Sizes(_) | Answer::File | Answer::None => {}
+                SizeAnswer::Denied(cause) => denied = Some(cause),
+                SizeAnswer::Hangs => self.hanging += 1,
+                SizeAnswer::Unasked => self.unasked += 1,
+                SizeAnswer::Sizes(_) | SizeAnswer::File | SizeAnswer::None => {}
             }
         }
         denied.map_or(Ok(()), |cause| {
@@ -216,13 +216,15 @@ impl Volume {
     }
 
     /// Takes the answer of a cycle. Sizes stay for one cycle that had no time to ask.
-    fn take(&mut self, answer: &Answer) {
-        self.unasked = if matches!(answer, Answer::Unasked) { self.unasked + 1 } else { 0 };
+    fn take(&mut self, answer: &SizeAnswer) {
+        self.unasked = if matches!(answer, SizeAnswer::Unasked) { self.unasked + 1 } else { 0 };
         match answer {
-            Answer::Sizes(sizes) => (self.sizes, self.is_file) = (Some(*sizes), false),
-            Answer::Unasked if self.unasked <= 1 => {}
-            Answer::File => (self.sizes, self.is_file) = (None, true),
-            Answer::None | Answer::Denied(_) | Answer::Hangs | Answer::Unasked => self.sizes = None,
+            SizeAnswer::Sizes(sizes) => (self.sizes, self.is_file) = (Some(*sizes), false),
+            SizeAnswer::Unasked if self.unasked <= 1 => {}
+            SizeAnswer::File => (self.sizes, self.is_file) = (None, true),
+            SizeAnswer::None | SizeAnswer::Denied(_) | SizeAnswer::Hangs | SizeAnswer::Unasked => {
+                self.sizes = None
+            }
         }
     }
 }
@@ -283,7 +285,7 @@ pub(super) fn check(containers: &[Container], now: Instant) -> Result<String, So
 
 #[cfg(test)]
 mod tests {
-    use super::sizes::{Answer, Sizes};
+    use super::sizes::{SizeAnswer, Sizes};
     use super::{BlockMount, Volume};
 
     #[test]
@@ -291,19 +293,19 @@ mod tests {
         let mount = BlockMount { device: (8, 1), root: b"/".to_vec(), point: b"/data".to_vec() };
         let mut volume = Volume::new(mount, &[]);
         let sizes = Sizes { capacity: 10, usage: 2, available: 7, reserved: 1 };
-        let mut after = |answer: Answer| {
+        let mut after = |answer: SizeAnswer| {
             volume.take(&answer);
             (volume.sizes.is_some(), volume.is_file)
         };
-        assert_eq!(after(Answer::Unasked), (false, false));
-        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
-        assert_eq!(after(Answer::Unasked), (true, false));
-        assert_eq!(after(Answer::Unasked), (false, false), "once only");
-        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
-        assert_eq!(after(Answer::Hangs), (false, false));
-        assert_eq!(after(Answer::Sizes(sizes)), (true, false));
-        assert_eq!(after(Answer::File), (false, true));
-        assert_eq!(after(Answer::Unasked), (false, true), "it was not looked at");
-        assert_eq!(after(Answer::Sizes(sizes)), (true, false), "a directory took its place");
+        assert_eq!(after(SizeAnswer::Unasked), (false, false));
+        assert_eq!(after(SizeAnswer::Sizes(sizes)), (true, false));
+        assert_eq!(after(SizeAnswer::Unasked), (true, false));
+        assert_eq!(after(SizeAnswer::Unasked), (false, false), "once only");
+        assert_eq!(after(SizeAnswer::Sizes(sizes)), (true, false));
+        assert_eq!(after(SizeAnswer::Hangs), (false, false));
+        assert_eq!(after(SizeAnswer::Sizes(sizes)), (true, false));
+        assert_eq!(after(SizeAnswer::File), (false, true));
+        assert_eq!(after(SizeAnswer::Unasked), (false, true), "it was not looked at");
+        assert_eq!(after(SizeAnswer::Sizes(sizes)), (true, false), "a directory took its place");
     }
 }

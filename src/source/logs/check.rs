@@ -2,8 +2,8 @@
 
 use super::NAME;
 use super::config::{Files, Journald, Logs as Settings};
-use super::counts::Subject;
-use super::find::{self, Finder, Found, FoundOpen};
+use super::counts::LogOwner;
+use super::find::{self, Finder, FoundLog, OpenLog};
 use super::labels::LogSource;
 use super::{follow, journal};
 use crate::host::inventory::Inventory;
@@ -86,8 +86,8 @@ fn matched(patterns: &[String], root: &Path) -> Check {
     let (regular, others): (Vec<_>, Vec<_>) =
         find::of_patterns(patterns, root).partition(|matched| matched.is_regular);
     let found = regular.into_iter().map(|matched| {
-        let subject = Subject::File(matched.name.into());
-        Found { path: matched.path, subject, source: LogSource::File, ended: false, open: None }
+        let subject = LogOwner::File(matched.name.into());
+        FoundLog { path: matched.path, subject, source: LogSource::File, ended: false, open: None }
     });
     let mut check = of(LogSource::File, Ok(&found.collect::<Vec<_>>()), None);
     if let Some(other) = others.first() {
@@ -131,7 +131,7 @@ fn open_files(finder: &mut Finder, inventory: &Inventory) -> Result<String, Sour
     if denied > 0 {
         return Err(error(format!("looking for open files: {denied} processes are closed; {found}")));
     }
-    let may_read = |open: &FoundOpen, path: &Path| match &open.descriptor {
+    let may_read = |open: &OpenLog, path: &Path| match &open.descriptor {
         Some(descriptor) => follow::open_descriptor(descriptor),
         None => follow::open(&find::below(&open.root, path)),
     };
@@ -146,9 +146,9 @@ fn open_files(finder: &mut Finder, inventory: &Inventory) -> Result<String, Sour
 
 /// How many logs of a kind can be read; the first error where some cannot, and where there are none, whether it is only
 /// that the files of the engine are closed.
-fn of(source: LogSource, found: Result<&[Found], SourceError>, closed: Option<SourceError>) -> Check {
+fn of(source: LogSource, found: Result<&[FoundLog], SourceError>, closed: Option<SourceError>) -> Check {
     let result = found.and_then(|found| {
-        let found: Vec<&Found> = found.iter().filter(|found| found.source == source).collect();
+        let found: Vec<&FoundLog> = found.iter().filter(|found| found.source == source).collect();
         let errors: Vec<_> =
             found.iter().filter_map(|found| Some((found, follow::open(&found.path).err()?))).collect();
         let count = format!("{} of {} logs can be read", found.len() - errors.len(), found.len());

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 /// The container or file of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum LogOwner {
     /// A container or service, by its number in the inventory.
     Container(u64),
     /// A file that the configuration names.
@@ -27,7 +27,7 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The container or file of a log.
-    pub subject: Subject,
+    pub subject: LogOwner,
     /// Source of the log.
     pub source: LogSource,
     /// Its name among the logs of the subject, as coroot-node-agent has it ([`classic::source`]).
@@ -86,7 +86,7 @@ pub struct Counts {
     search: Search,
     classic: Option<classic::Limits>,
     /// By whose logs they are.
-    pub of: HashMap<Subject, SubjectCounts>,
+    pub of: HashMap<LogOwner, SubjectCounts>,
     /// Bytes that were lost, in the order of [`Lost::ALL`].
     pub lost: [u64; Lost::ALL.len()],
     /// What exceeded a limit, in the order of [`LeftOut::ALL`].
@@ -222,7 +222,7 @@ impl Counts {
     }
 
     /// Lets go of what was counted of somebody.
-    pub fn forget(&mut self, subject: &Subject) {
+    pub fn forget(&mut self, subject: &LogOwner) {
         if let Some(mut of) = self.of.remove(subject) {
             self.search.kept -= kept(&of);
             if let Some(limits) = &mut self.classic {
@@ -232,7 +232,7 @@ impl Counts {
     }
 
     /// Somebody turned out to be another, whose counts go on with these.
-    pub fn join(&mut self, subject: &Subject, other: Subject) {
+    pub fn join(&mut self, subject: &LogOwner, other: LogOwner) {
         let Some(from) = self.of.remove(subject) else { return };
         self.search.kept -= kept(&from);
         let into = self.of.entry(other).or_default();
@@ -304,7 +304,7 @@ impl Search {
 }
 
 /// What was counted of somebody's logs, from now on if it was nothing yet.
-fn of_subject<'a>(of: &'a mut HashMap<Subject, SubjectCounts>, subject: &Subject) -> &'a mut SubjectCounts {
+fn of_subject<'a>(of: &'a mut HashMap<LogOwner, SubjectCounts>, subject: &LogOwner) -> &'a mut SubjectCounts {
     of.entry(subject.clone()).or_default()
 }
 

@@ -1,7 +1,7 @@
 //! Which logs there are: those of the containers of the inventory, and the files that the configuration names.
 
 use super::config::Logs as Settings;
-use super::counts::Subject;
+use super::counts::LogOwner;
 use super::follow::Inode;
 use super::labels::LogSource;
 use crate::host::cgroup;
@@ -27,13 +27,13 @@ pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 
 /// A log that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundLog {
     /// The path of the file.
     pub path: PathBuf,
     /// Where it was found open, if it was.
-    pub open: Option<FoundOpen>,
+    pub open: Option<OpenLog>,
     /// Whose it is.
-    pub subject: Subject,
+    pub subject: LogOwner,
     /// Where it was found.
     pub source: LogSource,
     /// Whether who wrote it has ended.
@@ -42,7 +42,7 @@ pub(super) struct Found {
 
 /// Where a file was found open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FoundOpen {
+pub(super) struct OpenLog {
     /// The root directory that its path begins at.
     pub root: PathBuf,
     /// `/proc/PID/fd/N`; `None` where that is closed to this process.
@@ -77,7 +77,7 @@ impl Finder {
 
     /// The logs of the containers that the inventory has now. Reads two small files of a container of Docker that is new,
     /// and the directory of the kubelet's links.
-    pub(super) fn containers(&mut self) -> Vec<Found> {
+    pub(super) fn containers(&mut self) -> Vec<FoundLog> {
         let containers = self.inventory.containers();
         let mut found = Vec::new();
         if self.settings.docker {
@@ -111,7 +111,7 @@ impl Finder {
         docker.map(|place| below(&inventory.root, place).join("containers")).collect()
     }
 
-    fn of_docker(&mut self, containers: &[Container], found: &mut Vec<Found>) {
+    fn of_docker(&mut self, containers: &[Container], found: &mut Vec<FoundLog>) {
         let inventory = self.inventory.settings();
         let ids: HashSet<&Arc<str>> =
             containers.iter().filter_map(|container| container.id.as_ref()).collect();
@@ -140,8 +140,8 @@ impl Finder {
                 self.docker.insert(Arc::clone(id), path);
             }
             if let Some(Some(path)) = self.docker.get(id) {
-                let subject = Subject::Container(container.workload.number);
-                found.push(Found {
+                let subject = LogOwner::Container(container.workload.number);
+                found.push(FoundLog {
                     path: path.clone(),
                     subject,
                     source: LogSource::Docker,
@@ -152,7 +152,7 @@ impl Finder {
         }
     }
 
-    fn of_kubelet(&self, containers: &[Container], found: &mut Vec<Found>) {
+    fn of_kubelet(&self, containers: &[Container], found: &mut Vec<FoundLog>) {
         let inventory = self.inventory.settings();
         let directory = inventory.names.kubelet.as_ref();
         let links = directory.map(|directory| kubelet::logs(&below(&inventory.root, directory)));
@@ -162,8 +162,8 @@ impl Finder {
             let link = container.id.as_ref().and_then(|id| links.get(&**id));
             let path = link.map(|path| below(&inventory.root, path));
             if let Some(path) = path.or_else(|| of_pod(container, &pods)) {
-                let subject = Subject::Container(container.workload.number);
-                found.push(Found {
+                let subject = LogOwner::Container(container.workload.number);
+                found.push(FoundLog {
                     path,
                     subject,
                     source: LogSource::Cri,
@@ -175,7 +175,7 @@ impl Finder {
     }
 
     /// The files that containers have open, and that can be opened.
-    pub(super) fn open_files(&mut self) -> Vec<Found> {
+    pub(super) fn open_files(&mut self) -> Vec<FoundLog> {
         let containers = self.inventory.containers();
         let root = self.inventory.settings().root.clone();
         let open = self.open.get_or_insert_with(OpenFiles::new);
@@ -183,9 +183,9 @@ impl Finder {
         let mut found = Vec::new();
         for file in open.find(&containers) {
             match file.place(&root) {
-                Ok(Some(open)) => found.push(Found {
+                Ok(Some(open)) => found.push(FoundLog {
                     path: file.path,
-                    subject: Subject::Container(file.container),
+                    subject: LogOwner::Container(file.container),
                     source: LogSource::File,
                     ended: false,
                     open: Some(open),
@@ -225,7 +225,7 @@ impl OpenFile {
     /// # Errors
     ///
     /// It is closed to this process.
-    fn place(&self, root: &Path) -> std::io::Result<Option<FoundOpen>> {
+    fn place(&self, root: &Path) -> std::io::Result<Option<OpenLog>> {
         let Self { pid, descriptor, .. } = self;
         let id = |file: &Metadata| (file.dev(), file.ino());
         let own = std::fs::symlink_metadata(below(root, &self.path)).ok().filter(Metadata::is_file);
@@ -235,11 +235,11 @@ impl OpenFile {
             Ok(found) => {
                 let is_own = own.is_some_and(|own| id(&own) == id(&found));
                 let root = if is_own { root.to_owned() } else { format!("/proc/{pid}/root").into() };
-                Ok(Some(FoundOpen { root, descriptor: Some(link), inode: id(&found) }))
+                Ok(Some(OpenLog { root, descriptor: Some(link), inode: id(&found) }))
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 let own = own.filter(|own| own.ino() == self.inode).ok_or(error)?;
-                Ok(Some(FoundOpen { root: root.to_owned(), descriptor: None, inode: id(&own) }))
+                Ok(Some(OpenLog { root: root.to_owned(), descriptor: None, inode: id(&own) }))
             }
             Err(_) => Ok(None),
         }

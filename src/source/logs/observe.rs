@@ -2,7 +2,7 @@
 
 use super::classic::{Classic, Kind};
 use super::config::LogSample;
-use super::counts::{Counts, Subject, SubjectCounts};
+use super::counts::{Counts, LogOwner, SubjectCounts};
 use super::labels::{LeftOut, LogSource, Lost};
 use super::severity::Severity;
 use super::{metrics, pattern};
@@ -26,11 +26,13 @@ pub(super) fn observe(
     settle(counts, inventory);
     for (subject, of) in &mut counts.of {
         let (labels, identity) = match subject {
-            Subject::Container(number) => match inventory.current(*number) {
+            LogOwner::Container(number) => match inventory.current(*number) {
                 Some(workload) => (workload.labels.clone(), Arc::clone(&workload.identity)),
                 None => continue,
             },
-            Subject::File(path) => (Labels::new(vec![(Label::LogFilePath, Arc::clone(path))]), Arc::from("")),
+            LogOwner::File(path) => {
+                (Labels::new(vec![(Label::LogFilePath, Arc::clone(path))]), Arc::from(""))
+            }
         };
         of_subject(&labels, of, sample, out);
         if let Some(machine) = machine {
@@ -53,16 +55,16 @@ pub(super) fn observe(
 
 /// Containers whose name was found late are who they are now, and those that are gone are forgotten.
 fn settle(counts: &mut Counts, inventory: &Inventory) {
-    let number = |subject: &Subject| match subject {
-        Subject::Container(number) => Some(*number),
-        Subject::File(_) => None,
+    let number = |subject: &LogOwner| match subject {
+        LogOwner::Container(number) => Some(*number),
+        LogOwner::File(_) => None,
     };
     let containers: Vec<u64> = counts.of.keys().filter_map(number).collect();
     for number in containers {
-        let subject = Subject::Container(number);
+        let subject = LogOwner::Container(number);
         match inventory.current(number) {
             Some(workload) if workload.number != number => {
-                counts.join(&subject, Subject::Container(workload.number));
+                counts.join(&subject, LogOwner::Container(workload.number));
             }
             Some(_) => {}
             None => counts.forget(&subject),

@@ -1,7 +1,7 @@
 //! What one network namespace answers: its counters, its interfaces with their drivers' statistics, its queueing disciplines.
 
 use super::counters::Counters;
-use super::drivers::{self, Meaning};
+use super::drivers::{self, StatisticKind};
 use super::labels::ErrorKind;
 use super::listen;
 use super::rtnetlink::{Qdisc, Socket};
@@ -18,7 +18,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What is asked for beside that which is always read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted {
+pub struct ReadOptions {
     /// The rules of nftables.
     pub rules: bool,
     /// Ports that TCP listens on.
@@ -27,7 +27,7 @@ pub struct Wanted {
 
 /// What one network namespace answered. A part that failed does not take the others with it.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct NamespaceAnswer {
     /// The counters by the kernel's names.
     pub counters: Counters,
     /// The interfaces that have something to report: cards, and those with a queueing discipline.
@@ -52,14 +52,14 @@ pub struct Interface {
     /// Driver of the card; `None` if it is no card, or has no driver that can be asked.
     pub driver: Option<String>,
     /// What the statistics of the driver and of the interface come to.
-    pub numbers: Vec<(Meaning, u64)>,
+    pub numbers: Vec<(StatisticKind, u64)>,
     /// Queueing disciplines at its root and at its ingress.
     pub qdiscs: Vec<Qdisc>,
 }
 
-impl Answer {
+impl NamespaceAnswer {
     /// Asks in the network namespace of the calling thread.
-    pub fn ask(wanted: Wanted) -> Self {
+    pub fn ask(wanted: ReadOptions) -> Self {
         let mut answer = Self::default();
         let counters = answer.counters();
         answer.part("counters", counters);
@@ -140,8 +140,8 @@ impl Answer {
                     (None, None)
                 }
             };
-            let mut numbers: Vec<(Meaning, u64)> = numbers.unwrap_or_default();
-            let missed = Meaning::Error(ErrorKind::Missed);
+            let mut numbers: Vec<(StatisticKind, u64)> = numbers.unwrap_or_default();
+            let missed = StatisticKind::Error(ErrorKind::Missed);
             if let Some(count) = link.statistics.map(|of| of.rx_missed_errors).filter(|_| link.is_card())
                 && !numbers.iter().any(|(meaning, _)| *meaning == missed)
             {
@@ -154,7 +154,10 @@ impl Answer {
 }
 
 /// The driver of a card, and what its statistics come to, if they are known.
-fn statistics(ethtool: &mut Option<Ethtool>, link: &Link) -> std::io::Result<(String, Vec<(Meaning, u64)>)> {
+fn statistics(
+    ethtool: &mut Option<Ethtool>,
+    link: &Link,
+) -> std::io::Result<(String, Vec<(StatisticKind, u64)>)> {
     let ethtool = match ethtool {
         Some(ethtool) => ethtool,
         None => ethtool.insert(Ethtool::open()?),

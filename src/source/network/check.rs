@@ -1,6 +1,6 @@
 //! Tries each part, for `connscope check`.
 
-use super::ask::{Answer, Wanted};
+use super::ask::{NamespaceAnswer, ReadOptions};
 use super::config::Network as Settings;
 use super::counters::COUNTERS;
 use super::drops;
@@ -13,8 +13,8 @@ const NAMED: usize = 8;
 
 /// Tries each part in the agent's own network namespace, then the configured ones.
 pub(super) fn check(settings: &Settings) -> Vec<Check> {
-    let wanted = Wanted { rules: settings.rules, listened: settings.drops };
-    let mut answer = Answer::ask(wanted);
+    let wanted = ReadOptions { rules: settings.rules, listened: settings.drops };
+    let mut answer = NamespaceAnswer::ask(wanted);
     let mut failed = |part: &str| {
         let index = answer.failed.iter().position(|(name, _)| name == part)?;
         Some(answer.failed.swap_remove(index).1)
@@ -57,8 +57,10 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
         checks.push(Check::new(NAME, "drops", failed_listened.map_or_else(drops::check, Err)));
     }
     if !settings.netns.is_empty() {
-        let read = || match Answer::ask(wanted) {
-            Answer { read: 0, mut failed, .. } => failed.pop().map_or(Ok(()), |(_, error)| Err(error)),
+        let read = || match NamespaceAnswer::ask(wanted) {
+            NamespaceAnswer { read: 0, mut failed, .. } => {
+                failed.pop().map_or(Ok(()), |(_, error)| Err(error))
+            }
             _ => Ok(()),
         };
         checks.push(Check::new(NAME, "netns", netns::check(&settings.netns, read)));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Metric that a counter is reported as.
 #[derive(Debug, Clone, Copy)]
-enum Meaning {
+enum ReportedAs {
     /// A metric of its own.
     Count(Counter<u64>),
     /// A metric of time; the counter is of milliseconds.
@@ -24,29 +24,33 @@ enum Meaning {
 }
 
 /// A counter with its section, empty in `snmp6`, and its name there.
-struct Known(&'static str, &'static str, Meaning);
+struct KnownCounter(&'static str, &'static str, ReportedAs);
 
-const KNOWN: &[Known] = &[
-    Known("TcpExt", "SyncookiesSent", Meaning::Count(metrics::TCP_SYNCOOKIES_SENT)),
-    Known("TcpExt", "SyncookiesRecv", Meaning::Count(metrics::TCP_SYNCOOKIES_RECEIVED)),
-    Known("TcpExt", "SyncookiesFailed", Meaning::Count(metrics::TCP_SYNCOOKIES_FAILED)),
-    Known("TcpExt", "TCPReqQFullDrop", Meaning::Count(metrics::TCP_SYN_QUEUE_DROPS)),
-    Known("TcpExt", "ListenOverflows", Meaning::Count(metrics::TCP_LISTEN_OVERFLOWS)),
-    Known("TcpExt", "ListenDrops", Meaning::Count(metrics::TCP_LISTEN_DROPS)),
-    Known("TcpExt", "TCPTimeWaitOverflow", Meaning::Count(metrics::TCP_TIME_WAIT_OVERFLOWS)),
-    Known("TcpExt", "TCPAbortOnMemory", Meaning::Count(metrics::TCP_ABORTS_ON_MEMORY)),
-    Known("TcpExt", "TCPMemoryPressures", Meaning::Count(metrics::TCP_MEMORY_PRESSURES)),
-    Known("TcpExt", "TCPMemoryPressuresChrono", Meaning::Milliseconds(metrics::TCP_MEMORY_PRESSURE_TIME)),
-    Known("TcpExt", "TCPMTUPFail", Meaning::Count(metrics::TCP_MTU_PROBES_FAILED)),
-    Known("Ip", "FragFails", Meaning::Fragmentation("ipv4")),
-    Known("", "Ip6FragFails", Meaning::Fragmentation("ipv6")),
-    Known("Icmp", "InDestUnreachs", Meaning::Icmp("ipv4", DestinationUnreachable)),
-    Known("Icmp", "InTimeExcds", Meaning::Icmp("ipv4", TimeExceeded)),
-    Known("Icmp", "InParmProbs", Meaning::Icmp("ipv4", ParameterProblem)),
-    Known("", "Icmp6InDestUnreachs", Meaning::Icmp("ipv6", DestinationUnreachable)),
-    Known("", "Icmp6InPktTooBigs", Meaning::Icmp("ipv6", PacketTooBig)),
-    Known("", "Icmp6InTimeExcds", Meaning::Icmp("ipv6", TimeExceeded)),
-    Known("", "Icmp6InParmProblems", Meaning::Icmp("ipv6", ParameterProblem)),
+const KNOWN: &[KnownCounter] = &[
+    KnownCounter("TcpExt", "SyncookiesSent", ReportedAs::Count(metrics::TCP_SYNCOOKIES_SENT)),
+    KnownCounter("TcpExt", "SyncookiesRecv", ReportedAs::Count(metrics::TCP_SYNCOOKIES_RECEIVED)),
+    KnownCounter("TcpExt", "SyncookiesFailed", ReportedAs::Count(metrics::TCP_SYNCOOKIES_FAILED)),
+    KnownCounter("TcpExt", "TCPReqQFullDrop", ReportedAs::Count(metrics::TCP_SYN_QUEUE_DROPS)),
+    KnownCounter("TcpExt", "ListenOverflows", ReportedAs::Count(metrics::TCP_LISTEN_OVERFLOWS)),
+    KnownCounter("TcpExt", "ListenDrops", ReportedAs::Count(metrics::TCP_LISTEN_DROPS)),
+    KnownCounter("TcpExt", "TCPTimeWaitOverflow", ReportedAs::Count(metrics::TCP_TIME_WAIT_OVERFLOWS)),
+    KnownCounter("TcpExt", "TCPAbortOnMemory", ReportedAs::Count(metrics::TCP_ABORTS_ON_MEMORY)),
+    KnownCounter("TcpExt", "TCPMemoryPressures", ReportedAs::Count(metrics::TCP_MEMORY_PRESSURES)),
+    KnownCounter(
+        "TcpExt",
+        "TCPMemoryPressuresChrono",
+        ReportedAs::Milliseconds(metrics::TCP_MEMORY_PRESSURE_TIME),
+    ),
+    KnownCounter("TcpExt", "TCPMTUPFail", ReportedAs::Count(metrics::TCP_MTU_PROBES_FAILED)),
+    KnownCounter("Ip", "FragFails", ReportedAs::Fragmentation("ipv4")),
+    KnownCounter("", "Ip6FragFails", ReportedAs::Fragmentation("ipv6")),
+    KnownCounter("Icmp", "InDestUnreachs", ReportedAs::Icmp("ipv4", DestinationUnreachable)),
+    KnownCounter("Icmp", "InTimeExcds", ReportedAs::Icmp("ipv4", TimeExceeded)),
+    KnownCounter("Icmp", "InParmProbs", ReportedAs::Icmp("ipv4", ParameterProblem)),
+    KnownCounter("", "Icmp6InDestUnreachs", ReportedAs::Icmp("ipv6", DestinationUnreachable)),
+    KnownCounter("", "Icmp6InPktTooBigs", ReportedAs::Icmp("ipv6", PacketTooBig)),
+    KnownCounter("", "Icmp6InTimeExcds", ReportedAs::Icmp("ipv6", TimeExceeded)),
+    KnownCounter("", "Icmp6InParmProblems", ReportedAs::Icmp("ipv6", ParameterProblem)),
 ];
 
 /// How many counters there are that the source reports.
@@ -68,7 +72,7 @@ pub enum Malformed {
 
 /// The counters that one network namespace gave.
 #[derive(Debug, Clone, Default)]
-pub struct Counters(Vec<(Meaning, u64)>);
+pub struct Counters(Vec<(ReportedAs, u64)>);
 
 impl Counters {
     /// Takes the text of `netstat` or `snmp`.
@@ -113,7 +117,7 @@ impl Counters {
     }
 
     fn take(&mut self, section: &str, name: &str, number: &str) -> Result<(), Malformed> {
-        if let Some(Known(_, name, meaning)) =
+        if let Some(KnownCounter(_, name, meaning)) =
             KNOWN.iter().find(|known| known.0 == section && known.1 == name)
         {
             self.0.push((*meaning, number.parse().map_err(|_| Malformed::Number(name))?));
@@ -135,13 +139,13 @@ impl Counters {
         };
         for (meaning, value) in &self.0 {
             match *meaning {
-                Meaning::Count(metric) => out.observe(metric, labels, *value),
-                Meaning::Milliseconds(metric) => out.observe(metric, labels, *value as f64 / 1e3),
-                Meaning::Fragmentation(family) => {
+                ReportedAs::Count(metric) => out.observe(metric, labels, *value),
+                ReportedAs::Milliseconds(metric) => out.observe(metric, labels, *value as f64 / 1e3),
+                ReportedAs::Fragmentation(family) => {
                     let labels = with(&[(Label::NetworkType, family)]);
                     out.observe(metrics::IP_FRAGMENTATION_FAILURES, &labels, *value);
                 }
-                Meaning::Icmp(family, error) => {
+                ReportedAs::Icmp(family, error) => {
                     let labels = with(&[(Label::NetworkType, family), (Label::IcmpType, error.word())]);
                     out.observe(metrics::ICMP_ERRORS_RECEIVED, &labels, *value);
                 }

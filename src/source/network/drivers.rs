@@ -11,7 +11,7 @@ use crate::text::before_zero;
 
 /// Meaning of a driver's statistic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Meaning {
+pub enum StatisticKind {
     /// Packets over a limit of the cloud.
     Exceeded(Limit),
     /// How much is left of a limit of the cloud.
@@ -28,10 +28,10 @@ pub struct Driver {
     /// The file of the kernel that has the names.
     pub file: &'static str,
     /// The names, each with what it is.
-    pub statistics: &'static [(&'static str, Meaning)],
+    pub statistics: &'static [(&'static str, StatisticKind)],
 }
 
-use Meaning::{Available, Error, Exceeded};
+use StatisticKind::{Available, Error, Exceeded};
 
 /// The drivers that are known.
 pub const DRIVERS: &[Driver] = &[
@@ -130,8 +130,8 @@ fn is(pattern: &str, name: &str) -> bool {
 
 /// The numbers that a driver's statistics come to, in the order of the table; those that this version of the driver does not
 /// have are missing.
-pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Vec<(Meaning, u64)> {
-    let mut sums: Vec<(Meaning, u64)> = Vec::new();
+pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Vec<(StatisticKind, u64)> {
+    let mut sums: Vec<(StatisticKind, u64)> = Vec::new();
     for (name, number) in names.iter().map(text).zip(numbers) {
         let Some((_, meaning)) = driver.statistics.iter().find(|(pattern, _)| is(pattern, name)) else {
             continue;

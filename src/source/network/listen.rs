@@ -10,7 +10,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `struct inet_diag_msg`.
 const INET_DIAG_MSG: usize = 72;
 /// Ports that are kept of one dump.
-const MOST: usize = 65_536;
+const MAX_PORTS: usize = 65_536;
 /// `1 << TCP_LISTEN`.
 const LISTEN: u32 = 1 << 10;
 const TCP: u8 = 6;
@@ -18,7 +18,7 @@ const TCP: u8 = 6;
 /// Reads one datagram of a dump of sockets into `ports`.
 pub fn parse(datagram: &[u8], sequence: u32, ports: &mut Vec<u16>) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
-        if message.kind == SOCK_DIAG_BY_FAMILY && ports.len() < MOST {
+        if message.kind == SOCK_DIAG_BY_FAMILY && ports.len() < MAX_PORTS {
             let ([_, _, _, _, high, low, ..], _) = message.split::<INET_DIAG_MSG>()?;
             ports.push(u16::from_be_bytes([*high, *low]));
         }

@@ -46,12 +46,12 @@ pub(super) fn uptime() -> Result<f64, SourceError> {
 
 /// What was chosen, and how many more there are.
 #[derive(Debug, Default)]
-pub(super) struct Chosen<T> {
+pub(super) struct Selection<T> {
     pub(super) all: Vec<T>,
     pub(super) left_out: usize,
 }
 
-impl<T> Chosen<T> {
+impl<T> Selection<T> {
     fn new(mut all: Vec<T>, most: usize) -> Self {
         let left_out = all.len().saturating_sub(most);
         all.truncate(most);
@@ -80,7 +80,7 @@ impl Disks {
     }
 
     /// Reads the file, and unwraps what is wanted of it.
-    pub(super) fn read(&mut self) -> Result<Chosen<Disk>, SourceError> {
+    pub(super) fn read(&mut self) -> Result<Selection<Disk>, SourceError> {
         let mut disks = read(DISKSTATS, diskstats::parse)?;
         let Self { wanted: names, known } = self;
         // What has gone may come back as another disk.
@@ -96,7 +96,7 @@ impl Disks {
             }
             known.wanted
         });
-        Ok(Chosen::new(disks, MOST_DISKS))
+        Ok(Selection::new(disks, MOST_DISKS))
     }
 }
 
@@ -133,7 +133,7 @@ impl Interfaces {
     }
 
     /// Asks for interfaces and addresses. After an error the socket is opened again the next time.
-    pub(super) fn read(&mut self) -> Result<Chosen<Interface>, SourceError> {
+    pub(super) fn read(&mut self) -> Result<Selection<Interface>, SourceError> {
         let mut client = match self.client.take() {
             Some(client) => client,
             None => Client::open(None, "route")?,
@@ -155,7 +155,7 @@ impl Interfaces {
                 interfaces.push(Interface { name, link, addresses: own });
             }
         }
-        Ok(Chosen::new(interfaces, MOST_INTERFACES))
+        Ok(Selection::new(interfaces, MOST_INTERFACES))
     }
 
     /// The end of a veth pair that leads into a container has no address; that of a machine which is a container has.

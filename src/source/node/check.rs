@@ -1,7 +1,7 @@
 //! What `connscope check` says of the node: what is read, and which disks and interfaces that is.
 
 use super::NAME;
-use super::ask::{self, BLOCK, Chosen, DISKSTATS, Disks, Interfaces, MEMINFO, STAT, UPTIME};
+use super::ask::{self, BLOCK, DISKSTATS, Disks, Interfaces, MEMINFO, STAT, Selection, UPTIME};
 use super::config::Node as Settings;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
@@ -41,7 +41,7 @@ fn interfaces(settings: &Settings) -> Result<String, SourceError> {
     Ok(named(interfaces, "interface", |interface| interface.name))
 }
 
-fn named<T>(chosen: Chosen<T>, what: &str, name: impl Fn(T) -> String) -> String {
+fn named<T>(chosen: Selection<T>, what: &str, name: impl Fn(T) -> String) -> String {
     let all = chosen.all.len();
     let names: Vec<String> = chosen.all.into_iter().take(SHOWN).map(name).collect();
     let (plural, colon) = (if all == 1 { "" } else { "s" }, if all == 0 { "" } else { ": " });

@@ -2,7 +2,7 @@
 //!
 //! Both are always observed: the exporter of each profile has the instruments of its own names only.
 
-use super::ask::{Chosen, Interface};
+use super::ask::{Interface, Selection};
 use super::diskstats::{Direction, Disk};
 use super::meminfo::Memory;
 use super::metrics;
@@ -92,7 +92,7 @@ impl Observer {
         }
     }
 
-    pub(super) fn disks(&self, disks: &Chosen<Disk>, out: &mut Readings) {
+    pub(super) fn disks(&self, disks: &Selection<Disk>, out: &mut Readings) {
         for disk in &disks.all {
             let name: Arc<str> = disk.name.as_str().into();
             let labels = Labels::new(vec![(Label::SystemDevice, Arc::clone(&name))]);
@@ -113,7 +113,7 @@ impl Observer {
         left_out("disk", disks.left_out, out);
     }
 
-    pub(super) fn interfaces(&self, interfaces: &Chosen<Interface>, out: &mut Readings) {
+    pub(super) fn interfaces(&self, interfaces: &Selection<Interface>, out: &mut Readings) {
         for Interface { name, link, addresses } in &interfaces.all {
             let name: Arc<str> = name.as_str().into();
             let labels = Labels::new(vec![(Label::InterfaceName, Arc::clone(&name))]);

@@ -13,7 +13,7 @@ use super::sock_diag::SockDiag;
 use super::states::States;
 use super::subject::subject;
 use super::top::Top;
-use crate::filter::{Filter, Subject};
+use crate::filter::{Filter, FilteredSocket};
 use crate::reading::SourceError;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl<'a> Dump<'a> {
         let names = Arc::clone(sock_diag.names());
         sock_diag.listeners(filter, &mut |record, autobound| {
             listeners.add(record);
-            if filter.matches(&Subject { autobound, ..subject(record) }, &names) {
+            if filter.matches(&FilteredSocket { autobound, ..subject(record) }, &names) {
                 states.tcp(record.family, record.state);
                 self.take(record);
             }
@@ -115,7 +115,7 @@ impl<'a> Dump<'a> {
         let counted = if filter.is_everything() { sock_diag.time_wait() } else { None };
         states.time_wait = counted;
         sock_diag.connections(filter, counted.is_none(), &mut |record, autobound| {
-            if matches_again && !filter.matches(&Subject { autobound, ..subject(record) }, &names) {
+            if matches_again && !filter.matches(&FilteredSocket { autobound, ..subject(record) }, &names) {
                 return;
             }
             // FIN_WAIT_2 without a process is kept as TIME_WAIT is, and is included in the kernel's number.
@@ -147,7 +147,7 @@ impl<'a> Dump<'a> {
         let ephemeral = sock_diag.ephemeral_ports(self.now);
         let mut uncertain: Vec<UncertainSocket> = Vec::new();
         sock_diag.datagrams(filter, &mut |record, autobound| {
-            if !matches_again || filter.matches(&Subject { autobound, ..subject(record) }, &names) {
+            if !matches_again || filter.matches(&FilteredSocket { autobound, ..subject(record) }, &names) {
                 states.udp(record.family, record.state, record.receive_queue, record.write_queue);
                 let memory = record.memory.filter(|memory| memory.drops().is_some_and(|drops| drops > 0));
                 let Some(memory) = memory else { return };

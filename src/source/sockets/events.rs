@@ -15,7 +15,7 @@ use super::diag;
 use super::mptcp::MptcpCounters;
 use super::tcp_info::TcpInfo;
 use super::track::Tracker;
-use crate::filter::{Filter, Names, Subject};
+use crate::filter::{Filter, FilteredSocket, Names};
 use crate::metric::distribution::Distribution;
 use crate::netlink::timeouts::DATAGRAM;
 use crate::reading::{Readings, SourceError};
@@ -335,6 +335,6 @@ enum Wakeup {
 }
 
 /// The fields that the filter compares. A destroyed socket is compared as an established one.
-fn subject(record: &diag::Record<'_>) -> Subject {
-    Subject { state: diag::State::Established as u8, ..super::subject::subject(record) }
+fn subject(record: &diag::Record<'_>) -> FilteredSocket {
+    FilteredSocket { state: diag::State::Established as u8, ..super::subject::subject(record) }
 }

@@ -1,11 +1,11 @@
 //! The fields of a socket that the filter compares (pure).
 
 use super::diag::Record;
-use crate::filter::Subject;
+use crate::filter::FilteredSocket;
 
 /// The fields that the filter compares, from the record of a dump.
-pub(super) fn subject(record: &Record<'_>) -> Subject {
-    Subject {
+pub(super) fn subject(record: &Record<'_>) -> FilteredSocket {
+    FilteredSocket {
         local: record.local.ip(),
         peer: record.peer.ip(),
         local_port: record.local.port(),

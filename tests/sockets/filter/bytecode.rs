@@ -1,7 +1,7 @@
 //! The kernel's rules for bytecode, written independently from what `inet_diag_bc_audit` and `inet_diag_bc_run` in
 //! `net/ipv4/inet_diag.c` do (Linux 6.18).
 
-use connscope::filter::Subject;
+use connscope::filter::FilteredSocket;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A socket as the kernel looks at it: `struct inet_diag_entry`.
@@ -16,7 +16,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// As an IPv6 socket, or as an IPv4 socket if it can be one.
-    pub(super) fn of(subject: &Subject, six: bool) -> Option<Self> {
+    pub(super) fn of(subject: &FilteredSocket, six: bool) -> Option<Self> {
         let bytes = |address: IpAddr| match address {
             IpAddr::V4(address) if six => Some(address.to_ipv6_mapped().octets().to_vec()),
             IpAddr::V4(address) => Some(address.octets().to_vec()),

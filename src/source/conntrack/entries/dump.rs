@@ -35,7 +35,7 @@ pub struct Options<'a> {
 
 /// What one dump found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct DumpResult {
     /// The entries.
     pub tally: Tally,
     /// The most frequent of what was asked for.
@@ -57,7 +57,7 @@ pub fn cpu_time() -> Duration {
 }
 
 /// Dumps the table of the calling thread's network namespace.
-pub fn dump(options: &Options<'_>) -> Result<Found, SourceError> {
+pub fn dump(options: &Options<'_>) -> Result<DumpResult, SourceError> {
     // The socket is closed afterwards: a dump that is not read to its end would have to be read before the next one.
     let socket = NetlinkSocket::open(rustix::net::netlink::NETFILTER, netlink::timeouts::DATAGRAM).map_err(
         |cause| SourceError::from_io("opening a netfilter netlink socket", "CAP_NET_ADMIN", cause),
@@ -87,7 +87,7 @@ pub fn ask<T: Transport>(
     options: &Options<'_>,
     usage: impl FnOnce() -> Result<Option<u64>, SourceError>,
     ranges: &dyn Fn() -> Ranges,
-) -> Result<Found, SourceError> {
+) -> Result<DumpResult, SourceError> {
     let started = cpu_time();
     let filter = options.settings.filter();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -114,7 +114,7 @@ pub fn ask<T: Transport>(
         Err(error) => return Err(error.into_source(DOING.to_owned(), ctnetlink::ABSENT)),
     };
     let most = options.settings.top;
-    Ok(Found {
+    Ok(DumpResult {
         tally,
         rankings: top.rankings(most),
         ports: ports.as_ref().map(|ports| ports.worst(most)).unwrap_or_default(),

@@ -4,7 +4,7 @@ use super::config::{Entries as Settings, TopBy};
 use super::protocol;
 use super::snat::{Usage, worst_of};
 use super::tally::Class;
-use super::worker::Known;
+use super::worker::TableState;
 use super::{metrics, netns};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
@@ -36,7 +36,7 @@ impl Observer {
     }
 
     /// Observes how the last dump of a namespace went.
-    pub fn dump(&self, known: &Known, out: &mut Readings) {
+    pub fn dump(&self, known: &TableState, out: &mut Readings) {
         let labels = netns(known.label.as_ref());
         out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_CPU_TIME, &labels, known.cpu_time.as_secs_f64());
         out.observe(metrics::CONNSCOPE_CONNTRACK_DUMP_ENDED_EARLY, &labels, known.ended_early);
@@ -73,7 +73,7 @@ impl Observer {
     }
 
     /// Observes the entries of all namespaces by class. Those with the fewest entries exceed the limit.
-    pub fn entries(&mut self, known: &BTreeMap<(u64, u64), Known>, out: &mut Readings) {
+    pub fn entries(&mut self, known: &BTreeMap<(u64, u64), TableState>, out: &mut Readings) {
         for (_, cycles) in self.kept.values_mut() {
             *cycles += 1;
         }
@@ -109,7 +109,7 @@ impl Observer {
     }
 
     /// Observes the translated source addresses whose ports run out first, and what has the most entries, of all namespaces.
-    pub fn ranked(&self, known: &BTreeMap<(u64, u64), Known>, out: &mut Readings) {
+    pub fn ranked(&self, known: &BTreeMap<(u64, u64), TableState>, out: &mut Readings) {
         let found = || known.values().filter_map(|known| Some((known.label.as_ref(), known.found.as_ref()?)));
         let ports = found().flat_map(|(label, found)| found.ports.iter().map(move |usage| (label, *usage)));
         for (label, usage) in worst_of(ports.collect(), self.top) {

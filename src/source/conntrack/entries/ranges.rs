@@ -37,7 +37,7 @@ const NF_NAT_RANGE: usize = 40;
 const NF_NAT_IPV4_MULTI_RANGE: usize = 20;
 
 /// Ranges that are kept of one network namespace.
-const MOST: usize = 1024;
+const MAX_RANGES: usize = 1024;
 
 /// Ports that the sources of some addresses are translated to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub fn parse(datagram: &[u8], sequence: u32, ranges: &mut Ranges) -> Result<Prog
         }
         let (_, attributes) = message.split::<NFGENMSG>()?;
         if let Some(range) = range(inside(attributes, NFTA_RULE_EXPRESSIONS)?)?
-            && ranges.0.len() < MOST
+            && ranges.0.len() < MAX_RANGES
             && !ranges.0.contains(&range)
         {
             ranges.0.push(range);

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the age of a dump is a metric, and rounds have an interval")]
 
 use super::config::Entries as Settings;
-use super::dump::{self, Found, Options};
+use super::dump::{self, DumpResult, Options};
 use super::spread::ByProtocol;
 use crate::host::netns::{self, Finder, Namespace};
 use crate::reading::{SourceError, chain};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What is known of the table of one network namespace.
 #[derive(Debug)]
-pub struct Known {
+pub struct TableState {
     /// Value of the attribute `netns`; `None` if only the agent's own namespace is read.
     pub label: Option<Arc<str>>,
     /// What the last dump found.
-    pub found: Option<Found>,
+    pub found: Option<DumpResult>,
     /// When the last dump ended.
     pub at: Option<Instant>,
     /// How long it took.
@@ -36,7 +36,7 @@ pub struct Known {
     pub error: Option<SourceError>,
 }
 
-impl Known {
+impl TableState {
     fn new(label: Option<Arc<str>>) -> Self {
         Self {
             label,
@@ -51,7 +51,7 @@ impl Known {
         }
     }
 
-    fn take(&mut self, result: Result<Found, SourceError>, took: Duration) {
+    fn take(&mut self, result: Result<DumpResult, SourceError>, took: Duration) {
         match result {
             Ok(found) => {
                 let early = found.share != Some(1.0);
@@ -86,7 +86,7 @@ impl Known {
 #[derive(Debug, Default)]
 pub struct Results {
     /// Network namespaces.
-    pub known: BTreeMap<(u64, u64), Known>,
+    pub known: BTreeMap<(u64, u64), TableState>,
     /// Whether every namespace was tried once.
     pub complete: bool,
 }
@@ -188,7 +188,7 @@ impl Rounds {
         file: (u64, u64),
         label: Option<Arc<str>>,
         left: &mut Duration,
-        dump: impl FnOnce(&Options<'_>) -> Result<Found, SourceError>,
+        dump: impl FnOnce(&Options<'_>) -> Result<DumpResult, SourceError>,
     ) {
         let options = Options { settings: &self.settings, budget: *left, stop: &self.stop };
         let started = Instant::now();
@@ -200,7 +200,7 @@ impl Rounds {
             *left = left.saturating_sub(found.cpu_time);
         }
         let mut results = self.shared.results();
-        let known = results.known.entry(file).or_insert_with(|| Known::new(label.clone()));
+        let known = results.known.entry(file).or_insert_with(|| TableState::new(label.clone()));
         known.label = label;
         known.take(result, started.elapsed());
     }

@@ -9,8 +9,8 @@ use crate::host::cgroup::descendants;
 use crate::host::inventory::Container;
 use crate::netlink::timeouts::DATAGRAM;
 use crate::reading::SourceError;
-use crate::source::containers::kernel::records::Spent;
-use crate::source::containers::spent::SpentTotals;
+use crate::source::containers::kernel::records::GroupTotals;
+use crate::source::containers::spent::WorkloadTotals;
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use std::collections::HashMap;
@@ -72,7 +72,7 @@ impl ExitReader {
     pub(super) fn read(
         &mut self,
         containers: &[Container],
-        totals: &mut SpentTotals,
+        totals: &mut WorkloadTotals,
     ) -> Result<(), SourceError> {
         let mut alive: HashMap<u32, (u64, ProcessDelays)> = HashMap::new();
         for container in containers {
@@ -85,7 +85,7 @@ impl ExitReader {
         // In this order: of what exits meanwhile there is a message.
         let exits = std::mem::take(&mut *self.received.lock());
         self.credits.update(&alive, &exits, |workload, ProcessDelays { cpu, disk }| {
-            totals.add(workload, &Spent { cpu, disk, oom_kills: 0 });
+            totals.add(workload, &GroupTotals { cpu, disk, oom_kills: 0 });
         });
         Ok(())
     }

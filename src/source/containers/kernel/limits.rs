@@ -2,7 +2,7 @@
 
 /// Which programs are loaded.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct ProgramSelection {
     /// The programs for TCP, with their parameters.
     pub tcp: Option<Limits>,
     /// The programs for connections that fail immediately.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 mod spent;
 mod totals;
 
-pub use spent::{SPENT, Spent};
+pub use spent::{GroupTotals, SPENT};
 pub use totals::{BUCKETS, NUMBERS, TOTALS, Totals};
 
 /// Length of a key of the map `destinations`.

@@ -47,7 +47,7 @@ pub struct Question {
 
 /// The round trips.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct RoundTrips {
     /// Number of the container, address, round trip; `None`: there was no reply, or no request could be sent.
     pub round_trips: Vec<(u64, IpAddr, Option<Duration>)>,
     /// Why requests could not be sent from a network namespace.
@@ -56,8 +56,8 @@ pub struct Answers {
 
 /// Sends a request to each address, and waits for the replies, a second at most for every 128 network namespaces. The thread enters these
 /// network namespaces, so it is one that ends afterwards.
-pub fn ask(questions: &[Question]) -> Answers {
-    let mut answers = Answers::default();
+pub fn ask(questions: &[Question]) -> RoundTrips {
+    let mut answers = RoundTrips::default();
     let namespaces = namespaces(questions);
     for some in namespaces.chunks(AT_ONCE) {
         let mut bursts = Vec::new();

@@ -3,7 +3,7 @@
 use super::files::{OpenFile, Reader};
 use super::layout::{Directories, Layout, Places};
 use super::sample::{CpuUse, Sample, least};
-use super::{Wanted, pressure, v1, v2};
+use super::{ResourceKinds, pressure, v1, v2};
 use crate::host::inventory::Directory;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -60,10 +60,10 @@ impl Group {
     /// Reads its files.
     pub(super) fn read(
         &mut self,
-        wanted: Wanted,
+        wanted: ResourceKinds,
         layout: &Layout,
         reader: &mut Reader,
-        above: &mut Above,
+        above: &mut ParentLimits,
     ) -> Sample {
         let mut sample = Sample::default();
         let Self { places, files, .. } = self;
@@ -91,7 +91,7 @@ impl Files {
         places: &Directories,
         layout: &Layout,
         reader: &mut Reader,
-        above: &mut Above,
+        above: &mut ParentLimits,
         sample: &mut Sample,
     ) {
         let unified = places.version_2.as_deref();
@@ -128,7 +128,7 @@ impl Files {
         places: &Directories,
         layout: &Layout,
         reader: &mut Reader,
-        above: &mut Above,
+        above: &mut ParentLimits,
         sample: &mut Sample,
     ) {
         if let Some(directory) = &places.memory {
@@ -163,7 +163,7 @@ impl Files {
 
 /// The limits of the groups above, each read once a cycle.
 #[derive(Debug)]
-pub(super) struct Above {
+pub(super) struct ParentLimits {
     cpu: HashMap<PathBuf, Option<f64>>,
     memory: HashMap<PathBuf, Option<u64>>,
     /// Mount points: of the CPU controller, and of version 2 for memory.
@@ -175,7 +175,7 @@ pub(super) struct Above {
     machine: u64,
 }
 
-impl Above {
+impl ParentLimits {
     pub(super) fn new(layout: &Layout, machine: u64) -> Self {
         let version_1 = layout.is_version_1("cpu");
         let top = if version_1 { layout.cpu_top() } else { layout.top() };

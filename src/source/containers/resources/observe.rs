@@ -1,6 +1,6 @@
 //! The readings of what containers use.
 
-use super::Wanted;
+use super::ResourceKinds;
 use super::usage::Usage;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
@@ -9,14 +9,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// Label values that many readings share.
-struct Words {
+struct SharedLabels {
     resources: [Arc<str>; 3],
     kinds: [Arc<str>; 2],
     read: Arc<str>,
     write: Arc<str>,
 }
 
-static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+static WORDS: LazyLock<SharedLabels> = LazyLock::new(|| SharedLabels {
     resources: ["cpu", "memory", "io"].map(Arc::from),
     kinds: ["some", "full"].map(Arc::from),
     read: "read".into(),
@@ -24,7 +24,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
 });
 
 /// Observes what was read of a container.
-pub(super) fn observe(who: &Labels, usage: &Usage, wanted: Wanted, out: &mut Readings) {
+pub(super) fn observe(who: &Labels, usage: &Usage, wanted: ResourceKinds, out: &mut Readings) {
     if let Some(used) = usage.cpu.seconds() {
         out.observe(metrics::CONTAINER_CPU_TIME, who, used);
     }

@@ -63,7 +63,7 @@ impl Question {
 
 /// The answer to a question.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum SizeAnswer {
     Sizes(Sizes),
     /// A single file is mounted there, or something else than a directory.
     File,
@@ -88,7 +88,7 @@ pub(super) struct SizeAsker {
 #[derive(Debug)]
 struct Worker {
     questions: Sender<Vec<Question>>,
-    answers: Receiver<Answer>,
+    answers: Receiver<SizeAnswer>,
     /// Whether the thread is there.
     runs: Arc<AtomicBool>,
 }
@@ -99,14 +99,14 @@ impl SizeAsker {
         &mut self,
         questions: &[Question],
         late: impl Fn() -> bool,
-    ) -> std::io::Result<Vec<Answer>> {
+    ) -> std::io::Result<Vec<SizeAnswer>> {
         self.hanging.retain(|_, runs| runs.load(Ordering::Acquire));
         let hangs = |question: &Question| self.hanging.contains_key(&question.mount());
-        let mut answers: Vec<Answer> = questions
+        let mut answers: Vec<SizeAnswer> = questions
             .iter()
-            .map(|question| if hangs(question) { Answer::Hangs } else { Answer::Unasked })
+            .map(|question| if hangs(question) { SizeAnswer::Hangs } else { SizeAnswer::Unasked })
             .collect();
-        let mut open: VecDeque<(&Question, &mut Answer)> =
+        let mut open: VecDeque<(&Question, &mut SizeAnswer)> =
             questions.iter().zip(&mut answers).filter(|(question, _)| !hangs(question)).collect();
         while !open.is_empty() && self.hanging.len() < HANGING {
             let worker = match self.worker.take() {
@@ -121,7 +121,7 @@ impl SizeAsker {
                 }
                 let Ok(answer) = worker.answers.recv_timeout(ANSWER) else {
                     self.hanging.insert(question.mount(), Arc::clone(&worker.runs));
-                    *place = Answer::Hangs;
+                    *place = SizeAnswer::Hangs;
                     break;
                 };
                 *place = answer;
@@ -139,7 +139,7 @@ impl Worker {
         let (questions, asked) = channel::<Vec<Question>>();
         let (answer, answers) = channel();
         let runs = Arc::new(AtomicBool::new(true));
-        let running = Running(Arc::clone(&runs));
+        let running = RunningThread(Arc::clone(&runs));
         std::thread::Builder::new().name("volume-sizes".to_owned()).spawn(move || {
             let _until_it_ends = running;
             let mut all = asked.iter().flatten();
@@ -150,20 +150,20 @@ impl Worker {
 }
 
 /// Notes that a thread has ended.
-struct Running(Arc<AtomicBool>);
+struct RunningThread(Arc<AtomicBool>);
 
-impl Drop for Running {
+impl Drop for RunningThread {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
-fn look(question: &Question) -> Answer {
+fn look(question: &Question) -> SizeAnswer {
     match sizes(question) {
-        Ok(Some(sizes)) => Answer::Sizes(sizes),
-        Err(Errno::NOTDIR) => Answer::File,
-        Err(Errno::ACCESS | Errno::PERM) => Answer::Denied(Errno::ACCESS.into()),
-        Ok(None) | Err(_) => Answer::None,
+        Ok(Some(sizes)) => SizeAnswer::Sizes(sizes),
+        Err(Errno::NOTDIR) => SizeAnswer::File,
+        Err(Errno::ACCESS | Errno::PERM) => SizeAnswer::Denied(Errno::ACCESS.into()),
+        Ok(None) | Err(_) => SizeAnswer::None,
     }
 }
 
@@ -200,7 +200,7 @@ fn below(root: &OwnedFd, point: &[u8], flags: OFlags) -> Result<Option<OwnedFd>,
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Question, SizeAsker};
+    use super::{Question, SizeAnswer, SizeAsker};
     use rustix::fs::{major, minor};
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::MetadataExt;
@@ -220,9 +220,12 @@ mod tests {
         let questions = [question(folder.path()), question(&file), question(&gone)];
         let mut asker = SizeAsker::default();
         let late = asker.ask(&questions, || true).unwrap();
-        assert!(late.iter().all(|answer| matches!(answer, Answer::Unasked)), "{late:?}");
+        assert!(late.iter().all(|answer| matches!(answer, SizeAnswer::Unasked)), "{late:?}");
         let mut asker = SizeAsker::default();
         let answers = asker.ask(&questions, || false).unwrap();
-        assert!(matches!(answers.as_slice(), [Answer::Sizes(_), Answer::File, Answer::None]), "{answers:?}");
+        assert!(
+            matches!(answers.as_slice(), [SizeAnswer::Sizes(_), SizeAnswer::File, SizeAnswer::None]),
+            "{answers:?}"
+        );
     }
 }

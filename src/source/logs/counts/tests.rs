@@ -1,6 +1,6 @@
 //! What is counted when there is more than the limits allow, and what goes.
 
-use super::{Counts, Origin, Subject, Timestamp};
+use super::{Counts, LogOwner, Origin, Timestamp};
 use crate::host::Host;
 use crate::host::inventory::config::Inventory as Settings;
 use crate::metric::{Handle, LabelSet, Metric};
@@ -21,7 +21,7 @@ fn now() -> Timestamp {
 
 fn of_file(number: usize) -> Origin {
     let path: Arc<str> = format!("/var/log/{number}.log").into();
-    Origin { subject: Subject::File(Arc::clone(&path)), source: LogSource::File, name: path }
+    Origin { subject: LogOwner::File(Arc::clone(&path)), source: LogSource::File, name: path }
 }
 
 /// What is observed of the counts.

@@ -4,8 +4,8 @@ use super::log::{FollowedLog, now};
 use super::{FILES, GRAIN, LogKey, Reader, Shared};
 use crate::source::logs::classic;
 use crate::source::logs::config::{Files, Journald, Logs as Settings};
-use crate::source::logs::counts::{Origin, Subject, Timestamp};
-use crate::source::logs::find::{self, Found};
+use crate::source::logs::counts::{LogOwner, Origin, Timestamp};
+use crate::source::logs::find::{self, FoundLog};
 use crate::source::logs::follow::beside::Listing;
 use crate::source::logs::follow::{Follow, Inode, SizesAtStart};
 use crate::source::logs::labels::{LeftOut, LogSource};
@@ -51,9 +51,9 @@ impl Discovery {
     }
 }
 
-fn place(found: &Found) -> LogKey {
+fn place(found: &FoundLog) -> LogKey {
     let container = match found.subject {
-        Subject::Container(number) if found.open.is_some() => Some(number),
+        LogOwner::Container(number) if found.open.is_some() => Some(number),
         _ => None,
     };
     (container, found.path.clone())
@@ -112,9 +112,9 @@ impl Reader {
                     self.leave_out(&(None, path), left_out);
                     continue;
                 }
-                let subject = Subject::File(name.into());
+                let subject = LogOwner::File(name.into());
                 self.met(
-                    Found { path, subject, source: LogSource::File, ended: false, open: None },
+                    FoundLog { path, subject, source: LogSource::File, ended: false, open: None },
                     left_out,
                 );
             }
@@ -142,7 +142,7 @@ impl Reader {
     }
 
     /// A log is there: it is followed from now on, or left out, which is counted unless it was `left_out` before.
-    fn met(&mut self, found: Found, left_out: &HashSet<u64>) {
+    fn met(&mut self, found: FoundLog, left_out: &HashSet<u64>) {
         let place = place(&found);
         if let Some(log) = self.logs.get_mut(&place) {
             log.origin.subject = found.subject;
@@ -172,11 +172,11 @@ impl Reader {
         }
     }
 
-    fn follow(&mut self, place: LogKey, found: Found) {
-        let Found { path, open, subject, source, ended } = found;
+    fn follow(&mut self, place: LogKey, found: FoundLog) {
+        let FoundLog { path, open, subject, source, ended } = found;
         let name = match &subject {
-            Subject::File(path) => classic::source(source, path),
-            Subject::Container(_) => classic::source(source, &name_of(&path)),
+            LogOwner::File(path) => classic::source(source, path),
+            LogOwner::Container(_) => classic::source(source, &name_of(&path)),
         };
         let origin = Origin { subject, source, name };
         Shared::of(&self.shared).counts.begin(&origin);
@@ -237,7 +237,7 @@ impl Reader {
         if log.origin.source == LogSource::File && !self.logs.values().any(same) {
             shared.counts.leave(&log.origin);
         }
-        if let Subject::File(_) = log.origin.subject {
+        if let LogOwner::File(_) = log.origin.subject {
             shared.counts.forget(&log.origin.subject);
         }
     }

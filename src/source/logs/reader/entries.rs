@@ -2,7 +2,7 @@
 
 use super::{Reader, Shared, Timestamp};
 use crate::source::logs::clean::clean;
-use crate::source::logs::counts::{Counts, Origin, Subject};
+use crate::source::logs::counts::{Counts, LogOwner, Origin};
 use crate::source::logs::journal::owners::{Owner, Owners};
 use crate::source::logs::journal::tail::Entry;
 use crate::source::logs::journal::{Handled, Journal, JournalReadResult};
@@ -41,7 +41,7 @@ impl Reader {
         let counts = &mut shared.counts;
         let poll = journal.poll(now.instant, &mut |entry| match owners.of(entry, microseconds(now)) {
             Owner::Of(number) => {
-                let (subject, name) = (Subject::Container(number), Arc::clone(name));
+                let (subject, name) = (LogOwner::Container(number), Arc::clone(name));
                 count(&Origin { subject, source: LogSource::Journald, name }, entry, counts, now);
                 Handled::Done
             }

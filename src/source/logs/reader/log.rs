@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "messages have a time")]
 
 use crate::source::logs::counts::{Counts, Origin, Timestamp};
-use crate::source::logs::find::FoundOpen;
+use crate::source::logs::find::OpenLog;
 use crate::source::logs::follow::{Follow, ReadResult};
 use crate::source::logs::frame::Frame;
 use crate::source::logs::labels::{LogSource, Lost};
@@ -53,7 +53,7 @@ impl FollowedLog {
     }
 
     /// It is open there.
-    pub(super) fn open(&mut self, open: FoundOpen) {
+    pub(super) fn open(&mut self, open: OpenLog) {
         self.follow.below(open.root);
         if let Some(descriptor) = open.descriptor {
             self.follow.also(descriptor, open.inode);

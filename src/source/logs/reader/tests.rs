@@ -4,7 +4,7 @@ use super::{HELD, Journald, LogSource, POLL, Reader, Settings, Shared};
 use crate::host::inventory::Inventory;
 use crate::source::logs::config::Files;
 use crate::source::logs::counts::LogCounts;
-use crate::source::logs::counts::Subject;
+use crate::source::logs::counts::LogOwner;
 use crate::source::logs::labels::{LeftOut, Lost};
 use crate::source::logs::severity::Severity;
 use crate::source::logs::stream::Streams;
@@ -60,7 +60,7 @@ impl Case {
     /// The sum of what was counted of every file.
     fn sum(&self, number: impl Fn(&LogCounts) -> u64) -> u64 {
         let shared = Shared::of(&self.reader.shared);
-        let of_files = shared.counts.of.iter().filter(|(subject, _)| matches!(subject, Subject::File(_)));
+        let of_files = shared.counts.of.iter().filter(|(subject, _)| matches!(subject, LogOwner::File(_)));
         of_files.map(|(_, of)| number(&of.logs[&LogSource::File])).sum()
     }
 

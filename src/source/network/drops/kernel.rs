@@ -2,7 +2,7 @@
 
 use super::ports::Ports;
 use super::record::{KEY, Key, Kind};
-use super::words::Words;
+use super::words::ReasonNames;
 use crate::host::bpf::{self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, include_bytes_aligned};
 use crate::reading::SourceError;
 
@@ -48,7 +48,7 @@ pub struct Kernel {
     skipped: PerCpuNumbers,
     ports: Ports,
     /// The names of reasons.
-    pub words: Words,
+    pub words: ReasonNames,
 }
 
 impl Kernel {
@@ -61,7 +61,7 @@ impl Kernel {
         bpf::permitted()?;
         let [drops, subsystems, resets] =
             bpf::enumerations(["skb_drop_reason", "skb_drop_reason_subsys", "sk_rst_reason"])?;
-        let mut words = Words::new(&drops, &subsystems, &resets);
+        let mut words = ReasonNames::new(&drops, &subsystems, &resets);
         let Some(not_specified) = words.not_specified() else {
             let cause = "the kernel gives no reasons (enum skb_drop_reason, Linux 5.17)";
             return Err(SourceError::absent("counting dropped packets by reason", cause));

@@ -15,13 +15,13 @@ const OF_SUBSYSTEM: u32 = 0x8000;
 
 /// Reasons by the numbers that the programs count by.
 #[derive(Debug, Default)]
-pub struct Words {
+pub struct ReasonNames {
     drops: BTreeMap<u16, Arc<str>>,
     resets: BTreeMap<u16, Arc<str>>,
     not_specified: Option<u32>,
 }
 
-impl Words {
+impl ReasonNames {
     /// Takes the enumerations `skb_drop_reason`, `skb_drop_reason_subsys` and `sk_rst_reason`.
     pub fn new(drops: &Enumeration, subsystems: &Enumeration, resets: &Enumeration) -> Self {
         let short = |values: &Enumeration, prefix: &str, add: u32| {

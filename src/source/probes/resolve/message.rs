@@ -163,14 +163,14 @@ impl Question {
 }
 
 /// A record: owner, type, data, and a reader at its data within the message.
-type Answer<'a> = (Vec<u8>, u16, &'a [u8], Reader<'a>);
+type AnswerRecord<'a> = (Vec<u8>, u16, &'a [u8], Reader<'a>);
 
 /// Maximum number of aliases that are followed, as in most resolvers.
 const ALIASES: usize = 16;
 
 /// The name of the question and those that its aliases (`CNAME`) lead to. Records of other names are no answer: whoever
 /// took them would reach another host.
-fn aliases(name: &[u8], records: &[Answer<'_>]) -> Vec<Vec<u8>> {
+fn aliases(name: &[u8], records: &[AnswerRecord<'_>]) -> Vec<Vec<u8>> {
     let mut names = vec![name.to_vec()];
     while let Some(last) = names.last()
         && names.len() <= ALIASES

@@ -3,7 +3,7 @@
 use super::sockets::{FOUR, made, sockets};
 use crate::sockets::filter::names as numbered;
 use crate::support::{Namespace, eventually};
-use connscope::filter::{Compiled, Filter, KernelCan, Names, Subject};
+use connscope::filter::{Compiled, Filter, FilteredSocket, KernelCan, Names};
 use connscope::sys::netlink::NetlinkSocket;
 use rustix::net::netlink;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,7 @@ impl World {
         protocol: u8,
         states: u32,
         bytecode: &[u8],
-    ) -> Result<BTreeMap<u64, Subject>, i32> {
+    ) -> Result<BTreeMap<u64, FilteredSocket>, i32> {
         let mut body = vec![family, protocol, 0, 0];
         body.extend(states.to_ne_bytes());
         body.extend([0; 48]);
@@ -73,7 +73,11 @@ impl World {
     }
 
     /// The same of TCP, both families in one walk: the older `TCPDIAG_GETSOCK`.
-    pub(super) fn dump_both(&self, states: u32, bytecode: &[u8]) -> Result<BTreeMap<u64, Subject>, i32> {
+    pub(super) fn dump_both(
+        &self,
+        states: u32,
+        bytecode: &[u8],
+    ) -> Result<BTreeMap<u64, FilteredSocket>, i32> {
         let body = [[0; 52].as_slice(), &states.to_ne_bytes(), &[0; 4]].concat();
         self.ask(18, body, bytecode)
     }
@@ -83,7 +87,7 @@ impl World {
         kind: u16,
         mut body: Vec<u8>,
         bytecode: &[u8],
-    ) -> Result<BTreeMap<u64, Subject>, i32> {
+    ) -> Result<BTreeMap<u64, FilteredSocket>, i32> {
         if !bytecode.is_empty() {
             body.extend(u16::try_from(bytecode.len() + 4).unwrap().to_ne_bytes());
             body.extend(1_u16.to_ne_bytes());
@@ -112,7 +116,7 @@ impl World {
         }
     }
 
-    pub(super) fn all(&self, family: u8, protocol: u8, states: u32) -> BTreeMap<u64, Subject> {
+    pub(super) fn all(&self, family: u8, protocol: u8, states: u32) -> BTreeMap<u64, FilteredSocket> {
         let mut all = self.dump(family, protocol, states, &[]).unwrap();
         // Whether the kernel chose the port it alone knows: INET_DIAG_BC_AUTO.
         let auto = [[6, 4].as_slice(), &8_u16.to_ne_bytes()].concat();
@@ -190,7 +194,7 @@ impl World {
             .flat_map(|family| self.all(family, TCP, filter.states() & 0x1fff).into_values())
             .filter(|subject| filter.matches(subject, &self.names))
             .map(|subject| {
-                let Subject { local, local_port, peer, peer_port, .. } = subject;
+                let FilteredSocket { local, local_port, peer, peer_port, .. } = subject;
                 (SocketAddr::new(local, local_port), SocketAddr::new(peer, peer_port))
             })
             .collect();
@@ -216,7 +220,7 @@ fn folded(address: IpAddr) -> IpAddr {
 }
 
 /// `struct inet_diag_msg` and the attributes after it.
-fn subject(message: &[u8]) -> (u64, Subject) {
+fn subject(message: &[u8]) -> (u64, FilteredSocket) {
     let long = |at: usize| u64::from_ne_bytes(message[at..at + 8].try_into().unwrap());
     let word = |at: usize| u32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
     let port = |at: usize| u16::from_be_bytes(message[at..at + 2].try_into().unwrap());
@@ -224,7 +228,7 @@ fn subject(message: &[u8]) -> (u64, Subject) {
         2 => IpAddr::V4(<[u8; 4]>::try_from(&message[at..at + 4]).map(Ipv4Addr::from).unwrap()),
         _ => folded(IpAddr::V6(<[u8; 16]>::try_from(&message[at..at + 16]).map(Ipv6Addr::from).unwrap())),
     };
-    let mut subject = Subject {
+    let mut subject = FilteredSocket {
         local: address(8),
         peer: address(24),
         local_port: port(4),

@@ -7,7 +7,7 @@ pub const SPENT: usize = 24;
 
 /// What a control group spent besides connections, since its entry was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct GroupTotals {
     /// Time that tasks were runnable and did not run, nanoseconds.
     pub cpu: u64,
     /// Time that tasks waited for block devices, nanoseconds.
@@ -16,7 +16,7 @@ pub struct Spent {
     pub oom_kills: u64,
 }
 
-impl Spent {
+impl GroupTotals {
     /// Reads a value.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);

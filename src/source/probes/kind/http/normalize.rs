@@ -11,7 +11,7 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 /// head and of the chunks. Bodies, and anything that is not HTTP/1, stay unchanged.
 #[derive(Debug, Default)]
 pub(super) struct Normalizer {
-    at: At,
+    at: NextByte,
     line: Vec<u8>,
     chunked: bool,
     interim: bool,
@@ -19,7 +19,7 @@ pub(super) struct Normalizer {
 
 /// Position in a response of the next byte.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum At {
+enum NextByte {
     #[default]
     StatusLine,
     Header,
@@ -48,16 +48,16 @@ impl Normalizer {
     pub(super) fn take(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         loop {
             let run = match self.at {
-                At::AsItIs => bytes.len(),
-                At::ChunkData(left) => bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                NextByte::AsItIs => bytes.len(),
+                NextByte::ChunkData(left) => bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
                 _ => 0,
             };
             let (same, rest) = bytes.split_at_checked(run).unwrap_or((bytes, &[]));
             out.extend_from_slice(same);
-            if let At::ChunkData(left) = &mut self.at {
+            if let NextByte::ChunkData(left) = &mut self.at {
                 *left = left.saturating_sub(run as u64);
                 if *left == 0 {
-                    self.at = At::ChunkEnd { after: 0 };
+                    self.at = NextByte::ChunkEnd { after: 0 };
                 }
             }
             let Some((&byte, rest)) = rest.split_first() else { return };
@@ -72,11 +72,11 @@ impl Normalizer {
     }
 
     fn byte(&mut self, byte: u8, out: &mut Vec<u8>) {
-        if matches!(self.at, At::StatusLine | At::Header) {
+        if matches!(self.at, NextByte::StatusLine | NextByte::Header) {
             self.line.push(byte);
             let begun = self.line.iter().zip(BEGINNING).all(|(is, said)| is.eq_ignore_ascii_case(said));
-            if self.at == At::StatusLine && !begun || self.line.len() > LINE {
-                self.at = At::AsItIs;
+            if self.at == NextByte::StatusLine && !begun || self.line.len() > LINE {
+                self.at = NextByte::AsItIs;
                 out.append(&mut self.line);
             } else if byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
@@ -86,7 +86,9 @@ impl Normalizer {
         }
         // Lines of the chunks end with CR LF.
         let after = match self.at {
-            At::ChunkLength { after, .. } | At::ChunkEnd { after } | At::Trailer { after, .. } => after,
+            NextByte::ChunkLength { after, .. }
+            | NextByte::ChunkEnd { after }
+            | NextByte::Trailer { after, .. } => after,
             _ => 0,
         };
         if byte == b'\n' && after != b'\r' {
@@ -94,28 +96,32 @@ impl Normalizer {
         }
         out.push(byte);
         self.at = match (self.at, byte) {
-            (At::ChunkLength { length: 0, .. } | At::Trailer { empty: false, .. }, b'\n') => {
-                At::Trailer { empty: true, after: 0 }
+            (NextByte::ChunkLength { length: 0, .. } | NextByte::Trailer { empty: false, .. }, b'\n') => {
+                NextByte::Trailer { empty: true, after: 0 }
             }
-            (At::ChunkLength { length, .. }, b'\n') => At::ChunkData(length),
-            (At::ChunkLength { length, digits: true, .. }, _) if byte.is_ascii_hexdigit() => {
+            (NextByte::ChunkLength { length, .. }, b'\n') => NextByte::ChunkData(length),
+            (NextByte::ChunkLength { length, digits: true, .. }, _) if byte.is_ascii_hexdigit() => {
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
                 // hyper refuses a length over its limit.
-                At::ChunkLength { length: length.saturating_mul(16) | digit, digits: true, after: byte }
+                NextByte::ChunkLength { length: length.saturating_mul(16) | digit, digits: true, after: byte }
             }
-            (At::ChunkLength { length, .. }, _) => At::ChunkLength { length, digits: false, after: byte },
-            (At::ChunkEnd { .. }, b'\n') => At::ChunkLength { length: 0, digits: true, after: 0 },
-            (At::ChunkEnd { .. }, _) => At::ChunkEnd { after: byte },
-            (At::Trailer { empty, .. }, b'\r') => At::Trailer { empty, after: byte },
-            (At::Trailer { .. }, byte) if byte != b'\n' => At::Trailer { empty: false, after: byte },
-            _ => At::AsItIs,
+            (NextByte::ChunkLength { length, .. }, _) => {
+                NextByte::ChunkLength { length, digits: false, after: byte }
+            }
+            (NextByte::ChunkEnd { .. }, b'\n') => NextByte::ChunkLength { length: 0, digits: true, after: 0 },
+            (NextByte::ChunkEnd { .. }, _) => NextByte::ChunkEnd { after: byte },
+            (NextByte::Trailer { empty, .. }, b'\r') => NextByte::Trailer { empty, after: byte },
+            (NextByte::Trailer { .. }, byte) if byte != b'\n' => {
+                NextByte::Trailer { empty: false, after: byte }
+            }
+            _ => NextByte::AsItIs,
         };
     }
 
     /// Processes a complete line of the head.
     fn head_line(&mut self, line: &[u8], out: &mut Vec<u8>) {
         let line = line.trim_ascii_end();
-        let first = self.at == At::StatusLine;
+        let first = self.at == NextByte::StatusLine;
         if first {
             let (version, rest) = line.split_at_checked(BEGINNING.len() + 1).unwrap_or((line, &[]));
             out.extend(version.to_ascii_uppercase());
@@ -144,10 +150,10 @@ impl Normalizer {
         }
         out.extend_from_slice(b"\r\n");
         self.at = match line {
-            [] if self.interim => At::StatusLine,
-            [] if self.chunked => At::ChunkLength { length: 0, digits: true, after: 0 },
-            [] => At::AsItIs,
-            _ => At::Header,
+            [] if self.interim => NextByte::StatusLine,
+            [] if self.chunked => NextByte::ChunkLength { length: 0, digits: true, after: 0 },
+            [] => NextByte::AsItIs,
+            _ => NextByte::Header,
         };
     }
 }
