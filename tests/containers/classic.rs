@@ -57,7 +57,7 @@ fn has_disk() -> bool {
 }
 
 /// A series that is to be there: its name, some of its labels, its value.
-type ProgramSelection<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+type Wanted<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 /// The series of a text: name, labels, value.
 fn series(text: &str) -> Vec<(&str, BTreeMap<String, String>, f64)> {
@@ -111,7 +111,7 @@ fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is
     let destination = format!("172.17.0.1:{port}");
     let at = [("destination", destination.as_str()), ("actual_destination", destination.as_str())];
     let listens = [("listen_addr", "172.17.0.2:8080"), ("proxy", "")];
-    let wanted: &[ProgramSelection<'_>] = &[
+    let wanted: &[Wanted<'_>] = &[
         ("container_restarts_total", &[], 0.0),
         ("container_oom_kills_total", &[], 0.0),
         ("container_resources_cpu_limit_cores", &[], 0.5),
