@@ -46,6 +46,7 @@ bench: compiler ## measures the sources, the parsers, the exposition and the run
 	$(CARGO) bench --locked --bench drops
 	$(CARGO) bench --locked --bench footprint
 	$(CARGO) bench --locked --bench history
+	$(CARGO) bench --locked --bench conntrack
 	$(CARGO) bench --locked --bench sockets
 	$(CARGO) bench --locked --bench containers
 	$(CARGO) bench --locked --bench probes
