@@ -3,6 +3,7 @@
 mod command;
 mod entries;
 mod entry;
+mod events;
 mod fixtures;
 mod kernel;
 mod limits;

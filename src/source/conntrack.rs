@@ -16,6 +16,7 @@ use crate::stop::Stop;
 use crate::sys::namespace::Identity;
 use ask::{AskOptions, Method, MethodChoice, NamespaceStatistics, SharedDeadline, methods};
 use entries::Entries;
+use events::Events;
 use fields::{Field, Statistics};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -28,6 +29,7 @@ pub mod cilium;
 pub mod command;
 pub mod config;
 pub mod entries;
+pub mod events;
 pub mod fields;
 pub mod growth;
 pub mod limits;
@@ -70,6 +72,11 @@ impl SourceKind for Conntrack {
             ..Requirement::of("entries: what is in the table")
         },
         Requirement {
+            capabilities: &["CAP_NET_ADMIN"],
+            address_families: &["AF_NETLINK"],
+            ..Requirement::of("events: count")
+        },
+        Requirement {
             capabilities: &["CAP_DAC_READ_SEARCH"],
             files: &["/proc/slabinfo"],
             ..Requirement::of("memory of an entry")
@@ -106,7 +113,10 @@ impl SourceKind for Conntrack {
 
     fn build(settings: &Settings, _: &Host, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
         let entries = Entries::start(settings, mode, stop)?;
-        Ok(Box::new(Self { entries, ..Self::new(settings, stop) }))
+        let events = Events::start(settings, mode, stop)?;
+        let mut source = Self { entries, events, ..Self::new(settings, stop) };
+        source.limits.events_counted = source.events.is_some();
+        Ok(Box::new(source))
     }
 
     fn check(settings: &Settings, _: &Host, stop: &Stop) -> Vec<Check> {
@@ -118,7 +128,10 @@ impl SourceKind for Conntrack {
         let readable = checks
             .iter()
             .any(|check| check.works() && wanted.iter().any(|method| method.word() == check.via));
-        readable && checks.iter().all(|check| !["netns", "entries"].contains(&check.via) || check.works())
+        readable
+            && checks
+                .iter()
+                .all(|check| !["netns", "entries", "events"].contains(&check.via) || check.works())
     }
 }
 
@@ -135,10 +148,11 @@ pub struct Conntrack {
     limits: limits::Limits,
     unknown: HashSet<Arc<str>>,
     entries: Option<Entries>,
+    events: Option<Events>,
 }
 
 impl Conntrack {
-    /// Creates the source without the part that reads the entries. Nothing is opened before the first read.
+    /// Creates the source without the parts that have threads: entries and events. Nothing is opened before the first read.
     pub fn new(settings: &Settings, stop: &Stop) -> Self {
         Self {
             options: AskOptions::new(settings, stop),
@@ -151,6 +165,7 @@ impl Conntrack {
             limits: limits::Limits::default(),
             unknown: HashSet::new(),
             entries: None,
+            events: None,
         }
     }
 }
@@ -165,8 +180,14 @@ impl Source for Conntrack {
             let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
             let round = SharedDeadline::new(self.options.timeout);
             let visits = netns::visit(&namespaces, || Ok(self.options.ask(methods, &round, &mut None)));
+            if let Some(events) = &self.events {
+                events.observe(Some(&namespaces), out);
+            }
             (Some(report), visits)
         } else {
+            if let Some(events) = &self.events {
+                events.observe(None, out);
+            }
             (None, vec![self.read_own(methods)?])
         };
         let mut used = None;
@@ -351,5 +372,6 @@ fn check(settings: &Settings, stop: &Stop) -> Vec<Check> {
         checks.push(Check::new(NAME, "netns", super::netns::check(&settings.netns, read)));
     }
     checks.extend(entries::check(settings, stop));
+    checks.extend(events::check(settings));
     checks
 }

@@ -1,8 +1,15 @@
 """How full the connection tracking tables are."""
 
 from panels import columns, dashboard, panel, target
-from queries import AGENT, IN_NETNS, NODE, NONE_YET, WHO
+from queries import AGENT, IN_NETNS, NODE, NONE_YET, WHO, rate
 from rules import percent, threshold
+
+
+
+def quantile(metric, share=0.95):
+    by = "by (le, network_transport, job, instance, host_name)"
+    return f"histogram_quantile({share}, sum {by} ({rate(metric + '_bucket')})) or {NONE_YET}"
+
 
 UTILIZATION = f"conntrack_table_utilization_ratio{{{IN_NETNS}}}"
 # The agent's own slope. A table that does not grow would never be full and has no series; 7 days stand for that.
@@ -110,6 +117,43 @@ def table():
                 "suffix: entries/s",
                 target(f"deriv(conntrack_table_usage{{{IN_NETNS}}}[5m])", NODE),
                 defaults={"min": None},
+            ),
+            panel(
+                "New and destroyed entries",
+                "Entries created and destroyed per second: connections, counted by the kernel's events where "
+                "sources.conntrack.events is count, otherwise estimated (too low) from the changes of the number of "
+                "entries. More new than destroyed ones fill the table.",
+                "suffix: entries/s",
+                target(
+                    f"{rate('conntrack_events_total')} or {rate('conntrack_events_estimate_total')}", "{{kind}} " + NODE
+                ),
+            ),
+            panel(
+                "Events lost",
+                "Events that the agent could not receive in time: that many entries are missing in the counts. Runbook "
+                "ConnscopeConntrackEventsLost.",
+                "suffix: events/s",
+                target(f"{rate('connscope_conntrack_events_lost_total')} or {NONE_YET}", NODE),
+            ),
+            panel(
+                "Lifetime of entries, 95th percentile",
+                "How long destroyed entries existed, time-out included. Long ones of UDP or ICMP are time-outs that could be "
+                "shorter; those of TCP that never end are idle connections. Needs nf_conntrack_timestamp.",
+                "s",
+                target(quantile("conntrack_destroyed_lifetime_seconds"), "{{network_transport}} " + WHO),
+            ),
+            panel(
+                "Bytes of entries, 95th percentile",
+                "Bytes of destroyed entries in both directions. Needs nf_conntrack_acct.",
+                "bytes",
+                target(quantile("conntrack_destroyed_size_bytes"), "{{network_transport}} " + WHO),
+            ),
+            panel(
+                "Packets of entries, median",
+                "Packets of destroyed entries in both directions. A median of 1 is traffic that nobody answers: a scan or a "
+                "flood. Needs nf_conntrack_acct.",
+                "short",
+                target(quantile("conntrack_destroyed_packets", 0.5), "{{network_transport}} " + WHO),
             ),
             panel(
                 "Hash table load",

@@ -38,6 +38,8 @@ pub struct Conntrack {
     /// through the whole table.
     #[serde(deserialize_with = "values::section")]
     pub entries: Entries,
+    /// Whether new and destroyed entries are counted by the kernel's events.
+    pub events: Events,
 }
 
 impl Default for Conntrack {
@@ -51,6 +53,7 @@ impl Default for Conntrack {
             netns: Vec::new(),
             table: Table::default(),
             entries: Entries::default(),
+            events: Events::Off,
         }
     }
 }
@@ -68,6 +71,17 @@ pub enum Via {
     Netlink,
     /// `/proc/net/stat/nf_conntrack`.
     Procfs,
+}
+
+/// Whether new and destroyed entries are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Events {
+    /// Not counted; the changes of the number of entries give an estimate.
+    Off,
+    /// Counted, by a message of the kernel for each.
+    Count,
 }
 
 /// Whether the counters are reported for each CPU.

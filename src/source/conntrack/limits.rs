@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a sample of the table has the time at which it was read")]
 
+use super::events::Estimate;
 use super::growth::Growth;
 use super::metrics;
 use super::slab::{self, SLABINFO};
@@ -22,6 +23,8 @@ const BUCKET: u64 = size_of::<usize>() as u64;
 #[derive(Debug, Default)]
 pub struct Limits {
     growth: HashMap<Identity, Tracked>,
+    /// Whether new and destroyed entries are counted, so that they need not be estimated.
+    pub events_counted: bool,
     /// Limit and buckets, which all network namespaces share.
     size: Option<(u64, u64)>,
     /// It does not change until the next boot; `None` where it cannot be read.
@@ -31,6 +34,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 struct Tracked {
     growth: Growth,
+    estimate: Estimate,
     seen: bool,
 }
 
@@ -48,6 +52,9 @@ impl Limits {
         let tracked = self.growth.entry(identity).or_default();
         tracked.seen = true;
         tracked.growth.note(Instant::now(), usage);
+        if !self.events_counted {
+            tracked.estimate.observe(usage, labels, out);
+        }
         if let Some(seconds) = table.limit.and_then(|limit| tracked.growth.time_to_full(limit)) {
             out.observe(metrics::CONNTRACK_TABLE_TIME_TO_FULL, labels, seconds);
         }

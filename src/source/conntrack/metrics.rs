@@ -30,6 +30,17 @@ pub const HELPERS: usize = 32;
 /// Name of a connection tracking helper.
 pub static HELPER: LabelSet = LabelSet::fixed(&[Label::Helper], HELPERS);
 
+/// `new` or `destroyed`.
+pub static EVENT: LabelSet = LabelSet::fixed(&[Label::Kind], 2);
+
+/// Bucket bounds of lifetimes in seconds, from a refused connection to the default time-out of an established one.
+const LIFETIMES: &[f64] =
+    &[0.01, 0.1, 1.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0, 432_000.0];
+/// Bucket bounds of the bytes of a connection.
+const BYTES: &[f64] = &[100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10];
+/// Bucket bounds of the packets of a connection.
+const PACKETS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1e3, 1e4, 1e5, 1e6];
+
 /// The method by which the statistics are read.
 pub static VIA: LabelSet = LabelSet::fixed(&[Label::Via], 3);
 
@@ -131,6 +142,18 @@ crate::metrics! {
     CONNTRACK_TABLE_MEMORY_SHARE: Gauge<f64> = "conntrack.table.memory.share" in "1";
     /// Expectations that wait for their connection, by the helper that created them; absent while there are none.
     CONNTRACK_HELPER: UpDownCounter = "conntrack.helper" in "{expectation}", by [HELPER, NETNS];
+    /// Entries created and destroyed, by the kernel's events; only with sources.conntrack.events: count.
+    CONNTRACK_EVENTS: Counter<u64> = "conntrack.events" in "{entry}", by [EVENT, NETNS];
+    /// Estimate of the entries created and destroyed, which is too low: the changes of their number between two cycles; absent with sources.conntrack.events: count.
+    CONNTRACK_EVENTS_ESTIMATE: Counter<u64> = "conntrack.events.estimate" in "{entry}", by [EVENT, NETNS];
+    /// How long destroyed entries existed; only where nf_conntrack_timestamp is on.
+    CONNTRACK_DESTROYED_LIFETIME: Histogram = "conntrack.destroyed.lifetime" in "s", by [PROTOCOL, NETNS], buckets LIFETIMES;
+    /// Bytes of destroyed entries, both directions; only where nf_conntrack_acct is on.
+    CONNTRACK_DESTROYED_SIZE: Histogram = "conntrack.destroyed.size" in "By", by [PROTOCOL, NETNS], buckets BYTES;
+    /// Packets of destroyed entries, both directions; only where nf_conntrack_acct is on.
+    CONNTRACK_DESTROYED_PACKETS: Histogram = "conntrack.destroyed.packets" in "{packet}", by [PROTOCOL, NETNS], buckets PACKETS;
+    /// Events of connection tracking lost because the receive buffer was full (ENOBUFS).
+    CONNSCOPE_CONNTRACK_EVENTS_LOST: Counter<u64> = "connscope.conntrack.events.lost" in "{event}", by [NETNS];
     /// Value of a connection tracking sysctl: the time-outs, and those named in sources.conntrack.table.files.
     CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", by [NETNS, SYSCTL];
     /// Lookups that found the tuple in use; since Linux 4.9 only by NAT in search of a free one: if it grows, ports are running out.
