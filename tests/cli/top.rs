@@ -68,6 +68,7 @@ fn keys_select_sort_filter_and_pause() {
     window.shows("METRIC▲");
     let names = |lines: &[String]| -> Vec<String> {
         let rows = lines.iter().skip_while(|line| !line.starts_with("METRIC")).skip(1);
+        let rows = rows.take_while(|line| !line.starts_with("rows "));
         let names = rows.map_while(|line| line.split_whitespace().next().map(str::to_owned));
         names.collect()
     };
@@ -115,7 +116,7 @@ fn a_smaller_terminal_keeps_the_names() {
     );
     assert!(lines.iter().any(|line| line.contains("drop")), "{lines:#?}");
     window.tmux(&["resize-window", "-x", "120", "-y", "30"]);
-    window.until("the larger screen", |lines| lines.get(29).is_some_and(|line| line.starts_with("? help")));
+    window.until("the larger screen", |lines| lines.get(29).is_some_and(|line| line.contains("? help")));
     window.press("q");
     window.restored(0);
 }
@@ -198,7 +199,7 @@ fn an_agent_that_goes_away_is_one_line_and_is_asked_again() {
     ];
     let mut again = Agent::start(command(&arguments));
     again.address();
-    window.until("recovered", |lines| lines.last().is_some_and(|line| line.starts_with("? help")));
+    window.until("recovered", |lines| lines.last().is_some_and(|line| line.contains("? help")));
     window.press("q");
     window.restored(0);
 }
