@@ -223,7 +223,7 @@ impl Volume {
             SizeAnswer::Unasked if self.unasked <= 1 => {}
             SizeAnswer::File => (self.sizes, self.is_file) = (None, true),
             SizeAnswer::None | SizeAnswer::Denied(_) | SizeAnswer::Hangs | SizeAnswer::Unasked => {
-                self.sizes = None
+                self.sizes = None;
             }
         }
     }
