@@ -75,6 +75,15 @@ fn series(text: &str) -> Vec<(&str, BTreeMap<String, String>, f64)> {
         .collect()
 }
 
+/// Names that are printed beside theirs and the agent's own.
+fn others(text: &str) -> Vec<&str> {
+    let theirs: BTreeSet<&str> = THEIRS.iter().map(|(name, ..)| *name).collect();
+    text.lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| !theirs.contains(name) && *name != "target_info" && !name.starts_with("connscope_"))
+        .collect()
+}
+
 #[test]
 fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is() {
     let Some(namespace) = Namespace::new() else { return };
@@ -164,13 +173,7 @@ fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is
             assert!(!labels["machine_id"].contains('-'), "{labels:?}");
         }
     }
-    let theirs: BTreeSet<&str> = THEIRS.iter().map(|(name, ..)| *name).collect();
-    let others: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .filter(|name| !theirs.contains(name) && *name != "target_info" && !name.starts_with("connscope_"))
-        .collect();
-    assert_eq!(others, [""; 0], "{text}");
+    assert_eq!(others(&text), [""; 0], "{text}");
     assert!(!text.contains("mount_point=\"/single\""), "{text}");
     let latency = all.iter().find(|(name, ..)| *name == "container_net_latency_seconds").unwrap();
     assert!(latency.1["destination_ip"] == "172.17.0.1" && latency.2 > 0.0 && latency.2 < 1.0, "{latency:?}");
