@@ -62,7 +62,7 @@ impl Timeouts {
     }
 }
 
-/// The time-outs and [`FURTHER`] sysctls in a directory, by name.
+/// The time-outs and `FURTHER` sysctls in a directory, by name.
 pub fn list(directory: &Path) -> Rows {
     let Ok(files) = std::fs::read_dir(directory) else { return Arc::default() };
     let wanted = |name: &str| {
