@@ -27,7 +27,7 @@ fn the_endpoint_answers_what_it_should() {
 #[test]
 fn a_scrape_without_anything_is_a_503_that_says_why() {
     let public = Public::new(
-        "sources: {conntrack: {via: command, table: {dirs: [/nowhere]}}, sockets: {enabled: false}, network: {enabled: false}}\n",
+        "sources: {conntrack: {via: command, table: {dirs: [/nowhere], timeouts: false}}, sockets: {enabled: false}, network: {enabled: false}}\n",
     );
     let listen = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
     let mut nobody = public.command(&[&listen[..], &["--conntrack-command", "/no/such/conntrack"]].concat());

@@ -35,6 +35,7 @@ sources:
       translate: true
       translate_rate: 5000
       immediate_failures: false
+      latency: passive
     resources: true
     volumes: true
     pressure: true

@@ -52,7 +52,7 @@ fn the_agent_scrapes_as_the_old_exporter_does_and_says_why() {
     assert_eq!(page("/probes?target=nobody").0, 404);
     let (status, text) = page("/probe?target=127.0.0.1:80");
     assert!(status == 404 && text.contains("on_request"), "off until it is switched on: {text}");
-    assert!(page("/").1.contains("href=\"/probes\""));
+    assert!(page("/").1.contains("href=\"probes\""));
 }
 
 #[test]
