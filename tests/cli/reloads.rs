@@ -138,12 +138,16 @@ fn leaves_no_allocation() {
         looks.min_by_key(|(_, number)| *number).unwrap()
     };
     round(12);
-    let before = least();
-    round(times);
-    let mut after = before;
-    eventually("allocations are as many as before", || {
-        after = least();
-        after.1 <= before.1 + 30
-    });
-    println!("{times} reloads: bytes and number of what is allocated {before:?} -> {after:?}");
+    // What is made once, whenever a source first comes so far on a busy machine, is no leak: that grows with every reload.
+    let mut before = least();
+    for _ in 0..4 {
+        round(times);
+        let after = least();
+        println!("{times} reloads: bytes and number of what is allocated {before:?} -> {after:?}");
+        if after.1 <= before.1 + 30 {
+            return;
+        }
+        before = after;
+    }
+    panic!("allocations grow with every reload");
 }
