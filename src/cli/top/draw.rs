@@ -230,7 +230,7 @@ pub(super) fn fitting(table: &Table, rows: &[Row], total: u16, sorted: usize) ->
     };
     let columns: Vec<(usize, u16)> =
         (1..table.titles.len()).filter(|place| Some(*place) != notes).map(cell).collect();
-    let mut used = name.min((total * 2 / 5).max(SHORTEST_NAME)).min(total);
+    let mut used = name.min((total / 5 * 2).max(SHORTEST_NAME)).min(total);
     let reserved = columns.iter().find(|(place, _)| *place == sorted).map_or(0, |(_, width)| width + GAP);
     used += reserved;
     let mut kept = Vec::new();

@@ -28,7 +28,9 @@ pub(super) fn facts(frame: &Frame) -> Vec<Fact> {
         match limit {
             Some(limit) => {
                 let (used, of) = (Unit::Count.show(usage), Unit::Count.show(limit));
-                let share = usage / limit;
+                // Of several network namespaces that of the fullest one.
+                let fullest = largest(frame, "conntrack.table.utilization");
+                let share = fullest.unwrap_or(usage / limit);
                 fact(format!("table {used} of {of} ({})", Unit::Ratio.show(share)), share > 0.8);
             }
             None => fact(format!("table {}", Unit::Count.show(usage)), false),
@@ -54,6 +56,10 @@ pub(super) fn facts(frame: &Frame) -> Vec<Fact> {
         fact(format!("probes {} up, {down} down", probes.series.len() - down), down > 0);
     }
     facts
+}
+
+fn largest(frame: &Frame, metric: &str) -> Option<f64> {
+    frame.exposition.families.get(metric)?.series.iter().map(|series| series.value).max_by(f64::total_cmp)
 }
 
 fn sum(frame: &Frame, metric: &str, value: impl Fn(&Series) -> Option<f64>) -> Option<f64> {

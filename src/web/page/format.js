@@ -3,14 +3,19 @@
 // Numbers and elements. Text from outside only ever becomes text nodes.
 
 const KIB = 1024;
+const PREFIXES = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
 /** A number as people read it: three digits that matter. */
 function brief(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const size = Math.abs(value);
-  if (size >= 1e9) return (value / 1e9).toPrecision(3) + " G";
-  if (size >= 1e6) return (value / 1e6).toPrecision(3) + " M";
-  if (size >= 1e4) return (value / 1e3).toPrecision(3) + " k";
+  // The prefix of the rounded number: 999,999 is 1.00 M.
+  const rounded = Math.abs(Number(value.toPrecision(3)));
+  if (rounded >= 1e4) {
+    const prefix = PREFIXES.find(([factor]) => rounded >= factor);
+    const digits = Number(value.toPrecision(3)) / prefix[0];
+    return (Math.abs(digits) >= 1000 ? digits.toExponential(2) : digits.toPrecision(3)) + " " + prefix[1];
+  }
   if (Number.isInteger(value)) return String(value);
   if (size >= 100) return value.toFixed(0);
   return String(Number(value.toPrecision(size < 1 ? 2 : 3)));

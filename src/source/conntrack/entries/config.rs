@@ -43,7 +43,7 @@ pub struct Entries {
     #[cfg_attr(test, schemars(range(min = 1, max = 100)))]
     pub top: usize,
     /// What is ranked by its number of entries, with its addresses or ports. Empty: nothing.
-    #[serde(deserialize_with = "values::section")]
+    #[serde(deserialize_with = "top_by")]
     pub top_by: Vec<TopBy>,
     /// Address family of the entries that are read; the kernel leaves out the others.
     pub family: Family,
@@ -142,6 +142,14 @@ fn budget<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     values::number(deserializer, &LIMIT)
+}
+
+fn top_by<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TopBy>, D::Error> {
+    let all: Vec<TopBy> = values::section(deserializer)?;
+    match all.iter().enumerate().find(|(at, by)| all.iter().take(*at).any(|before| before == *by)) {
+        Some((_, by)) => Err(D::Error::custom(format!("`{}` is repeated", by.word()))),
+        None => Ok(all),
+    }
 }
 
 fn top<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

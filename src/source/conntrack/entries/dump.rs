@@ -51,6 +51,13 @@ pub struct DumpResult {
     pub cpu_time: Duration,
 }
 
+impl DumpResult {
+    /// Whether the whole table was read.
+    pub fn is_whole(&self) -> bool {
+        self.share == Some(1.0)
+    }
+}
+
 /// CPU time of the calling thread, in the kernel and outside of it.
 pub fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! Turns what the last dumps found into readings.
 
 use super::config::{Entries as Settings, TopBy};
+use super::dump::DumpResult;
 use super::protocol;
 use super::snat::{Usage, worst_of};
 use super::tally::Class;
@@ -98,7 +99,8 @@ impl Observer {
             out.observe(metrics::CONNTRACK_ENTRIES, &kept.0, *count);
         }
         // What was there before is 0, as far as the limit allows.
-        let room = self.limit - counts.len();
+        let whole = known.values().filter_map(|known| known.found.as_ref()).all(DumpResult::is_whole);
+        let room = if whole { self.limit - counts.len() } else { 0 };
         let before = self.kept.values().filter(|(_, cycles)| *cycles > 0).take(room);
         for (labels, _) in before {
             out.observe(metrics::CONNTRACK_ENTRIES, labels, 0);
@@ -108,9 +110,11 @@ impl Observer {
         }
     }
 
-    /// Observes the translated source addresses whose ports run out first, and what has the most entries, of all namespaces.
-    pub fn ranked(&self, known: &BTreeMap<(u64, u64), TableState>, out: &mut Readings) {
-        let found = || known.values().filter_map(|known| Some((known.label.as_ref(), known.found.as_ref()?)));
+    /// Observes the translated source addresses whose ports run out first, and what has the most entries, of all namespaces
+    /// whose last dump read the whole table: those of a part would be too low.
+    pub fn ranked<'known>(&self, known: &'known BTreeMap<(u64, u64), TableState>, out: &mut Readings) {
+        let whole = |known: &'known TableState| known.found.as_ref().filter(|found| found.is_whole());
+        let found = || known.values().filter_map(|known| Some((known.label.as_ref(), whole(known)?)));
         let ports = found().flat_map(|(label, found)| found.ports.iter().map(move |usage| (label, *usage)));
         for (label, usage) in worst_of(ports.collect(), self.top) {
             let Usage { destination, used, limit } = usage;

@@ -54,8 +54,8 @@ impl TableState {
     fn take(&mut self, result: Result<DumpResult, SourceError>, took: Duration) {
         match result {
             Ok(found) => {
-                let early = found.share != Some(1.0);
-                if early && self.found.as_ref().is_none_or(|before| before.share == Some(1.0)) {
+                let early = !found.is_whole();
+                if early && self.found.as_ref().is_none_or(DumpResult::is_whole) {
                     let netns = self.label.as_deref().unwrap_or_default();
                     let (entries, share) = (found.tally.entries, found.share);
                     tracing::warn!(
@@ -104,10 +104,12 @@ impl Shared {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until every namespace was tried once, at most so long.
-    pub fn wait(&self, most: Duration) {
+    /// Waits until every namespace was tried once, at most so long; whether that is so.
+    pub fn wait(&self, most: Duration) -> bool {
         let incomplete = |results: &mut Results| !results.complete;
-        drop(self.changed.wait_timeout_while(self.results(), most, incomplete));
+        self.changed
+            .wait_timeout_while(self.results(), most, incomplete)
+            .is_ok_and(|(results, _)| results.complete)
     }
 }
 
