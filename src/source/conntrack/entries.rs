@@ -54,11 +54,11 @@ impl Entries {
 
     /// Observes what the last dumps found. With `once`, the first dump is waited for.
     pub fn observe(&mut self, out: &mut Readings) {
-        if let Some(patience) = self.patience.take() {
-            if !self.shared.wait(patience) {
-                let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                out.fail("entries", SourceError::io("waiting for the first dump of the table", cause));
-            }
+        if let Some(patience) = self.patience.take()
+            && !self.shared.wait(patience)
+        {
+            let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            out.fail("entries", SourceError::io("waiting for the first dump of the table", cause));
         }
         let results = self.shared.results();
         for known in results.known.values() {
