@@ -159,6 +159,32 @@ pub const fn attributes(bytes: &[u8]) -> Attributes<'_> {
 #[derive(Debug, Clone)]
 pub struct Attributes<'a>(&'a [u8]);
 
+impl<'a> Attributes<'a> {
+    /// The first attribute of this number.
+    ///
+    /// # Errors
+    ///
+    /// An attribute before it is cut off.
+    pub fn get(&self, number: u16) -> Result<Option<Attribute<'a>>, Malformed> {
+        for attribute in self.clone() {
+            let attribute = attribute?;
+            if attribute.number == number {
+                return Ok(Some(attribute));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The attributes in the first attribute of this number; none without it.
+    ///
+    /// # Errors
+    ///
+    /// An attribute before it is cut off.
+    pub fn nested(&self, number: u16) -> Result<Self, Malformed> {
+        Ok(attributes(self.get(number)?.map_or(&[], |attribute| attribute.payload)))
+    }
+}
+
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, Malformed>;
 
@@ -178,6 +204,10 @@ impl<'a> Iterator for Attributes<'a> {
         Some(Ok(Attribute { number: u16::from_ne_bytes([*k0, *k1]) & !NLA_FLAGS, payload }))
     }
 }
+
+/// Length of `struct nfgenmsg`, with which messages of netfilter begin (`include/uapi/linux/netfilter/nfnetlink.h`): address family,
+/// version and a resource number.
+pub const NFGENMSG: usize = 4;
 
 /// A message to the kernel.
 pub fn request(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {

@@ -10,13 +10,13 @@ use super::config::{Conntrack as Settings, Events as Wanted};
 use super::{NAME, metrics, timeouts};
 use crate::host::netns::{self, Namespace};
 use crate::metric::Label;
+use crate::netlink::{Waker, Wakeup, wake};
 use crate::reading::{Readings, SourceError};
 use crate::source::metrics::CONNSCOPE_NETNS_OPEN;
 use crate::source::{Check, Mode};
 use crate::stop::Stop;
 use crate::sys::namespace;
 use listener::Listener;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -40,7 +40,7 @@ pub struct Events(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    wake: OwnedFd,
+    waker: Waker,
     error: Mutex<Option<String>>,
 }
 
@@ -66,8 +66,8 @@ impl Events {
             return Ok(None);
         }
         let start = || {
-            let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-            let shared = Arc::new(Shared { state: Mutex::default(), wake, error: Mutex::default() });
+            let shared =
+                Arc::new(Shared { state: Mutex::default(), waker: Waker::new()?, error: Mutex::default() });
             let (working, stop) = (Arc::clone(&shared), stop.clone());
             std::thread::Builder::new().name("conntrack-event".to_owned()).spawn(move || {
                 if catch_unwind(AssertUnwindSafe(|| working.run(&stop))).is_err() {
@@ -148,7 +148,7 @@ impl Events {
         }
         drop(state);
         if changed {
-            self.0.wake();
+            self.0.waker.wake();
         }
         failed
     }
@@ -157,11 +157,6 @@ impl Events {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // A full eventfd is readable, which is enough.
-        let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
     fn set_error(&self, error: Option<String>) {
@@ -173,7 +168,7 @@ impl Shared {
         let mut sockets = Vec::new();
         let mut looked = Instant::now();
         loop {
-            match self.wait(&sockets, stop) {
+            match self.waker.wait(&sockets, stop, timeouts::EVENTS_IDLE) {
                 Ok(Wakeup::Stop) => return,
                 Ok(Wakeup::Changed) => sockets = self.sockets(),
                 Ok(Wakeup::Events(ready)) => {
@@ -222,52 +217,13 @@ impl Shared {
 
     /// Duplicates of the sockets, so that namespaces can be added and removed while the thread waits.
     fn sockets(&self) -> Vec<(File, OwnedFd)> {
-        let mut failure = None;
-        let mut duplicates = Vec::new();
-        for (file, open) in &self.state().open {
-            match open.listener.duplicate() {
-                Ok(socket) => duplicates.push((*file, socket)),
-                Err(error) => failure = Some(error.to_string()),
-            }
-        }
+        let state = self.state();
+        let open = state.open.iter().map(|(file, open)| (*file, open.listener.duplicate()));
+        let (duplicates, failure) = wake::duplicates(open);
+        drop(state);
         self.set_error(failure);
         duplicates
     }
-
-    /// Waits for events, a change of the namespaces, or the stop of the agent.
-    fn wait(&self, sockets: &[(File, OwnedFd)], stop: &Stop) -> io::Result<Wakeup> {
-        let killed = stop.killed();
-        let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
-        watched.extend(sockets.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
-        let most = Timespec::try_from(timeouts::EVENTS_IDLE).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut watched, Some(&most)) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => {
-                other?;
-            }
-        }
-        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
-        if ready.next() == Some(true) {
-            return Ok(Wakeup::Stop);
-        }
-        if ready.next() == Some(true) {
-            let mut number = [0; 8];
-            let _nobody_reads_it_besides = rustix::io::read(&self.wake, &mut number);
-            return Ok(Wakeup::Changed);
-        }
-        let ready = sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((file, _), _)| *file);
-        Ok(Wakeup::Events(ready.collect()))
-    }
-}
-
-/// Reason why the thread woke up.
-enum Wakeup {
-    /// The agent stops.
-    Stop,
-    /// A network namespace was added or removed.
-    Changed,
-    /// Network namespaces with events.
-    Events(Vec<File>),
 }
 
 /// At least so many entries were created and destroyed: the changes of their number from cycle to cycle.

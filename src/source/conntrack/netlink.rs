@@ -8,7 +8,7 @@
 //! `NLM_F_DUMP`.
 
 use super::fields::{EXPECTATIONS, Field, KnownCounter, Malformed, Row, STATISTICS, Statistics, cpu};
-use crate::netlink::{self, Attribute, Attributes, Client, Progress, ResponseHandler, Transport};
+use crate::netlink::{self, Attribute, Attributes, Client, NFGENMSG, Progress, ResponseHandler, Transport};
 use crate::reading::SourceError;
 use crate::sys::netlink::NetlinkSocket;
 
@@ -21,8 +21,6 @@ const IPCTNL_MSG_EXP_GET_STATS_CPU: u16 = 0x0203;
 
 const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
-
-const NFGENMSG: usize = 4;
 
 /// A request without attributes, for any family.
 pub fn request(kind: u16, flags: u16, sequence: u32) -> Vec<u8> {

@@ -4,29 +4,20 @@
 //! the reply is the actual destination. Numbers are big-endian, attributes nested. The messages and the rule when to
 //! query are pure.
 
+use crate::netlink::ctnetlink::{
+    CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM,
+    CTA_PROTO_SRC_PORT, CTA_TUPLE_IP, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY, IPCTNL_MSG_CT_GET,
+};
 use crate::netlink::{
-    self, Attribute, Client, Malformed, Progress, ResponseHandler, TooLong, Transport, push_attribute,
+    self, Attribute, Client, Malformed, NFGENMSG, Progress, ResponseHandler, TooLong, Transport,
+    push_attribute,
 };
 use crate::reading::SourceError;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Subsystem 1 (ctnetlink), message 1.
-const IPCTNL_MSG_CT_GET: u16 = 0x0101;
-const CTA_TUPLE_ORIG: u16 = 1;
-const CTA_TUPLE_REPLY: u16 = 2;
-const CTA_TUPLE_IP: u16 = 1;
-const CTA_TUPLE_PROTO: u16 = 2;
-const CTA_IP_V4_SRC: u16 = 1;
-const CTA_IP_V4_DST: u16 = 2;
-const CTA_IP_V6_SRC: u16 = 3;
-const CTA_IP_V6_DST: u16 = 4;
-const CTA_PROTO_NUM: u16 = 1;
-const CTA_PROTO_SRC_PORT: u16 = 2;
-const CTA_PROTO_DST_PORT: u16 = 3;
 const NLA_F_NESTED: u16 = 0x8000;
-const NFGENMSG: usize = 4;
 const TCP: u8 = 6;
 
 /// Lookups in a row without a translation after which the lookups of a destination are suspended.

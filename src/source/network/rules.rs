@@ -7,29 +7,23 @@
 //! nfnetlink.
 
 use super::labels::{RULES, Verdict};
-use crate::netlink::{self, Attribute, Attributes, Client, Malformed, Progress, ResponseHandler, Transport};
+use crate::netlink::nf_tables::{
+    self, NFT_MSG_NEWRULE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_RULE_EXPRESSIONS, NFTA_TARGET_NAME,
+};
+use crate::netlink::{
+    self, Attribute, Attributes, Client, Malformed, NFGENMSG, Progress, ResponseHandler, Transport,
+};
 use crate::reading::SourceError;
 use crate::text::{LONGEST_NAME, before_zero, bounded_bytes};
 use std::collections::BTreeMap;
 
-/// Subsystem 10 (`nf_tables`), messages 6 and 7.
-const NFT_MSG_NEWRULE: u16 = 0x0a06;
-const NFT_MSG_GETRULE: u16 = 0x0a07;
-
-const NFGENMSG: usize = 4;
 const NFTA_RULE_TABLE: u16 = 1;
 const NFTA_RULE_CHAIN: u16 = 2;
 const NFTA_RULE_HANDLE: u16 = 3;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_RULE_USERDATA: u16 = 7;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
 const NFTA_COUNTER_PACKETS: u16 = 2;
-const NFTA_IMMEDIATE_DREG: u16 = 1;
-const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
-const NFTA_TARGET_NAME: u16 = 1;
 const NFTA_MATCH_NAME: u16 = 1;
 const NFTA_MATCH_INFO: u16 = 3;
 /// `NFT_REG_VERDICT`: where an `immediate` puts a verdict.
@@ -78,22 +72,6 @@ fn family(number: u8) -> &'static str {
     }
 }
 
-/// The first attribute of this number.
-fn find(attributes: Attributes<'_>, number: u16) -> Result<Option<Attribute<'_>>, Malformed> {
-    for attribute in attributes {
-        let attribute = attribute?;
-        if attribute.number == number {
-            return Ok(Some(attribute));
-        }
-    }
-    Ok(None)
-}
-
-/// What is in the first attribute of this number: nested attributes.
-fn inside(attributes: Attributes<'_>, number: u16) -> Result<Attributes<'_>, Malformed> {
-    Ok(netlink::attributes(find(attributes, number)?.map_or(&[], |attribute| attribute.payload)))
-}
-
 fn bounded(payload: &[u8]) -> String {
     bounded_bytes(before_zero(payload), LONGEST_NAME)
 }
@@ -105,25 +83,21 @@ type Dropped<'a> = (Verdict, u64, &'a [u8]);
 fn dropped(expressions: &[u8]) -> Result<Option<Dropped<'_>>, Malformed> {
     let (mut counted, mut comment) = (None, &[][..]);
     for expression in netlink::attributes(expressions) {
-        let expression = netlink::attributes(expression?.payload);
-        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], Attribute::text);
-        let data = inside(expression, NFTA_EXPR_DATA)?;
+        let (name, data) = nf_tables::expression(expression?)?;
         let verdict = match name {
             b"counter" => {
-                let packets = find(data, NFTA_COUNTER_PACKETS)?;
+                let packets = data.get(NFTA_COUNTER_PACKETS)?;
                 counted = packets.map(Attribute::first).transpose()?.map(u64::from_be_bytes);
                 continue;
             }
-            b"match"
-                if find(data.clone(), NFTA_MATCH_NAME)?.is_some_and(|name| name.text() == b"comment") =>
-            {
-                comment = find(data, NFTA_MATCH_INFO)?.map_or(comment, Attribute::text);
+            b"match" if data.get(NFTA_MATCH_NAME)?.is_some_and(|name| name.text() == b"comment") => {
+                comment = data.get(NFTA_MATCH_INFO)?.map_or(comment, Attribute::text);
                 continue;
             }
-            b"immediate" if is_drop(data.clone())? => Some(Verdict::Drop),
+            b"immediate" if is_drop(&data)? => Some(Verdict::Drop),
             b"reject" => Some(Verdict::Reject),
             b"target" => {
-                find(data, NFTA_TARGET_NAME)?.filter(|name| name.text() == b"REJECT").map(|_| Verdict::Reject)
+                data.get(NFTA_TARGET_NAME)?.filter(|name| name.text() == b"REJECT").map(|_| Verdict::Reject)
             }
             _ => None,
         };
@@ -139,10 +113,10 @@ fn dropped(expressions: &[u8]) -> Result<Option<Dropped<'_>>, Malformed> {
 }
 
 /// Whether an `immediate` is the verdict to drop.
-fn is_drop(data: Attributes<'_>) -> Result<bool, Malformed> {
-    let register = find(data.clone(), NFTA_IMMEDIATE_DREG)?.map(Attribute::first).transpose()?;
-    let verdict = inside(inside(data, NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VERDICT)?;
-    let code = find(verdict, NFTA_VERDICT_CODE)?.map(Attribute::first).transpose()?;
+fn is_drop(data: &Attributes<'_>) -> Result<bool, Malformed> {
+    let register = data.get(NFTA_IMMEDIATE_DREG)?.map(Attribute::first).transpose()?;
+    let verdict = data.nested(NFTA_IMMEDIATE_DATA)?.nested(NFTA_DATA_VERDICT)?;
+    let code = verdict.get(NFTA_VERDICT_CODE)?.map(Attribute::first).transpose()?;
     Ok(register.map(u32::from_be_bytes) == Some(NFT_REG_VERDICT)
         && code.map(u32::from_be_bytes) == Some(NF_DROP))
 }
@@ -166,10 +140,10 @@ pub fn parse(datagram: &[u8], sequence: u32, rules: &mut Rules) -> Result<Progre
             return Ok(());
         }
         let ([number, ..], attributes) = message.split::<NFGENMSG>()?;
-        let expressions = find(attributes.clone(), NFTA_RULE_EXPRESSIONS)?;
+        let expressions = attributes.get(NFTA_RULE_EXPRESSIONS)?;
         let dropped = dropped(expressions.map_or(&[], |attribute| attribute.payload))?;
         let Some((verdict, packets, of_iptables)) = dropped else { return Ok(()) };
-        let payload = |number| Ok(find(attributes.clone(), number)?.map_or(&[][..], |found| found.payload));
+        let payload = |number| Ok(attributes.get(number)?.map_or(&[][..], |found| found.payload));
         let rule = Rule {
             family: family(*number),
             table: bounded(payload(NFTA_RULE_TABLE)?),
@@ -177,7 +151,7 @@ pub fn parse(datagram: &[u8], sequence: u32, rules: &mut Rules) -> Result<Progre
             comment: bounded(comment(payload(NFTA_RULE_USERDATA)?).unwrap_or(of_iptables)),
             verdict,
         };
-        let handle = find(attributes.clone(), NFTA_RULE_HANDLE)?.map(Attribute::first).transpose()?;
+        let handle = attributes.get(NFTA_RULE_HANDLE)?.map(Attribute::first).transpose()?;
         let counted = (handle.map_or(0, u64::from_be_bytes), packets);
         let full = rules.packets.len() >= RULES;
         match rules.packets.get_mut(&rule) {
@@ -210,11 +184,8 @@ pub fn read() -> Result<Rules, SourceError> {
 /// Asks a client. A kernel without nftables has no rules.
 pub fn ask<T: Transport>(client: &mut Client<T>) -> Result<Rules, SourceError> {
     let mut rules = Rules::default();
-    let request = |sequence| {
-        netlink::request(NFT_MSG_GETRULE, netlink::REQUEST | netlink::DUMP, sequence, &[0; NFGENMSG])
-    };
     let absent = &[libc::EINVAL, libc::EOPNOTSUPP, libc::ENOENT];
-    match client.ask(request, &mut rules) {
+    match client.ask(nf_tables::rules_request, &mut rules) {
         Ok(()) => Ok(rules),
         Err(error) => {
             match error

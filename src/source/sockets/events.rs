@@ -18,6 +18,7 @@ use super::track::Tracker;
 use crate::filter::{Filter, FilteredSocket, Names};
 use crate::metric::distribution::Distribution;
 use crate::netlink::timeouts::DATAGRAM;
+use crate::netlink::{Waker, Wakeup, wake};
 use crate::reading::{Readings, SourceError};
 use crate::source::sockets::labels::Key;
 use crate::source::sockets::metrics;
@@ -25,14 +26,13 @@ use crate::source::sockets::timeouts::EVENTS_IDLE;
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use crate::timeouts::GLANCE;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Receive buffer for the events of a network namespace, bytes: about 3,000 events. It takes memory only while in use.
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
@@ -82,7 +82,7 @@ pub struct Shared {
     listening: Mutex<BTreeMap<u32, DestroyEvents>>,
     /// Round-trip times of the flows of the classic profile.
     classic: Option<Arc<Mutex<Distribution>>>,
-    wake: OwnedFd,
+    waker: Waker,
     filter: Filter,
     received: AtomicU64,
     lost: AtomicU64,
@@ -101,7 +101,7 @@ impl Shared {
             tracker: Mutex::new(tracker),
             listening: Mutex::default(),
             classic,
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            waker: Waker::new()?,
             filter,
             received: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -121,13 +121,13 @@ impl Shared {
     /// Adds a network namespace whose events are received.
     pub fn add(&self, namespace: u32, listening: DestroyEvents) {
         self.listening().insert(namespace, listening);
-        self.wake();
+        self.waker.wake();
     }
 
     /// Removes a network namespace, and closes its receiver.
     pub fn remove(&self, namespace: u32) {
         self.listening().remove(&namespace);
-        self.wake();
+        self.waker.wake();
     }
 
     /// Replaces the meaning of the names in the filter in a network namespace.
@@ -135,11 +135,6 @@ impl Shared {
         if let Some(listening) = self.listening().get_mut(&namespace) {
             listening.names = Arc::clone(names);
         }
-    }
-
-    fn wake(&self) {
-        // A full eventfd is readable, which is enough.
-        let _readable_either_way = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
     /// Receives the events that are in the buffers now. The source calls it after the dumps, so that a cycle reports
@@ -254,7 +249,7 @@ impl Shared {
         let mut sockets = Vec::new();
         loop {
             let since = idled.map(|idled| idled.elapsed()).unwrap_or_default();
-            match self.wait(&sockets, stop, EVENTS_IDLE.saturating_sub(since)) {
+            match self.waker.wait(&sockets, stop, EVENTS_IDLE.saturating_sub(since)) {
                 Ok(Wakeup::Stop) => return,
                 Ok(Wakeup::Changed) => sockets = self.sockets(),
                 Ok(Wakeup::Events(ready)) => {
@@ -285,53 +280,14 @@ impl Shared {
 
     /// Duplicates of the sockets, so that namespaces can be added and removed while the thread waits.
     fn sockets(&self) -> Vec<(u32, OwnedFd)> {
-        let mut failure = None;
-        let mut duplicates = Vec::new();
-        for (namespace, listening) in self.listening().iter() {
-            match listening.socket.as_fd().try_clone_to_owned() {
-                Ok(socket) => duplicates.push((*namespace, socket)),
-                Err(error) => failure = Some(error.to_string()),
-            }
-        }
+        let listening = self.listening();
+        let open =
+            listening.iter().map(|(namespace, one)| (*namespace, one.socket.as_fd().try_clone_to_owned()));
+        let (duplicates, failure) = wake::duplicates(open);
+        drop(listening);
         self.set_error(failure);
         duplicates
     }
-
-    /// Waits for events, a change of the namespaces, or the stop of the agent.
-    fn wait(&self, sockets: &[(u32, OwnedFd)], stop: &Stop, most: Duration) -> io::Result<Wakeup> {
-        let killed = stop.killed();
-        let mut watched = vec![PollFd::new(&killed, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
-        watched.extend(sockets.iter().map(|(_, socket)| PollFd::new(socket, PollFlags::IN)));
-        let most = Timespec::try_from(most).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut watched, Some(&most)) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => {
-                other?;
-            }
-        }
-        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
-        if ready.next() == Some(true) {
-            return Ok(Wakeup::Stop);
-        }
-        if ready.next() == Some(true) {
-            let mut number = [0; 8];
-            let _nobody_reads_it_besides = rustix::io::read(&self.wake, &mut number);
-            return Ok(Wakeup::Changed);
-        }
-        let ready =
-            sockets.iter().zip(ready).filter(|(_, ready)| *ready).map(|((namespace, _), _)| *namespace);
-        Ok(Wakeup::Events(ready.collect()))
-    }
-}
-
-/// Reason why the thread woke up.
-enum Wakeup {
-    /// A network namespace was added or removed.
-    Stop,
-    /// A network namespace was added or removed.
-    Changed,
-    /// Network namespaces with events.
-    Events(Vec<u32>),
 }
 
 /// The fields that the filter compares. A destroyed socket is compared as an established one.

@@ -7,11 +7,13 @@
 
 use super::config::Entries as Settings;
 use super::message::{self, Filter};
-use super::ranges::{self, Ranges};
+use super::ranges::Ranges;
 use super::snat::{self, Ports, Usage};
 use super::tally::Tally;
 use super::top::{Ranking, Top};
-use crate::netlink::{self, Client, Malformed, Progress, RequestError, ResponseHandler, Transport};
+use crate::netlink::{
+    self, Client, Malformed, Progress, RequestError, ResponseHandler, Transport, nf_tables,
+};
 use crate::reading::{SourceError, chain};
 use crate::source::conntrack::{NAME, netlink as ctnetlink, timeouts};
 use crate::stop::Stop;
@@ -78,7 +80,9 @@ pub fn read_ranges() -> Ranges {
     let mut ranges = Ranges::default();
     let read = Client::open(rustix::net::netlink::NETFILTER, "netfilter").and_then(|mut client| {
         let doing = "asking netlink for the rules of nftables (NFT_MSG_GETRULE)".to_owned();
-        client.ask(ranges::request, &mut ranges).map_err(|error| error.into_source(doing, ctnetlink::ABSENT))
+        client
+            .ask(nf_tables::rules_request, &mut ranges)
+            .map_err(|error| error.into_source(doing, ctnetlink::ABSENT))
     });
     if let Err(error) = read {
         tracing::debug!(source = NAME, error = chain(&error), "the ranges of source NAT are not known");

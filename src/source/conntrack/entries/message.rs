@@ -5,49 +5,33 @@
 //! numbers are big-endian. Which attributes there are depends on the kernel, the sysctls `nf_conntrack_acct` and
 //! `nf_conntrack_timestamp`, and the protocol; unknown ones are skipped.
 
-use crate::netlink::{self, Attribute, Attributes, Malformed, Progress};
+use crate::netlink::ctnetlink::{
+    CTA_COUNTERS_BYTES, CTA_COUNTERS_ORIG, CTA_COUNTERS_PACKETS, CTA_COUNTERS_REPLY, CTA_IP_V4_DST,
+    CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT,
+    CTA_TIMESTAMP, CTA_TIMESTAMP_START, CTA_TUPLE_IP, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO, CTA_TUPLE_REPLY,
+    IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_NEW,
+};
+use crate::netlink::{self, Attribute, Attributes, Malformed, NFGENMSG, Progress};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::net::IpAddr;
 
-/// Subsystem 1 (ctnetlink), messages 0 and 1.
-const IPCTNL_MSG_CT_NEW: u16 = 0x0100;
-const IPCTNL_MSG_CT_GET: u16 = 0x0101;
-
-const NFGENMSG: usize = 4;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
-const CTA_TUPLE_ORIG: u16 = 1;
-const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_STATUS: u16 = 3;
 const CTA_PROTOINFO: u16 = 4;
 const CTA_TIMEOUT: u16 = 7;
 const CTA_MARK: u16 = 8;
-const CTA_COUNTERS_ORIG: u16 = 9;
-const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ZONE: u16 = 18;
-const CTA_TIMESTAMP: u16 = 20;
 const CTA_MARK_MASK: u16 = 21;
 
-const CTA_TUPLE_IP: u16 = 1;
-const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_TUPLE_ZONE: u16 = 3;
-const CTA_IP_V4_SRC: u16 = 1;
-const CTA_IP_V4_DST: u16 = 2;
-const CTA_IP_V6_SRC: u16 = 3;
-const CTA_IP_V6_DST: u16 = 4;
-const CTA_PROTO_NUM: u16 = 1;
-const CTA_PROTO_SRC_PORT: u16 = 2;
-const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_PROTO_ICMP_ID: u16 = 4;
 const CTA_PROTO_ICMPV6_ID: u16 = 7;
 /// `CTA_PROTOINFO_TCP_STATE`, `CTA_PROTOINFO_DCCP_STATE` and `CTA_PROTOINFO_SCTP_STATE`.
 const STATE: u16 = 1;
-const CTA_COUNTERS_PACKETS: u16 = 1;
-const CTA_COUNTERS_BYTES: u16 = 2;
-const CTA_TIMESTAMP_START: u16 = 1;
 
 /// Bits of the status (`enum ip_conntrack_status` in `nf_conntrack_common.h`).
 pub mod status {

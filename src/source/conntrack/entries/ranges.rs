@@ -5,19 +5,12 @@
 //! the expression `target`, with a structure of `include/uapi/linux/netfilter/nf_nat.h`. Without ports in the rule the kernel
 //! keeps to the class of the original port (`nf_nat_l4proto_unique_tuple` in `net/netfilter/nf_nat_core.c`).
 
-use crate::netlink::{self, Attribute, Attributes, Malformed, Progress, ResponseHandler};
+use crate::netlink::nf_tables::{
+    self, NFT_MSG_NEWRULE, NFTA_IMMEDIATE_DATA, NFTA_IMMEDIATE_DREG, NFTA_RULE_EXPRESSIONS, NFTA_TARGET_NAME,
+};
+use crate::netlink::{self, Attribute, Attributes, Malformed, NFGENMSG, Progress, ResponseHandler};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Subsystem 10 (`nf_tables`), messages 6 and 7.
-const NFT_MSG_NEWRULE: u16 = 0x0a06;
-const NFT_MSG_GETRULE: u16 = 0x0a07;
-
-const NFGENMSG: usize = 4;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
-const NFTA_IMMEDIATE_DREG: u16 = 1;
-const NFTA_IMMEDIATE_DATA: u16 = 2;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_NAT_TYPE: u16 = 1;
 const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
@@ -26,7 +19,6 @@ const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
 const NFTA_NAT_REG_PROTO_MAX: u16 = 6;
 const NFTA_MASQ_REG_PROTO_MIN: u16 = 2;
 const NFTA_MASQ_REG_PROTO_MAX: u16 = 3;
-const NFTA_TARGET_NAME: u16 = 1;
 const NFTA_TARGET_INFO: u16 = 3;
 const NFT_NAT_SNAT: u32 = 0;
 const NF_NAT_RANGE_MAP_IPS: u32 = 1;
@@ -76,11 +68,6 @@ impl Ranges {
     }
 }
 
-/// The request for every rule of a network namespace.
-pub fn request(sequence: u32) -> Vec<u8> {
-    netlink::request(NFT_MSG_GETRULE, netlink::REQUEST | netlink::DUMP, sequence, &[0; NFGENMSG])
-}
-
 /// Reads one datagram of a dump of rules.
 pub fn parse(datagram: &[u8], sequence: u32, ranges: &mut Ranges) -> Result<Progress, Malformed> {
     netlink::messages(datagram, sequence, |message| {
@@ -88,7 +75,7 @@ pub fn parse(datagram: &[u8], sequence: u32, ranges: &mut Ranges) -> Result<Prog
             return Ok(());
         }
         let (_, attributes) = message.split::<NFGENMSG>()?;
-        if let Some(range) = range(inside(attributes, NFTA_RULE_EXPRESSIONS)?)?
+        if let Some(range) = range(attributes.nested(NFTA_RULE_EXPRESSIONS)?)?
             && ranges.0.len() < MAX_RANGES
             && !ranges.0.contains(&range)
         {
@@ -110,25 +97,9 @@ impl ResponseHandler for Ranges {
     }
 }
 
-/// The first attribute of this number.
-fn find(attributes: Attributes<'_>, number: u16) -> Result<Option<Attribute<'_>>, Malformed> {
-    for attribute in attributes {
-        let attribute = attribute?;
-        if attribute.number == number {
-            return Ok(Some(attribute));
-        }
-    }
-    Ok(None)
-}
-
-/// What is in the first attribute of this number: nested attributes.
-fn inside(attributes: Attributes<'_>, number: u16) -> Result<Attributes<'_>, Malformed> {
-    Ok(netlink::attributes(find(attributes, number)?.map_or(&[], |attribute| attribute.payload)))
-}
-
 /// The first attribute of this number as a number.
 fn number(attributes: &Attributes<'_>, number: u16) -> Result<Option<u32>, Malformed> {
-    let found = find(attributes.clone(), number)?;
+    let found = attributes.get(number)?;
     Ok(found.map(Attribute::first).transpose()?.map(u32::from_be_bytes))
 }
 
@@ -139,12 +110,10 @@ type Registers<'a> = Vec<(u32, &'a [u8])>;
 fn range(expressions: Attributes<'_>) -> Result<Option<Range>, Malformed> {
     let mut registers = Registers::new();
     for expression in expressions {
-        let expression = netlink::attributes(expression?.payload);
-        let name = find(expression.clone(), NFTA_EXPR_NAME)?.map_or(&[][..], Attribute::text);
-        let data = inside(expression, NFTA_EXPR_DATA)?;
+        let (name, data) = nf_tables::expression(expression?)?;
         match name {
             b"immediate" => {
-                let value = find(inside(data.clone(), NFTA_IMMEDIATE_DATA)?, NFTA_DATA_VALUE)?;
+                let value = data.nested(NFTA_IMMEDIATE_DATA)?.get(NFTA_DATA_VALUE)?;
                 if let (Some(register), Some(value)) = (number(&data, NFTA_IMMEDIATE_DREG)?, value) {
                     registers.retain(|(known, _)| *known != register);
                     registers.push((register, value.payload));
@@ -163,8 +132,8 @@ fn range(expressions: Attributes<'_>) -> Result<Option<Range>, Malformed> {
                 return Ok(made(None, ports));
             }
             b"target" => {
-                let name = find(data.clone(), NFTA_TARGET_NAME)?.map_or(&[][..], Attribute::text);
-                let info = find(data, NFTA_TARGET_INFO)?.map_or(&[][..], |info| info.payload);
+                let name = data.get(NFTA_TARGET_NAME)?.map_or(&[][..], Attribute::text);
+                let info = data.get(NFTA_TARGET_INFO)?.map_or(&[][..], |info| info.payload);
                 if [&b"SNAT"[..], b"MASQUERADE"].contains(&name) {
                     return Ok(of_iptables(info));
                 }

@@ -5,26 +5,15 @@
 //! a destroyed entry has its counters where `nf_conntrack_acct` was on when it was created, and its beginning and end where
 //! `nf_conntrack_timestamp` was.
 
-use crate::netlink::{self, Attribute, Attributes, Malformed};
-
-/// Subsystem 1 (ctnetlink), messages 0 and 2.
-const IPCTNL_MSG_CT_NEW: u16 = 0x0100;
-const IPCTNL_MSG_CT_DELETE: u16 = 0x0102;
+use crate::netlink::ctnetlink::{
+    CTA_COUNTERS_BYTES, CTA_COUNTERS_ORIG, CTA_COUNTERS_PACKETS, CTA_COUNTERS_REPLY, CTA_PROTO_NUM,
+    CTA_TIMESTAMP, CTA_TIMESTAMP_START, CTA_TIMESTAMP_STOP, CTA_TUPLE_ORIG, CTA_TUPLE_PROTO,
+    IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_NEW,
+};
+use crate::netlink::{self, Attribute, Attributes, Malformed, NFGENMSG};
 
 /// The multicast groups of new and of destroyed entries (`NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY`).
 pub const GROUPS: [u32; 2] = [1, 3];
-
-const NFGENMSG: usize = 4;
-const CTA_TUPLE_ORIG: u16 = 1;
-const CTA_COUNTERS_ORIG: u16 = 9;
-const CTA_COUNTERS_REPLY: u16 = 10;
-const CTA_TIMESTAMP: u16 = 20;
-const CTA_TUPLE_PROTO: u16 = 2;
-const CTA_PROTO_NUM: u16 = 1;
-const CTA_COUNTERS_PACKETS: u16 = 1;
-const CTA_COUNTERS_BYTES: u16 = 2;
-const CTA_TIMESTAMP_START: u16 = 1;
-const CTA_TIMESTAMP_STOP: u16 = 2;
 
 /// What happened to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,19 +78,8 @@ fn ended(attributes: Attributes<'_>) -> Result<Ended, Malformed> {
 }
 
 fn protocol(tuple: Attribute<'_>) -> Result<u8, Malformed> {
-    for part in netlink::attributes(tuple.payload) {
-        let part = part?;
-        if part.number == CTA_TUPLE_PROTO {
-            for number in netlink::attributes(part.payload) {
-                let number = number?;
-                if number.number == CTA_PROTO_NUM {
-                    let [protocol] = number.first()?;
-                    return Ok(protocol);
-                }
-            }
-        }
-    }
-    Ok(0)
+    let number = netlink::attributes(tuple.payload).nested(CTA_TUPLE_PROTO)?.get(CTA_PROTO_NUM)?;
+    Ok(number.map(Attribute::first).transpose()?.map_or(0, |[protocol]| protocol))
 }
 
 /// The 64-bit numbers of these two attributes.
