@@ -1,6 +1,7 @@
 //! Percentiles of what all distributions of a metric have got since a cycle (pure).
 
 use crate::metric::Value;
+use crate::metric::buckets::quantile;
 use crate::reading::Reading;
 use std::mem::size_of;
 
@@ -55,21 +56,15 @@ impl Merged {
     }
 }
 
-/// The value below which this part of the counted values is, interpolated within its bucket as Prometheus does; the
-/// bound of the last bucket that has one for values beyond it. NaN without values.
+/// The value below which this part of the counted values is. NaN without values.
 #[expect(clippy::cast_precision_loss, reason = "counts of one cycle")]
 fn percentile(bounds: &[f64], counts: &[u64], part: f64) -> f64 {
-    let all: u64 = counts.iter().sum();
-    let rank = all as f64 * part;
-    let (mut below, mut lower) = (0, 0.0);
-    for (count, bound) in counts.iter().zip(bounds) {
-        if *count > 0 && (below + count) as f64 >= rank {
-            return lower + (bound - lower) * ((rank - below as f64) / *count as f64);
-        }
-        below += count;
-        lower = *bound;
-    }
-    if all == 0 { f64::NAN } else { lower }
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    let buckets = bounds.zip(counts).scan(0, |sum, (bound, count)| {
+        *sum += count;
+        Some((bound, *sum as f64))
+    });
+    quantile(&buckets.collect::<Vec<_>>(), part).unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod tests;
 /// Longest filter, in characters.
 const LONGEST_FILTER: usize = 60;
 
-/// What is shown.
+/// State of the screen: the readings, and what the keys have chosen of them.
 #[derive(Debug)]
 pub(super) struct App {
     /// The readings.

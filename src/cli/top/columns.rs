@@ -33,7 +33,7 @@ pub(super) enum Naming {
 
 /// One column.
 pub(super) struct Column {
-    /// Its title.
+    /// Heading of the column.
     pub(super) title: &'static str,
     /// What is shown of the series.
     pub(super) show: Show,

@@ -37,7 +37,7 @@ pub(super) struct Family {
     pub(super) unit: &'static str,
     /// How its values behave.
     pub(super) behaviour: Behaviour,
-    /// Its series.
+    /// The series of the metric, in the order of the exposition.
     pub(super) series: Vec<Series>,
 }
 

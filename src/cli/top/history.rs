@@ -129,28 +129,6 @@ fn added(now: &Buckets, before: &Buckets) -> Buckets {
     differences.collect::<Option<_>>().unwrap_or_default()
 }
 
-/// The value below which this fraction of the values is, interpolated within its bucket as Prometheus does; `None` without
-/// values.
-pub(super) fn quantile(buckets: &Buckets, fraction: f64) -> Option<f64> {
-    let count = buckets.last()?.1;
-    if count <= 0.0 {
-        return None;
-    }
-    let rank = fraction * count;
-    let mut below = (0.0, 0.0);
-    for &(bound, cumulative) in buckets {
-        if cumulative >= rank {
-            if bound.is_infinite() || cumulative <= below.1 {
-                return Some(below.0);
-            }
-            let part = (rank - below.1) / (cumulative - below.1);
-            return Some(below.0 + (bound - below.0) * part);
-        }
-        below = (bound, cumulative);
-    }
-    None
-}
-
 /// Adds the buckets of another series; buckets with other bounds are left out.
 pub(super) fn add(sum: &mut Buckets, more: &Buckets) {
     if sum.is_empty() {

@@ -7,7 +7,7 @@ use super::shown::Unit;
 /// A part of the line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fact {
-    /// Its text.
+    /// The words and numbers that are shown.
     pub(super) text: String,
     /// Whether it stands out.
     pub(super) alarm: bool,

@@ -2,9 +2,10 @@
 
 use super::columns::{Alarm, Column, Labels, Naming, Pick, Show};
 use super::exposition::{Behaviour, Buckets, Family, Series};
-use super::history::{self, Frame, quantile};
+use super::history::{self, Frame};
 use super::shown::Unit;
 use super::views::{Rows, View};
+use crate::metric::buckets::quantile;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, UNIX_EPOCH};

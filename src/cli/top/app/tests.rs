@@ -1,4 +1,4 @@
-//! What keys do.
+//! Keys select views, columns and rows, filter and pause.
 
 use super::super::history::tests::{frame, history};
 use super::super::keys::Key;

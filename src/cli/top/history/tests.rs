@@ -1,8 +1,9 @@
 //! Rates, resets and quantiles of consecutive readings.
 
 use super::super::exposition::{MOST_SERIES, Names, parse};
-use super::{Frame, History, add, quantile};
+use super::{Frame, History, add};
 use crate::agent;
+use crate::metric::buckets::quantile;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A reading of a text, so many seconds after the first.
@@ -62,7 +63,7 @@ fn quantiles_are_interpolated_as_prometheus_does() {
     assert!((quantile(&buckets, 0.25).unwrap() - 0.15).abs() < 1e-9);
     assert_eq!(quantile(&buckets, 0.5), Some(0.2));
     assert_eq!(quantile(&buckets, 0.99), Some(0.4), "the last bucket has no end");
-    assert_eq!(quantile(&vec![(1.0, 0.0)], 0.5), None);
+    assert_eq!(quantile(&[(1.0, 0.0)], 0.5), None);
     assert_eq!(quantile(&Vec::new(), 0.5), None);
     let mut sum = Vec::new();
     add(&mut sum, &buckets);
