@@ -17,6 +17,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+#[path = "support/programs.rs"]
+mod programs;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The argument of this program in a network namespace of its own.
@@ -59,28 +62,12 @@ fn load(limits: Limits) -> Outcome<Kernel> {
     Ok(kernel)
 }
 
-/// Time and number of the runs of this process's programs, while that is measured.
-fn program_time() -> (u64, u64) {
-    let files = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
-    let (mut time, mut runs) = (0, 0);
-    for file in files {
-        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
-        let number = |name: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
-        };
-        time += number("run_time_ns");
-        runs += number("run_cnt");
-    }
-    (time, runs)
-}
-
 /// Runs something while the kernel measures its programs; their time and runs.
 fn measured<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(T, u64, u64)> {
     let before = std::fs::read_to_string(STATISTICS)?;
     std::fs::write(STATISTICS, "1")?;
     let done = work();
-    let (time, runs) = program_time();
+    let (time, runs) = programs::program_time();
     std::fs::write(STATISTICS, before.trim())?;
     Ok((done?, time, runs))
 }

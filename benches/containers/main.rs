@@ -34,6 +34,8 @@ mod echoes;
 )]
 #[path = "../../tests/support/maps.rs"]
 mod maps;
+#[path = "../support/programs.rs"]
+mod programs;
 mod resources;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -172,7 +174,7 @@ fn programs() -> Outcome<()> {
         let made = container.order("many 20000");
         std::fs::write("/proc/sys/kernel/bpf_stats_enabled", statistics.trim())?;
         made?;
-        let (time, runs) = program_time();
+        let (time, runs) = programs::program_time();
         ran = (ran.0 + time, ran.1 + runs);
         drop(loaded);
     }
@@ -195,22 +197,6 @@ fn programs() -> Outcome<()> {
         kernel.numbers().lost
     );
     Ok(())
-}
-
-/// Time and number of the runs of this process's programs, while that is measured.
-fn program_time() -> (u64, u64) {
-    let files = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
-    let (mut time, mut runs) = (0, 0);
-    for file in files {
-        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
-        let number = |name: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.and_then(|line| line.trim().parse().ok()).unwrap_or_default()
-        };
-        time += number("run_time_ns");
-        runs += number("run_cnt");
-    }
-    (time, runs)
 }
 
 /// The source, with every destination as it is.
