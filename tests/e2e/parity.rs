@@ -33,20 +33,16 @@ pub(crate) fn own_labels(prometheus: &Prometheus) -> BTreeSet<String> {
     labels
 }
 
-/// Whether a number is the agent's own work, or a sysctl that the kernel's side of the comparison does not read; tests/conntrack
-/// hold those against the kernel.
+/// Whether a number is reckoned by the agent from several cycles or from the machine's memory; tests/conntrack hold those
+/// against the kernel.
 fn is_derived(sample: &Sample) -> bool {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 4] = [
         "conntrack_events_estimate_total",
-        "conntrack_table_entry_size_bytes",
-        "conntrack_table_load_ratio",
         "conntrack_table_memory_limit_bytes",
         "conntrack_table_memory_share_ratio",
         "conntrack_table_time_to_full_seconds",
     ];
-    let name = sample.label("__name__");
-    let further = name == "conntrack_table_sysctl" && sample.label("sysctl") != "conntrack_expect_max";
-    NAMES.contains(&name) || name.starts_with("conntrack_helper") || further
+    NAMES.contains(&sample.label("__name__"))
 }
 
 fn conntrack(samples: &[Sample], without: &BTreeSet<String>) -> Numbers {

@@ -36,8 +36,21 @@ pub(crate) fn kernel(namespace: &Namespace) -> Numbers {
     numbers.insert("conntrack_table_limit".to_owned(), limit);
     numbers.insert("conntrack_table_utilization_ratio".to_owned(), usage / limit);
     numbers.insert("conntrack_table_buckets".to_owned(), sysctl("nf_conntrack_buckets"));
-    let name = FURTHER_SYSCTL.trim_start_matches("nf_");
-    numbers.insert(format!("conntrack_table_sysctl{{sysctl=\"{name}\"}}"), sysctl(FURTHER_SYSCTL));
+    numbers.insert("conntrack_table_load_ratio".to_owned(), usage / sysctl("nf_conntrack_buckets"));
+    let slabs = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    if let Some(slab) = slabs.lines().find(|line| line.starts_with("nf_conntrack ")) {
+        let size = slab.split_ascii_whitespace().nth(3).unwrap().parse().unwrap();
+        numbers.insert("conntrack_table_entry_size_bytes".to_owned(), size);
+    }
+    let listed = namespace.run("ls", &["/proc/sys/net/netfilter"]);
+    let by_itself = |name: &&str| {
+        let rest = name.strip_prefix("nf_conntrack_").unwrap_or_default();
+        rest.contains("timeout") || ["acct", "timestamp", "events", "helper"].contains(&rest)
+    };
+    for name in listed.lines().filter(by_itself).chain([FURTHER_SYSCTL]) {
+        let label = name.trim_start_matches("nf_");
+        numbers.insert(format!("conntrack_table_sysctl{{sysctl=\"{label}\"}}"), sysctl(name));
+    }
     numbers
 }
 

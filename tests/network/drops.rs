@@ -117,7 +117,7 @@ fn what_a_rule_denies_is_counted_in_the_namespace_of_the_rule() {
             socket.send_to(b"x", "192.0.2.2:9999").unwrap_err();
         }
         for _ in 0..5 {
-            // The SYN is sent again after a second.
+            // The SYN is retransmitted after a second.
             TcpStream::connect_timeout(&"192.0.2.2:5432".parse().unwrap(), Duration::from_millis(200))
                 .unwrap_err();
         }
