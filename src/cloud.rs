@@ -1,8 +1,8 @@
 //! The cloud that the machine is in: which one it is, and what its metadata service says of the machine.
 //!
 //! Which cloud it is say files of the firmware and the hypervisor (`dmi`), without a packet: where they name none, nothing is
-//! ever sent. What there is to ask is a list of the provider (`plan`), and its answers are read without a socket (`aws`,
-//! `gcp`, `azure`, `others`). A thread asks (`client`), so that nothing waits for an answer that may never come; what comes
+//! ever sent. What there is to ask is a table of the provider (`aws`, `gcp`, `azure`, `others`), a row for each value,
+//! and the answers are read without a socket (`plan`). A thread asks (`client`), so that nothing waits for an answer that may never come; what comes
 //! late completes the resource of the pushes from then on.
 
 #![expect(clippy::disallowed_methods, reason = "how long the metadata took, and how long to wait for it")]
@@ -10,21 +10,23 @@
 use crate::reading::SourceError;
 use crate::stop::Stop;
 use config::{Cloud as Settings, Detect};
-use instance::{Instance, Provider};
+use instance::Instance;
+use provider::Provider;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub mod aws;
-pub mod azure;
+mod aws;
+mod azure;
 pub mod client;
 pub mod config;
 pub mod dmi;
-pub mod gcp;
+mod gcp;
 pub mod instance;
-pub mod others;
+mod others;
 pub mod plan;
+pub mod provider;
 pub mod timeouts;
 
 /// The cloud of this machine, as far as it is known by now.
@@ -101,7 +103,7 @@ impl Cloud {
             self.settle(Some(found.clone()));
             let Some(error) = failure else {
                 let (id, region) = (found.id.as_deref(), found.region.as_deref());
-                tracing::info!(provider = provider.word(), id, region, "the cloud's metadata was read");
+                tracing::info!(provider = provider.names().word, id, region, "the cloud's metadata was read");
                 return;
             };
             let again = humantime::format_duration(wait);
@@ -131,12 +133,13 @@ impl Cloud {
         };
         let began = Instant::now();
         let mut found = Instance::default();
-        self.ask(provider, &mut found).map_err(|error| error.again(&format!("{} {by}", provider.word())))?;
-        Ok(format!("{} {by}; metadata in {} ms", provider.word(), began.elapsed().as_millis()))
+        self.ask(provider, &mut found)
+            .map_err(|error| error.again(&format!("{} {by}", provider.names().word)))?;
+        Ok(format!("{} {by}; metadata in {} ms", provider.names().word, began.elapsed().as_millis()))
     }
 }
 
-/// The questions of a provider.
+/// What a provider is asked.
 pub fn plan(provider: Provider) -> plan::Plan {
     match provider {
         Provider::Aws => aws::PLAN,

@@ -1,55 +1,29 @@
-//! The metadata of EC2 (pure): the second version only, since the first is open to whoever can make the machine send a request
-//! (`docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html`).
+//! Amazon Web Services: the second version of its metadata only, since the first is open to whoever can make the machine send a
+//! request (`docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html`).
 
-use super::instance::{address, value};
-use super::plan::{LINK_LOCAL, Plan, Question, Token, json, put};
+use super::instance::address;
+use super::plan::{LINK_LOCAL, Plan, Row, Token};
 
-const TOKEN: Token = Token {
-    path: "/latest/api/token",
-    validity: ("x-aws-ec2-metadata-token-ttl-seconds", "21600"),
-    header: "x-aws-ec2-metadata-token",
-    required: true,
-};
-
-/// The questions.
-pub const PLAN: Plan = Plan {
+/// What it is asked.
+pub(super) const PLAN: Plan = Plan {
     endpoint: LINK_LOCAL,
-    token: Some(TOKEN),
+    token: Some(Token {
+        path: "/latest/api/token",
+        validity: ("x-aws-ec2-metadata-token-ttl-seconds", "21600"),
+        header: "x-aws-ec2-metadata-token",
+        required: true,
+    }),
     header: None,
-    questions: &[
-        Question { path: "/latest/meta-data/instance-id", read: |text, to| put(&mut to.id, value(text)) },
-        Question {
-            path: "/latest/meta-data/placement/region",
-            read: |text, to| put(&mut to.region, value(text)),
-        },
-        Question {
-            path: "/latest/meta-data/placement/availability-zone",
-            read: |text, to| put(&mut to.availability_zone, value(text)),
-        },
-        Question { path: "/latest/meta-data/instance-type", read: |text, to| put(&mut to.kind, value(text)) },
-        Question {
-            path: "/latest/meta-data/identity-credentials/ec2/info",
-            read: |text, to| {
-                let answer = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
-                put(&mut to.account_id, json(&answer, "/AccountId").and_then(|id| value(&id)))
-            },
-        },
-        Question { path: "/latest/meta-data/ami-id", read: |text, to| put(&mut to.image_id, value(text)) },
-        Question {
-            path: "/latest/meta-data/instance-life-cycle",
-            read: |text, to| put(&mut to.life_cycle, value(text)),
-        },
-        Question {
-            path: "/latest/meta-data/placement/availability-zone-id",
-            read: |text, to| put(&mut to.availability_zone_id, value(text)),
-        },
-        Question {
-            path: "/latest/meta-data/local-ipv4",
-            read: |text, to| put(&mut to.local_ipv4, address(text)),
-        },
-        Question {
-            path: "/latest/meta-data/public-ipv4",
-            read: |text, to| put(&mut to.public_ipv4, address(text)),
-        },
+    rows: &[
+        Row::text("/latest/meta-data/instance-id", |to| &mut to.id),
+        Row::text("/latest/meta-data/placement/region", |to| &mut to.region),
+        Row::text("/latest/meta-data/placement/availability-zone", |to| &mut to.availability_zone),
+        Row::text("/latest/meta-data/instance-type", |to| &mut to.kind),
+        Row::json("/latest/meta-data/identity-credentials/ec2/info", "/AccountId", |to| &mut to.account_id),
+        Row::text("/latest/meta-data/ami-id", |to| &mut to.image_id),
+        Row::text("/latest/meta-data/instance-life-cycle", |to| &mut to.life_cycle),
+        Row::text("/latest/meta-data/placement/availability-zone-id", |to| &mut to.availability_zone_id),
+        Row::text("/latest/meta-data/local-ipv4", |to| &mut to.local_ipv4).read_by(address),
+        Row::text("/latest/meta-data/public-ipv4", |to| &mut to.public_ipv4).read_by(address),
     ],
 };

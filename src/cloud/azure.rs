@@ -1,30 +1,25 @@
-//! The metadata of Azure (pure): one JSON text (`learn.microsoft.com/azure/virtual-machines/instance-metadata-service`).
+//! Microsoft Azure: one answer in JSON (`learn.microsoft.com/azure/virtual-machines/instance-metadata-service`).
 
-use super::instance::{address, value};
-use super::plan::{LINK_LOCAL, Plan, Question, json, put};
+use super::instance::address;
+use super::plan::{LINK_LOCAL, Plan, Row};
 
-/// The one question.
-pub const PLAN: Plan = Plan {
+const INSTANCE: &str = "/metadata/instance?format=json&api-version=2021-05-01";
+const LOCAL: &str = "/network/interface/0/ipv4/ipAddress/0/privateIpAddress";
+const PUBLIC: &str = "/network/interface/0/ipv4/ipAddress/0/publicIpAddress";
+
+/// What it is asked.
+pub(super) const PLAN: Plan = Plan {
     endpoint: LINK_LOCAL,
     token: None,
     header: Some(("metadata", "True")),
-    questions: &[Question {
-        path: "/metadata/instance?format=json&api-version=2021-05-01",
-        read: |text, to| {
-            let Ok(answer) = serde_json::from_str::<serde_json::Value>(text) else { return false };
-            let text = |pointer| json(&answer, pointer).and_then(|text| value(&text));
-            let ip = |name| {
-                let pointer = format!("/network/interface/0/ipv4/ipAddress/0/{name}");
-                json(&answer, &pointer).and_then(|text| address(&text))
-            };
-            put(&mut to.account_id, text("/compute/subscriptionId"));
-            put(&mut to.kind, text("/compute/vmSize"));
-            put(&mut to.region, text("/compute/location"));
-            put(&mut to.availability_zone, text("/compute/zone"));
-            put(&mut to.image_id, text("/compute/storageProfile/imageReference/id"));
-            put(&mut to.local_ipv4, ip("privateIpAddress"));
-            put(&mut to.public_ipv4, ip("publicIpAddress"));
-            put(&mut to.id, text("/compute/vmId"))
-        },
-    }],
+    rows: &[
+        Row::json(INSTANCE, "/compute/vmId", |to| &mut to.id),
+        Row::json(INSTANCE, "/compute/subscriptionId", |to| &mut to.account_id),
+        Row::json(INSTANCE, "/compute/vmSize", |to| &mut to.kind),
+        Row::json(INSTANCE, "/compute/location", |to| &mut to.region),
+        Row::json(INSTANCE, "/compute/zone", |to| &mut to.availability_zone),
+        Row::json(INSTANCE, "/compute/storageProfile/imageReference/id", |to| &mut to.image_id),
+        Row::json(INSTANCE, LOCAL, |to| &mut to.local_ipv4).read_by(address),
+        Row::json(INSTANCE, PUBLIC, |to| &mut to.public_ipv4).read_by(address),
+    ],
 };

@@ -1,8 +1,9 @@
 //! Asks a metadata service over HTTP/1.1: a connection for each request, to the address itself and never through a proxy.
 //! Redirects are not followed, and an answer is at most 64 KiB.
 
-use super::instance::{Instance, Provider};
-use super::plan::{Plan, Token};
+use super::instance::Instance;
+use super::plan::{self, Plan, Token};
+use super::provider::Provider;
 use super::timeouts;
 use crate::reading::SourceError;
 use crate::runtime;
@@ -105,6 +106,12 @@ pub enum Failure {
         /// The beginning of the answer.
         start: String,
     },
+    /// No path has a value: whoever answers is no metadata service, or another provider's.
+    #[error("no value is there; the first that was asked for is {path}")]
+    Nothing {
+        /// Path of the first request.
+        path: &'static str,
+    },
 }
 
 /// What to do where the token of AWS does not come: its packets have a hop limit.
@@ -119,7 +126,7 @@ fn hint(path: &str) -> &'static str {
 impl Failure {
     /// The error that is reported.
     pub fn into_source(self, provider: Provider) -> SourceError {
-        let doing = format!("asking for the metadata of {}", provider.word());
+        let doing = format!("asking for the metadata of {}", provider.names().word);
         match self {
             Self::NotUnderstood { .. } => SourceError::parse(doing, self),
             _ => SourceError::io(doing, self),
@@ -128,8 +135,8 @@ impl Failure {
 }
 
 /// Asks everything within a time, and keeps what is answered in `found`. The first failure is returned. One that is about a
-/// single question (a status, an answer that is not understood) does not end the rest; a 404 says that there is no such field,
-/// and is none.
+/// single request (a status, an answer that is not understood) does not end the rest; a 404 or an empty answer says that there is
+/// no such value, and is none.
 pub fn ask(
     plan: &Plan,
     endpoint: Option<&str>,
@@ -171,15 +178,16 @@ impl Service<'_> {
         }
         let mut first = Ok(());
         let mut answered = false;
-        for question in self.plan.questions {
-            let failure = match self.request(Method::GET, question.path, &headers).await {
-                Ok(text) if (question.read)(&text, found) => {
+        for (path, rows) in self.plan.requests() {
+            let failure = match self.request(Method::GET, path, &headers).await {
+                Ok(text) if text.trim().is_empty() => continue,
+                Ok(text) if plan::take(rows, &text, found) => {
                     answered = true;
                     continue;
                 }
                 Ok(text) => {
                     let start = crate::text::bounded(&text, 40);
-                    Failure::NotUnderstood { path: question.path.to_owned(), start }
+                    Failure::NotUnderstood { path: path.to_owned(), start }
                 }
                 Err(Failure::Status { status: 404, .. }) => continue,
                 Err(failure @ Failure::Status { .. }) => failure,
@@ -188,9 +196,8 @@ impl Service<'_> {
             };
             first = first.and(Err(failure));
         }
-        // Whoever knows none of the paths is no metadata service.
-        let path = self.plan.questions.first().map_or_else(String::new, |question| question.path.to_owned());
-        if answered { first } else { first.and(Err(Failure::Status { path, status: 404 })) }
+        let path = self.plan.rows.first().map_or("", |row| row.path);
+        if answered { first } else { first.and(Err(Failure::Nothing { path })) }
     }
 
     async fn token(&self, token: &Token) -> Result<String, Failure> {

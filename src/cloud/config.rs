@@ -1,6 +1,7 @@
 //! The settings of the cloud.
 
-use super::instance::{Instance, Provider, value};
+use super::instance::{Instance, value};
+use super::provider::Provider;
 use crate::settings::values;
 use crate::text::bounded;
 use serde::de::Error;
@@ -77,7 +78,7 @@ impl Detect {
         match self {
             Self::Auto => "auto",
             Self::Off => "off",
-            Self::Provider(provider) => provider.key(),
+            Self::Provider(provider) => provider.names().key,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which cloud the machine is in, by what its firmware and its hypervisor say of themselves: no packet is sent for it.
 
-use super::instance::Provider;
+use super::provider::Provider;
 use std::path::Path;
 
 /// Most that is read of a file.

@@ -1,81 +1,10 @@
 //! What is known of the machine in its cloud (pure).
 
+use super::provider::Provider;
 use std::net::Ipv4Addr;
 
 /// Longest value that is taken, in bytes.
 const LONGEST: usize = 255;
-
-/// A cloud whose metadata can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// Amazon Web Services.
-    Aws,
-    /// Google Cloud.
-    Gcp,
-    /// Microsoft Azure.
-    Azure,
-    /// `DigitalOcean`.
-    DigitalOcean,
-    /// Hetzner.
-    Hetzner,
-    /// Oracle Cloud.
-    Oracle,
-    /// Alibaba Cloud.
-    Alibaba,
-}
-
-impl Provider {
-    /// Every provider.
-    pub const ALL: &[Self] =
-        &[Self::Aws, Self::Gcp, Self::Azure, Self::DigitalOcean, Self::Hetzner, Self::Oracle, Self::Alibaba];
-
-    /// As the configuration has it.
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::Oracle => "oracle",
-            Self::Alibaba => "alibaba",
-            other => other.word(),
-        }
-    }
-
-    /// Value of `cloud.provider` (semantic conventions, as far as they have one).
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Aws => "aws",
-            Self::Gcp => "gcp",
-            Self::Azure => "azure",
-            Self::DigitalOcean => "digitalocean",
-            Self::Hetzner => "hetzner",
-            Self::Oracle => "oracle_cloud",
-            Self::Alibaba => "alibaba_cloud",
-        }
-    }
-
-    /// Value of `cloud.platform`, where the semantic conventions have one.
-    pub const fn platform(self) -> Option<&'static str> {
-        match self {
-            Self::Aws => Some("aws_ec2"),
-            Self::Gcp => Some("gcp_compute_engine"),
-            Self::Azure => Some("azure_vm"),
-            Self::Oracle => Some("oracle_cloud_compute"),
-            Self::Alibaba => Some("alibaba_cloud_ecs"),
-            Self::DigitalOcean | Self::Hetzner => None,
-        }
-    }
-
-    /// As coroot-node-agent calls it.
-    pub const fn classic(self) -> &'static str {
-        match self {
-            Self::Aws => "AWS",
-            Self::Gcp => "GCP",
-            Self::Azure => "Azure",
-            Self::DigitalOcean => "DigitalOcean",
-            Self::Hetzner => "Hetzner",
-            Self::Oracle => "Oracle",
-            Self::Alibaba => "Alibaba",
-        }
-    }
-}
 
 /// What is known of the machine; `None` where that is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,16 +36,17 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The attributes of the resource that are known.
-    pub fn attributes(&self) -> Vec<(&'static str, String)> {
+    /// The attributes of the resource that are known, where `named` is the provider that was named elsewhere, if any was.
+    pub fn attributes(&self, named: Option<&str>) -> Vec<(&'static str, String)> {
         let found = |text: &'static str| text.to_owned();
-        let provider = self.given_provider.clone().or(self.provider.map(|one| found(one.word())));
+        let named = named.or(self.given_provider.as_deref());
+        let names = self.provider.map(Provider::names);
+        let provider = named.map(str::to_owned).or(names.map(|names| found(names.word)));
         // The platform of another provider than the one that is named says nothing.
-        let named = self.given_provider.as_deref();
-        let platform = self.provider.filter(|one| named.is_none_or(|named| named == one.word()));
+        let platform = names.filter(|names| named.is_none_or(|named| named == names.word));
         let all = [
             ("cloud.provider", provider),
-            ("cloud.platform", platform.and_then(Provider::platform).map(found)),
+            ("cloud.platform", platform.and_then(|names| names.platform).map(found)),
             ("cloud.account.id", self.account_id.clone()),
             ("cloud.region", self.region.clone()),
             ("cloud.availability_zone", self.availability_zone.clone()),
@@ -129,7 +59,7 @@ impl Instance {
 
     /// The provider as coroot-node-agent calls it; empty where there is none.
     pub fn classic_provider(&self) -> &str {
-        let found = || self.provider.map_or("", Provider::classic);
+        let found = || self.provider.map_or("", |provider| provider.names().classic);
         self.given_provider.as_deref().unwrap_or_else(found)
     }
 }

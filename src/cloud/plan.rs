@@ -1,6 +1,6 @@
-//! What there is to ask of a metadata service: a token, headers, paths, and what is read from each answer (pure).
+//! What there is to ask of a metadata service: a token, headers, and a row for each value, with where it is in which answer (pure).
 
-use super::instance::Instance;
+use super::instance::{Instance, value};
 
 /// The address of nearly every metadata service.
 pub const LINK_LOCAL: &str = "http://169.254.169.254";
@@ -14,8 +14,8 @@ pub struct Plan {
     pub token: Option<Token>,
     /// Header of every request, name and value.
     pub header: Option<(&'static str, &'static str)>,
-    /// Requests for the values.
-    pub questions: &'static [Question],
+    /// The values. Rows of one path follow each other, and are one request.
+    pub rows: &'static [Row],
 }
 
 /// A token, requested by `PUT`.
@@ -31,26 +31,66 @@ pub struct Token {
     pub required: bool,
 }
 
-/// One request.
+/// One value.
 #[derive(Debug, Clone, Copy)]
-pub struct Question {
-    /// Path, and query.
+pub struct Row {
+    /// Path of the request, and query.
     pub path: &'static str,
-    /// Reads the answer; whether it could be understood.
-    pub read: fn(&str, &mut Instance) -> bool,
+    /// Where the value is in an answer in JSON (RFC 6901); `None`: the answer is the value.
+    pointer: Option<&'static str>,
+    /// Reads the value; `None` for what is none.
+    read: fn(&str) -> Option<String>,
+    /// Where it belongs.
+    field: fn(&mut Instance) -> &mut Option<String>,
 }
 
-/// Puts a value where it belongs; whether there is one.
-pub(super) fn put(field: &mut Option<String>, value: Option<String>) -> bool {
-    let there = value.is_some();
-    if there {
-        *field = value;
+impl Row {
+    /// The answer to a path as it is: an id, a name.
+    pub(super) const fn text(path: &'static str, field: fn(&mut Instance) -> &mut Option<String>) -> Self {
+        Self { path, pointer: None, read: value, field }
     }
-    there
+
+    /// A text or a number of an answer in JSON.
+    pub(super) const fn json(
+        path: &'static str,
+        pointer: &'static str,
+        field: fn(&mut Instance) -> &mut Option<String>,
+    ) -> Self {
+        Self { path, pointer: Some(pointer), read: value, field }
+    }
+
+    /// The same, read in another way.
+    pub(super) const fn read_by(self, read: fn(&str) -> Option<String>) -> Self {
+        Self { read, ..self }
+    }
 }
 
-/// A text or a number at a JSON pointer (`/compute/vmId`).
-pub(super) fn json(answer: &serde_json::Value, pointer: &str) -> Option<String> {
-    let found = answer.pointer(pointer)?;
+impl Plan {
+    /// The requests: a path, and the rows that its answer has.
+    pub fn requests(&self) -> impl Iterator<Item = (&'static str, &'static [Row])> {
+        let same = self.rows.chunk_by(|row, next| row.path == next.path);
+        same.filter_map(|rows| Some((rows.first()?.path, rows)))
+    }
+}
+
+/// Takes the values of an answer; whether there was one.
+pub fn take(rows: &[Row], answer: &str, to: &mut Instance) -> bool {
+    let json = serde_json::from_str::<serde_json::Value>(answer).ok();
+    let mut any = false;
+    for Row { pointer, read, field, .. } in rows {
+        let text = match pointer {
+            Some(pointer) => json.as_ref().and_then(|json| text(json.pointer(pointer)?)),
+            None => Some(answer.to_owned()),
+        };
+        if let Some(value) = text.and_then(|text| read(&text)) {
+            *field(to) = Some(value);
+            any = true;
+        }
+    }
+    any
+}
+
+/// A text or a number.
+fn text(found: &serde_json::Value) -> Option<String> {
     found.as_str().map(str::to_owned).or_else(|| found.as_u64().map(|number| number.to_string()))
 }

@@ -108,8 +108,10 @@ pub fn in_cloud(config: &Config, instance: &Instance) -> Resource {
         attributes.extend(machine.clone().map(|id| KeyValue::new("machine.id", id)));
     }
     attributes.extend(machine.map(|id| KeyValue::new("host.id", id)));
-    attributes.extend(instance.attributes().into_iter().map(|(key, value)| KeyValue::new(key, value)));
     let environment = &config.environment;
+    let named = environment.resource.iter().rfind(|(key, _)| key.as_str() == "cloud.provider");
+    let named = named.map(|(_, value)| value.as_str());
+    attributes.extend(instance.attributes(named).into_iter().map(|(key, value)| KeyValue::new(key, value)));
     attributes
         .extend(environment.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
     attributes.extend(environment.service_name.clone().map(|name| KeyValue::new("service.name", name)));

@@ -169,6 +169,18 @@ fn what_is_given_goes_over_what_is_found_and_variables_over_both() {
     assert_eq!(found["host.type"], "larger");
     assert_eq!(found["cloud.account.id"], "mine");
     assert_eq!(found["cloud.availability_zone"], "eu-central-1b");
+    // The platform is that of the provider: it goes with it.
+    for (named, platform) in [("", None), ("onprem", None), ("aws", Some("aws_ec2"))] {
+        let receiver = Receiver::start(Speaks::Grpc);
+        let url = receiver.url();
+        let arguments = ["--otlp-endpoint", &url, "--interval", "1s", "--jitter", "0s", "--listen", "off"];
+        let mut command = machine.command(&arguments);
+        command.env("OTEL_RESOURCE_ATTRIBUTES", format!("cloud.provider={named}"));
+        let _agent = Agent::start(command);
+        let (_, found) = with(&receiver, "cloud.availability_zone");
+        assert_eq!(found.get("cloud.provider").map(String::as_str), Some(named), "{found:?}");
+        assert_eq!(found.get("cloud.platform").map(String::as_str), platform, "{found:?}");
+    }
     // Without a cloud they are all there is.
     let machine = Machine::new("Dell Inc.\n", "provider: onprem, availability_zone: rack-7", "");
     let receiver = Receiver::start(Speaks::Grpc);
@@ -235,6 +247,15 @@ fn check_says_how_long_the_metadata_took() {
     let line = text.lines().find(|line| line.starts_with("cloud ")).unwrap();
     assert!(line.contains("aws by DMI; metadata in ") && line.ends_with(" ms"), "{line}");
     assert!(!fake.asked().is_empty());
+    // A field that is empty is none.
+    let mut answers = AWS.to_vec();
+    for answer in answers.iter_mut().filter(|(_, path, _)| path.ends_with("/public-ipv4")) {
+        answer.2 = "";
+    }
+    let fake = Fake::start(&answers, Some(AWS_GUARD), Mood::Answers);
+    let machine = Machine::new("", &format!("detect: aws, endpoint: \"{}\"", fake.url()), "");
+    let output = machine.command(&["check"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use super::fake::{AWS, AWS_GUARD, AZURE, AZURE_GUARD, Answer, Fake, GCP, GCP_GUARD, Guard, Mood};
 use connscope::cloud::client::{self, Endpoint, Failure};
-use connscope::cloud::instance::{Instance, Provider, value};
-use connscope::cloud::{dmi, plan};
+use connscope::cloud::dmi;
+use connscope::cloud::instance::{Instance, value};
+use connscope::cloud::plan;
+use connscope::cloud::provider::Provider;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -135,6 +137,62 @@ fn a_field_that_is_missing_takes_nothing_else_away() {
             // The zone of GCP is two.
             let fewer = known(&expected) - known(&found);
             assert!(fewer == 1 || (fewer == 2 && path.ends_with("/zone")), "without {path}: {found:?}");
+        }
+    }
+}
+
+/// The pointers of the texts and numbers in a JSON value.
+fn leaves(json: &serde_json::Value) -> Vec<String> {
+    let below = |key: &str, value| leaves(value).into_iter().map(|rest| format!("/{key}{rest}")).collect();
+    match json {
+        serde_json::Value::Object(fields) => {
+            fields.iter().flat_map(|(key, value)| -> Vec<String> { below(key, value) }).collect()
+        }
+        serde_json::Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.flat_map(|(index, value)| -> Vec<String> { below(&index.to_string(), value) }).collect()
+        }
+        _ => vec![String::new()],
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_in_an_answer_takes_nothing_else_away() {
+    for (provider, answers, guard, expected) in clouds().into_iter().filter(|cloud| cloud.1.len() == 1) {
+        let [(method, path, body)] = answers else { panic!("{provider:?}") };
+        let whole: serde_json::Value = serde_json::from_str(body).unwrap();
+        let known = |instance: &Instance| format!("{instance:?}").matches("Some(").count();
+        let mut fewer = 0;
+        for pointer in leaves(&whole) {
+            for without in [serde_json::Value::Null, serde_json::json!({"of": "another shape"})] {
+                let mut rest = whole.clone();
+                *rest.pointer_mut(&pointer).unwrap() = without;
+                let mut found = Instance::default();
+                let [(_, rows)] = plan(provider).requests().collect::<Vec<_>>()[..] else {
+                    panic!("{provider:?} is asked more than {method} {path}")
+                };
+                assert!(plan::take(rows, &rest.to_string(), &mut found), "{provider:?} without {pointer}");
+                let missing = known(&expected) - known(&found);
+                assert!(missing <= 1, "{provider:?} without {pointer}: {found:?}");
+                fewer += missing;
+            }
+        }
+        // Oracle's region has two names.
+        let named_twice = usize::from(provider == Provider::Oracle);
+        assert_eq!(fewer, 2 * (known(&expected) - named_twice), "{provider:?}");
+        let (found, asked) = ask(provider, &Fake::start(answers, guard, Mood::Answers));
+        assert!(asked.is_ok() && found == expected, "{provider:?}: {asked:?}");
+    }
+}
+
+#[test]
+fn an_empty_answer_says_that_there_is_no_such_field() {
+    for (provider, answers, guard, expected) in clouds().into_iter().filter(|cloud| cloud.1.len() > 1) {
+        for (index, (method, path, _)) in answers.iter().enumerate().filter(|(_, one)| one.0 == "GET") {
+            let mut empty = answers.to_vec();
+            empty[index] = (method, path, "\n");
+            let (found, asked) = ask(provider, &Fake::start(&empty, guard, Mood::Answers));
+            assert!(asked.is_ok() && found != expected, "{provider:?} with nothing at {path}: {asked:?}");
         }
     }
 }
