@@ -10,7 +10,7 @@ use crate::metric::{Bounds, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::node::config::Node as Settings;
 use crate::stop::Stop;
-use ask::{Disks, Interfaces};
+use ask::{Disks, Interfaces, Selection};
 use observe::Observer;
 use stat::CpuTotals;
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub mod metrics;
 mod observe;
 pub mod stat;
 pub mod text;
+mod wanted;
 
 /// Key in the configuration, label value, field in the log.
 pub const NAME: &str = "node";
@@ -99,13 +100,26 @@ impl Source for Node {
             Err(error) => out.fail("uptime", error),
         }
         match self.disks.read() {
-            Ok(disks) => self.observer.disks(&disks, out),
+            Ok(disks) => {
+                log(&disks);
+                self.observer.disks(&disks, out);
+            }
             Err(error) => out.fail("disks", error),
         }
         match self.interfaces.read() {
-            Ok(interfaces) => self.observer.interfaces(&interfaces, out),
+            Ok(interfaces) => {
+                log(&interfaces);
+                self.observer.interfaces(&interfaces, out);
+            }
             Err(error) => out.fail("interfaces", error),
         }
         Ok(())
+    }
+}
+
+/// Says that what is configured is not there.
+fn log<T>(chosen: &Selection<T>) {
+    if let Some(missing) = &chosen.missing {
+        tracing::warn!("{missing}");
     }
 }

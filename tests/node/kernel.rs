@@ -1,7 +1,7 @@
 //! The node as the agent reports it, beside what `/proc` and `ip` say.
 
 use super::configuration;
-use crate::support::{Namespace, command, sample};
+use crate::support::{Agent, Namespace, command, get, sample};
 use connscope::source::node::{diskstats, meminfo, stat};
 use std::process::Command;
 
@@ -101,6 +101,41 @@ fn disks_and_interfaces_can_be_named() {
     assert_eq!(devices.filter(|line| line.contains(&format!("\"{}\"", other.name))).count(), 2, "{text}");
     assert_eq!(text.matches("\nsystem_disk_io_time_seconds_total{").count(), 1, "{text}");
     assert_eq!(value(&text, "interface_up{network_interface_name=\"lo\"}"), 1.0);
+}
+
+#[test]
+fn a_disk_or_an_interface_that_is_not_there_is_said_once_and_patterns_are_refused() {
+    let Some(namespace) = Namespace::new() else { return };
+    let file = configuration(", disks: [nosuch], interfaces: [lo, eth9]");
+    let path = file.path().to_str().unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path];
+    let mut agent = namespace.inside(|| Agent::start(command(&arguments)));
+    let address = agent.address();
+    let scrape = || namespace.inside(|| get(address, "/metrics").1);
+    scrape();
+    let text = scrape();
+    assert_eq!(value(&text, "interface_up{network_interface_name=\"lo\"}"), 1.0);
+    assert!(!text.contains("\nsystem_disk_io_bytes_total{"), "{text}");
+    for said in ["sources.node.disks: not there: nosuch", "sources.node.interfaces: not there: eth9"] {
+        let log = agent.log.all();
+        assert_eq!(log.iter().filter(|line| line.contains(said)).count(), 1, "{said}: {log:#?}");
+    }
+    let output = namespace.inside(|| here(command(&["check", "--config", path])));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("0 disks; not there: nosuch") && text.contains("1 interface: lo; not there: eth9"),
+        "{text}"
+    );
+    for (more, expected) in [
+        (", interfaces: [\"eth*\"]", "`eth*` is a pattern; list the names"),
+        (", disks: \"sd[ab]\"", "`sd[ab]` is a pattern"),
+        (", disks: [\"\"]", "is not the name of a disk"),
+    ] {
+        let file = configuration(more);
+        let output = here(command(&["config", "--config", file.path().to_str().unwrap()]));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains(expected), "{more}: {text}");
+    }
 }
 
 #[test]

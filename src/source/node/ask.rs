@@ -6,6 +6,7 @@ use super::meminfo::{self, Memory};
 use super::metrics::{MOST_ADDRESSES, MOST_DISKS, MOST_INTERFACES};
 use super::stat::{self, Stat};
 use super::text::Malformed;
+use super::wanted::Wanted;
 use crate::netlink::{self, Client, Link, RequestError};
 use crate::reading::SourceError;
 use crate::text::bounded_unique_bytes;
@@ -49,20 +50,22 @@ pub(super) fn uptime() -> Result<f64, SourceError> {
 pub(super) struct Selection<T> {
     pub(super) all: Vec<T>,
     pub(super) left_out: usize,
+    /// What is to be logged of names that are not there.
+    pub(super) missing: Option<String>,
 }
 
 impl<T> Selection<T> {
-    fn new(mut all: Vec<T>, most: usize) -> Self {
+    fn new(mut all: Vec<T>, most: usize, missing: Option<String>) -> Self {
         let left_out = all.len().saturating_sub(most);
         all.truncate(most);
-        Self { all, left_out }
+        Self { all, left_out, missing }
     }
 }
 
 /// The disks, and what is remembered of each.
 #[derive(Debug)]
 pub(super) struct Disks {
-    wanted: Vec<String>,
+    pub(super) wanted: Wanted,
     known: HashMap<String, KnownDisk>,
 }
 
@@ -76,13 +79,14 @@ struct KnownDisk {
 impl Disks {
     /// Those with these names; all that are real where there is none.
     pub(super) fn new(wanted: &[String]) -> Self {
-        Self { wanted: wanted.to_vec(), known: HashMap::new() }
+        Self { wanted: Wanted::new("disks", wanted), known: HashMap::new() }
     }
 
     /// Reads the file, and unwraps what is wanted of it.
     pub(super) fn read(&mut self) -> Result<Selection<Disk>, SourceError> {
         let mut disks = read(DISKSTATS, diskstats::parse)?;
         let Self { wanted: names, known } = self;
+        let missing = names.missing(disks.iter().map(|disk| disk.name.as_str()));
         // What has gone may come back as another disk.
         known.retain(|name, disk| disks.iter().any(|now| now.name == *name && now.device == disk.device));
         disks.retain_mut(|disk| {
@@ -96,12 +100,12 @@ impl Disks {
             }
             known.wanted
         });
-        Ok(Selection::new(disks, MOST_DISKS))
+        Ok(Selection::new(disks, MOST_DISKS, missing))
     }
 }
 
-fn is_wanted(names: &[String], disk: &str) -> bool {
-    if names.is_empty() { is_real(Path::new(BLOCK), disk) } else { names.iter().any(|name| name == disk) }
+fn is_wanted(names: &Wanted, disk: &str) -> bool {
+    if names.is_empty() { is_real(Path::new(BLOCK), disk) } else { names.has(disk) }
 }
 
 /// Whether a disk has a device behind it, or is put together from such (device mapper, md). Partitions, loop devices and
@@ -122,14 +126,14 @@ pub(super) struct Interface {
 /// Asks for the network interfaces of the agent's network namespace.
 #[derive(Debug)]
 pub(super) struct Interfaces {
-    wanted: Vec<String>,
+    pub(super) wanted: Wanted,
     client: Option<Client>,
 }
 
 impl Interfaces {
     /// Those with these names; all that are the machine's own where there is none.
     pub(super) fn new(wanted: &[String]) -> Self {
-        Self { wanted: wanted.to_vec(), client: None }
+        Self { wanted: Wanted::new("interfaces", wanted), client: None }
     }
 
     /// Asks for interfaces and addresses. After an error the socket is opened again the next time.
@@ -155,7 +159,9 @@ impl Interfaces {
                 interfaces.push(Interface { name, link, addresses: own });
             }
         }
-        Ok(Selection::new(interfaces, MOST_INTERFACES))
+        // What is wanted is all that was taken.
+        let missing = self.wanted.missing(interfaces.iter().map(|interface| interface.name.as_str()));
+        Ok(Selection::new(interfaces, MOST_INTERFACES, missing))
     }
 
     /// The end of a veth pair that leads into a container has no address; that of a machine which is a container has.
@@ -163,7 +169,7 @@ impl Interfaces {
         if self.wanted.is_empty() {
             !link.loopback && (!link.other_netns || has_address)
         } else {
-            self.wanted.iter().any(|wanted| wanted == name)
+            self.wanted.has(name)
         }
     }
 }

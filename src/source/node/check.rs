@@ -3,6 +3,7 @@
 use super::NAME;
 use super::ask::{self, BLOCK, DISKSTATS, Disks, Interfaces, MEMINFO, STAT, Selection, UPTIME};
 use super::config::Node as Settings;
+use super::wanted::Wanted;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
 
@@ -31,20 +32,25 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
 fn files(settings: &Settings) -> Result<String, SourceError> {
     let (stat, memory) = (ask::stat()?, ask::memory()?);
     ask::uptime()?;
-    let disks = Disks::new(&settings.disks).read()?;
-    let disks = named(disks, "disk", |disk| disk.name);
+    let mut disks = Disks::new(&settings.disks);
+    let chosen = disks.read()?;
+    let disks = named(chosen, "disk", |disk| disk.name, &disks.wanted);
     Ok(format!("{} CPUs, {} MiB of memory, {disks}", stat.cpus, memory.total / (1024 * 1024)))
 }
 
 fn interfaces(settings: &Settings) -> Result<String, SourceError> {
-    let interfaces = Interfaces::new(&settings.interfaces).read()?;
-    Ok(named(interfaces, "interface", |interface| interface.name))
+    let mut interfaces = Interfaces::new(&settings.interfaces);
+    let chosen = interfaces.read()?;
+    Ok(named(chosen, "interface", |interface| interface.name, &interfaces.wanted))
 }
 
-fn named<T>(chosen: Selection<T>, what: &str, name: impl Fn(T) -> String) -> String {
+fn named<T>(chosen: Selection<T>, what: &str, name: impl Fn(T) -> String, wanted: &Wanted) -> String {
     let all = chosen.all.len();
     let names: Vec<String> = chosen.all.into_iter().take(SHOWN).map(name).collect();
     let (plural, colon) = (if all == 1 { "" } else { "s" }, if all == 0 { "" } else { ": " });
     let more = if all > SHOWN { ", …" } else { "" };
-    format!("{all} {what}{plural}{colon}{}{more}", names.join(", "))
+    let absent: Vec<&str> = wanted.absent().take(SHOWN).collect();
+    let absent =
+        if absent.is_empty() { String::new() } else { format!("; not there: {}", absent.join(", ")) };
+    format!("{all} {what}{plural}{colon}{}{more}{absent}", names.join(", "))
 }

@@ -42,8 +42,15 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
         return Err(D::Error::custom(format!("at most {NAMES} names can be listed")));
     }
     values::short(&names, LONGEST)?;
-    match names.iter().find(|name| name.is_empty() || name.contains(char::is_whitespace)) {
-        Some(name) => Err(D::Error::custom(format!("`{name}` is not the name of a disk or an interface"))),
-        None => Ok(names),
+    for name in &names {
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return Err(D::Error::custom(format!("`{name}` is not the name of a disk or an interface")));
+        }
+        if name.contains(['*', '?', '[']) {
+            return Err(D::Error::custom(format!(
+                "`{name}` is a pattern; list the names, or none for the machine's own"
+            )));
+        }
     }
+    Ok(names)
 }
