@@ -3,12 +3,13 @@
 
 use super::{ConfigDraft, Input, Tool};
 use crate::cloud::instance::value;
-use crate::config::{Address, ConfigError, Listen, Protocol};
+use crate::config::{Address, Config, ConfigError, Listen, Protocol, endpoint};
 use crate::host::inventory::config::Inventory;
 use crate::metric::naming::Profile;
 use crate::settings::network::Network;
 use crate::text::bounded;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// `coroot-node-agent`.
 pub const TOOL: Tool = Tool {
@@ -20,8 +21,8 @@ pub const TOOL: Tool = Tool {
 /// What is done about a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FlagHandling {
-    /// It sets a key here.
-    Set,
+    /// It sets this key here.
+    Set(&'static str),
     /// It has none, and this is why.
     None(&'static str),
 }
@@ -30,10 +31,10 @@ use FlagHandling::{None as Without, Set};
 
 /// A flag: its name, whether it stands alone (`--no-parse-logs`), and what it means here.
 const FLAGS: &[(&str, bool, FlagHandling)] = &[
-    ("--listen", false, Set),
+    ("--listen", false, Set("export.prometheus.listen")),
     ("--cgroupfs-root", false, Without("control groups are found where they are mounted")),
-    ("--no-parse-logs", true, Set),
-    ("--disable-log-parsing", true, Set),
+    ("--no-parse-logs", true, Set("sources.logs.enabled")),
+    ("--disable-log-parsing", true, Set("sources.logs.enabled")),
     (
         "--no-ping-upstreams",
         true,
@@ -44,22 +45,22 @@ const FLAGS: &[(&str, bool, FlagHandling)] = &[
         true,
         Without("nothing is sent unless tcp.latency is icmp: round trips are those that the kernel measures"),
     ),
-    ("--track-public-network", false, Set),
+    ("--track-public-network", false, Set("sources.containers.tcp")),
     ("--ephemeral-port-range", false, Without("ports of net.ipv4.ip_local_port_range are folded into one")),
-    ("--provider", false, Set),
-    ("--region", false, Set),
-    ("--availability-zone", false, Set),
-    ("--instance-type", false, Set),
+    ("--provider", false, Set("resource.cloud.provider")),
+    ("--region", false, Set("resource.cloud.region")),
+    ("--availability-zone", false, Set("resource.cloud.availability_zone")),
+    ("--instance-type", false, Set("resource.cloud.instance_type")),
     ("--instance-life-cycle", false, Without("it is what the cloud's metadata says")),
-    ("--container-allowlist", false, Set),
-    ("--container-denylist", false, Set),
-    ("--skip-systemd-system-services", true, Set),
-    ("--scrape-interval", false, Set),
-    ("--log-patterns-per-container", false, Set),
-    ("--max-label-length", false, Set),
-    ("--ca-file", false, Set),
-    ("--metrics-endpoint", false, Set),
-    ("--collector-endpoint", false, Set),
+    ("--container-allowlist", false, Set("inventory.include")),
+    ("--container-denylist", false, Set("inventory.exclude")),
+    ("--skip-systemd-system-services", true, Set("inventory.exclude")),
+    ("--scrape-interval", false, Set("export.otlp.interval")),
+    ("--log-patterns-per-container", false, Set("sources.logs.patterns")),
+    ("--max-label-length", false, Set("sources.logs.sample_length")),
+    ("--ca-file", false, Set("export.otlp.tls.ca_file")),
+    ("--metrics-endpoint", false, Set("export.otlp.endpoint")),
+    ("--collector-endpoint", false, Set("export.otlp.endpoint")),
     ("--api-key", false, Without("set a header that the receiver takes in export.otlp.headers")),
     ("--insecure-skip-verify", true, Without("set export.otlp.tls.ca_file")),
     ("--wal-dir", false, Without("nothing is kept on disk")),
@@ -94,6 +95,16 @@ fn bad(flag: &str, value: &str, message: impl Into<String>) -> ConfigError {
     ConfigError::Flag { flag: name, value: bounded(value, 64), message: message.into() }
 }
 
+/// The flag with this name, and whether that is its negation (`--no-disable-pinger`), which flags that stand alone have.
+fn known(name: &str) -> Option<(&'static str, bool, bool)> {
+    let find =
+        |name: &str| FLAGS.iter().find(|(known, ..)| *known == name).map(|(name, alone, _)| (*name, *alone));
+    find(name).map(|(name, alone)| (name, alone, false)).or_else(|| {
+        let (name, alone) = find(&format!("--{}", name.strip_prefix("--no-")?))?;
+        alone.then_some((name, alone, true))
+    })
+}
+
 /// Reads the words of the command line. The error names the one that is no flag, or that has no value.
 fn given(words: &[String]) -> Result<GivenFlags, ConfigError> {
     let mut given = GivenFlags::new();
@@ -101,21 +112,22 @@ fn given(words: &[String]) -> Result<GivenFlags, ConfigError> {
     while let Some(word) = words.next() {
         let (name, value) =
             word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
-        let known = FLAGS.iter().find(|(known, ..)| *known == name);
-        let Some((name, alone, _)) = known else {
+        let Some((flag, alone, negated)) = known(name) else {
             let known: Vec<String> = FLAGS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+            // Without its value, which may be a secret.
             return Err(bad(
                 "",
-                word,
+                name,
                 format!("is not a flag of it that is known; known are {}", known.join(", ")),
             ));
         };
         let value = match value {
+            Some(_) if negated => return Err(bad(flag, name, "takes no value")),
             Some(value) => value.to_owned(),
-            None if *alone => "true".to_owned(),
-            None => words.next().cloned().ok_or_else(|| bad(name, "", "has no value"))?,
+            None if alone => (!negated).to_string(),
+            None => words.next().cloned().ok_or_else(|| bad(flag, "", "has no value"))?,
         };
-        given.entry(name).or_default().push(value);
+        given.entry(flag).or_default().push(value);
     }
     Ok(given)
 }
@@ -130,10 +142,10 @@ fn import(words: &[String]) -> Result<ConfigDraft, ConfigError> {
         Some(other) => Err(bad(name, other, "is neither true nor false")),
     };
     let mut draft = ConfigDraft::default();
-    for (name, ..) in FLAGS {
-        if let Some((_, _, Without(why))) = FLAGS.iter().find(|(known, ..)| known == name)
-            && given.contains_key(name)
-        {
+    for (name, alone, handling) in FLAGS {
+        let Without(why) = handling else { continue };
+        // What is switched off is not missed.
+        if given.contains_key(name) && !(*alone && on(name)? == Some(false)) {
             draft.note(format!("`{name}` has no counterpart: {why}."));
         }
     }
@@ -158,7 +170,23 @@ fn import(words: &[String]) -> Result<ConfigDraft, ConfigError> {
     }
     draft.put("sources.logs.classic.enabled", &!unread);
     draft.put("sources.node.enabled", &true);
+    check(&draft, &last)?;
     Ok(draft)
+}
+
+/// What is printed can be loaded. The error names the flag whose value cannot.
+fn check<'a>(draft: &ConfigDraft, last: &impl Fn(&str) -> Option<&'a str>) -> Result<(), ConfigError> {
+    let Err(error) = Config::parse(&draft.text, Path::new(TOOL.name)) else { return Ok(()) };
+    let ConfigError::File { key, message, .. } = &error else { return Err(error) };
+    let of = |name: &&'static str, set: &str| Some((*name, last(name).filter(|_| key.starts_with(set))?));
+    let found = FLAGS.iter().find_map(|(name, _, handling)| match handling {
+        Set(set) => of(name, set),
+        Without(_) => None,
+    });
+    match found {
+        Some((flag, value)) => Err(bad(flag, value, message.as_str())),
+        None => Err(error),
+    }
 }
 
 fn number(flag: &'static str, text: &str) -> Result<u32, ConfigError> {
@@ -166,7 +194,10 @@ fn number(flag: &'static str, text: &str) -> Result<u32, ConfigError> {
 }
 
 fn export<'a>(draft: &mut ConfigDraft, last: &impl Fn(&str) -> Option<&'a str>) -> Result<(), ConfigError> {
-    let pushed = last("--metrics-endpoint").or_else(|| last("--collector-endpoint"));
+    let mut pushed = ["--metrics-endpoint", "--collector-endpoint"]
+        .into_iter()
+        .filter_map(|flag| Some((flag, last(flag)?)));
+    let (pushed, other) = (pushed.next(), pushed.next());
     let listen = match last("--listen") {
         Some(text) => Listen::of(&[text.to_owned()]).map_err(|why| bad("--listen", text, why))?,
         None if pushed.is_some() => Address::At { host: "127.0.0.1".to_owned(), port: 10300 }.into(),
@@ -175,7 +206,7 @@ fn export<'a>(draft: &mut ConfigDraft, last: &impl Fn(&str) -> Option<&'a str>) 
     draft.note("A port below 1024 takes CAP_NET_BIND_SERVICE.");
     draft.put("export.prometheus.listen", &listen);
     draft.put("export.prometheus.naming", &Profile::Classic);
-    let Some(url) = pushed else {
+    let Some((flag, url)) = pushed else {
         draft.note("coroot-node-agent does not push without a flag. Without this line connscope does.");
         draft.put("export.otlp.protocol", &Protocol::None);
         return Ok(());
@@ -185,10 +216,14 @@ fn export<'a>(draft: &mut ConfigDraft, last: &impl Fn(&str) -> Option<&'a str>) 
          The path is that of Prometheus; another receiver has another.",
     );
     draft.put("export.otlp.protocol", &Protocol::HttpProtobuf);
-    let base = url.split("/api/v1/write").next().unwrap_or(url).trim_end_matches('/');
-    let endpoint = format!("{base}/api/v1/otlp");
-    let endpoint = crate::config::endpoint::check(&endpoint);
-    draft.put("export.otlp.endpoint", &endpoint.map_err(|why| bad("--metrics-endpoint", url, why))?);
+    let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+    let base = address.split("/api/v1/write").next().unwrap_or(address).trim_end_matches('/');
+    let query = query.map_or_else(String::new, |query| format!("?{query}"));
+    if let Some((other, _)) = other {
+        draft.note(format!("`{other}` is not used beside `{flag}`."));
+    }
+    let taken = endpoint::check(&format!("{base}/api/v1/otlp{query}"));
+    draft.put("export.otlp.endpoint", &taken.map_err(|why| bad(flag, &endpoint::shown(url), why))?);
     if let Some(interval) = last("--scrape-interval") {
         draft.put("export.otlp.interval", &interval);
     }

@@ -90,6 +90,51 @@ fn a_push_becomes_otlp_and_all_public_networks_are_said_otherwise() {
 }
 
 #[test]
+fn flags_that_stand_alone_can_be_negated() {
+    let (config, printed) = parsed(&[
+        "--no-skip-systemd-system-services",
+        "--no-no-parse-logs",
+        "--no-disable-gpu-monitoring",
+        "--disable-pinger",
+    ]);
+    assert!(config.inventory.exclude.is_empty() && config.sources.logs.enabled, "{printed}");
+    assert!(
+        !printed.contains("--disable-gpu-monitoring") && printed.contains("`--disable-pinger`"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn of_two_endpoints_the_one_for_metrics_is_taken_and_the_other_said() {
+    let both = [
+        "--collector-endpoint=http://coroot:8080",
+        "--metrics-endpoint=http://prometheus:9090/api/v1/write?a=1",
+    ];
+    let (config, printed) = parsed(&both);
+    let endpoint = config.export.otlp.endpoint.as_deref();
+    assert_eq!(endpoint, Some("http://prometheus:9090/api/v1/otlp?a=1"), "{printed}");
+    let said = "`--collector-endpoint` is not used beside `--metrics-endpoint`";
+    assert!(printed.contains(said), "{printed}");
+    let (config, printed) = parsed(&both[..1]);
+    assert_eq!(config.export.otlp.endpoint.as_deref(), Some("http://coroot:8080/api/v1/otlp"), "{printed}");
+    assert!(!printed.contains("is not used"), "{printed}");
+}
+
+#[test]
+fn a_secret_is_in_no_message() {
+    for (flags, expected) in [
+        (&["--metrics-endpoint=http://me:hunter2@prometheus/api/v1/write"][..], "--metrics-endpoint http://"),
+        (&["--collector-endpoint=ftp://me:hunter2@coroot?key=hunter2"], "--collector-endpoint ftp://"),
+        (&["--apikey=hunter2"], "coroot-node-agent --apikey: is not a flag"),
+    ] {
+        let text = import(flags).unwrap_err();
+        assert!(text.contains(expected) && !text.contains("hunter2"), "{flags:?}: {text}");
+    }
+    let (_, printed) = parsed(&["--api-key=hunter2"]);
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
 fn bad_command_lines_are_refused() {
     for (flags, expected) in [
         (&["--nothing"][..], "coroot-node-agent --nothing: is not a flag of it that is known"),
@@ -101,6 +146,14 @@ fn bad_command_lines_are_refused() {
         (&["--container-allowlist=("], "is not a regular expression"),
         (&["--no-parse-logs=perhaps"], "is neither true nor false"),
         (&["--log-patterns-per-container=many"], "is not a number"),
+        (
+            &["--log-patterns-per-container=5000"],
+            "--log-patterns-per-container 5000: `5000` is out of range: 1",
+        ),
+        (&["--max-label-length=1"], "--max-label-length 1: "),
+        (&["--metrics-endpoint=http://a", "--scrape-interval=1ms"], "--scrape-interval 1ms: "),
+        (&["--no-listen"], "coroot-node-agent --no-listen: is not a flag"),
+        (&["--no-disable-pinger=true"], "--disable-pinger --no-disable-pinger: takes no value"),
     ] {
         let text = import(flags).unwrap_err();
         assert!(text.contains(expected) && text.lines().count() == 1, "{flags:?}: {text}");
