@@ -29,6 +29,15 @@ least() {
     fi
 }
 
+# between WHAT LOW GOT HIGH
+between() {
+    if awk -v low="$2" -v got="$3" -v high="$4" 'BEGIN { exit !(got >= low && got <= high && got != "none") }'; then
+        echo "ok $1: $3"
+    else
+        echo "WRONG $1: $3 is not from $2 to $4"
+    fi
+}
+
 # has WHAT TEXT FILE
 has() {
     if grep -qF -- "$2" "$3"; then

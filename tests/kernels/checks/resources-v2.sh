@@ -32,14 +32,6 @@ of() {
     shift
     scrape "$@" "container_name=\"$name\""
 }
-# between WHAT LOW GOT HIGH
-between() {
-    if awk -v low="$2" -v got="$3" -v high="$4" 'BEGIN { exit !(got >= low && got <= high && got != "none") }'; then
-        echo "ok $1: $3"
-    else
-        echo "WRONG $1: $3 is not from $2 to $4"
-    fi
-}
 
 container wide
 echo '80000 100000' >"$(group_of wide)/cpu.max"
