@@ -268,7 +268,7 @@ impl Source for AtHand {
 fn exposition(criterion: &mut Criterion) {
     for cpus in CPUS {
         let source = AtHand { cpus: (0..cpus).map(|cpu| cpu.to_string().into()).collect() };
-        let config = connscope::config::Config::default();
+        let config = connscope::catalog::Config::default();
         let host = connscope::host::Host::new(&config.inventory);
         let specs = connscope::catalog::SOURCES;
         let mut bounds = connscope::source::list::bounds(specs, &config.sources, &host);

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "an allocator is unsafe")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run ends")]
 
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::history::query::Query;
 use connscope::history::{History, LIMIT};
 use connscope::host::Host;

@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "the phases of a shutdown share one deadline")]
 
-use crate::catalog::SOURCES;
+use crate::catalog::{Config, SOURCES};
 use crate::cloud::{self, Cloud};
-use crate::config::{Config, Export, Protocol, endpoint};
+use crate::config::{Export, Protocol, endpoint};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::instruments::HistogramRecorder;

@@ -18,3 +18,24 @@ crate::sources! {
     /// CPU time, memory, disks and network interfaces of the machine.
     node: node::Node = node::config::Node;
 }
+
+/// The whole configuration of the agent, with the settings of these sources.
+pub type Config = crate::config::Config<Sources>;
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+    use crate::config::schema::SCHEMA;
+
+    #[test]
+    fn the_schema_equals_the_settings() {
+        let schema = schemars::schema_for!(Config).to_value();
+        let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+        text.push('\n');
+        if text != SCHEMA {
+            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/schema.json");
+            std::fs::write(file, text).expect("the schema can be written");
+            panic!("src/config/schema.json was stale and has been rewritten from the settings; commit it");
+        }
+    }
+}

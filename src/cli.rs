@@ -3,12 +3,12 @@
 //! Exit codes: 0, 1 where something asked for could not be had, 2 for bad input.
 
 use crate::agent::{self, AgentError};
-use crate::catalog::SOURCES;
+use crate::catalog::{Config, SOURCES};
 use crate::cloud::Cloud;
 use crate::cloud::config::Detect;
 use crate::config::environment;
 use crate::config::schema::SCHEMA;
-use crate::config::{Config, ConfigError, Flags, Format as LogFormat, Level, Protocol};
+use crate::config::{ConfigError, Flags, Format as LogFormat, Level, Protocol};
 use crate::host::Host;
 use crate::import::{TOOLS, Tool};
 use crate::metric::naming::Profile;

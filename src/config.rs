@@ -1,5 +1,5 @@
-//! The configuration: every key of the file, with its default. What is the agent's own is here; the settings of each source
-//! stand in its folder, and [`catalog`](crate::catalog) puts them together.
+//! The configuration: the agent's own keys of the file, with their defaults. The settings of each source stand in its
+//! folder; [`catalog`](crate::catalog) puts them together and gives the configuration the whole, which names no source.
 //!
 //! `load` merges the file, the environment and the flags; `values` checks every value where it is read, so that an
 //! error can name its position.
@@ -17,9 +17,9 @@ pub mod log;
 pub mod resource;
 pub mod schema;
 
-use crate::catalog::Sources;
 use crate::host::inventory::config::Inventory;
 use crate::settings::values;
+use crate::source::list::Catalog;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use export::{Compression, Export, Otlp, Prometheus, Protocol, Tls};
@@ -28,17 +28,21 @@ pub use load::Flags;
 pub use log::{Format, Level, Log};
 pub use resource::Resource;
 
-/// The whole configuration of the agent.
+/// The whole configuration of the agent, with the settings of its sources.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename = "Config", bound = "S: Catalog + schemars::JsonSchema")
+)]
+#[serde(deny_unknown_fields, default, bound = "S: Catalog")]
+pub struct Config<S> {
     /// Exporters.
     #[serde(deserialize_with = "values::section")]
     pub export: Export,
     /// Sources of metrics.
     #[serde(deserialize_with = "values::section")]
-    pub sources: Sources,
+    pub sources: S,
     /// Attributes of the resource.
     #[serde(deserialize_with = "values::section")]
     pub resource: Resource,

@@ -4,7 +4,8 @@ mod example;
 
 use crate::support::schema;
 use crate::words::{files, read, root};
-use connscope::config::{Config, Flags};
+use connscope::catalog::Config;
+use connscope::config::Flags;
 use std::collections::BTreeSet;
 use std::path::Path;
 

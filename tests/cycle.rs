@@ -2,7 +2,7 @@
 
 use crate::support::table::table;
 use crate::support::{Script, sample};
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::cycle::Sources;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};

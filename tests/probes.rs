@@ -2,7 +2,7 @@
 //! of it. The peers are threads of the test; the name server is one of them.
 
 use crate::support::{Namespace, eventually};
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::metric::Value;
 use connscope::reading::{Reading, Readings};
 use connscope::source::Source;

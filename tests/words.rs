@@ -3,8 +3,8 @@
 
 use crate::support::table::rows as table_rows;
 use clap::{CommandFactory, Parser};
+use connscope::catalog::Config;
 use connscope::cli::{self, Cli};
-use connscope::config::Config;
 use connscope::metric::Metric;
 use connscope::source;
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! The readers of a configuration: periodic ones, and the one for scrapes.
 
 use super::{AgentError, start_error};
-use crate::config::{Config, Protocol};
+use crate::catalog::Config;
+use crate::config::Protocol;
 use crate::cycle::Sources;
 use crate::export::jitter;
 use crate::export::otlp::{self, Exporter};

@@ -11,8 +11,8 @@
 
 use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, startable, table};
-use crate::catalog::SOURCES;
-use crate::config::{Config, Export, Listen};
+use crate::catalog::{Config, SOURCES};
+use crate::config::{Export, Listen};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::otlp;

@@ -1,8 +1,8 @@
 //! Validates that the agent would start with a configuration: the files that it names, and the listen addresses.
 
 use super::{AgentError, cannot_listen, exports_nothing};
-use crate::catalog::SOURCES;
-use crate::config::{Address, Config, Listen, Prometheus};
+use crate::catalog::{Config, SOURCES};
+use crate::config::{Address, Listen, Prometheus};
 use crate::export::otlp;
 use crate::web::guard::Guard;
 use crate::web::listener::Bound;

@@ -1,7 +1,8 @@
 //! Asking a running agent over its HTTP endpoint. Bounded: one request, one time-out for all of it, a limit of bytes.
 
 use super::CliError;
-use crate::config::{Address, Config, endpoint};
+use crate::catalog::Config;
+use crate::config::{Address, endpoint};
 use crate::runtime;
 use crate::sys::read_regular;
 use crate::tls::{self, explain};

@@ -157,8 +157,8 @@ impl Process {
 }
 
 /// Lays the variables over what the file said.
-pub(super) fn apply(
-    config: &mut Config,
+pub(super) fn apply<S>(
+    config: &mut Config<S>,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), ConfigError> {
     let variables = Variables { variable };
@@ -177,7 +177,7 @@ pub(super) fn apply(
 }
 
 /// `OTEL_METRICS_EXPORTER`: what is named is on, what is not is off.
-fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+fn exporters<S>(config: &mut Config<S>, variables: &Variables) -> Result<(), ConfigError> {
     let named = variables.get("OTEL_METRICS_EXPORTER", |value| {
         let names: Vec<String> = value.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
         match names.iter().find(|name| !matches!(name.as_str(), "otlp" | "prometheus" | "console" | "none")) {
@@ -203,7 +203,7 @@ fn exporters(config: &mut Config, variables: &Variables) -> Result<(), ConfigErr
     Ok(())
 }
 
-fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+fn otlp<S>(config: &mut Config<S>, variables: &Variables) -> Result<(), ConfigError> {
     let otlp = &mut config.export.otlp;
     let environment = &mut config.environment;
     if let Some(endpoint) = variables.get("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", endpoint::check)? {
@@ -250,7 +250,7 @@ fn otlp(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
 }
 
 /// Host and port are one address, in the place of every other; what is not set of it stays that of the first there is.
-fn prometheus(config: &mut Config, variables: &Variables) -> Result<(), ConfigError> {
+fn prometheus<S>(config: &mut Config<S>, variables: &Variables) -> Result<(), ConfigError> {
     let host = variables.get("OTEL_EXPORTER_PROMETHEUS_HOST", |value| {
         let trimmed = value.trim_start_matches('[').trim_end_matches(']');
         format!("[{trimmed}]:0").parse::<Address>().map(|_| trimmed.to_owned())

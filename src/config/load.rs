@@ -1,10 +1,11 @@
 //! Merging: flag, then `OTEL_*` variable, then file, then default. Nothing is opened here but the file itself.
 
 use super::{Config, ConfigError, Export, Format, Level, Listen, Protocol, endpoint, environment, export};
-use crate::catalog::SOURCES;
 use crate::metric::naming::Profile;
 use crate::settings::{self, values};
-use crate::source::{Conflict, list};
+use crate::source::Conflict;
+use crate::source::list::{self, Catalog};
+use crate::text;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,21 @@ pub struct Flags {
     pub level: Option<Level>,
 }
 
-impl Config {
+impl Flags {
+    /// The flags that take a text, each with its name and the dashes.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let once = [
+            ("--otlp-endpoint", &self.otlp_endpoint),
+            ("--interval", &self.interval),
+            ("--jitter", &self.jitter),
+        ];
+        let once = once.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let listen = self.listen.iter().map(|value| ("--listen", value.as_str()));
+        once.chain(listen).chain(self.sources.iter().map(|(name, value)| (*name, value.as_str())))
+    }
+}
+
+impl<S: Catalog> Config<S> {
     /// Merges the file, the variables that `variable` knows, and the flags.
     pub fn load(
         file: Option<&Path>,
@@ -69,7 +84,14 @@ impl Config {
 
     fn apply(&mut self, flags: &Flags) -> Result<(), ConfigError> {
         let Export { otlp, prometheus } = &mut self.export;
-        let bad = |flag, value: &str, message| ConfigError::Flag { flag, value: value.to_owned(), message };
+        let bad = |flag, value: &str, message| {
+            let value = text::bounded(value, text::LONGEST_NAME);
+            ConfigError::Flag { flag, value, message }
+        };
+        if let Some((flag, value)) = flags.texts().find(|(_, value)| value.len() > values::LONGEST_TEXT) {
+            let message = format!("has {} bytes; a flag takes {} at most", value.len(), values::LONGEST_TEXT);
+            return Err(bad(flag, &endpoint::shown(value), message));
+        }
         if let Some(value) = &flags.otlp_endpoint {
             let endpoint = endpoint::check(value);
             otlp.endpoint =
@@ -90,7 +112,7 @@ impl Config {
                 listen.map_err(|message| ConfigError::Together { key: "--listen", message })?;
         }
         for (name, value) in &flags.sources {
-            list::set_flag(SOURCES, &mut self.sources, name, value)
+            list::set_flag(S::SOURCES, &mut self.sources, name, value)
                 .map_err(|message| bad(name, value, message))?;
         }
         otlp.protocol = flags.otlp_protocol.unwrap_or(otlp.protocol);
@@ -112,7 +134,7 @@ impl Config {
                 message: "cert_file and key_file are set together or not at all".to_owned(),
             });
         }
-        for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
+        for spec in S::SOURCES.iter().filter(|spec| (spec.enabled)(&self.sources)) {
             if let Some(Conflict { key, message, position }) = (spec.conflict)(&self.sources) {
                 return Err(match (position, file) {
                     (Some((line, column)), Some(path)) => ConfigError::File {
@@ -143,7 +165,7 @@ impl Config {
         }
         let endpoint = shown.export.otlp.endpoint.take();
         shown.export.otlp.endpoint = endpoint.as_deref().map(endpoint::shown);
-        for spec in SOURCES {
+        for spec in S::SOURCES {
             (spec.hide)(&mut shown.sources);
         }
         let mut text = self.environment.comment();

@@ -14,7 +14,8 @@
 #![expect(clippy::disallowed_methods, reason = "the end of an export is recorded here")]
 
 use super::{Reader, Shared, encode};
-use crate::config::{Config, Otlp, Protocol, endpoint};
+use crate::catalog::Config;
+use crate::config::{Otlp, Protocol, endpoint};
 use crate::cycle::Cycle;
 use crate::export::outcomes::Exports;
 use crate::export::resource::CurrentResource;

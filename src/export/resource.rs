@@ -3,9 +3,9 @@
 //! The SDK's detector gives `OTEL_RESOURCE_ATTRIBUTES` precedence over `OTEL_SERVICE_NAME` and does not decode values,
 //! both against the specification, so the resource is created here.
 
+use crate::catalog::Config;
 use crate::cloud::instance::Instance;
 use crate::cloud::{Cloud, timeouts};
-use crate::config::Config;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{ResourceDetector, TelemetryResourceDetector};
@@ -177,7 +177,8 @@ fn machine_id() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::resource;
-    use crate::config::{Config, Flags};
+    use crate::catalog::Config;
+    use crate::config::Flags;
     use opentelemetry::Key;
 
     fn instance(file: Option<&str>, listen: &str) -> String {

@@ -2,8 +2,9 @@
 //! is here, and which have no counterpart.
 
 use super::{ConfigDraft, Input, Tool};
+use crate::catalog::Config;
 use crate::cloud::instance::value;
-use crate::config::{Address, Config, ConfigError, Listen, Protocol, endpoint};
+use crate::config::{Address, ConfigError, Listen, Protocol, endpoint};
 use crate::host::inventory::config::Inventory;
 use crate::metric::naming::Profile;
 use crate::settings::network::Network;

@@ -4,6 +4,15 @@ use super::{SourceSpec, metrics};
 use crate::host::Host;
 use crate::metric::naming::Profile;
 use crate::metric::{Bounds, Part};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The settings of all sources of a list, as the macro [`sources!`](crate::sources) makes them. The configuration is given
+/// one, and so names no source.
+pub trait Catalog: Clone + Default + Serialize + DeserializeOwned + 'static {
+    /// Every source, each with functions that find its settings.
+    const SOURCES: &'static [SourceSpec<Self>];
+}
 
 /// Makes the settings `Sources` and the list `SOURCES`. Each line is a source: its key in the configuration, its type,
 /// and the type of its settings.
@@ -43,6 +52,10 @@ macro_rules! sources {
         /// Every source.
         pub const SOURCES: &[$crate::source::SourceSpec<Sources>] =
             &[$($crate::source::SourceSpec::of::<$kind>()),*];
+
+        impl $crate::source::list::Catalog for Sources {
+            const SOURCES: &'static [$crate::source::SourceSpec<Self>] = SOURCES;
+        }
     };
 }
 

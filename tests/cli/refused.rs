@@ -23,6 +23,12 @@ fn bad_flags_are_refused_with_one_line_and_exit_code_2() {
         let line = refusal(&connscope(arguments));
         assert!(line.starts_with("connscope: ") && line.contains(expected), "{arguments:?}: {line}");
     }
+    let long = "x".repeat(65_537);
+    for flag in ["--otlp-endpoint", "--interval", "--jitter", "--listen", "--conntrack-command"] {
+        let line = refusal(&connscope(&[flag, &long]));
+        assert!(line.contains("has 65537 bytes; a flag takes 65536 at most"), "{flag}: {line}");
+        assert!(line.starts_with(&format!("connscope: {flag} xxx")) && line.len() < 1000, "{flag}: {line}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `examples/connscope.yaml`, written from the schema: every key with its description, its words and its default.
 
 use crate::support::schema;
-use connscope::config::Config;
+use connscope::catalog::Config;
 use serde_json::Value;
 
 /// Columns of a comment.

@@ -2,7 +2,7 @@
 
 use super::traffic::{self, Traffic};
 use crate::support::{Namespace, eventually};
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::metric::{Label, Value};
 use connscope::reading::{Reading, Readings};
 use connscope::source::Mode;

@@ -1,7 +1,7 @@
 //! The real kernel, in network namespaces of the tests' own: they make the traffic and know what to expect.
 
 use crate::support::{Namespace, Script, connscope, eventually, skipped};
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::metric::Value;
 use connscope::metric::label::Reason;
 use connscope::reading::Readings;

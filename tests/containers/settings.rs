@@ -2,7 +2,7 @@
 
 use super::file;
 use crate::support::connscope;
-use connscope::config::Config;
+use connscope::catalog::Config;
 
 /// Every key with its default.
 const DEFAULTS: &str = r"

@@ -3,7 +3,8 @@
 use crate::support::PATIENCE;
 use crate::support::receiver::Receiver;
 use crate::support::table::table;
-use connscope::config::{Config, Flags};
+use connscope::catalog::Config;
+use connscope::config::Flags;
 use connscope::cycle::Sources;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::outcomes::Exports;

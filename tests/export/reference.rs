@@ -5,7 +5,8 @@
 use super::push::few;
 use super::raw::{Raw, TAKEN, listen};
 use crate::support::receiver::{Behaviour, Received, Receiver, Speaks, Status};
-use connscope::config::{Config, Flags};
+use connscope::catalog::Config;
+use connscope::config::Flags;
 use connscope::cycle::Sources;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::outcomes::Exports;

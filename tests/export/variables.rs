@@ -2,7 +2,8 @@
 
 use super::program::Agent;
 use crate::support::{command, get};
-use connscope::config::{Compression, Config, Flags, Protocol};
+use connscope::catalog::Config;
+use connscope::config::{Compression, Flags, Protocol};
 use connscope::export::{otlp, resource};
 use connscope::metric::Label;
 use std::collections::HashMap;

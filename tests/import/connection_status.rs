@@ -1,7 +1,8 @@
 //! `connscope config import connection-status`: its file, and every thing in it that was not what it seemed.
 
 use crate::support::connscope;
-use connscope::config::{Address, Config};
+use connscope::catalog::Config;
+use connscope::config::Address;
 use std::path::Path;
 
 fn import(text: &str) -> Result<String, String> {

@@ -1,7 +1,8 @@
 //! `connscope config import coroot-node-agent`: the flags of its command line.
 
 use crate::support::connscope;
-use connscope::config::{Address, Config, Protocol};
+use connscope::catalog::Config;
+use connscope::config::{Address, Protocol};
 use connscope::metric::naming::Profile;
 use std::path::Path;
 

@@ -2,7 +2,8 @@
 
 use crate::support::connscope;
 use crate::words::blocks;
-use connscope::config::{Config, Flags};
+use connscope::catalog::Config;
+use connscope::config::Flags;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 
 use super::{first, indented, listen, value};
 use crate::support::Namespace;
-use connscope::config::Config;
+use connscope::catalog::Config;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;

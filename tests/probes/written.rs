@@ -1,7 +1,7 @@
 //! Targets as they are written down, in the configuration and in files: what is read, hidden and refused.
 
 use super::settings;
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::source::probes::discovery::file_sd;
 use std::path::Path;
 

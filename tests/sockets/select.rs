@@ -2,7 +2,7 @@
 //! selection, with what its README promises as the expectation.
 
 use crate::support::schema;
-use connscope::config::Config;
+use connscope::catalog::Config;
 use connscope::settings::network::Network;
 use connscope::source::sockets::select::{Addresses, Flow, Process, Selection};
 use proptest::prelude::*;

@@ -1,8 +1,9 @@
 //! The table as the tests need it.
 
+use connscope::catalog::{Config, SOURCES};
 use connscope::host::Host;
 use connscope::metric::{Bounds, Metric, Table};
-use connscope::{agent, catalog::SOURCES, config::Config, source};
+use connscope::{agent, source};
 use std::sync::Arc;
 
 /// Every row of the table.
