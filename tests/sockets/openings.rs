@@ -81,36 +81,7 @@ fn connections_of_mptcp_that_end_in_order_are_closed_with_their_bytes() {
     });
 }
 
-/// What tells an abort from an orderly end is the number of resets that were sent; those of before are none of theirs.
-#[test]
-fn resets_of_before_mptcp_was_in_use_are_not_taken_for_its_own() {
-    let Some(namespace) = Namespace::new() else { return };
-    namespace.inside(|| {
-        if !there_is_mptcp() {
-            return;
-        }
-        let refused = || TcpStream::connect("127.0.0.1:4999").unwrap_err();
-        // Their destroy events come a moment later: another source takes them, so that this one does not.
-        let mut earlier = Probe::at(&namespace, "{}");
-        (0..5).for_each(|_| drop(refused()));
-        earlier.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
-        drop(earlier);
-        let mut probe = Probe::at(&namespace, "{}");
-        (0..5).for_each(|_| drop(refused()));
-        let numbers = probe.until("these have failed", |numbers| numbers.became("failed", &[]) == 5.0);
-        assert_eq!(numbers.ended(), 5.0);
-        close(multipath_pair(4000));
-        let numbers = probe.until("both ends have ended", |numbers| numbers.ended() == 7.0);
-        assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
-        // And an agent that starts when it is in use already.
-        let mut late = Probe::at(&namespace, "{}");
-        close(multipath_pair(4001));
-        let numbers = late.until("both ends have ended", |numbers| numbers.ended() == 2.0);
-        assert_eq!(numbers.became("closed", &[]), 2.0, "{numbers:#?}");
-    });
-}
-
-/// The other end is on another machine, so that the number of resets sent is all there is.
+/// The other end is on another machine, so that the number of resets sent is all there is; those of before are none of its own.
 #[test]
 fn an_end_of_mptcp_whose_peer_is_elsewhere_is_told_by_the_resets_that_were_sent() {
     let Some(namespace) = Namespace::new() else { return };
@@ -124,22 +95,40 @@ fn an_end_of_mptcp_whose_peer_is_elsewhere_is_told_by_the_resets_that_were_sent(
         (0..5).for_each(|_| drop(elsewhere.inside(|| TcpStream::connect("10.9.0.1:4999").unwrap_err())));
         let mut probe = Probe::at(&namespace, "{}");
         let listener = TcpListener::from(multipath("10.9.0.1:4000", true, true).unwrap());
-        // No dump sees them while they are open.
-        let mut before = probe.read();
-        for first in ["client", "server", "abort"] {
-            let client =
+        let orders =
+            ["client", "server", "abort", "client", "client", "abort", "server", "client", "peer", "server"];
+        // Whether a dump sees them while they are open.
+        for (seen, first) in
+            orders.map(|first| (false, first)).into_iter().chain(orders.map(|first| (true, first)))
+        {
+            let before = probe.read();
+            let mut client =
                 TcpStream::from(elsewhere.inside(|| multipath("10.9.0.1:4000", true, false).unwrap()));
-            let (server, _) = listener.accept().unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            send(&mut server, &mut client, 1000);
+            if seen {
+                probe.read();
+            }
             match first {
                 "client" => close((client, server)),
                 "server" => close((server, client)),
+                "peer" => {
+                    abort(client);
+                    aborted(server);
+                }
                 _ => abort(server),
             }
-            let event = if first == "abort" { "reset" } else { "closed" };
+            let event = if matches!(first, "abort" | "peer") { "reset" } else { "closed" };
             let numbers = probe.until("it has ended", |numbers| numbers.ended() == before.ended() + 1.0);
-            assert_eq!(numbers.became(event, &[]), before.became(event, &[]) + 1.0, "{first}");
-            before = numbers;
+            assert_eq!(numbers.became(event, &[]), before.became(event, &[]) + 1.0, "{first}, seen: {seen}");
         }
+        // And an agent that starts when MPTCP is in use already.
+        (0..5).for_each(|_| drop(elsewhere.inside(|| TcpStream::connect("10.9.0.1:4999").unwrap_err())));
+        let mut late = Probe::at(&namespace, "{}");
+        let client = TcpStream::from(elsewhere.inside(|| multipath("10.9.0.1:4000", true, false).unwrap()));
+        close((client, listener.accept().unwrap().0));
+        let numbers = late.until("it has ended", |numbers| numbers.ended() == 1.0);
+        assert_eq!(numbers.became("closed", &[]), 1.0, "{numbers:#?}");
     });
 }
 

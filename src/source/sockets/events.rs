@@ -12,6 +12,7 @@
 
 use super::classic::milliseconds;
 use super::diag;
+use super::direction::{Direction, ended_in_order};
 use super::mptcp::MptcpCounters;
 use super::tcp_info::TcpInfo;
 use super::track::Tracker;
@@ -194,10 +195,15 @@ impl Shared {
                 tracker.groups.leave_out(Key::Filter);
             }
             if takes == Some(true) {
-                if record.peer.port() == 0
-                    && let Some(sent) = mptcp.resets_sent(now)
-                {
-                    tracker.note_resets_sent(namespace, sent, now);
+                let counts = if record.peer.port() == 0 {
+                    mptcp.reset_counts(now)
+                } else if ended_in_order(record, Some(Direction::Outgoing)) {
+                    None
+                } else {
+                    mptcp.reset_counts_limited(now)
+                };
+                if let Some(counts) = counts {
+                    tracker.note_resets(namespace, counts, now);
                 }
                 let selected = tracker.closed(namespace, record, now);
                 drop(tracker);

@@ -1,10 +1,11 @@
-//! Whether Multipath TCP is in use, and the number of resets sent.
+//! Whether Multipath TCP is in use, and the numbers of resets that tell how a subflow ended.
 //!
 //! The kernel closes a subflow with the function that aborts a connection (`mptcp_close_ssk`, `tcp_disconnect`), so its
 //! destroy event has neither counters nor the peer's port, as the event of a connection that was reset from this end.
 //! Only an abort sends a reset; so where MPTCP is in use, the number of resets sent tells the two apart. A connection
 //! that uses MPTCP until its end is aborted by a reset with the option `MP_FASTCLOSE`, which is counted separately
-//! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`).
+//! (`mptcp_do_fastclose` in `net/mptcp/protocol.c`). That may leave the subflow its counters. A peer that aborts sends the
+//! same, which is counted as received; then this end is closed as in order, without counters.
 
 use crate::token_bucket::TokenBucket;
 use std::fs::File;
@@ -14,18 +15,20 @@ use std::time::Instant;
 /// Size of the read buffer, bytes; larger than either file.
 const TEXT: usize = 16_384;
 
-/// Reads of the counters in a second, and at once, while MPTCP is not in use: a read takes some 50 us, and a proxy may reset 10,000
-/// connections a second. Above this rate the first MPTCP connection that ends in order may be counted as reset.
+/// Reads of the counters in a second, and at once, while MPTCP is not in use, and for connections that kept their counters: a
+/// read takes some 50 us, and a proxy may reset 10,000 connections a second. Above this rate the first MPTCP connection that ends in order may be counted as reset.
 const READS_PER_SECOND: f64 = 100.0;
 const READS_AT_ONCE: f64 = 100.0;
 
-/// Resets that a network namespace has sent since MPTCP is in use there.
+/// Resets of a network namespace since MPTCP is in use there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ResetsSent {
-    /// All resets, including those that answer segments of no connection.
+pub struct ResetCounts {
+    /// All resets sent, including those that answer segments of no connection.
     pub all: u64,
-    /// Resets that aborted an MPTCP connection; 0 if the kernel does not count them.
+    /// Resets sent that aborted an MPTCP connection; 0 if the kernel does not count them.
     pub fast_close: u64,
+    /// Resets received by which a peer aborted an MPTCP connection; 0 if the kernel does not count them.
+    pub fast_close_received: u64,
 }
 
 /// The counters of one network namespace. The files stay open: an open file belongs to the namespace in which it was
@@ -36,8 +39,8 @@ pub struct MptcpCounters {
     snmp: Option<File>,
     in_use: bool,
     reads: TokenBucket,
-    /// Resets sent before MPTCP was in use, or before the first read.
-    baseline: ResetsSent,
+    /// Resets before MPTCP was in use, or before the first read.
+    baseline: ResetCounts,
 }
 
 impl MptcpCounters {
@@ -46,27 +49,35 @@ impl MptcpCounters {
         let open = |name: &str| File::open(format!("/proc/thread-self/net/{name}")).ok();
         let (netstat, snmp) = (open("netstat"), open("snmp"));
         let reads = TokenBucket::full(READS_PER_SECOND, READS_AT_ONCE);
-        let mut counters = Self { netstat, snmp, in_use: false, reads, baseline: ResetsSent::default() };
+        let mut counters = Self { netstat, snmp, in_use: false, reads, baseline: ResetCounts::default() };
         if let Some((in_use, sent)) = counters.read() {
             (counters.in_use, counters.baseline) = (in_use, sent);
         }
         counters
     }
 
-    /// Resets sent so far; `None` if MPTCP was never in use, or if the kernel does not report it.
-    pub fn resets_sent(&mut self, now: Instant) -> Option<ResetsSent> {
-        if !self.in_use && !self.reads.take(now) {
-            return None;
-        }
-        let sent = self.sent()?;
-        let ResetsSent { all, fast_close } = self.baseline;
-        Some(ResetsSent {
-            all: sent.all.saturating_sub(all),
-            fast_close: sent.fast_close.saturating_sub(fast_close),
+    /// Resets so far, for a connection without counters at its end; `None` if MPTCP was never in use, or if the kernel does
+    /// not report it.
+    pub fn reset_counts(&mut self, now: Instant) -> Option<ResetCounts> {
+        if self.in_use || self.reads.take(now) { self.since_baseline() } else { None }
+    }
+
+    /// The same for a connection that may have been reset and has kept its counters: limited also while MPTCP is in use.
+    pub fn reset_counts_limited(&mut self, now: Instant) -> Option<ResetCounts> {
+        if self.reads.take(now) { self.since_baseline() } else { None }
+    }
+
+    fn since_baseline(&mut self) -> Option<ResetCounts> {
+        let counts = self.sent()?;
+        let ResetCounts { all, fast_close, fast_close_received } = self.baseline;
+        Some(ResetCounts {
+            all: counts.all.saturating_sub(all),
+            fast_close: counts.fast_close.saturating_sub(fast_close),
+            fast_close_received: counts.fast_close_received.saturating_sub(fast_close_received),
         })
     }
 
-    /// Reads the resets sent without MPTCP, once per cycle.
+    /// Reads the resets of before MPTCP is in use, once per cycle.
     pub fn refresh(&mut self) {
         if !self.in_use {
             let _noted = self.sent();
@@ -74,7 +85,7 @@ impl MptcpCounters {
     }
 
     /// Resets since the namespace was created, if MPTCP is in use; otherwise stores them as those of before.
-    fn sent(&mut self) -> Option<ResetsSent> {
+    fn sent(&mut self) -> Option<ResetCounts> {
         let (in_use, sent) = self.read()?;
         if !in_use {
             self.baseline = sent;
@@ -84,11 +95,12 @@ impl MptcpCounters {
     }
 
     /// Whether MPTCP was ever in use, and the resets since the namespace was created.
-    fn read(&self) -> Option<(bool, ResetsSent)> {
+    fn read(&self) -> Option<(bool, ResetCounts)> {
         let netstat = read(self.netstat.as_ref())?;
         let all = column(&read(self.snmp.as_ref())?, "Tcp: ", "OutRsts")?;
-        let fast_close = column(&netstat, "MPTcpExt: ", "MPFastcloseTx").unwrap_or_default();
-        Some((mptcp_in_use(&netstat), ResetsSent { all, fast_close }))
+        let count = |name| column(&netstat, "MPTcpExt: ", name).unwrap_or_default();
+        let (fast_close, fast_close_received) = (count("MPFastcloseTx"), count("MPFastcloseRx"));
+        Some((mptcp_in_use(&netstat), ResetCounts { all, fast_close, fast_close_received }))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::diag::Record;
 use super::super::direction::{Direction, ended_in_order};
 use super::super::group::Groups;
-use super::super::mptcp::ResetsSent;
+use super::super::mptcp::ResetCounts;
 use super::super::sample::Sample;
 use super::super::socket::{NO_GROUP, TrackedSocket};
 use super::last_numbers::LastNumbers;
@@ -117,9 +117,9 @@ impl Tracker {
 
     /// Records the number of resets that a network namespace has sent, if MPTCP is in use there: then a connection
     /// without counters at its end was not necessarily reset from this end.
-    pub fn note_resets_sent(&mut self, namespace: u32, sent: ResetsSent, now: Instant) {
+    pub fn note_resets(&mut self, namespace: u32, sent: ResetCounts, now: Instant) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
-            state.note_resets_sent(sent, now);
+            state.note_resets(sent, now);
         }
     }
 }

@@ -70,8 +70,8 @@ impl<'a> LastNumbers<'a> {
             false
         } else if self.has_counters {
             let reset = !ended_in_order(&self.record, known.direction.or(self.guess));
-            if reset && self.record.receive_queue > 0 {
-                state.note_reset_event(); // it was closed with unread data
+            if reset {
+                state.note_reset(known, self.record.receive_queue > 0);
             }
             reset
         } else {

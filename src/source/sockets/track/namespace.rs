@@ -4,7 +4,7 @@ use super::super::attributes::{Attributes, Attribution, PortKind};
 use super::super::diag::Record;
 use super::super::direction::{Direction, NamespaceEvidence, Verdict};
 use super::super::listen::Listeners;
-use super::super::mptcp::ResetsSent;
+use super::super::mptcp::ResetCounts;
 use super::super::socket::TrackedSocket;
 use super::other_end::OtherEnds;
 use crate::host::ephemeral::EphemeralPorts;
@@ -43,39 +43,48 @@ pub(super) struct NamespaceState {
     /// Destroy events of sockets whose other end is on this machine too.
     pub(super) other_ends: OtherEnds,
     resets: Resets,
-    /// Resets that aborted an MPTCP connection.
+    /// Resets sent that aborted an MPTCP connection.
     fast_closes: Resets,
+    /// Resets received by which a peer aborted an MPTCP connection.
+    fast_closes_received: Resets,
     /// Whether destroy events were lost since the last complete dump: sockets that the next one does not have have
     /// ended.
     pub(super) events_lost: bool,
 }
 
-/// Count of resets sent, where MPTCP is in use.
+/// Count of resets of one kind, where MPTCP is in use.
 #[derive(Debug, Default)]
 struct Resets {
-    /// Resets sent so far; `None` if MPTCP was not in use yet.
-    sent: Option<u64>,
-    /// Resets sent at an earlier time.
+    /// Resets so far; `None` if MPTCP was not in use yet.
+    total: Option<u64>,
+    /// Resets at an earlier time.
     earlier: Checkpoint<u64>,
     /// Resets of connections whose destroy event has come.
     with_event: u64,
 }
 
 impl Resets {
-    /// Sets the number of resets sent so far.
-    fn set_sent(&mut self, sent: u64, now: Instant) {
-        if self.sent.replace(sent).is_none() {
-            self.with_event = 0; // earlier resets were sent without MPTCP
+    /// Sets the number of resets so far.
+    fn set_total(&mut self, total: u64, now: Instant) {
+        if self.total.replace(total).is_none() {
+            self.with_event = 0; // earlier resets were without MPTCP
         }
-        if let Some(earlier) = self.earlier.passed(self.with_event, sent, now) {
+        if let Some(earlier) = self.earlier.passed(self.with_event, total, now) {
             // Resets without an event by now answered segments of no connection, which have no event.
             self.with_event = self.with_event.max(earlier);
         }
     }
 
-    /// Whether more resets were sent than there were events of reset connections; `None` if unknown.
+    /// Whether there were more resets than events of reset connections; `None` if unknown.
     fn any_left(&self) -> Option<bool> {
-        self.sent.map(|sent| sent > self.with_event)
+        self.total.map(|total| total > self.with_event)
+    }
+
+    /// Assigns a reset to the event of a connection; returns whether there was one left.
+    fn take(&mut self) -> bool {
+        let any = self.any_left() == Some(true);
+        self.with_event += u64::from(any);
+        any
     }
 }
 
@@ -93,6 +102,15 @@ impl<T: Copy> Checkpoint<T> {
         }
         passed.then_some(noted)
     }
+}
+
+/// An abort of an MPTCP connection: a reset with the option `MP_FASTCLOSE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FastClose {
+    /// This end aborted it.
+    Sent,
+    /// The peer aborted it.
+    Received,
 }
 
 /// Owner of a listening socket.
@@ -134,34 +152,53 @@ impl NamespaceState {
         }
     }
 
-    /// Sets the number of resets sent so far, if MPTCP is in use.
-    pub(super) fn note_resets_sent(&mut self, sent: ResetsSent, now: Instant) {
-        self.resets.set_sent(sent.all, now);
-        self.fast_closes.set_sent(sent.fast_close, now);
+    /// Sets the numbers of resets so far, if MPTCP is in use.
+    pub(super) fn note_resets(&mut self, counts: ResetCounts, now: Instant) {
+        self.resets.set_total(counts.all, now);
+        self.fast_closes.set_total(counts.fast_close, now);
+        self.fast_closes_received.set_total(counts.fast_close_received, now);
     }
 
     /// Whether MPTCP was in use.
     pub(super) fn uses_mptcp(&self) -> bool {
-        self.resets.sent.is_some()
+        self.resets.total.is_some()
     }
 
-    /// Whether a connection that has lost its counters was reset from this end. With MPTCP, one that ended in order has
-    /// lost them too; then fewer resets were sent than connections have ended so.
+    /// Whether a connection that has lost its counters was reset. With MPTCP, one that ended in order has lost them too;
+    /// then fewer resets were sent and received than connections have ended so.
     pub(super) fn was_aborted(&mut self, known: &TrackedSocket) -> bool {
-        let resets = if known.mptcp { &self.fast_closes } else { &self.resets };
-        let aborted = resets.any_left().unwrap_or(!known.mptcp);
-        if aborted {
-            self.note_reset_event();
-            // A connection that no dump had may have used MPTCP or not.
-            let either = known.is_unseen() && self.fast_closes.any_left() == Some(true);
-            self.fast_closes.with_event += u64::from(known.mptcp || either);
-        }
-        aborted
+        let abort = self.take_fast_close(known);
+        let plain = || !known.mptcp && self.resets.any_left().unwrap_or(true);
+        let reset = abort.is_some() || plain();
+        self.note_reset_sent(abort, reset && abort.is_none());
+        reset
     }
 
-    /// Counts the destroy event of a connection that sent a reset.
-    pub(super) fn note_reset_event(&mut self) {
-        self.resets.with_event += 1;
+    /// Counts the destroy event of a connection that was reset and has kept its counters. This end sent the reset if
+    /// there was unread data, or if it aborted an MPTCP connection.
+    pub(super) fn note_reset(&mut self, known: &TrackedSocket, unread: bool) {
+        let abort = self.take_fast_close(known);
+        self.note_reset_sent(abort, unread);
+    }
+
+    /// Assigns an abort of an MPTCP connection to the event of this connection, if it may have been one.
+    fn take_fast_close(&mut self, known: &TrackedSocket) -> Option<FastClose> {
+        // A connection that no dump had may have used MPTCP or not.
+        if !known.mptcp && !known.is_unseen() {
+            return None;
+        }
+        let sent = self.fast_closes.take().then_some(FastClose::Sent);
+        sent.or_else(|| self.fast_closes_received.take().then_some(FastClose::Received))
+    }
+
+    /// Counts the destroy event of a connection, if this end sent a reset. To the abort of a peer it may have answered
+    /// with one.
+    fn note_reset_sent(&mut self, abort: Option<FastClose>, plain: bool) {
+        if plain || abort == Some(FastClose::Sent) {
+            self.resets.with_event += 1;
+        } else if abort == Some(FastClose::Received) {
+            self.resets.take();
+        }
     }
 
     /// Sets the listening sockets.
