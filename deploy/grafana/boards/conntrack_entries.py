@@ -50,7 +50,7 @@ def entries():
             ),
             panel(
                 "Entries by status",
-                "unreplied: nobody has answered, and the kernel may evict them from a full table, as replied. Assured entries stay "
+                "unreplied: no reply was seen. The kernel may evict these, and replied ones, from a full table. Assured entries stay "
                 "until their time-out.",
                 "short",
                 target(by("status"), "{{status}}"),

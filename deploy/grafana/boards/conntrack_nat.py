@@ -41,7 +41,7 @@ def nat():
                 steps=STEPS,
             ),
             panel(
-                "Tuples in use that NAT met",
+                "Tuples that NAT found in use",
                 "NAT tried a port that was taken. It grows before connections fail: the fuller the range, the more tries.",
                 "suffix: lookups/s",
                 target(f"sum without (cpu) ({rate('conntrack_found_total')})", NODE),

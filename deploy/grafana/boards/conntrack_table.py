@@ -95,7 +95,7 @@ def table():
             ),
             panel(
                 "Entries",
-                "Entries in the table and, dashed, the limit. A limit that changes is somebody's sysctl: make it "
+                "Entries in the table and, dashed, the limit. A limit that changes was set by sysctl: make it "
                 "permanent in /etc/sysctl.d. 0 means no limit.",
                 "short",
                 target(f"conntrack_table_usage{{{IN_NETNS}}}", NODE),
@@ -150,8 +150,7 @@ def table():
             ),
             panel(
                 "Packets of entries, median",
-                "Packets of destroyed entries in both directions. A median of 1 is traffic that nobody answers: a scan or a "
-                "flood. Needs nf_conntrack_acct.",
+                "Packets of destroyed entries in both directions. A median of 1 is traffic without answers: a scan or a flood. Needs nf_conntrack_acct.",
                 "short",
                 target(quantile("conntrack_destroyed_packets", 0.5), "{{network_transport}} " + WHO),
             ),

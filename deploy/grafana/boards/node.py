@@ -27,7 +27,7 @@ def node():
         [
             panel(
                 "CPUs in use",
-                "Of the CPUs that are online, the share that runs something. Constantly near 1: threads wait for a CPU, see "
+                "Share of the online CPUs that are busy. Constantly near 1: threads wait for a CPU, see "
                 "the delays on the dashboard of the containers.",
                 "percentunit",
                 target(f"1 - {idle} / {used('system_cpu_logical_count')} or {NONE}", WHO),
@@ -53,8 +53,7 @@ def node():
             ),
             panel(
                 "Memory that is left",
-                "The kernel's estimate of what programs can still have, of all memory. Below 5 %: the kernel begins to "
-                "kill; the dashboard of the containers says whom.",
+                "The kernel's estimate of what programs can still have, of all memory. Below 5 %: the kernel starts to kill processes; the dashboard Containers shows whose.",
                 "percentunit",
                 target(
                     f"{used('system_memory_linux_available_bytes')} / {used('system_memory_limit_bytes')} or {NONE}", WHO
@@ -135,8 +134,8 @@ def node():
             ),
             panel(
                 "Packets of interfaces",
-                "Sent and received. A rise without one of the bytes is many small packets: their number is what a machine "
-                "can do so many of." + SIXTEEN,
+                "Sent and received. A rise without a rise in bytes means many small packets: machines and instance types limit "
+                "packets per second too." + SIXTEEN,
                 "pps",
                 target(
                     several(

@@ -22,7 +22,7 @@ def drops():
         ),
         rates(
             "Connections reset, and why",
-            "Sent (transmit), with the kernel's reason, and received. NO_SOCKET: nobody listens. TCP_ABORT_ON_CLOSE: the application closed "
+            "Sent (transmit), with the kernel's reason, and received. NO_SOCKET: no socket listens. TCP_ABORT_ON_CLOSE: the application closed "
             "with unread data. TCP_KEEPALIVE_TIMEOUT: the peer or a device between forgot the connection. Do: docs/network.md." + SIXTEEN,
             "suffix: segments/s",
             "tcp_resets_total",
@@ -40,8 +40,7 @@ def drops():
         ),
         rates(
             "Estimated instead of counted",
-            "More than 122,000 a second on a CPU: one in 2, 4, 8, ... is looked at and counts for as many. Do: the highest line of the panel "
-            "beside it is what floods the machine.",
+            "More than 122,000 a second on a CPU: one in 2, 4, 8, ... is counted, as that many. Do: the highest line of the panel beside it is the flood.",
             "pps",
             "connscope_network_sampled_total",
             "by (job, instance, host_name, kind)",
@@ -51,8 +50,8 @@ def drops():
         ),
         rates(
             "Not counted by reason",
-            "There was no room: more than 1,024 combinations of reason, namespace and port. Do: a scan of ports makes many; who sends "
-            "it?",
+            "More than 1,024 combinations of reason, namespace and port, or one program interrupted "
+            "another. Do: find the sender; a port scan causes many combinations.",
             "pps",
             "connscope_network_uncounted_total",
             "by (job, instance, host_name)",

@@ -32,7 +32,7 @@ def cloud():
         ),
         panel(
             "Connections left until the limit of the cloud",
-            f"Below {percent(nearly)} of the most of a day: runbook NetworkAllowanceNearlyUsed. A second interface may stand still. "
+            f"Below {percent(nearly)} of the maximum of the last day: runbook NetworkAllowanceNearlyUsed. The value of a second interface may not change. "
             "AWS with the driver ena.",
             "suffix: connections",
             target(
@@ -186,8 +186,7 @@ def path_messages():
         row("Routers and peers say why"),
         rates(
             "ICMP errors received",
-            "destination_unreachable: a closed port, a route that is gone, or a firewall; of IPv4 also packets that are too big. "
-            "packet_too_big: the path MTU is small, and that is known. time_exceeded: a routing loop." + SIXTEEN,
+            "destination_unreachable: a closed port, a route that is gone, or a firewall; of IPv4 also packets that are too big. packet_too_big: the path MTU is small, and this node knows it. time_exceeded: a routing loop." + SIXTEEN,
             "pps",
             "icmp_errors_received_total",
             "by (job, instance, host_name, netns, icmp_type, network_type)",

@@ -46,7 +46,11 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
     let mut checks = vec![
         Check::new(NAME, "ethtool", result(interfaces.or(statistics), cards)),
         Check::new(NAME, "qdisc", result(qdiscs, queues)),
-        Check::new(NAME, "counters", result(counters, format!("{} of {COUNTERS}", answer.counters.count()))),
+        Check::new(
+            NAME,
+            "counters",
+            result(counters, format!("{} of {COUNTERS} known counters", answer.counters.count())),
+        ),
         Check::new(NAME, "softnet", cpus),
     ];
     if settings.rules {

@@ -75,7 +75,7 @@ async function refresh() {
     for (const table of page.tables) table.show(series);
     document.documentElement.dataset.cycle = String(page.newest);
   } catch (error) {
-    problem(`The agent cannot be asked: ${error.message}`);
+    problem(`The agent does not answer: ${error.message}`);
   }
   page.timer = setTimeout(refresh, page.wait);
 }
