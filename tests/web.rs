@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+mod limits;
+
 /// An agent with so many targets to talk about, and its address.
 fn agent(targets: usize, hosts: &str, listen: &str) -> (Agent, SocketAddr, tempfile::NamedTempFile) {
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();

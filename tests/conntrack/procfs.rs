@@ -193,6 +193,21 @@ fn loses_nothing_where_the_possible_cpus_are_not_those_of_its_kernel() {
 }
 
 #[test]
+fn that_does_not_exist_is_missing_for_a_reason_that_is_named() {
+    let built_without = "built without CONFIG_NF_CONNTRACK_PROCFS";
+    for (loaded, directory, reason, without_module) in [
+        (true, true, built_without, false),
+        (true, false, built_without, false),
+        (false, true, built_without, true),
+        (false, false, "is /proc mounted", false),
+    ] {
+        let why = procfs::missing(loaded, directory);
+        assert!(why.contains(reason), "{why}");
+        assert_eq!(why.contains("is not loaded"), without_module, "{why}");
+    }
+}
+
+#[test]
 fn of_more_cpus_than_there_can_be_is_refused() {
     let rows = format!("entries found\n{}", "1 2\n".repeat(8193));
     assert_eq!(malformed(&rows), Malformed::NoSuchCpu(8192));

@@ -1,6 +1,7 @@
 //! What becomes of what a `conntrack` prints that is not the usual.
 
-use crate::support::Script;
+use crate::support::agent::behind;
+use crate::support::{Namespace, Script, command as program};
 use connscope::metric::label::Reason;
 use connscope::source::conntrack::command;
 use connscope::stop::Stop;
@@ -73,4 +74,21 @@ fn a_kernel_without_the_module_is_absent_and_not_broken() {
         .effective
         .contains(rustix::thread::CapabilitySet::NET_ADMIN);
     assert_eq!(error.reason(), if root { Reason::Absent } else { Reason::Denied });
+}
+
+/// What hides the sysctls is named, and the module that counts all the same is not said to be missing.
+#[test]
+fn sysctls_that_are_masked_are_not_taken_for_a_module_that_is_not_loaded() {
+    let Some(namespace) = Namespace::new() else { return };
+    let config = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(config.path(), "{sources: {sockets: {enabled: false}}, resource: {cloud: {detect: off}}}")
+        .unwrap();
+    let check = program(&["check", "--config", config.path().to_str().unwrap()]);
+    let mut check =
+        behind(&["unshare", "-m", "sh", "-c", "mount -t tmpfs none /proc/sys && exec \"$0\" \"$@\""], &check);
+    let output = namespace.inside(move || check.output()).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().find(|line| line.contains(" sysctl ")).unwrap_or_else(|| panic!("{output:?}"));
+    assert!(line.contains("is /proc/sys masked?"), "{line}");
+    assert!(!line.contains("not loaded"), "{line}");
 }

@@ -16,16 +16,16 @@ fn mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Lets a user read and write a file by its access control list (`struct posix_acl_xattr_header` and `_entry` of
+/// Gives a user these rights (4 reads, 2 writes, 1 searches a directory) by the access control list of a file (`struct posix_acl_xattr_header` and `_entry` of
 /// `include/uapi/linux/posix_acl_xattr.h`): its owner and that user may, the group and others may not.
-fn name_in_acl(path: &Path, user: u32) -> rustix::io::Result<()> {
+fn name_in_acl(path: &Path, user: u32, rights: u16) -> rustix::io::Result<()> {
     let (owner, named, group, mask, other): (u16, u16, u16, u16, u16) = (0x01, 0x02, 0x04, 0x10, 0x20);
     let mut list = 2_u32.to_le_bytes().to_vec();
     for (tag, rights, id) in [
-        (owner, 6_u16, u32::MAX),
-        (named, 6, user),
+        (owner, rights, u32::MAX),
+        (named, rights, user),
         (group, 0, u32::MAX),
-        (mask, 6, u32::MAX),
+        (mask, rights, u32::MAX),
         (other, 0, u32::MAX),
     ] {
         list.extend(tag.to_le_bytes());
@@ -75,11 +75,34 @@ fn who_may_write_a_file_is_whoever_may_write_a_part_of_its_path() {
     }
     mode(&file, 0o600);
     assert_eq!(by(&file), None);
-    if let Err(error) = name_in_acl(&file, 65534) {
+    if let Err(error) = name_in_acl(&file, 65534, 6) {
         crate::support::skipped(&format!("no access control list can be set here: {error}"));
         return;
     }
     assert_eq!(by(&file).as_ref(), Some(&file), "that of a user named in its access control list");
+    mode(&file, 0o600);
+    assert_eq!(by(&file), None, "the mask of the list lets nobody write");
+    mode(&inner, 0o755);
+    assert_eq!(by(&file), None);
+    name_in_acl(&inner, 65534, 7).unwrap();
+    assert_eq!(by(&file).as_ref(), Some(&inner), "a user named in the list of the directory may replace it");
+    // With the sticky bit that user may make files there, and neither remove nor rename those of others.
+    mode(&inner, 0o1775);
+    assert_eq!(by(&file), None, "whatever the list says");
+    let theirs = inner.join("theirs.json");
+    std::fs::write(&theirs, "[]").unwrap();
+    chown(&theirs, Some(65534), None).unwrap();
+    assert_eq!(by(&theirs).as_ref(), Some(&theirs), "what that user made there");
+    let replaces = |from: &Path| {
+        let mut rename = Command::new("setpriv");
+        rename.args(["--reuid=65534", "--clear-groups", "--", "mv", "-f"]).arg(from).arg(&file);
+        rename.output().unwrap().status.success()
+    };
+    mode(&root, 0o755);
+    assert!(!replaces(&theirs), "the kernel refuses it as well");
+    mode(&inner, 0o775);
+    name_in_acl(&inner, 65534, 7).unwrap();
+    assert!(replaces(&theirs), "the user that the list names may replace it without the sticky bit");
 }
 
 #[test]

@@ -105,18 +105,21 @@ fn alive(field: &Field, release: Option<(u32, u32)>) -> bool {
 pub fn ask(release: Option<(u32, u32)>, possible: &[u32]) -> Result<Statistics, SourceError> {
     let doing = || format!("reading {FILE}");
     let text = crate::sys::read_limited(FILE, MAX_BYTES).map_err(|cause| match cause.kind() {
-        std::io::ErrorKind::NotFound => SourceError::absent(doing(), missing()),
+        std::io::ErrorKind::NotFound => {
+            let directory = Path::new("/proc/thread-self/net/stat").is_dir();
+            SourceError::absent(doing(), missing(module::is_loaded(), directory))
+        }
         _ => SourceError::from_io(doing(), "the permission to read it", cause),
     })?;
     parse(&text, release, possible).map_err(|cause| SourceError::parse(doing(), cause))
 }
 
-/// The reason why the file does not exist.
-fn missing() -> &'static str {
-    if module::is_loaded() {
+/// The reason why the file does not exist, by whether the module is loaded and whether the file's directory exists.
+pub fn missing(loaded: bool, directory: bool) -> &'static str {
+    if loaded {
         "the kernel was built without CONFIG_NF_CONNTRACK_PROCFS, or /proc/net is masked; use `via: netlink` or \
          `via: command`, which have the same counters"
-    } else if Path::new("/proc/thread-self/net/stat").is_dir() {
+    } else if directory {
         "the module nf_conntrack is not loaded, or the kernel was built without CONFIG_NF_CONNTRACK_PROCFS"
     } else {
         "there is no /proc/net/stat; is /proc mounted, and as a whole?"
