@@ -33,7 +33,7 @@ pub mod timeouts;
 #[derive(Debug)]
 pub struct Cloud {
     settings: Settings,
-    /// Who is asked; `None` where nothing is.
+    /// The provider whose metadata is requested; `None` if none is.
     provider: Option<Provider>,
     known: Mutex<Known>,
     answered: Condvar,
@@ -68,7 +68,7 @@ impl Cloud {
         thread.spawn(move || own.run(provider, &stop)).map(drop).inspect_err(|_| self.settle(None))
     }
 
-    /// What is known of the machine now.
+    /// Attributes of the machine known so far.
     pub fn instance(&self) -> Arc<Instance> {
         Arc::clone(&self.known().instance)
     }

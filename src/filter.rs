@@ -79,10 +79,10 @@ pub struct KernelCan {
 }
 
 impl KernelCan {
-    /// Every state.
+    /// Everything.
     pub const ALL: Self = Self { device: true, mark: true, cgroup: true };
-    /// What every kernel can that has `inet_diag`, and any process may ask.
-    pub const LEAST: Self = Self { device: false, mark: false, cgroup: false };
+    /// What every kernel with `inet_diag` understands from any process.
+    pub const MINIMUM: Self = Self { device: false, mark: false, cgroup: false };
 }
 
 /// A filter as the kernel runs it.
@@ -209,13 +209,13 @@ impl Filter {
 
     /// The bytecode of `autobound` alone: which sockets have a port that the kernel chose, as every kernel tells.
     pub fn autobound() -> Vec<u8> {
-        bytecode::compile(&Expression::Autobound, &Names::default(), KernelCan::LEAST).bytecode
+        bytecode::compile(&Expression::Autobound, &Names::default(), KernelCan::MINIMUM).bytecode
     }
 
     /// The bytecode of `not autobound` alone: which sockets have a port that their program chose.
     pub fn bound() -> Vec<u8> {
         let bound = Expression::Not(Box::new(Expression::Autobound));
-        bytecode::compile(&bound, &Names::default(), KernelCan::LEAST).bytecode
+        bytecode::compile(&bound, &Names::default(), KernelCan::MINIMUM).bytecode
     }
 
     fn leaves(&self) -> Vec<&Expression> {

@@ -90,8 +90,8 @@ impl Current {
     /// `pull` is `None` if no reader collects; `interval` is the push interval, `None` without a push.
     pub fn new(pull: Option<Arc<Pull>>, interval: Option<Duration>, settings: &Prometheus) -> Self {
         let stale_after = interval
-            .map_or(timeouts::STALE_LEAST, |interval| interval * timeouts::STALE_INTERVALS)
-            .max(timeouts::STALE_LEAST);
+            .map_or(timeouts::MIN_STALE, |interval| interval * timeouts::STALE_INTERVALS)
+            .max(timeouts::MIN_STALE);
         let hosts = Hosts::new(&settings.hosts, &settings.listen);
         let (lifecycle, page) = (settings.lifecycle, settings.page);
         Self { pull, pushing: interval.is_some(), collecting: interval, stale_after, hosts, lifecycle, page }

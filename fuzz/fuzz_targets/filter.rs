@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     let again: Filter = filter.to_string().parse().expect("what a filter prints is a filter");
     assert_eq!(filter, again, "and the same");
     let names = Names::default();
-    for kernel in [KernelCan::ALL, KernelCan::LEAST] {
+    for kernel in [KernelCan::ALL, KernelCan::MINIMUM] {
         assert!(filter.compile(&names, kernel).bytecode.len() <= 65_528);
     }
     for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {

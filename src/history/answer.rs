@@ -16,7 +16,7 @@ const MOST_SERIES: usize = 2000;
 
 /// The body of a response.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+struct ResponseBody<'a> {
     version: &'static str,
     /// `push`, or `scrapes` if nothing else drives cycles.
     driven_by: &'static str,
@@ -137,7 +137,7 @@ impl State {
             labels: LabelMap(series.labels),
             values,
         });
-        let answer = Answer {
+        let answer = ResponseBody {
             version: env!("CARGO_PKG_VERSION"),
             driven_by: if interval.is_some() { "push" } else { "scrapes" },
             interval_seconds: interval.map(|interval| interval.as_secs_f64()),

@@ -15,9 +15,9 @@ const ENOTSUPP: i32 = 524;
 
 /// Entries asked for at once. The kernel gives whole buckets of its hash table, which hold one entry each as a rule.
 const BATCH: usize = 4096;
-/// Bytes of values with a number for each CPU that are asked for at once, and the least entries.
-const SUMS: usize = 1 << 20;
-const LEAST: usize = 64;
+/// Bytes of per-CPU values requested at once, and the minimum number of entries, however many CPUs there are.
+const BATCH_BYTES: usize = 1 << 20;
+const MIN_BATCH: usize = 64;
 
 /// The member `batch` of `union bpf_attr`.
 #[repr(C)]
@@ -70,7 +70,7 @@ pub fn sums<const K: usize>(map: BorrowedFd<'_>, mut take: impl FnMut(&[u8; K], 
         return Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read"));
     }
     let size = cpus * size_of::<u64>();
-    all(map, size, (SUMS / size).clamp(LEAST, BATCH), |key, value| {
+    all(map, size, (BATCH_BYTES / size).clamp(MIN_BATCH, BATCH), |key, value| {
         let (numbers, _) = value.as_chunks();
         take(key, numbers.iter().map(|number| u64::from_ne_bytes(*number)).fold(0, u64::wrapping_add));
     })

@@ -21,11 +21,11 @@ pub const FETCHED: Duration = Duration::from_secs(2);
 /// Time for which a new connection waits if every other one has a response being rendered.
 pub const ANSWERS_MADE: Duration = Duration::from_millis(500);
 
-/// The agent is not ready if the last success is older than this many intervals, and older than [`STALE_LEAST`].
+/// The agent is not ready if the last success is older than this many intervals, and older than [`MIN_STALE`].
 pub const STALE_INTERVALS: u32 = 3;
 
 /// Minimum age of a last success that makes the agent not ready; see [`STALE_INTERVALS`].
-pub const STALE_LEAST: Duration = Duration::from_secs(30);
+pub const MIN_STALE: Duration = Duration::from_secs(30);
 
 /// Interval at which the files of Unix sockets are checked for removal.
 pub const SOCKETS: Duration = Duration::from_secs(2);

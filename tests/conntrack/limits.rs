@@ -6,7 +6,7 @@ use connscope::netlink::Progress;
 use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::conntrack::config::Via;
-use connscope::source::conntrack::growth::{Growth, LEAST, MOST, WINDOW};
+use connscope::source::conntrack::growth::{Growth, MAX_TIME_TO_FULL, MIN_SPAN, WINDOW};
 use connscope::source::conntrack::netlink::helpers::{Helpers, parse};
 use connscope::source::conntrack::{slab, sysctls};
 use std::io::{Read, Write};
@@ -49,14 +49,14 @@ fn a_table_that_does_not_grow_is_never_full() {
     assert_eq!(grown.time_to_full(0), None, "0 is no limit");
     about(grown.time_to_full(1000), 100.0);
     about(grown.time_to_full(500).map(|seconds| seconds + 1.0), 1.0);
-    assert_eq!(grown.time_to_full(900 + MOST.as_secs() + 1), None, "longer than a week");
+    assert_eq!(grown.time_to_full(900 + MAX_TIME_TO_FULL.as_secs() + 1), None, "longer than a week");
 }
 
 #[test]
 fn few_minutes_say_nothing_and_older_ones_are_forgotten() {
-    let short = grown(15, Duration::from_secs(LEAST.as_secs() - 15), |second| second);
+    let short = grown(15, Duration::from_secs(MIN_SPAN.as_secs() - 15), |second| second);
     assert_eq!(short.slope(), None);
-    let enough = grown(15, LEAST, |second| second);
+    let enough = grown(15, MIN_SPAN, |second| second);
     about(enough.slope(), 1.0);
     // Level for an hour, then five a second for fifteen minutes.
     let later = grown(15, WINDOW * 5, |second| 100 + 5 * second.saturating_sub(WINDOW.as_secs() * 4));

@@ -189,7 +189,7 @@ fn an_empty_filter_takes_everything() {
         assert_eq!(filter.to_string(), "");
         assert!(filter.matches(&connection(), &Names::default()));
         let all = Compiled { bytecode: Vec::new(), complete: true };
-        assert_eq!(filter.compile(&Names::default(), KernelCan::LEAST), all);
+        assert_eq!(filter.compile(&Names::default(), KernelCan::MINIMUM), all);
     }
 }
 
@@ -198,7 +198,7 @@ fn a_long_filter_needs_no_deep_stack() {
     let text = format!("sport 1{}", " or dport 2 and sport 3".repeat(2000));
     let filter = filter(&text);
     assert!(!filter.matches(&connection(), &names()));
-    let Compiled { bytecode, complete } = filter.compile(&names(), KernelCan::LEAST);
+    let Compiled { bytecode, complete } = filter.compile(&names(), KernelCan::MINIMUM);
     assert!(complete && audit(&bytecode));
     assert!(!run(
         &bytecode,
@@ -210,16 +210,16 @@ fn a_long_filter_needs_no_deep_stack() {
 #[test]
 fn what_the_kernel_cannot_decide_is_left_to_the_agent() {
     let compile = |text: &str, kernel| filter(text).compile(&names(), kernel);
-    let known = compile("src 10/8", KernelCan::LEAST).bytecode;
-    let with_mark = compile("src 10/8 and fwmark 5", KernelCan::LEAST);
+    let known = compile("src 10/8", KernelCan::MINIMUM).bytecode;
+    let with_mark = compile("src 10/8 and fwmark 5", KernelCan::MINIMUM);
     assert_eq!(with_mark, Compiled { bytecode: known.clone(), complete: false });
-    assert!(compile("src 10/8 and fwmark 5", KernelCan { mark: true, ..KernelCan::LEAST }).complete);
-    let with_any = compile("src 10/8 and ( dev lo or not cgroup /here )", KernelCan::LEAST);
+    assert!(compile("src 10/8 and fwmark 5", KernelCan { mark: true, ..KernelCan::MINIMUM }).complete);
+    let with_any = compile("src 10/8 and ( dev lo or not cgroup /here )", KernelCan::MINIMUM);
     assert_eq!(with_any, Compiled { bytecode: known.clone(), complete: false });
-    let below_or = compile("dport 1 or fwmark 5", KernelCan::LEAST);
+    let below_or = compile("dport 1 or fwmark 5", KernelCan::MINIMUM);
     assert_eq!(below_or, Compiled { bytecode: Vec::new(), complete: false });
     // A group that is not there has no sockets, whatever the kernel can.
-    let gone = compile("src 10/8 or cgroup /nowhere", KernelCan::LEAST);
+    let gone = compile("src 10/8 or cgroup /nowhere", KernelCan::MINIMUM);
     assert_eq!(gone, Compiled { bytecode: known, complete: true });
     // Nothing passes a jump behind the end.
     assert_eq!(

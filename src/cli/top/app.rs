@@ -117,7 +117,7 @@ impl App {
             Key::Escape => self.filter.clear(),
             Key::Character('s' | '>') => self.sort_by(1),
             Key::Character('S' | '<') => self.sort_by(-1),
-            Key::Character('r') => self.turn(),
+            Key::Character('r') => self.reverse_order(),
             Key::Character(digit @ '0'..='9') => {
                 let place = digit.to_digit(10).map_or(0, |digit| (digit as usize + 9) % 10);
                 self.select(place);
@@ -170,7 +170,7 @@ impl App {
         self.scroll = 0;
     }
 
-    fn turn(&mut self) {
+    fn reverse_order(&mut self) {
         if let Some((_, largest_first)) = self.orders.get_mut(self.view.index()) {
             *largest_first = !*largest_first;
         }

@@ -8,7 +8,7 @@ pub(super) struct Labels {
     pub(super) title: &'static str,
     /// Labels that make no rows: their series are added.
     pub(super) without: &'static [&'static str],
-    /// How the labels of a row are written.
+    /// Format of the name of a row.
     pub(super) naming: Naming,
     /// The columns after the name.
     pub(super) columns: &'static [Column],
@@ -16,7 +16,7 @@ pub(super) struct Labels {
     pub(super) order: usize,
 }
 
-/// How the labels of a row are written.
+/// Format of the name of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Naming {
     /// The direction, the port, and `label=value` for each other label.
@@ -35,11 +35,11 @@ pub(super) enum Naming {
 pub(super) struct Column {
     /// Heading of the column.
     pub(super) title: &'static str,
-    /// What is shown of the series.
+    /// The number shown of each series.
     pub(super) show: Show,
     /// The series.
     pub(super) of: &'static [Pick],
-    /// What its numbers count.
+    /// Unit of the numbers.
     pub(super) unit: Unit,
     /// Values that stand out.
     pub(super) alarm: Alarm,

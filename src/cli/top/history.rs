@@ -30,13 +30,13 @@ pub(super) struct Frame {
 
 /// Values of an earlier reading.
 #[derive(Debug, Clone, Default)]
-struct Past {
+struct EarlierReading {
     at: Option<Instant>,
-    values: HashMap<String, PastValue>,
+    values: HashMap<String, EarlierValue>,
 }
 
 #[derive(Debug, Clone)]
-struct PastValue {
+struct EarlierValue {
     value: f64,
     buckets: Buckets,
     increased: u64,
@@ -48,10 +48,10 @@ pub(super) struct History {
     /// The last reading.
     pub(super) now: Option<Frame>,
     readings: u64,
-    before: Past,
+    before: EarlierReading,
     /// Slow rates count from here.
-    base: Past,
-    next_base: Past,
+    base: EarlierReading,
+    next_base: EarlierReading,
 }
 
 impl History {
@@ -78,24 +78,26 @@ impl History {
                 series.slow_rate = base.and_then(|base| rate(series.value, base.value, self.base.at, at));
                 series.recent = base.map(|base| added(&series.buckets, &base.buckets)).unwrap_or_default();
                 let buckets = series.buckets.clone();
-                values.insert(key, PastValue { value: series.value, buckets, increased: series.increased });
+                values
+                    .insert(key, EarlierValue { value: series.value, buckets, increased: series.increased });
             }
         }
-        let past = Past { at: Some(at), values };
-        self.remember(past);
+        let reading = EarlierReading { at: Some(at), values };
+        self.remember(reading);
         self.now = Some(frame);
     }
 
-    fn remember(&mut self, past: Past) {
-        let due = |kept: &Past, at: Instant| kept.at.is_none_or(|since| at.duration_since(since) >= SLOW);
-        let Some(at) = past.at else { return };
+    fn remember(&mut self, reading: EarlierReading) {
+        let due =
+            |kept: &EarlierReading, at: Instant| kept.at.is_none_or(|since| at.duration_since(since) >= SLOW);
+        let Some(at) = reading.at else { return };
         if self.base.at.is_none() {
-            self.base = past.clone();
-            self.next_base = past.clone();
+            self.base = reading.clone();
+            self.next_base = reading.clone();
         } else if due(&self.next_base, at) {
-            self.base = std::mem::replace(&mut self.next_base, past.clone());
+            self.base = std::mem::replace(&mut self.next_base, reading.clone());
         }
-        self.before = past;
+        self.before = reading;
     }
 }
 

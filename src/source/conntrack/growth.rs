@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 /// How far back samples are used.
 pub const WINDOW: Duration = Duration::from_mins(15);
 /// Minimum time between the first and the last sample of a slope.
-pub const LEAST: Duration = Duration::from_mins(5);
+pub const MIN_SPAN: Duration = Duration::from_mins(5);
 /// Minimum time between two samples that are kept; with [`WINDOW`] it bounds their number to 92.
 pub const SPACING: Duration = Duration::from_secs(10);
 /// Longest time that is reported: 15 minutes say nothing about more than a week.
-pub const MOST: Duration = Duration::from_hours(7 * 24);
+pub const MAX_TIME_TO_FULL: Duration = Duration::from_hours(7 * 24);
 
 /// The entries of one table over the last 15 minutes.
 #[derive(Debug, Default)]
@@ -41,11 +41,11 @@ impl Growth {
         self.samples.len()
     }
 
-    /// Entries that the table gains per second; `None` before there are samples of [`LEAST`].
+    /// Entries that the table gains per second; `None` until the samples cover [`MIN_SPAN`].
     #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
     pub fn slope(&self) -> Option<f64> {
         let ((first, _), (last, _)) = (self.samples.front()?, self.samples.back()?);
-        if last.saturating_duration_since(*first) < LEAST {
+        if last.saturating_duration_since(*first) < MIN_SPAN {
             return None;
         }
         let point = |(at, usage): &(Instant, u64)| {
@@ -63,12 +63,12 @@ impl Growth {
     }
 
     /// Seconds until the table has `limit` entries if it goes on growing as it did; `None` if it does not grow, has no
-    /// limit, or would take longer than [`MOST`]. A table that grows and is full takes 0 s.
+    /// limit, or would take longer than [`MAX_TIME_TO_FULL`]. A table that grows and is full takes 0 s.
     #[expect(clippy::cast_precision_loss, reason = "entries stay far below 2^53")]
     pub fn time_to_full(&self, limit: u64) -> Option<f64> {
         let (_, usage) = self.samples.back()?;
         let slope = self.slope().filter(|slope| *slope > 0.0)?;
         let free = limit.saturating_sub(*usage) as f64;
-        Some(free / slope).filter(|seconds| limit > 0 && *seconds <= MOST.as_secs_f64())
+        Some(free / slope).filter(|seconds| limit > 0 && *seconds <= MAX_TIME_TO_FULL.as_secs_f64())
     }
 }

@@ -11,12 +11,12 @@ use std::path::Path;
 pub const SLABINFO: &str = "/proc/slabinfo";
 
 /// Maximum number of bytes read of it: some 2,000 caches. Kernels before 5.9 list those of control groups, too.
-const MOST: u64 = 256 * 1024;
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// Bytes that an entry takes in its slab.
 pub fn entry_size(path: &Path) -> Result<u64, SourceError> {
     let doing = || format!("reading the size of an entry from {}", path.display());
-    let text = crate::sys::read_limited(path, MOST)
+    let text = crate::sys::read_limited(path, MAX_FILE_BYTES)
         .map_err(|cause| SourceError::from_io(doing(), "CAP_DAC_READ_SEARCH", cause))?;
     parse(&text).ok_or_else(|| SourceError::absent(doing(), "it has no cache nf_conntrack"))
 }

@@ -12,10 +12,10 @@ use crate::source::{Check, Requirement};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What reading logs takes.
+/// Privileges that reading logs needs.
 pub(super) const CAPABILITY: &str = "CAP_DAC_READ_SEARCH";
 
-/// What each part takes.
+/// Privileges by part of the source.
 pub(super) const REQUIREMENTS: &[Requirement] = &[
     Requirement {
         capabilities: &[CAPABILITY],

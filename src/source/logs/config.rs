@@ -150,7 +150,7 @@ pub enum Journald {
     /// `/var/log/journal`, else `/run/log/journal`.
     #[default]
     Auto,
-    /// None.
+    /// No journal is read.
     Off,
     /// The journal in a directory.
     Directory(PathBuf),
@@ -215,7 +215,7 @@ pub enum Files {
     /// Those below `/var/log` that containers and services have open for writing.
     #[default]
     Auto,
-    /// None.
+    /// No other files are read.
     Off,
     /// Paths, which may have `*`, `?` and `[…]`.
     Paths(Vec<String>),

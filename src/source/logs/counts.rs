@@ -66,16 +66,16 @@ pub struct SeverityPatterns {
     pub skipped: Option<SeriesCounter>,
 }
 
-/// What was counted of somebody's logs.
+/// Counts of the logs of one container, service or file.
 #[derive(Debug, Default)]
 pub struct SubjectCounts {
-    /// By where they are.
+    /// Counts by kind of log.
     pub logs: BTreeMap<LogSource, LogCounts>,
     /// Patterns by severity.
     pub patterns: BTreeMap<Severity, SeverityPatterns>,
     /// When the last message of severity error or critical was read, in seconds since 1970.
     pub last_error: Option<f64>,
-    /// The same under the labels of coroot-node-agent; empty where that is off.
+    /// Messages with the labels of coroot-node-agent; empty if these are off.
     pub classic: Classic,
 }
 
@@ -85,28 +85,28 @@ pub struct Counts {
     levels: Vec<Severity>,
     search: Search,
     classic: Option<classic::Limits>,
-    /// By whose logs they are.
+    /// Counts by container, service or file.
     pub of: HashMap<LogOwner, SubjectCounts>,
     /// Bytes that were lost, in the order of [`Lost::ALL`].
     pub lost: [u64; Lost::ALL.len()],
-    /// What exceeded a limit, in the order of [`LeftOut::ALL`].
+    /// Items over a limit, in the order of [`LeftOut::ALL`].
     pub left_out: [u64; LeftOut::ALL.len()],
-    /// Lines that are not what their format says.
+    /// Lines that could not be parsed.
     pub malformed: BTreeMap<LogSource, u64>,
 }
 
-/// What is needed to look for the pattern of a message.
+/// State of the search for patterns.
 #[derive(Debug)]
 struct Search {
     settings: Settings,
     scratch: Patterns,
-    /// Patterns that are kept, of all.
+    /// Number of patterns of all logs.
     kept: usize,
-    /// Messages whose pattern may be looked for now.
+    /// Limit of the messages per second whose pattern is looked for.
     allowed: TokenBucket,
 }
 
-/// A point in time, by the clock that only goes on and by the one on the wall (seconds since 1970).
+/// A point in time, by the monotonic clock and by the wall clock (seconds since 1970).
 #[derive(Debug, Clone, Copy)]
 pub struct Timestamp {
     /// Goes on.
@@ -303,7 +303,7 @@ impl Search {
     }
 }
 
-/// What was counted of somebody's logs, from now on if it was nothing yet.
+/// The counts of a container, service or file; created if there are none.
 fn of_subject<'a>(of: &'a mut HashMap<LogOwner, SubjectCounts>, subject: &LogOwner) -> &'a mut SubjectCounts {
     of.entry(subject.clone()).or_default()
 }

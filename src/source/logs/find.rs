@@ -22,7 +22,7 @@ mod docker;
 mod kubelet;
 mod open_files;
 
-/// What opening files takes that others have open, and finding them without a program in the kernel.
+/// Capabilities for opening files that other processes have open, and for finding them without a BPF program.
 pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 
 /// A log that was found.
@@ -30,17 +30,17 @@ pub(super) const OPEN_FILES: &str = "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE";
 pub(super) struct FoundLog {
     /// The path of the file.
     pub path: PathBuf,
-    /// Where it was found open, if it was.
+    /// The process that has it open, if it was found through one.
     pub open: Option<OpenLog>,
-    /// Whose it is.
+    /// The container, service or file that its messages are counted for.
     pub subject: LogOwner,
-    /// Where it was found.
+    /// The kind of log (`log.source`).
     pub source: LogSource,
-    /// Whether who wrote it has ended.
+    /// Whether the container that wrote it has ended.
     pub ended: bool,
 }
 
-/// Where a file was found open.
+/// A file that another process has open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OpenLog {
     /// The root directory that its path begins at.

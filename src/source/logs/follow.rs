@@ -28,16 +28,16 @@ pub use generation::ReadResult;
 pub(super) use opening::{FileIdentity, known, open_descriptor};
 pub use opening::{Inode, open};
 
-/// How long a file that is no longer in its place has to be quiet before it is closed.
+/// Time without writes after which a file that no longer has its name is closed.
 pub const QUIET: Duration = Duration::from_secs(10);
 
-/// Files with one name that are open at once. Each keeps its blocks on disk, also where it was removed.
+/// Maximum number of open files with one name. An open file keeps its blocks on disk, even if it was removed.
 const GENERATIONS: usize = 128;
 
-/// Bytes of them that were not read yet, but for the newest.
+/// Maximum number of unread bytes of these files, without the newest.
 const UNREAD: u64 = 256 * 1024 * 1024;
 
-/// Files that are remembered to have been in the place, before it is looked which of them are left.
+/// Number of remembered former files above which those that are gone are forgotten.
 const REMEMBERED: usize = 1024;
 
 /// A file that is followed by its name.
@@ -46,22 +46,22 @@ pub struct Follow {
     path: PathBuf,
     /// The root directory that the path begins at, if not this process's own.
     root: Option<PathBuf>,
-    /// Where a file is read from that is seen for the first time.
+    /// The position at which a file is read from when it is first seen.
     begin: Begin,
-    /// What is open, the oldest first.
+    /// Open files of this name, the oldest first.
     generations: Vec<Generation>,
     /// Files beside it that need not be read.
     seen: HashSet<FileIdentity>,
-    /// What was beside it when it was found, until it is opened.
+    /// The files beside it when it was found, until it is opened.
     listing: Option<Arc<Listing>>,
     /// Files that were opened when they were given the name, and whether there were more of them.
     given: Vec<(File, Metadata)>,
     missed: bool,
-    /// Where another process has it open, until it is opened here.
+    /// The descriptor of another process that has it open, until it is opened here.
     descriptor: Option<(PathBuf, Inode)>,
-    /// The file in the place.
+    /// The file that has the name now.
     place: Option<Inode>,
-    /// Bytes of the file that was renamed last.
+    /// Size of the file that was renamed last, bytes.
     whole: u64,
 }
 
@@ -102,7 +102,7 @@ impl Follow {
         self.begin.sizes = sizes;
     }
 
-    /// What was beside it when it was found.
+    /// Sets the files that were beside it when it was found.
     pub fn beside(&mut self, listing: Arc<Listing>) {
         self.listing = Some(listing);
     }
@@ -114,7 +114,7 @@ impl Follow {
         }
     }
 
-    /// So many files were given the name since the last look; these could be opened then.
+    /// Adds files that were given the name since the last poll: `count` is their number, `files` are those that could be opened.
     pub fn give(&mut self, files: Vec<(File, Metadata)>, count: u64) {
         self.missed |= count > files.len() as u64;
         self.given.extend(files);
@@ -136,7 +136,7 @@ impl Follow {
         self.path.file_name().unwrap_or_default()
     }
 
-    /// Where it is.
+    /// The path of the log.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -8,7 +8,7 @@ pub mod docker;
 /// Longest message, and longest line of text, in bytes.
 pub const LONGEST: usize = 64 * 1024;
 
-/// How the lines of a log are framed.
+/// The format of the lines of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
     /// Lines of text.
@@ -19,7 +19,7 @@ pub enum Frame {
     Cri,
 }
 
-/// Where a process wrote something.
+/// The stream that a process wrote to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output, or a file.
@@ -33,9 +33,9 @@ pub enum Stream {
 pub struct Record<'a> {
     /// `stdout` or `stderr`.
     pub stream: Stream,
-    /// What was written, without the end of the line.
+    /// The text, without the line break.
     pub text: Cow<'a, [u8]>,
-    /// Whether the line that was written ends here; an engine writes a long one in parts.
+    /// Whether this is the end of the line: an engine splits long lines into parts.
     pub complete: bool,
 }
 
@@ -50,7 +50,7 @@ impl Frame {
         }
     }
 
-    /// What a line says; `None` where it is not what this frame says.
+    /// Parses a line; `None` if it is not in this format.
     pub fn record(self, line: &[u8]) -> Option<Record<'_>> {
         match self {
             Self::Plain => Some(Record { stream: Stream::Stdout, text: Cow::Borrowed(line), complete: true }),

@@ -20,22 +20,22 @@ pub mod owners;
 pub mod tail;
 pub mod unpack;
 
-/// What reading the journal takes.
+/// The privilege that reading the journal needs.
 pub(super) const CAPABILITY: &str = "CAP_DAC_READ_SEARCH or the group systemd-journal";
 
-/// Where journald keeps its files: those that last, and those of this boot alone.
+/// Directories of the journal: persistent files, and files of this boot only.
 const PLACES: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 
-/// Digits of a machine's id, which directories of journals are named by.
+/// Length of a machine id, the name of a directory of journals.
 const MACHINE: usize = 32;
 
-/// Directory entries that are looked at, at most.
+/// Maximum number of directory entries that are read.
 const ENTRIES: usize = 20_000;
 
 /// Entries of one file that are read before the others are polled.
 const POLL: usize = 2000;
 
-/// How long a file that was removed, but not archived, has to be quiet before it is closed.
+/// Time without writes after which a file that was removed, but not archived, is closed.
 const QUIET: Duration = super::follow::QUIET;
 
 /// The files that are followed.
@@ -63,20 +63,20 @@ struct FollowedFile {
     path: PathBuf,
     tail: JournalTail<File>,
     latest: Instant,
-    /// Whether it has a name.
+    /// Whether the file still has a name in the directory.
     there: bool,
     over: bool,
 }
 
 /// Result of reading an entry.
 pub(super) enum Handled {
-    /// It was counted, or is nobody's.
+    /// The entry was counted, or belongs to no container or service.
     Done,
-    /// Whose it is will be known later.
+    /// The container or service is not known yet: the entry is read again later.
     Later,
 }
 
-/// What one poll gave besides entries.
+/// Result of one poll, without the entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct JournalReadResult {
     /// Bytes that could not be read.
@@ -92,7 +92,7 @@ pub(super) struct JournalReadResult {
 /// The files of the place, and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct JournalFiles {
-    /// Where they are.
+    /// The directory that the files are in.
     pub directory: PathBuf,
     /// The paths of the files, with what each is known by.
     pub files: Vec<(PathBuf, FileIdentity)>,

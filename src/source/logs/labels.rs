@@ -48,7 +48,7 @@ closed_set! {
 const BOUNDED_BY: &str =
     "`inventory.limit` for each `log.source`, and `sources.logs.max_files` with a list of `files`";
 
-/// Whose log it is: a container or service, or the path of a file that the configuration names.
+/// The container or service of a log, or the path of a file that the configuration names.
 pub static WORKLOAD: LabelSet = LabelSet::configured(
     workload_and![LogFilePath],
     "`inventory.limit`, and `sources.logs.max_files` with a list of `files`",
@@ -66,13 +66,13 @@ pub static PATTERN: LabelSet = LabelSet::configured(
     "`sources.logs.patterns_total`, and `~other` and `~skipped` of each container or file and severity",
 );
 
-/// A pattern of whose messages, and what it says.
+/// A pattern with a sample of its messages.
 pub static PATTERN_INFO: LabelSet = LabelSet::configured(
     workload_and![LogFilePath, Pattern, Sample, Severity],
     "`sources.logs.patterns_total`",
 );
 
-/// Messages of a log, as coroot-node-agent says it.
+/// Messages of a log, with the labels of coroot-node-agent.
 pub static CLASSIC: LabelSet = LabelSet::configured(
     &[
         Label::ClassicContainerId,

@@ -33,16 +33,16 @@ mod log;
 mod pending;
 mod silence;
 
-/// How often files are looked at.
+/// Interval of the polls of all files.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How often containers are looked for.
+/// Interval at which logs of new containers are looked for.
 const CONTAINERS: Duration = Duration::from_secs(1);
 
-/// How often the files of the configuration are looked for, and what has not occurred for long goes.
+/// Interval at which files of the configuration are looked for, and at which patterns that no longer occur are removed.
 const FILES: Duration = Duration::from_secs(10);
 
-/// How often containers are looked for after one was made, and for how long: until the engine has started it.
+/// Interval at which logs are looked for after a container was created, and for how long: until the engine has started it.
 const SOON: Duration = Duration::from_millis(50);
 const BEGINS: Duration = Duration::from_secs(1);
 
@@ -50,16 +50,16 @@ const BEGINS: Duration = Duration::from_secs(1);
 /// and whole seconds, or two, where a file system keeps no more.
 const GRAIN: Duration = Duration::from_secs(2);
 
-/// Bytes that one poll of a file reads at most.
+/// Maximum number of bytes that one poll of a file reads.
 const POLL: usize = 1024 * 1024;
 
-/// Bytes of all messages and lines that are open.
+/// Maximum number of bytes of all incomplete messages and lines.
 const HELD: usize = 8 * 1024 * 1024;
 
-/// Descriptors that are left for the rest of the agent.
+/// File descriptors reserved for the rest of the agent.
 const DESCRIPTORS_OF_OTHERS: usize = 256;
 
-/// Logs of so many wanted that this process may have open (`RLIMIT_NOFILE`).
+/// Number of logs that can be followed, at most `wanted`: as many as the limit of open files (`RLIMIT_NOFILE`) allows.
 pub(super) fn room(wanted: usize) -> usize {
     let may = crate::sys::process::descriptors((wanted + DESCRIPTORS_OF_OTHERS) as u64);
     let may = usize::try_from(may).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_OF_OTHERS).max(1);
@@ -72,14 +72,14 @@ pub(super) fn room(wanted: usize) -> usize {
     wanted.min(may)
 }
 
-/// What the thread and the source share.
+/// State shared by the thread that reads logs and the source.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// Messages, bytes and patterns that were counted, by container.
     pub counts: Counts,
-    /// How many files are followed.
+    /// Number of files that are followed.
     pub files: BTreeMap<LogSource, u64>,
-    /// Bytes that were not read yet.
+    /// Unread bytes of all followed files.
     pub lag: u64,
     /// A file that cannot be read, and how many there are.
     pub closed: Option<(PathBuf, io::Error, usize)>,
@@ -90,7 +90,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Nothing yet.
+    /// Creates it without counts.
     pub(super) fn new(settings: &Settings) -> Arc<Mutex<Self>> {
         let counts = Counts::new(settings);
         Arc::new(Mutex::new(Self {
@@ -103,16 +103,16 @@ impl Shared {
         }))
     }
 
-    /// Waits no longer than one poll.
+    /// Locks it; the thread holds the lock for one poll at most.
     pub(super) fn of(shared: &Mutex<Self>) -> MutexGuard<'_, Self> {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a log is known by: its path, and the container whose path it is.
+/// The key of a followed log: the container whose path it is, if it is not the host's, and the path.
 type LogKey = (Option<u64>, PathBuf);
 
-/// What reads.
+/// The thread that finds, reads and counts logs.
 pub(super) struct Reader {
     settings: Settings,
     inventory: Arc<Inventory>,
@@ -126,7 +126,7 @@ pub(super) struct Reader {
     pending: Pending,
     /// Sizes of the logs of Docker's containers when the agent started.
     sizes: SizesAtStart,
-    /// Which look at all files it is.
+    /// Number of the current poll of all files.
     number: u64,
     /// Until when containers are looked for more often, since one was made.
     soon: Option<Instant>,
@@ -176,7 +176,7 @@ impl Reader {
         reader
     }
 
-    /// What watches the directories; it needs a thread of its own.
+    /// The watch of the directories, which runs on a thread of its own.
     pub(super) fn watch(&self) -> Arc<Watch> {
         Arc::clone(&self.watch)
     }

@@ -9,7 +9,7 @@ use super::severity::Severity;
 use super::severity::structured::{self, Structured};
 use std::time::{Duration, Instant};
 
-/// How long a message stays open for lines that continue it.
+/// Time without lines after which a message is complete.
 pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// A complete message.
@@ -17,20 +17,20 @@ pub const SILENCE: Duration = Duration::from_secs(1);
 pub struct Message<'a> {
     /// The lines of the message, joined by `\n`.
     pub text: &'a str,
-    /// What is known of it already, if it is a JSON object.
+    /// The fields of the message, if it is a JSON object.
     pub structured: Option<&'a Structured<'a>>,
     /// Severity, if the text has none.
     pub otherwise: Severity,
 }
 
 impl<'a> Message<'a> {
-    /// A message of which nothing is known but its text.
+    /// A message without a severity of its stream.
     pub fn new(text: &'a str, structured: Option<&'a Structured<'a>>) -> Self {
         Self { text, structured, otherwise: Severity::Unknown }
     }
 }
 
-/// What is open of both streams of a container.
+/// The incomplete messages of both streams of a container.
 #[derive(Debug, Default)]
 pub struct Streams {
     stdout: StreamState,

@@ -22,20 +22,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-/// Bytes that are read of the events at once.
+/// Size of the read buffer for events, bytes.
 const BUFFER: usize = 16 * 1024;
 
-/// Files of one log, and of all, that wait to be read.
+/// Maximum number of files of one log, and of all, that wait to be read.
 const WAITING: usize = 128;
 const ALL_WAITING: usize = 512;
 
-/// Directories of containers that are watched before their logs are followed.
+/// Maximum number of watched directories of containers.
 pub(super) const CONTAINERS: usize = 10_000;
 
-/// What happened to a name since it was last asked.
+/// Events of a file name since the last call.
 #[derive(Debug, Default)]
 pub(super) struct NameEvents {
-    /// How often it was given to a file.
+    /// Number of files that were given the name.
     pub(super) count: u64,
     /// The files that could be opened.
     pub(super) files: Vec<(File, Metadata)>,
@@ -180,7 +180,7 @@ impl Watch {
         ends
     }
 
-    /// What has happened since it was asked last.
+    /// Takes the events since the last call.
     pub(super) fn given(&self) -> EventsByDirectory {
         let mut inner = self.inner();
         inner.waiting = 0;

@@ -43,7 +43,7 @@ pub struct Drops {
 enum State {
     Untried,
     Loaded(Box<Kernel>),
-    /// Why not, and the cycles until it is tried again; `None`: never.
+    /// The reason why the programs are not loaded, and the cycles until the next attempt; `None`: never.
     Absent(SourceError, Option<u32>),
 }
 

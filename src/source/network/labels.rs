@@ -70,9 +70,9 @@ impl IcmpError {
 closed_set! {
     /// The closed set of values of the label `verdict`: what a rule does with a packet.
     Verdict {
-        /// It drops the packet, and nobody is told.
+        /// The packet is dropped without an answer.
         Drop = "drop",
-        /// It drops the packet, and the sender gets an error or a reset.
+        /// The packet is dropped, and the sender gets an ICMP error or a reset.
         Reject = "reject",
     }
 }
@@ -116,7 +116,7 @@ pub static RESET: LabelSet =
 /// An error of ICMP that was sent, with its code.
 pub static ICMP_SENT: LabelSet = LabelSet::fixed(&[Label::Netns, Label::IcmpType, Label::IcmpCode], SERIES);
 
-/// What is counted by programs.
+/// Counters of the BPF programs.
 pub static SAMPLED: LabelSet = LabelSet::fixed(&[Label::Kind], Kind::ALL.len());
 
 /// The limit that was exceeded.

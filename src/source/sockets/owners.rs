@@ -138,7 +138,7 @@ impl Owners {
 /// How the control group of a socket is determined.
 #[derive(Debug)]
 pub enum ByCgroup {
-    /// Not needed.
+    /// The control group is not looked up: no setting needs it.
     No,
     /// By the cgroup id in each message.
     Id(Box<Cgroups>),

@@ -11,7 +11,7 @@ const NEGOTIATED: u8 = TIMESTAMPS | SACK | WINDOW_SCALE;
 /// sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// Counters.
+    /// Counters of traffic and retransmits.
     pub counters: Counters,
     /// Measurements of the network path.
     pub measurements: Measurements,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Maximum number of addresses of one container in one cycle; the others have their turn in the next ones.
+/// Maximum number of addresses of one container in one cycle; the others are requested in the next ones.
 pub const OF_ONE: usize = 50;
 
 /// Maximum number of addresses of all containers in one cycle.
@@ -24,15 +24,15 @@ const SPACING: Duration = Duration::from_secs(1);
 pub struct Schedule {
     /// By the number of the container and the address.
     known: HashMap<(u64, IpAddr), Address>,
-    /// Requests so far.
-    turns: u64,
+    /// Requests sent so far.
+    requests: u64,
 }
 
 #[derive(Debug, Default)]
 struct Address {
     asked: Option<Instant>,
-    /// Number of its last request, by which the addresses take turns; 0 before the first.
-    turn: u64,
+    /// Number of the last request to it, counted over all addresses; 0 before the first.
+    last_request: u64,
     /// The last round trip; `None` once the address is taken not to answer.
     round_trip: Option<Duration>,
     /// Requests without a reply since the last one.
@@ -61,7 +61,7 @@ impl Schedule {
         }
         let due = self.known.iter().filter(|(_, address)| address.is_due(now));
         let mut due: Vec<(u64, u64, IpAddr)> =
-            due.map(|((number, ip), address)| (address.turn, *number, *ip)).collect();
+            due.map(|((number, ip), address)| (address.last_request, *number, *ip)).collect();
         due.sort_unstable();
         let mut chosen: BTreeMap<u64, Vec<IpAddr>> = BTreeMap::new();
         let mut count = 0;
@@ -71,8 +71,8 @@ impl Schedule {
                 of_one.push(ip);
                 count += 1;
                 if let Some(address) = self.known.get_mut(&(number, ip)) {
-                    self.turns += 1;
-                    (address.asked, address.turn) = (Some(now), self.turns);
+                    self.requests += 1;
+                    (address.asked, address.last_request) = (Some(now), self.requests);
                 }
             }
         }

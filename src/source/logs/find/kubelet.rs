@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 /// Links that are looked at, at most.
 const LINKS: usize = 20_000;
 
-/// Where the logs are that the links lead to.
+/// The directory of the log files that the links lead to.
 pub(super) const PODS: &str = "/var/log/pods";
 
 /// Characters of an id.

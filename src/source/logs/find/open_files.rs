@@ -17,7 +17,7 @@ mod walk;
 /// Below here files are logs.
 const LOGS: &str = "/var/log";
 
-/// What is below here is read from elsewhere.
+/// Directories whose files are found in another way.
 const ELSEWHERE: [&str; 3] = ["/var/log/pods", "/var/log/containers", "/var/log/journal"];
 
 /// Most that is read of a small file of `/proc`.
@@ -50,7 +50,7 @@ impl OpenFiles {
         Self { program: Program::load(), walk: Walk::default() }
     }
 
-    /// What is open now; without a program, as far as the walks have come.
+    /// Files that are open now; without a BPF program, those that the walks have found so far.
     pub(super) fn find(&mut self, containers: &[Container]) -> Vec<OpenFile> {
         let mut owners = Owners::new(containers);
         if let Ok(program) = &mut self.program {
@@ -67,18 +67,18 @@ impl OpenFiles {
         if self.program.is_ok() { "bpf" } else { "/proc" }
     }
 
-    /// Why there is no program.
+    /// The reason why the BPF program could not be loaded.
     pub(super) fn refused(&self) -> Option<&SourceError> {
         self.program.as_ref().err()
     }
 
-    /// How many processes the walk may not look into.
+    /// Number of processes whose descriptors the agent may not read.
     pub(super) fn denied(&self) -> usize {
         self.walk.denied
     }
 }
 
-/// Whose the processes are.
+/// The containers and services of processes.
 pub(super) struct Owners<'a> {
     /// By the path of the control group.
     paths: HashMap<&'a str, u64>,

@@ -25,20 +25,20 @@ const LEFT_OUT: usize = 100_000;
 pub(super) struct Discovery {
     /// Hashes of the logs that are left out.
     left_out: HashSet<u64>,
-    /// What was beside the logs that were found, by directory.
+    /// The files beside the logs that were found, by directory.
     listings: HashMap<PathBuf, Arc<Listing>>,
     /// Number of the current pass.
     number: u64,
-    /// Whether logs that are no container's are looked for, too.
+    /// Whether files of the configuration are looked for too.
     of_files: bool,
-    /// What is made from now on was not there when files were looked for last, as far as stamps of files tell.
+    /// Files with a later time stamp did not exist at the last pass.
     before: SystemTime,
-    /// Whether what is gone was left, to make room.
+    /// Whether logs that are gone were closed to make room.
     left: bool,
 }
 
 impl Discovery {
-    /// Before the first one. `since` is when the agent started.
+    /// The state before the first pass; `since` is the start of the agent.
     pub(super) fn new(since: SystemTime) -> Self {
         Self {
             left_out: HashSet::new(),
@@ -59,20 +59,20 @@ fn place(found: &FoundLog) -> LogKey {
     (container, found.path.clone())
 }
 
-/// What is remembered of a log that is left out.
+/// The hash by which a log that is left out is remembered.
 fn hash(place: &LogKey) -> u64 {
     let mut hasher = DefaultHasher::new();
     place.hash(&mut hasher);
     hasher.finish()
 }
 
-/// A path as a label has it.
+/// A path as the value of a label.
 fn name_of(path: &Path) -> String {
     text::bounded_unique_bytes(path.as_os_str().as_bytes(), text::LONGEST_NAME)
 }
 
 impl Reader {
-    /// Follows what is there and leaves what is gone.
+    /// Follows new logs and closes those that are gone.
     pub(super) fn find(&mut self, files: bool, began: Timestamp) {
         let Settings { docker, cri, journald, files: of_files, .. } = &self.settings;
         let containers = *docker || *cri || *of_files == Files::Auto || *journald != Journald::Off;

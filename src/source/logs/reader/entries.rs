@@ -11,12 +11,12 @@ use crate::source::logs::severity::{Severity, structured};
 use crate::source::logs::stream::Message;
 use std::sync::Arc;
 
-/// The journal, and whose entries are in it.
+/// The journal, and the containers and services that its entries belong to.
 #[derive(Debug)]
 pub(super) struct JournalReader {
     pub(super) journal: Journal,
     pub(super) owners: Owners,
-    /// What coroot-node-agent calls it.
+    /// Value of the label `source` of coroot-node-agent.
     pub(super) name: Arc<str>,
     /// Whether there was more than one poll reads.
     pub(super) more: bool,

@@ -18,17 +18,17 @@ pub(super) struct FollowedLog {
     pub(super) follow: Follow,
     pub(super) origin: Origin,
     pub(super) streams: Streams,
-    /// Whether who wrote it has ended: a part that is open has no end.
+    /// Whether the container that wrote it has ended: an incomplete message is complete then.
     pub(super) ended: bool,
     /// Whether there was more than one poll reads.
     pub(super) more: bool,
     pub(super) error: Option<io::Error>,
-    /// How often its name was given to a file, and how many of those files were found.
+    /// Number of files that were given its name, and how many of them were opened.
     pub(super) given: u64,
     pub(super) found: u64,
     /// Number of the last discovery pass that found it.
     pub(super) met: u64,
-    /// How often in a row nothing was in it, and since then, what is set at the next write.
+    /// Number of polls in a row that found nothing; after some of them, the flag that the next write sets.
     pub(super) silent: u32,
     pub(super) awake: Option<Arc<AtomicBool>>,
 }
@@ -52,7 +52,7 @@ impl FollowedLog {
         }
     }
 
-    /// It is open there.
+    /// Sets the process that has the file open.
     pub(super) fn open(&mut self, open: OpenLog) {
         self.follow.below(open.root);
         if let Some(descriptor) = open.descriptor {
@@ -60,7 +60,7 @@ impl FollowedLog {
         }
     }
 
-    /// The file that is there was found, though nothing was heard of its name.
+    /// Counts all files of the name as opened: the current one was found without an event.
     pub(super) fn reckon(&mut self) {
         self.given = self.found;
     }

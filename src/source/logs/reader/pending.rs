@@ -11,19 +11,19 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long files wait for their container to be found. They keep their blocks on disk, and it may be one that is not wanted.
+/// Time for which files wait for their container to be found: it may be excluded, and open files keep their blocks on disk.
 const WAIT: Duration = Duration::from_secs(15);
 
-/// Files of one log, and of all, that wait.
+/// Maximum number of waiting files of one log, and of all.
 const OF_ONE: usize = 128;
 const OF_ALL: usize = 512;
 
-/// What happened to names that are no log's yet, by directory.
+/// Events of file names in directories of containers whose logs are not followed yet, by directory.
 #[derive(Debug, Default)]
 pub(super) struct Pending(HashMap<PathBuf, (Instant, HashMap<OsString, NameEvents>)>);
 
 impl Pending {
-    /// Takes what happened in directories of containers; whether that is one of which nothing waits yet.
+    /// Adds events; returns whether one is of a directory without events so far.
     pub(super) fn add(&mut self, all: EventsByDirectory, watch: &Watch, now: Instant) -> bool {
         self.0.retain(|_, (since, _)| now.saturating_duration_since(*since) < WAIT);
         let mut any = false;
@@ -43,7 +43,7 @@ impl Pending {
         any
     }
 
-    /// What happened to a log that is followed from now on.
+    /// Removes the events of a log that is followed from now on.
     pub(super) fn take(&mut self, log: &Path) -> Option<NameEvents> {
         let (_, mut names) = self.0.remove(log.parent()?)?;
         names.remove(log.file_name()?)

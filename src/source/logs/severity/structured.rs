@@ -12,12 +12,12 @@ const SEVERITIES: [&str; 5] = ["level", "severity", "lvl", "log.level", "levelna
 /// Keys with what the message says, the ones that are believed more first.
 const TEXTS: [&str; 4] = ["msg", "message", "log", "error"];
 
-/// What is known of a message that is a JSON object.
+/// Fields of a message that is a JSON object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structured<'a> {
     /// Severity.
     pub severity: Severity,
-    /// What it says; empty where no field does.
+    /// The text of the message; empty if no field has it.
     pub text: Cow<'a, str>,
 }
 

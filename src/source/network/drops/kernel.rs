@@ -23,7 +23,7 @@ pub const RESET_RECEIVED: &str = "receive_reset";
 /// The program for errors of ICMP; the tracepoint is there since Linux 6.10.
 pub const ICMP: &str = "send_icmp";
 
-/// How much is counted individually.
+/// Rates up to which packets are counted individually.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Packets on one CPU in 67 ms (2^26 ns) that are all looked at; above it one in 2^n is.

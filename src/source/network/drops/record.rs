@@ -45,7 +45,7 @@ closed_set! {
     }
 }
 
-/// What packets are counted by.
+/// The key that packets are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Inode of the network namespace; 0 if it is not known.

@@ -16,7 +16,7 @@ pub const SERIES: usize = 1024;
 /// Of these, those with a port of their own.
 const WITH_PORT: usize = SERIES / 4 * 3;
 
-/// What packets are told apart by.
+/// The attributes of a series.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Series {
     /// What happened.
@@ -51,7 +51,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// How many packets of a key are new.
+    /// The increase of a key since the last cycle.
     pub fn news(&self, key: Key, packets: u64) -> u64 {
         // A key that was forgotten began again.
         let last = self.keys.get(&key).map_or(0, |counted| counted.packets);

@@ -11,24 +11,24 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-/// How long one walk may take; the next goes on where it ended.
+/// Maximum time of one walk; the next continues where it ended.
 const BUDGET: Duration = Duration::from_millis(100);
 
 /// `O_ACCMODE` of the flags: 0 is reading alone (`include/uapi/asm-generic/fcntl.h`).
 const ACCESS: u32 = 0o3;
 
-/// What the walks have found.
+/// Result of the walks so far.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     /// By device and inode; each with the number of the walk around that has seen it last.
     known: HashMap<(u64, u64), (OpenFile, u64)>,
     /// The process before the one where the next walk begins.
     after: u32,
-    /// How often the walks have come around.
+    /// Number of complete rounds over all processes.
     round: u64,
     /// Processes whose files this process may not look at, in the walk around.
     closed: usize,
-    /// The same, in the last whole one.
+    /// The same, of the last complete round.
     pub(super) denied: usize,
 }
 
