@@ -1,5 +1,6 @@
 //! The network source: its parsers, the table of drivers, and the real kernel.
 
+mod changing_rules;
 mod drop_totals;
 mod drops;
 mod drops_more;
