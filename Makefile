@@ -44,6 +44,7 @@ fuzz: compiler ## feeds the parsers made-up messages, a minute each; ARGS="sock_
 bench: compiler ## measures the sources, the parsers, the exposition and the running agent; as root for the sockets
 	$(CARGO) bench --locked --bench cycle -- $(ARGS)
 	$(CARGO) bench --locked --bench drops
+	$(CARGO) bench --locked --bench server
 	$(CARGO) bench --locked --bench footprint
 	$(CARGO) bench --locked --bench history
 	$(CARGO) bench --locked --bench conntrack

@@ -1,30 +1,16 @@
 //! A container: a control group with this program in it again, which connects as it is told, a line at a time.
 
 use crate::Outcome;
+use crate::groups::directory;
 use socket2::SockRef;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The argument that makes this program a child.
 pub(crate) const CHILD: &str = "--connect";
-
-/// The hierarchy that containers are known by, as in `bpf/group.h`.
-pub(crate) fn hierarchy() -> PathBuf {
-    let memory = Path::new("/sys/fs/cgroup/memory");
-    if memory.is_dir() { memory } else { Path::new("/sys/fs/cgroup") }.join(name())
-}
-
-fn name() -> String {
-    format!("connscope-bench-{}", std::process::id())
-}
-
-/// The directory of the control group of a container.
-pub(crate) fn directory(number: usize) -> PathBuf {
-    hierarchy().join(format!("{number:064x}"))
-}
 
 /// A process in a control group of its own, which goes with it.
 pub(crate) struct Container {
@@ -58,15 +44,6 @@ impl Drop for Container {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
     }
-}
-
-/// Removes the control groups.
-pub(crate) fn remove_groups() {
-    let Ok(groups) = std::fs::read_dir(hierarchy()) else { return };
-    for group in groups.flatten().filter(|entry| entry.path().is_dir()) {
-        let _busy_or_not = std::fs::remove_dir(group.path());
-    }
-    let _busy_or_not = std::fs::remove_dir(hierarchy());
 }
 
 /// What a child does.

@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 mod allocations;
 mod child;
 mod echoes;
+#[path = "../support/groups.rs"]
+mod groups;
 #[expect(
     dead_code,
     clippy::indexing_slicing,
@@ -82,7 +84,7 @@ fn measure() -> Outcome<()> {
         .and_then(|()| inventory())
         .and_then(|()| echoes::run())
         .and_then(|()| resources::run());
-    child::remove_groups();
+    groups::remove_groups();
     result
 }
 
@@ -312,7 +314,7 @@ fn inventory() -> Outcome<()> {
     read(&mut source)?;
     let before = allocations::bytes();
     for number in 100..4100 {
-        std::fs::create_dir_all(child::directory(number))?;
+        std::fs::create_dir_all(groups::directory(number))?;
     }
     for _ in 0..3 {
         read(&mut source)?;

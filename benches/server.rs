@@ -1,0 +1,233 @@
+//! What a server's answers lose to the agent: nginx, asked by wrk as fast as it answers, with a running agent and without, in
+//! turn. The agent has the sources `sockets` with destroy events, `containers` with its BPF programs, and `network` with
+//! drops by reason, and is scraped every two seconds; nginx and wrk are in control groups of containers.
+//!
+//! It needs root, `nginx` and `wrk`, and says which is missing: it installs nothing. It makes a network namespace and control
+//! groups of its own. It prints what was measured, and never fails because of a number.
+//! `CONNSCOPE_BENCH_SECONDS` is how long each run is (3), `CONNSCOPE_BENCH_PAIRS` how many there are each way (9).
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
+#![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
+
+use agent::Agent;
+use groups::{directory, remove_groups};
+use std::error::Error;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "support/agent.rs"]
+#[expect(dead_code, reason = "its memory and CPU time are other benchmarks'")]
+mod agent;
+#[path = "support/groups.rs"]
+mod groups;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The argument of this program in a network namespace of its own.
+const INSIDE: &str = "--inside";
+const SERVER: &str = "127.0.0.1:8000";
+const SCRAPES: Duration = Duration::from_secs(2);
+
+const AGENT: &str = "resource: {cloud: {detect: 'off'}}
+sources:
+  sockets: {enabled: true, close_events: true}
+  containers: {enabled: true}
+  network: {enabled: true, drops: true}
+";
+
+fn main() -> Outcome<()> {
+    if std::env::args().nth(1).as_deref() == Some(INSIDE) {
+        let result = measure();
+        remove_groups();
+        return result;
+    }
+    let missing: Vec<&str> = ["nginx", "wrk"].into_iter().filter(|name| !is_installed(name)).collect();
+    if !missing.is_empty() {
+        println!("server: NOT MEASURED, without {} (Debian: nginx-light, wrk)", missing.join(" and "));
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("server: NOT MEASURED, loading programs needs root");
+        return Ok(());
+    }
+    let again = "ip link set lo up && exec \"$0\" \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", again]).arg(std::env::current_exe()?).arg(INSIDE);
+    let status = command.status()?;
+    status.success().then_some(()).ok_or_else(|| format!("unshare: {status}").into())
+}
+
+fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// A command in the control group of a container.
+fn in_container(number: usize, program: &str) -> Outcome<Command> {
+    let group = directory(number);
+    std::fs::create_dir_all(&group)?;
+    let mut command = Command::new("sh");
+    let enter = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
+    command.args(["-c", enter]).arg(group).arg(program).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// The server; it ends when this is dropped.
+struct Server(Child);
+
+impl Server {
+    fn start(folder: &Path) -> Outcome<Self> {
+        let config = folder.join("nginx.conf");
+        let text = format!(
+            "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;
+            events {{ worker_connections 1024; }}
+            http {{
+                access_log off;
+                keepalive_requests 1000000000;
+                server {{ listen {SERVER} backlog=1024; location / {{ return 200 hello; }} }}
+            }}",
+            folder.display()
+        );
+        std::fs::write(&config, text)?;
+        let child = in_container(1, "nginx")?.arg("-p").arg(folder).arg("-c").arg(config).spawn()?;
+        let server = Self(child);
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(SERVER).is_err() {
+            if Instant::now() > until {
+                let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+                return Err(format!("nginx does not listen: {log}").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// What wrk says: the 99th percentile of the time of a request in milliseconds, and requests a second.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    p99: f64,
+    rate: f64,
+}
+
+/// One run of wrk; `options` are further ones.
+fn load(options: &[&str]) -> Outcome<Load> {
+    let seconds = setting("CONNSCOPE_BENCH_SECONDS", 3);
+    let mut wrk = in_container(2, "wrk")?;
+    wrk.args(["--latency", "-t1", "-c32", &format!("-d{seconds}s")]).args(options);
+    let output = wrk.arg(format!("http://{SERVER}/")).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let after = |word: &str| {
+        let found = text.lines().find_map(|line| line.trim().strip_prefix(word));
+        found.map(str::trim).ok_or_else(|| format!("wrk: {text}"))
+    };
+    if text.contains("Socket errors") || text.contains("Non-2xx") {
+        return Err(format!("wrk: {text}").into());
+    }
+    Ok(Load { p99: milliseconds(after("99%")?)?, rate: after("Requests/sec:")?.parse()? })
+}
+
+/// A time as wrk prints it.
+fn milliseconds(text: &str) -> Outcome<f64> {
+    let digits = text.trim_end_matches(|sign: char| sign.is_ascii_alphabetic());
+    let number: f64 = digits.parse()?;
+    match text.strip_prefix(digits) {
+        Some("us") => Ok(number / 1e3),
+        Some("ms") => Ok(number),
+        Some("s") => Ok(number * 1e3),
+        _ => Err(format!("not a time: {text}").into()),
+    }
+}
+
+/// The same with a running agent, which is scraped meanwhile.
+fn load_with_agent(config: &Path, options: &[&str]) -> Outcome<Load> {
+    let agent = Agent::start(Some(config))?;
+    let text = agent.scrape()?;
+    for needed in ["tcp_rtt_seconds_bucket", "container_tcp_connections_total", "part=\"tcp\",via=\"bpf\""] {
+        if !text.contains(needed) {
+            println!("  NOT WHOLE: the agent has no {needed}");
+        }
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut next = Instant::now();
+            while !over.load(Ordering::Relaxed) {
+                if Instant::now() >= next {
+                    next += SCRAPES;
+                    let _late_or_not = agent.scrape();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let load = load(options);
+        over.store(true, Ordering::Relaxed);
+        load
+    })
+}
+
+fn measure() -> Outcome<()> {
+    let folder = tempfile::tempdir()?;
+    // Connections one after the other use up the ports otherwise.
+    for (name, value) in [("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")] {
+        std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value)?;
+    }
+    let config = folder.path().join("agent.yaml");
+    std::fs::write(&config, AGENT)?;
+    let server = Server::start(folder.path())?;
+    for (what, options) in
+        [("requests of 32 connections that stay", &[][..]), ("a connection for each request", CLOSE)]
+    {
+        println!("\nnginx, one process, asked by wrk: {what}");
+        load(options)?;
+        let (mut without, mut with, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..setting("CONNSCOPE_BENCH_PAIRS", 9) {
+            without.push(load(options)?);
+            with.push(load_with_agent(&config, options)?);
+            again.push(load(options)?);
+        }
+        print("p99", "ms", |load| load.p99, &without, &with, &again);
+        print("requests a second", "/s", |load| load.rate, &without, &with, &again);
+    }
+    drop(server);
+    Ok(())
+}
+
+const CLOSE: &[&str] = &["-H", "Connection: close"];
+
+/// Prints the medians, and the ratio of what was measured one after the other.
+fn print(what: &str, unit: &str, of: fn(&Load) -> f64, without: &[Load], with: &[Load], again: &[Load]) {
+    let all = |loads: &[Load]| median(loads.iter().map(of).collect());
+    let ratios = |loads: &[Load]| -> Vec<f64> {
+        loads.iter().zip(without).map(|(load, without)| of(load) / of(without)).collect()
+    };
+    let (ratio, noise) = (ratios(with), ratios(again));
+    println!("  {what:22} without {:9.3} {unit}, with {:9.3} {unit}", all(without), all(with));
+    println!("  {:22} ratio {} (of two without: {})", "", range(ratio), range(noise));
+}
+
+/// The median, and the least and the most.
+fn range(numbers: Vec<f64>) -> String {
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = numbers.iter().copied().fold(0.0, f64::max);
+    format!("{:.3}, {least:.3} to {most:.3}", median(numbers))
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+}
