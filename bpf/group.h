@@ -55,13 +55,15 @@ struct event {
 	struct address asked;
 	u16 local_port;
 	u16 asked_port;
+	/* Without SYNs. */
 	u32 retransmits;
 	u64 handshake;
 	u64 sent;
 	u64 received;
 	u32 rtt;
 	/* As in struct connection. */
-	u32 before;
+	u16 before;
+	u16 syn_retransmits;
 };
 
 MAP(groups, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct group);

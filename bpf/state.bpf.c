@@ -30,7 +30,7 @@ static NOINLINE int count_failure(struct connection *connection, u32 why)
 		return 0;
 	if (why < REASONS)
 		add(&totals->failed[why], 1);
-	add(&totals->retransmits, connection->retransmits);
+	count_retransmits(totals, connection);
 	return 0;
 }
 
@@ -154,6 +154,7 @@ INLINE void ended(struct sock *sk, struct connection *connection, int old, int b
 			struct event event = {.kind = ENDED, .reset = end.reset, .before = connection->before};
 			describe(&event, socket, connection);
 			event.retransmits = connection->retransmits;
+			event.syn_retransmits = connection->syn_retransmits;
 			event.handshake = connection->handshake;
 			event.sent = end.sent;
 			event.received = end.received;
@@ -256,12 +257,18 @@ int set_state_before(u64 *context)
 	return changed(context, 1);
 }
 
-INLINE int retransmitted(u64 socket)
+INLINE int retransmitted(const struct sock *sk)
 {
+	u64 socket = (u64)sk;
 	struct connection *connection = map_lookup(&connections, &socket);
 	struct totals *totals;
 	if (!connection)
 		return 0;
+	if (sk->__sk_common.skc_state == SYN_SENT) {
+		/* As often as net.ipv4.tcp_syn_retries says, at most 127 times. */
+		connection->syn_retransmits++;
+		return 0;
+	}
 	if (connection->state != COUNTED) {
 		/* It is added when the connection is counted. */
 		connection->retransmits++;
@@ -279,13 +286,13 @@ INLINE int retransmitted(u64 socket)
 SEC("tp_btf/tcp_retransmit_skb")
 int retransmit(u64 *context)
 {
-	return (int)context[2] ? 0 : retransmitted(context[0]);
+	return (int)context[2] ? 0 : retransmitted((const struct sock *)context[0]);
 }
 
 SEC("tp_btf/tcp_retransmit_skb")
 int retransmit_before(u64 *context)
 {
-	return retransmitted(context[0]);
+	return retransmitted((const struct sock *)context[0]);
 }
 
 char licence[] SEC("license") = "Dual BSD/GPL";

@@ -41,9 +41,10 @@ struct totals {
 	/* Opened less ended. */
 	u32 open;
 	u32 failed[REASONS];
+	/* SYNs included. */
 	u32 retransmits;
 	u32 rtts;
-	u32 reserved;
+	u32 syn_retransmits;
 	u64 sent;
 	u64 received;
 	/* Microseconds, eight times. */
@@ -84,7 +85,10 @@ struct connection {
 	u8 unfollowed;
 	u8 before;
 	u32 state;
-	u32 counted_in;
+	u16 counted_in;
+	/* Counted with the opening or the failure. */
+	u16 syn_retransmits;
+	/* The others, until the opening is counted. */
 	u32 retransmits;
 	/* When its socket was first seen without it, in 2^20 ns; 0 for never. */
 	u32 left;
@@ -337,6 +341,14 @@ INLINE void forget(u64 socket)
 		add(followed, -1);
 }
 
+/* What was retransmitted before the connection was counted. */
+INLINE void count_retransmits(struct totals *totals, const struct connection *connection)
+{
+	add(&totals->retransmits, connection->retransmits + connection->syn_retransmits);
+	if (connection->syn_retransmits)
+		add(&totals->syn_retransmits, connection->syn_retransmits);
+}
+
 /* Counts that a connection was established. */
 static NOINLINE int count_opening(struct connection *connection)
 {
@@ -353,7 +365,7 @@ static NOINLINE int count_opening(struct connection *connection)
 	}
 	if (!connection->unfollowed)
 		add(&totals->open, 1);
-	add(&totals->retransmits, connection->retransmits);
+	count_retransmits(totals, connection);
 	connection->retransmits = 0;
 	return 0;
 }

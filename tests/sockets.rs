@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 mod agent;
 mod classic;
+mod connecting;
 mod connections;
 mod diag;
 mod direction;
@@ -300,6 +301,15 @@ fn aborted(mut stream: TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let error = stream.read(&mut [0; 1]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+/// A counter of `/proc/net/netstat`.
+fn netstat(word: &str) -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let place = names.split(' ').position(|name| name == word).unwrap();
+    values.split(' ').nth(place).unwrap().parse().unwrap()
 }
 
 /// Joins two namespaces: 10.9.0.1 and 10.9.0.2.

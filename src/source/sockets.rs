@@ -37,6 +37,7 @@ pub mod attributes;
 pub mod check;
 pub mod classic;
 pub mod config;
+pub mod connect;
 pub mod delta;
 pub mod diag;
 pub mod direction;

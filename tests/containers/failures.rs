@@ -1,8 +1,10 @@
 //! Why connections are not established, and segments that are retransmitted.
 
 use super::kernel::{CONNECTIONS, LONG, server};
-use super::lab::{Lab, sum, tcp};
-use crate::support::Namespace;
+use super::lab::{Lab, Series, sum, tcp};
+use crate::support::{Namespace, PATIENCE};
+use connscope::source::containers::config::tcp::Tcp;
+use std::time::{Duration, Instant};
 
 /// Writes a sysctl of a network namespace.
 fn set(namespace: &Namespace, name: &str, value: &str) {
@@ -70,4 +72,64 @@ fn segments_that_are_sent_again_are_counted_at_their_destination() {
     });
     // Each byte is sent once.
     assert_eq!(sum(&series, &["container.tcp.io{", "name=again", &at, "transmit"]), Some(10.0));
+}
+
+/// `TcpExtTCPSynRetrans` of a network namespace.
+fn syn_retransmits(namespace: &Namespace) -> f64 {
+    let text = namespace.run("nstat", &["-asz", "TcpExtTCPSynRetrans"]);
+    let line = text.lines().find(|line| line.starts_with("TcpExtTCPSynRetrans")).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn retransmitted_syns_are_as_many_as_the_kernel_counts_in_the_namespace() {
+    for translate in [false, true] {
+        let Some(namespace) = Namespace::new() else { return };
+        let Some(mut lab) = Lab::new(Tcp { translate, ..tcp() }, LONG, 500) else { return };
+        chain(&namespace);
+        set(&namespace, "tcp_syn_retries", "2");
+        // What is sent to its neighbour goes to an address that nobody on the link has.
+        namespace.run("ip", &["link", "add", "hole", "type", "veth", "peer", "name", "bottom"]);
+        namespace.run("ip", &["addr", "add", "10.9.1.1/24", "dev", "hole"]);
+        for end in ["hole", "bottom"] {
+            namespace.run("ip", &["link", "set", end, "up"]);
+        }
+        let neighbour = ["neigh", "add", "10.9.1.2", "lladdr", "02:00:00:00:00:02", "dev", "hole"];
+        namespace.run("ip", &neighbour);
+        let mut container = lab.container("syns", Some(&namespace));
+        container.ok("start never 10.9.1.2 9");
+        let port = server(Some(&namespace), "127.0.0.1:0");
+        rule(&namespace, &format!("tcp dport {port} drop"));
+        container.ok(&format!("start late 127.0.0.1 {port}"));
+        let (never, late) = ("server.port=9".to_owned(), format!("server.port={port}"));
+        let of = |series: &[Series], metric: &str, at: &str| {
+            sum(series, &[metric, "name=syns", at]).unwrap_or_default()
+        };
+        let syns = "container.tcp.syn_retransmits{";
+        let begun = Instant::now();
+        while syn_retransmits(&namespace) < 2.0 {
+            assert!(begun.elapsed() < PATIENCE, "no SYN is retransmitted");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        namespace.run("nft", &["flush chain inet t f"]);
+        let series = lab.until("one is established, the other is given up", |series| {
+            sum(series, &[CONNECTIONS, "event=opened", "name=syns", &late]) == Some(1.0)
+                && sum(series, &[CONNECTIONS, "error.type=timeout", "name=syns", &never]) == Some(1.0)
+        });
+        // Since Linux 6.5 more than net.ipv4.tcp_syn_retries.
+        assert!(of(&series, syns, &never) >= 2.0, "{translate}");
+        assert!(of(&series, syns, &late) >= 1.0, "{translate}");
+        let counted = of(&series, syns, &never) + of(&series, syns, &late);
+        assert_eq!(counted, syn_retransmits(&namespace), "{translate}");
+        let all = |series: &[Series]| {
+            let retransmits = "container.tcp.retransmits{";
+            of(series, retransmits, &never) + of(series, retransmits, &late)
+        };
+        assert_eq!(all(&series), counted, "both metrics have them");
+        // Data is none.
+        rule(&namespace, &format!("tcp dport {port} drop"));
+        container.ok("send late 10");
+        let series = lab.until("data is retransmitted", |series| all(series) >= counted + 2.0);
+        assert_eq!(of(&series, syns, &never) + of(&series, syns, &late), counted);
+    }
 }

@@ -2,7 +2,7 @@
 
 use connscope::netlink::Progress;
 use connscope::source::containers::addresses::{LISTEN, fib_trie, if_inet6, tcp};
-use connscope::source::containers::kernel::records::{Destination, Event, Group, Listener, Totals};
+use connscope::source::containers::kernel::records::{Destination, Ended, Event, Group, Listener, Totals};
 use connscope::source::containers::translate;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -35,6 +35,12 @@ fn a_destination_and_its_totals_are_read_as_the_programs_write_them() {
     assert_eq!(destination.bytes(), key);
     let totals = Totals::parse(value).unwrap();
     assert_eq!((totals.opened, totals.rtts), (0, 2), "{totals:?}");
+    assert_eq!((totals.retransmits, totals.syn_retransmits), (0, 0), "{totals:?}");
+    // Behind `rtts` in `struct totals`.
+    let mut lossy = value.to_vec();
+    lossy[60..64].copy_from_slice(&7_u32.to_ne_bytes());
+    assert_eq!(Totals::parse(&lossy), Some(Totals { syn_retransmits: 7, ..totals }));
+    assert_eq!(Totals::of_numbers(&Totals { syn_retransmits: 7, ..totals }.numbers()).syn_retransmits, 7);
     assert!(prefixes(&key[..44]).all(|part| Destination::parse(part).is_none()));
     assert!(prefixes(value).all(|part| Totals::parse(part).is_none()));
 }
@@ -42,7 +48,7 @@ fn a_destination_and_its_totals_are_read_as_the_programs_write_them() {
 #[test]
 fn numbers_that_began_again_at_zero_are_followed() {
     let before = Totals { opened: u32::MAX, sent: u64::MAX, ..Totals::default() };
-    let more = Totals { opened: 3, sent: 10, retransmits: 1, ..Totals::default() };
+    let more = Totals { opened: 3, sent: 10, retransmits: 2, syn_retransmits: 1, ..Totals::default() };
     assert_eq!(before.plus(&more).since(&before), more);
 }
 
@@ -79,6 +85,12 @@ fn events_of_each_kind_are_read() {
     let Some(Event::Ended(ended)) = Event::parse(&end) else { panic!("{end:?}") };
     assert!(ended.handshake.is_some_and(|nanoseconds| nanoseconds < 1_000_000), "{ended:?}");
     assert!(ended.opened && ended.reset && ended.rtt > 0, "{ended:?}");
+    assert_eq!((ended.retransmits, ended.syn_retransmits), (0, 0), "{ended:?}");
+    // The last two bytes of `struct event`; before them is when it began.
+    let mut lossy = end.clone();
+    lossy[102..104].copy_from_slice(&3_u16.to_ne_bytes());
+    let Some(Event::Ended(lossy)) = Event::parse(&lossy) else { panic!("{lossy:?}") };
+    assert_eq!(lossy, Ended { syn_retransmits: 3, ..ended });
     for event in [group, requested, end] {
         for part in prefixes(&event) {
             let _event_or_not = Event::parse(part);

@@ -136,6 +136,8 @@ RULES
     inside web perl /peers.pl unanswered 8005 3
     retransmitted() { [ "$(of web container_tcp_retransmits_total 'server_port="8005"')" -ge 1 ] 2>/dev/null && echo yes || echo no; }
     until_same "a SYN is retransmitted" yes retransmitted
+    same "all of them are SYNs" "$(of web container_tcp_retransmits_total 'server_port="8005"')" \
+        "$(of web container_tcp_syn_retransmits_total 'server_port="8005"')"
     flags=$(for file in /proc/*/fdinfo/*; do cat "$file" 2>/dev/null || true; done |
         awk '$1 == "map_type:" { type = $2 } $1 == "map_flags:" && type == 1 { print $2 }' | sort -u | tr '\n' ' ')
     same "hash maps are allocated" "$(since 6.1 && echo 0x1 || echo 0x0) " "$flags"

@@ -1,6 +1,8 @@
 //! How many sockets there are by state, what waits in queues, and what was dropped.
 
-use super::{INCOMING, Numbers, OUTGOING, Pair, Probe, begin, close, connection, listener, lose, send};
+use super::{
+    INCOMING, Numbers, OUTGOING, Pair, Probe, begin, close, connection, listener, lose, netstat, send,
+};
 use crate::support::{Namespace, eventually};
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream, UdpSocket};
@@ -233,15 +235,6 @@ fn udp_has_counts_queues_and_drops() {
         drop((six, receiver));
         assert_eq!(probe.read().sum("udp.drops", &[]), 50.0 + dropped, "what was counted stays");
     });
-}
-
-/// A counter of `/proc/net/netstat`.
-fn netstat(word: &str) -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
-    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-    let place = names.split(' ').position(|name| name == word).unwrap();
-    values.split(' ').nth(place).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -217,6 +217,16 @@ def containers():
                 ),
             ),
             panel(
+                "Retransmitted SYNs by destination",
+                "Per second. Connections that begin have no answer for a second or more: the destination's accept queue is full, it is "
+                "gone, or a firewall drops." + SIXTEEN,
+                "suffix: SYNs/s",
+                target(
+                    or_none(several(rate("container_tcp_syn_retransmits_total", f"by ({NAME}, {TO})"))),
+                    CONTAINER + " " + DESTINATION,
+                ),
+            ),
+            panel(
                 "Payload by container",
                 "Of connections that the container opened, each byte once." + SIXTEEN,
                 "Bps",

@@ -147,6 +147,30 @@ def why_lost():
                 "suffix: segments/s",
                 "tcp_segments_ecn_marked_total",
             ),
+            by_group(
+                "Retransmitted SYNs",
+                "Connections that begin have no answer for a second or more. Without losses of established connections: the peer's accept "
+                "queue is full, or a firewall drops. Do: look at the peer's tcp.listen.queue.overflow, and at the dashboard of containers "
+                "for whose they are. Linux 4.19.",
+                "suffix: SYNs/s",
+                "tcp_syn_retransmits_total",
+            ),
+            panel(
+                "Time to connect, p95",
+                "Of outgoing connections, estimated. A second more is a SYN that was lost. Do: as for retransmitted SYNs; without them, "
+                "compare with the round trip. Linux 4.19." + SIXTEEN,
+                "s",
+                target(
+                    several(
+                        "histogram_quantile(0.95, "
+                        + grown("tcp_connect_time_seconds_bucket", BY_GROUP.replace("(", "(le, "))
+                        + ")"
+                    )
+                    + f" or {NONE}",
+                    GROUP,
+                ),
+                width=8,
+            ),
             panel(
                 "Least path MTU",
                 "Below that of the interface: a tunnel on the path. Timeouts on large transfers while it does not fall: ICMP messages "

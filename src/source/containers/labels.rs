@@ -86,7 +86,7 @@ pub static CLASSIC: LabelSet =
 /// A destination of a container: the container, the requested and the actual destination.
 pub static DESTINATION: LabelSet = LabelSet::configured(
     workload_and![PeerAddress, PeerPort, ServerAddress, ServerPort],
-    "`sources.containers.tcp.total`, by default 2000, which are at most 36,000 series; and one for `~other` of each container",
+    "`sources.containers.tcp.total`, by default 2000, which are at most 38,000 series; and one for `~other` of each container",
 );
 
 /// Block devices that one container has on average, where many have many.

@@ -63,6 +63,8 @@ crate::metrics! {
     CONTAINER_TCP_CONNECT_TIME: Histogram = "container.tcp.connect.time" in "s", by [DESTINATION], buckets CONNECT_TIMES;
     /// TCP segments retransmitted on connections that the container opened, including SYNs.
     CONTAINER_TCP_RETRANSMITS: Counter<u64> = "container.tcp.retransmits" in "{segment}", by [DESTINATION];
+    /// SYNs retransmitted on connections that the container opened, established or not; also counted in container.tcp.retransmits.
+    CONTAINER_TCP_SYN_RETRANSMITS: Counter<u64> = "container.tcp.syn_retransmits" in "{segment}", by [DESTINATION];
     /// TCP payload bytes sent and received on connections that the container opened; retransmitted bytes count once.
     CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
     /// Mean of the smoothed round-trip times of connections that are open or ended since the last cycle; absent if there are none.

@@ -166,6 +166,7 @@ fn observe_destination(
         }
     }
     out.observe(metrics::CONTAINER_TCP_RETRANSMITS, &labels, counts.retransmits);
+    out.observe(metrics::CONTAINER_TCP_SYN_RETRANSMITS, &labels, counts.syn_retransmits);
 }
 
 fn listen(workload: &Workload, at: ListenAddress) -> Labels {

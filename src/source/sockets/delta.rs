@@ -1,5 +1,6 @@
 //! What a socket did between two reads: the amounts that its group adds (pure).
 
+use super::connect::HandshakeDelta;
 use super::path::PathState;
 use super::sample::{Counters, Measurements, SupportedFields};
 use crate::metric::label::Event;
@@ -51,6 +52,9 @@ pub struct ConnectionDelta {
     pub measured: Option<Measurements>,
     /// The present state of the path; `None` when the connection has ended.
     pub path: Option<PathState>,
+    /// What was counted of the handshake; `None` unless this machine opened the connection, and if the kernel does not
+    /// tell.
+    pub handshake: Option<HandshakeDelta>,
 }
 
 impl ConnectionDelta {

@@ -7,6 +7,13 @@ use crate::source::metrics::{IO_DIRECTION, NETNS};
 /// Bucket bounds of rates in bytes a second: from a modem's to 100 Gbit/s.
 const RATES: &[f64] = &[1e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 3e9, 1.25e10];
 
+/// Bucket bounds of the time to connect, seconds: those of `container.tcp.connect.time`, and those of the third and the
+/// fourth SYN.
+const CONNECT_TIMES: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
 /// Bucket bounds of the time in the accept queue, seconds: from a busy event loop to the time-out of a client.
 const WAITS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
@@ -28,6 +35,10 @@ crate::metrics! {
     TCP_RTT_MIN: Histogram = "tcp.rtt.min" in "s", by [GROUP], buckets ROUND_TRIPS;
     /// TCP segments retransmitted, including SYNs.
     TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", by [GROUP];
+    /// SYNs retransmitted on TCP connections that this machine opened, as far as reads of the sockets tell them apart (coarser than container.tcp.syn_retransmits); also counted in tcp.retransmits; Linux 4.19.
+    TCP_SYN_RETRANSMITS: Counter<u64> = "tcp.syn_retransmits" in "{segment}", by [GROUP];
+    /// Time from the first SYN until its answer on TCP connections that this machine opened, estimated at the first read of each that has sent at most 4 segments with data (coarser than container.tcp.connect.time); Linux 4.19.
+    TCP_CONNECT_TIME: Histogram = "tcp.connect.time" in "s", by [GROUP], buckets CONNECT_TIMES;
     /// TCP segments sent and received, including retransmitted ones and those without data.
     TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", by [GROUP, IO_DIRECTION];
     /// TCP payload bytes sent and received; retransmitted bytes count once.

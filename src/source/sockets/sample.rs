@@ -1,5 +1,6 @@
 //! The values of `tcp_info` that are counted, of one connection at one moment (pure).
 
+use super::connect::Handshake;
 use super::diag::State;
 use super::path::{PathCounters, PathFields, PathState, increase};
 use super::tcp_info::{SACK, TIMESTAMPS, TcpInfo, WINDOW_SCALE};
@@ -17,6 +18,8 @@ pub struct Sample {
     pub measurements: Measurements,
     /// Present state of the path; `None` for a connection that is not established.
     pub path: Option<PathState>,
+    /// What is known of the handshake.
+    pub handshake: Handshake,
     /// Whether the connection was ever established.
     pub established: bool,
     /// Fields that the kernel sends.
@@ -132,6 +135,7 @@ impl Sample {
                 delivery_rate: tcp.delivery_rate(),
             },
             path: PathState::of(tcp, state),
+            handshake: Handshake::of(tcp),
             established: match state {
                 State::SynSent | State::SynRecv | State::NewSynRecv | State::BoundInactive => false,
                 // A connection that was reset from this end has lost its counters and kept its minimum round-trip time.

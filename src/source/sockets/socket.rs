@@ -1,5 +1,6 @@
 //! A tracked socket: its state between two reads, and its changes since the last one (pure).
 
+use super::connect::HandshakeDelta;
 use super::delta::{Activity, ConnectionDelta, Delta};
 use super::diag::{Memory, Record, State};
 use super::direction::Direction;
@@ -145,9 +146,11 @@ impl TrackedSocket {
     /// The changes since the last read. This read becomes the baseline of the next.
     pub fn update(&mut self, observation: &Observation) -> Delta {
         let mut delta = Delta::default();
+        let mut established = self.established;
         match observation {
             Observation::Connection(sample) => {
                 self.note_reconnected(sample, &mut delta);
+                established = self.established;
                 self.notice_established(sample, &mut delta);
             }
             // The socket is of another kind now.
@@ -163,7 +166,7 @@ impl TrackedSocket {
         match observation {
             Observation::Connection(sample) => {
                 if same_kind {
-                    delta.activity = Activity::Connection(connection(&self.baseline, sample, false));
+                    delta.activity = Activity::Connection(self.changes(sample, established, false));
                 }
                 self.baseline = sample.counters;
             }
@@ -190,7 +193,8 @@ impl TrackedSocket {
         let mut delta = Delta::default();
         self.note_reconnected(sample, &mut delta);
         if self.connection {
-            delta.activity = Activity::Connection(connection(&self.baseline, sample, sample.established));
+            let changes = self.changes(sample, self.established, sample.established);
+            delta.activity = Activity::Connection(changes);
         }
         delta
     }
@@ -200,6 +204,24 @@ impl TrackedSocket {
         let mut delta = Delta::default();
         self.notice_established(sample, &mut delta);
         delta
+    }
+
+    /// The changes of a connection since the last read; `established` says whether it was established then. Its
+    /// measurements are recorded if data was acknowledged, and at its end.
+    fn changes(&self, now: &Sample, established: bool, ended: bool) -> ConnectionDelta {
+        let increase = now.counters.since(&self.baseline);
+        let measured = (increase.acked > 0 || ended).then_some(now.measurements);
+        let path = now.path.filter(|_| !ended);
+        let outgoing = self.direction == Some(Direction::Outgoing);
+        let handshake = now.handshake.only_syns.filter(|_| outgoing).map(|only_syns| {
+            // Until it is established, nothing but SYNs is sent.
+            if established || (now.established && !only_syns) {
+                return HandshakeDelta::default();
+            }
+            let time = now.handshake.time.filter(|_| now.established);
+            HandshakeDelta { syn_retransmits: increase.retransmits, time }
+        });
+        ConnectionDelta { increase, supported: now.supported, measured, path, handshake }
     }
 
     fn notice_established(&mut self, sample: &Sample, delta: &mut Delta) {
@@ -253,12 +275,4 @@ impl TrackedSocket {
     pub fn vanish(&self) -> Delta {
         self.end(Some(if self.established { Event::Closed } else { Event::Failed }))
     }
-}
-
-/// The changes of a connection since `before`. Its measurements are recorded if data was acknowledged, and at its end.
-fn connection(before: &Counters, now: &Sample, ended: bool) -> ConnectionDelta {
-    let increase = now.counters.since(before);
-    let measured = (increase.acked > 0 || ended).then_some(now.measurements);
-    let path = now.path.filter(|_| !ended);
-    ConnectionDelta { increase, supported: now.supported, measured, path }
 }

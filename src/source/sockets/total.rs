@@ -10,11 +10,13 @@ use crate::reading::Readings;
 use crate::source::sockets::labels::LimitReason;
 use crate::source::sockets::metrics;
 use accept::AcceptTotals;
+use connect::ConnectTotals;
 use path::PathTotals;
 use std::sync::Arc;
 use std::time::Duration;
 
 mod accept;
+mod connect;
 mod path;
 
 /// Distributions of a group, created with the first value.
@@ -52,6 +54,7 @@ pub struct Totals {
     sndbuf_limited: u64,
     events: [u64; Event::ALL.len()],
     path: PathTotals,
+    connect: ConnectTotals,
     distributions: Option<Box<Distributions>>,
     has_connections: bool,
     /// Connections that are open now.
@@ -100,6 +103,9 @@ impl Totals {
         self.path.add(&increase.path, delta.supported.path);
         if let Some(state) = delta.path {
             self.path.add_state(state);
+        }
+        if let Some(handshake) = delta.handshake {
+            self.connect.add(handshake);
         }
         if let Some(measured) = &delta.measured {
             self.record(measured);
@@ -194,6 +200,7 @@ impl Totals {
             }
         }
         self.path.observe(labels, out);
+        self.connect.observe(labels, out);
         if let Some(distributions) = &self.distributions {
             for (metric, distribution) in [
                 (metrics::TCP_RTT, &distributions.rtt),

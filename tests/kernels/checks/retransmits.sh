@@ -4,10 +4,12 @@ nft add table inet t
 nft add chain inet t c '{ type filter hook output priority 0; }'
 nft add rule inet t c tcp dport 8005 drop
 before=$(counted TcpRetransSegs)
+syns=$(counted TcpExtTCPSynRetrans)
 peers unanswered 8005 4
 kill $peers
 of() { scrape "$1" 'server_port="8005"' 'direction="outgoing"'; }
 least "nstat: retransmitted" 2 "$(($(counted TcpRetransSegs) - before))"
 until_same "retransmitted" "$(($(counted TcpRetransSegs) - before))" of tcp_retransmits_total
+until_same "all of them SYNs" "$(($(counted TcpExtTCPSynRetrans) - syns))" of tcp_syn_retransmits_total
 failed() { scrape tcp_connections_total 'server_port="8005"' 'event="failed"'; }
 until_same "failed" 1 failed

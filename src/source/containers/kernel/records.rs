@@ -213,7 +213,7 @@ pub fn endpoint(at: SocketAddr) -> [u8; ENDPOINT] {
 }
 
 /// Value of `before` for a connection that was established before the programs were loaded.
-const BEFORE_OPEN: u32 = 1;
+const BEFORE_OPEN: u16 = 1;
 
 /// An event, which the kernel reports immediately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -254,8 +254,10 @@ pub struct Ended {
     pub opened: bool,
     /// Duration of the handshake in nanoseconds; `None` if its beginning was not seen.
     pub handshake: Option<u64>,
-    /// Segments retransmitted.
+    /// Segments retransmitted, without SYNs.
     pub retransmits: u32,
+    /// SYNs retransmitted.
+    pub syn_retransmits: u16,
     /// Payload sent, bytes.
     pub sent: u64,
     /// Payload received, bytes.
@@ -276,7 +278,7 @@ impl Event {
         let retransmits = fields.u32()?;
         let handshake = fields.u64()?;
         let (sent, received, rtt) = (fields.u64()?, fields.u64()?, fields.u32()?);
-        let before = fields.u32()?;
+        let (before, syn_retransmits) = (fields.u16()?, fields.u16()?);
         let (local, requested) = ((local, local_port).into(), (requested, asked_port).into());
         match kind {
             1 => Some(Self::Group(group)),
@@ -289,6 +291,7 @@ impl Event {
                 opened: before != BEFORE_OPEN,
                 handshake: (before == 0).then_some(handshake),
                 retransmits,
+                syn_retransmits,
                 sent,
                 received,
                 rtt,

@@ -25,8 +25,10 @@ pub struct Counts {
     pub reset: u64,
     /// Connections that were not established, by [`Failure`].
     pub failed: [u64; Failure::ALL.len()],
-    /// Segments retransmitted.
+    /// Segments retransmitted, SYNs included.
     pub retransmits: u64,
+    /// SYNs retransmitted.
+    pub syn_retransmits: u64,
     /// Payload sent, bytes.
     pub sent: u64,
     /// Payload received, bytes.
@@ -52,6 +54,7 @@ impl Counts {
             *sum += u64::from(failed);
         }
         self.retransmits += u64::from(more.retransmits);
+        self.syn_retransmits += u64::from(more.syn_retransmits);
         self.sent += more.sent;
         self.received += more.received;
         self.rtt += more.rtt;
@@ -72,6 +75,7 @@ impl Counts {
             *sum += failed;
         }
         self.retransmits += other.retransmits;
+        self.syn_retransmits += other.syn_retransmits;
         self.sent += other.sent;
         self.received += other.received;
         self.rtt += other.rtt;
@@ -99,7 +103,7 @@ impl Counts {
     }
 }
 
-const NUMBERS: usize = 6 + Failure::ALL.len() + BUCKETS;
+const NUMBERS: usize = 7 + Failure::ALL.len() + BUCKETS;
 
 /// The same as it is kept.
 #[derive(Debug)]
@@ -139,7 +143,7 @@ impl StoredCounts {
     pub(super) fn counts(&self, cycle: u32) -> Counts {
         let (rtt, rtts) = if self.cycle == cycle { (self.rtt, self.rtts) } else { (0, 0) };
         let numbers: [u64; NUMBERS] = self.numbers.unpack();
-        let [opened, closed, reset, retransmits, sent, received, ref rest @ ..] = numbers;
+        let [opened, closed, reset, retransmits, syn_retransmits, sent, received, ref rest @ ..] = numbers;
         let (failed, connect) = rest.split_at(Failure::ALL.len());
         let at = |numbers: &[u64], index: usize| numbers.get(index).copied().unwrap_or_default();
         Counts {
@@ -147,6 +151,7 @@ impl StoredCounts {
             closed,
             reset,
             retransmits,
+            syn_retransmits,
             sent,
             received,
             failed: std::array::from_fn(|index| at(failed, index)),
@@ -160,8 +165,8 @@ impl StoredCounts {
     }
 
     fn set(&mut self, counts: &Counts, cycle: u32) {
-        let Counts { opened, closed, reset, retransmits, sent, received, .. } = *counts;
-        let first = [opened, closed, reset, retransmits, sent, received];
+        let Counts { opened, closed, reset, retransmits, syn_retransmits, sent, received, .. } = *counts;
+        let first = [opened, closed, reset, retransmits, syn_retransmits, sent, received];
         self.numbers =
             Packed::new(&[first.as_slice(), counts.failed.as_slice(), counts.connect.as_slice()].concat());
         (self.connecting, self.open) = (counts.connecting, counts.open);

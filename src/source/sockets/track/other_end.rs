@@ -4,6 +4,7 @@
 //! port, because it sent a reset or because of MPTCP (see [`mptcp`](super::super::mptcp)), the other event has the
 //! missing facts: which end opened the connection, and as bytes received what this end has sent.
 
+use super::super::connect::Handshake;
 use super::super::diag::Record;
 use super::super::direction::Direction;
 use super::super::sample::{Counters, Measurements, Sample};
@@ -112,6 +113,7 @@ impl ClosedSocket {
             },
             measurements: Measurements::default(),
             path: None,
+            handshake: Handshake::default(),
             established: true,
             supported: self.sample.supported,
         }

@@ -8,7 +8,7 @@ pub const TOTALS: usize = 160;
 /// Buckets of connect times.
 pub const BUCKETS: usize = 16;
 /// Numbers of a value of the maps `destinations` and `rest`.
-pub const NUMBERS: usize = 10 + Failure::ALL.len() + BUCKETS;
+pub const NUMBERS: usize = 11 + Failure::ALL.len() + BUCKETS;
 
 /// Totals of a destination since its entry was created. Counters of 32 bits wrap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,8 +23,10 @@ pub struct Totals {
     pub open: u32,
     /// Connections that were not established, by [`Failure`].
     pub failed: [u32; Failure::ALL.len()],
-    /// Segments retransmitted.
+    /// Segments retransmitted, SYNs included.
     pub retransmits: u32,
+    /// SYNs retransmitted.
+    pub syn_retransmits: u32,
     /// Number of round-trip times in `rtt`.
     pub rtts: u32,
     /// Payload sent, bytes.
@@ -53,7 +55,8 @@ impl Totals {
         for failed in &mut totals.failed {
             *failed = fields.u32()?;
         }
-        (totals.retransmits, totals.rtts, _) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        totals.retransmits = fields.u32()?;
+        (totals.rtts, totals.syn_retransmits) = (fields.u32()?, fields.u32()?);
         (totals.sent, totals.received) = (fields.u64()?, fields.u64()?);
         (totals.rtt, totals.connecting) = (fields.u64()?, fields.u64()?);
         for bucket in &mut totals.connect {
@@ -64,8 +67,8 @@ impl Totals {
 
     /// All numbers in a row.
     pub fn numbers(&self) -> [u64; NUMBERS] {
-        let Self { opened, closed, reset, open, failed, retransmits, rtts, .. } = *self;
-        let first = [opened, closed, reset, open, retransmits, rtts].map(u64::from);
+        let Self { opened, closed, reset, open, failed, retransmits, syn_retransmits, rtts, .. } = *self;
+        let first = [opened, closed, reset, open, retransmits, syn_retransmits, rtts].map(u64::from);
         let wide = [self.sent, self.received, self.rtt, self.connecting];
         let rest = failed.into_iter().chain(self.connect).map(u64::from);
         let mut all = first.into_iter().chain(wide).chain(rest);
@@ -77,13 +80,13 @@ impl Totals {
         let mut all = numbers.iter().copied();
         let mut wide = || all.next().unwrap_or_default();
         let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        let [opened, closed, reset, open, retransmits, rtts] = std::array::from_fn(|_| narrow(wide()));
+        let [opened, closed, reset, open, retransmits, syn_retransmits, rtts] =
+            std::array::from_fn(|_| narrow(wide()));
         let [sent, received, rtt, connecting] = std::array::from_fn(|_| wide());
         let failed = std::array::from_fn(|_| narrow(wide()));
         let connect = std::array::from_fn(|_| narrow(wide()));
-        let first =
-            Self { opened, closed, reset, open, failed, retransmits, rtts, connect, ..Self::default() };
-        Self { sent, received, rtt, connecting, ..first }
+        let first = Self { opened, closed, reset, open, failed, connect, ..Self::default() };
+        Self { retransmits, syn_retransmits, rtts, sent, received, rtt, connecting, ..first }
     }
 
     /// The difference to `before`.
@@ -112,6 +115,7 @@ impl Totals {
             open: narrow(self.open, other.open),
             failed: std::array::from_fn(|index| narrow(at(&self.failed, index), at(&other.failed, index))),
             retransmits: narrow(self.retransmits, other.retransmits),
+            syn_retransmits: narrow(self.syn_retransmits, other.syn_retransmits),
             rtts: narrow(self.rtts, other.rtts),
             sent: wide(self.sent, other.sent),
             received: wide(self.received, other.received),
