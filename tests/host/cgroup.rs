@@ -6,6 +6,7 @@ use crate::support::{Namespace, eventually, skipped};
 use connscope::host::cgroup::{
     Cgroups, Limits, Mount, container, hierarchies, mounts, mounts_of_version_1, numbers, of_process,
 };
+use connscope::host::netns::Finder;
 use connscope::host::process::Processes;
 use connscope::metric::label::Reason;
 use connscope::sys::netlink::NetlinkSocket;
@@ -304,6 +305,36 @@ fn the_id_the_kernel_gives_for_a_socket_leads_to_its_cgroup_and_its_process() {
     if !done {
         skipped("needs to mount cgroup v2 and to make a cgroup");
     }
+}
+
+/// LXC has the name of a container in the path of its control group, which takes no file of an engine.
+#[test]
+fn a_network_namespace_is_called_by_the_container_that_is_in_it() {
+    let Some(of_container) = Namespace::new() else { return };
+    let Some(of_nobody) = Namespace::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("shop-{}", std::process::id());
+    let labels = with_mounts_of_its_own(|| {
+        if !mount(&["-t", "cgroup2", "none"], folder.path()) {
+            return None;
+        }
+        let group = Cgroup(folder.path().join(format!("lxc.payload.{name}")));
+        std::fs::create_dir(&group.0).ok()?;
+        let start = |script: &str| Sleeper::start(Command::new("sh").args(["-c", script]).arg(&group.0));
+        let container = of_container.inside(|| start("echo 0 > $0/cgroup.procs && exec sleep 600"));
+        let process = of_nobody.inside(|| start("exec sleep 600"));
+        let in_group = || of_process(container.pid()).is_some_and(|path| path.contains(&name));
+        eventually("the process is in its control group", in_group);
+        let found = Finder::new(&["all".to_owned()]).find();
+        drop((container, process));
+        Some(found.namespaces.iter().map(|one| one.label.to_string()).collect::<Vec<_>>())
+    });
+    let Some(Some(labels)) = labels else {
+        return skipped("needs to mount cgroup v2 and to make a cgroup");
+    };
+    assert!(labels.contains(&name), "{labels:?}");
+    assert!(!labels.contains(&format!("net:[{}]", of_container.inode())), "{labels:?}");
+    assert!(labels.contains(&format!("net:[{}]", of_nobody.inode())), "{labels:?}");
 }
 
 /// Asks `sock_diag` for the TCP socket that is connected to a port: its cgroup id and inode
