@@ -264,14 +264,14 @@ pub struct Cycle {
 #[derive(Debug)]
 struct State {
     asked: Vec<bool>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Snapshot,
 }
 
 impl Cycle {
     /// Creates it without a snapshot; the first instrument begins a cycle.
     pub fn new(sources: Arc<Sources>, kind: ReaderKind) -> Self {
         let asked = vec![true; sources.table().rows().len()];
-        let snapshot = Arc::new(Snapshot::empty(&sources.table()));
+        let snapshot = Snapshot::empty(&sources.table());
         let progress = sources.progress(kind);
         Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
     }
@@ -281,30 +281,43 @@ impl Cycle {
         self.sources.table()
     }
 
-    /// The snapshot of the present cycle, for the instrument of this row.
-    pub fn snapshot(&self, metric: &Metric) -> Arc<Snapshot> {
+    /// The readings of the present cycle for the instrument of this row, which gets them once. The SDK keeps the numbers in a
+    /// form of its own, so that they need not be in memory twice.
+    pub fn readings(&self, metric: &Metric) -> Vec<Reading> {
         let instrument = self.table().index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.asked.get(instrument).copied().unwrap_or(true) {
-            // Reset before the sources are read: if reading panics, the other instruments do not begin another cycle.
-            state.asked.fill(false);
-            let now = Instant::now();
-            let late = self.progress.collecting(now);
-            let readers = self.sources.all_readers(now).asks(self.progress.kind(), late);
-            state.snapshot = Arc::new(Snapshot::empty(&self.table()));
-            state.snapshot = Arc::new(self.sources.read_all(readers));
+            self.begin(&mut state);
         }
         if let Some(asked) = state.asked.get_mut(instrument) {
             *asked = true;
         }
-        Arc::clone(&state.snapshot)
+        state.snapshot.remove(metric)
     }
 
-    /// Takes the snapshot of the completed cycle. The caller reports to [`Cycle::progress`] when it exports it.
-    pub fn finish(&self) -> Arc<Snapshot> {
+    /// Begins a cycle.
+    fn begin(&self, state: &mut State) {
+        // Reset before the sources are read: if reading panics, the other instruments do not begin another cycle.
+        state.asked.fill(false);
+        let now = Instant::now();
+        let late = self.progress.collecting(now);
+        let readers = self.sources.all_readers(now).asks(self.progress.kind(), late);
+        state.snapshot = Snapshot::empty(&self.table());
+        state.snapshot = self.sources.read_all(readers);
+    }
+
+    /// Runs a cycle for a reader without instruments. Returns its snapshot.
+    pub fn run(&self) -> Snapshot {
+        self.begin(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.finish()
+    }
+
+    /// Takes the snapshot of the completed cycle, without the readings that the instruments got. The caller reports to
+    /// [`Cycle::progress`] when it exports it.
+    pub fn finish(&self) -> Snapshot {
         self.progress.waiting(Instant::now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut state.snapshot, Arc::new(Snapshot::empty(&self.table())))
+        std::mem::replace(&mut state.snapshot, Snapshot::empty(&self.table()))
     }
 
     /// State of the sources.

@@ -110,6 +110,7 @@ pub struct Snapshot {
     table: Arc<Table>,
     /// One for each row, once there is a reading.
     by_metric: Vec<Vec<Reading>>,
+    readings: usize,
     /// Result of each source in this cycle.
     pub outcomes: Vec<SourceOutcome>,
     /// Since when each source counts.
@@ -119,7 +120,13 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot with nothing in it.
     pub fn empty(table: &Arc<Table>) -> Self {
-        Self { table: Arc::clone(table), by_metric: Vec::new(), outcomes: Vec::new(), began: Vec::new() }
+        Self {
+            table: Arc::clone(table),
+            by_metric: Vec::new(),
+            readings: 0,
+            outcomes: Vec::new(),
+            began: Vec::new(),
+        }
     }
 
     /// The rows that readings are kept by.
@@ -137,6 +144,7 @@ impl Snapshot {
         match index.and_then(|index| self.by_metric.get_mut(index)) {
             Some(readings) if readings.len() < limit => {
                 readings.push(reading);
+                self.readings += 1;
                 true
             }
             _ => false,
@@ -148,9 +156,15 @@ impl Snapshot {
         self.table.index(metric).and_then(|index| self.by_metric.get(index)).map_or(&[], Vec::as_slice)
     }
 
-    /// The number of readings.
+    /// Takes the readings of one metric out.
+    pub fn remove(&mut self, metric: &Metric) -> Vec<Reading> {
+        let readings = self.table.index(metric).and_then(|index| self.by_metric.get_mut(index));
+        readings.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The number of readings, including those that were taken out.
     pub fn readings(&self) -> usize {
-        self.by_metric.iter().map(Vec::len).sum()
+        self.readings
     }
 
     /// Whether any source answered: with numbers, or that there are none.

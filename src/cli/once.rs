@@ -7,7 +7,7 @@ use crate::agent;
 use crate::config::Flags;
 use crate::export::stdout::{Format, Printer};
 use crate::metric::naming::Profile;
-use crate::reading::Snapshot;
+use crate::reading::SourceOutcome;
 use crate::settings::values;
 use crate::signals::ShutdownMode;
 use clap::Args;
@@ -49,14 +49,14 @@ pub(super) fn once(args: &OnceArgs) -> Result<CommandOutput, CliError> {
     let mut printer =
         Printer::new(&shared, args.format, config.export.prometheus.naming).map_err(CliError::Output)?;
     let Some(interval) = watch else {
-        let (text, snapshot) = printer.cycle().map_err(CliError::Output)?;
+        let (text, outcomes) = printer.cycle().map_err(CliError::Output)?;
         // What a signal cut short is not all that was asked for.
-        let code = u8::from(failed(&snapshot) || stop.draining());
+        let code = u8::from(failed(&outcomes) || stop.draining());
         return Ok(CommandOutput { text, code });
     };
     loop {
         let began = Instant::now();
-        let (text, snapshot) = printer.cycle().map_err(CliError::Output)?;
+        let (text, outcomes) = printer.cycle().map_err(CliError::Output)?;
         let head = match args.format {
             Format::Table => format!("{}\n", humantime::format_rfc3339_seconds(SystemTime::now())),
             _ => String::new(),
@@ -68,12 +68,12 @@ pub(super) fn once(args: &OnceArgs) -> Result<CommandOutput, CliError> {
         if ends {
             return Ok(CommandOutput {
                 text: String::new(),
-                code: u8::from(failed(&snapshot) && !stop.draining()),
+                code: u8::from(failed(&outcomes) && !stop.draining()),
             });
         }
     }
 }
 
-fn failed(snapshot: &Snapshot) -> bool {
-    snapshot.outcomes.iter().any(|outcome| !outcome.failures.is_empty())
+fn failed(outcomes: &[SourceOutcome]) -> bool {
+    outcomes.iter().any(|outcome| !outcome.failures.is_empty())
 }

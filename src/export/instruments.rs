@@ -1,6 +1,6 @@
 //! Creates the instruments of a provider from the table.
 //!
-//! A callback takes the snapshot of its cycle and observes the readings of its row. A panic in a callback would poison
+//! A callback takes the readings of its row in the present cycle and observes them. A panic in a callback would poison
 //! the SDK's pipeline, so panics are caught.
 
 use crate::cycle::Cycle;
@@ -98,9 +98,9 @@ fn observe<T>(
     number: impl Fn(&Value) -> Option<T>,
 ) {
     let observed = catch_unwind(AssertUnwindSafe(|| {
-        for reading in cycle.snapshot(metric).of(metric) {
+        for reading in cycle.readings(metric) {
             if let Some(value) = number(&reading.value) {
-                observer.observe(value, &attributes(reading));
+                observer.observe(value, &attributes(&reading));
             }
         }
     }));

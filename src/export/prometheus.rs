@@ -11,7 +11,7 @@ use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::Registry;
 use prometheus::proto::{LabelPair, MetricFamily};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// The reader that scrapes drive.
 pub struct Pull {
@@ -53,8 +53,8 @@ impl Pull {
         scrape
     }
 
-    /// Runs a cycle and renders it. Also returns the snapshot of the cycle.
-    pub fn cycle(&self) -> (Scrape, Arc<Snapshot>) {
+    /// Runs a cycle and renders it. Also returns the snapshot of the cycle, without the numbers that were rendered.
+    pub fn cycle(&self) -> (Scrape, Snapshot) {
         let _one_at_a_time = self.scraping.lock();
         let families = self.registry.gather();
         let snapshot = self.reader.cycle.finish();

@@ -8,7 +8,7 @@ use crate::cycle::Cycle;
 use crate::metric::naming::Profile;
 use crate::metric::{Kind, Value};
 use crate::reading::first::ReaderKind;
-use crate::reading::{Reading, Snapshot};
+use crate::reading::{Reading, Snapshot, SourceOutcome};
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
@@ -62,40 +62,27 @@ pub struct Printer {
 enum How {
     Exposition(Box<Pull>),
     Json(Manual, Reader),
-    Table(Manual, Reader),
+    Table(Arc<Cycle>),
 }
 
 impl Printer {
     /// Creates the reader of this format. `profile` names the metrics of [`Format::Prometheus`].
     pub fn new(shared: &Shared, format: Format, profile: Profile) -> Result<Self, String> {
-        let reader = || {
-            let manual = Manual(Arc::new(ManualReader::builder().build()));
-            let reader =
-                Reader::new(shared, shared.cycle(ReaderKind::Console), manual.clone(), Profile::Otel, false);
-            (manual, reader)
-        };
         let how = match format {
             Format::Prometheus => How::Exposition(Box::new(Pull::new(shared, profile)?)),
             Format::OtlpJson => {
-                let (manual, reader) = reader();
-                How::Json(manual, reader)
+                let manual = Manual(Arc::new(ManualReader::builder().build()));
+                let cycle = shared.cycle(ReaderKind::Console);
+                How::Json(manual.clone(), Reader::new(shared, cycle, manual, Profile::Otel, false))
             }
-            Format::Table => {
-                let (manual, reader) = reader();
-                How::Table(manual, reader)
-            }
+            Format::Table => How::Table(shared.cycle(ReaderKind::Console)),
         };
         Ok(Self { how, before: None })
     }
 
-    /// Runs a cycle. Returns its text, and the snapshot. From the second one on, the table has the increase per second of each
-    /// counter.
-    pub fn cycle(&mut self) -> Result<(String, Arc<Snapshot>), String> {
-        let collected = |manual: &Manual, reader: &Reader| {
-            let mut metrics = ResourceMetrics::default();
-            manual.collect(&mut metrics).map_err(|error| error.to_string())?;
-            Ok::<_, String>((metrics, reader.cycle.finish()))
-        };
+    /// Runs a cycle. Returns its text, and the outcomes of the sources. From the second one on, the table has the increase per
+    /// second of each counter.
+    pub fn cycle(&mut self) -> Result<(String, Vec<SourceOutcome>), String> {
         match &self.how {
             How::Exposition(pull) => {
                 let (scrape, snapshot) = pull.cycle();
@@ -103,18 +90,20 @@ impl Printer {
                     Scrape::Exposition(text) => text,
                     Scrape::Nothing(_) => String::new(), // the reason was logged
                 };
-                Ok((text, snapshot))
+                Ok((text, snapshot.outcomes))
             }
             How::Json(manual, reader) => {
-                let (metrics, snapshot) = collected(manual, reader)?;
-                Ok((json(&metrics, &snapshot)?, snapshot))
+                let mut metrics = ResourceMetrics::default();
+                manual.collect(&mut metrics).map_err(|error| error.to_string())?;
+                let snapshot = reader.cycle.finish();
+                Ok((json(&metrics, &snapshot)?, snapshot.outcomes))
             }
-            How::Table(manual, reader) => {
-                let (_, snapshot) = collected(manual, reader)?;
+            How::Table(cycle) => {
+                let snapshot = cycle.run();
                 let now = Instant::now();
                 let before = self.before.replace((now, counters(&snapshot)));
                 let text = table(&snapshot, before.as_ref().map(|(at, counters)| (now - *at, counters)));
-                Ok((text, snapshot))
+                Ok((text, snapshot.outcomes))
             }
         }
     }
