@@ -4,7 +4,7 @@
 //! `make bpf` compiles an object from each file in `bpf/`. A source includes its own object with
 //! [`include_bytes_aligned`], because loading an object creates all of its maps. Programs are loaded separately, so a
 //! program that the kernel refuses disables only its own function: [`Programs::refused`] has the reason. The kernel's
-//! types (BTF) take 30 MiB while programs are relocated, so objects are loaded one after the other, and the memory is
+//! types (BTF) take some 20 MiB while programs are relocated, so objects are loaded one after the other, and the memory is
 //! released.
 
 use crate::reading::SourceError;
@@ -17,8 +17,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use types::{FittedObject, Types};
 
+mod btf;
 pub mod enums;
 mod maps;
+mod needed;
 mod tracefs;
 mod types;
 
@@ -75,7 +77,7 @@ impl Loader {
         entries: &[(&str, u32)],
     ) -> Result<Self, SourceError> {
         let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-        let Types { btf, abilities } = Types::read()?;
+        let Types { btf, abilities } = Types::read(object)?;
         let (object, globals) = (FittedObject::new(object, abilities), globals(abilities));
         let mut loader = EbpfLoader::new();
         // aya has no type for task storage maps, and creates them nevertheless.
@@ -293,7 +295,7 @@ fn run(ebpf: &mut Ebpf, program: &str, take: &mut dyn FnMut(&[u8])) -> Result<()
 /// The kernel has no BTF.
 pub fn btf() -> Result<String, SourceError> {
     let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let read = Types::read().map(|_| "the kernel tells its types".to_owned());
+    let read = Types::read(&[]).map(|_| "the kernel tells its types".to_owned());
     process::give_memory_back();
     read
 }

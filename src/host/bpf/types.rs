@@ -1,5 +1,6 @@
 //! The kernel's types (BTF): programs are relocated with them, and they show what the kernel supports.
 
+use super::needed;
 use crate::reading::SourceError;
 use aya::{Btf, Endianness};
 
@@ -38,9 +39,10 @@ pub(super) fn bytes() -> Result<Vec<u8>, SourceError> {
 }
 
 impl Types {
-    /// Reads the types; they take 30 MiB while in use.
-    pub(super) fn read() -> Result<Self, SourceError> {
-        let bytes = bytes()?;
+    /// Reads the types that an object uses. They take some 20 MiB while in use.
+    pub(super) fn read(object: &[u8]) -> Result<Self, SourceError> {
+        let mut bytes = bytes()?;
+        needed::keep(&mut bytes, object).map_err(|cause| SourceError::absent(DOING, cause))?;
         let btf = Btf::parse(&bytes, Endianness::default());
         let btf = btf.map_err(|cause| SourceError::absent(DOING, cause))?;
         Ok(Self { btf, abilities: Abilities::of(&bytes) })
@@ -48,14 +50,10 @@ impl Types {
 }
 
 impl Abilities {
-    /// Each name ends with a zero byte.
+    /// A name is between zero bytes.
     fn of(types: &[u8]) -> Self {
-        let mut found = Self { allocates: false, visits_maps: false };
-        for name in types.split(|byte| *byte == 0) {
-            found.allocates |= name == b"bpf_mem_alloc";
-            found.visits_maps |= name == b"BPF_FUNC_for_each_map_elem";
-        }
-        found
+        let has = |name: &[u8]| memchr::memmem::find(types, name).is_some();
+        Self { allocates: has(b"\0bpf_mem_alloc\0"), visits_maps: has(b"\0BPF_FUNC_for_each_map_elem\0") }
     }
 }
 
