@@ -117,6 +117,7 @@ impl Sources {
     /// Reads every source once, all at the same time.
     fn read_all(&self, readers: Readers) -> Snapshot {
         let set = self.set();
+        let began = Instant::now();
         let pending: Vec<_> = set.workers.iter().map(|worker| (worker.name, worker.ask(readers))).collect();
         // The last sources of the list usually take longest; waiting for them first makes later waits short.
         let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
@@ -137,7 +138,7 @@ impl Sources {
         own.observe(metrics::CONNSCOPE_READINGS_LEFT_OUT, &[], self.left_out());
         self.take(&mut snapshot, own.into_parts().0);
         if let Some(history) = self.history() {
-            history.record(&snapshot, Instant::now());
+            history.record(&snapshot, began);
         }
         self.completed.send_modify(|completed| *completed += 1);
         snapshot

@@ -1,24 +1,29 @@
 //! What the metrics were in the last half hour, for the page at `/` and `GET /api/history`.
 //!
-//! Every cycle of any reader is recorded, up to one every [`SPACING`]. There are two histories, with limits of their own,
-//! so that many series do not shorten what the page plots: the totals of each metric over all of its series, and the
-//! series themselves. Both together take [`LIMIT`] bytes at most, whatever the sources report: at the limit the oldest
-//! cycles go, and a series that finds a list full is left out and counted.
+//! Every cycle of any reader is recorded, up to one every [`SPACING`]; one that began no later than the newest is not. There are
+//! two histories, with limits of their own, so that many series do not shorten what the page plots: the totals of each metric
+//! over all of its series, and the series themselves. Both together take [`LIMIT`] bytes at most, whatever the sources report:
+//! at the limit the oldest cycles go, and series are left out and counted. How a metric is taken is said by [its
+//! row](crate::metric::Recording).
 
-use crate::metric::{Kind, Label, Labels, Metric, Value};
-use crate::reading::{Reading, Snapshot};
+use crate::metric::{Kind, Labels, Metric, Value};
+use crate::reading::Snapshot;
+use increase::{Increase, LeftOut};
 use index::{Index, Stat};
 use merged::Merged;
-use ring::Ring;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use ring::{Ring, Stamp};
+use room::{Asked, Place};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod answer;
 mod changes;
+mod increase;
 pub mod index;
 mod merged;
 pub mod query;
 mod ring;
+mod room;
 
 pub use ring::{SPACING, WINDOW};
 
@@ -31,26 +36,6 @@ pub const LIMIT: usize = TOTALS + SERIES;
 
 /// Most series of a metric.
 const OF_A_METRIC: u16 = 512;
-
-/// Counters whose totals are divided by a label of few values.
-const DIVIDED: [(&str, Label); 3] = [
-    ("tcp.segments", Label::IoDirection),
-    ("tcp.connections", Label::Event),
-    ("container.tcp.connections", Label::Event),
-];
-
-/// Beginnings of the names of counters that the agent counts itself, from 0 when a series begins: its first value has
-/// been counted since the cycle before. Others are the kernel's, and may be as old as the machine.
-const COUNTED_FROM_ZERO: [&str; 8] = [
-    "tcp.retransmits",
-    "tcp.segments",
-    "tcp.connections",
-    "tcp.listen.queue.overflow",
-    "tcp.accept.abandoned",
-    "udp.drops",
-    "container.tcp.",
-    "probe.",
-];
 
 /// The values of the last half hour.
 #[derive(Debug)]
@@ -67,10 +52,12 @@ struct State {
     totals: Kept,
     series: Kept,
     merged: Merged,
-    /// Number of readings of the newest cycle that are not among the series.
-    left_out: usize,
+    /// Series of counters that had no room in the newest cycle.
+    increases: Vec<LeftOut>,
+    /// Number of readings of the newest cycle that are not among the series, by row.
+    left_out: Vec<(u16, usize)>,
     /// Number of recorded cycles.
-    recorded: u64,
+    recorded: u32,
 }
 
 #[derive(Debug)]
@@ -103,9 +90,9 @@ impl Kept {
         self.ring.newest().get(at).copied().unwrap_or(f64::NAN)
     }
 
-    fn push(&mut self, at: Duration, values: Vec<f64>, others: usize) {
-        let oldest = self.ring.push(at, values, self.index.bytes() + others);
-        self.index.forget(whole_seconds(oldest));
+    fn push(&mut self, stamp: Stamp, values: Vec<f64>, others: usize) {
+        let oldest = self.ring.push(stamp, values, self.index.bytes() + others);
+        self.index.forget(oldest);
     }
 }
 
@@ -117,7 +104,8 @@ impl History {
             totals: Kept::new(TOTALS),
             series: Kept::new(SERIES),
             merged: Merged::default(),
-            left_out: 0,
+            increases: Vec::new(),
+            left_out: Vec::new(),
             recorded: 0,
         };
         Self { began: now, id, state: Mutex::new(state) }
@@ -128,103 +116,127 @@ impl History {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records a cycle that ends now.
-    pub fn record(&self, snapshot: &Snapshot, now: Instant) {
-        self.lock().record(snapshot, now.saturating_duration_since(self.began));
+    /// Records a cycle that began at this time. One that began no later than the newest is dropped: of two readers that
+    /// collect at the same time it has the older values.
+    pub fn record(&self, snapshot: &Snapshot, began: Instant) {
+        self.lock().record(snapshot, began.saturating_duration_since(self.began));
     }
 
     /// What changes with every recorded cycle: the history's own number, and that of its cycles.
     pub fn version(&self) -> (u64, u64) {
-        (self.id, self.lock().recorded)
+        (self.id, self.lock().recorded.into())
     }
 
     /// How much there is.
     pub fn extent(&self) -> Extent {
-        let state = self.lock();
-        Extent {
-            bytes: state.totals.bytes() + state.series.bytes() + state.merged.bytes(),
-            cycles: (state.totals.ring.len(), state.series.ring.len()),
-            left_out: state.left_out,
-        }
+        self.lock().extent()
     }
 }
 
 impl State {
+    fn extent(&self) -> Extent {
+        Extent {
+            bytes: self.totals.bytes() + self.series.bytes() + self.others(),
+            cycles: (self.totals.ring.len(), self.series.ring.len()),
+            left_out: self.left_out.iter().map(|(_, readings)| readings).sum(),
+        }
+    }
+
+    /// Heap besides the two histories, bytes.
+    fn others(&self) -> usize {
+        self.merged.bytes()
+            + self.increases.capacity() * size_of::<LeftOut>()
+            + self.left_out.capacity() * size_of::<(u16, usize)>()
+    }
+
     fn record(&mut self, snapshot: &Snapshot, at: Duration) {
-        // Another reader may have recorded a later one.
-        let at = at.max(self.totals.ring.at());
+        if self.totals.ring.stamp().is_some_and(|newest| at <= newest.at) {
+            return;
+        }
         let rows = snapshot.table().rows();
         if self.rows.len() != rows.len() {
             self.rows = rows.collect();
         }
         self.merged.begin(self.totals.ring.keeps_newest());
-        let mut cycle = Cycle { at: whole_seconds(at), totals: Vec::new(), series: Vec::new() };
+        let stamp = Stamp { number: self.recorded.saturating_add(1), at };
+        let rows = (0u16..).zip(self.rows.iter().copied());
+        let asked = rows.map(|(row, metric)| Asked { row, metric, readings: snapshot.of(metric) });
+        let asked: Vec<Asked<'_>> =
+            asked.filter(|asked| !asked.readings.is_empty() && !asked.metric.only_classic).collect();
+        let places = room::places(&mut self.series.index, self.series.ring.newest(), &asked, stamp.number);
+        let mut cycle = Cycle { number: stamp.number, totals: Vec::new(), series: Vec::new() };
         cycle.totals.resize(self.totals.index.len(), f64::NAN);
         cycle.series.resize(self.series.index.len(), f64::NAN);
-        self.left_out = 0;
-        for (row, metric) in (0u16..).zip(self.rows.clone()) {
-            let readings = snapshot.of(metric);
-            if !readings.is_empty() && !metric.only_classic {
-                self.take(row, metric, readings, &mut cycle);
+        self.left_out.clear();
+        let before = std::mem::take(&mut self.increases);
+        for (asked, places) in asked.into_iter().zip(places) {
+            let left = places.iter().filter(|place| matches!(place, Place::LeftOut { .. })).count();
+            if left > 0 {
+                self.left_out.push((asked.row, left));
             }
+            self.take(asked, &places, &before, &mut cycle);
         }
-        self.totals.push(at, cycle.totals, self.merged.bytes());
-        self.series.push(at, cycle.series, 0);
-        self.recorded += 1;
+        self.totals.push(stamp, cycle.totals, self.others());
+        self.series.push(stamp, cycle.series, 0);
+        self.recorded = stamp.number;
     }
 
     /// Takes the readings of a metric.
-    fn take(&mut self, row: u16, metric: &Metric, readings: &[Reading], cycle: &mut Cycle) {
-        let divided = DIVIDED.iter().find(|(name, _)| *name == metric.name).map(|(_, label)| *label);
-        let mut parts: Vec<(Arc<str>, f64)> = Vec::new();
-        let from_zero = COUNTED_FROM_ZERO.iter().any(|beginning| metric.name.starts_with(beginning));
-        let (mut sum, mut max, mut grown, mut count) = (0.0, f64::NEG_INFINITY, 0.0, 0);
-        for reading in readings {
+    fn take(&mut self, asked: Asked<'_>, places: &[Place], before: &[LeftOut], cycle: &mut Cycle) {
+        let Asked { row, metric, readings } = asked;
+        let recording = metric.recording;
+        let later = self.recorded > 0;
+        let mut increase = Increase::new(row, recording.from_zero, recording.divided_by, later, before);
+        let (mut sum, mut max, mut count) = (0.0, f64::NEG_INFINITY, 0);
+        for (reading, place) in readings.iter().zip(places) {
+            let mut value = number(metric, &reading.value);
             if let Value::Distribution(distribution) = &reading.value {
                 count += distribution.count();
                 #[expect(clippy::cast_precision_loss, reason = "2^53 values are not reached")]
-                let values = [(Stat::Count, distribution.count() as f64), (Stat::Sum, distribution.sum())];
-                for (stat, value) in values {
-                    let kept = self.keep(row, stat, &reading.labels, value, cycle);
-                    self.left_out += usize::from(stat == Stat::Count && kept.is_none());
-                }
-                continue;
+                let number = distribution.count() as f64;
+                value = number;
             }
-            let value = number(metric, &reading.value);
             (sum, max) = (sum + value, f64::max(max, value));
-            let own = match self.keep(row, Stat::Value, &reading.labels, value, cycle) {
-                Some(Before::None) if from_zero && self.recorded > 0 => value,
-                Some(Before::Value(before)) if value >= before => value - before,
-                // A counter that was reset.
-                Some(Before::Value(_)) => value,
-                Some(Before::None | Before::Gap) => 0.0,
-                None => {
-                    self.left_out += 1;
-                    0.0
+            let mut known = f64::NAN;
+            if let Place::Kept(positions) = place {
+                known = if positions.new { known } else { self.series.newest(positions.value) };
+                put(&mut cycle.series, positions.value, value);
+                if let (Some(at), Value::Distribution(distribution)) = (positions.sum, &reading.value) {
+                    put(&mut cycle.series, at, distribution.sum());
                 }
-            };
-            grown += own;
-            let part = reading.labels.iter().find(|(label, _)| Some(*label) == divided);
-            if let Some((_, part)) = part {
-                match parts.iter_mut().find(|(known, _)| known == part) {
-                    Some((_, grown)) => *grown += own,
-                    None => parts.push((Arc::clone(part), own)),
+                if positions.new && increase.is_new() {
+                    std::iter::once(positions.value)
+                        .chain(positions.sum)
+                        .for_each(|at| self.series.index.begins_at_zero(at));
                 }
             }
-        }
-        if let Some(label) = divided {
-            for (part, grown) in parts {
-                self.total(row, Stat::Increase, &Labels::new(vec![(label, part)]), grown, cycle);
+            if metric.kind == Kind::Counter {
+                increase.add(reading, *place, value, known);
             }
-            return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "2^53 values are not reached")]
-        let count = count as f64;
+        #[expect(clippy::cast_precision_loss, reason = "a number of readings, or of values below 2^53")]
+        let (series, count) = (readings.len() as f64, count as f64);
         let totals: &[(Stat, f64)] = match metric.kind {
-            Kind::Counter => &[(Stat::Increase, grown)],
+            Kind::Counter => {
+                let (grown, left_out) = increase.finish();
+                self.increases.extend(left_out);
+                for (part, grown) in grown {
+                    let label = recording.divided_by.zip(part);
+                    // A series without the label is in none of the parts.
+                    if label.is_some() || recording.divided_by.is_none() {
+                        self.total(
+                            row,
+                            Stat::Increase,
+                            &Labels::new(label.into_iter().collect()),
+                            grown,
+                            cycle,
+                        );
+                    }
+                }
+                return;
+            }
             Kind::UpDownCounter => &[(Stat::Sum, sum), (Stat::Max, max)],
-            #[expect(clippy::cast_precision_loss, reason = "a number of readings")]
-            Kind::Gauge => &[(Stat::Sum, sum), (Stat::Max, max), (Stat::Series, readings.len() as f64)],
+            Kind::Gauge => &[(Stat::Sum, sum), (Stat::Max, max), (Stat::Series, series)],
             Kind::Histogram | Kind::RecordedHistogram => {
                 let [median, high, highest] = self.merged.add(row, readings).map(rounded);
                 &[(Stat::Count, count), (Stat::P50, median), (Stat::P95, high), (Stat::P99, highest)]
@@ -235,50 +247,22 @@ impl State {
         }
     }
 
-    /// Keeps a number of a series. Returns its value before; `None` if it is left out.
-    fn keep(
-        &mut self,
-        row: u16,
-        stat: Stat,
-        labels: &Labels,
-        value: f64,
-        cycle: &mut Cycle,
-    ) -> Option<Before> {
-        let position = self.series.index.position(row, stat, labels, cycle.at, OF_A_METRIC)?;
-        put(&mut cycle.series, position.at, value);
-        let before = self.series.newest(position.at);
-        Some(match (position.new, before.is_nan()) {
-            (true, _) => Before::None,
-            (false, true) => Before::Gap,
-            (false, false) => Before::Value(before),
-        })
-    }
-
     /// Keeps a total; an increase is added to those before.
     fn total(&mut self, row: u16, stat: Stat, labels: &Labels, value: f64, cycle: &mut Cycle) {
-        let Some(position) = self.totals.index.position(row, stat, labels, cycle.at, u16::MAX) else {
-            return;
-        };
-        let before = if stat == Stat::Increase { self.totals.newest(position.at) } else { 0.0 };
-        let before = if position.new || before.is_nan() { 0.0 } else { before };
-        put(&mut cycle.totals, position.at, before + value);
+        let known = self.totals.index.find(row, stat, labels, cycle.number);
+        let before = known.filter(|_| stat == Stat::Increase).map_or(0.0, |at| self.totals.newest(at));
+        let at = known.or_else(|| self.totals.index.add(row, stat, labels, cycle.number));
+        if let Some(at) = at {
+            put(&mut cycle.totals, at, if before.is_nan() { value } else { before + value });
+        }
     }
 }
 
 /// A cycle while it is recorded.
 struct Cycle {
-    at: u32,
+    number: u32,
     totals: Vec<f64>,
     series: Vec<f64>,
-}
-
-/// The value of a series in the cycle before.
-enum Before {
-    /// The series is new.
-    None,
-    /// It had none.
-    Gap,
-    Value(f64),
 }
 
 fn put(values: &mut Vec<f64>, at: usize, value: f64) {
@@ -286,10 +270,6 @@ fn put(values: &mut Vec<f64>, at: usize, value: f64) {
     if let Some(slot) = values.get_mut(at) {
         *slot = value;
     }
-}
-
-fn whole_seconds(at: Duration) -> u32 {
-    u32::try_from(at.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// The value of a series, as it is kept.

@@ -33,12 +33,14 @@ pub mod distribution;
 pub mod label;
 pub mod labels;
 pub mod naming;
+pub mod recording;
 pub mod reference;
 pub mod set;
 pub mod table;
 
 pub use label::Label;
 pub use labels::Labels;
+pub use recording::Recording;
 pub use set::{Bound, Bounds, LabelSet};
 pub use table::{Part, Table, TableError};
 
@@ -67,6 +69,8 @@ pub struct Metric {
     pub only_classic: bool,
     /// Upper bounds of the buckets of a histogram; empty for every other kind.
     pub boundaries: &'static [f64],
+    /// How the history of the last half hour takes it.
+    pub recording: Recording,
 }
 
 /// Name of a metric in an exporter that connscope replaces.

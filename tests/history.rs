@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 mod endpoint;
+mod room;
 
 /// Cycles made of functions, ten seconds apart.
 struct Made {

@@ -72,6 +72,7 @@ fn every_file_is_served_with_a_strict_policy_and_from_here_alone() {
         let known = format!("Host: test\r\nIf-None-Match: W/{tag}\r\n");
         assert_eq!(ask(address, &path, &known).0, 304, "{path}");
     }
+    assert!(page.contains("<noscript>") && page.contains("This page needs JavaScript"), "{page}");
     assert_eq!(get(address, "/page/other.js").0, 404);
     assert!(get(address, "/page/uplot-license.txt").1.contains("MIT License"));
 }
@@ -108,4 +109,19 @@ fn switched_off_there_is_neither_page_nor_history() {
         assert!(body.contains("export.prometheus.page is false"), "{body}");
     }
     assert_eq!(get(address, "/-/healthy").0, 200);
+}
+
+#[test]
+fn the_metrics_that_the_tables_list_are_those_whose_rows_say_so() {
+    let script = include_str!("../src/web/page/tables.js");
+    let lists = script.split("metrics: [").skip(1).filter_map(|rest| rest.split(']').next());
+    let mut listed: Vec<&str> =
+        lists.flat_map(|list| list.split(", ")).map(|name| name.trim_matches('"')).collect();
+    listed.sort_unstable();
+    let mut said: Vec<&str> = crate::support::table::rows()
+        .filter(|metric| metric.recording.listed)
+        .map(|metric| metric.name)
+        .collect();
+    said.sort_unstable();
+    assert_eq!(listed, said, "`listed` in the rows of the table, and `metrics` in tables.js");
 }

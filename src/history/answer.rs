@@ -1,18 +1,17 @@
 //! The body of `/api/history`: the cycles and series of a query, as JSON, up to a number of values.
 
-use super::index::Stat;
+use super::index::{Number, Stat};
 use super::query::{Of, Query};
+use super::ring::{Cycles, Stamp};
 use super::{Extent, History, LIMIT, State};
 use crate::metric::{Kind, Labels, Metric};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Most values in a response; above it there are fewer cycles.
 const MOST_VALUES: usize = 100_000;
-/// Most series in a response.
-const MOST_SERIES: usize = 2000;
 
 /// The body of a response.
 #[derive(Debug, Serialize)]
@@ -28,6 +27,8 @@ struct ResponseBody<'a> {
     left_out: usize,
     /// Series of the query that are not in this response.
     cut: usize,
+    /// The same by metric.
+    cut_by_name: BTreeMap<&'static str, usize>,
     times: Vec<f64>,
     series: Vec<Series<'a>>,
 }
@@ -39,6 +40,8 @@ struct Series<'a> {
     unit: &'static str,
     stat: &'static str,
     labels: LabelMap<'a>,
+    /// Whether it began after the first of these cycles, and was counted from 0.
+    from_zero: bool,
     values: Vec<Option<f64>>,
 }
 
@@ -55,12 +58,42 @@ impl Serialize for LabelMap<'_> {
     }
 }
 
-/// A series of a query, by its position.
-struct Selected<'a> {
+/// A series of a query.
+struct Selected {
+    row: u16,
     at: usize,
     metric: &'static Metric,
     stat: Stat,
-    labels: &'a Labels,
+    labels: Labels,
+    since: u32,
+    from_zero: bool,
+}
+
+impl Selected {
+    /// Its value in a cycle. Before the position was its own the series had none.
+    fn value(&self, stamp: Stamp, values: &[f64]) -> f64 {
+        if stamp.number < self.since { f64::NAN } else { values.get(self.at).copied().unwrap_or(f64::NAN) }
+    }
+
+    /// What it is ranked by: its growth from the first to the newest value, or its newest value.
+    fn rank(&self, first: f64, newest: f64) -> f64 {
+        let cumulative = self.metric.kind == Kind::Counter || self.stat.is_cumulative();
+        let value = match cumulative {
+            true if !self.from_zero => newest - first,
+            false if self.metric.recording.low_is_bad => -newest,
+            _ => newest,
+        };
+        if value.is_nan() { f64::NEG_INFINITY } else { value }
+    }
+}
+
+/// What a response is made of: a copy, so that cycles are recorded while it is made.
+struct Copied {
+    selected: Vec<Selected>,
+    cycles: Cycles,
+    extent: Extent,
+    /// Series of the query that have no room, by metric.
+    without_room: BTreeMap<&'static str, usize>,
 }
 
 impl History {
@@ -72,59 +105,78 @@ impl History {
         now: Instant,
         wall: SystemTime,
     ) -> String {
-        let extent = self.extent();
-        let state = self.lock();
         let began = wall
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .saturating_sub(now.saturating_duration_since(self.began));
-        state.answer(query, interval, extent, began)
+        let copied = self.lock().copied(query);
+        copied.answer(query, interval, began)
     }
 }
 
 impl State {
-    /// `began`: the time since 1970 at which the history began, by the clock of now.
-    fn answer(&self, query: &Query, interval: Option<Duration>, extent: Extent, began: Duration) -> String {
+    /// What is needed for the response to a query: the labels of its series, and the cycles, which are shared.
+    fn copied(&self, query: &Query) -> Copied {
         let kept = match query.of {
             Of::All => &self.totals,
             Of::Series => &self.series,
         };
-        let from = kept.ring.at().saturating_sub(Duration::from_secs(query.seconds));
-        let mut first = Vec::new();
-        let mut cycles = 0usize;
-        kept.ring.each(|at, values| {
-            if at >= from {
-                cycles += 1;
-                // A series may have begun later.
-                first.resize(values.len().max(first.len()), f64::NAN);
-                for (first, value) in first.iter_mut().zip(values) {
-                    if first.is_nan() {
-                        *first = *value;
-                    }
-                }
+        let wanted = |row: u16| {
+            let metric = self.rows.get(usize::from(row)).copied()?;
+            let asked = |known: &String| known.as_str().cmp(metric.name);
+            (query.names.is_empty() || query.names.binary_search_by(asked).is_ok()).then_some(metric)
+        };
+        let selected = kept.index.iter().filter_map(|number| {
+            let Number { at, row, stat, labels, since, from_zero } = number;
+            Some(Selected { row, at, metric: wanted(row)?, stat, labels: labels.clone(), since, from_zero })
+        });
+        let without_room = self.left_out.iter().filter(|_| query.of == Of::Series);
+        Copied {
+            selected: selected.collect(),
+            cycles: kept.ring.share(),
+            extent: self.extent(),
+            without_room: without_room
+                .filter_map(|(row, series)| Some((wanted(*row)?.name, *series)))
+                .collect(),
+        }
+    }
+}
+
+impl Copied {
+    /// `began`: the time since 1970 at which the history began, by the clock of now.
+    fn answer(self, query: &Query, interval: Option<Duration>, began: Duration) -> String {
+        let Self { mut selected, cycles, extent, without_room: mut cut_by_name } = self;
+        selected.sort_by_key(|series| (series.row, series.at));
+        let from = cycles.at().saturating_sub(Duration::from_secs(query.seconds));
+        let (mut count, mut first) = (0usize, u32::MAX);
+        cycles.each(|stamp, _| {
+            if stamp.at >= from {
+                (count, first) = (count + 1, first.min(stamp.number));
             }
         });
-        let selected = self.selected(query);
-        let all = selected.len();
-        let selected = topmost(selected, query.top, |at| {
-            let of = |values: &[f64]| values.get(at).copied().unwrap_or(f64::NAN);
-            (of(&first), of(kept.ring.newest()))
-        });
+        for series in &mut selected {
+            series.from_zero &= series.since > first;
+        }
+        if let Some(top) = query.top {
+            for series in topmost(&mut selected, top, &cycles, from) {
+                *cut_by_name.entry(series.metric.name).or_default() += 1;
+            }
+        }
         let most = query.cycles.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
-        let most = most.min(MOST_VALUES / selected.len().max(1)).clamp(2, cycles.max(2));
+        let most = most.min(MOST_VALUES / selected.len().max(1)).clamp(2, count.max(2));
         let mut times = Vec::new();
         let mut values = vec![Vec::with_capacity(most); selected.len()];
         let mut number = 0;
-        kept.ring.each(|at, cycle| {
-            if at < from {
+        cycles.each(|stamp, cycle| {
+            if stamp.at < from {
                 return;
             }
             number += 1;
             // The first, the newest, and as many between them, at even distances.
-            if number == cycles || times.len() * (cycles - 1) / (most - 1) == number - 1 {
-                times.push(((began + at).as_secs_f64() * 1000.0).round() / 1000.0);
+            if number == count || times.len() * (count - 1) / (most - 1) == number - 1 {
+                times.push(((began + stamp.at).as_secs_f64() * 1000.0).round() / 1000.0);
                 for (own, series) in values.iter_mut().zip(&selected) {
-                    let value = cycle.get(series.at).copied().filter(|value| value.is_finite());
+                    let value = Some(series.value(stamp, cycle)).filter(|value| value.is_finite());
                     own.push(value.map(shortest));
                 }
             }
@@ -134,7 +186,8 @@ impl State {
             kind: series.metric.kind.word(),
             unit: series.metric.unit,
             stat: series.stat.word(),
-            labels: LabelMap(series.labels),
+            labels: LabelMap(&series.labels),
+            from_zero: series.from_zero,
             values,
         });
         let answer = ResponseBody {
@@ -144,59 +197,44 @@ impl State {
             of: query.of.word(),
             bytes: extent.bytes,
             bytes_limit: LIMIT,
-            cycles_kept: kept.ring.len(),
+            cycles_kept: cycles.len(),
             left_out: extent.left_out,
-            cut: all - selected.len(),
+            cut: cut_by_name.values().sum(),
+            cut_by_name,
             times,
             series: series.collect(),
         };
         // Serialization of strings, numbers and lists cannot fail.
         serde_json::to_string(&answer).unwrap_or_default() + "\n"
     }
-
-    fn selected(&self, query: &Query) -> Vec<Selected<'_>> {
-        let kept = match query.of {
-            Of::All => &self.totals,
-            Of::Series => &self.series,
-        };
-        let wanted = |name: &str| {
-            query.names.is_empty() || query.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
-        };
-        let selected = kept.index.iter().filter_map(|(at, row, stat, labels)| {
-            let metric = self.rows.get(usize::from(row)).copied()?;
-            wanted(metric.name).then_some((row, Selected { at, metric, stat, labels }))
-        });
-        let mut selected: Vec<_> = selected.collect();
-        selected.sort_by_key(|(row, series)| (*row, series.at));
-        selected.into_iter().map(|(_, series)| series).collect()
-    }
 }
 
-/// At most [`MOST_SERIES`], and at most `top` of each number of each metric: those with the greatest value, or growth.
-/// `values`: the first and the newest value of a series.
-fn topmost(
-    mut selected: Vec<Selected<'_>>,
-    top: Option<u64>,
-    values: impl Fn(usize) -> (f64, f64),
-) -> Vec<Selected<'_>> {
-    if let Some(top) = top {
-        let rank = |series: &Selected<'_>| {
-            let (first, newest) = values(series.at);
-            let cumulative = series.metric.kind == Kind::Counter || series.stat.is_cumulative();
-            let value = if cumulative { newest - first } else { newest };
-            if value.is_nan() { f64::NEG_INFINITY } else { value }
-        };
-        // Stable: of equals those that were there first.
-        selected.sort_by(|left, right| rank(right).total_cmp(&rank(left)));
-        let mut taken: HashMap<(&'static str, Stat), u64> = HashMap::new();
-        selected.retain(|series| {
-            let taken = taken.entry((series.metric.name, series.stat)).or_default();
-            *taken += 1;
-            *taken <= top
-        });
+/// Keeps `top` of each number of each metric: those with the greatest growth, or the worst value. Returns the others.
+fn topmost(selected: &mut Vec<Selected>, top: u64, cycles: &Cycles, from: Duration) -> Vec<Selected> {
+    let mut ends = vec![(f64::NAN, f64::NAN); selected.len()];
+    cycles.each(|stamp, values| {
+        if stamp.at >= from {
+            for ((first, newest), series) in ends.iter_mut().zip(&*selected) {
+                *newest = series.value(stamp, values);
+                *first = if first.is_nan() { *newest } else { *first };
+            }
+        }
+    });
+    let mut ranked: Vec<_> = std::mem::take(selected)
+        .into_iter()
+        .zip(ends)
+        .map(|(series, (first, newest))| (series.rank(first, newest), series))
+        .collect();
+    // Stable: of equals those that were there first.
+    ranked.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    let mut taken: HashMap<(&'static str, Stat), u64> = HashMap::new();
+    let mut others = Vec::new();
+    for (_, series) in ranked {
+        let taken = taken.entry((series.metric.name, series.stat)).or_default();
+        *taken += 1;
+        if *taken <= top { selected.push(series) } else { others.push(series) }
     }
-    selected.truncate(MOST_SERIES);
-    selected
+    others
 }
 
 /// A value that was rounded to 32 bits, with as few digits as tell it from others of 32 bits.

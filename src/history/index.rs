@@ -1,7 +1,7 @@
 //! Which number of which series has which position in the ring, up to limits (pure).
 //!
-//! A position that has had no value in any cycle that is kept is given to another series. Labels are kept once for all
-//! the numbers that have the same.
+//! A position that is free is given to another number; what the ring has of the cycles before is that of another then, and
+//! is not read. Labels are kept once for all the numbers that have the same.
 
 use super::ring::ALLOCATION;
 use crate::metric::{Label, Labels};
@@ -10,11 +10,11 @@ use std::hash::Hash;
 use std::mem::size_of;
 use std::sync::Arc;
 
-/// Most positions.
-pub const MAX_POSITIONS: usize = 8192;
+/// Most positions. One takes some 70 bytes, and up to ten for each cycle.
+pub const MAX_POSITIONS: usize = 3072;
 
 /// Most bytes of labels.
-pub const MAX_LABELS: usize = 256 * 1024;
+pub const MAX_LABELS: usize = 192 * 1024;
 
 /// What a number says about a series, or about all series of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,15 +73,26 @@ struct Key {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     key: Key,
-    /// When it last had a value, in seconds.
+    /// Number of the first cycle in which it has the position; what the ring has of earlier ones is another's.
+    since: u32,
+    /// Number of the last cycle in which it had a value.
     seen: u32,
+    /// Whether its first value was counted since the cycle before.
+    from_zero: bool,
 }
 
-/// The position of a number, and whether it has just been given to it.
+/// A number that is kept, and where.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct Number<'a> {
+    /// Its position in the ring.
     pub(super) at: usize,
-    pub(super) new: bool,
+    pub(super) row: u16,
+    pub(super) stat: Stat,
+    pub(super) labels: &'a Labels,
+    /// Number of the first cycle in which the position is its own.
+    pub(super) since: u32,
+    /// Whether its first value was counted since the cycle before.
+    pub(super) from_zero: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +100,6 @@ pub(super) struct Index {
     positions: HashMap<Key, u32>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
-    /// Number of positions of each row.
-    of_row: Vec<u16>,
     known: HashMap<Labels, u32>,
     /// The labels by position, with the number of entries that have them.
     labels: Vec<Option<(Labels, u32)>>,
@@ -105,42 +114,32 @@ impl Index {
         self.entries.len()
     }
 
-    /// The position of a number, a new one if it has none; `None` at a limit. `most` is the limit of its row.
-    pub(super) fn position(
-        &mut self,
-        row: u16,
-        stat: Stat,
-        labels: &Labels,
-        seen: u32,
-        most: u16,
-    ) -> Option<Position> {
-        if let Some(known) = self.known.get(labels) {
-            let key = Key { row, stat, labels: *known };
-            if let Some(position) = self.positions.get(&key) {
-                let at = *position as usize;
-                if let Some(Some(entry)) = self.entries.get_mut(at) {
-                    entry.seen = seen;
-                }
-                return Some(Position { at, new: false });
-            }
+    /// The position of a number that has a value in this cycle; `None` if it has no position.
+    pub(super) fn find(&mut self, row: u16, stat: Stat, labels: &Labels, cycle: u32) -> Option<usize> {
+        let key = Key { row, stat, labels: *self.known.get(labels)? };
+        let at = *self.positions.get(&key)? as usize;
+        if let Some(Some(entry)) = self.entries.get_mut(at) {
+            entry.seen = cycle;
         }
-        let row_has = self.of_row.get(usize::from(row)).copied().unwrap_or_default();
-        if row_has >= most || self.positions.len() >= MAX_POSITIONS {
+        Some(at)
+    }
+
+    /// Gives a position to a number that has none, from this cycle on; `None` at a limit.
+    pub(super) fn add(&mut self, row: u16, stat: Stat, labels: &Labels, cycle: u32) -> Option<usize> {
+        if self.positions.len() >= MAX_POSITIONS {
             return None;
         }
         let key = Key { row, stat, labels: self.keep(labels)? };
-        let entry = Some(Entry { key, seen });
+        let entry = Some(Entry { key, since: cycle, seen: cycle, from_zero: false });
         let at = place(&mut self.entries, &mut self.free, entry)?;
         self.positions.insert(key, at);
-        let rows = self.of_row.len().max(usize::from(row) + 1);
-        self.of_row.resize(rows, 0);
-        self.count(row, 1);
-        Some(Position { at: at as usize, new: true })
+        Some(at as usize)
     }
 
-    fn count(&mut self, row: u16, change: i16) {
-        if let Some(count) = self.of_row.get_mut(usize::from(row)) {
-            *count = count.saturating_add_signed(change);
+    /// Notes that the first value of this position was counted since the cycle before.
+    pub(super) fn begins_at_zero(&mut self, at: usize) {
+        if let Some(Some(entry)) = self.entries.get_mut(at) {
+            entry.from_zero = true;
         }
     }
 
@@ -162,16 +161,21 @@ impl Index {
         Some(at)
     }
 
-    /// Frees the positions that have had no value since this time.
+    /// Frees the positions that have had no value since this cycle.
     pub(super) fn forget(&mut self, before: u32) {
         for at in 0..self.entries.len() {
-            let Some(slot) = self.entries.get_mut(at) else { continue };
-            let Some(Entry { key, .. }) = slot.take_if(|entry| entry.seen < before) else { continue };
-            self.positions.remove(&key);
-            self.free.extend(u32::try_from(at));
-            self.count(key.row, -1);
-            self.release(key.labels);
+            if self.entries.get(at).is_some_and(|entry| entry.is_some_and(|entry| entry.seen < before)) {
+                self.remove(at);
+            }
         }
+    }
+
+    /// Frees a position.
+    pub(super) fn remove(&mut self, at: usize) {
+        let Some(Entry { key, .. }) = self.entries.get_mut(at).and_then(Option::take) else { return };
+        self.positions.remove(&key);
+        self.free.extend(u32::try_from(at));
+        self.release(key.labels);
     }
 
     fn release(&mut self, at: u32) {
@@ -187,12 +191,12 @@ impl Index {
         }
     }
 
-    /// What is kept: position, row, number and labels.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u16, Stat, &Labels)> {
+    /// The numbers that are kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Number<'_>> {
         self.entries.iter().enumerate().filter_map(|(at, entry)| {
-            let Entry { key, .. } = entry.as_ref()?;
+            let Entry { key, since, from_zero, .. } = (*entry)?;
             let (labels, _) = self.labels.get(key.labels as usize)?.as_ref()?;
-            Some((at, key.row, key.stat, labels))
+            Some(Number { at, row: key.row, stat: key.stat, labels, since, from_zero })
         })
     }
 
@@ -203,7 +207,6 @@ impl Index {
             + self.entries.capacity() * size_of::<Option<Entry>>()
             + self.labels.capacity() * size_of::<Option<(Labels, u32)>>()
             + (self.free.capacity() + self.free_labels.capacity()) * size_of::<u32>()
-            + self.of_row.capacity() * size_of::<u16>()
             + self.label_bytes
     }
 }
@@ -226,7 +229,7 @@ fn table<K: Eq + Hash, V>(map: &HashMap<K, V>) -> usize {
 }
 
 /// Heap of labels: the list, and each value as if it were shared with no other.
-fn heap(labels: &Labels) -> usize {
+pub(super) fn heap(labels: &Labels) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();
     let values = labels.iter().map(|(_, value)| (COUNTS + value.len()).next_multiple_of(8) + ALLOCATION);
     COUNTS + ALLOCATION + labels.len() * size_of::<(Label, Arc<str>)>() + values.sum::<usize>()

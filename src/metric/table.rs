@@ -107,8 +107,9 @@ fn values(metric: &Metric, set: &'static LabelSet, bounds: &Bounds) -> Result<us
 
 /// A part of [the table](Table): its rows, and a typed handle for each.
 ///
-/// A row reads: one sentence, the handle and its kind, the OpenTelemetry name, the UCUM unit, its label sets and, where an
-/// exporter that connscope replaces has the same number, the name and help it prints. The sentence becomes the rustdoc of
+/// A row reads: one sentence, the handle and its kind, the OpenTelemetry name, the UCUM unit, its label sets, how the history
+/// takes it ([`Recording`](crate::metric::Recording)) and, where an exporter that connscope replaces has the same number, the
+/// name and help it prints. The sentence becomes the rustdoc of
 /// the handle, the OpenTelemetry description, `# HELP` and the entry in METRICS.md.
 ///
 /// The kind is in the type of the handle, so that a gauge cannot be observed as a counter:
@@ -142,6 +143,7 @@ macro_rules! metrics {
         $handle:ident: $kind:ident $(<$number:ident>)? = $name:literal in $unit:literal
             $(, by [$($set:ident),*])?
             $(, buckets $buckets:ident)?
+            $(, history [$($recording:ident $($label:ident)?),*])?
             $(, classic $classic:literal $help:literal)?
             $(, only classic $only:literal $only_help:literal)?;
     )*) => {
@@ -170,6 +172,7 @@ macro_rules! metrics {
                 classic: match classic { [classic, ..] => Some(*classic), [] => None },
                 only_classic: !only.is_empty(),
                 boundaries: match boundaries { [boundaries, ..] => boundaries, [] => &[] },
+                recording: $crate::metric::Recording::of(kind)$($(.$recording($($crate::metric::Label::$label)?))*)?,
             }
         }),*];
 

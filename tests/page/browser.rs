@@ -145,6 +145,7 @@ fn contents(browser: &mut Browser) {
     assert!(down.contains("probe.name=db") && down.contains("connection_refused"), "{down}");
     assert!(down.contains(HOSTILE), "as it is written: {down}");
     assert_eq!(browser.value("document.querySelectorAll('main img, main script').length"), 0);
+    assert_eq!(browser.value("document.getElementById('probes-link').hidden"), false, "there are probes");
     assert!(browser.text("document.title").starts_with("connscope 127.0.0.1:"));
 }
 

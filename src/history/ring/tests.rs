@@ -4,14 +4,14 @@
 
 use super::*;
 
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
+fn seconds(seconds: u64) -> Stamp {
+    Stamp { number: u32::try_from(seconds).unwrap(), at: Duration::from_secs(seconds) }
 }
 
 /// Time and value of a position in each cycle.
 fn values(ring: &Ring, position: usize) -> Vec<(u64, f64)> {
     let mut found = Vec::new();
-    ring.each(|at, values| found.push((at.as_secs(), values[position])));
+    ring.share().each(|stamp, values| found.push((stamp.at.as_secs(), values[position])));
     found
 }
 

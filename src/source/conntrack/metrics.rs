@@ -143,9 +143,9 @@ crate::metrics! {
     /// Expectations that wait for their connection, by the helper that created them; absent while there are none.
     CONNTRACK_HELPER: UpDownCounter = "conntrack.helper" in "{expectation}", by [HELPER, NETNS];
     /// Entries created and destroyed, by the kernel's events; only with sources.conntrack.events: count.
-    CONNTRACK_EVENTS: Counter<u64> = "conntrack.events" in "{entry}", by [EVENT, NETNS];
-    /// Estimate of the entries created and destroyed, which is too low: the changes of their number between two cycles; absent with sources.conntrack.events: count.
-    CONNTRACK_EVENTS_ESTIMATE: Counter<u64> = "conntrack.events.estimate" in "{entry}", by [EVENT, NETNS];
+    CONNTRACK_EVENTS: Counter<u64> = "conntrack.events" in "{entry}", by [EVENT, NETNS], history [from_zero];
+    /// Estimate of the entries created and destroyed, which is too low: the changes of their number between two cycles; absent where conntrack.events counts them.
+    CONNTRACK_EVENTS_ESTIMATE: Counter<u64> = "conntrack.events.estimate" in "{entry}", by [EVENT, NETNS], history [from_zero];
     /// How long destroyed entries existed; only where nf_conntrack_timestamp is on.
     CONNTRACK_DESTROYED_LIFETIME: Histogram = "conntrack.destroyed.lifetime" in "s", by [PROTOCOL, NETNS], buckets LIFETIMES;
     /// Bytes of destroyed entries, both directions; only where nf_conntrack_acct is on.
@@ -153,7 +153,7 @@ crate::metrics! {
     /// Packets of destroyed entries, both directions; only where nf_conntrack_acct is on.
     CONNTRACK_DESTROYED_PACKETS: Histogram = "conntrack.destroyed.packets" in "{packet}", by [PROTOCOL, NETNS], buckets PACKETS;
     /// Events of connection tracking lost because the receive buffer was full (ENOBUFS).
-    CONNSCOPE_CONNTRACK_EVENTS_LOST: Counter<u64> = "connscope.conntrack.events.lost" in "{event}", by [NETNS];
+    CONNSCOPE_CONNTRACK_EVENTS_LOST: Counter<u64> = "connscope.conntrack.events.lost" in "{event}", by [NETNS], history [from_zero];
     /// Value of a connection tracking sysctl: the time-outs, and those named in sources.conntrack.table.files.
     CONNTRACK_TABLE_SYSCTL: Gauge<f64> = "conntrack.table.sysctl" in "", by [NETNS, SYSCTL];
     /// Lookups that found the tuple in use; since Linux 4.9 only by NAT in search of a free one: if it grows, ports are running out.
@@ -243,9 +243,9 @@ crate::metrics! {
     /// Part of the table that the last dump read; below 1 if it ended early, absent if that part is not known because of a filter.
     CONNSCOPE_CONNTRACK_DUMP_SHARE: Gauge<f64> = "connscope.conntrack.dump.share" in "1", by [NETNS];
     /// CPU time that dumps of the table took, the part of the kernel included.
-    CONNSCOPE_CONNTRACK_DUMP_CPU_TIME: Counter<f64> = "connscope.conntrack.dump.cpu.time" in "s", by [NETNS];
+    CONNSCOPE_CONNTRACK_DUMP_CPU_TIME: Counter<f64> = "connscope.conntrack.dump.cpu.time" in "s", by [NETNS], history [from_zero];
     /// Dumps of the table that ended early because they had used their budget of CPU time.
-    CONNSCOPE_CONNTRACK_DUMP_ENDED_EARLY: Counter<u64> = "connscope.conntrack.dump.ended_early" in "{dump}", by [NETNS];
+    CONNSCOPE_CONNTRACK_DUMP_ENDED_EARLY: Counter<u64> = "connscope.conntrack.dump.ended_early" in "{dump}", by [NETNS], history [from_zero];
     /// How the connection tracking statistics are read; always 1.
     CONNSCOPE_CONNTRACK_SOURCE: Gauge<u64> = "connscope.conntrack.source" in "", by [VIA];
 }

@@ -56,19 +56,19 @@ crate::metrics! {
     /// Part of the file system that users other than root can still use.
     CONTAINER_FILESYSTEM_AVAILABLE: UpDownCounter = "container.filesystem.available" in "By", by [VOLUME];
     /// TCP connections that the container opened, by destination and event: opened, closed in order, reset, or failed (never established), with error.type.
-    CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT];
+    CONTAINER_TCP_CONNECTIONS: Counter<u64> = "container.tcp.connections" in "{connection}", by [DESTINATION, EVENT], history [from_zero, listed, divided_by Event];
     /// Open TCP connections (established or closing) that the container opened.
     CONTAINER_TCP_OPEN_CONNECTIONS: UpDownCounter = "container.tcp.open_connections" in "{connection}", by [DESTINATION];
     /// Time from connect() until the connection was established; failed attempts are not included.
     CONTAINER_TCP_CONNECT_TIME: Histogram = "container.tcp.connect.time" in "s", by [DESTINATION], buckets CONNECT_TIMES;
     /// TCP segments retransmitted on connections that the container opened, including SYNs.
-    CONTAINER_TCP_RETRANSMITS: Counter<u64> = "container.tcp.retransmits" in "{segment}", by [DESTINATION];
+    CONTAINER_TCP_RETRANSMITS: Counter<u64> = "container.tcp.retransmits" in "{segment}", by [DESTINATION], history [from_zero, listed];
     /// SYNs retransmitted on connections that the container opened, established or not; also counted in container.tcp.retransmits.
-    CONTAINER_TCP_SYN_RETRANSMITS: Counter<u64> = "container.tcp.syn_retransmits" in "{segment}", by [DESTINATION];
+    CONTAINER_TCP_SYN_RETRANSMITS: Counter<u64> = "container.tcp.syn_retransmits" in "{segment}", by [DESTINATION], history [from_zero];
     /// TCP payload bytes sent and received on connections that the container opened; retransmitted bytes count once.
-    CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION];
+    CONTAINER_TCP_IO: Counter<u64> = "container.tcp.io" in "By", by [DESTINATION, IO_DIRECTION], history [from_zero];
     /// Mean of the smoothed round-trip times of connections that are open or ended since the last cycle; absent if there are none.
-    CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION];
+    CONTAINER_TCP_RTT: Gauge<f64> = "container.tcp.rtt" in "s", by [DESTINATION], history [listed];
     /// Round-trip time of the last ICMP echo to the address, from the network namespace of the container; absent after three requests without a reply.
     CONTAINER_ICMP_RTT: Gauge<f64> = "container.icmp.rtt" in "s", by [ICMP];
     /// Address that the container listens on or, with the attribute `proxy`, on which Docker publishes its port; always 1.

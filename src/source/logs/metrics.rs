@@ -4,11 +4,11 @@ use super::labels::{CLASSIC, LEFT_OUT, LOG, LOST, PATTERN, PATTERN_INFO, SEVERIT
 
 crate::metrics! {
     /// Logged messages, by severity.
-    CONTAINER_LOG_MESSAGES: Counter<u64> = "container.log.messages" in "{message}", by [LOG, SEVERITY];
+    CONTAINER_LOG_MESSAGES: Counter<u64> = "container.log.messages" in "{message}", by [LOG, SEVERITY], history [from_zero];
     /// Bytes written to the log.
-    CONTAINER_LOG_IO: Counter<u64> = "container.log.io" in "By", by [LOG];
+    CONTAINER_LOG_IO: Counter<u64> = "container.log.io" in "By", by [LOG], history [from_zero];
     /// Logged messages of the severities in sources.logs.levels, by recurring pattern; ~other: over the limits of patterns, ~skipped: over sources.logs.pattern_rate.
-    CONTAINER_LOG_PATTERNS: Counter<u64> = "container.log.patterns" in "{message}", by [PATTERN];
+    CONTAINER_LOG_PATTERNS: Counter<u64> = "container.log.patterns" in "{message}", by [PATTERN], history [from_zero];
     /// Sample of a pattern, in the attribute sample; always 1.
     CONTAINER_LOG_PATTERN_INFO: Gauge<u64> = "container.log.pattern.info" in "", by [PATTERN_INFO];
     /// Unix time at which the last message of severity error or critical was read; absent before the first.

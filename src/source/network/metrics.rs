@@ -51,11 +51,11 @@ crate::metrics! {
     /// Packets that rules of nftables with a counter dropped or rejected; with sources.network.rules.
     NETFILTER_RULE_PACKETS: Counter<u64> = "netfilter.rule.packets" in "{packet}", by [RULE];
     /// Packets that the kernel dropped, by its own name of the reason (enum skb_drop_reason); with sources.network.drops, Linux 5.17.
-    NETWORK_PACKET_DROPS: Counter<u64> = "network.packet.drops" in "{packet}", by [DROP];
+    NETWORK_PACKET_DROPS: Counter<u64> = "network.packet.drops" in "{packet}", by [DROP], history [from_zero];
     /// TCP resets sent, by the kernel's own name of the reason (enum sk_rst_reason, Linux 6.10), and received for a socket; with sources.network.drops.
-    TCP_RESETS: Counter<u64> = "tcp.resets" in "{segment}", by [RESET];
+    TCP_RESETS: Counter<u64> = "tcp.resets" in "{segment}", by [RESET], history [from_zero];
     /// ICMP error messages of IPv4 sent, by type and code (RFC 792); with sources.network.drops, Linux 6.10.
-    ICMP_ERRORS_SENT: Counter<u64> = "icmp.errors.sent" in "{packet}", by [ICMP_SENT];
+    ICMP_ERRORS_SENT: Counter<u64> = "icmp.errors.sent" in "{packet}", by [ICMP_SENT], history [from_zero];
     /// Packets that were estimated and not counted individually, because there were more than 8192 on a CPU in 67 ms.
     CONNSCOPE_NETWORK_SAMPLED: Counter<u64> = "connscope.network.sampled" in "{packet}", by [SAMPLED];
     /// Packets that sources.network.drops missed: no room for their series, or one interrupted another.

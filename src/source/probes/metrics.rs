@@ -9,21 +9,21 @@ const PROBES: &[f64] = &[0.000_25, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 
 crate::metrics! {
     /// 1 if the target is up, 0 if down, after failures_before_down and successes_before_up.
-    PROBE_UP: Gauge<u64> = "probe.up" in "", by [TARGET, NETWORK_TYPE];
+    PROBE_UP: Gauge<u64> = "probe.up" in "", by [TARGET, NETWORK_TYPE], history [listed, low_is_bad];
     /// Duration of probes from name lookup to the last byte; failed probes have error.type.
-    PROBE_DURATION: Histogram = "probe.duration" in "s", by [TARGET, NETWORK_TYPE, ERROR], buckets PROBES;
+    PROBE_DURATION: Histogram = "probe.duration" in "s", by [TARGET, NETWORK_TYPE, ERROR], buckets PROBES, history [listed];
     /// Duration of the completed phases of probes.
     PROBE_PHASE_DURATION: Histogram = "probe.phase.duration" in "s", by [TARGET, NETWORK_TYPE, PHASE], buckets PROBES;
     /// Probes by outcome: success, failure, or no_answer for a datagram without a response.
-    PROBE_RUNS: Counter<u64> = "probe.runs" in "{run}", by [TARGET, NETWORK_TYPE, OUTCOME];
+    PROBE_RUNS: Counter<u64> = "probe.runs" in "{run}", by [TARGET, NETWORK_TYPE, OUTCOME], history [from_zero];
     /// Unix time of the last successful probe; absent before the first.
     PROBE_LAST_SUCCESS_TIME: Gauge<f64> = "probe.last_success.time" in "s", by [TARGET, NETWORK_TYPE];
     /// Unix time at which the target last went up or down; absent before the first change.
     PROBE_LAST_CHANGE_TIME: Gauge<f64> = "probe.last_change.time" in "s", by [TARGET, NETWORK_TYPE];
     /// Number of times the target went up or down.
-    PROBE_STATE_CHANGES: Counter<u64> = "probe.state_changes" in "{change}", by [TARGET, NETWORK_TYPE];
+    PROBE_STATE_CHANGES: Counter<u64> = "probe.state_changes" in "{change}", by [TARGET, NETWORK_TYPE], history [from_zero];
     /// Fraction of the time since its first probe in which the target was up.
-    PROBE_AVAILABILITY: Gauge<f64> = "probe.availability" in "1", by [TARGET, NETWORK_TYPE];
+    PROBE_AVAILABILITY: Gauge<f64> = "probe.availability" in "1", by [TARGET, NETWORK_TYPE], history [low_is_bad];
     /// Unix time at which the first certificate of the chain expires, also if the chain was rejected.
     PROBE_TLS_CERTIFICATE_EXPIRY: Gauge<f64> = "probe.tls.certificate.expiry" in "s", by [TARGET, NETWORK_TYPE];
     /// HTTP status code of the last response, after redirects; absent if there was none.

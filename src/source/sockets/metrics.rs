@@ -30,43 +30,43 @@ crate::metrics! {
     /// Sockets by state; every TCP state is reported, even if it is 0; sockets in TIME_WAIT have no network.type unless a filter is set.
     SYSTEM_NETWORK_CONNECTION_COUNT: UpDownCounter = "system.network.connection.count" in "{connection}", by [NETNS, STATE, TRANSPORT, NETWORK_TYPE];
     /// Smoothed round-trip time of TCP connections: one value per connection for each interval with data acknowledged, and one when it closes.
-    TCP_RTT: Histogram = "tcp.rtt" in "s", by [GROUP], buckets ROUND_TRIPS;
+    TCP_RTT: Histogram = "tcp.rtt" in "s", by [GROUP], buckets ROUND_TRIPS, history [listed];
     /// Minimum round-trip time of TCP connections in the kernel's window (net.ipv4.tcp_min_rtt_wlen, 5 minutes), recorded when tcp.rtt is.
     TCP_RTT_MIN: Histogram = "tcp.rtt.min" in "s", by [GROUP], buckets ROUND_TRIPS;
     /// TCP segments retransmitted, including SYNs.
-    TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", by [GROUP];
+    TCP_RETRANSMITS: Counter<u64> = "tcp.retransmits" in "{segment}", by [GROUP], history [from_zero, listed];
     /// SYNs retransmitted on TCP connections that this machine opened, as far as reads of the sockets tell them apart (coarser than container.tcp.syn_retransmits); also counted in tcp.retransmits; Linux 4.19.
-    TCP_SYN_RETRANSMITS: Counter<u64> = "tcp.syn_retransmits" in "{segment}", by [GROUP];
+    TCP_SYN_RETRANSMITS: Counter<u64> = "tcp.syn_retransmits" in "{segment}", by [GROUP], history [from_zero];
     /// Time from the first SYN until its answer on TCP connections that this machine opened, estimated at the first read of each that has sent at most 4 segments with data (coarser than container.tcp.connect.time); Linux 4.19.
     TCP_CONNECT_TIME: Histogram = "tcp.connect.time" in "s", by [GROUP], buckets CONNECT_TIMES;
     /// TCP segments sent and received, including retransmitted ones and those without data.
-    TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", by [GROUP, IO_DIRECTION];
+    TCP_SEGMENTS: Counter<u64> = "tcp.segments" in "{segment}", by [GROUP, IO_DIRECTION], history [from_zero, listed, divided_by IoDirection];
     /// TCP payload bytes sent and received; retransmitted bytes count once.
-    TCP_IO: Counter<u64> = "tcp.io" in "By", by [GROUP, IO_DIRECTION];
+    TCP_IO: Counter<u64> = "tcp.io" in "By", by [GROUP, IO_DIRECTION], history [from_zero];
     /// TCP connections by event: opened, closed in order, reset, or failed (never established).
-    TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", by [GROUP, EVENT];
+    TCP_CONNECTIONS: Counter<u64> = "tcp.connections" in "{connection}", by [GROUP, EVENT], history [from_zero, listed, divided_by Event];
     /// Open TCP connections: established or closing.
-    TCP_OPEN_CONNECTIONS: UpDownCounter = "tcp.open_connections" in "{connection}", by [GROUP];
+    TCP_OPEN_CONNECTIONS: UpDownCounter = "tcp.open_connections" in "{connection}", by [GROUP], history [listed];
     /// Time in which TCP connections had data to send.
-    TCP_BUSY_TIME: Counter<f64> = "tcp.busy.time" in "s", by [GROUP];
+    TCP_BUSY_TIME: Counter<f64> = "tcp.busy.time" in "s", by [GROUP], history [from_zero];
     /// Part of tcp.busy.time in which the receiver's window (rwnd) or the send buffer (sndbuf) limited a connection.
-    TCP_LIMITED_TIME: Counter<f64> = "tcp.limited.time" in "s", by [GROUP, LIMITED];
+    TCP_LIMITED_TIME: Counter<f64> = "tcp.limited.time" in "s", by [GROUP, LIMITED], history [from_zero];
     /// Most recent delivery rate of TCP connections, recorded when tcp.rtt is.
     TCP_DELIVERY_RATE: Histogram = "tcp.delivery_rate" in "By/s", by [GROUP], buckets RATES;
     /// Congestion window of TCP connections, recorded when tcp.rtt is.
     TCP_CWND: Histogram = "tcp.cwnd" in "{segment}", by [GROUP], buckets WINDOWS;
     /// Retransmission timeouts of TCP connections, including those of SYNs; Linux 6.7.
-    TCP_RETRANSMISSION_TIMEOUTS: Counter<u64> = "tcp.retransmission_timeouts" in "{timeout}", by [GROUP];
+    TCP_RETRANSMISSION_TIMEOUTS: Counter<u64> = "tcp.retransmission_timeouts" in "{timeout}", by [GROUP], history [from_zero];
     /// Time in which TCP connections recovered from retransmission timeouts; Linux 6.7.
-    TCP_RETRANSMISSION_TIMEOUT_TIME: Counter<f64> = "tcp.retransmission_timeout.time" in "s", by [GROUP];
+    TCP_RETRANSMISSION_TIMEOUT_TIME: Counter<f64> = "tcp.retransmission_timeout.time" in "s", by [GROUP], history [from_zero];
     /// TCP segments sent that the receiver had already (duplicate SACK): most were retransmitted needlessly; Linux 4.19.
-    TCP_RETRANSMITS_SPURIOUS: Counter<u64> = "tcp.retransmits.spurious" in "{segment}", by [GROUP];
+    TCP_RETRANSMITS_SPURIOUS: Counter<u64> = "tcp.retransmits.spurious" in "{segment}", by [GROUP], history [from_zero];
     /// TCP segments received out of order: an earlier one was lost or overtaken; Linux 5.4.
-    TCP_SEGMENTS_OUT_OF_ORDER: Counter<u64> = "tcp.segments.out_of_order" in "{segment}", by [GROUP];
+    TCP_SEGMENTS_OUT_OF_ORDER: Counter<u64> = "tcp.segments.out_of_order" in "{segment}", by [GROUP], history [from_zero];
     /// Times that acknowledgements showed segments sent to have been reordered on the network path; Linux 4.19.
-    TCP_SEGMENTS_REORDERED: Counter<u64> = "tcp.segments.reordered" in "{event}", by [GROUP];
+    TCP_SEGMENTS_REORDERED: Counter<u64> = "tcp.segments.reordered" in "{event}", by [GROUP], history [from_zero];
     /// TCP segments sent and delivered that a router marked as having met congestion (ECN CE); Linux 4.18.
-    TCP_SEGMENTS_ECN_MARKED: Counter<u64> = "tcp.segments.ecn_marked" in "{segment}", by [GROUP];
+    TCP_SEGMENTS_ECN_MARKED: Counter<u64> = "tcp.segments.ecn_marked" in "{segment}", by [GROUP], history [from_zero];
     /// TCP connections with unsent data whose peer advertises a receive window of 0 now; Linux 5.4.
     TCP_ZERO_WINDOW_CONNECTIONS: UpDownCounter = "tcp.zero_window_connections" in "{connection}", by [GROUP];
     /// TCP connections with unacknowledged data whose retransmission timeout expired three times in a row or more, now.
@@ -74,19 +74,19 @@ crate::metrics! {
     /// Least path MTU of the open TCP connections.
     TCP_PATH_MTU: Gauge<u64> = "tcp.path_mtu" in "By", by [GROUP];
     /// Connections waiting in the accept queues of listening sockets.
-    TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", by [GROUP];
+    TCP_LISTEN_QUEUE_USAGE: UpDownCounter = "tcp.listen.queue.usage" in "{connection}", by [GROUP], history [listed];
     /// Maximum length of the accept queues (the backlog); the kernel admits one connection more before it drops.
-    TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", by [GROUP];
+    TCP_LISTEN_QUEUE_LIMIT: UpDownCounter = "tcp.listen.queue.limit" in "{connection}", by [GROUP], history [listed];
     /// Connection attempts dropped by listening sockets, usually because the accept queue was full.
-    TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", by [GROUP];
+    TCP_LISTEN_QUEUE_OVERFLOW: Counter<u64> = "tcp.listen.queue.overflow" in "{connection}", by [GROUP], history [from_zero, listed];
     /// Longest time that a connection in an accept queue has waited to be accepted so far; 0 where none waits.
     TCP_ACCEPT_OLDEST: Gauge<f64> = "tcp.accept.oldest" in "s", by [GROUP];
     /// How long connections in accept queues had waited: one value per connection for each cycle that finds it waiting, so short waits are mostly missed.
     TCP_ACCEPT_WAIT: Histogram = "tcp.accept.wait" in "s", by [GROUP], buckets WAITS;
     /// Connections that their clients closed before the application accepted them, as seen once per cycle.
-    TCP_ACCEPT_ABANDONED: Counter<u64> = "tcp.accept.abandoned" in "{connection}", by [GROUP];
+    TCP_ACCEPT_ABANDONED: Counter<u64> = "tcp.accept.abandoned" in "{connection}", by [GROUP], history [from_zero];
     /// Datagrams dropped by UDP sockets, usually because the receive buffer was full.
-    UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", by [GROUP];
+    UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", by [GROUP], history [from_zero];
     /// Bytes in the queues of UDP sockets: received but not read yet, or sent but not transmitted yet.
     UDP_QUEUE_USAGE: UpDownCounter = "udp.queue.usage" in "By", by [NETNS, IO_DIRECTION, NETWORK_TYPE];
     /// Segments retransmitted since the previous cycle, for the flows selected by sources.sockets.top.

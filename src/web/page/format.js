@@ -51,19 +51,20 @@ function clock(seconds) {
 function rates(times, values) {
   return values.map((value, at) => {
     const before = at > 0 ? values[at - 1] : null;
-    if (value === null || before === null || value < before) return null;
-    return (value - before) / (times[at] - times[at - 1]);
+    const took = at > 0 ? times[at] - times[at - 1] : 0;
+    if (value === null || before === null || value < before || took <= 0) return null;
+    return (value - before) / took;
   });
 }
 
-/** By how much a counter has grown in all, resets left out; null without two values. */
-function growth(values) {
+/** By how much a series has grown in all, resets left out; null without two values, unless it began at 0 meanwhile. */
+function growth(series) {
   let grown = null;
   let before = null;
-  for (const value of values) {
+  for (const value of series.values) {
     if (value === null) continue;
     if (before !== null && value >= before) grown = (grown || 0) + value - before;
-    else if (before === null && values[0] === null) grown = (grown || 0) + value;
+    else if (before === null && series.from_zero) grown = value;
     before = value;
   }
   return grown;

@@ -29,6 +29,7 @@ function showStatus(status) {
   });
   const off = (status.switched_off || []).map((name) => element("li", { class: "off" }, element("b", {}, name), "off"));
   list("sources", [...sources, ...off]);
+  at("probes-link").hidden = !status.sources.some((source) => source.source === "probes");
   const push = status.push && status.push.warning ? [`the push: ${status.push.warning}`] : [];
   list("warnings", [...status.warnings, ...push].map((warning) => element("li", {}, warning)));
 }
@@ -108,6 +109,7 @@ function begin() {
   page.tables = TABLES.map((table) => new Table(table));
   at("tables").append(...page.tables.map((table) => table.root));
   at("host").textContent = location.host;
+  at("newest").textContent = "loading";
   document.title = "connscope " + location.host;
   const known = remembered();
   setTheme(THEMES.includes(known) ? known : "system");

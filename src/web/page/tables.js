@@ -2,13 +2,6 @@
 
 // The tables: the worst groups of sockets, probes that are down, and destinations of containers.
 
-/** Names of the metrics that the tables are made of. */
-const LISTED = [
-  "tcp.open_connections", "tcp.retransmits", "tcp.segments", "tcp.connections", "tcp.rtt", "tcp.listen.queue.usage",
-  "tcp.listen.queue.limit", "tcp.listen.queue.overflow", "probe.up", "probe.duration", "container.tcp.connections",
-  "container.tcp.retransmits", "container.tcp.rtt",
-];
-
 /** Most rows of a table. */
 const MOST_ROWS = 15;
 
@@ -32,15 +25,19 @@ function bySubject(history, name, stat, select) {
   return found;
 }
 
-const grown = (series) => series && series.reduce((sum, one) => sum + (growth(one.values) || 0), 0);
+const grown = (series) => series && series.reduce((sum, one) => sum + (growth(one) || 0), 0);
 const level = (series) => series && series.reduce((sum, one) => sum + (newest(one.values) || 0), 0);
 const part = (some, all) => (all > 0 ? (some || 0) / all : null);
 const event = (name) => (labels) => labels.event === name;
 
-/** Each table: `columns` with how a cell is written, `rows` with their cells; rows without anything wrong are left out. */
+/**
+ * Each table: `metrics` that it is made of, the first of which there has to be; `columns` with how a cell is written; `rows`
+ * with their cells; rows without anything wrong are left out.
+ */
 const TABLES = [
   {
-    id: "groups", title: "Groups of TCP connections", needs: "tcp.open_connections", sort: 2,
+    id: "groups", title: "Groups of TCP connections", sort: 2,
+    metrics: ["tcp.open_connections", "tcp.retransmits", "tcp.segments", "tcp.connections", "tcp.rtt"],
     none: "no group of connections",
     columns: [
       ["group", null], ["open", format.number], ["retransmitted", format.percent], ["mean round trip", format.time],
@@ -61,7 +58,8 @@ const TABLES = [
     bad: [2, 4],
   },
   {
-    id: "queues", title: "Accept queues", needs: "tcp.listen.queue.usage", sort: 3,
+    id: "queues", title: "Accept queues", sort: 3,
+    metrics: ["tcp.listen.queue.usage", "tcp.listen.queue.limit", "tcp.listen.queue.overflow"],
     none: "no listening socket",
     columns: [["listening", null], ["waiting", format.number], ["limit", format.number], ["used", format.percent], ["dropped", format.number]],
     rows: (history) => {
@@ -76,14 +74,15 @@ const TABLES = [
     bad: [4],
   },
   {
-    id: "down", title: "Probes that are down", needs: "probe.up", sort: 0,
+    id: "down", title: "Probes that are down", sort: 0,
+    metrics: ["probe.up", "probe.duration"],
     none: "every probe is up",
     columns: [["target", null], ["reason", (text) => text]],
     rows: (history) => {
       const durations = bySubject(history, "probe.duration", "count", (labels) => labels["error.type"]);
       const down = [...bySubject(history, "probe.up", "value")].filter(([, series]) => newest(series[0].values) === 0);
       return down.map(([key]) => {
-        const reasons = (durations.get(key) || []).map((one) => [growth(one.values) || 0, newest(one.values) || 0, one.labels["error.type"]]);
+        const reasons = (durations.get(key) || []).map((one) => [growth(one) || 0, newest(one.values) || 0, one.labels["error.type"]]);
         reasons.sort((left, right) => right[0] - left[0] || right[1] - left[1]);
         return [key, reasons.length > 0 ? reasons[0][2] : "–"];
       });
@@ -91,7 +90,8 @@ const TABLES = [
     bad: [1],
   },
   {
-    id: "destinations", title: "Destinations of containers", needs: "container.tcp.connections", sort: 1,
+    id: "destinations", title: "Destinations of containers", sort: 1,
+    metrics: ["container.tcp.connections", "container.tcp.retransmits", "container.tcp.rtt"],
     none: "no connection of a container",
     columns: [["container and destination", null], ["failed", format.number], ["retransmits", format.number], ["round trip", format.time]],
     rows: (history) => {
@@ -106,6 +106,9 @@ const TABLES = [
     bad: [1],
   },
 ];
+
+/** Names of the metrics that the tables are made of. */
+const LISTED = TABLES.flatMap((table) => table.metrics);
 
 /** A table on the page, sorted by the column that was chosen. */
 class Table {
@@ -122,11 +125,15 @@ class Table {
     this.root = element("div", { class: "scroll", id: "table-" + table.id, tabindex: "0", role: "region" },
       element("table", {}, element("caption", {}, table.title), element("thead", {}, element("tr", {}, ...this.heads)), this.body));
     this.root.setAttribute("aria-label", table.title);
+    this.note = element("p", { class: "none", hidden: "" });
+    this.root.append(this.note);
+    this.cut = 0;
   }
 
   show(history) {
-    this.root.hidden = !history.series.some((series) => series.name === this.table.needs);
+    this.root.hidden = !history.series.some((series) => series.name === this.table.metrics[0]);
     this.rows = this.root.hidden ? [] : this.table.rows(history);
+    this.cut = this.table.metrics.reduce((sum, name) => sum + (history.cut_by_name[name] || 0), 0);
     this.draw();
   }
 
@@ -150,5 +157,10 @@ class Table {
       rows.push(element("tr", {}, element("td", { class: "none", colspan: String(this.heads.length) }, this.table.none)));
     }
     this.body.replaceChildren(...rows);
+    const notes = [];
+    if (this.rows.length > worst.length) notes.push(`${worst.length} of ${this.rows.length} rows.`);
+    if (this.cut > 0) notes.push(`There was no room for ${this.cut} series: the worst of each metric are here.`);
+    this.note.hidden = notes.length === 0;
+    this.note.textContent = notes.join(" ");
   }
 }
