@@ -23,8 +23,9 @@ pub(super) struct Latency {
     schedule: Schedule,
     /// The round that was begun and whose answers are not there.
     round: Option<Receiver<RoundTrips>>,
-    /// Why the last round could not send from a network namespace.
-    error: Option<SourceError>,
+    /// Why requests could not be sent from a network namespace, until one of its containers, which have these numbers, gets
+    /// an answer; of a thread that ended, until one that does not.
+    error: Option<(SourceError, Vec<u64>)>,
 }
 
 impl Latency {
@@ -40,21 +41,27 @@ impl Latency {
             Some(Err(TryRecvError::Disconnected)) => {
                 self.round = None;
                 let message = "the thread that sends echo requests has ended".to_owned();
-                self.error = Some(SourceError::Panicked { message });
+                self.error = Some((SourceError::Panicked { message }, Vec::new()));
             }
             Some(Err(TryRecvError::Empty)) | None => {}
         }
+        let there = |number: &u64| containers.iter().any(|container| container.workload.number == *number);
+        self.error.take_if(|(_, numbers)| !numbers.is_empty() && !numbers.iter().any(there));
         if self.round.is_none() {
             self.begin(tcp, containers, now)?;
         }
         let doing = "sending echo requests to destinations of containers; without replies, the latency is that of their \
                      connections";
-        self.error.as_ref().map_or(Ok(()), |error| Err(error.again(doing)))
+        self.error.as_ref().map_or(Ok(()), |(error, _)| Err(error.again(doing)))
     }
 
     fn take(&mut self, answers: RoundTrips) {
         self.round = None;
-        self.error = answers.error;
+        let answered = |number: &u64| {
+            answers.round_trips.iter().any(|(other, _, round_trip)| number == other && round_trip.is_some())
+        };
+        self.error.take_if(|(_, numbers)| numbers.is_empty() || numbers.iter().any(answered));
+        self.error = answers.error.or(self.error.take());
         for (number, ip, round_trip) in answers.round_trips {
             self.schedule.take(number, ip, round_trip);
         }
@@ -115,4 +122,30 @@ pub(super) fn check(containers: &[Container]) -> Result<String, SourceError> {
     });
     let tried = tried.map_err(|cause| SourceError::io("starting a thread for echo requests", cause))?;
     tried.map(|(namespaces, kind)| format!("{kind} in each of {namespaces} network namespaces"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Latency, RoundTrips, SourceError};
+    use std::time::Duration;
+
+    #[test]
+    fn an_error_stays_until_its_container_gets_an_answer() {
+        let ip = "192.0.2.1".parse().expect("an address");
+        let answers = |number, round_trip, failed: bool| RoundTrips {
+            round_trips: vec![(number, ip, round_trip)],
+            error: failed.then(|| (SourceError::absent("sending", "no route"), vec![7])),
+        };
+        let some = Some(Duration::from_millis(1));
+        let mut latency = Latency::default();
+        for (round, stays) in [
+            (answers(7, None, true), true),
+            (answers(8, some, false), true),
+            (answers(7, None, false), true),
+            (answers(7, some, false), false),
+        ] {
+            latency.take(round);
+            assert_eq!(latency.error.is_some(), stays);
+        }
+    }
 }

@@ -50,8 +50,8 @@ pub struct Question {
 pub struct RoundTrips {
     /// Number of the container, address, round trip; `None`: there was no reply, or no request could be sent.
     pub round_trips: Vec<(u64, IpAddr, Option<Duration>)>,
-    /// Why requests could not be sent from a network namespace.
-    pub error: Option<SourceError>,
+    /// Why requests could not be sent from a network namespace, and the numbers of the containers in it.
+    pub error: Option<(SourceError, Vec<u64>)>,
 }
 
 /// Sends a request to each address, and waits for the replies, a second at most for every 128 network namespaces. The thread enters these
@@ -63,7 +63,8 @@ pub fn ask(questions: &[Question]) -> RoundTrips {
         let mut bursts = Vec::new();
         for questions in some {
             if let Err(error) = Burst::open(questions, &mut bursts) {
-                answers.error = answers.error.or(error);
+                let numbers = || questions.iter().map(|question| question.number).collect();
+                answers.error = answers.error.or(error.map(|error| (error, numbers())));
             }
         }
         let mut buffer = [0; SIZE + 256];
