@@ -15,6 +15,10 @@ use crate::text;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the log has the note that namespaces may be missing.
+static NOTED: AtomicBool = AtomicBool::new(false);
 
 /// Maximum length of the attribute `netns`: the names of a pod and of its Kubernetes namespace.
 const LABEL: usize = 253 + 1 + 63;
@@ -41,8 +45,6 @@ pub struct FoundNamespaces {
 pub struct Finder {
     configured: Vec<String>,
     containers: ContainerNames,
-    /// The last logged note about missing namespaces.
-    noted: Option<String>,
     /// Entries without a namespace for which the warning was logged.
     warned: HashSet<Arc<str>>,
 }
@@ -51,7 +53,7 @@ impl Finder {
     /// Creates it with these entries.
     pub fn new(configured: &[String]) -> Self {
         let (configured, containers) = (configured.to_vec(), ContainerNames::default());
-        Self { configured, containers, noted: None, warned: HashSet::new() }
+        Self { configured, containers, warned: HashSet::new() }
     }
 
     /// Whether network namespaces other than the agent's own are read.
@@ -76,12 +78,14 @@ impl Finder {
             search.processes();
         }
         let found = search.finish(&mut self.containers);
-        if let Some(note) = &found.note
-            && self.noted != found.note
-        {
-            tracing::info!("netns: all: {note}");
+        if let Some(note) = &found.note {
+            // It has a number of processes in it, which changes all the time; and several sources search.
+            if NOTED.swap(true, Ordering::Relaxed) {
+                tracing::debug!("netns: all: {note}");
+            } else {
+                tracing::info!("netns: all: {note}");
+            }
         }
-        self.noted.clone_from(&found.note);
         self.warn(&found);
         found
     }
