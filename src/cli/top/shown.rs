@@ -19,11 +19,13 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// Of a UCUM unit of the table.
-    pub(super) fn of(ucum: &str) -> Self {
+    /// Of a metric with this UCUM unit in the table.
+    pub(super) fn of(metric: &str, ucum: &str) -> Self {
         match ucum {
             "s" | "ms" => Self::Seconds,
             "By" | "By/s" => Self::Bytes,
+            // So many for each, which is no part of a whole.
+            "1" if metric.rsplit('.').next() == Some("load") => Self::Count,
             "1" => Self::Ratio,
             _ => Self::Count,
         }
@@ -31,6 +33,16 @@ impl Unit {
 
     /// A value in this unit.
     pub(super) fn show(self, value: f64) -> String {
+        if !value.is_finite() {
+            let text = if value.is_nan() {
+                "–"
+            } else if value > 0.0 {
+                "inf"
+            } else {
+                "-inf"
+            };
+            return text.to_owned();
+        }
         // Without the sign of a zero.
         let value = value + 0.0;
         match self {

@@ -125,7 +125,7 @@ fn sources(frame: &Frame) -> Table {
 fn metrics(frame: &Frame, takes: fn(&str, &Family) -> bool, prefix: &str) -> Table {
     let mut rows = Vec::new();
     for (name, family) in frame.exposition.families.iter().filter(|(name, family)| takes(name, family)) {
-        let unit = Unit::of(family.unit);
+        let unit = Unit::of(name, family.unit);
         // Events of seconds are a share of the time, of which nobody says how many seconds there are in one.
         let rate_unit = if unit == Unit::Seconds { Unit::Ratio } else { unit };
         let short = name.strip_prefix(prefix).unwrap_or(name);

@@ -26,6 +26,10 @@ fn numbers_are_short_and_say_their_unit() {
         (Unit::Seconds, 200_000.0, "2d7h"),
         (Unit::Ratio, 0.123_45, "12.3 %"),
         (Unit::Ratio, 1.0, "100 %"),
+        (Unit::Count, f64::INFINITY, "inf"),
+        (Unit::Seconds, f64::NEG_INFINITY, "-inf"),
+        (Unit::Bytes, f64::NAN, "–"),
+        (Unit::Ratio, f64::INFINITY, "inf"),
     ] {
         assert_eq!(unit.show(value), text, "{value}");
     }
@@ -35,5 +39,11 @@ fn numbers_are_short_and_say_their_unit() {
             assert!(text.chars().count() <= 20, "{text}");
         }
     }
-    assert_eq!(Unit::of("ms"), Unit::Seconds);
+    assert_eq!(Unit::of("tcp.rtt", "ms"), Unit::Seconds);
+    assert_eq!(Unit::of("conntrack.table.utilization", "1"), Unit::Ratio);
+    assert_eq!(
+        Unit::of("conntrack.table.load", "1"),
+        Unit::Count,
+        "entries for each bucket are no part of a whole"
+    );
 }
