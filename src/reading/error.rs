@@ -1,6 +1,7 @@
 //! Why a source could not be read, sorted by what the operator should do about it.
 
 use crate::metric::label::Reason;
+use std::any::Any;
 use std::error::Error;
 use std::time::Duration;
 
@@ -84,6 +85,16 @@ impl SourceError {
     /// An [`SourceError::Denied`] with its cause.
     pub fn denied(doing: impl Into<String>, capability: &'static str, cause: impl Into<Cause>) -> Self {
         Self::Denied { doing: doing.into(), capability, cause: Some(cause.into()) }
+    }
+
+    /// What a thread panicked with (`catch_unwind`).
+    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Self::Panicked { message }
     }
 
     /// Sorts an error of the operating system: missing, forbidden (then `capability` is what is needed) or failed.

@@ -114,9 +114,7 @@ impl SourceKind for Conntrack {
     fn build(settings: &Settings, _: &Host, mode: Mode, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
         let entries = Entries::start(settings, mode, stop)?;
         let events = Events::start(settings, mode, stop)?;
-        let mut source = Self { entries, events, ..Self::new(settings, stop) };
-        source.limits.events_counted = source.events.is_some();
-        Ok(Box::new(source))
+        Ok(Box::new(Self { entries, events, ..Self::new(settings, stop) }))
     }
 
     fn check(settings: &Settings, _: &Host, stop: &Stop) -> Vec<Check> {
@@ -172,21 +170,24 @@ impl Conntrack {
 
 impl Source for Conntrack {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
-        if let Some(entries) = &mut self.entries {
-            entries.observe(out);
-        }
         let methods = self.choice.candidates();
         let (mut report, visits) = if self.finder.is_configured() {
             let (report, namespaces) = Report::begin(NAME, self.finder.find(), out);
+            if let Some(entries) = &mut self.entries {
+                entries.observe(Some(&namespaces), out);
+            }
             let round = SharedDeadline::new(self.options.timeout);
             let visits = netns::visit(&namespaces, || Ok(self.options.ask(methods, &round, &mut None)));
             if let Some(events) = &self.events {
-                events.observe(Some(&namespaces), out);
+                self.limits.counted = events.observe(Some(&namespaces), out);
             }
             (Some(report), visits)
         } else {
+            if let Some(entries) = &mut self.entries {
+                entries.observe(None, out);
+            }
             if let Some(events) = &self.events {
-                events.observe(None, out);
+                self.limits.counted = events.observe(None, out);
             }
             (None, vec![self.read_own(methods)?])
         };

@@ -159,13 +159,8 @@ fn read(source: &mut dyn Source, readers: Readers) -> SourceResponse {
     let started = Instant::now();
     let mut readings = Readings::asked_by(readers);
     let result = catch_unwind(AssertUnwindSafe(|| source.read(&mut readings))).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(ToString::to_string)
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
         readings = Readings::default();
-        Err(SourceError::Panicked { message })
+        Err(SourceError::panicked(panic.as_ref()))
     });
     SourceResponse { readings, result, took: started.elapsed() }
 }

@@ -3,6 +3,7 @@
 use super::traffic::{self, Traffic};
 use crate::support::{Namespace, eventually};
 use connscope::catalog::Config;
+use connscope::host::netns::Finder;
 use connscope::metric::{Label, Value};
 use connscope::reading::{Reading, Readings};
 use connscope::source::Mode;
@@ -28,7 +29,8 @@ pub(super) fn read(namespace: &Namespace, settings: &Settings) -> Readings {
         let stop = Stop::new().unwrap();
         let mut entries = Entries::start(settings, Mode::Once, &stop).unwrap().unwrap();
         let mut readings = Readings::default();
-        entries.observe(&mut readings);
+        let found = (!settings.netns.is_empty()).then(|| Finder::new(&settings.netns).find().namespaces);
+        entries.observe(found.as_deref(), &mut readings);
         stop.drain();
         stop.kill();
         assert_eq!(readings.failed().count(), 0, "{:?}", readings.failed().collect::<Vec<_>>());
@@ -225,7 +227,7 @@ fn cycles_report_the_last_dump_and_entries_that_are_gone_are_zero() {
         let mut entries = Entries::start(&settings, Mode::Once, &stop).unwrap().unwrap();
         let mut cycle = || {
             let mut readings = Readings::default();
-            entries.observe(&mut readings);
+            entries.observe(None, &mut readings);
             readings
         };
         let class = "ipv4 udp - unreplied none 0";

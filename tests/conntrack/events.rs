@@ -211,6 +211,29 @@ fn without_the_capability_check_names_it() {
 }
 
 #[test]
+fn where_events_cannot_be_counted_they_are_estimated_and_it_is_said_why() {
+    let Some(namespace) = Namespace::new() else { return };
+    udp_flows(&namespace, 1);
+    let public = Public::new(
+        "sources: {conntrack: {events: count}, sockets: {enabled: false}}\nresource: {cloud: {detect: off}}\n",
+    );
+    namespace.inside(|| {
+        let mut agent =
+            Agent::start(public.nobody(&[], &["--listen", "127.0.0.1:0", "--otlp-protocol", "none"]));
+        let address = agent.address();
+        let new = |name: &str| sample(&get(address, "/metrics").1, &format!("{name}_total{{kind=\"new\"}}"));
+        let before = new("conntrack_events_estimate").unwrap();
+        assert_eq!(new("conntrack_events"), None, "not counted");
+        udp_flows(&namespace, 25);
+        eventually("new entries are estimated", || {
+            new("conntrack_events_estimate").unwrap() >= before + 20.0
+        });
+        let status = get(address, "/-/status").1;
+        assert!(status.contains("CAP_NET_ADMIN") && status.contains("events"), "{status}");
+    });
+}
+
+#[test]
 fn changes_between_cycles_are_the_least_there_can_have_been() {
     let mut estimate = Estimate::default();
     let mut last = Readings::default();

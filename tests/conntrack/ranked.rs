@@ -9,6 +9,7 @@ use connscope::source::conntrack::entries::config::TopBy;
 use connscope::source::conntrack::entries::dump::read_ranges;
 use connscope::source::conntrack::entries::ranges::{Range, Ranges};
 use connscope::source::conntrack::entries::sketch::Sketch;
+use connscope::stop::Stop;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -101,34 +102,45 @@ fn ranges_are_read_from_the_rules_of_nftables_and_iptables() {
     add("SNAT --to-source 192.0.2.7-192.0.2.8:50000-50009");
     add("MASQUERADE --to-ports 51000-51999");
     add("MASQUERADE");
-    let range = |addresses: Option<(&str, &str)>, ports| Range {
+    namespace.run("nft", &["add rule ip nat post tcp dport 7 masquerade to :42000-42009"]);
+    namespace.run(
+        "nft",
+        &["add rule ip nat post udp dport 8 snat to ip saddr . udp sport map { 10.0.0.1 . 1 : 192.0.2.3 . 2000 }"],
+    );
+    let udp = |addresses: Option<(&str, &str)>, ports| Range {
         addresses: addresses.map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap())),
         ports,
+        protocol: Some(17),
     };
     let expected = [
-        range(Some(("127.0.0.9", "127.0.0.9")), RANGE),
-        range(None, (41_000, 41_999)),
-        range(Some(("192.0.2.1", "192.0.2.9")), (100, 100)),
-        range(Some(("2001:db8::1", "2001:db8::1")), (2000, 2999)),
-        range(Some(("192.0.2.7", "192.0.2.8")), (50_000, 50_009)),
-        range(None, (51_000, 51_999)),
+        udp(Some(("127.0.0.9", "127.0.0.9")), RANGE),
+        udp(None, (41_000, 41_999)),
+        udp(Some(("192.0.2.1", "192.0.2.9")), (100, 100)),
+        udp(Some(("2001:db8::1", "2001:db8::1")), (2000, 2999)),
+        udp(Some(("192.0.2.7", "192.0.2.8")), (50_000, 50_009)),
+        udp(None, (51_000, 51_999)),
+        Range { addresses: None, ports: (42_000, 42_009), protocol: Some(6) },
     ];
-    let found = namespace.inside(read_ranges);
+    let (found, why) = namespace.inside(read_ranges);
+    assert_eq!(found.unknown(), 1, "that of the map: {found:#?}");
+    assert!(why.as_deref().is_some_and(|why| why.contains("1 rules have theirs in a map")), "{why:?}");
     for range in &expected {
         assert!(found.all().contains(range), "{range:?} is not in {found:#?}");
     }
     assert_eq!(found.all().len(), expected.len(), "{found:#?}");
-    let of = |address: &str, port| found.of(address.parse().unwrap(), port, false);
+    let of = |address: &str, port| found.of(address.parse().unwrap(), port, 17);
     assert_eq!(of("192.0.2.8", 50_003), (50_000, 50_009));
     assert_eq!(of("192.0.2.9", 50_003), (1024, 65_535));
     assert_eq!(of("198.51.100.1", 41_500), (41_000, 41_999));
+    assert_eq!(of("198.51.100.1", 42_005), (1024, 65_535), "the rule is for TCP");
+    assert_eq!(found.of("198.51.100.1".parse().unwrap(), 42_005, 6), (42_000, 42_009));
 }
 
 #[test]
 fn without_a_range_the_kernel_keeps_to_the_class_of_the_port() {
-    let of = |port, icmp| Ranges::default().of("192.0.2.1".parse().unwrap(), port, icmp);
-    assert_eq!([of(80, false), of(700, false), of(5000, false)], [(1, 511), (600, 1023), (1024, 65_535)]);
-    assert_eq!(of(80, true), (0, 65_535));
+    let of = |port, protocol| Ranges::default().of("192.0.2.1".parse().unwrap(), port, protocol);
+    assert_eq!([of(80, 6), of(700, 17), of(5000, 6)], [(1, 511), (600, 1023), (1024, 65_535)]);
+    assert_eq!(of(80, 1), (0, 65_535));
 }
 
 #[test]
@@ -197,4 +209,22 @@ proptest! {
         prop_assert!(sketch.error() <= 2 * sum / most as u64, "{} of {sum} with {most}", sketch.error());
         prop_assert!(exact.len() > most || sketch.error() == 0);
     }
+}
+
+#[test]
+fn ranges_that_are_not_known_are_said_by_the_check() {
+    let Some(namespace) = Namespace::new() else { return };
+    traffic::rules(&namespace);
+    let stop = Stop::new().unwrap();
+    let detail = || {
+        let settings = settings(|_| {});
+        namespace.inside(|| connscope::source::conntrack::entries::check(&settings, &stop)).unwrap().detail
+    };
+    assert_eq!(fill(&namespace, 9000, 3), 0);
+    assert!(!detail().contains("range"), "{}", detail());
+    namespace.run(
+        "nft",
+        &["add rule ip nat post udp dport 8 snat to ip saddr . udp sport map { 10.0.0.1 . 1 : 192.0.2.3 . 2000 }"],
+    );
+    assert!(detail().contains("not every range of source NAT is known: 1 rules"), "{}", detail());
 }

@@ -5,6 +5,7 @@
 
 use super::NAME;
 use super::metrics;
+use crate::host::netns::Namespace;
 use crate::metric::{Label, Labels};
 use crate::reading::{Readings, SourceError};
 use crate::source::conntrack::config::Conntrack as Settings;
@@ -42,18 +43,20 @@ pub struct Entries {
 impl Entries {
     /// Starts the thread; `None` if it is not enabled.
     pub fn start(settings: &Settings, mode: Mode, stop: &Stop) -> Result<Option<Self>, SourceError> {
-        let Settings { entries, netns, timeout, .. } = settings;
+        let Settings { entries, timeout, .. } = settings;
         if !entries.enabled {
             return Ok(None);
         }
-        let shared = worker::start(entries, netns, stop)
+        let shared = worker::start(entries, stop)
             .map_err(|cause| SourceError::io("starting the thread that dumps the table", cause))?;
         let patience = (mode == Mode::Once).then_some(*timeout);
         Ok(Some(Self { shared, observer: observe::Observer::new(entries), patience }))
     }
 
-    /// Observes what the last dumps found. With `once`, the first dump is waited for.
-    pub fn observe(&mut self, out: &mut Readings) {
+    /// Observes what the last dumps found. With `once`, the first dump is waited for. `found` are the network namespaces to be
+    /// read; `None` if that is the agent's own.
+    pub fn observe(&mut self, found: Option<&[Namespace]>, out: &mut Readings) {
+        self.shared.ask(found);
         if let Some(patience) = self.patience.take()
             && !self.shared.wait(patience)
         {
@@ -61,6 +64,9 @@ impl Entries {
             out.fail("entries", SourceError::io("waiting for the first dump of the table", cause));
         }
         let results = self.shared.results();
+        if let Some(error) = &results.panicked {
+            out.fail("entries", error.again("dumping the table"));
+        }
         for known in results.known.values() {
             let TableState { label, error, .. } = known;
             if let Some(error) = error {
@@ -85,10 +91,13 @@ pub fn check(settings: &Settings, stop: &Stop) -> Option<Check> {
     let options = dump::Options { settings: entries, budget: CHECK, stop };
     let result = dump::dump(&options).map(|found| {
         let early = if found.share == Some(1.0) { "" } else { ", and there are more" };
+        let ranges =
+            found.ranges_unknown.map(|why| format!("; not every range of source NAT is known: {why}"));
         format!(
-            "{} entries in {:.1} ms of CPU time{early}",
+            "{} entries in {:.1} ms of CPU time{early}{}",
             found.tally.entries,
-            found.cpu_time.as_secs_f64() * 1e3
+            found.cpu_time.as_secs_f64() * 1e3,
+            ranges.unwrap_or_default()
         )
     });
     Some(Check::new(NAME, "entries", result))

@@ -17,7 +17,7 @@ use crate::source::{Check, Mode};
 use crate::stop::Stop;
 use crate::sys::namespace;
 use listener::Listener;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,15 +48,28 @@ struct Shared {
 struct State {
     open: BTreeMap<File, Open>,
     /// By label, so that they stay if a namespace is found under another path.
-    totals: BTreeMap<Arc<str>, Totals>,
+    totals: BTreeMap<Arc<str>, Arc<Mutex<Totals>>>,
     read: Option<Instant>,
 }
 
-#[derive(Debug)]
+/// The receiver of a network namespace. Its locks are its own, so that receiving in one namespace delays no other.
+#[derive(Debug, Clone)]
 struct Open {
     label: Arc<str>,
     path: PathBuf,
-    listener: Listener,
+    listener: Arc<Mutex<Listener>>,
+    totals: Arc<Mutex<Totals>>,
+}
+
+impl Open {
+    /// Calls a function with the receiver and the totals.
+    fn with<T>(&self, receive: impl FnOnce(&mut Listener, &mut Totals) -> T) -> T {
+        receive(&mut locked(&self.listener), &mut locked(&self.totals))
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Events {
@@ -82,32 +95,29 @@ impl Events {
     }
 
     /// Opens and closes receivers, and observes the totals. `found` are the network namespaces to be read; `None` if that is
-    /// the agent's own.
-    pub fn observe(&self, found: Option<&[Namespace]>, out: &mut Readings) {
+    /// the agent's own. Returns the labels of those whose events are counted.
+    pub fn observe(&self, found: Option<&[Namespace]>, out: &mut Readings) -> HashSet<Arc<str>> {
         for (label, error) in self.refresh(found) {
             let part = if found.is_some() { format!("events of {label}") } else { "events".to_owned() };
             out.fail(part, error);
         }
         let mut state = self.0.state();
-        let State { open, totals, .. } = &mut *state;
-        for one in open.values_mut() {
-            one.listener.drain(totals.entry(Arc::clone(&one.label)).or_default());
-        }
-        totals.retain(|label, _| found.is_none_or(|found| found.iter().any(|one| one.label == *label)));
-        for one in open.values() {
+        state.totals.retain(|label, _| found.is_none_or(|found| found.iter().any(|one| one.label == *label)));
+        let open: Vec<Open> = state.open.values().cloned().collect();
+        drop(state);
+        for one in &open {
+            one.with(Listener::drain);
             let labels: Vec<_> = found.iter().map(|_| (Label::Netns, Arc::clone(&one.label))).collect();
-            if let Some(totals) = totals.get(&one.label) {
-                totals.observe(&labels, out);
-            }
+            locked(&one.totals).observe(&labels, out);
         }
         if found.is_some() {
             out.observe(CONNSCOPE_NETNS_OPEN, &[(Label::Source, NAME.into())], open.len() as u64);
         }
-        drop(state);
-        let error = self.0.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let error = locked(&self.0.error).clone();
         if let Some(cause) = error {
             out.fail("events", SourceError::io("receiving events of connection tracking", cause));
         }
+        open.into_iter().map(|one| one.label).collect()
     }
 
     /// Opens receivers in new network namespaces and closes those in others; what failed.
@@ -140,7 +150,9 @@ impl Events {
         for (Namespace { label, path, file }, listener) in opened {
             match listener {
                 Ok(listener) => {
-                    state.open.insert(file, Open { label, path, listener });
+                    let totals = Arc::clone(state.totals.entry(Arc::clone(&label)).or_default());
+                    let listener = Arc::new(Mutex::new(listener));
+                    state.open.insert(file, Open { label, path, listener, totals });
                     changed = true;
                 }
                 Err(error) => failed.push((label, error)),
@@ -156,11 +168,11 @@ impl Events {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     fn set_error(&self, error: Option<String>) {
-        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        *locked(&self.error) = error;
     }
 
     /// Receives and counts events until the agent stops.
@@ -174,11 +186,8 @@ impl Shared {
                 Ok(Wakeup::Events(ready)) => {
                     let mut more = false;
                     for file in ready {
-                        let mut state = self.state();
-                        let State { open, totals, .. } = &mut *state;
-                        if let Some(one) = open.get_mut(&file) {
-                            more |= one.listener.take(totals.entry(Arc::clone(&one.label)).or_default());
-                        }
+                        let open = self.state().open.get(&file).cloned();
+                        more |= open.is_some_and(|one| one.with(Listener::take));
                     }
                     // Several events are received together: waking up for each would take longer.
                     if !more && stop.killed_within(timeouts::EVENTS_TOGETHER) {
@@ -205,22 +214,31 @@ impl Shared {
     /// Closes the sockets in network namespaces that are gone, which exist as long as a socket in them, and all in others
     /// than the agent's own if no cycle has come for long. Returns whether there were any.
     fn close_gone(&self) -> bool {
-        let mut state = self.state();
+        let state = self.state();
         let unread = state.read.is_none_or(|read| read.elapsed() >= timeouts::NAMESPACE_HELD);
+        let others: Vec<(File, PathBuf)> = state
+            .open
+            .iter()
+            .filter(|(file, _)| **file != (0, 0))
+            .map(|(file, open)| (*file, open.path.clone()))
+            .collect();
+        drop(state);
+        let there =
+            |(file, path): &(File, PathBuf)| namespace::file_identity(path).ok().as_ref() == Some(file);
+        let gone: Vec<File> =
+            others.into_iter().filter(|one| unread || !there(one)).map(|(file, _)| file).collect();
+        let mut state = self.state();
         let before = state.open.len();
-        state.open.retain(|file, open| {
-            let there = || namespace::file_identity(&open.path).ok().as_ref() == Some(file);
-            *file == (0, 0) || (!unread && there())
-        });
+        state.open.retain(|file, _| !gone.contains(file));
         state.open.len() != before
     }
 
     /// Duplicates of the sockets, so that namespaces can be added and removed while the thread waits.
     fn sockets(&self) -> Vec<(File, OwnedFd)> {
-        let state = self.state();
-        let open = state.open.iter().map(|(file, open)| (*file, open.listener.duplicate()));
-        let (duplicates, failure) = wake::duplicates(open);
-        drop(state);
+        let open: Vec<(File, Open)> =
+            self.state().open.iter().map(|(file, open)| (*file, open.clone())).collect();
+        let (duplicates, failure) =
+            wake::duplicates(open.iter().map(|(file, open)| (*file, locked(&open.listener).duplicate())));
         self.set_error(failure);
         duplicates
     }

@@ -11,7 +11,7 @@ use crate::metric::Label;
 use crate::reading::Readings;
 use crate::sys::namespace::Identity;
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,8 +23,9 @@ const BUCKET: u64 = size_of::<usize>() as u64;
 #[derive(Debug, Default)]
 pub struct Limits {
     growth: HashMap<Identity, Tracked>,
-    /// Whether new and destroyed entries are counted, so that they need not be estimated.
-    pub events_counted: bool,
+    /// Labels of the network namespaces whose new and destroyed entries are counted, so that they need not be estimated; that of
+    /// the agent's own is empty, if no others are read.
+    pub counted: HashSet<Arc<str>>,
     /// Limit and buckets, which all network namespaces share.
     size: Option<(u64, u64)>,
     /// It does not change until the next boot; `None` where it cannot be read.
@@ -52,7 +53,8 @@ impl Limits {
         let tracked = self.growth.entry(identity).or_default();
         tracked.seen = true;
         tracked.growth.note(Instant::now(), usage);
-        if !self.events_counted {
+        let label = labels.iter().find(|(label, _)| *label == Label::Netns);
+        if !self.counted.contains(label.map_or("", |(_, label)| &**label)) {
             tracked.estimate.observe(usage, labels, out);
         }
         if let Some(seconds) = table.limit.and_then(|limit| tracked.growth.time_to_full(limit)) {

@@ -15,7 +15,7 @@ use crate::netlink::{
     self, Client, Malformed, Progress, RequestError, ResponseHandler, Transport, nf_tables,
 };
 use crate::reading::{SourceError, chain};
-use crate::source::conntrack::{NAME, netlink as ctnetlink, timeouts};
+use crate::source::conntrack::{netlink as ctnetlink, timeouts};
 use crate::stop::Stop;
 use crate::sys::netlink::NetlinkSocket;
 use rustix::time::{ClockId, clock_gettime};
@@ -23,6 +23,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the kernel is asked.
 const DOING: &str = "asking netlink for the entries of the table (IPCTNL_MSG_CT_GET)";
+
+/// Names of the tables of iptables-legacy in the calling thread's network namespace.
+const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 
 /// What a dump is for, and how much it may cost.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,8 @@ pub struct DumpResult {
     pub ports: Vec<Usage>,
     /// By how many ports these may be too low; `None` if no source is translated.
     pub ports_error: Option<u64>,
+    /// Why limits of ports may be those of a rule without a range; `None` if no source is translated, or all ranges are known.
+    pub ranges_unknown: Option<String>,
     /// Part of the table that was read, 0 to 1; `None` if the dump ended early and the number of entries that were asked
     /// for is not known.
     pub share: Option<f64>,
@@ -65,7 +70,23 @@ pub fn cpu_time() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
+/// What an attempt at a dump came to, and what it cost.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What it found.
+    pub result: Result<DumpResult, SourceError>,
+    /// CPU time that it took, also where it failed.
+    pub cpu_time: Duration,
+}
+
 /// Dumps the table of the calling thread's network namespace.
+pub fn attempt(options: &Options<'_>) -> Attempt {
+    let started = cpu_time();
+    let result = dump(options);
+    Attempt { result, cpu_time: cpu_time().saturating_sub(started) }
+}
+
+/// The same without the cost of a failure.
 pub fn dump(options: &Options<'_>) -> Result<DumpResult, SourceError> {
     // The socket is closed afterwards: a dump that is not read to its end would have to be read before the next one.
     let socket = NetlinkSocket::open(rustix::net::netlink::NETFILTER, netlink::timeouts::DATAGRAM).map_err(
@@ -75,8 +96,8 @@ pub fn dump(options: &Options<'_>) -> Result<DumpResult, SourceError> {
     ask(&mut Client::new(socket, timeouts::ENTRIES), options, usage, &read_ranges)
 }
 
-/// The ranges of the rules in the calling thread's network namespace; none if they cannot be read.
-pub fn read_ranges() -> Ranges {
+/// The ranges of the rules in the calling thread's network namespace, and why some are not known.
+pub fn read_ranges() -> (Ranges, Option<String>) {
     let mut ranges = Ranges::default();
     let read = Client::open(rustix::net::netlink::NETFILTER, "netfilter").and_then(|mut client| {
         let doing = "asking netlink for the rules of nftables (NFT_MSG_GETRULE)".to_owned();
@@ -84,11 +105,24 @@ pub fn read_ranges() -> Ranges {
             .ask(nf_tables::rules_request, &mut ranges)
             .map_err(|error| error.into_source(doing, ctnetlink::ABSENT))
     });
-    if let Err(error) = read {
-        tracing::debug!(source = NAME, error = chain(&error), "the ranges of source NAT are not known");
-        return Ranges::default();
+    let mut why = Vec::new();
+    match read {
+        Err(error) => {
+            ranges = Ranges::default();
+            why.push(chain(&error));
+        }
+        Ok(()) if ranges.unknown() > 0 => {
+            why.push(format!("{} rules have theirs in a map, or there are too many", ranges.unknown()));
+        }
+        Ok(()) => {}
     }
-    ranges
+    // The tables that iptables-legacy has loaded; their rules are not over netlink.
+    if LEGACY.iter().any(|path| {
+        crate::sys::read_limited(path, 4096).is_ok_and(|tables| tables.lines().any(|table| table == "nat"))
+    }) {
+        why.push("those of iptables-legacy are not read".to_owned());
+    }
+    (ranges, (!why.is_empty()).then(|| why.join("; ")))
 }
 
 /// Asks a client. `usage` is called for the number of entries in the table if the dump ends early, `ranges` for those of the
@@ -97,7 +131,7 @@ pub fn ask<T: Transport>(
     client: &mut Client<T>,
     options: &Options<'_>,
     usage: impl FnOnce() -> Result<Option<u64>, SourceError>,
-    ranges: &dyn Fn() -> Ranges,
+    ranges: &dyn Fn() -> (Ranges, Option<String>),
 ) -> Result<DumpResult, SourceError> {
     let started = cpu_time();
     let filter = options.settings.filter();
@@ -111,10 +145,11 @@ pub fn ask<T: Transport>(
         tally: Tally::default(),
         top: Top::new(&options.settings.top_by),
         ports: None,
+        ranges_unknown: None,
         ended: false,
     };
     let result = client.ask(|sequence| filter.request(sequence), &mut handler);
-    let Handler { tally, top, ports, ended, .. } = handler;
+    let Handler { tally, top, ports, ranges_unknown, ended, .. } = handler;
     let share = match result {
         Ok(()) => Some(1.0),
         Err(RequestError::Malformed(_)) if ended => {
@@ -130,6 +165,7 @@ pub fn ask<T: Transport>(
         rankings: top.rankings(most),
         ports: ports.as_ref().map(|ports| ports.worst(most)).unwrap_or_default(),
         ports_error: ports.as_ref().map(Ports::error),
+        ranges_unknown,
         share,
         cpu_time: cpu_time().saturating_sub(started),
     })
@@ -152,7 +188,7 @@ enum Refused {
 struct Handler<'a> {
     options: &'a Options<'a>,
     filter: Filter,
-    ranges: &'a dyn Fn() -> Ranges,
+    ranges: &'a dyn Fn() -> (Ranges, Option<String>),
     /// Nanoseconds since 1970.
     now: u64,
     /// CPU time of the thread at which the dump ends early.
@@ -160,6 +196,7 @@ struct Handler<'a> {
     tally: Tally,
     top: Top,
     ports: Option<Ports>,
+    ranges_unknown: Option<String>,
     ended: bool,
 }
 
@@ -167,13 +204,18 @@ impl ResponseHandler for Handler<'_> {
     type Malformed = Refused;
 
     fn take(&mut self, datagram: &[u8], sequence: u32) -> Result<Progress, Refused> {
-        let Self { options, filter, ranges, now, tally, top, ports, .. } = self;
+        let Self { options, filter, ranges, now, tally, top, ports, ranges_unknown, .. } = self;
         let progress = message::parse(datagram, sequence, |entry| {
             if filter.matches(entry) {
                 tally.add(entry, *now);
                 top.add(entry);
                 if snat::is_translated(entry) {
-                    ports.get_or_insert_with(|| Ports::new(ranges())).add(entry);
+                    let ports = ports.get_or_insert_with(|| {
+                        let (known, why) = ranges();
+                        *ranges_unknown = why;
+                        Ports::new(known)
+                    });
+                    ports.add(entry);
                 }
             }
         })?;

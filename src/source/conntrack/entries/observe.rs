@@ -1,5 +1,7 @@
 //! Turns what the last dumps found into readings.
 
+#![expect(clippy::disallowed_methods, reason = "a class without entries is reported as 0 for a time")]
+
 use super::config::{Entries as Settings, TopBy};
 use super::dump::DumpResult;
 use super::protocol;
@@ -12,6 +14,7 @@ use crate::reading::Readings;
 use crate::source::conntrack::entries::message::Family;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A class of the entries of a namespace, by the file of the namespace.
 type Key = ((u64, u64), Class);
@@ -22,12 +25,12 @@ pub struct Observer {
     limit: usize,
     top: usize,
     by: Vec<TopBy>,
-    /// By namespace and class: the labels, and the number of cycles since there was an entry.
-    kept: BTreeMap<Key, (Labels, u32)>,
+    /// By namespace and class: the labels, and when there was an entry last.
+    kept: BTreeMap<Key, (Labels, Instant)>,
 }
 
-/// Cycles for which a class without entries is reported as 0.
-const KEPT: u32 = 60;
+/// Time for which a class without entries is reported as 0.
+const KEPT: Duration = Duration::from_mins(10);
 
 impl Observer {
     /// Creates it with the limits of the settings.
@@ -75,10 +78,8 @@ impl Observer {
 
     /// Observes the entries of all namespaces by class. Those with the fewest entries exceed the limit.
     pub fn entries(&mut self, known: &BTreeMap<(u64, u64), TableState>, out: &mut Readings) {
-        for (_, cycles) in self.kept.values_mut() {
-            *cycles += 1;
-        }
-        self.kept.retain(|(file, _), (_, cycles)| *cycles < KEPT && known.contains_key(file));
+        let now = Instant::now();
+        self.kept.retain(|(file, _), (_, seen)| now.duration_since(*seen) < KEPT && known.contains_key(file));
         let mut counts: Vec<(u64, Key)> = Vec::new();
         let mut others: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for (file, known) in known {
@@ -94,14 +95,14 @@ impl Observer {
         }
         let label_of = |file: &(u64, u64)| known.get(file).and_then(|known| known.label.as_ref());
         for (count, key) in &counts {
-            let kept = self.kept.entry(*key).or_insert_with(|| (labels(label_of(&key.0), key.1), 0));
-            kept.1 = 0;
+            let kept = self.kept.entry(*key).or_insert_with(|| (labels(label_of(&key.0), key.1), now));
+            kept.1 = now;
             out.observe(metrics::CONNTRACK_ENTRIES, &kept.0, *count);
         }
         // What was there before is 0, as far as the limit allows.
         let whole = known.values().filter_map(|known| known.found.as_ref()).all(DumpResult::is_whole);
         let room = if whole { self.limit - counts.len() } else { 0 };
-        let before = self.kept.values().filter(|(_, cycles)| *cycles > 0).take(room);
+        let before = self.kept.values().filter(|(_, seen)| *seen < now).take(room);
         for (labels, _) in before {
             out.observe(metrics::CONNTRACK_ENTRIES, labels, 0);
         }

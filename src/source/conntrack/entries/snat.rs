@@ -83,7 +83,7 @@ impl Ports {
         let icmp = [protocol::ICMP, protocol::ICMPV6].contains(&reply.protocol);
         let (mine, port) =
             if icmp { (reply.source_port, 0) } else { (reply.destination_port, reply.source_port) };
-        let range = self.ranges.of(source, mine, icmp);
+        let range = self.ranges.of(source, mine, reply.protocol);
         let destination =
             Destination { protocol: reply.protocol, source, address, port, zone: entry.zone, range };
         self.sketch.add(destination, (WEIGHT / size(range)).max(1));
