@@ -1,5 +1,5 @@
 //! What it costs to read the entries of a large connection tracking table: time beside a bare receive loop, memory, and the
-//! part of the kernel.
+//! part of the kernel; and what it costs to count new connections by the kernel's events.
 //!
 //! It works in a network namespace of its own, where it makes 1,000,000 entries (`CONNSCOPE_BENCH_ENTRIES` sets another number)
 //! with datagrams that are dropped on arrival; for this it raises `nf_conntrack_max`, which is put back. It needs to be root. It
@@ -18,6 +18,8 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+mod events;
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const MAX: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
@@ -25,6 +27,9 @@ const NLMSG_DONE: u16 = 3;
 const NLMSG_ERROR: u16 = 2;
 /// Ports of one destination that datagrams are sent to.
 const PORTS: u16 = 50_000;
+/// Connections a second that events are counted of, at most, and for how long.
+const FASTEST: u32 = 100_000;
+const SECONDS: u32 = 3;
 /// Rounds, of which the fastest counts.
 const ROUNDS: usize = 5;
 
@@ -39,15 +44,17 @@ fn main() -> Outcome<()> {
         println!("conntrack: NOT MEASURED, there is no {MAX}");
         return Ok(());
     };
-    let limit = before.trim().parse::<u32>()?.max(wanted + 65_536);
+    let limit = before.trim().parse::<u32>()?.max(wanted + 65_536).max(FASTEST * SECONDS + 65_536);
     if let Err(why) = std::fs::write(MAX, limit.to_string()) {
         println!("conntrack: NOT MEASURED, raising nf_conntrack_max needs root: {why}");
         return Ok(());
     }
     // On a thread of its own, which takes the namespace and its entries with it.
     let measured = std::thread::spawn(move || measure(wanted).map_err(|error| error.to_string())).join();
+    let measured = measured.map_err(|_| "the thread has panicked".to_owned()).flatten();
+    let counted = measured.and_then(|()| events::measure().map_err(|error| error.to_string()));
     std::fs::write(MAX, before.trim())?;
-    Ok(measured.map_err(|_| "the thread has panicked")??)
+    Ok(counted?)
 }
 
 fn measure(wanted: u32) -> Outcome<()> {
@@ -185,6 +192,22 @@ fn receive(socket: &mut NetlinkSocket) -> Outcome<u32> {
 
 /// Makes entries: a datagram for each, which is dropped after it was tracked.
 fn fill(wanted: u32) -> Outcome<()> {
+    let socket = track()?;
+    for number in 0..wanted {
+        socket.send_to(b"x", destination(number)?)?;
+    }
+    Ok(())
+}
+
+/// The destination of the datagram that makes this entry.
+fn destination(number: u32) -> Outcome<(Ipv4Addr, u16)> {
+    let [_, _, high, low] = (number / u32::from(PORTS)).to_be_bytes();
+    let port = 1 + u16::try_from(number % u32::from(PORTS))?;
+    Ok((Ipv4Addr::new(127, 1, high, low.saturating_add(1)), port))
+}
+
+/// Makes the namespace track datagrams, and drop them on arrival; a socket to send them from.
+fn track() -> Outcome<UdpSocket> {
     std::fs::write("/proc/sys/net/netfilter/nf_conntrack_udp_timeout", "3600")?;
     let rules = "add table ip t; add chain ip t out { type filter hook output priority 0; }; \
                  add rule ip t out ct state new accept; add chain ip t in { type filter hook prerouting priority 0; }; \
@@ -192,13 +215,7 @@ fn fill(wanted: u32) -> Outcome<()> {
     if !Command::new("nft").arg(rules).status()?.success() {
         return Err("nft failed".into());
     }
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    for number in 0..wanted {
-        let [_, _, high, low] = (number / u32::from(PORTS)).to_be_bytes();
-        let port = 1 + u16::try_from(number % u32::from(PORTS))?;
-        socket.send_to(b"x", (Ipv4Addr::new(127, 1, high, low.saturating_add(1)), port))?;
-    }
-    Ok(())
+    Ok(UdpSocket::bind("127.0.0.1:0")?)
 }
 
 #[expect(unsafe_code, reason = "a benchmark makes the namespace that it works in")]
