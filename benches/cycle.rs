@@ -10,8 +10,8 @@ use connscope::cycle::Sources;
 use connscope::export::Shared;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
-use connscope::metric::Label;
 use connscope::metric::naming::Profile;
+use connscope::metric::{Label, Table};
 use connscope::reading::{Readings, SourceError, chain};
 use connscope::source::Source;
 use connscope::source::conntrack::config::{Conntrack as Settings, Via};
@@ -273,7 +273,7 @@ fn exposition(criterion: &mut Criterion) {
         let specs = connscope::catalog::SOURCES;
         let mut bounds = connscope::source::list::bounds(specs, &config.sources, &host);
         bounds.push((&connscope::source::conntrack::metrics::CPU, cpus as usize));
-        let table = connscope::agent::table(&bounds).expect("a table");
+        let table = Table::of(&connscope::agent::parts(), &bounds).map(Arc::new).expect("a table");
         let worker = Worker::start("conntrack", Duration::from_secs(5), Box::new(source))
             .expect("a thread can be started");
         let shared = Shared {

@@ -1,8 +1,9 @@
 //! What the running agent costs: memory, CPU time a pushed cycle, threads, and the size of the program.
 //!
-//! Starts the agent as it is built for release, with conntrack and the sockets on, pushing once a second to a receiver in
-//! this process, so that the receiver's time is not the agent's. It prints what was measured beside what is aimed at, and never fails because of
-//! a number. `CONNSCOPE_BENCH_SECONDS` sets how long each way is watched.
+//! Starts the agent as it is built for release, pushing once a second to a receiver in this process, so that the receiver's
+//! time is not the agent's: with conntrack and the sockets, which the goals are for, and with the default configuration. It
+//! prints what was measured beside what is aimed at, and never fails because of a number. `CONNSCOPE_BENCH_SECONDS` sets how
+//! long each is watched.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures, and starts what it measures")]
 #![expect(clippy::print_stdout, reason = "a benchmark is run to read what it prints")]
@@ -46,14 +47,24 @@ fn main() -> Outcome<()> {
     println!("footprint of {AGENT}");
     report("size of the program", size, "MiB", Some(GOAL_BINARY_MIB));
     let receiver = Receiver::start()?;
-    for via in ["netlink", "command"] {
+    let without_network =
+        std::env::temp_dir().join(format!("connscope-footprint-{}.yaml", std::process::id()));
+    std::fs::write(&without_network, "sources: {network: {enabled: false}}\n")?;
+    let conntrack_and_sockets: &[&str] =
+        &["--config", without_network.to_str().ok_or("the path is no UTF-8")?];
+    for (what, via, arguments) in [
+        ("conntrack and sockets", "netlink", conntrack_and_sockets),
+        ("conntrack and sockets", "command", conntrack_and_sockets),
+        ("the default configuration", "netlink", &[]),
+    ] {
         if works(via)? {
-            println!("\nvia {via}, one push a second, watched for {} s", watched.as_secs());
-            watch(via, &receiver, watched)?;
+            println!("\n{what}, via {via}, one push a second, watched for {} s", watched.as_secs());
+            watch(via, arguments, &receiver, watched)?;
         } else {
-            println!("\nvia {via}: NOT MEASURED, it does not work here (see `connscope check`)");
+            println!("\n{what}, via {via}: NOT MEASURED, it does not work here (see `connscope check`)");
         }
     }
+    std::fs::remove_file(without_network)?;
     Ok(())
 }
 
@@ -78,9 +89,9 @@ fn works(via: &str) -> Outcome<bool> {
     Ok(checks.iter().any(|check| check["via"] == via && check["status"] == "works"))
 }
 
-fn watch(via: &str, receiver: &Receiver, watched: Duration) -> Outcome<()> {
+fn watch(via: &str, arguments: &[&str], receiver: &Receiver, watched: Duration) -> Outcome<()> {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    let mut agent = Agent::start(via, receiver.port, port)?;
+    let mut agent = Agent::start(via, arguments, receiver.port, port)?;
     std::thread::sleep(WARM_UP);
     let before = agent.used()?;
     let pushed_before = receiver.pushed.load(Ordering::Relaxed);
@@ -139,7 +150,7 @@ impl Used {
 }
 
 impl Agent {
-    fn start(via: &str, receiver: u16, port: u16) -> Outcome<Self> {
+    fn start(via: &str, arguments: &[&str], receiver: u16, port: u16) -> Outcome<Self> {
         let mut command = Command::new(AGENT);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("OTEL_") {
@@ -150,6 +161,7 @@ impl Agent {
             .args(["run", "--interval", "1s", "--log-level", "warn", "--conntrack-source", via])
             .args(["--otlp-endpoint", &format!("http://127.0.0.1:{receiver}")])
             .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args(arguments)
             .stdin(Stdio::null())
             .spawn()?;
         Ok(Self { child })

@@ -11,7 +11,7 @@ use connscope::history::query::Query;
 use connscope::history::{History, LIMIT};
 use connscope::host::Host;
 use connscope::metric::distribution::Distribution;
-use connscope::metric::{Kind, Label, Labels, Number, Value};
+use connscope::metric::{Kind, Label, Labels, Number, Table, Value};
 use connscope::reading::{Reading, Snapshot};
 use connscope::{agent, catalog::SOURCES, source};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -56,7 +56,7 @@ fn labels(series: usize) -> Vec<Labels> {
 fn measure(series: usize, moving: bool) {
     let config = Config::default();
     let bounds = source::list::bounds(SOURCES, &config.sources, &Host::new(&config.inventory));
-    let table = agent::table(&bounds).unwrap();
+    let table = Arc::new(Table::of(&agent::parts(), &bounds).unwrap());
     let labels = labels(series);
     let began = Instant::now();
     let before = HEAP.load(Ordering::Relaxed);

@@ -12,7 +12,7 @@ use crate::export::outcomes::Exports;
 use crate::export::resource::CurrentResource;
 use crate::export::{self, Shared, otlp};
 use crate::host::Host;
-use crate::metric::{Bounds, Part, Table};
+use crate::metric::{Part, Table};
 use crate::reading::chain;
 use crate::runtime;
 use crate::self_metrics::{self, ConfigLoadStatus, SelfMetrics};
@@ -61,14 +61,20 @@ pub enum AgentError {
     Failed(String),
 }
 
+/// The parts of the table that belong to no source: those of the exporter, and of the agent itself.
+const OWN_PARTS: [&Part; 2] = [&export::metrics::PART, &self_metrics::metrics::PART];
+
 /// The parts of the table: those of the sources, of the exporter, and of the agent itself.
 pub fn parts() -> Vec<&'static Part> {
-    list::parts(SOURCES).chain([&export::metrics::PART, &self_metrics::metrics::PART]).collect()
+    list::parts(SOURCES).chain(OWN_PARTS).collect()
 }
 
-/// The table, with the bounds that follow from this configuration.
-pub fn table(bounds: &Bounds) -> Result<Arc<Table>, AgentError> {
-    Table::of(&parts(), bounds).map(Arc::new).map_err(|error| AgentError::Failed(error.to_string()))
+/// The table of an agent with this configuration: the rows of the enabled sources, with their bounds. The rows of a
+/// disabled source are not in it: each would be an instrument that the SDK collects in every cycle, empty.
+pub fn table(config: &Config, host: &Host) -> Result<Arc<Table>, AgentError> {
+    let parts: Vec<_> = list::enabled_parts(SOURCES, &config.sources).chain(OWN_PARTS).collect();
+    let bounds = list::bounds(SOURCES, &config.sources, host);
+    Table::of(&parts, &bounds).map(Arc::new).map_err(|error| AgentError::Failed(error.to_string()))
 }
 
 /// The sources and the table for one cycle of this configuration.
@@ -107,7 +113,7 @@ fn started(
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors could not be raised");
     }
-    let table = table(&list::bounds(SOURCES, &config.sources, host))?;
+    let table = table(config, host)?;
     let dependencies = SourceDependencies { host, mode, table, self_metrics, stop };
     let set = SourceSet::start(SOURCES, &config.sources, dependencies, |_| None)
         .map_err(|error| AgentError::Failed(chain(&error)))?;

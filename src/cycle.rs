@@ -72,8 +72,8 @@ impl Sources {
         Arc::clone(&self.running.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the set of sources. A source that is not in the new set stops after the last cycle that reads it. The rows
-    /// of the table are the same; their limits may differ.
+    /// Replaces the set of sources, with its table. A source that is not in the new set stops after the last cycle that
+    /// reads it.
     pub fn replace(&self, set: SourceSet) {
         let set = Arc::new(set);
         let mut running = self.running.write().unwrap_or_else(PoisonError::into_inner);
@@ -257,6 +257,8 @@ fn limit(reading: &Reading) -> Option<(String, f64)> {
 #[derive(Debug)]
 pub struct Cycle {
     sources: Arc<Sources>,
+    /// The rows that have instruments. After a reload the sources may have another table.
+    table: Arc<Table>,
     state: Mutex<State>,
     /// Progress of the reader.
     pub progress: Arc<Progress>,
@@ -271,21 +273,22 @@ struct State {
 impl Cycle {
     /// Creates it without a snapshot; the first instrument begins a cycle.
     pub fn new(sources: Arc<Sources>, kind: ReaderKind) -> Self {
-        let asked = vec![true; sources.table().rows().len()];
-        let snapshot = Snapshot::empty(&sources.table());
+        let table = sources.table();
+        let asked = vec![true; table.rows().len()];
+        let snapshot = Snapshot::empty(&table);
         let progress = sources.progress(kind);
-        Self { sources, state: Mutex::new(State { asked, snapshot }), progress }
+        Self { sources, table, state: Mutex::new(State { asked, snapshot }), progress }
     }
 
     /// The rows that have instruments.
-    pub fn table(&self) -> Arc<Table> {
-        self.sources.table()
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
     }
 
     /// The readings of the present cycle for the instrument of this row, which gets them once. The SDK keeps the numbers in a
     /// form of its own, so that they need not be in memory twice.
     pub fn readings(&self, metric: &Metric) -> Vec<Reading> {
-        let instrument = self.table().index(metric).unwrap_or(usize::MAX);
+        let instrument = self.table.index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.asked.get(instrument).copied().unwrap_or(true) {
             self.begin(&mut state);
@@ -303,7 +306,7 @@ impl Cycle {
         let now = Instant::now();
         let late = self.progress.collecting(now);
         let readers = self.sources.all_readers(now).asks(self.progress.kind(), late);
-        state.snapshot = Snapshot::empty(&self.table());
+        state.snapshot = Snapshot::empty(&self.table);
         state.snapshot = self.sources.read_all(readers);
     }
 
@@ -318,7 +321,7 @@ impl Cycle {
     pub fn finish(&self) -> Snapshot {
         self.progress.waiting(Instant::now());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut state.snapshot, Snapshot::empty(&self.table()))
+        std::mem::replace(&mut state.snapshot, Snapshot::empty(&self.table))
     }
 
     /// State of the sources.

@@ -81,13 +81,13 @@ impl Reader {
         let provider = SdkMeterProvider::builder()
             .with_resource(shared.resource.at_start().clone())
             .with_reader(reader)
-            .with_view(instruments::view(shared.sources.table(), profile, exponential_histograms))
+            .with_view(instruments::view(Arc::clone(cycle.table()), profile, exponential_histograms))
             .build();
         let scope =
             InstrumentationScope::builder("connscope").with_version(env!("CARGO_PKG_VERSION")).build();
         let meter = provider.meter_with_scope(scope);
         instruments::register(&meter, &cycle, profile);
-        let recording = shared.recorder.add(&shared.sources.table(), &meter, profile);
+        let recording = shared.recorder.add(cycle.table(), &meter, profile);
         Self { provider, cycle, _recording: recording }
     }
 }

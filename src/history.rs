@@ -48,6 +48,7 @@ pub struct History {
 
 #[derive(Debug)]
 struct State {
+    /// The metrics that were recorded, by the position that the indexes know.
     rows: Vec<&'static Metric>,
     totals: Kept,
     series: Kept,
@@ -153,16 +154,15 @@ impl State {
         if self.totals.ring.stamp().is_some_and(|newest| at <= newest.at) {
             return;
         }
-        let rows = snapshot.table().rows();
-        if self.rows.len() != rows.len() {
-            self.rows = rows.collect();
-        }
         self.merged.begin(self.totals.ring.keeps_newest());
         let stamp = Stamp { number: self.recorded.saturating_add(1), at };
-        let rows = (0u16..).zip(self.rows.iter().copied());
-        let asked = rows.map(|(row, metric)| Asked { row, metric, readings: snapshot.of(metric) });
-        let asked: Vec<Asked<'_>> =
-            asked.filter(|asked| !asked.readings.is_empty() && !asked.metric.only_classic).collect();
+        let mut asked = Vec::new();
+        for metric in snapshot.table().rows() {
+            let readings = snapshot.of(metric);
+            if !readings.is_empty() && !metric.only_classic {
+                asked.push(Asked { row: self.row(metric), metric, readings });
+            }
+        }
         let places = room::places(&mut self.series.index, self.series.ring.newest(), &asked, stamp.number);
         let mut cycle = Cycle { number: stamp.number, totals: Vec::new(), series: Vec::new() };
         cycle.totals.resize(self.totals.index.len(), f64::NAN);
@@ -179,6 +179,16 @@ impl State {
         self.totals.push(stamp, cycle.totals, self.others());
         self.series.push(stamp, cycle.series, 0);
         self.recorded = stamp.number;
+    }
+
+    /// The position of a metric among those that were recorded: the table may have other rows after a reload.
+    fn row(&mut self, metric: &'static Metric) -> u16 {
+        let known = self.rows.iter().position(|known| std::ptr::eq(*known, metric));
+        let position = known.unwrap_or_else(|| {
+            self.rows.push(metric);
+            self.rows.len() - 1
+        });
+        u16::try_from(position).unwrap_or(u16::MAX)
     }
 
     /// Takes the readings of a metric.

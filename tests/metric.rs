@@ -2,11 +2,12 @@
 
 use crate::support::table::{rows as table_rows, table};
 use crate::words::root;
+use connscope::catalog::Config;
 use connscope::cycle::Sources;
-use connscope::export;
 use connscope::export::Shared;
 use connscope::export::instruments::HistogramRecorder;
 use connscope::export::prometheus::{Pull, Scrape};
+use connscope::host::Host;
 use connscope::metric::distribution::Distribution;
 use connscope::metric::naming::{self, Profile};
 use connscope::metric::{Handle, Kind, Label, Metric, Number, Value};
@@ -14,6 +15,7 @@ use connscope::reading::{Readings, SourceError};
 use connscope::source::worker::Worker;
 use connscope::source::{Source, containers};
 use connscope::stop::Stop;
+use connscope::{agent, export};
 use opentelemetry_sdk::Resource;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -211,6 +213,26 @@ impl Source for OneOfEach {
         }
         Ok(())
     }
+}
+
+#[test]
+fn an_agent_has_the_rows_of_its_enabled_sources_only() {
+    let mut config = Config::default();
+    let names = |config: &Config| {
+        let table = agent::table(config, &Host::new(&config.inventory)).unwrap();
+        table.rows().map(|row| row.name).collect::<BTreeSet<_>>()
+    };
+    let before = names(&config);
+    for (name, enabled) in
+        [("conntrack.drop", true), ("connscope.source.up", true), ("connscope.log.dropped", true)]
+    {
+        assert_eq!(before.contains(name), enabled, "{name}");
+    }
+    assert!(!config.sources.containers.enabled && !before.iter().any(|name| name.starts_with("container.")));
+    config.sources.containers.enabled = true;
+    config.sources.conntrack.enabled = false;
+    let after = names(&config);
+    assert!(after.contains("container.restarts") && !after.iter().any(|name| name.starts_with("conntrack.")));
 }
 
 fn labels(metric: &Metric) -> Vec<(Label, Arc<str>)> {

@@ -196,8 +196,9 @@ pub(super) fn pull(
     Ok(Some(Arc::new(pull)))
 }
 
-/// Whether any row has different limits in two tables: the instruments of a provider are created for one of them.
-pub(super) fn other_limits(sources: &Sources, table: &crate::metric::Table) -> bool {
+/// Whether this table has other rows than the present one, or other limits: the instruments of a provider are created for
+/// one of them.
+pub(super) fn other_rows(sources: &Sources, table: &crate::metric::Table) -> bool {
     let now = sources.table();
-    now.rows().any(|row| now.limit(row) != table.limit(row))
+    now.rows().len() != table.rows().len() || now.rows().any(|row| now.limit(row) != table.limit(row))
 }

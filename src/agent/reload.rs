@@ -2,7 +2,7 @@
 //!
 //! The new configuration is loaded and validated, and everything that it needs is created, before anything of the old
 //! one ends. A source with unchanged settings keeps running with its state. A reader keeps running if neither its
-//! settings nor the limits of the table changed. Settings that need a restart are named, and keep their old values.
+//! settings nor the rows and limits of the table changed. Settings that need a restart are named, and keep their old values.
 
 #![expect(
     clippy::disallowed_methods,
@@ -141,10 +141,10 @@ impl Reloader {
     fn apply(&self, running: &mut ActiveConfig, new: &Config) -> Result<(), AgentError> {
         let old = &running.config;
         let sources = &self.shared.sources;
-        let table = table(&list::bounds(SOURCES, &new.sources, &self.host))?;
-        let limits = readers::other_limits(sources, &table);
-        let push = limits || !same(&old.export.otlp, &new.export.otlp);
-        let pull = limits || push || !same(&old.export.prometheus.naming, &new.export.prometheus.naming);
+        let table = table(new, &self.host)?;
+        let rows = readers::other_rows(sources, &table);
+        let push = rows || !same(&old.export.otlp, &new.export.otlp);
+        let pull = rows || push || !same(&old.export.prometheus.naming, &new.export.prometheus.naming);
         let exports = if otlp::labels(&old.export.otlp) == otlp::labels(&new.export.otlp) {
             Arc::clone(&running.exports)
         } else {

@@ -50,10 +50,21 @@ pub fn messages(
     let resource = resource.unwrap_or(metrics.resource());
     let mut correction = start_time::correction();
     let mut messages = Vec::new();
+    let table = snapshot.table();
+    let mut rows = table.rows();
+    // The SDK has the metrics in the order of their instruments, which is that of the table: the search goes on after the
+    // last row that it found.
+    let mut row = |name: &str| {
+        rows.find(|row| row.name == name).or_else(|| {
+            rows = table.rows();
+            rows.find(|row| row.name == name)
+        })
+    };
     for (index, scope) in metrics.scope_metrics().enumerate() {
         let mut packer = Packer::new(frame(resource, scope), most);
         for metric in scope.metrics() {
-            packer.add(|out| collected(out, metric, &snapshot.began, &mut correction));
+            let since = row(metric.name()).and_then(|row| start_time::of_source(row, &snapshot.began));
+            packer.add(|out| collected(out, metric, since, &mut correction));
         }
         // A provider has one scope.
         if index == 0 {
@@ -100,11 +111,11 @@ fn frame(resource: &Resource, scope: &ScopeMetrics) -> Frame {
     frame
 }
 
-/// Encodes a metric of the SDK. Returns its number of data points. `began` has the time since which each source counts.
+/// Encodes a metric of the SDK. Returns its number of data points. `since` is the time since which its source counts.
 fn collected(
     out: &mut Vec<u8>,
     metric: &SdkMetric,
-    began: &[(&'static str, SystemTime)],
+    since: Option<SystemTime>,
     correction: &mut Correction,
 ) -> u64 {
     macro_rules! numbers {
@@ -122,7 +133,7 @@ fn collected(
                 }
                 MetricData::Sum(sum) => {
                     head(out, metric.name(), metric.description(), metric.unit());
-                    let start = start_time::of_source(metric.name(), began).unwrap_or(sum.start_time());
+                    let start = since.unwrap_or(sum.start_time());
                     let mut points = Points::of(Some(start), sum.time(), correction);
                     nested(out, 7, |out| {
                         for point in sum.data_points() {

@@ -8,9 +8,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this file corrects times of the machine's clock")]
 
-use crate::catalog::{SOURCES, Sources};
-use crate::source::SourceSpec;
-use opentelemetry_proto::tonic::metrics::v1::Metric;
+use crate::catalog::SOURCES;
+use crate::metric::Metric;
+use opentelemetry_proto::tonic::metrics::v1::Metric as OtlpMetric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -81,9 +81,8 @@ pub fn note() {
 /// Start time of a counter: that of its source. The SDK knows only when the provider was created: a reload may recreate
 /// the provider while the source continues, or restart the source while the provider stays. `None` if the metric
 /// belongs to no source.
-pub fn of_source(metric: &str, began: &[(&'static str, SystemTime)]) -> Option<SystemTime> {
-    let has = |spec: &&SourceSpec<Sources>| spec.part.rows.iter().any(|row| row.name == metric);
-    let source = SOURCES.iter().find(has)?.name;
+pub fn of_source(metric: &Metric, began: &[(&'static str, SystemTime)]) -> Option<SystemTime> {
+    let source = SOURCES.iter().find(|spec| std::ptr::eq(spec.part, metric.part))?.name;
     began.iter().find(|(name, _)| *name == source).map(|(_, since)| *since)
 }
 
@@ -105,7 +104,7 @@ impl Correction {
     }
 
     /// Corrects the start times of a metric. Returns its number of data points.
-    pub fn correct(&mut self, metric: &mut Metric) -> u64 {
+    pub fn correct(&mut self, metric: &mut OtlpMetric) -> u64 {
         macro_rules! place {
             ($data:expr) => {{
                 for point in &mut $data.data_points {

@@ -64,6 +64,15 @@ pub fn parts<All>(sources: &[SourceSpec<All>]) -> impl Iterator<Item = &'static 
     sources.iter().map(|spec| spec.part).chain([&metrics::PART])
 }
 
+/// The parts of the table of the enabled sources, and the common metrics of sources.
+pub fn enabled_parts<All>(
+    sources: &[SourceSpec<All>],
+    settings: &All,
+) -> impl Iterator<Item = &'static Part> {
+    let enabled = sources.iter().filter(|spec| (spec.enabled)(settings));
+    enabled.map(|spec| spec.part).chain([&metrics::PART])
+}
+
 /// What is said where no source is enabled: nothing is collected, so that the agent never becomes ready.
 pub const NO_SOURCE: &str =
     "every source is switched off: set sources.conntrack.enabled to true, or that of another source";

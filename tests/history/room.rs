@@ -7,7 +7,7 @@ use connscope::catalog::Config;
 use connscope::history::LIMIT;
 use connscope::history::index::MAX_POSITIONS;
 use connscope::metric::distribution::Distribution;
-use connscope::metric::{Handle, Label};
+use connscope::metric::{Handle, Label, Table};
 use connscope::reading::Readings;
 use connscope::source::conntrack::metrics as conntrack;
 use connscope::source::containers::metrics as containers;
@@ -22,7 +22,7 @@ fn wide() -> Made {
     for (_, values) in &mut bounds {
         *values = 5000;
     }
-    Made { table: agent::table(&bounds).unwrap(), ..Made::new() }
+    Made { table: Arc::new(Table::of(&agent::parts(), &bounds).unwrap()), ..Made::new() }
 }
 
 fn target(number: usize) -> [(Label, Arc<str>); 3] {

@@ -23,5 +23,5 @@ pub(crate) fn table(cpus: usize, namespaces: usize) -> Arc<Table> {
     bounds.push((&source::conntrack::metrics::CPU, cpus));
     bounds.push((&source::metrics::NETNS, namespaces));
     bounds.push((&source::metrics::SOURCE, 8)); // a test may have more than there are
-    agent::table(&bounds).expect("a table")
+    Arc::new(Table::of(&agent::parts(), &bounds).expect("a table"))
 }

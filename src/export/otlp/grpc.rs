@@ -12,13 +12,16 @@ use crate::export::encode::Message;
 use crate::export::error_type::ErrorType;
 use crate::export::timeouts;
 use crate::reading::chain;
-use hyper::body::Incoming;
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::bytes::BufMut;
+use std::convert::Infallible;
+use std::error::Error;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
@@ -64,19 +67,44 @@ impl Keepalive {
 
 /// A connection in the form that tonic needs.
 #[derive(Clone)]
-struct Sender(SendRequest<Body>);
+struct Sender(SendRequest<Whole>);
+
+/// The body of a request in one piece. Its last frame of data also ends the stream: tonic's body does that with a frame, a
+/// system call and a packet more. Its size is not said, as gRPC has no `content-length`.
+struct Whole(Option<Bytes>);
+
+impl hyper::body::Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
 
 impl GrpcService<Body> for Sender {
     type ResponseBody = Incoming;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        self.0.poll_ready(context)
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let mut sender = self.0.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(sender.send_request(Request::from_parts(parts, Whole(Some(body)))).await?)
+        })
     }
 }
 
@@ -160,7 +188,7 @@ impl Grpc {
             client = client.send_compressed(compression).accept_compressed(compression);
         }
         let ready = client.ready().await;
-        ready.map_err(|error| self.connections.unanswered(&connected, &chain(&error)))?;
+        ready.map_err(|error| self.connections.unanswered(&connected, &chain(&*error)))?;
         let mut request = tonic::Request::new(message.clone());
         *request.metadata_mut() = self.metadata.clone();
         let answer = client.unary(request, PathAndQuery::from_static(EXPORT), EncodedCodec).await;
@@ -168,7 +196,7 @@ impl Grpc {
             // An error with a source comes from the connection, not from the receiver. tonic reports a connection that
             // breaks during a request as `Unknown`, `Internal` or `Cancelled`, which may be final if the receiver sends
             // them.
-            Err(status) if std::error::Error::source(&status).is_some() => {
+            Err(status) if Error::source(&status).is_some() => {
                 Err(self.connections.unanswered(&connected, &causes(&status)))
             }
             answer => {
@@ -218,7 +246,7 @@ impl Grpc {
 /// The message of a status, with those of its sources that add to it.
 fn causes(status: &tonic::Status) -> String {
     let mut text = status.message().to_owned();
-    let mut cause = std::error::Error::source(status);
+    let mut cause = Error::source(status);
     while let Some(error) = cause {
         let more = error.to_string();
         if !text.contains(&more) {
