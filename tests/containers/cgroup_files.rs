@@ -103,6 +103,7 @@ fn version_1_counts_nanoseconds_and_has_each_controller_apart() {
     assert_eq!(v1::cpu_limit(&quota, &period), Some(0.2));
     every_prefix(&period, |text| v1::cpu_limit(&quota, text), |limit| bits(*limit));
     assert_eq!(v1::cpu_limit("-1\n", &period), None, "no limit");
+    assert!(v1::has_quota(&quota) && !v1::has_quota("-1\n") && !v1::has_quota(""));
     let usage = fixture("linux-6.18-v1-memory.usage_in_bytes");
     let stat = fixture("linux-6.18-v1-memory.stat");
     let memory = MemoryUse {
@@ -127,6 +128,7 @@ fn version_1_counts_nanoseconds_and_has_each_controller_apart() {
     every_prefix(&bytes, |text| v1::disks(text, &operations), |disks| of_disks(disks));
     every_prefix(&operations, |text| v1::disks(&bytes, text), |disks| of_disks(disks));
     assert_eq!(v1::disks("Total 0\n", "Total 0\n"), [], "nothing was read or written");
+    assert!(v1::has_devices(&bytes) && v1::has_devices(&operations) && !v1::has_devices("Total 0\n"));
 }
 
 #[test]

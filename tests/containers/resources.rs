@@ -3,7 +3,7 @@
 use super::value;
 use super::waiting::{Watch, named};
 use crate::support::engine::Docker;
-use crate::support::{Namespace, eventually};
+use crate::support::{Namespace, command, eventually};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,13 @@ fn a_container_uses_what_the_kernel_says_and_may_use_what_docker_was_told() {
         / periods(&text, "container_cpu_periods_total");
     assert!(part > 0.0 && part <= 1.0, "{part} of the periods");
     eventually("it is throttled further", || throttled(&watch.scrape()) > throttled(&text));
+    let output = command(&["check", "--config", watch.file().to_str().unwrap()]).output().unwrap();
+    let checked = String::from_utf8(output.stdout).unwrap();
+    let line =
+        checked.lines().find(|line| line.contains(" resources ")).unwrap_or_else(|| panic!("{checked}"));
+    for said in ["works", "v1: ", "; v2: ", "CPU of ", "memory of ", "pressure of "] {
+        assert!(line.contains(said), "{said}: {line}");
+    }
     // Without limits.
     for limit in ["container_cpu_limit", "container_memory_limit_bytes"] {
         assert_eq!(of(&text, limit, "full", &[]), None, "{text}");

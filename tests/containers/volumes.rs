@@ -178,6 +178,26 @@ fn a_file_system_that_hangs_leaves_its_mount_out_and_the_others_alone() {
 }
 
 #[test]
+fn of_more_than_32_mounts_of_a_container_the_rest_is_left_out_and_counted() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    if super::resources::disk_of(folder.path()).is_none() {
+        return skipped("the tests are on no block device");
+    }
+    let watch = Watch::new(&docker, ALONE, &[]);
+    let script = "for i in $(seq 40); do mkdir m$i; mount --bind m$i m$i; done";
+    let _process = Mounted::start(&docker, "many", folder.path(), script);
+    let mut text = String::new();
+    eventually("32 mounts are known", || {
+        text = watch.scrape();
+        points(&text, "many").len() == 32
+    });
+    let left_out = value(&text, "connscope_containers_left_out_total", &["key=\"volume\""]).unwrap();
+    assert!(left_out >= 8.0, "{text}");
+}
+
+#[test]
 fn without_the_capability_sizes_are_missing_and_the_log_says_which() {
     let Some(namespace) = Namespace::new() else { return };
     let Some(docker) = Docker::start(&namespace) else { return };

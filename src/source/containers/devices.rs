@@ -87,6 +87,8 @@ mod tests {
             std::fs::create_dir_all(at(path)).unwrap();
         }
         std::fs::write(at("devices/block/cciss!c0d0/cciss!c0d0p1/partition"), "1\n").unwrap();
+        std::fs::create_dir_all(at("devices/virtual/block/dm-0/slaves")).unwrap();
+        std::os::unix::fs::symlink("../devices/virtual/block/dm-0", at("links/253:0")).unwrap();
         let disk = "../devices/block/cciss!c0d0";
         std::os::unix::fs::symlink(disk, at("links/104:0")).unwrap();
         std::os::unix::fs::symlink(format!("{disk}/cciss!c0d0p1"), at("links/104:1")).unwrap();
@@ -97,6 +99,8 @@ mod tests {
         };
         assert_eq!(names((104, 0)), ["cciss/c0d0", "cciss/c0d0"]);
         assert_eq!(names((104, 1)), ["cciss/c0d0p1", "cciss/c0d0"]);
+        // A device mapper is a disk of its own, whatever it is put together from.
+        assert_eq!(names((253, 0)), ["dm-0", "dm-0"]);
         assert_eq!(names((9, 1)), ["9:1", "9:1"]);
     }
 }

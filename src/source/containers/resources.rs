@@ -223,3 +223,69 @@ pub(super) fn check(wanted: ResourceKinds, inventory: &Inventory) -> Result<Stri
     let read: Vec<String> = read.into_iter().chain(pressure).collect();
     Ok(format!("{words}; of {}: {}", used().count(), read.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Container, Devices, Inventory, Layout, ResourceKinds, Resources};
+    use crate::host::inventory::{Directory, Workload, config};
+    use crate::metric::Labels;
+    use crate::reading::Readings;
+    use std::cell::Cell;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    const ALL: u64 = 10_000;
+    /// For as many a cycle has time.
+    const TIME: u64 = 3000;
+
+    fn container(number: u64, root: &Path) -> Container {
+        let group: Arc<str> = format!("/{number}").into();
+        let path = root.join(number.to_string());
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("cpu.stat"), format!("usage_usec {number}\n")).unwrap();
+        Container {
+            workload: Arc::new(Workload {
+                number,
+                identity: Arc::clone(&group),
+                labels: Labels::new(Vec::new()),
+            }),
+            id: Some(Arc::clone(&group)),
+            image: Arc::clone(&group),
+            runtime: "docker",
+            cgroup: Arc::clone(&group),
+            restarts: 0,
+            uptime: None,
+            process: None,
+            ended: false,
+            before: false,
+            groups: vec![Directory { hierarchy: 0, id: number, path, group }],
+        }
+    }
+
+    #[test]
+    fn of_ten_thousand_groups_those_without_time_keep_their_numbers_for_one_cycle_and_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let containers: Vec<Container> = (0..ALL).map(|number| container(number, root.path())).collect();
+        let wanted = ResourceKinds { use_and_limits: true, pressure: false };
+        let mut resources = Resources::new(wanted, 1).unwrap();
+        resources.layout = Some(Layout::at(root.path()));
+        let inventory = Inventory::new(&config::Inventory::default());
+        let mut cycle = |expected: fn(u64) -> bool, left_out: u64| {
+            let time = Cell::new(TIME);
+            let late = || time.replace(time.get().saturating_sub(1)) == 0;
+            resources.read(&containers, &inventory, &mut Devices::default(), late).unwrap();
+            for number in 0..ALL {
+                let shown = resources.of(number).and_then(|usage| usage.cpu.sum());
+                assert_eq!(shown, expected(number).then_some(number * 1000), "{number}");
+            }
+            let mut out = Readings::default();
+            resources.observe_own(&mut out);
+            let said = out.iter().find(|one| format!("{:?}", one.labels).contains("\"resources\"")).unwrap();
+            assert_eq!(format!("{:?}", said.value), format!("U64({left_out})"));
+        };
+        cycle(|number| number < 3000, 7000);
+        cycle(|number| number < 6000, 14_000);
+        cycle(|number| (3000..9000).contains(&number), 21_000);
+        cycle(|number| !(2000..6000).contains(&number), 28_000);
+    }
+}

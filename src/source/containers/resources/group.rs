@@ -102,10 +102,12 @@ impl Files {
         if let Some(directory) = &places.cpu {
             sample.cpu.throttled =
                 reader.read(directory, "cpu.stat", &mut self.cpu_stat).and_then(v1::cpu_stat);
+            let quota = reader.read(directory, "cpu.cfs_quota_us", &mut self.cpu_limit);
             // Two files of one buffer.
-            let quota = reader.read(directory, "cpu.cfs_quota_us", &mut self.cpu_limit).map(str::to_owned);
-            let period = reader.read(directory, "cpu.cfs_period_us", &mut self.cpu_period);
-            let own = quota.as_deref().zip(period).and_then(|(quota, period)| v1::cpu_limit(quota, period));
+            let quota = quota.filter(|quota| v1::has_quota(quota)).map(str::to_owned);
+            let own = quota.and_then(|quota| {
+                v1::cpu_limit(&quota, reader.read(directory, "cpu.cfs_period_us", &mut self.cpu_period)?)
+            });
             sample.cpu_limit = least(own, above.cpu(directory.parent(), reader));
         }
         let Some(directory) = unified else { return };
@@ -150,10 +152,16 @@ impl Files {
     fn io(&mut self, places: &Directories, layout: &Layout, reader: &mut Reader, sample: &mut Sample) {
         if let Some(directory) = &places.blkio {
             let [bytes, operations] = layout.io;
-            let bytes = reader.read(directory, bytes, &mut self.io_bytes).map(str::to_owned);
-            let operations = reader.read(directory, operations, &mut self.io_operations);
-            sample.disks =
-                bytes.as_deref().zip(operations).map(|(bytes, operations)| v1::disks(bytes, operations));
+            sample.disks = match reader.read(directory, bytes, &mut self.io_bytes) {
+                Some(bytes) if v1::has_devices(bytes) => {
+                    let bytes = bytes.to_owned();
+                    let operations = reader.read(directory, operations, &mut self.io_operations);
+                    operations.map(|operations| v1::disks(&bytes, operations))
+                }
+                // Nothing was read or written.
+                Some(_) => Some(Vec::new()),
+                None => None,
+            };
         }
         if let Some(directory) = places.version_2.as_deref().filter(|_| !layout.is_version_1("blkio")) {
             sample.disks = reader.read(directory, "io.stat", &mut self.io_bytes).map(v2::io_stat);
@@ -195,7 +203,8 @@ impl ParentLimits {
         let version_1 = self.version_1;
         least_of(directory, top, &mut self.cpu, &mut |directory: &Path| {
             if version_1 {
-                let quota = reader.once(directory, "cpu.cfs_quota_us")?.to_owned();
+                let quota = reader.once(directory, "cpu.cfs_quota_us")?;
+                let quota = v1::has_quota(quota).then(|| quota.to_owned())?;
                 v1::cpu_limit(&quota, reader.once(directory, "cpu.cfs_period_us")?)
             } else {
                 v2::cpu_max(reader.once(directory, "cpu.max")?)

@@ -72,6 +72,13 @@ impl Layout {
         Ok(Self { version_1, version_2, io: if recursive { RECURSIVE } else { OWN } })
     }
 
+    /// Version 2 alone, in a directory.
+    #[cfg(test)]
+    pub(super) fn at(root: &Path) -> Self {
+        let version_2 = Some(Mount { point: root.to_owned(), above: String::new() });
+        Self { version_1: [None, None, None, None], version_2, io: OWN }
+    }
+
     /// The hierarchies of [`CONTROLLERS`], and version 2.
     fn mounts(&self) -> [Option<&Mount>; 5] {
         let [cpu, cpuacct, memory, blkio] = self.version_1.each_ref().map(Option::as_ref);

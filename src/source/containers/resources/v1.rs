@@ -17,6 +17,11 @@ pub fn cpu_stat(text: &str) -> Option<Throttled> {
     })
 }
 
+/// Whether `cpu.cfs_quota_us` is a quota, of which the period is to be known; without one it is -1.
+pub fn has_quota(quota: &str) -> bool {
+    single(quota).is_some()
+}
+
 /// `cpu.cfs_quota_us` and `cpu.cfs_period_us`, as CPUs; `None` without a quota, which is -1.
 pub fn cpu_limit(quota: &str, period: &str) -> Option<f64> {
     super::sample::cpus(single(quota)?, single(period)?)
@@ -32,6 +37,11 @@ pub fn memory(usage: Option<&str>, stat: Option<&str>) -> MemoryUse {
 /// The limit in `memory.stat`, the least of the group and those above it.
 pub fn memory_limit(stat: &str) -> Option<u64> {
     number(stat, "hierarchical_memory_limit")
+}
+
+/// Whether a file of the I/O controller has a device; without one neither has.
+pub fn has_devices(text: &str) -> bool {
+    lines(text).any(|line| device(line).is_some())
 }
 
 /// `blkio.throttle.io_service_bytes` and `blkio.throttle.io_serviced`, or their recursive forms.
