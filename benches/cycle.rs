@@ -13,7 +13,6 @@ use connscope::export::prometheus::{Pull, Scrape};
 use connscope::metric::naming::Profile;
 use connscope::metric::{Label, Table};
 use connscope::reading::{Readings, SourceError, chain};
-use connscope::source::Source;
 use connscope::source::conntrack::config::{Conntrack as Settings, Via};
 use connscope::source::conntrack::fields::{STATISTICS, Statistics};
 use connscope::source::conntrack::metrics::{CONNTRACK_TABLE_LIMIT, CONNTRACK_TABLE_USAGE};
@@ -21,7 +20,10 @@ use connscope::source::conntrack::{Conntrack, command, netlink, procfs, table};
 use connscope::source::network::Network;
 use connscope::source::network::ask::{NamespaceAnswer, ReadOptions};
 use connscope::source::network::config::Network as NetworkSettings;
+use connscope::source::node::Node;
+use connscope::source::node::config::Node as NodeSettings;
 use connscope::source::worker::Worker;
+use connscope::source::{Mode, Source, SourceKind};
 use connscope::stop::Stop;
 use connscope::sys::namespace;
 use criterion::Criterion;
@@ -45,8 +47,10 @@ fn main() {
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
     by_the_kernel(&mut criterion);
-    goal();
+    let by_netlink = Settings { via: Via::Netlink, ..Settings::default() };
+    goal("source/netlink", Duration::from_micros(50), &mut Conntrack::new(&by_netlink, &stop()));
     network(&mut criterion);
+    node(&mut criterion);
     parts(&mut criterion);
     by_a_large_machine(&mut criterion);
     parsers(&mut criterion);
@@ -92,11 +96,27 @@ fn network(criterion: &mut Criterion) {
     });
 }
 
-/// The median of many reads by netlink, beside what is aimed at.
-fn goal() {
-    const GOAL: Duration = Duration::from_micros(50);
-    let settings = Settings { via: Via::Netlink, ..Settings::default() };
-    let mut source = Conntrack::new(&settings, &stop());
+/// One cycle of the source of the node, beside a loop that only opens and reads the same files.
+fn node(criterion: &mut Criterion) {
+    let settings = NodeSettings { enabled: true, ..NodeSettings::default() };
+    let host = connscope::host::Host::new(&connscope::host::inventory::config::Inventory::default());
+    let mut source = Node::build(&settings, &host, Mode::Run, &stop()).expect("the source can be made");
+    goal("source/node", Duration::from_millis(1), &mut *source);
+    criterion.bench_function("node, the whole source", |bencher| {
+        bencher.iter(|| {
+            let mut readings = Readings::default();
+            source.read(&mut readings).map(|()| readings)
+        });
+    });
+    criterion.bench_function("node, a loop that opens and reads the same files", |bencher| {
+        bencher.iter(|| {
+            ["/proc/stat", "/proc/meminfo", "/proc/uptime", "/proc/diskstats"].map(std::fs::read_to_string)
+        });
+    });
+}
+
+/// The median of many reads of a source, beside what is aimed at.
+fn goal(name: &str, goal: Duration, source: &mut dyn Source) {
     let mut reads = Vec::new();
     for _ in 0..2000 {
         let mut readings = Readings::default();
@@ -104,13 +124,13 @@ fn goal() {
         let read = source.read(&mut readings);
         reads.push(started.elapsed());
         if read.is_err() {
-            return; // it was said above that it does not work here
+            return; // it is said elsewhere that it does not work here
         }
     }
     reads.sort_unstable();
     let median = reads.get(reads.len() / 2).copied().unwrap_or_default();
-    let verdict = if median < GOAL { "reached" } else { "MISSED" };
-    println!("source/netlink: median {median:?}, goal: under {GOAL:?}, {verdict}\n");
+    let verdict = if median < goal { "reached" } else { "MISSED" };
+    println!("{name}: median {median:?}, goal: under {goal:?}, {verdict}\n");
 }
 
 /// What a read by netlink is made of.
