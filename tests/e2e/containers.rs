@@ -1,4 +1,5 @@
-//! Containers of a real Docker: what became of their connections and what was killed of them, by both ways in Prometheus.
+//! Containers of a real Docker: what became of their connections, what was killed of them, and what they and the node may use, by
+//! both ways in Prometheus.
 
 use crate::parity::{PULLED, PUSHED};
 use crate::stack::{Collector, Prometheus, agent_with, end, quiet_namespace, until};
@@ -27,6 +28,20 @@ fn holds(prometheus: &Prometheus, metric: &str, labels: &str, wanted: f64) {
     }
 }
 
+/// A configuration that knows the containers of this Docker only.
+fn configuration(docker: &Docker, sources: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    write!(
+        file,
+        "inventory: {{units: false, exclude: [/container/.*], names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
+         resource: {{cloud: {{detect: off}}}}\n\
+         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  {sources}\n",
+        docker.data().display()
+    )
+    .unwrap();
+    file
+}
+
 #[test]
 fn what_containers_connect_to_why_it_fails_and_what_is_killed_of_them_is_the_same_by_both_ways() {
     let Some(namespace) = quiet_namespace() else { return };
@@ -40,15 +55,7 @@ fn what_containers_connect_to_why_it_fails_and_what_is_killed_of_them_is_the_sam
     );
     let prometheus = Prometheus::start(&namespace);
     let _collector = Collector::start(&namespace);
-    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
-    write!(
-        file,
-        "inventory: {{units: false, exclude: [/container/.*], names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}\n\
-         sources:\n  conntrack: {{enabled: false}}\n  sockets: {{enabled: false}}\n  \
-         containers: {{enabled: true, tcp: {{fold_ports: none}}}}\n",
-        docker.data().display()
-    )
-    .unwrap();
+    let file = configuration(&docker, "containers: {enabled: true, tcp: {fold_ports: none}}");
     docker.run("web", &[], &SERVE);
     let agent = agent_with(&namespace, file.path(), &["--interval", "1s"], &[]);
     holds(&prometheus, "connscope_containers_source", "part=\"tcp\",via=\"bpf\"", 1.0);
@@ -99,4 +106,41 @@ fn what_containers_connect_to_why_it_fails_and_what_is_killed_of_them_is_the_sam
     let log = end(agent);
     let loud: Vec<_> = log.iter().filter(|line| !line.starts_with("INFO")).collect();
     assert!(loud.is_empty(), "{loud:#?}");
+}
+
+#[test]
+fn what_containers_and_the_node_may_use_is_the_same_by_both_ways() {
+    let Some(namespace) = quiet_namespace() else { return };
+    let Some(docker) = Docker::start(&namespace) else { return };
+    let prometheus = Prometheus::start(&namespace);
+    let _collector = Collector::start(&namespace);
+    let sources =
+        "containers: {enabled: true, delay: off, oom: off, tcp: {enabled: false}}\n  node: {enabled: true}";
+    let file = configuration(&docker, sources);
+    let options = ["--cpus", "0.5", "--memory", "64m", "--volume", "data:/data"];
+    docker.run("web", &options, &["httpd", "-f", "-p", "8080"]);
+    let agent = agent_with(&namespace, file.path(), &["--interval", "1s"], &[]);
+    let web = |more: &str| format!("container_name=\"web\",{more}");
+    holds(&prometheus, "container_cpu_limit", &web(""), 0.5);
+    holds(&prometheus, "container_memory_limit_bytes", &web(""), 67_108_864.0);
+    holds(&prometheus, "container_application", &web("application_type=\"httpd\""), 1.0);
+    let volume = rustix::fs::statvfs(docker.data().join("volumes/data/_data")).unwrap();
+    let capacity = whole(volume.f_blocks * volume.f_frsize);
+    let volume = web("system_filesystem_mountpoint=\"/data\"");
+    holds(&prometheus, "container_filesystem_capacity_bytes", &volume, capacity);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
+    let total: u64 = total.trim().trim_end_matches(" kB").parse().unwrap();
+    holds(&prometheus, "system_memory_limit_bytes", "", whole(total * 1024));
+    holds(&prometheus, "interface_up", "network_interface_name=\"docker0\"", 1.0);
+    let address = format!("network_interface_name=\"docker0\",network_local_address=\"{BRIDGE}\"");
+    holds(&prometheus, "interface_address", &address, 1.0);
+    let log = end(agent);
+    let loud: Vec<_> = log.iter().filter(|line| !line.starts_with("INFO")).collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes of a machine's disks and memory")]
+fn whole(bytes: u64) -> f64 {
+    bytes as f64
 }
