@@ -77,9 +77,12 @@ impl Loader {
         entries: &[(&str, u32)],
     ) -> Result<Self, SourceError> {
         let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-        let Types { btf, abilities } = Types::read(object)?;
-        let (object, globals) = (FittedObject::new(object, abilities), globals(abilities));
+        let (btf, abilities);
+        // It reads all types of the kernel, which are let go before those that are used are read.
         let mut loader = EbpfLoader::new();
+        loader.btf(None);
+        Types { btf, abilities } = Types::read(object)?;
+        let (object, globals) = (FittedObject::new(object, abilities), globals(abilities));
         // aya has no type for task storage maps, and creates them nevertheless.
         loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::DISABLE).allow_unsupported_maps();
         for (name, value) in &globals {
