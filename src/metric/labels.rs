@@ -4,6 +4,7 @@
 //! once, and a reading has a pointer to them.
 
 use super::Label;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,10 +13,15 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Labels(Arc<[(Label, Arc<str>)]>);
 
+thread_local! {
+    /// Where labels are put in order before it is known how many they are: a cycle makes tens of thousands.
+    static ROOM: RefCell<Vec<(Label, Arc<str>)>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Labels {
     /// Labels, given in any order.
     pub fn new(mut labels: Vec<(Label, Arc<str>)>) -> Self {
-        labels.sort_unstable_by(|(left, _), (right, _)| order(left.key(), right.key()));
+        put_in_order(&mut labels);
         Self(labels.into())
     }
 
@@ -28,11 +34,18 @@ impl Labels {
     /// These and more, put in order once: the fewer of them are out of order, the faster.
     #[must_use]
     pub fn with_all<const COUNT: usize>(&self, more: [Option<(Label, Arc<str>)>; COUNT]) -> Self {
-        let mut labels = Vec::with_capacity(self.len() + COUNT);
-        labels.extend_from_slice(self);
-        labels.extend(more.into_iter().flatten());
-        Self::new(labels)
+        ROOM.with_borrow_mut(|room| {
+            room.clear();
+            room.extend_from_slice(self);
+            room.extend(more.into_iter().flatten());
+            put_in_order(room);
+            Self(room.drain(..).collect())
+        })
     }
+}
+
+fn put_in_order(labels: &mut [(Label, Arc<str>)]) {
+    labels.sort_unstable_by(|(left, _), (right, _)| order(left.key(), right.key()));
 }
 
 /// Most keys differ in their first bytes, so that a number says which is first.

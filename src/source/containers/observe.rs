@@ -14,6 +14,7 @@ use crate::metric::label::Event;
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 /// What is known of the destinations.
@@ -38,11 +39,11 @@ pub(super) fn observe(
     let Observed { tcp, counted, passive, .. } = *observed;
     let mut latency: HashMap<(u64, Arc<str>), f64> = HashMap::new();
     let workloads = inventory.by_numbers();
-    let mut ports = Ports::default();
+    let mut texts = EndpointTexts::default();
     for (number, destination, counts) in tcp.iter() {
         let Some(workload) = workloads.get(&number) else { continue };
         let rtt = counts.rtt().filter(|_| passive);
-        observe_destination(workload, destination, &counts, counted, rtt, &mut ports, out);
+        observe_destination(workload, destination, &counts, counted, rtt, &mut texts, out);
         if let Some(classic) = classic {
             classic.destination(workload, destination, &counts, counted, out);
             if let Some(rtt) = rtt {
@@ -74,14 +75,26 @@ pub(super) fn observe(
     }
 }
 
-/// The ports of a cycle as label values: many destinations have the same.
+/// Endpoints as label values.
 #[derive(Default)]
-struct Ports(HashMap<u16, Arc<str>>);
+struct EndpointTexts {
+    /// The ports of a cycle: many destinations have the same.
+    ports: HashMap<u16, Arc<str>>,
+    /// The address that is written, in memory that is used again.
+    address: String,
+}
 
-impl Ports {
-    fn of(&mut self, endpoint: ReportedEndpoint) -> Option<Arc<str>> {
+impl EndpointTexts {
+    fn port(&mut self, endpoint: ReportedEndpoint) -> Option<Arc<str>> {
         let ReportedEndpoint::At(at) = endpoint else { return endpoint.port() };
-        Some(Arc::clone(self.0.entry(at.port()).or_insert_with(|| at.port().to_string().into())))
+        Some(Arc::clone(self.ports.entry(at.port()).or_insert_with(|| at.port().to_string().into())))
+    }
+
+    fn address(&mut self, endpoint: ReportedEndpoint) -> Arc<str> {
+        let Some(ip) = endpoint.ip() else { return endpoint.address() };
+        self.address.clear();
+        let _infallible = write!(self.address, "{ip}");
+        self.address.as_str().into()
     }
 }
 
@@ -112,11 +125,11 @@ fn observe_destination(
     counts: &Counts,
     counted: bool,
     rtt: Option<f64>,
-    ports: &mut Ports,
+    texts: &mut EndpointTexts,
     out: &mut Readings,
 ) {
     let words = &*WORDS;
-    let (address, port) = (destination.requested.address(), ports.of(destination.requested));
+    let (address, port) = (texts.address(destination.requested), texts.port(destination.requested));
     let server = [Some((Label::ServerAddress, address)), port.map(|port| (Label::ServerPort, port))];
     for (reason, count) in words.reasons.iter().zip(counts.failed) {
         if count > 0 {
@@ -137,7 +150,7 @@ fn observe_destination(
     let (address, port) = if destination.actual == destination.requested {
         (text(&server[0]), text(&server[1]))
     } else {
-        (Some(destination.actual.address()), ports.of(destination.actual))
+        (Some(texts.address(destination.actual)), texts.port(destination.actual))
     };
     let [server_address, server_port] = server;
     let labels = workload.labels.with_all([
