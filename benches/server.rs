@@ -157,7 +157,8 @@ fn milliseconds(text: &str) -> Outcome<f64> {
 fn load_with_agent(config: &Path, options: &[&str]) -> Outcome<Load> {
     let agent = Agent::start(Some(config))?;
     let text = agent.scrape()?;
-    for needed in ["tcp_rtt_seconds_bucket", "container_tcp_connections_total", "part=\"tcp\",via=\"bpf\""] {
+    for needed in ["connscope_sockets_tracked", "part=\"tcp\",via=\"bpf\"", "connscope_network_sampled_total"]
+    {
         if !text.contains(needed) {
             println!("  NOT WHOLE: the agent has no {needed}");
         }
