@@ -5,7 +5,7 @@ use crate::catalog::Config;
 use crate::config::{Address, endpoint};
 use crate::runtime;
 use crate::sys::read_regular;
-use crate::tls::{self, explain};
+use crate::tls::{self, Pem, UnusableIdentity, explain};
 use crate::url::host_port;
 use crate::web::guard::config::WebConfig;
 use base64::Engine as _;
@@ -261,13 +261,11 @@ impl AgentClient {
         let Credentials { authorities, server_name, identity, .. } = &self.credentials;
         let roots = authorities.as_deref().map_or_else(|| Ok(tls::system_authorities()), tls::authorities)?;
         let identity = identity.as_ref().map(|(certificate, key)| {
-            let identity = (tls::certificates(certificate)?, tls::private_key(key)?);
-            tls::belongs(&identity, certificate, key)?;
-            Ok::<_, String>(identity)
+            tls::identity(Pem::File(certificate), Pem::File(key)).map_err(UnusableIdentity::why)
         });
-        let builder = tls::client().map_err(|error| error.to_string())?.with_root_certificates(roots);
-        let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"])
-            .map_err(|error| error.to_string())?;
+        let failed = |error: TlsError| explain::explain(&error);
+        let builder = tls::client().map_err(failed)?.with_root_certificates(roots);
+        let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"]).map_err(failed)?;
         let name = server_name.as_deref().unwrap_or_else(|| self.address.host());
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
@@ -315,8 +313,8 @@ async fn exchange(
     let no_http = |error: hyper::Error| {
         let cause =
             std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
-        match cause.and_then(explain::of_io) {
-            Some(tls) => format!("TLS: {}", explain::explain(tls)),
+        match cause.filter(|cause| explain::of_io(cause).is_some()) {
+            Some(cause) => format!("TLS: {}", explained(cause)),
             None if error.is_parse() => {
                 format!(
                     "it does not answer with HTTP ({error}); if it speaks TLS, write https:// or https+unix:"

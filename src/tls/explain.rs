@@ -31,15 +31,7 @@ pub fn explain(error: &TlsError) -> String {
         TlsError::AlertReceived(AlertDescription::CertificateRequired) => {
             "the peer requires a client certificate (CertificateRequired)"
         }
-        TlsError::AlertReceived(
-            alert @ (AlertDescription::BadCertificate
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::DecryptError),
-        ) => {
+        TlsError::AlertReceived(alert) if refuses_client(error) => {
             return format!(
                 "the peer does not accept the client certificate, or that there is none ({alert:?})"
             );
@@ -47,7 +39,23 @@ pub fn explain(error: &TlsError) -> String {
         TlsError::AlertReceived(AlertDescription::UnrecognisedName) => {
             "the peer has no certificate for the server name it was asked for (UnrecognizedName)"
         }
-        _ => return error.to_string(),
+        TlsError::AlertReceived(alert) => {
+            return format!("the peer ended TLS with an alert ({alert:?}): its log may say why");
+        }
+        TlsError::PeerIncompatible(why) => {
+            return format!("the peer has no version or method of TLS in common with connscope ({why:?})");
+        }
+        TlsError::InappropriateMessage { .. }
+        | TlsError::InappropriateHandshakeMessage { .. }
+        | TlsError::InvalidMessage(_)
+        | TlsError::DecryptError
+        | TlsError::PeerMisbehaved(_)
+        | TlsError::PeerSentOversizedRecord => {
+            return format!(
+                "the peer does not keep to the protocol of TLS: is something between that changes what is sent? ({error})"
+            );
+        }
+        _ => return format!("TLS failed: {error}"),
     };
     text.to_owned()
 }
@@ -90,8 +98,33 @@ fn of_certificate(wrong: &CertificateError) -> String {
         wrong if is_authority(wrong) => "the certificate is that of an authority (CA:TRUE), which is not accepted as a \
                                          server's, even if it is trusted (CaUsedAsEndEntity)"
             .to_owned(),
-        _ => TlsError::InvalidCertificate(wrong.clone()).to_string(),
+        CertificateError::UnhandledCriticalExtension => {
+            "the certificate has a critical extension that connscope's TLS library does not know \
+             (UnhandledCriticalExtension)"
+                .to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is for another purpose: its extended key usage does not allow this end of TLS (InvalidPurpose)"
+                .to_owned()
+        }
+        _ => format!("the certificate is not accepted: {wrong}"),
     }
+}
+
+/// Whether the peer does not accept the client certificate, or that there is none.
+pub fn refuses_client(error: &TlsError) -> bool {
+    matches!(
+        error,
+        TlsError::AlertReceived(
+            AlertDescription::BadCertificate
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::DecryptError,
+        )
+    )
 }
 
 /// Names that are listed of a certificate; some have hundreds.
@@ -142,6 +175,7 @@ pub fn limit(error: &TlsError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::PeerIncompatible;
     use rustls::pki_types::{ServerName, UnixTime};
 
     #[test]
@@ -178,5 +212,28 @@ mod tests {
             text.contains("does not accept the client certificate") && text.contains("UnknownCA"),
             "{text}"
         );
+        for (error, expected) in [
+            (
+                TlsError::AlertReceived(AlertDescription::InternalError),
+                "the peer ended TLS with an alert (InternalError)",
+            ),
+            (
+                TlsError::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon),
+                "the peer has no version or method",
+            ),
+            (TlsError::DecryptError, "the peer does not keep to the protocol of TLS"),
+            (TlsError::General("why".to_owned()), "TLS failed: "),
+            (
+                TlsError::InvalidCertificate(CertificateError::UnhandledCriticalExtension),
+                "the certificate has a critical extension",
+            ),
+            (
+                TlsError::InvalidCertificate(CertificateError::UnknownRevocationStatus),
+                "the certificate is not accepted: ",
+            ),
+        ] {
+            let text = explain(&error);
+            assert!(text.starts_with(expected), "{text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The certificate authorities of the system, as OpenSSL finds them: by `SSL_CERT_FILE` and `SSL_CERT_DIR`, else where
 //! distributions have them.
 
-use super::{MOST_BYTES, unusable};
+use super::pem::{MOST_BYTES, Pem, unusable};
 use crate::sys::read_regular;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -84,7 +84,7 @@ impl CertificateSet {
 
     fn fail(&mut self, path: &Path, why: &dyn std::fmt::Display) {
         if self.failed.len() < MOST_LINES {
-            self.failed.push(unusable(path, why));
+            self.failed.push(unusable(Pem::File(path), why));
         }
     }
 

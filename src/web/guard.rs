@@ -40,7 +40,8 @@ impl Rules {
 
     fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
         let (config, files) = WebConfig::read(path)?;
-        let acceptor = tls::acceptor(&config.tls_server_config, config.http_server_config.http2)?;
+        let acceptor = tls::acceptor(&config.tls_server_config, config.http_server_config.http2)
+            .map_err(|why| unusable(path, &why))?;
         let passwords = Passwords::new(config.basic_auth_users).map_err(|why| unusable(path, &why))?;
         let limiter = config.rate_limit.limiter();
         let (headers, blank) = (config.http_server_config.headers, config.blank);

@@ -202,6 +202,39 @@ fn passwords_headers_and_what_stays_open() {
     assert_eq!((answers, get(address, "/-/healthy").0), (vec![200, 200, 429], 200));
 }
 
+/// CPU time of the thread that checks passwords, in nanoseconds.
+fn spent_on_passwords(agent: &Agent) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap();
+    let named = |task: &std::path::PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "passwords\n")
+    };
+    let task = tasks.map(|task| task.unwrap().path()).find(named).expect("a thread `passwords`");
+    let text = std::fs::read_to_string(task.join("schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_unknown_user_costs_what_a_known_one_costs_and_results_are_cached() {
+    let files = Files::new();
+    let mut agent =
+        files.agent(&format!("basic_auth_users:\n  alice: {}\n", bcrypt::hash("secret", 8).unwrap()));
+    let address = agent.address();
+    let cost = |credentials: &str, expected: u16| {
+        let before = spent_on_passwords(&agent);
+        assert_eq!(with(address, credentials, "/-/ready").0, expected);
+        spent_on_passwords(&agent) - before
+    };
+    let (right, wrong, unknown) = ("YWxpY2U6c2VjcmV0", "YWxpY2U6d3Jvbmc=", "Ym9iOnNlY3JldA==");
+    let known = cost(wrong, 401);
+    let stranger = cost(unknown, 401);
+    assert!(stranger < known * 4 && known < stranger * 4, "{known} ns and {stranger} ns");
+    assert!(cost(right, 200) > known / 4);
+    for (again, expected) in [(wrong, 401), (unknown, 401), (right, 200)] {
+        let cached = cost(again, expected);
+        assert!(cached < known / 10, "{cached} ns, at first {known} ns");
+    }
+}
+
 /// One request over TLS, with a certificate to show if there is one.
 fn get_tls(
     address: SocketAddr,

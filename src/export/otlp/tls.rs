@@ -1,7 +1,8 @@
 //! TLS to the receiver: the certificates of `export.otlp.tls`, reloaded when their files change.
 
 use crate::config::Tls as Settings;
-use crate::tls::{self, Files, Renewal, Renewed};
+use crate::tls::explain::explain;
+use crate::tls::{self, Files, Pem, Renewal, Renewed, UnusableIdentity};
 use rustls::ClientConfig;
 use std::sync::Arc;
 
@@ -64,15 +65,15 @@ fn config(files: &Files, protocol: &'static [u8]) -> Result<ClientConfig, String
                 .to_owned(),
         );
     }
-    let wrong = |error: rustls::Error| format!("export.otlp.tls: {error}");
+    let wrong = |error: rustls::Error| format!("export.otlp.tls: {}", explain(&error));
     let builder = tls::client().map_err(wrong)?.with_root_certificates(roots);
     let identity = match (&files.certificate, &files.key) {
         (Some(certificate), Some(key)) => {
-            let identity = (
-                tls::certificates(certificate).map_err(in_key("cert_file"))?,
-                tls::private_key(key).map_err(in_key("key_file"))?,
-            );
-            tls::belongs(&identity, certificate, key).map_err(in_key("key_file"))?;
+            let identity = tls::identity(Pem::File(certificate), Pem::File(key));
+            let identity = identity.map_err(|unusable| match unusable {
+                UnusableIdentity::Certificate(why) => in_key("cert_file")(why),
+                UnusableIdentity::Key(why) => in_key("key_file")(why),
+            })?;
             Some(identity)
         }
         _ => None,

@@ -3,18 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "an expired certificate is refused")]
 
 use super::config::TlsServer;
-use crate::tls;
+use crate::tls::explain::explain;
+use crate::tls::{self, Pem};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
 use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::TlsAcceptor;
@@ -62,14 +62,13 @@ pub fn acceptor(section: &TlsServer, http2: bool) -> Result<Option<TlsAcceptor>,
     let provider = Arc::new(provider(section, http2)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(section)?)
-        .map_err(|error| wrong(&error.to_string()))?;
+        .map_err(|error| wrong(&explain(&error)))?;
     let (certificates, key) = identity(section)?;
     let builder = match verifier(section, &provider)? {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config =
-        builder.with_single_cert(certificates, key).map_err(|error| wrong(&error.to_string()))?;
+    let mut config = builder.with_single_cert(certificates, key).map_err(|error| wrong(&explain(&error)))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
@@ -134,27 +133,21 @@ fn versions(section: &TlsServer) -> Result<Vec<&'static SupportedProtocolVersion
     Ok(versions)
 }
 
+/// PEM of a file, or of the configuration itself, where either is named.
+fn pem<'a>(file: &'a Path, key: &'static str, text: &'a str) -> Option<Pem<'a>> {
+    match (file.as_os_str().is_empty(), text.is_empty()) {
+        (false, _) => Some(Pem::File(file)),
+        (true, false) => Some(Pem::Inline(key, text)),
+        (true, true) => None,
+    }
+}
+
 fn identity(section: &TlsServer) -> Result<tls::Identity, String> {
-    let given = |path: &Path| !path.as_os_str().is_empty();
-    let certificates = if given(&section.cert_file) {
-        tls::certificates(&section.cert_file)?
-    } else if section.cert.is_empty() {
-        return Err(wrong("one of cert and cert_file is missing"));
-    } else {
-        inline(&section.cert, "cert")?
-    };
-    let key = if given(&section.key_file) {
-        tls::private_key(&section.key_file)?
-    } else if section.key.is_empty() {
-        return Err(wrong("one of key and key_file is missing"));
-    } else {
-        PrivateKeyDer::from_pem_slice(section.key.as_bytes())
-            .map_err(|error| wrong(&format!("key: {error}")))?
-    };
-    let named = |file: &Path, key: &str| if given(file) { file.to_owned() } else { PathBuf::from(key) };
-    let identity = (certificates, key);
-    tls::belongs(&identity, &named(&section.cert_file, "cert"), &named(&section.key_file, "key"))
-        .map_err(|why| wrong(&why))?;
+    let certificate = pem(&section.cert_file, "cert", &section.cert)
+        .ok_or_else(|| wrong("one of cert and cert_file is missing"))?;
+    let key = pem(&section.key_file, "key", &section.key)
+        .ok_or_else(|| wrong("one of key and key_file is missing"))?;
+    let identity = tls::identity(certificate, key).map_err(|unusable| wrong(&unusable.why()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let ends = identity.0.first().and_then(|certificate| tls::validity::not_after(certificate));
     if let Some(ends) = ends.and_then(|ends| u64::try_from(ends).ok()).filter(|ends| *ends < now) {
@@ -164,21 +157,10 @@ fn identity(section: &TlsServer) -> Result<tls::Identity, String> {
     Ok(identity)
 }
 
-fn inline(text: &str, key: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match read {
-        Ok(read) if !read.is_empty() => Ok(read),
-        Ok(_) => Err(wrong(&format!("{key}: there is no certificate in it"))),
-        Err(error) => Err(wrong(&format!("{key}: {error}"))),
-    }
-}
-
 /// The certificates of the client CA.
 fn trusted(section: &TlsServer) -> Result<Vec<CertificateDer<'static>>, String> {
-    if !section.client_ca_file.as_os_str().is_empty() {
-        return tls::certificates(&section.client_ca_file);
-    }
-    if section.client_ca.is_empty() { Ok(Vec::new()) } else { inline(&section.client_ca, "client_ca") }
+    let named = pem(&section.client_ca_file, "client_ca", &section.client_ca);
+    named.map_or_else(|| Ok(Vec::new()), |of| tls::certificates(of).map_err(|why| wrong(&why)))
 }
 
 fn verifier(
@@ -202,7 +184,7 @@ fn verifier(
         for certificate in &trusted {
             roots
                 .add(certificate.clone())
-                .map_err(|error| wrong(&format!("the authorities of clients: {error}")))?;
+                .map_err(|error| wrong(&format!("the authorities of clients: {}", explain(&error))))?;
         }
         if roots.is_empty() {
             return Err(wrong("there is no authority to verify clients by: set client_ca_file"));

@@ -173,6 +173,12 @@ impl Peer {
             ) => {
                 format!("{why}; name its authority in export.otlp.tls.ca_file")
             }
+            TlsError::InvalidCertificate(CertificateError::NotValidForNameContext { .. }) => {
+                format!("{why}; write a name that it has into {setting}")
+            }
+            _ if explain::refuses_client(error) => {
+                format!("{why}; what is shown is in export.otlp.tls.cert_file and key_file")
+            }
             _ => why,
         }
     }

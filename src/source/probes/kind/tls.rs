@@ -5,7 +5,7 @@ use crate::source::probes::config::TargetTls as Settings;
 use crate::source::probes::fault::Fault;
 use crate::source::probes::labels::{Phase, ProbeError};
 use crate::source::probes::result::TlsSession;
-use crate::tls::{self, Files, Renewal, Renewed, Stamps};
+use crate::tls::{self, Files, Pem, Renewal, Renewed, Stamps, UnusableIdentity, explain};
 use crate::url::ascii_host;
 use chain::{Authorities, ChainVerifier};
 use client_certificate::ClientCertificate;
@@ -66,24 +66,23 @@ impl LoadedTls {
             }
         };
         let builder = tls::client()
-            .map_err(|error| format!("cannot set up TLS: {error}"))?
+            .map_err(|error| format!("cannot set up TLS: {}", explain::explain(&error)))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ChainVerifier::new(authorities.clone())));
         let identity = match (&files.certificate, &files.key) {
             (Some(cert), Some(key)) => {
-                let wrong_key = |error| format!("has the key {error}");
-                let identity = (
-                    tls::certificates(cert).map_err(certificates)?,
-                    tls::private_key(key).map_err(wrong_key)?,
-                );
-                tls::belongs(&identity, cert, key).map_err(wrong_key)?;
+                let identity = tls::identity(Pem::File(cert), Pem::File(key));
+                let identity = identity.map_err(|unusable| match unusable {
+                    UnusableIdentity::Certificate(why) => certificates(why),
+                    UnusableIdentity::Key(why) => format!("has the key {why}"),
+                })?;
                 Some(identity)
             }
             _ => None,
         };
         let offered: Vec<&[u8]> = offered.iter().map(String::as_bytes).collect();
         let mut config = tls::complete(builder, identity, &offered)
-            .map_err(|error| format!("cannot set up TLS: {error}"))?;
+            .map_err(|error| format!("cannot set up TLS: {}", explain::explain(&error)))?;
         // Every probe measures a full handshake.
         config.resumption = Resumption::disabled();
         Ok(Self { config: Arc::new(config), authorities })
@@ -195,8 +194,10 @@ pub async fn wait_for_rejection(
         }
     });
     let answered = tokio::time::timeout(REJECTION, answered).await.unwrap_or(Ok(()));
-    answered
-        .map_err(|error| Fault::new(ProbeError::TlsHandshake, format!("after the TLS handshake: {error}")))?;
+    answered.map_err(|error| {
+        let why = explain::of_io(&error).map_or_else(|| error.to_string(), explain::explain);
+        Fault::new(ProbeError::TlsHandshake, format!("after the TLS handshake: {why}"))
+    })?;
     attempt.end(Phase::Tls, began.elapsed());
     Ok(())
 }
