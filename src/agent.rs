@@ -28,7 +28,7 @@ use crate::web::lifecycle::{ReloadQueue, ReloadRequests};
 use crate::web::listener::{self, BindError, Bound, SocketFile};
 use crate::web::timeouts::SOCKETS;
 use readers::Prepared;
-use reload::{ActiveConfig, Load, Reloader};
+use reload::{ActiveConfig, Given, Load, Reloader};
 use service::Service;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
@@ -169,6 +169,7 @@ async fn run_until_stopped(
     (reloads, mut queue): (ReloadRequests, ReloadQueue),
     stop: &Stop,
 ) -> Result<(), AgentError> {
+    let given = Given { load, handed_over: handed_over.iter().map(|one| one.name.clone()).collect() };
     // The addresses are bound first: an agent that cannot listen does not push either. Resolving a name may take long.
     let Bound { sockets, mut files } = tokio::select! {
         bound = Bound::all(&config.export.prometheus, handed_over) => bound.map_err(cannot_listen)?,
@@ -179,7 +180,7 @@ async fn run_until_stopped(
     let collecting = !config.environment.disabled;
     let (failed, mut failure) = mpsc::unbounded_channel();
     let starting = tokio::task::spawn_blocking(move || {
-        start(config, load, sockets, reloads, failed, &handle, &token).map(Arc::new)
+        start(config, given, sockets, reloads, failed, &handle, &token).map(Arc::new)
     });
     let reloader = tokio::select! {
         started = starting => started.map_err(|error| AgentError::Failed(format!("starting: {error}")))??,
@@ -239,7 +240,7 @@ fn make_sockets_again(files: &mut [SocketFile], web: Option<&Web>) {
 /// Starts the sources, the readers, the endpoint, and a first cycle.
 fn start(
     config: Config,
-    load: Load,
+    given: Given,
     sockets: Vec<ListeningSocket>,
     reloads: ReloadRequests,
     failed: UnboundedSender<String>,
@@ -254,8 +255,10 @@ fn start(
     let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
     let listening = !sockets.is_empty();
     let pull = readers::pull(&config, &shared, listening, &push)?;
-    let file = config.export.prometheus.web_config.as_deref().filter(|_| listening);
-    let guard = file.map(|file| Guard::start(file, &loads, stop)).transpose().map_err(AgentError::Input)?;
+    let guard = startable::web_config(&config)
+        .map(|file| Guard::start(file, &loads, stop))
+        .transpose()
+        .map_err(AgentError::Input)?;
     let secure = guard.as_ref().is_some_and(|guard| guard.acceptor().is_some());
     let urls = listener::urls(&sockets, if secure { "https" } else { "http" });
     reload::record_history(&config, &shared.sources, listening);
@@ -271,7 +274,7 @@ fn start(
     readers::first_cycle(&push, wait, pull.is_some(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(ActiveConfig { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
-    Ok(Reloader { load, host, shared, loads, web, runtime, stop, failed, running })
+    Ok(Reloader { given, host, shared, loads, web, runtime, stop, failed, running })
 }
 
 /// Runs a last cycle with its export, then stops everything that still runs, by `leave_by` at the latest.

@@ -290,7 +290,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Co
         }
         Some(Command::Config { schema: true, .. }) => Ok(CommandOutput { text: SCHEMA.to_owned(), code: 0 }),
         Some(Command::Config { run, quiet: true, .. }) => {
-            agent::startable::named_files(&run.load()?)?;
+            agent::startable::check(&run.load()?)?;
             Ok(CommandOutput::default())
         }
         Some(Command::Config { run, .. }) => {

@@ -36,9 +36,16 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Loads the configuration from the same file, variables and flags as at the start.
 pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
+/// What the process was given at its start.
+pub(super) struct Given {
+    pub(super) load: Load,
+    /// Names of the sockets that the service manager has passed.
+    pub(super) handed_over: Vec<String>,
+}
+
 /// The running configuration, and what is needed to replace it.
 pub(super) struct Reloader {
-    pub(super) load: Load,
+    pub(super) given: Given,
     pub(super) host: Host,
     pub(super) shared: Shared,
     pub(super) loads: Arc<ConfigLoadStatus>,
@@ -98,7 +105,7 @@ impl Reloader {
     pub(super) fn reload(&self) -> Reloaded {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(running) = running.as_mut() else { return Err("the agent is stopping".to_owned()) };
-        let outcome = (self.load)().and_then(|new| self.replace(running, new));
+        let outcome = (self.given.load)().and_then(|new| self.replace(running, new));
         self.loads.note(outcome.is_ok(), SystemTime::now());
         match &outcome {
             Ok(what) => tracing::info!("the configuration was reloaded: {what}"),
@@ -111,10 +118,11 @@ impl Reloader {
     }
 
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
-        startable::refuses(&running.config, &new, &self.runtime).map_err(|error| chain(&error))?;
+        startable::refuses(&running.config, &new, &self.given.handed_over, &self.runtime)
+            .map_err(|error| chain(&error))?;
         let fixed = reset_fixed(&running.config, &mut new);
         if let Some(why) = exports_nothing(&new) {
-            return Err(why.to_owned());
+            return Err(format!("without a restart {why}"));
         }
         let changed = changes(&running.config, &new);
         if !changed.is_empty() {
@@ -165,11 +173,30 @@ impl Reloader {
             (spec.same)(&old.sources, &new.sources).then(|| now.worker(spec.name)).flatten()
         });
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;
-        // No step fails from here on.
+        // From here on nothing is undone.
         drop(now);
         record_history(new, sources, self.web.is_some());
         sources.replace(set);
         running.exports = exports;
+        if let Err(error) = self.replace_readers(running, new, prepared, pull) {
+            // As at the start: without its readers the agent is of no use.
+            let _ending_already = self.failed.send(chain(&error));
+        }
+        for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    /// Replaces the push by one that is prepared, and the reader for scrapes if `pull`. An error means that the system has no
+    /// room for them.
+    fn replace_readers(
+        &self,
+        running: &mut ActiveConfig,
+        new: &Config,
+        prepared: Option<Prepared>,
+        pull: bool,
+    ) -> Result<(), AgentError> {
         let mut replaced = None;
         if let Some(prepared) = prepared {
             let push = prepared.start(new, &self.shared);
@@ -184,10 +211,7 @@ impl Reloader {
         if let Some(replaced) = replaced {
             replaced.hand_over();
             let (wait, pull) = (readers::initial_delay(new), running.pull.is_some());
-            readers::first_cycle(&running.push, wait, pull, sources, self.failed.clone())?;
-        }
-        for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {
-            tracing::warn!("{warning}");
+            readers::first_cycle(&running.push, wait, pull, &self.shared.sources, self.failed.clone())?;
         }
         Ok(())
     }

@@ -5,24 +5,35 @@ use crate::catalog::{Config, SOURCES};
 use crate::config::{Address, Listen, Prometheus};
 use crate::export::otlp;
 use crate::web::guard::Guard;
-use crate::web::listener::Bound;
+use crate::web::listener::{self, Bound};
 use std::io::ErrorKind;
+use std::path::Path;
 use tokio::runtime::Handle;
 
-/// Reads every file of the configuration that could make a start fail: certificates, the web configuration, and target
-/// files; validates [variables], too. The error names the file or the variable.
-pub fn named_files(config: &Config) -> Result<(), AgentError> {
+/// Refuses a configuration with which a start would fail, whatever the addresses: one that exports nothing, and one that
+/// names a file that cannot be used (certificates, the web configuration, target files); validates [variables], too. The
+/// error names the file or the variable.
+pub fn check(config: &Config) -> Result<(), AgentError> {
+    if let Some(why) = exports_nothing(config) {
+        return Err(AgentError::Input(why.to_owned()));
+    }
     variables(config)?;
     if !config.environment.disabled {
         otlp::check_files(&config.export.otlp).map_err(AgentError::Input)?;
     }
-    if let Some(file) = &config.export.prometheus.web_config {
+    if let Some(file) = web_config(config) {
         Guard::check(file).map_err(AgentError::Input)?;
     }
     for spec in SOURCES.iter().filter(|spec| (spec.enabled)(&config.sources)) {
         (spec.files)(&config.sources).map_err(AgentError::Input)?;
     }
     Ok(())
+}
+
+/// The web configuration, if there is an endpoint that it is for.
+pub(super) fn web_config(config: &Config) -> Option<&Path> {
+    let Prometheus { listen, web_config, .. } = &config.export.prometheus;
+    web_config.as_deref().filter(|_| !listen.is_off())
 }
 
 /// Validates the variables that are read when the agent starts to push: those of a proxy.
@@ -33,25 +44,28 @@ pub fn variables(config: &Config) -> Result<(), AgentError> {
     otlp::check_proxy(&config.export.otlp, &|name| std::env::var_os(name)).map_err(AgentError::Input)
 }
 
-/// Validates the settings that a reload does not apply, with which the next start would fail. Binds new listen addresses
-/// for a moment.
-pub(super) fn refuses(old: &Config, new: &Config, runtime: &Handle) -> Result<(), AgentError> {
-    if let Some(why) = exports_nothing(new) {
-        return Err(AgentError::Input(why.to_owned()));
-    }
+/// Refuses a configuration with which the next start would fail, whether or not a reload applies what is wrong. Binds new
+/// listen addresses for a moment. `handed_over` are the names of the sockets that the service manager has passed.
+pub(super) fn refuses(
+    old: &Config,
+    new: &Config,
+    handed_over: &[String],
+    runtime: &Handle,
+) -> Result<(), AgentError> {
+    check(new)?;
     let (old, new) = (&old.export.prometheus, &new.export.prometheus);
-    if let Some(file) = new.web_config.as_ref().filter(|_| new.web_config != old.web_config) {
-        Guard::check(file).map_err(AgentError::Input)?;
-    }
-    for address in new.listen.addresses().iter().filter(|address| !old.listen.addresses().contains(address)) {
-        // The service manager passes sockets only at a start.
+    listener::check_handed_over(&new.listen, handed_over).map_err(cannot_listen)?;
+    let own = old.listen.addresses();
+    // Held until all of them are bound: they may exclude each other.
+    let mut held = Vec::new();
+    for address in new.listen.addresses().iter().filter(|address| !own.contains(address)) {
         if matches!(address, Address::Systemd(_)) {
             continue;
         }
         let alone = Prometheus { listen: Listen::from(address.clone()), ..new.clone() };
         match runtime.block_on(Bound::all(&alone, Vec::new())) {
             Err(error) if error.cause.kind() == ErrorKind::AddrInUse && has_port(&old.listen, address) => {}
-            bound => drop(bound.map_err(cannot_listen)?),
+            bound => held.push(bound.map_err(cannot_listen)?),
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Listening sockets of the endpoint: TCP addresses, Unix sockets, and sockets passed by the service manager.
 
-use crate::config::{Address, Prometheus};
+use crate::config::{Address, Listen, Prometheus};
 use crate::sys::activation::{HandedOver, ListeningSocket};
 use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::io::Errno;
@@ -39,13 +39,9 @@ impl Bound {
     /// Binds every address of the configuration. A passed socket that no address uses is closed, and logged.
     pub async fn all(settings: &Prometheus, mut handed_over: Vec<HandedOver>) -> Result<Self, BindError> {
         let mut bound = Self::default();
-        // `systemd` without a name uses the sockets that no other entry names.
-        let named: Vec<&String> = settings
-            .listen
-            .addresses()
-            .iter()
-            .filter_map(|address| if let Address::Systemd(name) = address { name.as_ref() } else { None })
-            .collect();
+        let names: Vec<String> = handed_over.iter().map(|one| one.name.clone()).collect();
+        check_handed_over(&settings.listen, &names)?;
+        let named = named(&settings.listen);
         for address in settings.listen.addresses() {
             let failed = |cause| BindError { address: address.to_string(), cause };
             match address {
@@ -58,16 +54,8 @@ impl Bound {
                     bound.files.push(file);
                 }
                 Address::Systemd(name) => {
-                    let wanted = |one: &HandedOver| match name {
-                        Some(name) => *name == one.name,
-                        None => !named.contains(&&one.name),
-                    };
-                    let taken: Vec<HandedOver> = handed_over.extract_if(.., |one| wanted(one)).collect();
-                    if taken.is_empty() {
-                        let named = !named.is_empty();
-                        return Err(failed(nothing_handed_over(name.as_deref(), &handed_over, named)));
-                    }
-                    bound.sockets.extend(taken.into_iter().map(|one| one.socket));
+                    let taken = handed_over.extract_if(.., |one| takes(name.as_deref(), &named, &one.name));
+                    bound.sockets.extend(taken.map(|one| one.socket));
                 }
             }
         }
@@ -95,18 +83,41 @@ pub fn urls(sockets: &[ListeningSocket], scheme: &str) -> Vec<String> {
     sockets.iter().filter_map(url).collect()
 }
 
-fn nothing_handed_over(name: Option<&str>, others: &[HandedOver], named: bool) -> io::Error {
-    let others: Vec<&str> = others.iter().map(|one| one.name.as_str()).collect();
-    let why = match name {
-        Some(name) if !others.is_empty() => {
-            format!("the service manager hands over {}, and not `{name}`", others.join(", "))
+/// The names of sockets of the service manager that entries of a configuration have.
+fn named(listen: &Listen) -> Vec<&str> {
+    let addresses = listen.addresses().iter();
+    let names = addresses.filter_map(|address| match address {
+        Address::Systemd(name) => name.as_deref(),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Whether an entry `systemd:NAME`, or `systemd`, gets a socket: without a name it is those that no other entry names.
+fn takes(name: Option<&str>, named: &[&str], socket: &str) -> bool {
+    name.map_or_else(|| !named.contains(&socket), |name| name == socket)
+}
+
+/// Checks that every entry of the service manager gets at least one socket of those with these names.
+pub fn check_handed_over(listen: &Listen, sockets: &[String]) -> Result<(), BindError> {
+    let named = named(listen);
+    for address in listen.addresses() {
+        let Address::Systemd(name) = address else { continue };
+        if !sockets.iter().any(|socket| takes(name.as_deref(), &named, socket)) {
+            let why = match name {
+                _ if sockets.is_empty() => {
+                    "the service manager hands over no socket: enable and start connscope.socket, then restart the agent"
+                        .to_owned()
+                }
+                Some(name) => format!("the service manager hands over {}, and not `{name}`", sockets.join(", ")),
+                None => "the service manager hands over no other sockets than those that other entries name"
+                    .to_owned(),
+            };
+            let cause = io::Error::new(ErrorKind::NotFound, why);
+            return Err(BindError { address: address.to_string(), cause });
         }
-        None if named => {
-            "the service manager hands over no other sockets than those that other entries name".to_owned()
-        }
-        _ => "the service manager hands over no socket: start and enable connscope.socket".to_owned(),
-    };
-    io::Error::new(ErrorKind::NotFound, why)
+    }
+    Ok(())
 }
 
 /// Binds a host and port. If a name has several addresses, the first that works is used. Without a host, binds every

@@ -3,7 +3,7 @@
 use super::{config_file, refusal, text};
 use crate::support::agent::behind;
 use crate::support::authority::Authority;
-use crate::support::{Agent, PATIENCE, command, connscope, eventually, get, skipped};
+use crate::support::{Agent, PATIENCE, command, connscope, eventually, get, request, skipped};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -326,6 +326,36 @@ fn sockets_of_the_service_manager_are_taken_and_stay_when_the_agent_ends() {
 }
 
 #[test]
+fn a_reload_refuses_a_socket_that_the_service_manager_has_not_passed() {
+    if no_perl() {
+        return;
+    }
+    let named = |listen: &str| format!("listen: {listen}, lifecycle: true");
+    let file = config(&named("'systemd:web'"));
+    let mut program =
+        behind(&["perl", "-e", HAND_OVER, "tcp,tcp"], &command(&["--config", file.path().to_str().unwrap()]));
+    program.env("LISTEN_FDNAMES", "web:other");
+    let mut agent = Agent::start(program);
+    let address = agent.address();
+    let reload = |listen: &str| {
+        std::fs::write(file.path(), std::fs::read_to_string(config(&named(listen)).path()).unwrap()).unwrap();
+        let (status, _, body) = request(address, "POST", "/-/reload");
+        (status, body)
+    };
+    let (status, body) = reload("['systemd:web', 'systemd:third']");
+    assert_eq!(status, 500, "{body}");
+    assert!(
+        body.contains("systemd:third: the service manager hands over web, other, and not `third`"),
+        "{body}"
+    );
+    let (status, body) = reload("['systemd:web', 'systemd:other']");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("takes effect after a restart: export.prometheus.listen"), "{body}");
+    assert_eq!(reload("systemd").0, 200);
+    assert_eq!(reload("'systemd:web'"), (200, "nothing has changed\n".to_owned()));
+}
+
+#[test]
 fn what_the_service_manager_cannot_have_meant_is_one_line() {
     if no_perl() {
         return;
@@ -355,5 +385,5 @@ fn what_the_service_manager_cannot_have_meant_is_one_line() {
     let line = refusal(&more.output().unwrap());
     assert!(line.contains("(descriptor 4) of the service manager is not open"), "{line}");
     let line = refusal(&connscope(&["--otlp-protocol", "none", "--listen", "systemd"]));
-    assert!(line.contains("hands over no socket: start and enable connscope.socket"), "{line}");
+    assert!(line.contains("hands over no socket: enable and start connscope.socket, then restart"), "{line}");
 }

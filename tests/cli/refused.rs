@@ -116,12 +116,14 @@ fn an_address_in_use_is_exit_code_1_and_one_line() {
 
 #[test]
 fn a_run_with_every_exporter_off_is_refused_and_what_prints_or_collects_nothing_is_not() {
-    let line = refusal(&connscope(&["run", "--otlp-protocol", "none", "--listen", "off"]));
-    assert_eq!(
-        line,
-        "connscope: nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or export.prometheus.listen \
-         to an address"
-    );
+    for command in [&["run"][..], &["config", "--quiet"]] {
+        let line = refusal(&connscope(&[command, &["--otlp-protocol", "none", "--listen", "off"]].concat()));
+        assert_eq!(
+            line,
+            "connscope: nothing is exported: set export.otlp.protocol to grpc or http/protobuf, or \
+             export.prometheus.listen to an address"
+        );
+    }
     let shown = connscope(&["config", "--otlp-protocol", "none", "--listen", "off"]);
     assert!(shown.status.success(), "{shown:?}");
 }

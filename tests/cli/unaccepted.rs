@@ -1,7 +1,9 @@
 //! Files that the configuration names: who is told where one cannot be used, before a start, at a reload and while the agent runs.
 
 use super::{config_file, refusal, scraped};
+use crate::support::authority::Authority;
 use crate::support::{Agent, command, connscope, eventually, get, request, sample};
+use rustix::process::Signal;
 use std::net::{SocketAddr, TcpListener};
 
 const SUCCESS: &str = "connscope_config_last_reload_success";
@@ -83,11 +85,18 @@ fn a_reload_refuses_what_the_next_start_would_end_with() {
     };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
+    // Two addresses that are free, and that exclude each other.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for (prometheus, why) in [
         ("listen: 'unix:/nowhere/metrics.sock'", "/nowhere/metrics.sock"),
         ("listen: '192.0.2.1:9371'", "192.0.2.1:9371"),
         (&format!("listen: '{taken}'"), "in use"),
         ("listen: 'off'", "nothing is exported"),
+        (
+            "listen: systemd",
+            "hands over no socket: enable and start connscope.socket, then restart the agent",
+        ),
+        (&format!("listen: ['127.0.0.1:{free}', '0.0.0.0:{free}']"), "in use"),
         ("listen: '127.0.0.1:0', web_config: /nowhere/web.yml", "/nowhere/web.yml"),
     ] {
         let (status, body) = reload(&configured(prometheus));
@@ -104,6 +113,76 @@ fn a_reload_refuses_what_the_next_start_would_end_with() {
     assert!(body.contains("takes effect after a restart: export.prometheus.listen"), "{body}");
     assert!(!socket.exists(), "it is tried, and left as it was");
     assert_eq!(success(address), Some(1.0));
+}
+
+/// A start would refuse it, so a reload does, whether or not the settings that name the file have changed.
+#[test]
+fn a_reload_refuses_files_that_the_next_start_could_not_use() {
+    let (authority, others) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let shown = |name: &str| at(name).display().to_string();
+    let (certificate, key) = authority.sign("server");
+    let good = |name: &str| match name {
+        "server.crt" => std::fs::copy(&certificate, at(name)).map(drop),
+        "server.key" => std::fs::copy(&key, at(name)).map(drop),
+        "ca.pem" | "probed.pem" => std::fs::copy(authority.file(), at(name)).map(drop),
+        "web.yml" => {
+            std::fs::write(at(name), "tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+        }
+        "targets.yml" => std::fs::write(at(name), "- targets: ['127.0.0.1:1']\n"),
+        _ => panic!("{name}"),
+    };
+    let names = ["server.crt", "server.key", "ca.pem", "probed.pem", "web.yml", "targets.yml"];
+    for name in names {
+        good(name).unwrap();
+    }
+    let file = config_file(&format!(
+        "export:\n  otlp: {{endpoint: 'https://127.0.0.1:1', jitter: 1h, tls: {{ca_file: {}}}}}\n  \
+         prometheus: {{listen: '127.0.0.1:0', web_config: {}}}\nsources:\n  conntrack: {{enabled: false}}\n  \
+         sockets: {{enabled: false}}\n  probes:\n    files: [{}]\n    \
+         targets: [{{name: a, kind: tls, host: 127.0.0.1, port: 1, tls: {{ca_file: {}}}}}]\n",
+        shown("ca.pem"),
+        shown("web.yml"),
+        shown("targets.yml"),
+        shown("probed.pem")
+    ));
+    let mut agent = Agent::start(command(&["--config", file.path().to_str().unwrap()]));
+    agent.wait_for("connscope is running");
+    let mut reload = |expected: &str, why: &str| {
+        agent.signal(Signal::HUP);
+        let line = agent.wait_for(expected);
+        assert!(line.contains(why), "{why}: {line}");
+    };
+    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let expired_key = rcgen::KeyPair::generate().unwrap();
+    let expired = parameters.self_signed(&expired_key).unwrap();
+    let (_, foreign) = others.sign("server");
+    let write = |name: &str, text: &str| std::fs::write(at(name), text).unwrap();
+    let breaks: [(&dyn Fn(), &str); 7] = [
+        (&|| write("web.yml", "tls_server_confg: {}\n"), "tls_server_confg"),
+        (
+            &|| {
+                write("server.crt", &expired.pem());
+                write("server.key", &expired_key.serialize_pem());
+            },
+            "the certificate has expired at 2020-01-02T00:00:00Z: renew it",
+        ),
+        (&|| _ = std::fs::copy(&foreign, at("server.key")).unwrap(), "not the key of the certificate"),
+        (&|| std::fs::remove_file(at("server.crt")).unwrap(), "server.crt: No such file"),
+        (&|| write("ca.pem", "none\n"), "export.otlp.tls.ca_file"),
+        (&|| std::fs::remove_file(at("probed.pem")).unwrap(), "probed.pem: No such file"),
+        (&|| write("targets.yml", "- targets: 7\n"), "targets.yml"),
+    ];
+    for (spoil, why) in breaks {
+        spoil();
+        reload("the configuration is refused, the previous one stays in effect", why);
+        for name in names {
+            good(name).unwrap();
+        }
+        reload("the configuration was reloaded", "nothing has changed");
+    }
 }
 
 #[test]

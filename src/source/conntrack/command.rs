@@ -100,7 +100,7 @@ fn run(program: &str, argument: &str, timeout: Duration, stop: &Stop) -> Result<
         Err(RunError::Io(cause)) => return Err(SourceError::from_io(doing, "", cause)),
         Err(RunError::Timeout) => return Err(SourceError::Timeout { doing, after: timeout }),
         Err(RunError::TooMuch) => return Err(SourceError::parse(doing, "it printed more than 4 MiB")),
-        Err(RunError::Stopped) => return Err(SourceError::io(doing, "killed, the agent is stopping")),
+        Err(RunError::Stopped) => return Err(SourceError::io(doing, "killed, because the source ends")),
     };
     if output.status.success() {
         return Ok(output.stdout);

@@ -84,7 +84,7 @@ impl ProbeReports {
                 Err(error) if error.is_panic() => {
                     Err(ReportError::Defect(format!("the probe panicked: {}", defect("probing on request"))))
                 }
-                Err(_) => Err(ReportError::Unavailable("the agent is stopping".to_owned())),
+                Err(_) => Err(ReportError::Unavailable("the source ends; ask again".to_owned())),
             }
         })
     }
