@@ -11,11 +11,12 @@
 #![expect(clippy::disallowed_methods, reason = "a walk has a budget")]
 
 use crate::reading::SourceError;
-use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek, statat};
+use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, openat, readlinkat_raw, seek};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -320,6 +321,14 @@ impl SocketSearch<'_> {
     }
 }
 
+/// Whether `/proc` hides the processes that this one may not inspect (`hidepid=2`, `ProtectProc=invisible`): it has not the
+/// capability that sees them, and process 1, which exists in every PID namespace, is not there.
+pub fn are_hidden() -> bool {
+    let sees = rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
+    !sees && Path::new("/proc/self").exists() && !Path::new("/proc/1").exists()
+}
+
 /// Whether the processes of other users can be inspected, as a sentence; the error names what is missing.
 pub fn check() -> Result<String, SourceError> {
     let mut processes = Processes::new()?;
@@ -327,8 +336,7 @@ pub fn check() -> Result<String, SourceError> {
     let held = rustix::thread::capabilities(None)
         .map_err(|cause| SourceError::io(doing, std::io::Error::from(cause)))?
         .effective;
-    // Process 1 exists in every PID namespace; `hidepid=2` hides processes that may not be inspected.
-    let hidden = statat(&processes.proc, c"1", rustix::fs::AtFlags::empty()).is_err();
+    let hidden = are_hidden();
     let ask = WalkOptions { budget: Duration::from_secs(1), all_holders: true, command: false };
     let outcome = processes.walk(ask, 1);
     let (open, closed) = (outcome.processes_read, outcome.denied);

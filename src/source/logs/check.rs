@@ -7,6 +7,7 @@ use super::find::{self, Finder, FoundLog, OpenLog};
 use super::labels::LogSource;
 use super::{follow, journal};
 use crate::host::inventory::Inventory;
+use crate::host::process;
 use crate::reading::SourceError;
 use crate::source::{Check, Requirement};
 use std::path::Path;
@@ -127,6 +128,11 @@ fn open_files(finder: &mut Finder, inventory: &Inventory) -> Result<String, Sour
     let error = |doing: String| SourceError::Denied { doing, capability: find::OPEN_FILES, cause: None };
     if closed > 0 {
         return Err(error(format!("opening files that containers have open: {closed} are closed; {found}")));
+    }
+    if process::are_hidden() {
+        return Err(error(format!(
+            "looking for open files: /proc hides the processes of others (hidepid); {found}"
+        )));
     }
     if denied > 0 {
         return Err(error(format!("looking for open files: {denied} processes are closed; {found}")));

@@ -6,6 +6,7 @@ use super::follow::Inode;
 use super::labels::LogSource;
 use crate::host::cgroup;
 use crate::host::inventory::{Container, Inventory};
+use crate::host::process;
 use crate::metric::Label;
 use crate::reading::SourceError;
 use crate::text;
@@ -196,8 +197,10 @@ impl Finder {
         }
         self.closed = closed;
         let denied = open.denied();
-        if denied + closed > 0 && !std::mem::replace(&mut self.said, true) {
+        let hidden = process::are_hidden();
+        if (hidden || denied + closed > 0) && !std::mem::replace(&mut self.said, true) {
             let causes = [
+                hidden.then(|| "/proc hides the processes of others (hidepid)".to_owned()),
                 (closed > 0).then(|| format!("{closed} cannot be opened")),
                 (denied > 0).then(|| format!("the open files of {denied} processes cannot be listed")),
             ];
