@@ -7,6 +7,7 @@ mod both;
 mod cgroup_files;
 mod classic;
 mod connections;
+mod drop_ins;
 mod engines;
 mod entries;
 mod failures;

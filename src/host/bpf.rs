@@ -32,6 +32,10 @@ pub(crate) use aya::include_bytes_aligned;
 /// Capabilities that loading programs needs.
 pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
 
+/// What attaching to a tracepoint of tracefs needs beside them: the filter of a service may refuse the system call.
+const PERF_EVENTS: &str =
+    "CAP_PERFMON, and the system call perf_event_open: container-failures.conf allows it";
+
 /// Checks that this process has [`CAPABILITIES`], before the kernel's types are read.
 ///
 /// # Errors
@@ -133,7 +137,15 @@ impl Loader {
             found.load()?;
             found.attach(category, name).map(drop)
         });
-        self.note(program, result)
+        match result {
+            Err(ProgramError::SyscallError(error)) if error.call.starts_with("perf_event_open") => {
+                let doing = format!("attaching to the tracepoint {name}");
+                let error = SourceError::from_io(doing, PERF_EVENTS, error.io_error);
+                self.programs.refused.push((program, error));
+                false
+            }
+            result => self.note(program, result),
+        }
     }
 
     /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]. Returns whether the kernel

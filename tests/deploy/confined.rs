@@ -1,7 +1,7 @@
 //! The agent as its unit starts it: with exactly the capabilities of the unit and of a drop-in, and behind the syscall filter of both.
 //! What the drop-in promises works, and without it it does not.
 
-use super::service::{DropIn, drop_in, unit, values};
+use super::service::{DropIn, drop_in, together, unit, values};
 use crate::support::agent::{Public, behind};
 use crate::support::seccomp::{allowed, filtered};
 use crate::support::{Agent, Namespace, command, eventually, get, sample, skipped};
@@ -41,13 +41,28 @@ fn tools() -> bool {
     all
 }
 
-/// The agent as a user of its own, with what the unit and this drop-in say; it takes root.
-pub(crate) fn by_drop_in(
+/// The agent as a user of its own, with what the unit and these drop-ins say; it takes root.
+pub(crate) fn by_drop_ins(
     public: &Public,
     arguments: &[&str],
-    name: Option<&str>,
+    names: &[&str],
 ) -> (Command, tempfile::NamedTempFile) {
-    as_the_unit(public, arguments, name.map(drop_in).as_ref())
+    as_the_unit(public, arguments, together(names).as_ref())
+}
+
+/// Has a program see of other processes what `ProtectProc=` leaves.
+fn hiding(program: Command, further: Option<&DropIn>) -> Command {
+    let all = lines(further);
+    match values(all.iter().map(String::as_str), "ProtectProc").pop().as_deref() {
+        Some("invisible") => {
+            let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
+            behind(&["unshare", "--mount", "sh", "-c", hidden, "sh"], &program)
+        }
+        value => {
+            assert_eq!(value, Some("default"), "what is it that this leaves?");
+            program
+        }
+    }
 }
 
 /// The agent as a user of its own, which takes root.
@@ -60,7 +75,7 @@ fn as_the_unit(
     let list = capabilities(further);
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
     let sets = ["--bounding-set", &list, "--inh-caps", &list, "--ambient-caps", &list];
-    (behind(&[&nobody[..], &sets].concat(), &agent), file)
+    (hiding(behind(&[&nobody[..], &sets].concat(), &agent), further), file)
 }
 
 pub(crate) fn root() -> bool {
@@ -88,6 +103,24 @@ fn the_filter_is_that_of_the_unit_and_refuses_what_it_does_not_name() {
     let (mut filtered, _file) = filtered(&syscalls(None), &chroot).unwrap();
     let said = String::from_utf8(filtered.output().unwrap().stderr).unwrap();
     assert!(said.contains("refused: Operation not permitted"), "{said}");
+}
+
+#[test]
+fn the_unit_alone_is_enough_for_conntrack_sockets_network_and_the_node() {
+    let (true, Some(namespace)) = (root(), Namespace::new()) else { return };
+    let public = Public::new("sources: {network: {rules: true}, node: {enabled: true}}\n");
+    let (mut agent, _file) = as_the_unit(&public, &["check", "--format", "json"], None);
+    let output = namespace.inside(move || agent.output()).unwrap();
+    let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = checks.as_array().unwrap();
+    let seen: std::collections::BTreeSet<&str> =
+        checks.iter().map(|check| check["source"].as_str().unwrap()).collect();
+    assert!(seen.is_superset(&["conntrack", "sockets", "network", "node"].into()), "{seen:?}");
+    let denied: Vec<_> = checks.iter().filter(|check| check["status"] == "denied").collect();
+    // Only root reads the size of an entry; processes.conf shows those of sockets.
+    let expected = |check: &&serde_json::Value| check["via"] == "slabinfo" || check["via"] == "process";
+    assert!(denied.iter().all(expected), "{denied:#?}");
+    assert_eq!(output.status.code(), Some(0), "{checks:#?}");
 }
 
 #[test]
@@ -138,6 +171,22 @@ fn names_of_containers_and_programs_in_the_kernel_take_their_drop_ins() {
     assert_eq!(works(None), [false, false]);
     assert_eq!(works(Some(&drop_in("container-names"))), [true, false]);
     assert_eq!(works(Some(&drop_in("containers"))), [true, true]);
+}
+
+#[test]
+fn dropped_packets_are_counted_by_reason_with_the_drop_in_for_them() {
+    let (true, Some(namespace)) = (root(), Namespace::new()) else { return };
+    let public = Public::new(
+        "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, network: {drops: true}}\n",
+    );
+    let said = |names: &[&str]| {
+        let (mut agent, _file) = by_drop_ins(&public, &["check"], names);
+        let said = String::from_utf8(namespace.inside(move || agent.output()).unwrap().stdout).unwrap();
+        let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some("drops"));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    assert!(said(&[]).contains("CAP_BPF"), "{}", said(&[]));
+    assert!(said(&["drops"]).contains(" works "), "{}", said(&["drops"]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Three typical configurations, and nodes that have what they are for."""
+"""Typical configurations, and nodes that have what they are for."""
 
 import contextlib
 import os
@@ -19,12 +19,14 @@ PROBES = "  probes:\n    targets:\n" + "".join(
     f"      - {{name: peer-{number}, kind: tcp, host: 10.77.0.{number}, port: 7000}}\n" for number in range(1, 21)
 )
 CONTAINERS = "  containers: {enabled: true}\n"
+REST = "  node: {enabled: true}\n  logs: {enabled: true, docker: false, files: false}\n"
 
 # What is written into the file, and what the node has: ports, connections to each, containers.
 CONFIGURATIONS = {
     "defaults, 200 sockets": ("inventory: {units: false}\n", (5, 20, 0)),
     "a server: groups, 2,000 sockets, 20 probes": (SOCKETS + PROBES, (20, 50, 0)),
     "a node of containers: the same, 40 containers with 5 destinations each": (SOCKETS + PROBES + CONTAINERS, (20, 50, 40)),
+    "every source: the same, the node, and logs": (SOCKETS + PROBES + CONTAINERS + REST, (20, 50, 40)),
 }
 
 # A container: a process in a control group of its own, with a connection to each of five destinations.

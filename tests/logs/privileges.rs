@@ -168,9 +168,9 @@ fn with_the_drop_ins_of_the_unit_all_logs_are_read_and_without_them_none() {
     }
     let Some(logs) = Logs::new() else { return };
     let public = Public::new(&configuration("otel", SETTINGS, &logs.inventory()));
-    let works = |further: Option<&str>| {
+    let works = |further: &[&str]| {
         let arguments = ["check", "--format", "json"];
-        let (mut agent, _file) = crate::deploy::confined::by_drop_in(&public, &arguments, further);
+        let (mut agent, _file) = crate::deploy::confined::by_drop_ins(&public, &arguments, further);
         let output = agent.output().unwrap();
         let checks: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let works = |via: &str| {
@@ -179,9 +179,9 @@ fn with_the_drop_ins_of_the_unit_all_logs_are_read_and_without_them_none() {
         };
         ["docker", "cri", "journald", "file"].map(works)
     };
-    assert_eq!(works(None), [false; 4]);
-    assert_eq!(works(Some("container-names")), [true, true, true, false]);
-    assert_eq!(works(Some("logs")), [true; 4]);
+    assert_eq!(works(&[]), [false; 4]);
+    assert_eq!(works(&["container-names"]), [true, true, true, false]);
+    assert_eq!(works(&["logs"]), [true; 4]);
 }
 
 #[test]
