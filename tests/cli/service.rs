@@ -109,7 +109,8 @@ fn a_socket_that_is_not_there_is_one_line_and_the_agent_runs() {
 
 #[test]
 fn the_watchdog_is_fed_where_nobody_scrapes_and_not_where_a_collection_hangs() {
-    let script = Script::new("if [ -e $DIR/hang ]; then touch $DIR/hanging; sleep 1000; fi; cat $DIR/output");
+    let script =
+        Script::new("if [ -e $DIR/hang ]; then touch $DIR/hanging; exec sleep 1000; fi; cat $DIR/output");
     std::fs::write(script.file("output"), FOUR_CPUS).unwrap();
     let socket = bound(&script.file("notify"));
     let mut command = agent(&script, NO_PUSH);
