@@ -36,6 +36,15 @@ impl Transport for Counted<'_> {
     }
 }
 
+/// Ends the thread that changes rules, also if an assertion fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Rule `number` has counted `number` packets before it drops; nothing else comes.
 fn fixed() -> String {
     let mut text = "add table inet fixed\nadd chain inet fixed in\n".to_owned();
@@ -68,6 +77,7 @@ fn assert_right(rules: &Rules) {
 fn read_while_changing(namespace: &Namespace, pause: Duration, count: u32) -> (u32, u32) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _ends_also_by_a_panic = SetOnDrop(&over);
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 for change in
@@ -78,7 +88,7 @@ fn read_while_changing(namespace: &Namespace, pause: Duration, count: u32) -> (u
                 }
             }
         });
-        let read = namespace.inside(|| {
+        namespace.inside(|| {
             let socket =
                 NetlinkSocket::open(rustix::net::netlink::NETFILTER, Duration::from_millis(400)).unwrap();
             let sent = Cell::new(0);
@@ -100,9 +110,7 @@ fn read_while_changing(namespace: &Namespace, pause: Duration, count: u32) -> (u
                 std::thread::sleep(pause / 7);
             }
             (answers, sent.get())
-        });
-        over.store(true, Ordering::Relaxed);
-        read
+        })
     })
 }
 

@@ -106,8 +106,9 @@ fn connections_between_two_dumps_have_their_handshakes_and_other_losses_are_none
         for what in ["tcp dport 4000 meta length > 80", "tcp dport 4000 tcp flags & fin != 0"] {
             namespace.run("nft", &["flush chain inet t i"]);
             lose_every_other(&namespace, what);
-            let mut pair = connection(&listener, "127.0.0.1:4000");
             let again = probe.read().sum("tcp.retransmits", &[OUTGOING]);
+            // No dump sees it before it is over.
+            let mut pair = connection(&listener, "127.0.0.1:4000");
             send(&mut pair.0, &mut pair.1, 100);
             close(pair);
             ends.wait(2);
