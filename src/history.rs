@@ -50,6 +50,8 @@ pub struct History {
 struct State {
     /// The metrics that were recorded, by the position that the indexes know.
     rows: Vec<&'static Metric>,
+    /// Number of the last cycle in which each of them had readings, by row.
+    read: Vec<u32>,
     totals: Kept,
     series: Kept,
     merged: Merged,
@@ -102,6 +104,7 @@ impl History {
     pub fn new(now: Instant, id: u64) -> Self {
         let state = State {
             rows: Vec::new(),
+            read: Vec::new(),
             totals: Kept::new(TOTALS),
             series: Kept::new(SERIES),
             merged: Merged::default(),
@@ -146,6 +149,7 @@ impl State {
     /// Heap besides the two histories, bytes.
     fn others(&self) -> usize {
         self.merged.bytes()
+            + self.read.capacity() * size_of::<u32>()
             + self.increases.capacity() * size_of::<LeftOut>()
             + self.left_out.capacity() * size_of::<(u16, usize)>()
     }
@@ -191,12 +195,21 @@ impl State {
         u16::try_from(position).unwrap_or(u16::MAX)
     }
 
+    /// Whether a metric that has readings in this cycle had some in the cycle before, or none in any. After a cycle without
+    /// its readings nobody knows which of its series have begun since; nor in the first cycle.
+    fn follows(&mut self, row: u16, cycle: u32) -> bool {
+        let at = usize::from(row);
+        self.read.resize(self.read.len().max(at + 1), 0);
+        let last = self.read.get_mut(at).map_or(0, |last| std::mem::replace(last, cycle));
+        self.recorded > 0 && (last == 0 || last == self.recorded)
+    }
+
     /// Takes the readings of a metric.
     fn take(&mut self, asked: Asked<'_>, places: &[Place], before: &[LeftOut], cycle: &mut Cycle) {
         let Asked { row, metric, readings } = asked;
         let recording = metric.recording;
-        let later = self.recorded > 0;
-        let mut increase = Increase::new(row, recording.from_zero, recording.divided_by, later, before);
+        let follows = self.follows(row, cycle.number);
+        let mut increase = Increase::new(row, recording.from_zero, recording.divided_by, follows, before);
         let (mut sum, mut max, mut count) = (0.0, f64::NEG_INFINITY, 0);
         for (reading, place) in readings.iter().zip(places) {
             let mut value = number(metric, &reading.value);

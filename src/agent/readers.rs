@@ -75,11 +75,12 @@ impl Prepared {
         Ok(Self { exporter, stop })
     }
 
-    /// Starts the console reader, if configured. The OTLP reader is started by [`first_cycle`].
+    /// Starts the console reader, if configured, for the sources that run now. The OTLP reader is started by [`first_cycle`].
     pub(super) fn start(self, config: &Config, shared: &Shared) -> Push {
         let console = config.environment.console && !config.environment.disabled;
         let console = console.then(|| stdout::console(shared, config.export.otlp.interval));
-        let otlp = self.exporter.map_or(Otlp::None, |exporter| {
+        let otlp = self.exporter.map_or(Otlp::None, |mut exporter| {
+            exporter.renew_cycle(shared);
             let (shared, config) = (shared.clone(), config.clone());
             Otlp::Waiting(Box::new(Start { exporter, shared, config }))
         });

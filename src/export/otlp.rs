@@ -151,6 +151,11 @@ impl Exporter {
             begun,
         })
     }
+
+    /// Gives it another cycle, of the rows that the sources have now: a reload prepares its exporter before it replaces them.
+    pub fn renew_cycle(&mut self, shared: &Shared) {
+        self.cycle = shared.cycle(ReaderKind::Otlp);
+    }
 }
 
 impl PushMetricExporter for Exporter {

@@ -1,7 +1,7 @@
 //! By how much the series of a counter have grown together since the cycle before (pure).
 //!
 //! Of the series that have room, each by itself. Of those that have none only their sum is remembered: it grows with them, and
-//! is too small in a cycle in which one of them ends.
+//! is too small in a cycle in which one of them ends. In the first cycle with readings after one without, nothing has grown.
 
 use super::room::Place;
 use crate::metric::Label;
@@ -37,22 +37,23 @@ pub(super) struct Increase<'a> {
     row: u16,
     from_zero: bool,
     divided_by: Option<Label>,
-    /// Whether this is not the first cycle.
-    later: bool,
+    /// Whether the metric had readings in the cycle before, or in none of those before.
+    follows: bool,
     before: &'a [LeftOut],
     parts: Vec<Part>,
 }
 
 impl<'a> Increase<'a> {
-    /// Begins with nothing. `before` are the series without room in the cycle before, `later` whether there was one.
+    /// Begins with nothing. `before` are the series without room in the cycle before, `follows` says whether the
+    /// metric had readings in it, or in none of those before; in the first cycle of all it does not.
     pub(super) fn new(
         row: u16,
         from_zero: bool,
         divided_by: Option<Label>,
-        later: bool,
+        follows: bool,
         before: &'a [LeftOut],
     ) -> Self {
-        Self { row, from_zero, divided_by, later, before, parts: Vec::new() }
+        Self { row, from_zero, divided_by, follows, before, parts: Vec::new() }
     }
 
     /// Whether series of this metric had no room in the cycle before.
@@ -62,7 +63,7 @@ impl<'a> Increase<'a> {
 
     /// Whether a series that has no value in the cycle before has been counted since that cycle.
     pub(super) fn is_new(&self) -> bool {
-        self.from_zero && self.later && !self.was_left_out()
+        self.from_zero && self.follows && !self.was_left_out()
     }
 
     /// Adds a series with its value now and, if it had room, in the cycle before.

@@ -262,6 +262,22 @@ fn a_push_goes_to_another_receiver_and_what_is_counted_keeps_its_start() {
 }
 
 #[test]
+fn what_a_source_reports_that_a_reload_enables_is_pushed() {
+    let receiver = Receiver::start(Speaks::Grpc);
+    let export =
+        format!("otlp: {{endpoint: '{}', interval: 50ms}}, prometheus: {{lifecycle: true}}", receiver.url());
+    let reloaded = Reloaded::start(&yaml("", "", &export), 7);
+    assert_eq!(pushed(&receiver, 0).0, 7);
+    reloaded.write(&yaml("", &format!("{}, ", target("one")), &export));
+    assert_eq!(reloaded.post().0, 200);
+    receiver.wait("connscope.probes.targets", |received| {
+        let resources = &received.last()?.request.resource_metrics;
+        let metrics = &resources.first()?.scope_metrics.first()?.metrics;
+        metrics.iter().any(|metric| metric.name == "connscope.probes.targets").then_some(())
+    });
+}
+
+#[test]
 fn reloads_that_come_together_share_one_and_all_are_answered() {
     let reloaded = Reloaded::start(&yaml("", "", NO_PUSH), 7);
     reloaded.write(&yaml(", timeout: 3s", "", NO_PUSH));

@@ -49,8 +49,8 @@ fn the_ports_of_a_translated_address_run_out_and_it_is_seen() {
     let key = "udp 127.0.0.9 127.0.0.66 9000";
     assert_eq!(fill(&namespace, 9000, range / 2), 0);
     assert_eq!(ports(&read(&namespace, &settings(|_| {})))[key], (32.0, 64.0));
-    // More than there are ports: the kernel tries, and drops what finds none.
-    assert!(fill(&namespace, 9000, range) >= range / 2);
+    // More than there are ports: the kernel tries, and drops what finds none. A few may have the port of a socket before.
+    assert!(fill(&namespace, 9000, 2 * range) >= range / 2);
     let readings = read(&namespace, &settings(|_| {}));
     assert_eq!(ports(&readings)[key], (64.0, 64.0));
     let listed = namespace.run("conntrack", &["-L", "-p", "udp", "--reply-dst", "127.0.0.9"]);

@@ -283,7 +283,7 @@ fn a_container_without_room_in_the_inventory_takes_none_in_the_kernel() {
 }
 
 #[test]
-fn a_destination_with_all_that_can_happen_to_it_has_18_series_and_what_exceeds_the_limit_has_18_more() {
+fn a_destination_with_all_that_can_happen_to_it_has_19_series_and_what_exceeds_the_limit_has_19_more() {
     let settings = Tcp { destinations: 100, total: 2000, ..tcp() };
     let Some(mut lab) = Lab::new(settings, LONG, 500) else { return };
     let mut container = lab.container("busy", None);
@@ -300,5 +300,5 @@ fn a_destination_with_all_that_can_happen_to_it_has_18_series_and_what_exceeds_t
         let of_tcp = of_busy.filter(|one| one.text.starts_with("container.tcp."));
         of_tcp.filter(|one| one.text.contains("server.address=~other") == other).count()
     };
-    assert_eq!((busy(false), busy(true)), (100 * 18, 18), "{series:#?}");
+    assert_eq!((busy(false), busy(true)), (100 * 19, 19), "{series:#?}");
 }

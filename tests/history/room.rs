@@ -178,6 +178,53 @@ fn series_without_room_count_in_the_increase_and_make_no_spike() {
 }
 
 #[test]
+fn a_source_that_misses_a_cycle_makes_no_jump_of_series_without_room() {
+    let mut made = wide();
+    for cycle in 0..6u64 {
+        made.cycle(|out| {
+            for number in 0..if cycle == 3 { 0 } else { 700 } {
+                out.observe(sockets::TCP_RETRANSMITS, &group(number), 1000 + 3 * cycle);
+            }
+        });
+    }
+    assert!(made.history.extent().left_out > 0);
+    let grown = values(&made.ask("of=all"), "tcp.retransmits", "increase");
+    // Across the gap nothing is known, and the sum begins again.
+    assert_eq!(grown, [0.0, 2100.0, 4200.0, -1.0, 0.0, 2100.0]);
+}
+
+#[test]
+fn a_source_that_misses_a_cycle_makes_no_jump_of_series_that_lost_their_room() {
+    let mut made = wide();
+    for cycle in 0..6u64 {
+        made.cycle(|out| {
+            // Another source has more than have room, so that those that have ended lose theirs at once.
+            for number in 0..600 {
+                let labels =
+                    [&group(number)[1..], &[(Label::ContainerName, format!("c{number}").into())]].concat();
+                out.observe(containers::CONTAINER_TCP_RTT, &labels, 0.01);
+            }
+            for number in 0..if cycle == 3 { 0 } else { 100 } {
+                let grows = if number == 99 { 5 } else { 3 };
+                out.observe(sockets::TCP_RETRANSMITS, &group(number), 10_000 - number + grows * cycle);
+            }
+            if cycle == 5 {
+                out.observe(sockets::UDP_DROPS, &group(0), 7);
+            }
+        });
+    }
+    let all = made.ask("of=all");
+    assert_eq!(values(&all, "tcp.retransmits", "increase"), [0.0, 302.0, 604.0, -1.0, 0.0, 302.0]);
+    assert_eq!(values(&all, "udp.drops", "increase").last(), Some(&7.0), "it has never had readings before");
+    let each = made.ask("names=tcp.retransmits");
+    let each = each["series"].as_array().unwrap();
+    assert!(each.len() == 100 && each.iter().all(|series| series["from_zero"] == false), "{each:#?}");
+    // The one that has grown the most, not the one that has counted the most.
+    let top = made.ask("names=tcp.retransmits&top=1");
+    assert_eq!(top["series"][0]["labels"]["peer_group"], "group-99");
+}
+
+#[test]
 fn a_cycle_that_began_no_later_than_the_newest_is_dropped() {
     let mut made = Made::new();
     for drops in [100, 120] {

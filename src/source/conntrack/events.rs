@@ -215,7 +215,8 @@ impl Shared {
     /// than the agent's own if no cycle has come for long. Returns whether there were any.
     fn close_gone(&self) -> bool {
         let state = self.state();
-        let unread = state.read.is_none_or(|read| read.elapsed() >= timeouts::NAMESPACE_HELD);
+        let read = state.read;
+        let unread = read.is_none_or(|read| read.elapsed() >= timeouts::NAMESPACE_HELD);
         let others: Vec<(File, PathBuf)> = state
             .open
             .iter()
@@ -228,6 +229,10 @@ impl Shared {
         let gone: Vec<File> =
             others.into_iter().filter(|one| unread || !there(one)).map(|(file, _)| file).collect();
         let mut state = self.state();
+        // If a cycle has come meanwhile, it may have found or opened them again, so the next look decides.
+        if state.read != read {
+            return false;
+        }
         let before = state.open.len();
         state.open.retain(|file, _| !gone.contains(file));
         state.open.len() != before

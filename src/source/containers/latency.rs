@@ -23,8 +23,8 @@ pub(super) struct Latency {
     schedule: Schedule,
     /// The round that was begun and whose answers are not there.
     round: Option<Receiver<RoundTrips>>,
-    /// Why requests could not be sent from a network namespace, until one of its containers, which have these numbers, gets
-    /// an answer; of a thread that ended, until one that does not.
+    /// Why requests could not be sent from a network namespace, until they could for one of its containers, which have these
+    /// numbers; of a thread that ended, until one that does not.
     error: Option<(SourceError, Vec<u64>)>,
 }
 
@@ -57,10 +57,9 @@ impl Latency {
 
     fn take(&mut self, answers: RoundTrips) {
         self.round = None;
-        let answered = |number: &u64| {
-            answers.round_trips.iter().any(|(other, _, round_trip)| number == other && round_trip.is_some())
-        };
-        self.error.take_if(|(_, numbers)| numbers.is_empty() || numbers.iter().any(answered));
+        // Destinations that do not answer are no error.
+        let opened = |number: &u64| answers.opened.contains(number);
+        self.error.take_if(|(_, numbers)| numbers.is_empty() || numbers.iter().any(opened));
         self.error = answers.error.or(self.error.take());
         for (number, ip, round_trip) in answers.round_trips {
             self.schedule.take(number, ip, round_trip);
@@ -127,22 +126,23 @@ pub(super) fn check(containers: &[Container]) -> Result<String, SourceError> {
 #[cfg(test)]
 mod tests {
     use super::{Latency, RoundTrips, SourceError};
-    use std::time::Duration;
 
     #[test]
-    fn an_error_stays_until_its_container_gets_an_answer() {
+    fn an_error_stays_until_requests_are_sent_for_its_container_answered_or_not() {
         let ip = "192.0.2.1".parse().expect("an address");
-        let answers = |number, round_trip, failed: bool| RoundTrips {
-            round_trips: vec![(number, ip, round_trip)],
+        let answers = |number, opened: bool, failed: bool| RoundTrips {
+            round_trips: vec![(number, ip, None)],
+            opened: opened.then_some(number).into_iter().collect(),
             error: failed.then(|| (SourceError::absent("sending", "no route"), vec![7])),
         };
-        let some = Some(Duration::from_millis(1));
         let mut latency = Latency::default();
         for (round, stays) in [
-            (answers(7, None, true), true),
-            (answers(8, some, false), true),
-            (answers(7, None, false), true),
-            (answers(7, some, false), false),
+            (answers(7, false, true), true),
+            // Another container; the same one when its process is gone; another one, and this one fails again.
+            (answers(8, true, false), true),
+            (answers(7, false, false), true),
+            (answers(8, true, true), true),
+            (answers(7, true, false), false),
         ] {
             latency.take(round);
             assert_eq!(latency.error.is_some(), stays);

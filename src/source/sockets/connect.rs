@@ -3,7 +3,8 @@
 //! The round trip of the SYN is the first sample of `tcpi_rtt`; every later one, at most one for each segment with data,
 //! has a share of an eighth. Nothing says which segments were retransmitted. If none of them had data (`tcpi_bytes_retrans`
 //! is 0) and each followed a timeout (`tcpi_total_rto`), they were SYNs, for a lost FIN is first retransmitted without a
-//! timeout (a tail loss probe). `tcpi_total_rto_time` begins with the first timeout and ends with the answer.
+//! timeout (a tail loss probe). `tcpi_total_rto_time` begins with the first timeout and ends with the answer. A kernel
+//! without it does not tell when the second and further SYNs were retransmitted.
 
 use super::tcp_info::TcpInfo;
 
@@ -21,7 +22,8 @@ const MOST_SYNS: u32 = 10;
 pub struct Handshake {
     /// Whether all segments retransmitted so far were SYNs; `None` if the kernel does not tell (before Linux 4.19).
     pub only_syns: Option<bool>,
-    /// Time from the first SYN until its answer, microseconds; `None` without an answer, and if too much was sent since.
+    /// Time from the first SYN until its answer, microseconds; `None` without an answer, if too much was sent since, and
+    /// after a second lost SYN before Linux 6.7.
     pub time: Option<u64>,
 }
 
@@ -41,8 +43,9 @@ impl Handshake {
     fn duration(tcp: TcpInfo<'_>, syns: u32, rtt: u64) -> Option<u64> {
         match (syns, tcp.total_rto_time()) {
             (0, _) => Some(rtt),
-            // Before Linux 6.7: each time-out is twice as long as the one before.
-            (..=MOST_SYNS, None) => Some(((1 << syns) - 1) * FIRST_TIMEOUT + rtt),
+            // Before Linux 6.7. Of more than one, the time-outs are not known: each twice as long as the one before, or all a
+            // second (`net.ipv4.tcp_syn_linear_timeouts`, Linux 6.5).
+            (1, None) => Some(FIRST_TIMEOUT + rtt),
             (..=MOST_SYNS, Some(time)) => Some(FIRST_TIMEOUT + (u64::from(time) * 1000).max(rtt)),
             _ => None,
         }

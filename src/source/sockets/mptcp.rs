@@ -16,7 +16,8 @@ use std::time::Instant;
 const TEXT: usize = 16_384;
 
 /// Reads of the counters in a second, and at once, while MPTCP is not in use, and for connections that kept their counters: a
-/// read takes some 50 us, and a proxy may reset 10,000 connections a second. Above this rate the first MPTCP connection that ends in order may be counted as reset.
+/// read takes some 50 us, and a proxy may reset 10,000 connections a second. Above this rate the first MPTCP connection that
+/// ends in order may be counted as reset.
 const READS_PER_SECOND: f64 = 100.0;
 const READS_AT_ONCE: f64 = 100.0;
 
@@ -62,9 +63,11 @@ impl MptcpCounters {
         if self.in_use || self.reads.take(now) { self.since_baseline() } else { None }
     }
 
-    /// The same for a connection that may have been reset and has kept its counters: limited also while MPTCP is in use.
+    /// The same for a connection that may have been reset and has kept its counters: limited also while MPTCP is in use, and
+    /// nothing is read before it is known to be. That is seen once per cycle, and by [`Self::reset_counts`]; an abort before
+    /// that may have the next connection that ends in order counted as reset.
     pub fn reset_counts_limited(&mut self, now: Instant) -> Option<ResetCounts> {
-        if self.reads.take(now) { self.since_baseline() } else { None }
+        if self.in_use && self.reads.take(now) { self.since_baseline() } else { None }
     }
 
     fn since_baseline(&mut self) -> Option<ResetCounts> {

@@ -9,10 +9,27 @@ use crate::host::netns::{self, Namespace};
 use crate::reading::{SourceError, chain};
 use crate::source::conntrack::NAME;
 use crate::stop::Stop;
+use crate::sys::namespace;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+/// File of the network namespace that the calling thread is in.
+const INSIDE: &str = "/proc/thread-self/ns/net";
+
+/// Number of the agent's own network namespace if it is the only one.
+const OWN: (u64, u64) = (0, 0);
+
+/// Whether the log has the warning that ranges of source NAT are not known: a node may have many pods with such rules.
+static WARNED: AtomicBool = AtomicBool::new(false);
+
+/// What the log says then.
+const RANGES_UNKNOWN: &str =
+    "not every range of source NAT is known: conntrack.snat.ports.limit may be of a rule without a range";
 
 /// What is known of the table of one network namespace.
 #[derive(Debug)]
@@ -70,12 +87,11 @@ impl TableState {
                 if let Some(why) = found.ranges_unknown.as_ref().filter(|_| !self.ranges_said) {
                     self.ranges_said = true;
                     let netns = self.label.as_deref().unwrap_or_default();
-                    tracing::warn!(
-                        source = NAME,
-                        netns,
-                        why,
-                        "not every range of source NAT is known: conntrack.snat.ports.limit may be that of a rule without a range"
-                    );
+                    if WARNED.swap(true, Ordering::Relaxed) {
+                        tracing::debug!(source = NAME, netns, why, "{RANGES_UNKNOWN}");
+                    } else {
+                        tracing::warn!(source = NAME, netns, why, "{RANGES_UNKNOWN}");
+                    }
                 }
                 let early = !found.is_whole();
                 if early && self.found.as_ref().is_none_or(DumpResult::is_whole) {
@@ -117,6 +133,19 @@ pub struct Results {
     wanted: Option<Vec<Namespace>>,
     /// Whether there was a cycle.
     asked: bool,
+}
+
+impl Results {
+    /// Forgets what is known of network namespaces other than those that a cycle has found; `None`: the agent's own alone.
+    /// The number of a namespace that is gone may be that of a new one, so its label counts too.
+    pub fn keep(&mut self, found: Option<&[Namespace]>) {
+        self.known.retain(|file, known| match found {
+            None => *file == OWN,
+            Some(found) => {
+                found.iter().any(|one| one.file == *file && known.label.as_ref() == Some(&one.label))
+            }
+        });
+    }
 }
 
 /// The results, which a cycle reads and the thread writes.
@@ -184,24 +213,18 @@ impl Rounds {
     fn round(&self) {
         let mut left = self.settings.cpu_time();
         if let Some(namespaces) = self.namespaces() {
-            for (place, namespace) in namespaces.into_iter().enumerate() {
+            let there = namespaces.into_iter().filter(|namespace| self.is_there(namespace));
+            for (place, namespace) in there.enumerate() {
                 // What the budget no longer suffices for is first in the next round.
                 let needs = self.needs(namespace.file);
                 if (place > 0 && (left.is_zero() || left < needs)) || self.stop.draining() {
                     break;
                 }
-                self.one(namespace.file, Some(Arc::clone(&namespace.label)), &mut left, |options| {
-                    let read = || Ok(dump::attempt(options));
-                    let mut visits = netns::visit(std::slice::from_ref(&namespace), read).into_iter();
-                    let visit = visits.next().map(|visit| visit.result.map(|(_, attempt)| attempt));
-                    let gone = || Err(SourceError::absent("entering a network namespace", "it is gone"));
-                    visit
-                        .unwrap_or_else(gone)
-                        .unwrap_or_else(|error| Attempt { result: Err(error), cpu_time: Duration::ZERO })
-                });
+                let label = Some(Arc::clone(&namespace.label));
+                self.one(namespace.file, label, &mut left, |options| attempt_in(&namespace, options));
             }
         } else {
-            self.one((0, 0), None, &mut left, dump::attempt);
+            self.one(OWN, None, &mut left, |options| Some(dump::attempt(options)));
         }
     }
 
@@ -218,9 +241,18 @@ impl Rounds {
     fn namespaces(&self) -> Option<Vec<Namespace>> {
         let mut results = self.shared.results();
         let mut namespaces = results.wanted.clone()?;
-        results.known.retain(|file, _| namespaces.iter().any(|namespace| namespace.file == *file));
+        results.keep(Some(&namespaces));
         namespaces.sort_by_key(|namespace| results.known.get(&namespace.file).and_then(|known| known.tried));
         Some(namespaces)
+    }
+
+    /// Whether a network namespace is still there; one that is gone is forgotten.
+    fn is_there(&self, namespace: &Namespace) -> bool {
+        let gone = is_gone(namespace);
+        if gone {
+            self.shared.results().known.remove(&namespace.file);
+        }
+        !gone
     }
 
     /// CPU time that the last dump of a namespace took.
@@ -229,12 +261,13 @@ impl Rounds {
         results.known.get(&file).map_or(Duration::ZERO, |known| known.needs)
     }
 
+    /// Takes a dump of a network namespace. Without one, the namespace is gone, and forgotten.
     fn one(
         &self,
         file: (u64, u64),
         label: Option<Arc<str>>,
         left: &mut Duration,
-        dump: impl FnOnce(&Options<'_>) -> Attempt,
+        dump: impl FnOnce(&Options<'_>) -> Option<Attempt>,
     ) {
         let options = Options { settings: &self.settings, budget: *left, stop: &self.stop };
         let began = Instant::now();
@@ -242,59 +275,40 @@ impl Rounds {
         if self.stop.draining() {
             return; // the dump was given up because the agent is stopping
         }
-        *left = left.saturating_sub(attempt.cpu_time);
         let mut results = self.shared.results();
+        let Some(attempt) = attempt else {
+            results.known.remove(&file);
+            return;
+        };
+        *left = left.saturating_sub(attempt.cpu_time);
         let known = results.known.entry(file).or_insert_with(|| TableState::new(label.clone()));
         known.label = label;
         known.take(attempt, began);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Attempt, Rounds, Shared};
-    use crate::reading::SourceError;
-    use crate::source::conntrack::entries::config::Entries;
-    use crate::stop::Stop;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    const COST: Duration = Duration::from_millis(40);
-
-    fn rounds() -> Rounds {
-        let stop = Stop::new().expect("a pipe");
-        Rounds { settings: Entries::default(), shared: Arc::new(Shared::default()), stop }
-    }
-
-    fn failed() -> Attempt {
-        let error = SourceError::absent("dumping", "no such module");
-        Attempt { result: Err(error), cpu_time: COST }
-    }
-
-    #[test]
-    fn a_dump_that_fails_costs_its_time_and_waits_for_its_turn() {
-        let rounds = rounds();
-        let mut left = Duration::from_millis(100);
-        for file in [(1, 1), (1, 2)] {
-            rounds.one(file, None, &mut left, |_| failed());
-        }
-        assert_eq!(left, Duration::from_millis(20));
-        assert_eq!(rounds.needs((1, 1)), COST);
-        let results = rounds.shared.results();
-        let tried: Vec<_> = results.known.values().map(|known| (known.cpu_time, known.tried)).collect();
-        assert!(tried.iter().all(|(cost, tried)| *cost == COST && tried.is_some()), "{tried:?}");
-        assert!(tried[0].1 < tried[1].1, "the first is the next");
-    }
-
-    #[test]
-    fn a_round_that_panics_is_known_until_one_does_not() {
-        let rounds = rounds();
-        let panic = std::panic::catch_unwind(|| panic!("of a test")).expect_err("it panics");
-        rounds.finish(Some(SourceError::panicked(panic.as_ref())));
-        assert!(rounds.shared.wait(Duration::ZERO), "nobody waits for it");
-        let known = rounds.shared.results().panicked.as_ref().map(ToString::to_string);
-        assert_eq!(known.as_deref(), Some("the source panicked: of a test"));
-        rounds.finish(None);
-        assert!(rounds.shared.results().panicked.is_none());
+/// Dumps the table of a network namespace; `None` if the namespace is gone.
+fn attempt_in(namespace: &Namespace, options: &Options<'_>) -> Option<Attempt> {
+    let read = || {
+        // The path may lead to another one by now, such as that of a new process with the number of one that ended.
+        let other = namespace::file_identity(Path::new(INSIDE)).is_ok_and(|inside| inside != namespace.file);
+        Ok((!other).then(|| dump::attempt(options)))
+    };
+    let visit = netns::visit(std::slice::from_ref(namespace), read).into_iter().next()?;
+    match visit.result {
+        Ok((_, attempt)) => attempt,
+        Err(_) if is_gone(namespace) => None,
+        Err(error) => Some(Attempt { result: Err(error), cpu_time: Duration::ZERO }),
     }
 }
+
+/// Whether there is no network namespace at the path any more, or another one.
+fn is_gone(namespace: &Namespace) -> bool {
+    match namespace::file_identity(&namespace.path) {
+        Ok(file) => file != namespace.file,
+        Err(cause) => cause.kind() == ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests;

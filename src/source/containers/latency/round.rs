@@ -50,6 +50,8 @@ pub struct Question {
 pub struct RoundTrips {
     /// Number of the container, address, round trip; `None`: there was no reply, or no request could be sent.
     pub round_trips: Vec<(u64, IpAddr, Option<Duration>)>,
+    /// Numbers of the containers from whose network namespace requests could be sent.
+    pub opened: Vec<u64>,
     /// Why requests could not be sent from a network namespace, and the numbers of the containers in it.
     pub error: Option<(SourceError, Vec<u64>)>,
 }
@@ -62,9 +64,12 @@ pub fn ask(questions: &[Question]) -> RoundTrips {
     for some in namespaces.chunks(AT_ONCE) {
         let mut bursts = Vec::new();
         for questions in some {
-            if let Err(error) = Burst::open(questions, &mut bursts) {
-                let numbers = || questions.iter().map(|question| question.number).collect();
-                answers.error = answers.error.or(error.map(|error| (error, numbers())));
+            let numbers = questions.iter().map(|question| question.number);
+            match Burst::open(questions, &mut bursts) {
+                Ok(()) => answers.opened.extend(numbers),
+                Err(error) => {
+                    answers.error = answers.error.or(error.map(|error| (error, numbers.collect())));
+                }
             }
         }
         let mut buffer = [0; SIZE + 256];
