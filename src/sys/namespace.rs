@@ -43,6 +43,12 @@ pub fn file_identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
+/// Device and inode of an open namespace file, as [`file_identity`] has them.
+pub fn open_identity(file: &OwnedFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 /// Inode of a namespace by its link (`/proc/self/ns/net`), of any kind.
 pub fn inode(link: &Path) -> io::Result<u64> {
     Ok(rustix::fs::stat(link)?.st_ino)

@@ -70,8 +70,15 @@ pub fn visit<T: Send>(
 }
 
 fn enter(namespace: &Namespace) -> Result<(), SourceError> {
-    let file = namespace::open(&namespace.path).map_err(|cause| failed(namespace, cause))?;
-    namespace::enter(&file).map_err(|cause| failed(namespace, cause))
+    let enter = || {
+        let file = namespace::open(&namespace.path)?;
+        // The path may lead to another one by now, such as that of a new process with the number of one that ended.
+        if namespace::open_identity(&file)? != namespace.file {
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is gone"));
+        }
+        namespace::enter(&file)
+    };
+    enter().map_err(|cause| failed(namespace, cause))
 }
 
 fn failed(namespace: &Namespace, cause: std::io::Error) -> SourceError {

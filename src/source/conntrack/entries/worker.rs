@@ -13,13 +13,9 @@ use crate::sys::namespace;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-
-/// File of the network namespace that the calling thread is in.
-const INSIDE: &str = "/proc/thread-self/ns/net";
 
 /// Number of the agent's own network namespace if it is the only one.
 const OWN: (u64, u64) = (0, 0);
@@ -27,7 +23,7 @@ const OWN: (u64, u64) = (0, 0);
 /// Whether the log has the warning that ranges of source NAT are not known: a node may have many pods with such rules.
 static WARNED: AtomicBool = AtomicBool::new(false);
 
-/// What the log says then.
+/// The text of that warning.
 const RANGES_UNKNOWN: &str =
     "not every range of source NAT is known: conntrack.snat.ports.limit may be of a rule without a range";
 
@@ -213,15 +209,15 @@ impl Rounds {
     fn round(&self) {
         let mut left = self.settings.cpu_time();
         if let Some(namespaces) = self.namespaces() {
-            let there = namespaces.into_iter().filter(|namespace| self.is_there(namespace));
-            for (place, namespace) in there.enumerate() {
+            let mut any = false;
+            for namespace in namespaces {
                 // What the budget no longer suffices for is first in the next round.
                 let needs = self.needs(namespace.file);
-                if (place > 0 && (left.is_zero() || left < needs)) || self.stop.draining() {
+                if (any && (left.is_zero() || left < needs)) || self.stop.draining() {
                     break;
                 }
                 let label = Some(Arc::clone(&namespace.label));
-                self.one(namespace.file, label, &mut left, |options| attempt_in(&namespace, options));
+                any |= self.one(namespace.file, label, &mut left, |options| attempt_in(&namespace, options));
             }
         } else {
             self.one(OWN, None, &mut left, |options| Some(dump::attempt(options)));
@@ -237,22 +233,12 @@ impl Rounds {
     }
 
     /// The network namespaces, those first whose last dump began first, also if it failed; `None` if only the agent's own is
-    /// read. What is known of others is forgotten.
+    /// read.
     fn namespaces(&self) -> Option<Vec<Namespace>> {
-        let mut results = self.shared.results();
+        let results = self.shared.results();
         let mut namespaces = results.wanted.clone()?;
-        results.keep(Some(&namespaces));
         namespaces.sort_by_key(|namespace| results.known.get(&namespace.file).and_then(|known| known.tried));
         Some(namespaces)
-    }
-
-    /// Whether a network namespace is still there; one that is gone is forgotten.
-    fn is_there(&self, namespace: &Namespace) -> bool {
-        let gone = is_gone(namespace);
-        if gone {
-            self.shared.results().known.remove(&namespace.file);
-        }
-        !gone
     }
 
     /// CPU time that the last dump of a namespace took.
@@ -261,42 +247,38 @@ impl Rounds {
         results.known.get(&file).map_or(Duration::ZERO, |known| known.needs)
     }
 
-    /// Takes a dump of a network namespace. Without one, the namespace is gone, and forgotten.
+    /// Takes a dump of a network namespace; whether there was one. Without one, the namespace is gone, and forgotten.
     fn one(
         &self,
         file: (u64, u64),
         label: Option<Arc<str>>,
         left: &mut Duration,
         dump: impl FnOnce(&Options<'_>) -> Option<Attempt>,
-    ) {
+    ) -> bool {
         let options = Options { settings: &self.settings, budget: *left, stop: &self.stop };
         let began = Instant::now();
         let attempt = dump(&options);
         if self.stop.draining() {
-            return; // the dump was given up because the agent is stopping
+            return false; // the dump was given up because the agent is stopping
         }
         let mut results = self.shared.results();
         let Some(attempt) = attempt else {
             results.known.remove(&file);
-            return;
+            return false;
         };
         *left = left.saturating_sub(attempt.cpu_time);
         let known = results.known.entry(file).or_insert_with(|| TableState::new(label.clone()));
         known.label = label;
         known.take(attempt, began);
+        true
     }
 }
 
 /// Dumps the table of a network namespace; `None` if the namespace is gone.
 fn attempt_in(namespace: &Namespace, options: &Options<'_>) -> Option<Attempt> {
-    let read = || {
-        // The path may lead to another one by now, such as that of a new process with the number of one that ended.
-        let other = namespace::file_identity(Path::new(INSIDE)).is_ok_and(|inside| inside != namespace.file);
-        Ok((!other).then(|| dump::attempt(options)))
-    };
-    let visit = netns::visit(std::slice::from_ref(namespace), read).into_iter().next()?;
-    match visit.result {
-        Ok((_, attempt)) => attempt,
+    let visits = netns::visit(std::slice::from_ref(namespace), || Ok(dump::attempt(options)));
+    match visits.into_iter().next()?.result {
+        Ok((_, attempt)) => Some(attempt),
         Err(_) if is_gone(namespace) => None,
         Err(error) => Some(Attempt { result: Err(error), cpu_time: Duration::ZERO }),
     }
