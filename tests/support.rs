@@ -31,7 +31,7 @@ pub(crate) mod table;
 #[path = "support/window.rs"]
 pub(crate) mod window;
 
-pub(crate) use agent::{Agent, command, connscope};
+pub(crate) use agent::{Agent, command, connscope, scraped};
 
 /// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
 /// work.

@@ -2,7 +2,7 @@
 
 use super::file;
 use crate::support::engine::Docker;
-use crate::support::{Agent, Namespace, PATIENCE, command, get};
+use crate::support::{Agent, Namespace, PATIENCE, get, scraped};
 use std::time::{Duration, Instant};
 
 /// The lines of `container_application`, those of a container only.
@@ -29,11 +29,7 @@ fn the_type_of_an_application_is_that_of_its_processes_also_after_another_progra
              containers: {{enabled: true, tcp: {{enabled: false}}, delay: off, oom: off{more}}}\n"
         ))
     };
-    let start = |file: &tempfile::NamedTempFile| {
-        let path = file.path().to_str().unwrap().to_owned();
-        let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path];
-        namespace.inside(|| Agent::start(command(&arguments)))
-    };
+    let start = |file: &tempfile::NamedTempFile| namespace.inside(|| Agent::start(scraped(file.path())));
     let on = configuration("");
     let mut agent = start(&on);
     let address = agent.address();

@@ -2,7 +2,7 @@
 
 use super::{file, value};
 use crate::support::engine::Docker;
-use crate::support::{Agent, Namespace, command, eventually, get};
+use crate::support::{Agent, Namespace, eventually, get, scraped};
 
 /// The numbers of a metric whose series have a label.
 fn numbers(text: &str, metric: &str, label: &str) -> Vec<f64> {
@@ -20,9 +20,7 @@ fn containers_that_end_between_two_cycles_keep_their_name_and_have_no_restart_th
          containers: {{enabled: true}}\n",
         docker.data().display()
     ));
-    let path = file.path().to_str().unwrap();
-    let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path];
-    let mut agent = namespace.inside(|| Agent::start(command(&arguments)));
+    let mut agent = namespace.inside(|| Agent::start(scraped(file.path())));
     let address = agent.address();
     let scrape = || namespace.inside(|| get(address, "/metrics").1);
     scrape();

@@ -4,7 +4,7 @@ use super::file;
 use super::resources::disk_of;
 use crate::support::engine::Docker;
 use crate::support::table::rows as table_rows;
-use crate::support::{Agent, Namespace, PATIENCE, command, get, skipped};
+use crate::support::{Agent, Namespace, PATIENCE, get, scraped, skipped};
 use connscope::metric::naming::{self, Profile};
 use names::{LATER, THEIRS, labels_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,9 +99,7 @@ fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is
          containers: {{enabled: true, tcp: {{fold_ports: none}}, classic: {{enabled: true}}}}\n",
         docker.data().display()
     ));
-    let path = file.path().to_str().unwrap().to_owned();
-    let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path];
-    let mut agent = namespace.inside(|| Agent::start(command(&arguments)));
+    let mut agent = namespace.inside(|| Agent::start(scraped(file.path())));
     let address = agent.address();
     let scrape = || namespace.inside(|| get(address, "/metrics").1);
     scrape();
@@ -113,7 +111,7 @@ fn all_47_names_are_printed_as_coroot_node_agent_prints_them_and_nothing_else_is
     let rule = format!("/dev/{disk}:1tb");
     let limits = ["--cpus", "0.5", "--memory", "64m", "--device-write-bps", &rule];
     // A single file is no volume.
-    let single = format!("{path}:/single:ro");
+    let single = format!("{}:/single:ro", file.path().display());
     let volumes = ["--volume", "data:/data", "--volume", &single];
     docker.run("web", &[&limits[..], &volumes].concat(), &["sh", "-c", &script]);
     let volume = [("mount_point", "/data"), ("device", &disk), ("provisioner", ""), ("volume", "data")];

@@ -3,7 +3,7 @@
 
 use super::{file, value};
 use crate::support::engine::Docker;
-use crate::support::{Agent, Namespace, PATIENCE, command, eventually, get, sample};
+use crate::support::{Agent, Namespace, PATIENCE, eventually, get, sample, scraped};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
@@ -41,9 +41,7 @@ impl World {
 
     /// Starts the agent; its first cycle is over.
     pub(super) fn watch(&mut self) {
-        let path = self.file.path().to_str().unwrap().to_owned();
-        let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path];
-        let mut agent = self.namespace.inside(|| Agent::start(command(&arguments)));
+        let mut agent = self.namespace.inside(|| Agent::start(scraped(self.file.path())));
         let address = agent.address();
         self.agent = Some((agent, address));
         let text = self.scrape();

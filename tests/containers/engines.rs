@@ -2,7 +2,7 @@
 
 use super::{configuration, once, value};
 use crate::support::engine::{Containerd, Docker};
-use crate::support::{Agent, Namespace, command, eventually, get};
+use crate::support::{Agent, Namespace, eventually, get, scraped};
 
 fn names_of(docker: &Docker) -> String {
     format!("{{names: {{docker: [{}], kubelet: , containerd: [], crio: []}}}}", docker.data().display())
@@ -18,9 +18,7 @@ struct Running {
 impl Running {
     fn new(inventory: &str) -> Self {
         let file = configuration(inventory);
-        let arguments =
-            ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", file.path().to_str().unwrap()];
-        let mut agent = Agent::start(command(&arguments));
+        let mut agent = Agent::start(scraped(file.path()));
         let address = agent.address();
         Self { _agent: agent, address, _file: file }
     }

@@ -5,7 +5,7 @@ use super::lab::{Lab, sum, tcp};
 use super::privileges::LISTEN;
 use super::{file, value};
 use crate::support::agent::Public;
-use crate::support::{Agent, Namespace, command, eventually, get, skipped};
+use crate::support::{Agent, Namespace, eventually, get, scraped, skipped};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::process::Command;
 
@@ -33,9 +33,7 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
          containers: {{enabled: true, tcp: {{loopback: true, fold_ports: none}}}}\n",
         lab.names().display()
     ));
-    let path = file.path().to_str().unwrap();
-    let mut agent =
-        Agent::start(command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path]));
+    let mut agent = Agent::start(scraped(file.path()));
     let address = agent.address();
     let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     // Enough for files that are read one after the other, too few for a score of maps.

@@ -4,7 +4,7 @@ use super::file;
 use super::kernel::LONG;
 use super::lab::{Lab, tcp};
 use crate::support::agent::{Public, behind};
-use crate::support::{Agent, command, connscope, get, skipped};
+use crate::support::{Agent, connscope, get, scraped, skipped};
 use std::path::Path;
 
 const SOURCES: &str = "{conntrack: {enabled: false}, sockets: {enabled: false}, containers: {enabled: true}}";
@@ -21,9 +21,7 @@ fn line<'a>(checked: &'a str, way: &str) -> &'a str {
 
 /// The log of an agent after three cycles.
 fn logged(path: &Path) -> Vec<String> {
-    let arguments =
-        ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path.to_str().unwrap()];
-    let mut agent = Agent::start(command(&arguments));
+    let mut agent = Agent::start(scraped(path));
     let address = agent.address();
     for _ in 0..3 {
         get(address, "/metrics");

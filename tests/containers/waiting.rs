@@ -4,7 +4,7 @@
 use super::{file, value};
 use crate::support::agent::behind;
 use crate::support::engine::Docker;
-use crate::support::{Agent, Namespace, PATIENCE, command, eventually, get};
+use crate::support::{Agent, Namespace, PATIENCE, eventually, get, scraped};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -25,8 +25,7 @@ impl Watch {
              containers: {{enabled: true, {settings}}}\n",
             docker.data().display()
         ));
-        let path = file.path().to_str().unwrap().to_owned();
-        let program = command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", &path]);
+        let program = scraped(file.path());
         let program = if starter.is_empty() { program } else { behind(starter, &program) };
         let mut agent = Agent::start(program);
         let address = agent.address();

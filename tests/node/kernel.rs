@@ -1,7 +1,7 @@
 //! The node as the agent reports it, beside what `/proc` and `ip` say.
 
 use super::configuration;
-use crate::support::{Agent, Namespace, command, get, sample};
+use crate::support::{Agent, Namespace, command, get, sample, scraped};
 use connscope::source::node::{diskstats, meminfo, stat};
 use std::process::Command;
 
@@ -108,8 +108,7 @@ fn a_disk_or_an_interface_that_is_not_there_is_said_once_and_patterns_are_refuse
     let Some(namespace) = Namespace::new() else { return };
     let file = configuration(", disks: [nosuch], interfaces: [lo, eth9]");
     let path = file.path().to_str().unwrap();
-    let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config", path];
-    let mut agent = namespace.inside(|| Agent::start(command(&arguments)));
+    let mut agent = namespace.inside(|| Agent::start(scraped(file.path())));
     let address = agent.address();
     let scrape = || namespace.inside(|| get(address, "/metrics").1);
     scrape();

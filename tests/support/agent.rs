@@ -15,6 +15,13 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     bare(env!("CARGO_BIN_EXE_connscope").as_ref(), arguments)
 }
 
+/// The program with this configuration, to be scraped only, at a port of its own.
+pub(crate) fn scraped(configuration: &Path) -> Command {
+    let mut command = command(&["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--config"]);
+    command.arg(configuration);
+    command
+}
+
 fn bare(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
