@@ -139,7 +139,7 @@ impl Cloud {
     }
 }
 
-/// What a provider is asked.
+/// The requests to the metadata service of a provider.
 pub fn plan(provider: Provider) -> plan::Plan {
     match provider {
         Provider::Aws => aws::PLAN,

@@ -10,7 +10,7 @@
 use crate::health::Health;
 use crate::history::History;
 use crate::metric::label::Reason;
-use crate::metric::{Label, Metric, Table, Value};
+use crate::metric::{Label, Metric, Table};
 use crate::reading::first::ReaderKind;
 use crate::reading::{Failure, Readers, Reading, Readings, Snapshot, SourceOutcome};
 use crate::self_metrics::{self, SelfMetrics};
@@ -238,13 +238,7 @@ fn limit(reading: &Reading) -> Option<(String, f64)> {
     if !metric.is_own() || !metric.name.ends_with(".left_out") {
         return None;
     }
-    #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
-    let value = match &reading.value {
-        Value::U64(value) => *value as f64,
-        Value::I64(value) => *value as f64,
-        Value::F64(value) => *value,
-        Value::Distribution(_) => return None,
-    };
+    let value = reading.value.number()?;
     let labels = reading.labels.iter().filter(|(label, _)| *label != Label::Source);
     let labels: Vec<String> = labels.map(|(label, value)| format!("{}=\"{value}\"", label.key())).collect();
     let is_limit =

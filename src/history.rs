@@ -296,14 +296,10 @@ fn put(values: &mut Vec<f64>, at: usize, value: f64) {
 }
 
 /// The value of a series, as it is kept.
-#[expect(clippy::cast_precision_loss, reason = "it is plotted")]
 fn number(metric: &Metric, value: &Value) -> f64 {
     match value {
-        Value::U64(value) => *value as f64,
-        Value::I64(value) => *value as f64,
         Value::F64(value) if metric.kind == Kind::Gauge => rounded(*value),
-        Value::F64(value) => *value,
-        Value::Distribution(_) => f64::NAN,
+        value => value.number().unwrap_or(f64::NAN),
     }
 }
 

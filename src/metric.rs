@@ -134,6 +134,19 @@ pub enum Value {
     Distribution(Arc<Distribution>),
 }
 
+impl Value {
+    /// The number, as a float, which is exact up to 2^53; `None` for a distribution.
+    #[expect(clippy::cast_precision_loss, reason = "it is shown and compared, not counted with")]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::U64(value) => Some(*value as f64),
+            Self::I64(value) => Some(*value as f64),
+            Self::F64(value) => Some(*value),
+            Self::Distribution(_) => None,
+        }
+    }
+}
+
 impl Metric {
     /// Whether the metric is about the agent itself.
     pub fn is_own(&self) -> bool {

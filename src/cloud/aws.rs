@@ -4,7 +4,7 @@
 use super::instance::address;
 use super::plan::{LINK_LOCAL, Plan, Row, Token};
 
-/// What it is asked.
+/// The requests to its metadata service, and the value that each answer has.
 pub(super) const PLAN: Plan = Plan {
     endpoint: LINK_LOCAL,
     token: Some(Token {

@@ -7,7 +7,7 @@ const INSTANCE: &str = "/metadata/instance?format=json&api-version=2021-05-01";
 const LOCAL: &str = "/network/interface/0/ipv4/ipAddress/0/privateIpAddress";
 const PUBLIC: &str = "/network/interface/0/ipv4/ipAddress/0/publicIpAddress";
 
-/// What it is asked.
+/// The requests to its metadata service, and the value that each answer has.
 pub(super) const PLAN: Plan = Plan {
     endpoint: LINK_LOCAL,
     token: None,

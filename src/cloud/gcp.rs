@@ -13,7 +13,7 @@ const LOCAL: &str = "/computeMetadata/v1/instance/network-interfaces/0/ip";
 /// Empty where it has none.
 const PUBLIC: &str = "/computeMetadata/v1/instance/network-interfaces/0/access-configs/0/external-ip";
 
-/// What it is asked.
+/// The requests to its metadata service, and the value that each answer has.
 pub(super) const PLAN: Plan = Plan {
     endpoint: LINK_LOCAL,
     token: None,

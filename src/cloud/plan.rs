@@ -31,7 +31,7 @@ pub struct Token {
     pub required: bool,
 }
 
-/// One value.
+/// A value of the machine, and where an answer has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Path of the request, and query.

@@ -19,7 +19,7 @@ pub enum Provider {
     Alibaba,
 }
 
-/// What a provider is called.
+/// The names of a provider.
 #[derive(Debug)]
 pub struct Names {
     /// As the configuration has it.
@@ -37,7 +37,7 @@ impl Provider {
     pub const ALL: &[Self] =
         &[Self::Aws, Self::Gcp, Self::Azure, Self::DigitalOcean, Self::Hetzner, Self::Oracle, Self::Alibaba];
 
-    /// What it is called.
+    /// Its names in the configuration, in the semantic conventions, and among the classic labels.
     pub const fn names(self) -> &'static Names {
         match self {
             Self::Aws => &Names { key: "aws", word: "aws", platform: Some("aws_ec2"), classic: "AWS" },

@@ -120,23 +120,13 @@ fn json(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<String, String
 fn counters(snapshot: &Snapshot) -> HashMap<String, f64> {
     let rows = snapshot.table().rows().filter(|metric| metric.kind == Kind::Counter);
     let readings = rows.flat_map(|metric| snapshot.of(metric));
-    readings.filter_map(|reading| Some((series(reading), number(&reading.value)?))).collect()
-}
-
-fn number(value: &Value) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
-    match value {
-        Value::U64(value) => Some(*value as f64),
-        Value::I64(value) => Some(*value as f64),
-        Value::F64(value) => Some(*value),
-        Value::Distribution(_) => None,
-    }
+    readings.filter_map(|reading| Some((series(reading), reading.value.number()?))).collect()
 }
 
 /// Increase of a counter per second, with a blank before it; empty if there is none to show.
 fn rate(reading: &Reading, name: &str, before: Option<(Duration, &HashMap<String, f64>)>) -> String {
     let increase = before.and_then(|(time, counters)| {
-        let increase = number(&reading.value)? - counters.get(name)?;
+        let increase = reading.value.number()? - counters.get(name)?;
         (increase >= 0.0 && !time.is_zero()).then(|| increase / time.as_secs_f64())
     });
     increase.map_or_else(String::new, |rate| format!(" (+{}/s)", (rate * 100.0).round() / 100.0))

@@ -27,7 +27,7 @@ struct ResponseBody<'a> {
     left_out: usize,
     /// Series of the query that are not in this response.
     cut: usize,
-    /// The same by metric.
+    /// Number of series of the query that are not in this response, by name of the metric.
     cut_by_name: BTreeMap<&'static str, usize>,
     times: Vec<f64>,
     series: Vec<Series<'a>>,

@@ -37,8 +37,10 @@ pub(super) struct Increase<'a> {
     row: u16,
     from_zero: bool,
     divided_by: Option<Label>,
-    /// Whether the metric had readings in the cycle before, or in none of those before.
-    follows: bool,
+    /// Whether series of this metric had no room in the cycle before.
+    was_left_out: bool,
+    /// Whether a series that has no value in the cycle before has been counted since that cycle.
+    is_new: bool,
     before: &'a [LeftOut],
     parts: Vec<Part>,
 }
@@ -53,22 +55,19 @@ impl<'a> Increase<'a> {
         follows: bool,
         before: &'a [LeftOut],
     ) -> Self {
-        Self { row, from_zero, divided_by, follows, before, parts: Vec::new() }
-    }
-
-    /// Whether series of this metric had no room in the cycle before.
-    fn was_left_out(&self) -> bool {
-        self.before.iter().any(|left| left.row == self.row)
+        let was_left_out = before.iter().any(|left| left.row == row);
+        let is_new = from_zero && follows && !was_left_out;
+        Self { row, from_zero, divided_by, was_left_out, is_new, before, parts: Vec::new() }
     }
 
     /// Whether a series that has no value in the cycle before has been counted since that cycle.
     pub(super) fn is_new(&self) -> bool {
-        self.from_zero && self.follows && !self.was_left_out()
+        self.is_new
     }
 
     /// Adds a series with its value now and, if it had room, in the cycle before.
     pub(super) fn add(&mut self, reading: &Reading, place: Place, value: f64, before: f64) {
-        let (is_new, was_left_out) = (self.is_new(), self.was_left_out());
+        let (is_new, was_left_out) = (self.is_new, self.was_left_out);
         let label = reading.labels.iter().find(|(label, _)| Some(*label) == self.divided_by);
         let name = label.map(|(_, name)| name);
         let at = self.parts.iter().position(|part| part.name.as_ref() == name).unwrap_or_else(|| {

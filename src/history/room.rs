@@ -158,7 +158,7 @@ fn deal(asked: &[Asked<'_>], found: &Found) -> Vec<HashSet<usize>> {
     dealt.admitted
 }
 
-/// What was dealt out.
+/// The room that has been dealt out: readings, positions and bytes of labels.
 #[derive(Default)]
 struct Dealt<'a> {
     admitted: Vec<HashSet<usize>>,
@@ -205,9 +205,7 @@ fn ranked(asked: &Asked<'_>, found: &[Option<Positions>]) -> Vec<usize> {
 #[expect(clippy::cast_precision_loss, reason = "it is compared")]
 fn size(value: &Value) -> f64 {
     match value {
-        Value::U64(value) => *value as f64,
-        Value::I64(value) => *value as f64,
-        Value::F64(value) => *value,
         Value::Distribution(distribution) => distribution.count() as f64,
+        value => value.number().unwrap_or_default(),
     }
 }

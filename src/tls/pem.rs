@@ -12,7 +12,7 @@ use std::path::Path;
 /// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
 pub(super) const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Where PEM is.
+/// A PEM text: a file, or a value of a configuration.
 #[derive(Debug, Clone, Copy)]
 pub enum Pem<'a> {
     /// In a file.
