@@ -10,6 +10,7 @@ use super::config::{Conntrack as Settings, Events as Wanted};
 use super::{NAME, metrics, timeouts};
 use crate::host::netns::{self, Namespace};
 use crate::metric::Label;
+use crate::netlink::timeouts::EVENTS_TOGETHER;
 use crate::netlink::{Waker, Wakeup, wake};
 use crate::reading::{Readings, SourceError};
 use crate::source::metrics::CONNSCOPE_NETNS_OPEN;
@@ -189,8 +190,8 @@ impl Shared {
                         let open = self.state().open.get(&file).cloned();
                         more |= open.is_some_and(|one| one.with(Listener::take));
                     }
-                    // Several events are received together: waking up for each would take longer.
-                    if !more && stop.killed_within(timeouts::EVENTS_TOGETHER) {
+                    // Several events are received together: waking up for each takes longer than to count it.
+                    if !more && stop.killed_within(EVENTS_TOGETHER) {
                         return;
                     }
                 }

@@ -11,9 +11,6 @@ pub const ENTRIES: Duration = Duration::from_mins(1);
 /// Time after which the time-outs and other sysctls are read again.
 pub const SYSCTLS: Duration = Duration::from_mins(1);
 
-/// Time for which events are collected before they are received: the receive buffer holds those of 50 ms at 200,000 a second.
-pub const EVENTS_TOGETHER: Duration = Duration::from_millis(10);
-
 /// Interval at which the thread that counts events looks for network namespaces that are gone.
 pub const EVENTS_IDLE: Duration = Duration::from_secs(10);
 
