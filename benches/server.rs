@@ -218,7 +218,15 @@ fn print(what: &str, unit: &str, of: fn(&Load) -> f64, without: &[Load], with: &
     };
     let (ratio, noise) = (ratios(with), ratios(again));
     println!("  {what:22} without {:9.3} {unit}, with {:9.3} {unit}", all(without), all(with));
+    let reached = is_noise(&ratio, &noise);
     println!("  {:22} ratio {} (of two without: {})", "", range(ratio), range(noise));
+    println!("  {:22} goal: within the noise, {}", "", if reached { "reached" } else { "MISSED" });
+}
+
+/// Whether the median ratio is among those of two runs without an agent.
+fn is_noise(ratio: &[f64], noise: &[f64]) -> bool {
+    let middle = median(ratio.to_vec());
+    noise.iter().any(|one| *one <= middle) && noise.iter().any(|one| *one >= middle)
 }
 
 /// The median, and the least and the most.

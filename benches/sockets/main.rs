@@ -24,6 +24,7 @@ mod agent;
 mod bare;
 mod closing;
 mod crowd;
+mod path;
 mod simulated;
 mod tools;
 
@@ -183,17 +184,20 @@ fn cycles(crowd: &mut Crowd, size: usize, watched: Duration) -> Outcome<Duration
     report("cycle / loop, best of each", of(whole.best(), loops.best()), "", goal);
     report("cycle / loop, medians", of(whole.median(), loops.median()), "", goal);
     report("cycle / loop, all have sent, medians", of(busy.median(), busy_loops.median()), "", goal);
+    path::measure(&kept, whole.median())?;
     stop.kill();
     Ok(whole.median())
+}
+
+/// The sequence number of a message: that of the request it answers.
+fn sequence(datagram: &[u8]) -> u32 {
+    datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
 /// Reads everything that the source uses of what the kernel sent.
 fn decode_all(datagrams: &[Vec<u8>]) {
     for datagram in datagrams {
-        // The sequence is that of the request it answers.
-        let sequence =
-            datagram.get(8..12).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
-        let progress = diag::parse(datagram, sequence, |record| {
+        let progress = diag::parse(datagram, sequence(datagram), |record| {
             black_box(record.tcp.map(|tcp| Sample::of(tcp, record.state)));
         });
         black_box(progress.is_ok());
