@@ -152,8 +152,13 @@ def entries():
                 "raise sources.conntrack.entries.budget or interval.",
                 "percentunit",
                 target(dump("share_ratio"), NODE),
-                target(f"rate({dump('ended_early_total')}[$__rate_interval]) > 0", "ended early per second " + NODE),
                 defaults={"min": 0, "max": 1},
+            ),
+            panel(
+                "Dumps that ended early",
+                "0 if every dump read the whole table. Above 0: raise sources.conntrack.entries.budget or interval.",
+                "ops",
+                target(f"rate({dump('ended_early_total')}[$__rate_interval])", NODE),
             ),
             panel(
                 "Duration of the last dump",
