@@ -226,8 +226,11 @@ impl Sockets {
         let mut tracker = self.shared.tracker();
         tracker.groups.observed();
         // Copied, so that events do not wait for the lock while readings are made.
-        let groups: Vec<_> =
-            tracker.groups.iter().map(|group| (group.labels.clone(), group.totals.clone())).collect();
+        let groups: Vec<_> = tracker
+            .groups
+            .iter()
+            .map(|group| (group.labels.clone(), group.totals.clone(), tracker.is_current(group)))
+            .collect();
         out.observe(metrics::CONNSCOPE_SOCKETS_TRACKED, &[], tracker.len() as u64);
         out.observe(metrics::CONNSCOPE_SOCKETS_GROUPS, &[], groups.len() as u64);
         for key in Key::ALL {
@@ -235,8 +238,8 @@ impl Sockets {
             out.observe(metrics::CONNSCOPE_SOCKETS_LEFT_OUT, &labels, tracker.groups.left_out(*key));
         }
         drop(tracker);
-        for (labels, totals) in groups {
-            totals.observe(&labels, out);
+        for (labels, totals, current) in groups {
+            totals.observe(&labels, current, out);
         }
         if let Some(owners) = &self.owners {
             out.observe(metrics::CONNSCOPE_SOCKETS_UNATTRIBUTED, &[], owners.unattributed);

@@ -49,10 +49,10 @@ fn sockets_are_grouped_by_the_user_who_made_them() {
 }
 
 /// A process that does nothing, with a socket as its input.
-struct Holder(Child);
+pub(super) struct Holder(Child);
 
 impl Holder {
-    fn new(name: &str, socket: impl Into<OwnedFd>) -> Self {
+    pub(super) fn new(name: &str, socket: impl Into<OwnedFd>) -> Self {
         // `exec -a` names the process for `ps`, not for the kernel; a link to the program does both.
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(name);

@@ -7,6 +7,7 @@ mod counted;
 mod model;
 mod names;
 mod ports;
+mod waiting;
 
 use connscope::host::ephemeral::EphemeralPorts;
 use connscope::metric::Label;

@@ -4,6 +4,7 @@
 //! Its `tcpi_last_data_sent` counts from the end of the handshake, since nothing was sent after it.
 
 use super::diag::{Record, State};
+use super::tcp_info::TcpInfo;
 use std::time::Duration;
 
 /// A connection in the accept queue of a listening socket.
@@ -11,23 +12,26 @@ use std::time::Duration;
 pub struct QueuedConnection {
     /// Time since the handshake ended; the kernel reports milliseconds.
     pub age: Duration,
-    /// Whether the client has closed the connection.
+    /// Whether the client has closed the connection, or its sending side.
     pub abandoned: bool,
 }
 
 impl QueuedConnection {
-    /// The waiting connection of a record. `None` if a process has the socket, or if it is neither established nor in
-    /// `CLOSE_WAIT`. The record does not say whether a socket listens on the port.
+    /// The waiting connection of a record. `None` if a process has or had the socket, or if it is neither established nor
+    /// in `CLOSE_WAIT`. The record does not say whether a socket listens on the port.
     pub fn of(record: &Record<'_>) -> Option<Self> {
-        let abandoned = match record.state {
-            State::Established => false,
-            State::CloseWait => true,
-            _ => return None,
-        };
-        if record.inode != 0 {
+        if !is_queued(record) {
             return None;
         }
+        let abandoned = record.state == State::CloseWait;
         let age = Duration::from_millis(record.tcp?.last_data_sent()?.into());
         Some(Self { age, abandoned })
     }
+}
+
+/// Whether a connection looks as those in accept queues do: no process has it, and nothing was sent on it. A subflow of
+/// MPTCP whose process has closed it stays in these states until the peer has acknowledged everything.
+pub fn is_queued(record: &Record<'_>) -> bool {
+    let sent = record.tcp.and_then(TcpInfo::data_segs_out).unwrap_or_default();
+    record.inode == 0 && sent == 0 && matches!(record.state, State::Established | State::CloseWait)
 }

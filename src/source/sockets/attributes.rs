@@ -70,6 +70,18 @@ pub struct Attribution {
     pub cgroup_pending: bool,
 }
 
+/// What `sock_diag` reports for a user without a number in the user namespace of the agent: the default of
+/// `kernel.overflowuid`.
+const OVERFLOW: u32 = 65_534;
+
+/// The user id of the owner, if the kernel reports it: destroy events have none, and before Linux 6.17 a socket without a
+/// process has the number of root (`sock_i_uid` in `net/core/sock.c`), or [`OVERFLOW`] where root has none.
+pub(super) fn known_uid(record: &Record<'_>) -> Option<u32> {
+    let without_process = record.inode == 0 && record.state != State::Listen && record.tcp.is_some();
+    let known = !without_process || record.state != State::Close && ![0, OVERFLOW].contains(&record.uid);
+    known.then_some(record.uid)
+}
+
 impl Attributes {
     /// The attributes of a socket. `verdict` is called for TCP connections and UDP sockets.
     pub fn of(
@@ -86,7 +98,7 @@ impl Attributes {
             port_kind: PortKind::Listened { ephemeral: false },
             peer: None,
             family: record.family,
-            uid: (record.state != State::Close || record.tcp.is_none()).then_some(record.uid),
+            uid: known_uid(record),
             cgroup: attribution.cgroup.clone(),
             process: attribution.process.clone(),
         };

@@ -39,6 +39,9 @@ const KEYS: [(GroupBy, Label, Option<Key>, usize); 8] = [
 /// Index of the port among the keys.
 const PORT: usize = 1;
 
+/// Instead of the number of a network namespace: all of them.
+const ALL: u32 = u32::MAX;
+
 /// Identity of a group: the network namespace, and a code for the value of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct GroupCode {
@@ -71,6 +74,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// Number of its network namespace; `None` for the group `~other` of all of them.
+    pub fn namespace(&self) -> Option<u32> {
+        Some(self.code.namespace).filter(|namespace| *namespace != ALL)
+    }
+
     /// Whether the group may end: it has no sockets, and its totals were observed.
     fn is_over(&self) -> bool {
         self.sockets == 0 && self.observed
@@ -108,6 +116,11 @@ impl Groups {
             next: 0,
             left_out: HashMap::new(),
         }
+    }
+
+    /// Whether sockets are grouped by this key.
+    pub fn is_by(&self, key: GroupBy) -> bool {
+        KEYS.iter().zip(self.by).any(|((known, ..), by)| by && *known == key)
     }
 
     /// Sets the name of a network namespace; its groups get the attribute `netns`.
@@ -212,7 +225,7 @@ impl Groups {
         }
         // The group `~other` is one for all network namespaces, and does not count towards the limit. If the namespaces
         // have no names, it is also the group of sockets whose values are all over their limits.
-        let namespace = if self.namespaces.is_empty() { code.namespace } else { u32::MAX };
+        let namespace = if self.namespaces.is_empty() { code.namespace } else { ALL };
         let rest = GroupCode { namespace, values: self.by.map(|by| if by { IS_OTHER } else { ABSENT }) };
         if code == rest {
             return self.make(rest, now);

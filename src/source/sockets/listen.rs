@@ -9,11 +9,29 @@ use std::time::Instant;
 /// Maximum number of closed listening sockets that are remembered.
 const CLOSED: usize = 4096;
 
+/// A listening socket, as far as it matters for whose connections it accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListeningSocket {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// User id of the owner.
+    pub uid: u32,
+    /// Index of the interface that it is bound to; 0 for none.
+    interface: u32,
+    /// Cgroup id, which the connections that it accepts inherit.
+    cgroup: Option<u64>,
+    /// Whether connections wait in its accept queue.
+    has_waiting: bool,
+    /// Whether it is of the other family: `::`, which accepts IPv4 too.
+    mapped: bool,
+}
+
 /// The addresses of the listening sockets of a network namespace. `0.0.0.0` and `::` stand for every address of their
 /// family.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    open: HashSet<SocketAddr>,
+    /// More than one at an address with `SO_REUSEPORT`, or bound to different interfaces.
+    open: HashMap<SocketAddr, Vec<ListeningSocket>>,
     ports: HashSet<u16>,
     /// Whether a socket accepts connections to addresses of other hosts (`IP_TRANSPARENT`).
     transparent: bool,
@@ -25,23 +43,32 @@ pub struct Listeners {
 impl Listeners {
     /// Adds a listening socket.
     pub fn add(&mut self, record: &Record<'_>) {
-        self.open.insert(record.local);
+        let socket = ListeningSocket {
+            cookie: record.cookie,
+            uid: record.uid,
+            interface: record.interface,
+            cgroup: record.cgroup,
+            has_waiting: record.receive_queue > 0,
+            mapped: false,
+        };
+        self.open.entry(record.local).or_default().push(socket);
         self.ports.insert(record.local.port());
         self.transparent |= record.options.is_some_and(SocketOptions::transparent);
         // The IPv6 wildcard accepts IPv4 unless `IPV6_V6ONLY` is set. Kernels before 2.6.36 do not report it; the
         // default is off.
         if record.local.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && record.v6_only != Some(true) {
-            self.open.insert(wildcard(Family::V4, record.local.port()));
+            let everywhere = wildcard(Family::V4, record.local.port());
+            self.open.entry(everywhere).or_default().push(ListeningSocket { mapped: true, ..socket });
         }
     }
 
     /// These listening sockets, and those of `before` that have closed and are still remembered.
     #[must_use]
     pub fn replacing(mut self, before: Self, now: Instant) -> Self {
-        let gone = before.open.into_iter().map(|address| (address, now)).chain(before.closed);
+        let gone = before.open.into_keys().map(|address| (address, now)).chain(before.closed);
         for (address, seen) in gone {
             let recent = now.saturating_duration_since(seen) < timeouts::LISTENER_CLOSED;
-            if recent && !self.open.contains(&address) && self.closed.len() < CLOSED {
+            if recent && !self.open.contains_key(&address) && self.closed.len() < CLOSED {
                 self.closed.entry(address).or_insert(seen);
             }
         }
@@ -51,7 +78,31 @@ impl Listeners {
     /// Whether a socket listens on this address, or did in the last minutes.
     pub fn has(&self, family: Family, local: SocketAddr) -> bool {
         let everywhere = wildcard(family, local.port());
-        [local, everywhere].iter().any(|at| self.open.contains(at) || self.closed.contains_key(at))
+        [local, everywhere].iter().any(|at| self.open.contains_key(at) || self.has_closed(*at))
+    }
+
+    /// Whether a socket that listened on exactly this address closed in the last minutes, and no other listens there.
+    pub fn has_closed(&self, local: SocketAddr) -> bool {
+        self.closed.contains_key(&local)
+    }
+
+    /// Cookies of the sockets that listen now.
+    pub fn cookies(&self) -> HashSet<u64> {
+        self.open.values().flatten().map(|socket| socket.cookie).collect()
+    }
+
+    /// The socket that accepts a connection: the kernel looks for one at exactly its address, then at all addresses
+    /// (`__inet_lookup_listener`), and prefers one that is bound to the interface and one of the same family. Among
+    /// sockets that share an address (`SO_REUSEPORT`) it is one of the connection's control group, and one with
+    /// connections in its queue; if there are several, any of them.
+    pub fn of(&self, record: &Record<'_>) -> Option<&ListeningSocket> {
+        let takes = |socket: &&ListeningSocket| socket.interface == 0 || socket.interface == record.interface;
+        let score = |socket: &&ListeningSocket| {
+            let kernel = u8::from(socket.interface != 0) + u8::from(!socket.mapped);
+            (kernel, record.cgroup.is_some() && socket.cgroup == record.cgroup, socket.has_waiting)
+        };
+        let at = [record.local, wildcard(record.family, record.local.port())];
+        at.iter().find_map(|at| self.open.get(at)?.iter().filter(takes).max_by_key(score))
     }
 
     /// Whether a socket listens on this port now, on any address.
@@ -62,11 +113,6 @@ impl Listeners {
     /// Whether a socket accepts connections to addresses of other hosts, as transparent proxies do.
     pub fn transparent(&self) -> bool {
         self.transparent
-    }
-
-    /// Ports of the sockets that listen, or did in the last minutes.
-    pub fn ports(&self) -> HashSet<u16> {
-        self.ports.iter().copied().chain(self.closed.keys().map(SocketAddr::port)).collect()
     }
 }
 

@@ -83,7 +83,7 @@ crate::metrics! {
     TCP_ACCEPT_OLDEST: Gauge<f64> = "tcp.accept.oldest" in "s", by [GROUP];
     /// How long connections in accept queues had waited: one value per connection for each cycle that finds it waiting, so short waits are mostly missed.
     TCP_ACCEPT_WAIT: Histogram = "tcp.accept.wait" in "s", by [GROUP], buckets WAITS;
-    /// Connections that their clients closed before the application accepted them, as seen once per cycle.
+    /// Connections that their clients closed, or closed for sending, before the application accepted them, as seen once per cycle; not those that were reset.
     TCP_ACCEPT_ABANDONED: Counter<u64> = "tcp.accept.abandoned" in "{connection}", by [GROUP], history [from_zero];
     /// Datagrams dropped by UDP sockets, usually because the receive buffer was full.
     UDP_DROPS: Counter<u64> = "udp.drops" in "{packet}", by [GROUP], history [from_zero];

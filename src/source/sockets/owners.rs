@@ -1,6 +1,7 @@
 //! Processes and control groups of sockets, each looked up once.
 
-use super::diag::{Record, State};
+use super::accept::is_queued;
+use super::diag::Record;
 use crate::host::cgroup::{self, Cgroups};
 use crate::host::process::{Process, Processes, WalkOptions};
 use crate::reading::SourceError;
@@ -78,7 +79,7 @@ impl Owners {
         }
         self.wanted.remove(&cookie);
         // The connection is not accepted yet; in other states its process has closed it, and it has no owner.
-        if matches!(record.state, State::Established | State::CloseWait) {
+        if is_queued(record) {
             self.queued.insert(cookie);
         }
     }

@@ -35,8 +35,10 @@ pub struct PathFields {
     pub ecn: bool,
     /// Duplicate SACKs and reordering: Linux 4.19.
     pub sack: bool,
-    /// Segments out of order, and the peer's receive window: Linux 5.4.
+    /// Segments out of order: Linux 5.4.
     pub out_of_order: bool,
+    /// The peer's receive window: Linux 5.4.
+    pub window: bool,
     /// Retransmission timeouts: Linux 6.7.
     pub timeouts: bool,
 }
@@ -94,6 +96,7 @@ impl PathFields {
             ecn: tcp.delivered_ce().is_some(),
             sack: tcp.dsack_dups().is_some(),
             out_of_order: tcp.rcv_ooopack().is_some(),
+            window: tcp.snd_wnd().is_some(),
             timeouts: tcp.total_rto().is_some(),
         }
     }
@@ -105,6 +108,7 @@ impl PathFields {
             ecn: self.ecn || other.ecn,
             sack: self.sack || other.sack,
             out_of_order: self.out_of_order || other.out_of_order,
+            window: self.window || other.window,
             timeouts: self.timeouts || other.timeouts,
         }
     }

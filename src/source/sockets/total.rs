@@ -57,6 +57,8 @@ pub struct Totals {
     connect: ConnectTotals,
     distributions: Option<Box<Distributions>>,
     has_connections: bool,
+    /// Whether the group has or had listening sockets.
+    has_listened: bool,
     /// Connections that are open now.
     pub open: u64,
     /// Sums over the listening sockets of this cycle: connections in accept queues, and maximum lengths.
@@ -130,6 +132,7 @@ impl Totals {
     }
 
     fn add_listener(&mut self, usage: u64, limit: u64, dropped: Option<u64>) {
+        self.has_listened = true;
         let queue = self.queue.get_or_insert_default();
         queue.0 += usage;
         queue.1 += limit;
@@ -155,15 +158,21 @@ impl Totals {
         self.events.get(event as usize).copied().unwrap_or_default()
     }
 
-    /// Observes the totals.
-    pub fn observe(&self, labels: &Labels, out: &mut Readings) {
+    /// Observes the totals. Those of this cycle are left out unless it is `current`: every socket of the group was read.
+    pub fn observe(&self, labels: &Labels, current: bool, out: &mut Readings) {
         if self.has_connections {
             self.observe_connections(labels, out);
+            if current {
+                self.path.observe_states(labels, out);
+            }
         }
-        if let Some((usage, limit)) = self.queue {
+        if let Some((usage, limit)) = self.queue.filter(|_| current) {
             out.observe(metrics::TCP_LISTEN_QUEUE_USAGE, labels, usage);
             out.observe(metrics::TCP_LISTEN_QUEUE_LIMIT, labels, limit);
-            self.accept.observe(labels, out);
+            self.accept.observe_oldest(labels, out);
+        }
+        if self.has_listened {
+            self.accept.observe_sums(labels, out);
         }
         if let Some(overflow) = self.overflow {
             out.observe(metrics::TCP_LISTEN_QUEUE_OVERFLOW, labels, overflow);

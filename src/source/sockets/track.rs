@@ -10,17 +10,20 @@
 //! - a socket in the first dump of a network namespace existed before the agent: it is counted from its present values.
 //!   Later sockets are counted from 0.
 
-use super::attributes::{Attributes, Attribution};
+use super::accept::is_queued;
+use super::attributes::{Attributes, Attribution, known_uid};
 use super::delta::ConnectionDelta;
 use super::diag::{Record, State};
-use super::group::Groups;
+use super::group::{Group, Groups};
 use super::listen::Listeners;
 use super::socket::{NO_GROUP, Observation, TrackedSocket};
 use crate::host::ephemeral::EphemeralPorts;
+use crate::source::sockets::config::GroupBy;
 use crate::source::sockets::labels::Key;
 use ended::Deferred;
 use namespace::NamespaceState;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 mod ended;
@@ -35,6 +38,8 @@ const MPTCP: &str = "mptcp";
 /// A socket without a group until its owner is found.
 #[derive(Debug)]
 struct PendingSocket {
+    cookie: u64,
+    local: SocketAddr,
     attributes: Attributes,
     /// The latest observation.
     observation: Observation,
@@ -42,6 +47,8 @@ struct PendingSocket {
     preexisting: bool,
     /// Whether the path of its control group is still being looked up.
     cgroup_pending: bool,
+    /// Whether its user is known only once a process accepts it.
+    uid_pending: bool,
 }
 
 /// The tracked sockets, and their groups.
@@ -128,7 +135,7 @@ impl Tracker {
             known.mptcp = record.ulp == Some(MPTCP);
             if known.group == NO_GROUP {
                 if let Some(pending) = self.pending.get_mut(&record.cookie) {
-                    pending.update(observation, attribution);
+                    pending.update(observation, record, attribution);
                 }
                 return None;
             }
@@ -151,9 +158,20 @@ impl Tracker {
         known.direction = attributes.direction.filter(|_| attributes.certain);
         known.mptcp = record.ulp == Some(MPTCP);
         let cgroup_pending = attribution.cgroup_pending;
-        let pending = PendingSocket { attributes, observation, preexisting, cgroup_pending };
+        // The process that accepts a connection may be another user's than the one that listens.
+        let uid_pending = self.groups.is_by(GroupBy::Uid) && is_queued(record);
+        let (cookie, local) = (record.cookie, record.local);
+        let pending = PendingSocket {
+            cookie,
+            local,
+            attributes,
+            observation,
+            preexisting,
+            cgroup_pending,
+            uid_pending,
+        };
         let mut delta = None;
-        if self.by_process || cgroup_pending {
+        if self.by_process || cgroup_pending || uid_pending {
             self.pending.insert(record.cookie, pending);
         } else {
             delta = pending.settle(state, &mut self.groups, &mut known, now);
@@ -171,6 +189,16 @@ impl Tracker {
     pub fn end_dump(&mut self, namespace: u32, complete: bool) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
             state.end_dump(complete);
+        }
+    }
+
+    /// Whether the values of the latest dump are all in the totals of a group: the dump of its network namespace was
+    /// complete.
+    pub fn is_current(&self, group: &Group) -> bool {
+        let complete = |state: &NamespaceState| state.complete.first() == Some(&state.dump);
+        match group.namespace() {
+            Some(namespace) => self.namespaces.get(&namespace).is_some_and(complete),
+            None => self.namespaces.values().all(complete),
         }
     }
 
@@ -250,7 +278,7 @@ impl Tracker {
     pub fn attribute(&mut self, owner: impl Fn(u64) -> Option<Attribution>, now: Instant) {
         let (groups, sockets, namespaces) = (&mut self.groups, &mut self.sockets, &mut self.namespaces);
         self.pending.retain(|cookie, pending| {
-            if pending.cgroup_pending {
+            if pending.cgroup_pending || pending.uid_pending {
                 return true;
             }
             let Some(found) = owner(*cookie) else { return true };
@@ -266,6 +294,7 @@ impl Tracker {
         });
         // After the start of the agent, few sockets are pending at a time.
         self.pending.shrink_to(2 * self.pending.len());
+        self.count_waiting(now);
     }
 
     /// Removes a network namespace that is gone, with its groups.
@@ -288,8 +317,12 @@ impl Tracker {
 
 impl PendingSocket {
     /// Replaces the observation with that of the next dump.
-    fn update(&mut self, observation: Observation, attribution: &Attribution) {
+    fn update(&mut self, observation: Observation, record: &Record<'_>, attribution: &Attribution) {
         self.observation = observation;
+        if self.uid_pending && !is_queued(record) {
+            self.uid_pending = false;
+            self.attributes.uid = known_uid(record).or(self.attributes.uid);
+        }
         self.cgroup_pending = attribution.cgroup_pending;
         let cgroup = self.attributes.cgroup.take();
         self.attributes.cgroup = cgroup.or_else(|| attribution.cgroup.clone());
@@ -305,7 +338,7 @@ impl PendingSocket {
     ) -> Option<ConnectionDelta> {
         known.group = groups.join(&self.attributes, now);
         if matches!(self.observation, Observation::Listener { .. }) {
-            state.note_listener_owner(&self.attributes, known.group);
+            state.note_listener_owner(self.cookie, self.local, &self.attributes, known.group);
         }
         if self.preexisting && self.observation.established() {
             groups.add(known.group, &known.already_open(), now);

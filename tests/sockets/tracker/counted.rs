@@ -21,7 +21,7 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn add(&mut self, group: &Group) {
         let mut readings = Readings::default();
-        group.totals.observe(&group.labels, &mut readings);
+        group.totals.observe(&group.labels, true, &mut readings);
         self.open += group.totals.open;
         for event in Event::ALL {
             self.events[*event as usize] += group.totals.event_count(*event);

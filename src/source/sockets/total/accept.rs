@@ -14,7 +14,7 @@ pub(super) struct AcceptTotals {
     oldest: Duration,
     /// Times in the queue, one value for each connection in each cycle; created with the first.
     waits: Option<Box<Distribution>>,
-    /// Connections that their clients closed before they were accepted.
+    /// Connections that their clients closed, or will send nothing more on, before they were accepted.
     abandoned: u64,
 }
 
@@ -32,9 +32,13 @@ impl AcceptTotals {
         self.oldest = Duration::ZERO;
     }
 
-    /// Observes the totals of a group with listening sockets.
-    pub(super) fn observe(&self, labels: &Labels, out: &mut Readings) {
+    /// Observes the longest time in the queue in this cycle.
+    pub(super) fn observe_oldest(&self, labels: &Labels, out: &mut Readings) {
         out.observe(metrics::TCP_ACCEPT_OLDEST, labels, self.oldest.as_secs_f64());
+    }
+
+    /// Observes the sums over all cycles of a group that has or had listening sockets.
+    pub(super) fn observe_sums(&self, labels: &Labels, out: &mut Readings) {
         out.observe(metrics::TCP_ACCEPT_ABANDONED, labels, self.abandoned);
         if let Some(waits) = &self.waits {
             out.observe(metrics::TCP_ACCEPT_WAIT, labels, Arc::new(Distribution::clone(waits)));

@@ -49,7 +49,7 @@ impl PathTotals {
         (self.zero_window, self.stalled, self.least_mtu) = (0, 0, None);
     }
 
-    /// Observes the totals; a field that the kernel does not send is absent.
+    /// Observes the sums; a field that the kernel does not send is absent.
     #[expect(clippy::cast_precision_loss, reason = "2^53 milliseconds are 285,000 years")]
     pub(super) fn observe(&self, labels: &Labels, out: &mut Readings) {
         if self.supported.timeouts {
@@ -63,10 +63,16 @@ impl PathTotals {
         }
         if self.supported.out_of_order {
             out.observe(metrics::TCP_SEGMENTS_OUT_OF_ORDER, labels, self.out_of_order);
-            out.observe(metrics::TCP_ZERO_WINDOW_CONNECTIONS, labels, self.zero_window);
         }
         if self.supported.ecn {
             out.observe(metrics::TCP_SEGMENTS_ECN_MARKED, labels, self.ecn_marked);
+        }
+    }
+
+    /// Observes the states of this cycle.
+    pub(super) fn observe_states(&self, labels: &Labels, out: &mut Readings) {
+        if self.supported.window {
+            out.observe(metrics::TCP_ZERO_WINDOW_CONNECTIONS, labels, self.zero_window);
         }
         out.observe(metrics::TCP_STALLED_CONNECTIONS, labels, self.stalled);
         if let Some(mtu) = self.least_mtu {

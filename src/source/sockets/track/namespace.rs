@@ -7,9 +7,11 @@ use super::super::listen::Listeners;
 use super::super::mptcp::ResetCounts;
 use super::super::socket::TrackedSocket;
 use super::other_end::OtherEnds;
+use super::waiting::WaitingConnection;
 use crate::host::ephemeral::EphemeralPorts;
 use crate::source::sockets::timeouts;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,8 +25,11 @@ pub(super) struct NamespaceState {
     ephemeral: EphemeralPorts,
     /// Cookies of connections in `SYN_RECV` in the latest dump, and in the one before it.
     handshakes: [HashSet<u64>; 2],
-    /// Owners of listening sockets by port: the most likely owners of connections that end before a dump has them.
-    owners: HashMap<u16, ListenerOwner>,
+    /// Owners of the listening sockets in groups, and of those that closed in the last minutes, by cookie: the most
+    /// likely owners of connections that end before a dump has them.
+    owners: HashMap<u64, ListenerOwner>,
+    /// Connections in accept queues of the latest dump whose listening socket had no group yet.
+    pub(super) waiting: Vec<WaitingConnection>,
     /// Number of the latest dump, complete or not.
     pub(super) dump: u32,
     /// Numbers of the latest complete dump and of the complete one before it; 0 for none.
@@ -116,6 +121,7 @@ enum FastClose {
 /// Owner of a listening socket.
 #[derive(Debug, Clone)]
 struct ListenerOwner {
+    local: SocketAddr,
     uid: Option<u32>,
     cgroup: Option<Arc<str>>,
     process: Option<Arc<str>>,
@@ -130,6 +136,7 @@ impl NamespaceState {
         self.handshakes.swap(0, 1);
         let [latest, _] = &mut self.handshakes;
         latest.clear();
+        self.waiting = Vec::new();
         self.dump = self.dump.saturating_add(1); // at one dump per second, 136 years
     }
 
@@ -205,8 +212,8 @@ impl NamespaceState {
     pub(super) fn set_listeners(&mut self, listeners: Listeners, ephemeral: EphemeralPorts, now: Instant) {
         self.listeners = listeners.replacing(std::mem::take(&mut self.listeners), now);
         self.ephemeral = ephemeral;
-        let ports = self.listeners.ports();
-        self.owners.retain(|port, _| ports.contains(port));
+        let (open, listeners) = (self.listeners.cookies(), &self.listeners);
+        self.owners.retain(|cookie, owner| open.contains(cookie) || listeners.has_closed(owner.local));
     }
 
     /// Records the cookie of a connection in `SYN_RECV`; the established connection keeps it.
@@ -234,7 +241,11 @@ impl NamespaceState {
         record: &Record<'_>,
         attribution: &Attribution,
     ) -> Attributes {
-        self.attributes_by(namespace, record, attribution, || self.verdict(record))
+        let mut attributes = self.attributes_by(namespace, record, attribution, || self.verdict(record));
+        if attributes.uid.is_none() && attributes.direction == Some(Direction::Incoming) {
+            attributes.uid = self.listeners.of(record).map(|listener| listener.uid);
+        }
+        attributes
     }
 
     fn attributes_by(
@@ -256,17 +267,36 @@ impl NamespaceState {
         attributes
     }
 
-    /// Records the owner and the group of a listening socket.
-    pub(super) fn note_listener_owner(&mut self, attributes: &Attributes, group: u32) {
-        if let Some(port) = attributes.port {
-            let Attributes { uid, cgroup, process, .. } = attributes.clone();
-            self.owners.insert(port, ListenerOwner { uid, cgroup, process, group });
-        }
+    /// Records the owner and the group of the listening socket with this cookie.
+    pub(super) fn note_listener_owner(
+        &mut self,
+        cookie: u64,
+        local: SocketAddr,
+        attributes: &Attributes,
+        group: u32,
+    ) {
+        let Attributes { uid, cgroup, process, .. } = attributes.clone();
+        self.owners.insert(cookie, ListenerOwner { local, uid, cgroup, process, group });
     }
 
-    /// Number of the group of the socket that listens on a port.
-    pub(super) fn listener_group(&self, port: u16) -> Option<u32> {
-        self.owners.get(&port).map(|owner| owner.group)
+    /// Cookie of the listening socket in whose accept queue a connection is.
+    pub(super) fn listener_of(&self, record: &Record<'_>) -> Option<u64> {
+        self.listeners.of(record).map(|listener| listener.cookie)
+    }
+
+    /// Number of the group of the listening socket with this cookie; `None` if it is in none, or not yet.
+    pub(super) fn listener_group(&self, cookie: u64) -> Option<u32> {
+        self.owners.get(&cookie).map(|owner| owner.group)
+    }
+
+    /// The most likely owner of the socket that accepted a connection: that of the socket that listens on its address,
+    /// or did in the last minutes, or on the port at another address.
+    fn owner_of_accepted(&self, record: &Record<'_>) -> Option<&ListenerOwner> {
+        if let Some(cookie) = self.listener_of(record) {
+            return self.owners.get(&cookie);
+        }
+        let on_port = self.owners.values().filter(|owner| owner.local.port() == record.local.port());
+        on_port.max_by_key(|owner| owner.local == record.local)
     }
 
     /// Records the end of a socket: the dump in progress may still have it.
@@ -302,7 +332,7 @@ impl NamespaceState {
         let verdict = || direction.map_or_else(|| self.verdict(record), Verdict::certain);
         let mut attributes = self.attributes_by(namespace, record, &Attribution::default(), verdict);
         if attributes.direction == Some(Direction::Incoming)
-            && let Some(owner) = self.owners.get(&record.local.port())
+            && let Some(owner) = self.owner_of_accepted(record)
         {
             let ListenerOwner { uid, cgroup, process, .. } = owner.clone();
             attributes = Attributes { uid, cgroup, process, ..attributes };
