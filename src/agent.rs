@@ -207,7 +207,7 @@ async fn run_until_stopped(
                     () = stop.exhausted(Duration::ZERO) => break,
                 };
                 let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked; see the log".to_owned()));
-                service.ready(&reloader.shared.sources);
+                service.reloaded(&reloader.shared.sources);
                 for who in waiting {
                     let _gone = who.send(reloaded.clone());
                 }

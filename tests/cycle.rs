@@ -323,3 +323,14 @@ fn cpus_are_printed_in_the_order_of_their_numbers() {
                     conntrack_drop{cpu=\"10\"} 1\nconntrack_drop{cpu=\"11\"} 1\n";
     assert_eq!(exposition(pull.scrape()), expected);
 }
+
+#[test]
+fn a_console_that_does_not_collect_is_overdue() {
+    let shared = shared(Vec::new());
+    let (interval, grace) = (Duration::from_hours(1), Duration::from_mins(2));
+    let now = Instant::now();
+    // It would print a last cycle.
+    std::mem::forget(connscope::export::stdout::console(&shared, interval));
+    assert!(!shared.sources.overdue(now + interval, grace));
+    assert!(shared.sources.overdue(now + interval + grace * 2, grace));
+}

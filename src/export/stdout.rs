@@ -184,11 +184,12 @@ struct Console {
 
 impl PushMetricExporter for Console {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        use std::io::Write;
-        let failed = |error: &dyn std::fmt::Display| OTelSdkError::InternalFailure(error.to_string());
-        let request = encode::request(metrics, &self.cycle.finish()).map_err(|error| failed(&error))?;
-        let line = serde_json::to_string(&request).map_err(|error| failed(&error))?;
-        writeln!(std::io::stdout().lock(), "{line}").map_err(|error| failed(&error))
+        let snapshot = self.cycle.finish();
+        // Whoever reads stdout may take any time.
+        self.cycle.progress.exporting();
+        let printed = print(metrics, &snapshot);
+        self.cycle.progress.waiting(Instant::now());
+        printed.map_err(OTelSdkError::InternalFailure)
     }
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
@@ -201,9 +202,17 @@ impl PushMetricExporter for Console {
     }
 }
 
+fn print(metrics: &ResourceMetrics, snapshot: &Snapshot) -> Result<(), String> {
+    use std::io::Write;
+    let request = encode::request(metrics, snapshot).map_err(|error| error.to_string())?;
+    let line = serde_json::to_string(&request).map_err(|error| error.to_string())?;
+    writeln!(std::io::stdout().lock(), "{line}").map_err(|error| error.to_string())
+}
+
 /// Starts the `console` exporter.
 pub fn console(shared: &Shared, interval: Duration) -> Reader {
     let cycle = shared.cycle(ReaderKind::Console);
+    cycle.progress.every(interval);
     let console = Console { cycle: Arc::clone(&cycle) };
     let reader = PeriodicReader::builder(console).with_interval(interval).build();
     Reader::new(shared, cycle, reader, Profile::Otel, false)

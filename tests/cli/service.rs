@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const CONNTRACK: &str = "sources: {conntrack: {via: command, timeout: 1m}, sockets: {enabled: false}, network: {enabled: false}}\n";
@@ -47,6 +47,15 @@ fn wait_for(socket: &UnixDatagram, line: &str) -> String {
     }
 }
 
+fn wait_for_start(socket: &UnixDatagram, start: &str) -> String {
+    loop {
+        let said = next(socket);
+        if said.starts_with(start) {
+            return said;
+        }
+    }
+}
+
 #[test]
 fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
     let script = Script::new("while [ ! -e $DIR/go ]; do sleep 0.05; done; cat $DIR/output");
@@ -65,6 +74,45 @@ fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
     agent.signal(Signal::TERM);
     wait_for(&socket, "STOPPING=1");
     assert!(agent.wait().0.success());
+}
+
+#[test]
+fn a_reload_before_the_first_cycle_has_ended_does_not_make_the_agent_ready() {
+    let script = Script::new("while [ ! -e $DIR/go ]; do sleep 0.05; done; cat $DIR/output");
+    std::fs::write(script.file("output"), FOUR_CPUS).unwrap();
+    let socket = bound(&script.file("notify"));
+    let mut command = agent(&script, NO_PUSH);
+    command.env("NOTIFY_SOCKET", script.file("notify"));
+    let mut agent = Agent::start(command);
+    agent.address();
+    agent.signal(Signal::HUP);
+    agent.wait_for("the configuration was reloaded");
+    // What follows a reload is said after it is logged.
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert!(socket.recv(&mut [0; 16]).is_err(), "it is up, and no cycle has ended");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::fs::write(script.file("go"), "").unwrap();
+    assert!(next(&socket).starts_with("READY=1\n"));
+    agent.signal(Signal::HUP);
+    wait_for(&socket, "RELOADING=1");
+    wait_for(&socket, "READY=1");
+}
+
+#[test]
+fn what_a_full_socket_has_no_room_for_is_said_later() {
+    let script = Script::printing(FOUR_CPUS);
+    let socket = bound(&script.file("notify"));
+    let full = UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send_to(b"of another service", script.file("notify")).is_ok() {}
+    let mut command = agent(&script, NO_PUSH);
+    command.env("NOTIFY_SOCKET", script.file("notify"));
+    let mut agent = Agent::start(command);
+    let line = agent.wait_for("notifying the service manager over NOTIFY_SOCKET");
+    assert!(line.contains("it is retried"), "{line}");
+    wait_for(&socket, "READY=1");
+    let status = wait_for_start(&socket, "STATUS=");
+    assert!(status.contains("1 of 1 sources up"), "{status}");
 }
 
 #[test]
@@ -145,6 +193,31 @@ fn the_watchdog_is_fed_while_a_receiver_never_answers() {
     command.env("NOTIFY_SOCKET", script.file("notify")).env("WATCHDOG_USEC", "400000");
     command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "0");
     let _agent = Agent::start(command);
+    for _ in 0..12 {
+        wait_for(&socket, "WATCHDOG=1");
+    }
+}
+
+#[test]
+fn the_watchdog_is_fed_where_nothing_is_collected_or_nobody_reads_what_is_printed() {
+    let script = Script::printing(FOUR_CPUS);
+    let socket = bound(&script.file("notify"));
+    let mut command = agent(&script, NO_PUSH);
+    command.env("NOTIFY_SOCKET", script.file("notify")).env("WATCHDOG_USEC", "200000");
+    command.env("OTEL_SDK_DISABLED", "true");
+    let disabled = Agent::start(command);
+    for _ in 0..12 {
+        wait_for(&socket, "WATCHDOG=1");
+    }
+    drop(disabled);
+    // The console prints to a pipe that is full.
+    let (_reader, writer) = crate::agent::full_pipe();
+    let other = Script::printing(FOUR_CPUS);
+    let socket = bound(&other.file("notify"));
+    let mut command = agent(&other, &["--interval", "100ms"]);
+    command.env("NOTIFY_SOCKET", other.file("notify")).env("WATCHDOG_USEC", "200000");
+    command.env("OTEL_METRICS_EXPORTER", "console").stdout(writer).stderr(Stdio::null());
+    let _printing = Agent::spawn(command);
     for _ in 0..12 {
         wait_for(&socket, "WATCHDOG=1");
     }
