@@ -14,6 +14,7 @@ mod process;
 mod refused;
 mod reload;
 mod reloads;
+mod renewed;
 mod service;
 mod status;
 mod toolkit;

@@ -1,5 +1,8 @@
 //! Certificates and private keys of PEM files, and of PEM texts in a configuration.
 
+#![expect(clippy::disallowed_methods, reason = "an expired certificate is refused")]
+
+use super::validity::not_after;
 use super::{explain, provider};
 use crate::sys::read_regular;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -8,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most bytes of a PEM file; the bundles of systems have some 300 KiB.
 pub(super) const MOST_BYTES: u64 = 4 * 1024 * 1024;
@@ -129,6 +133,20 @@ pub fn identity(certificate: Pem<'_>, key: Pem<'_>) -> Result<Identity, Unusable
         private_key(key).map_err(UnusableIdentity::Key)?,
     );
     belongs(&read, certificate).map_err(|why| UnusableIdentity::Key(unusable(key, &why)))?;
+    Ok(read)
+}
+
+/// The same of a certificate that has not expired. Whom an expired one is shown to refuses it.
+pub fn valid_identity(certificate: Pem<'_>, key: Pem<'_>) -> Result<Identity, UnusableIdentity> {
+    let read = identity(certificate, key)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let ends = read.0.first().and_then(|certificate| not_after(certificate));
+    let ends = ends.map(|ends| Duration::from_secs(ends.try_into().unwrap_or(0)));
+    if let Some(ends) = ends.filter(|ends| *ends < now) {
+        let ends = humantime::format_rfc3339_seconds(UNIX_EPOCH + ends);
+        let why = format!("the certificate has expired at {ends}: renew it");
+        return Err(UnusableIdentity::Certificate(unusable(certificate, &why)));
+    }
     Ok(read)
 }
 

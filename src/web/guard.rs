@@ -12,6 +12,7 @@ use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode};
 use passwords::Passwords;
 use rate::Limiter;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,8 +39,12 @@ impl Rules {
         self.acceptor.is_some() || self.passwords.is_some()
     }
 
-    fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
-        let (config, files) = WebConfig::read(path)?;
+    /// Reads the file. Also returns the files that it depends on, as they were before they were read: what changes in between
+    /// is read again.
+    fn read(path: &Path) -> Result<(Self, Vec<Watched>), String> {
+        let own = Watched::new(path.to_owned());
+        let (config, named) = WebConfig::read(path)?;
+        let files = std::iter::once(own).chain(named.into_iter().map(Watched::new)).collect();
         let acceptor = tls::acceptor(&config.tls_server_config, config.http_server_config.http2)
             .map_err(|why| unusable(path, &why))?;
         let passwords = Passwords::new(config.basic_auth_users).map_err(|why| unusable(path, &why))?;
@@ -59,8 +64,27 @@ pub struct Guard {
     rules: RwLock<Arc<Rules>>,
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
-    files.iter().map(|file| FileStamp::at(file)).collect()
+/// A file that the configuration depends on, as it was. A pipe, which changes while it is read and can be read once, has no stamp.
+struct Watched {
+    path: PathBuf,
+    stamp: Option<FileStamp>,
+}
+
+impl Watched {
+    fn new(path: PathBuf) -> Self {
+        let stamp = Self::now(&path);
+        Self { path, stamp }
+    }
+
+    fn now(path: &Path) -> Option<FileStamp> {
+        std::fs::metadata(path).ok().filter(Metadata::is_file).map(|file| FileStamp::of(&file))
+    }
+
+    /// Whether it is another than before. Remembers it as it is now.
+    fn has_changed(&mut self) -> bool {
+        let now = Self::now(&self.path);
+        std::mem::replace(&mut self.stamp, now) != now
+    }
 }
 
 impl Guard {
@@ -73,18 +97,16 @@ impl Guard {
     /// was refused.
     pub fn start(path: &Path, loads: &Arc<ConfigLoadStatus>, stop: &Stop) -> Result<Arc<Self>, String> {
         let (rules, mut files) = Rules::read(path)?;
-        let mut seen = stamps(&files);
         let guard = Arc::new(Self { path: path.to_owned(), rules: RwLock::new(Arc::new(rules)) });
         let (own, loads, stop) = (Arc::clone(&guard), Arc::clone(loads), stop.clone());
         let look = move || {
             // A refused file may name files that do not exist yet, so it is read again until it is accepted.
             let mut refused: Option<String> = None;
             while !stop.killed_within(super::timeouts::GUARD) {
-                let now = stamps(&files);
-                if now == seen && refused.is_none() {
+                let changed = files.iter_mut().fold(false, |changed, file| file.has_changed() || changed);
+                if !changed && refused.is_none() {
                     continue;
                 }
-                seen = now;
                 let read = Rules::read(&own.path).and_then(|(rules, named)| {
                     // The file is empty while an editor rewrites it.
                     let lost = rules.blank && own.rules().protects();
@@ -96,7 +118,6 @@ impl Guard {
                     Ok((rules, named)) => {
                         refused = None;
                         files = named;
-                        seen = stamps(&files);
                         *own.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
                         tracing::info!("the web configuration was reloaded");
                     }

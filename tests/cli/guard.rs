@@ -3,7 +3,7 @@
 
 use super::{refusal, scraped, text};
 use crate::support::authority::Authority;
-use crate::support::{Agent, connscope, eventually, get, request};
+use crate::support::{Agent, connscope, get, request};
 use connscope::web::guard::Guard;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -13,13 +13,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A folder with `server.crt`, `server.key` and `ca.pem`, as the samples name them.
-struct Files {
-    authority: Authority,
-    folder: tempfile::TempDir,
+pub(super) struct Files {
+    pub(super) authority: Authority,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
         let (certificate, key) = authority.sign("server");
         for (from, to) in [(certificate, "server.crt"), (key, "server.key"), (authority.file(), "ca.pem")] {
@@ -28,7 +28,7 @@ impl Files {
         Self { authority, folder }
     }
 
-    fn write(&self, yaml: &str) -> std::path::PathBuf {
+    pub(super) fn write(&self, yaml: &str) -> std::path::PathBuf {
         let path = self.folder.path().join("web.yml");
         std::fs::write(&path, yaml).unwrap();
         path
@@ -39,12 +39,12 @@ impl Files {
         text.lines().map(|line| ["    ", line, "\n"].concat()).collect()
     }
 
-    fn agent(&self, yaml: &str) -> Agent {
+    pub(super) fn agent(&self, yaml: &str) -> Agent {
         scraped(&["--web.config.file", self.write(yaml).to_str().unwrap()])
     }
 }
 
-const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
+pub(super) const TLS: &str = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n";
 
 /// Password `secret`, at the lowest cost.
 fn users() -> String {
@@ -96,6 +96,10 @@ fn files_are_taken_and_refused_as_the_toolkit_does() {
         ("tls_server_config:\n  cert_file: server.crt\n  key_file: somefile\n", "somefile: No such file"),
         (&tls("  client_ca_file: ca.pem\n"), "client authorities are set, and client_auth_type is not"),
         (&tls("  client_ca_file: somefile\n"), "somefile: No such file"),
+        (
+            &tls("  client_allowed_sans: [one]\n"),
+            "client_allowed_sans is set, and client_auth_type asks for no",
+        ),
         (&tls("  client_auth_type: Perhaps\n"), "`Perhaps` is not a client_auth_type"),
         (&tls("  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA2048]\n"), "is not a cipher suite"),
         (&tls("  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]\n"), "which HTTP/2 needs"),
@@ -135,14 +139,20 @@ fn a_bad_file_is_one_line_and_exit_code_2() {
 #[test]
 fn an_expired_certificate_is_refused() {
     let files = Files::new();
-    let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    parameters.not_after = rcgen::date_time_ymd(2020, 1, 2);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = parameters.self_signed(&key).unwrap();
-    std::fs::write(files.folder.path().join("server.crt"), certificate.pem()).unwrap();
-    std::fs::write(files.folder.path().join("server.key"), key.serialize_pem()).unwrap();
-    let error = Guard::check(&files.write(TLS)).unwrap_err();
-    assert!(error.contains("the certificate has expired at 2020-01-02T00:00:00Z: renew it"), "{error}");
+    let (certificate, key) = files.authority.sign_until("ended", 2020);
+    std::fs::copy(certificate, files.folder.path().join("server.crt")).unwrap();
+    std::fs::copy(key, files.folder.path().join("server.key")).unwrap();
+    let path = files.write(TLS);
+    let error = Guard::check(&path).unwrap_err();
+    assert!(
+        error.contains("server.crt: the certificate has expired at 2020-01-01T00:00:00Z: renew it"),
+        "{error}"
+    );
+    let run = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none", "--web.config.file"];
+    assert_eq!(
+        refusal(&connscope(&[&run[..], &[path.to_str().unwrap()]].concat())),
+        format!("connscope: {error}")
+    );
 }
 
 #[test]
@@ -200,6 +210,12 @@ fn passwords_headers_and_what_stays_open() {
     agent.wait_for("the web configuration was reloaded");
     let answers: Vec<u16> = (0..3).map(|_| get(address, "/metrics").0).collect();
     assert_eq!((answers, get(address, "/-/healthy").0), (vec![200, 200, 429], 200));
+    // Then a container engine is told no more than that the process responds.
+    let output = connscope(&["healthcheck", &url]);
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "healthy\n"));
+    let output = connscope(&["status", &url]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("status 429: too many requests"), "{said}");
 }
 
 /// CPU time of the thread that checks passwords, in nanoseconds.
@@ -236,14 +252,12 @@ fn an_unknown_user_costs_what_a_known_one_costs_and_results_are_cached() {
 }
 
 /// One request over TLS, with a certificate to show if there is one.
-fn get_tls(
+pub(super) fn get_tls(
     address: SocketAddr,
     ca: &Path,
     identity: Option<&(std::path::PathBuf, std::path::PathBuf)>,
 ) -> Result<u16, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let builder = connscope::tls::client().unwrap().with_root_certificates(roots);
+    let builder = connscope::tls::client().unwrap().with_root_certificates(roots(ca));
     let config = match identity {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => builder
@@ -253,6 +267,16 @@ fn get_tls(
             )
             .unwrap(),
     };
+    get_by(address, config)
+}
+
+fn roots(ca: &Path) -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    roots
+}
+
+fn get_by(address: SocketAddr, config: rustls::ClientConfig) -> Result<u16, String> {
     let name = ServerName::try_from("localhost").unwrap();
     let client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = rustls::StreamOwned::new(client, TcpStream::connect(address).unwrap());
@@ -293,6 +317,22 @@ fn tls_with_and_without_certificates_of_clients() {
             false,
             true,
         ),
+        // Whoever must have a name must have a certificate.
+        ("  client_auth_type: RequestClientCert\n".to_owned(), true, true, true),
+        (
+            "  client_auth_type: RequestClientCert\n  client_allowed_sans: [localhost]\n".to_owned(),
+            false,
+            true,
+            true,
+        ),
+        (
+            "  client_auth_type: VerifyClientCertIfGiven\n  client_ca_file: ca.pem\n  client_allowed_sans: [localhost]\n"
+                .to_owned(),
+            false,
+            false,
+            true,
+        ),
+        (format!("{verified}  client_allowed_sans: []\n"), false, false, false),
         (format!("{verified}  client_allowed_sans: [other.example]\n"), false, false, false),
         (format!("{verified}  client_allowed_sans: [other.example, 127.0.0.1]\n"), false, false, true),
         (format!("{verified}  client_allowed_sans: [localhost]\n"), false, false, true),
@@ -306,21 +346,17 @@ fn tls_with_and_without_certificates_of_clients() {
 }
 
 #[test]
-fn a_renewed_certificate_is_shown_without_a_reload() {
+fn a_client_of_an_older_version_than_the_least_is_refused() {
     let files = Files::new();
-    let mut agent = files.agent(TLS);
-    let address = agent.address();
-    let other = Authority::new();
-    let (certificate, key) = other.sign("server");
-    std::fs::copy(key, files.folder.path().join("server.key")).unwrap();
-    std::fs::copy(certificate, files.folder.path().join("server.crt")).unwrap();
-    eventually("the new certificate is shown", || get_tls(address, &other.file(), None) == Ok(200));
-    // The file may name certificates that are still to come.
-    files.write(&TLS.replace("server.", "next."));
-    agent.wait_for("the web configuration is refused, the previous one stays in effect");
-    let third = Authority::new();
-    let (certificate, key) = third.sign("server");
-    std::fs::copy(key, files.folder.path().join("next.key")).unwrap();
-    std::fs::copy(certificate, files.folder.path().join("next.crt")).unwrap();
-    eventually("the certificate that came is shown", || get_tls(address, &third.file(), None) == Ok(200));
+    let ca = files.authority.file();
+    for (least, old, new) in [("TLS12", true, true), ("TLS13", false, true)] {
+        let mut agent = files.agent(&format!("{TLS}  min_version: {least}\n"));
+        let address = agent.address();
+        let answers = [&rustls::version::TLS12, &rustls::version::TLS13].map(|version| {
+            let builder = rustls::ClientConfig::builder_with_provider(connscope::tls::provider());
+            let builder = builder.with_protocol_versions(&[version]).unwrap();
+            get_by(address, builder.with_root_certificates(roots(&ca)).with_no_client_auth()).is_ok()
+        });
+        assert_eq!(answers, [old, new], "{least}");
+    }
 }

@@ -1,7 +1,8 @@
 //! exporter-toolkit's own sample files: each is taken or refused as there, and does what it does there.
 
-use super::{scraped, text};
-use crate::support::{connscope, get, request};
+use super::guard::{Files, TLS};
+use super::{refusal, scraped, text};
+use crate::support::{command, connscope, get, request};
 use connscope::web::guard::Guard;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,13 +34,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("web_config_noAuth_wrongTLSVersion.bad.yml", "`TLS111` is not a version"),
 ];
 
-/// Taken there, and refused here where something is missing: the authorities of the system, which may have none, and the curve P-521,
-/// which our library does not have.
-const TAKEN_WITH: &[(&str, &str)] = &[
-    ("web_config_auth_clientCAs_missing.bad.yml", "there is no authority to verify clients by"),
-    ("web_config_noAuth.good.blocking.yml", "there is no authority to verify clients by"),
-    ("web_config_noAuth_someCurves.good.yml", "supports none of these curves"),
-];
+/// Taken there, and refused here: our library does not have the curve P-521.
+const REFUSED_HERE: (&str, &str) = ("web_config_noAuth_someCurves.good.yml", "supports none of these curves");
+
+/// Taken there, and refused here if the system has no authorities: nobody could come in.
+const OF_THE_SYSTEM: [&str; 2] =
+    ["web_config_auth_clientCAs_missing.bad.yml", "web_config_noAuth.good.blocking.yml"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web-config")
@@ -66,13 +66,92 @@ fn each_sample_of_the_toolkit_is_taken_or_refused_as_there() {
             continue;
         }
         taken += 1;
-        let missing = TAKEN_WITH.iter().find(|(known, _)| *known == name).map(|(_, missing)| *missing);
-        if let Err(error) = checked {
-            assert!(missing.is_some_and(|missing| error.contains(missing)), "{name}: {error}");
+        if name == REFUSED_HERE.0 {
+            assert!(checked.expect_err(name).contains(REFUSED_HERE.1), "{name}");
+        } else if !OF_THE_SYSTEM.contains(&name) {
+            checked.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
     assert!(refused.is_empty(), "not among the samples: {refused:?}");
     assert_eq!(taken, 21);
+}
+
+#[test]
+fn the_samples_that_verify_clients_by_the_system_are_taken_if_it_has_authorities() {
+    let none = tempfile::tempdir().unwrap();
+    for name in OF_THE_SYSTEM {
+        for (variable, value, taken) in [
+            ("SSL_CERT_FILE", file("tls-ca-chain.pem"), true),
+            ("SSL_CERT_DIR", none.path().display().to_string(), false),
+        ] {
+            let mut check = command(&["config", "--quiet", "--otlp-protocol", "none", "--web.config.file"]);
+            let output = check.arg(file(name)).env(variable, value).output().unwrap();
+            if taken {
+                assert_eq!(output.status.code(), Some(0), "{name}: {output:?}");
+            } else {
+                let line = refusal(&output);
+                assert!(
+                    line.contains("there is no authority to verify clients by: set client_ca_file"),
+                    "{line}"
+                );
+            }
+        }
+    }
+}
+
+/// Each was given to the toolkit (0.20.0, `web.Validate`).
+#[test]
+fn what_has_no_value_and_how_long_an_interval_is_are_read_as_there() {
+    let files = Files::new();
+    let tls = |more: &str| format!("{TLS}  {more}\n");
+    let interval = |value: &str| format!("rate_limit:\n  interval: {value}\n");
+    let user = |hash: &str| format!("basic_auth_users:\n  alice: {hash}\n");
+    let hash =
+        |cost: &str| user(&format!("$2y${cost}$abcdefghijklmnopqrstuuXXJnTTR2xhH2wMQ6G5yE9RZ7AnMlPHS"));
+    let mut taken: Vec<String> = [
+        "basic_auth_users:\n",
+        "tls_server_config:\nhttp_server_config:\nrate_limit:\n",
+        "http_server_config:\n  headers:\n  http2:\n",
+        "http_server_config:\n  headers:\n    Strict-Transport-Security:\n",
+        "rate_limit:\n  interval:\n  burst:\n",
+        "tls_server_config:\n  cert_file:\n  key_file:\n",
+        "~\n",
+        "---\n",
+        "{}\n",
+    ]
+    .map(str::to_owned)
+    .into();
+    for key in ["client_ca_file", "client_ca", "client_auth_type", "client_allowed_sans", "cipher_suites"] {
+        taken.push(tls(&format!("{key}:")));
+    }
+    for key in
+        ["cert", "key", "curve_preferences", "min_version", "max_version", "prefer_server_cipher_suites"]
+    {
+        taken.push(tls(&format!("{key}: null")));
+    }
+    taken.extend(["1.5s", "1h30m", ".5s", "100us", "-1s", "+1s", "0s", "0", "'0'"].map(interval));
+    taken.extend(["04", "31"].map(hash));
+    for yaml in taken {
+        Guard::check(&files.write(&yaml)).unwrap_or_else(|error| panic!("{yaml}{error}"));
+    }
+    let no_duration = "is not a duration with units, such as 100ms or 1h30m";
+    for (yaml, why) in [
+        (user(""), "alice"),
+        (hash("03"), "the password of `alice` has the cost 3: bcrypt has 4 to 31"),
+        (hash("32"), "has the cost 32"),
+        (interval("1h 30m"), no_duration),
+        (interval("1d"), no_duration),
+        (interval("''"), no_duration),
+        (interval("'100'"), no_duration),
+        (tls("min_version: ''"), "`` is not a version"),
+        ("http_server_config:\n  headers:\n    X-Frame-Options:\n".to_owned(), "`` is not a value of"),
+        ("tls_server_config:\n  cert_file: server.crt\n  key_file:\n".to_owned(), "one of key and key_file"),
+        // Ours: there it is a number of nanoseconds, which nobody means.
+        (interval("100"), "`100` is not a duration with units"),
+    ] {
+        let error = Guard::check(&files.write(&yaml)).unwrap_err();
+        assert!(error.contains(why) && error.lines().count() == 1, "{yaml}{error}");
+    }
 }
 
 #[test]

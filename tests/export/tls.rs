@@ -112,6 +112,29 @@ fn a_certificate_that_cannot_be_read_is_bad_input() {
 }
 
 #[test]
+fn a_certificate_of_ours_that_has_expired_is_bad_input() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let (certificate, key) = clients.sign_until("ended", 2020);
+    let ca = authority.file();
+    for speaks in BOTH {
+        let mut agent = Agent::start(
+            &[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://localhost:1"),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol(speaks)),
+                ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_text()),
+                ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_text()),
+                ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_text()),
+            ],
+            &[],
+        );
+        assert_eq!(agent.exit().code(), Some(2));
+        let line = agent.log.wait("export.otlp.tls.cert_file");
+        let why = "ended.pem: the certificate has expired at 2020-01-01T00:00:00Z: renew it";
+        assert!(line.contains(why), "{line}");
+    }
+}
+
+#[test]
 fn a_machine_without_any_authority_can_push_where_no_tls_is_asked_for() {
     for speaks in BOTH {
         let receiver = Receiver::start(speaks);

@@ -38,9 +38,15 @@ impl Authority {
 
     /// A certificate signed by it and its key, PEM.
     pub(crate) fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.sign_until(name, 4096)
+    }
+
+    /// The same that expires at the beginning of a year.
+    pub(crate) fn sign_until(&self, name: &str, year: i32) -> (PathBuf, PathBuf) {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut parameters = rcgen::CertificateParams::new(names).expect("names");
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = rcgen::KeyPair::generate().expect("a key");
         let certificate = parameters.signed_by(&key, &self.issuer).expect("a certificate");
         let path = |end: &str| self.directory.path().join(format!("{name}.{end}"));

@@ -3,6 +3,7 @@
 use super::rate::RateLimit;
 use crate::config::load;
 use crate::reading::chain;
+use crate::settings::values::section;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -12,17 +13,21 @@ use std::path::{Path, PathBuf};
 /// Response headers.
 pub type Headers = Vec<(HeaderName, HeaderValue)>;
 
-/// The web configuration file.
+/// The web configuration file. A key with nothing behind it is as one that is not there, as in the toolkit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebConfig {
     /// Section `tls_server_config`.
+    #[serde(deserialize_with = "section")]
     pub tls_server_config: TlsServer,
     /// Section `http_server_config`.
+    #[serde(deserialize_with = "section")]
     pub http_server_config: HttpServer,
     /// Section `rate_limit`.
+    #[serde(deserialize_with = "section")]
     pub rate_limit: RateLimit,
     /// Bcrypt hashes of passwords, by user.
+    #[serde(deserialize_with = "section")]
     pub basic_auth_users: BTreeMap<String, String>,
     /// Whether the file is blank.
     #[serde(skip)]
@@ -34,14 +39,23 @@ pub struct WebConfig {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the keys of the toolkit, which documents them")]
 pub struct TlsServer {
+    #[serde(deserialize_with = "section")]
     pub cert: String,
+    #[serde(deserialize_with = "section")]
     pub key: String,
+    #[serde(deserialize_with = "section")]
     pub client_ca: String,
+    #[serde(deserialize_with = "section")]
     pub cert_file: PathBuf,
+    #[serde(deserialize_with = "section")]
     pub key_file: PathBuf,
+    #[serde(deserialize_with = "section")]
     pub client_auth_type: String,
+    #[serde(deserialize_with = "section")]
     pub client_ca_file: PathBuf,
+    #[serde(deserialize_with = "section")]
     pub cipher_suites: Vec<String>,
+    #[serde(deserialize_with = "section")]
     pub curve_preferences: Vec<String>,
     pub min_version: Option<String>,
     pub max_version: Option<String>,
@@ -54,6 +68,7 @@ pub struct TlsServer {
 #[serde(deny_unknown_fields, default)]
 pub struct HttpServer {
     /// Whether HTTP/2 is allowed. This endpoint supports only HTTP/1.1.
+    #[serde(deserialize_with = "section")]
     pub http2: bool,
     /// Response headers.
     #[serde(deserialize_with = "headers")]
@@ -76,8 +91,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Headers, D::Error> {
-    let given = BTreeMap::<String, String>::deserialize(deserializer)?;
-    let header = |(name, value): (String, String)| {
+    let given: BTreeMap<String, Option<String>> = section(deserializer)?;
+    let header = |(name, value): (String, Option<String>)| {
+        let value = value.unwrap_or_default();
         let known = ALLOWED.iter().find(|(known, _)| *known == name);
         let (_, values) = known.ok_or_else(|| format!("the header `{name}` cannot be configured"))?;
         if !values.is_empty() && !values.contains(&value.as_str()) {
@@ -101,7 +117,7 @@ impl TlsServer {
 }
 
 impl WebConfig {
-    /// Reads the file and resolves its paths relative to it. Also returns every file that the configuration depends on.
+    /// Reads the file and resolves its paths relative to it. Also returns the files that it names.
     pub fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
         let text = load::read(path).map_err(|error| chain(&error))?;
         let config = load::document::<Self>(&text, path).map_err(|error| chain(&error))?;
@@ -109,7 +125,7 @@ impl WebConfig {
         config.blank = text.trim().is_empty();
         let folder = path.parent().unwrap_or(Path::new(""));
         let tls = &mut config.tls_server_config;
-        let mut files = vec![path.to_owned()];
+        let mut files = Vec::new();
         for file in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file] {
             if !file.as_os_str().is_empty() {
                 *file = folder.join(&file);

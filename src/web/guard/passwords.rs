@@ -5,6 +5,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use bcrypt::HashParts;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -16,6 +17,9 @@ const MAX_CACHED: usize = 100;
 
 /// Maximum number of passwords that wait to be verified.
 const MAX_WAITING: usize = 32;
+
+/// The costs of bcrypt, by which nothing else can be verified: the logarithm of the number of rounds.
+const COSTS: RangeInclusive<u32> = 4..=31;
 
 /// Users and their password hashes.
 pub struct Passwords {
@@ -54,9 +58,12 @@ impl Passwords {
     /// Starts the thread; `None` without users. The error names the user, not the hash.
     pub fn new(users: BTreeMap<String, String>) -> Result<Option<Self>, String> {
         for (user, hash) in &users {
-            HashParts::from_str(hash).map_err(|error| {
-                format!("basic_auth_users: the password of `{user}` is not a bcrypt hash: {error}")
-            })?;
+            let wrong = |why: &str| format!("basic_auth_users: the password of `{user}` {why}");
+            let parts = HashParts::from_str(hash)
+                .map_err(|error| wrong(&format!("is not a bcrypt hash: {error}")))?;
+            if !COSTS.contains(&parts.get_cost()) {
+                return Err(wrong(&format!("has the cost {}: bcrypt has 4 to 31", parts.get_cost())));
+            }
         }
         if users.is_empty() {
             return Ok(None);

@@ -1,7 +1,5 @@
 //! `tls_server_config`: the certificate of the endpoint, and the verification of client certificates.
 
-#![expect(clippy::disallowed_methods, reason = "an expired certificate is refused")]
-
 use super::config::TlsServer;
 use crate::tls::explain::explain;
 use crate::tls::{self, Pem};
@@ -16,7 +14,6 @@ use rustls::{
 use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_rustls::TlsAcceptor;
 use webpki::EndEntityCert;
 
@@ -147,14 +144,7 @@ fn identity(section: &TlsServer) -> Result<tls::Identity, String> {
         .ok_or_else(|| wrong("one of cert and cert_file is missing"))?;
     let key = pem(&section.key_file, "key", &section.key)
         .ok_or_else(|| wrong("one of key and key_file is missing"))?;
-    let identity = tls::identity(certificate, key).map_err(|unusable| wrong(&unusable.why()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-    let ends = identity.0.first().and_then(|certificate| tls::validity::not_after(certificate));
-    if let Some(ends) = ends.and_then(|ends| u64::try_from(ends).ok()).filter(|ends| *ends < now) {
-        let ends = humantime::format_rfc3339_seconds(UNIX_EPOCH + std::time::Duration::from_secs(ends));
-        return Err(wrong(&format!("the certificate has expired at {ends}: renew it")));
-    }
-    Ok(identity)
+    tls::valid_identity(certificate, key).map_err(|unusable| wrong(&unusable.why()))
 }
 
 /// The certificates of the client CA.
@@ -171,6 +161,11 @@ fn verifier(
     let (verified, required) = match section.client_auth_type.as_str() {
         "" | "NoClientCert" if !trusted.is_empty() => {
             return Err(wrong("client authorities are set, and client_auth_type is not"));
+        }
+        "" | "NoClientCert" if section.client_allowed_sans.is_some() => {
+            return Err(wrong(
+                "client_allowed_sans is set, and client_auth_type asks for no certificate: nobody would be held to it",
+            ));
         }
         "" | "NoClientCert" => return Ok(None),
         "RequestClientCert" => (false, false),
@@ -196,6 +191,8 @@ fn verifier(
         None
     };
     let sans = section.client_allowed_sans.clone();
+    // A client without a certificate has none of the names.
+    let required = required || sans.is_some();
     Ok(Some(Arc::new(Clients { inner, trusted, required, sans, provider: Arc::clone(provider) })))
 }
 
@@ -207,7 +204,7 @@ struct Clients {
     /// Certificates accepted as they are: a client may have a self-signed certificate, which rustls regards as a CA.
     trusted: Vec<CertificateDer<'static>>,
     required: bool,
-    /// Accepted subject alternative names; the certificate must have one of them. `None` accepts any.
+    /// Accepted subject alternative names; the certificate must have one of them, so one is required. `None` accepts any.
     sans: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
 }
