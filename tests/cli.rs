@@ -4,6 +4,7 @@ use crate::support::{Agent, command, connscope};
 use std::io::Write;
 use std::process::Output;
 
+mod activation;
 mod config;
 mod documented;
 mod endpoint;

@@ -43,6 +43,30 @@ pub(super) struct Credentials {
     pub(super) user: Option<(String, PathBuf)>,
 }
 
+impl Credentials {
+    /// Refuses what could not be shown, before anything is asked. The error names the flag and the file.
+    fn check(&self) -> Result<(), CliError> {
+        let wrong = |flag: &'static str| move |why: String| CliError::Usage(format!("{flag}: {why}"));
+        if let Some(file) = &self.authorities {
+            tls::authorities(file).map_err(wrong("--ca-file"))?;
+        }
+        if let Some(name) = &self.server_name {
+            server(name).map_err(wrong("--server-name"))?;
+        }
+        if let Some((certificate, key)) = &self.identity {
+            let read = tls::valid_identity(Pem::File(certificate), Pem::File(key));
+            read.map_err(|unusable| match unusable {
+                UnusableIdentity::Certificate(why) => wrong("--cert-file")(why),
+                UnusableIdentity::Key(why) => wrong("--key-file")(why),
+            })?;
+        }
+        if let Some((_, file)) = &self.user {
+            password(file).map_err(wrong("--password-file"))?;
+        }
+        Ok(())
+    }
+}
+
 /// A running agent.
 #[derive(Debug)]
 pub(super) struct AgentClient {
@@ -97,6 +121,7 @@ impl AgentClient {
     /// The agent at a URL (`http://HOST:PORT`, `https://HOST:PORT`, `unix:/PATH`, `https+unix:/PATH`, or `HOST:PORT`), asked within
     /// this time.
     pub(super) fn at(url: &str, credentials: Credentials, within: Duration) -> Result<Self, CliError> {
+        credentials.check()?;
         let wrong = |why: &str| CliError::Usage(format!("`{}` {why}", endpoint::shown(url)));
         let over_tls = url.strip_prefix("https+").filter(|rest| rest.starts_with("unix:"));
         if let Some(path) = endpoint::unix_path(over_tls.unwrap_or(url)) {
@@ -124,6 +149,7 @@ impl AgentClient {
 
     /// The agent that runs with this configuration, on this machine; over TLS where its web configuration has it.
     pub(super) fn of(config: &Config, credentials: Credentials, within: Duration) -> Result<Self, CliError> {
+        credentials.check()?;
         let prometheus = &config.export.prometheus;
         let unknown = |why: &str| CliError::Usage(why.to_owned());
         if prometheus.listen.is_off() {
@@ -267,11 +293,15 @@ impl AgentClient {
         let builder = tls::client().map_err(failed)?.with_root_certificates(roots);
         let config = tls::complete(builder, identity.transpose()?, &[b"http/1.1"]).map_err(failed)?;
         let name = server_name.as_deref().unwrap_or_else(|| self.address.host());
-        let server = ServerName::try_from(name.to_owned())
-            .map_err(|_| format!("`{name}` cannot be the name in a certificate"))?;
-        let connected = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server, stream).await;
+        let connected =
+            tokio_rustls::TlsConnector::from(Arc::new(config)).connect(server(name)?, stream).await;
         connected.map_err(|error| format!("TLS: {}", explained(&error)))
     }
+}
+
+/// The name that a certificate must have.
+fn server(name: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` cannot be the name in a certificate"))
 }
 
 /// `Authorization` of the scheme Basic (RFC 7617). The password is the first line of its file.

@@ -42,8 +42,9 @@ impl Bound {
         let names: Vec<String> = handed_over.iter().map(|one| one.name.clone()).collect();
         check_handed_over(&settings.listen, &names)?;
         let named = named(&settings.listen);
+        let unused = unused(&settings.listen, &names);
         for address in settings.listen.addresses() {
-            let failed = |cause| BindError { address: address.to_string(), cause };
+            let failed = |cause| BindError { address: address.to_string(), cause: explained(cause, &unused) };
             match address {
                 Address::At { host, port } => {
                     bound.sockets.push(ListeningSocket::Tcp(bind(host, *port).await.map_err(failed)?));
@@ -96,6 +97,30 @@ fn named(listen: &Listen) -> Vec<&str> {
 /// Whether an entry `systemd:NAME`, or `systemd`, gets a socket: without a name it is those that no other entry names.
 fn takes(name: Option<&str>, named: &[&str], socket: &str) -> bool {
     name.map_or_else(|| !named.contains(&socket), |name| name == socket)
+}
+
+/// Those of the sockets with these names that no entry gets.
+fn unused<'a>(listen: &Listen, sockets: &'a [String]) -> Vec<&'a str> {
+    let named = named(listen);
+    let used = |socket: &str| {
+        listen.addresses().iter().any(
+            |address| matches!(address, Address::Systemd(name) if takes(name.as_deref(), &named, socket)),
+        )
+    };
+    sockets.iter().map(String::as_str).filter(|socket| !used(socket)).collect()
+}
+
+/// The error of an address that is in use, where it may be that of a socket of the service manager.
+fn explained(cause: io::Error, unused: &[&str]) -> io::Error {
+    if cause.kind() != ErrorKind::AddrInUse || unused.is_empty() {
+        return cause;
+    }
+    let names = unused.join(", ");
+    let why = format!(
+        "{cause}; the service manager hands over {names}, which is not used: if that is this address, set \
+         export.prometheus.listen to `systemd` instead, or disable the socket unit"
+    );
+    io::Error::new(ErrorKind::AddrInUse, why)
 }
 
 /// Checks that every entry of the service manager gets at least one socket of those with these names.

@@ -1,21 +1,20 @@
-//! Several addresses, Unix sockets and sockets of the service manager: each is answered alike, and what cannot be is one line.
+//! Several addresses and Unix sockets: each is answered alike, and what cannot be is one line.
 
 use super::{config_file, refusal, text};
 use crate::support::agent::behind;
 use crate::support::authority::Authority;
-use crate::support::{Agent, PATIENCE, command, connscope, eventually, get, request, skipped};
+use crate::support::{Agent, PATIENCE, command, connscope, get};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Nothing to collect but what any machine has.
 const SOURCES: &str = "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, \
                        probes: {interval: 1h, targets: [{name: none, host: 127.0.0.1, port: 1}]}}\n";
 
-fn config(prometheus: &str) -> tempfile::NamedTempFile {
+pub(super) fn config(prometheus: &str) -> tempfile::NamedTempFile {
     config_file(&format!("{SOURCES}export: {{otlp: {{protocol: none}}, prometheus: {{{prometheus}}}}}\n"))
 }
 
@@ -33,12 +32,12 @@ fn ask(path: &Path, request: &str) -> String {
     answer
 }
 
-fn healthy(path: &Path) -> bool {
+pub(super) fn healthy(path: &Path) -> bool {
     ask(path, "GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n").starts_with("HTTP/1.1 200 OK")
 }
 
 /// A socket in a folder of its own.
-fn socket() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn socket() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.sock");
     (folder, path)
@@ -237,153 +236,38 @@ fn status_and_healthcheck_ask_over_a_unix_socket_with_password_and_certificate()
             && said.contains(&format!("https+unix:{}", path.display())),
         "{said}"
     );
+    // What could not be shown is a wrong command line.
     let (_, foreign_key) = strangers.sign("client");
-    let (code, said) = run(
-        "status",
-        &[
-            &base,
-            &["--cert-file".to_owned(), name(&own), "--key-file".to_owned(), name(&foreign_key)],
-            &user(&password),
-        ],
-    );
-    assert!(code == Some(1) && said.lines().count() == 1, "{said}");
+    let cert = |certificate: &Path, key: &Path| {
+        ["--cert-file", &name(certificate), "--key-file", &name(key)].map(str::to_owned)
+    };
+    let (ended, ended_key) = authority.sign_until("ended", 2020);
+    let nowhere = Path::new("/nowhere/file");
+    for (flags, why) in [
+        (&cert(&own, &foreign_key)[..], "--key-file: "),
+        (&cert(&own, nowhere), "--key-file: /nowhere/file: No such file"),
+        (&cert(nowhere, &own_key), "--cert-file: /nowhere/file: No such file"),
+        (
+            &cert(&ended, &ended_key),
+            "ended.pem: the certificate has expired at 2020-01-01T00:00:00Z: renew it",
+        ),
+        (&user(nowhere), "--password-file: /nowhere/file: No such file"),
+        (&["--server-name".to_owned(), "a b".to_owned()], "--server-name: `a b` cannot be the name"),
+    ] {
+        for command in ["status", "healthcheck", "top"] {
+            let (code, said) = run(command, &[&base, flags]);
+            assert!(code == Some(2) && said.contains(why) && said.lines().count() == 1, "{command}: {said}");
+        }
+    }
+    let url = format!("https+unix:{}", path.display());
+    let (code, said) = run("status", &[&[url, "--ca-file".to_owned(), name(nowhere)]]);
+    assert!(code == Some(2) && said.contains("--ca-file: /nowhere/file: No such file"), "{said}");
     // By a URL, and with a name that the certificate has not.
     let url = [format!("https+unix:{}", path.display()), base[2].clone(), base[3].clone()];
     assert_eq!(run("healthcheck", &[&url, &shown, &user(&password)]).0, Some(0));
     let other = ["--server-name".to_owned(), "other.example".to_owned()];
     let (code, said) = run("healthcheck", &[&url, &shown, &other]);
     assert!(code == Some(1) && said.contains("TLS: "), "{said}");
-    let (code, said) = run("status", &[&base, &shown, &user(Path::new("/nowhere/password"))]);
-    assert!(code == Some(1) && said.contains("/nowhere/password: No such file"), "{said}");
     let (code, said) = run("status", &[&["--user".to_owned(), "alice".to_owned()]]);
     assert!(code == Some(2) && said.contains("--password-file"), "{said}");
-}
-
-/// Hands sockets over as systemd does: `tcp`, `udp`, `file`, or the path of a Unix socket; names in `LISTEN_FDNAMES`.
-const HAND_OVER: &str = r#"
-use IO::Socket::INET; use IO::Socket::UNIX;
-$^F = 20; my @kept;
-for my $what (split /,/, shift) {
-    push @kept, $what eq "tcp" ? IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1:0")
-        : $what eq "udp" ? IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.1:0")
-        : $what eq "file" ? do { open(my $file, "<", "/dev/null"); $file }
-        : IO::Socket::UNIX->new(Local => $what, Listen => 9);
-}
-$kept[0] && fileno($kept[0]) == 3 or die "the first is not descriptor 3: $!";
-$ENV{LISTEN_PID} = $ENV{OTHER_PID} // $$; $ENV{LISTEN_FDS} //= scalar @kept;
-exec @ARGV or die $!;
-"#;
-
-fn handed_over(sockets: &str, names: &str, listen: &[&str]) -> Command {
-    let mut arguments = vec!["--otlp-protocol", "none", "--conntrack-source", "procfs"];
-    arguments.extend(listen.iter().flat_map(|at| ["--listen", *at]));
-    let mut program = behind(&["perl", "-e", HAND_OVER, sockets], &command(&arguments));
-    program.env("LISTEN_FDNAMES", names);
-    program
-}
-
-fn no_perl() -> bool {
-    let missing = Command::new("perl").arg("-e0").status().is_err();
-    if missing {
-        skipped("needs perl (make test installs it)");
-    }
-    missing
-}
-
-#[test]
-fn sockets_of_the_service_manager_are_taken_and_stay_when_the_agent_ends() {
-    if no_perl() {
-        return;
-    }
-    let (_folder, path) = socket();
-    let both = format!("tcp,{}", path.display());
-    let mut agent = Agent::start(handed_over(&both, "web:local", &["systemd"]));
-    assert_eq!(get(agent.address(), "/-/healthy").0, 200);
-    assert!(healthy(&path));
-    agent.signal(Signal::TERM);
-    assert!(agent.wait().0.success());
-    assert!(path.exists(), "it is the service manager's");
-    std::fs::remove_file(&path).unwrap();
-    // By name, beside an address of its own; the other is not used, and that is said.
-    let mut agent = Agent::start(handed_over(&both, "web:local", &["systemd:local", "127.0.0.1:0"]));
-    agent.wait_for("the socket `web` of the service manager is not used");
-    let address = agent.address();
-    eventually("both answer", || get(address, "/-/healthy").0 == 200 && healthy(&path));
-    drop(agent);
-    // Without a name it is what no other entry names, in whichever order they stand.
-    std::fs::remove_file(&path).unwrap();
-    let mut agent = Agent::start(handed_over(&both, "web:local", &["systemd", "systemd:local"]));
-    let address = agent.address();
-    eventually("both answer", || get(address, "/-/healthy").0 == 200 && healthy(&path));
-    drop(agent);
-    // Of another process.
-    std::fs::remove_file(&path).unwrap();
-    let mut other = handed_over(&both, "", &["127.0.0.1:0"]);
-    other.env("OTHER_PID", "1");
-    let mut agent = Agent::start(other);
-    assert_eq!(get(agent.address(), "/-/healthy").0, 200);
-    assert!(!agent.log.all().iter().any(|line| line.contains("of the service manager")));
-}
-
-#[test]
-fn a_reload_refuses_a_socket_that_the_service_manager_has_not_passed() {
-    if no_perl() {
-        return;
-    }
-    let named = |listen: &str| format!("listen: {listen}, lifecycle: true");
-    let file = config(&named("'systemd:web'"));
-    let mut program =
-        behind(&["perl", "-e", HAND_OVER, "tcp,tcp"], &command(&["--config", file.path().to_str().unwrap()]));
-    program.env("LISTEN_FDNAMES", "web:other");
-    let mut agent = Agent::start(program);
-    let address = agent.address();
-    let reload = |listen: &str| {
-        std::fs::write(file.path(), std::fs::read_to_string(config(&named(listen)).path()).unwrap()).unwrap();
-        let (status, _, body) = request(address, "POST", "/-/reload");
-        (status, body)
-    };
-    let (status, body) = reload("['systemd:web', 'systemd:third']");
-    assert_eq!(status, 500, "{body}");
-    assert!(
-        body.contains("systemd:third: the service manager hands over web, other, and not `third`"),
-        "{body}"
-    );
-    let (status, body) = reload("['systemd:web', 'systemd:other']");
-    assert_eq!(status, 200, "{body}");
-    assert!(body.contains("takes effect after a restart: export.prometheus.listen"), "{body}");
-    assert_eq!(reload("systemd").0, 200);
-    assert_eq!(reload("'systemd:web'"), (200, "nothing has changed\n".to_owned()));
-}
-
-#[test]
-fn what_the_service_manager_cannot_have_meant_is_one_line() {
-    if no_perl() {
-        return;
-    }
-    for (sockets, names, listen, why) in [
-        (
-            "udp",
-            "web",
-            "systemd",
-            "the socket `web` (descriptor 3) of the service manager is not of ListenStream=",
-        ),
-        ("file", "", "systemd", "the socket `unknown` (descriptor 3) of the service manager is no socket"),
-        (
-            "tcp",
-            "web",
-            "systemd:other",
-            "listening on systemd:other: the service manager hands over web, and not `other`",
-        ),
-    ] {
-        let line = refusal(&handed_over(sockets, names, &[listen]).output().unwrap());
-        assert!(line.contains(why), "{line}");
-    }
-    let line = refusal(&handed_over("tcp", "web", &["systemd:web", "systemd"]).output().unwrap());
-    assert!(line.contains("no other sockets than those that other entries name"), "{line}");
-    let mut more = handed_over("tcp", "web", &["systemd"]);
-    more.env("LISTEN_FDS", "2");
-    let line = refusal(&more.output().unwrap());
-    assert!(line.contains("(descriptor 4) of the service manager is not open"), "{line}");
-    let line = refusal(&connscope(&["--otlp-protocol", "none", "--listen", "systemd"]));
-    assert!(line.contains("hands over no socket: enable and start connscope.socket, then restart"), "{line}");
 }
