@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Health {
     sources: Mutex<BTreeMap<&'static str, SourceHealth>>,
+    /// Errors of sources that a reload has disabled: they count since the start of the process.
+    disabled: Mutex<BTreeMap<&'static str, BTreeMap<Reason, u64>>>,
     /// When any source succeeded last.
     last_success: Mutex<Option<Instant>>,
     push: Mutex<Push>,
@@ -71,7 +73,9 @@ impl Health {
     /// Records the outcome of a cycle for one source, and logs what has changed.
     pub fn note(&self, outcome: &SourceOutcome) {
         let mut sources = self.lock();
-        let health = sources.entry(outcome.source).or_default();
+        let errors = || self.disabled().remove(outcome.source).unwrap_or_default();
+        let entry = sources.entry(outcome.source);
+        let health = entry.or_insert_with(|| SourceHealth { errors: errors(), ..SourceHealth::default() });
         let first = !std::mem::replace(&mut health.asked, true);
         let mut failures = BTreeMap::new();
         for Failure { part, error } in &outcome.failures {
@@ -101,7 +105,8 @@ impl Health {
     /// true, ends; the numbers of its errors go on, because they are counters.
     pub fn replaced(&self, names: &[&str], is_new: impl Fn(&str) -> bool) {
         let mut sources = self.lock();
-        sources.retain(|name, _| names.contains(name));
+        let ended = sources.extract_if(.., |name, _| !names.contains(name));
+        self.disabled().extend(ended.map(|(name, health)| (name, health.errors)));
         for (_, health) in sources.iter_mut().filter(|(name, _)| is_new(name)) {
             let errors = std::mem::take(&mut health.errors);
             *health = SourceHealth { errors, ..SourceHealth::default() };
@@ -127,6 +132,10 @@ impl Health {
         self.push.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn disabled(&self) -> MutexGuard<'_, BTreeMap<&'static str, BTreeMap<Reason, u64>>> {
+        self.disabled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, SourceHealth>> {
         // What is kept here is whole after every statement, so a panic elsewhere leaves nothing half-written.
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,5 +159,35 @@ fn log_changes(source: &'static str, before: &Failures, now: &Failures) {
         if !part.is_empty() {
             tracing::info!(source, part, reason = reason.word(), "recovered");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Health;
+    use crate::metric::label::Reason;
+    use crate::reading::{Failure, SourceError, SourceOutcome};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn errors_go_on_counting_where_a_reload_restarts_or_disables_the_source_for_a_while() {
+        let health = Health::default();
+        let fail = || {
+            let error = Arc::new(SourceError::absent("reading", "it is not there"));
+            let failures = vec![Failure { part: String::new(), error }];
+            let (took, limits) = (Duration::ZERO, Vec::new());
+            health.note(&SourceOutcome { source: "one", up: false, failures, took, readings: 0, limits });
+        };
+        let errors = || health.sources().get("one").map(|one| one.errors[&Reason::Absent]);
+        fail();
+        health.replaced(&["one"], |_| true);
+        fail();
+        assert_eq!(errors(), Some(2));
+        health.replaced(&["other"], |_| true);
+        assert_eq!(errors(), None, "nothing is reported of what is disabled");
+        health.replaced(&["one"], |_| true);
+        fail();
+        assert_eq!(errors(), Some(3));
     }
 }

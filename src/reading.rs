@@ -1,6 +1,6 @@
 //! What travels from a source to an instrument: readings, why one could not be made, and the snapshot of one cycle.
 
-use crate::metric::{Handle, Labels, Metric, Table, Value};
+use crate::metric::{Handle, Labels, Metric, Part, Table, Value};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -113,8 +113,8 @@ pub struct Snapshot {
     readings: usize,
     /// Result of each source in this cycle.
     pub outcomes: Vec<SourceOutcome>,
-    /// Since when each source counts.
-    pub began: Vec<(&'static str, SystemTime)>,
+    /// Since when each part counts that does not since the start of the process: those of the sources, and of the exporter.
+    pub began: Vec<(&'static Part, SystemTime)>,
 }
 
 impl Snapshot {

@@ -1,6 +1,6 @@
 //! Metrics of the agent itself: the process and its version, and those of its parts.
 
-use crate::metric::{Label, LabelSet};
+use crate::metric::{Label, LabelSet, Part};
 use crate::reading::Readings;
 use crate::tls;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +11,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub trait SelfMetrics: std::fmt::Debug + Send + Sync {
     /// Observes its metrics.
     fn observe(&self, out: &mut Readings);
+
+    /// Its part of the table, and since when it counts; `None` if that is since the start of the process.
+    fn began(&self) -> Option<(&'static Part, SystemTime)> {
+        None
+    }
 }
 
 /// Whether the configuration that is in effect is the one that was read last, and when it was read.

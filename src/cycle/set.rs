@@ -87,5 +87,7 @@ fn started<All>(
     let own = stop.child().map_err(|cause| SourceError::io(doing(), cause))?;
     let source = (spec.build)(settings, host, mode, own.token())?;
     let worker = Worker::start(spec.name, (spec.deadline)(settings, mode), source);
-    worker.map(|worker| worker.ending(own)).map_err(|cause| SourceError::io(doing(), cause))
+    worker
+        .map(|worker| worker.ending(own).counting(spec.part))
+        .map_err(|cause| SourceError::io(doing(), cause))
 }

@@ -63,7 +63,7 @@ pub fn messages(
     for (index, scope) in metrics.scope_metrics().enumerate() {
         let mut packer = Packer::new(frame(resource, scope), most);
         for metric in scope.metrics() {
-            let since = row(metric.name()).and_then(|row| start_time::of_source(row, &snapshot.began));
+            let since = row(metric.name()).map(|row| start_time::of(row, &snapshot.began, &correction));
             packer.add(|out| collected(out, metric, since, &mut correction));
         }
         // A provider has one scope.
@@ -111,7 +111,7 @@ fn frame(resource: &Resource, scope: &ScopeMetrics) -> Frame {
     frame
 }
 
-/// Encodes a metric of the SDK. Returns its number of data points. `since` is the time since which its source counts.
+/// Encodes a metric of the SDK. Returns its number of data points. `since` is the time since which its part counts.
 fn collected(
     out: &mut Vec<u8>,
     metric: &SdkMetric,

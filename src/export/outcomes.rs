@@ -1,19 +1,23 @@
 //! Outcomes of the exports of the OTLP exporter.
 
+#![expect(clippy::disallowed_methods, reason = "a counter has a start time")]
+
 use super::error_type::ErrorType;
 use super::metrics;
-use crate::metric::Label;
+use crate::metric::{Label, Part};
 use crate::reading::Readings;
 use crate::self_metrics::SelfMetrics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// Outcomes of the exports of the OTLP exporter, with the metric names of the semantic conventions ("Semantic
 /// conventions for OpenTelemetry SDK metrics").
 #[derive(Debug)]
 pub struct Exports {
     labels: Vec<(Label, Arc<str>)>,
+    since: SystemTime,
     inflight: AtomicU64,
     exported: Mutex<BTreeMap<Option<ErrorType>, u64>>,
 }
@@ -21,7 +25,8 @@ pub struct Exports {
 impl Exports {
     /// Creates it without exports. `labels` identify the exporter.
     pub fn new(labels: Vec<(Label, Arc<str>)>) -> Self {
-        Self { labels, inflight: AtomicU64::new(0), exported: Mutex::new(BTreeMap::from([(None, 0)])) }
+        let exported = Mutex::new(BTreeMap::from([(None, 0)]));
+        Self { labels, since: SystemTime::now(), inflight: AtomicU64::new(0), exported }
     }
 
     /// Records that an export of data points begins.
@@ -51,5 +56,9 @@ impl SelfMetrics for Exports {
             out.observe(metrics::OTEL_EXPORTED, &self.labels(error), points);
         }
         out.observe(metrics::OTEL_INFLIGHT, &self.labels, self.inflight.load(Ordering::Relaxed));
+    }
+
+    fn began(&self) -> Option<(&'static Part, SystemTime)> {
+        Some((&metrics::PART, self.since))
     }
 }

@@ -8,8 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this file corrects times of the machine's clock")]
 
-use crate::catalog::SOURCES;
-use crate::metric::Metric;
+use crate::metric::{Metric, Part};
 use opentelemetry_proto::tonic::metrics::v1::Metric as OtlpMetric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use rustix::time::{ClockId, clock_gettime};
@@ -78,12 +77,12 @@ pub fn note() {
     LazyLock::force(&START_TIMES);
 }
 
-/// Start time of a counter: that of its source. The SDK knows only when the provider was created: a reload may recreate
-/// the provider while the source continues, or restart the source while the provider stays. `None` if the metric
-/// belongs to no source.
-pub fn of_source(metric: &Metric, began: &[(&'static str, SystemTime)]) -> Option<SystemTime> {
-    let source = SOURCES.iter().find(|spec| std::ptr::eq(spec.part, metric.part))?.name;
-    began.iter().find(|(name, _)| *name == source).map(|(_, since)| *since)
+/// Start time of a counter: that of its part, which is the start of the process unless `began` has another. The SDK knows
+/// only when the provider was created: a reload may recreate the provider while the part continues, or restart the part
+/// while the provider stays.
+pub fn of(metric: &Metric, began: &[(&'static Part, SystemTime)], correction: &Correction) -> SystemTime {
+    let own = began.iter().find(|(part, _)| std::ptr::eq(*part, metric.part)).map(|(_, since)| *since);
+    own.unwrap_or_else(|| UNIX_EPOCH + Duration::from_nanos(correction.known.anchor.real))
 }
 
 /// Corrects the start times of a collection that would be after their points.

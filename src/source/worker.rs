@@ -9,6 +9,7 @@
 )]
 
 use super::{Reports, Source};
+use crate::metric::Part;
 use crate::reading::{Readers, Readings, SourceError};
 use crate::stop::{ChildStop, Stop};
 use crate::timeouts;
@@ -35,6 +36,8 @@ pub struct Worker {
     thread: JoinHandle<()>,
     /// Time since which it counts.
     pub since: SystemTime,
+    /// Its part of the table.
+    pub part: Option<&'static Part>,
     /// Stops what the source has started when the worker is dropped.
     _end: Option<ChildStop>,
 }
@@ -107,13 +110,19 @@ impl Worker {
             }
         })?;
         let since = SystemTime::now();
-        Ok(Self { name, deadline, questions, reports, load, thread, since, _end: None })
+        Ok(Self { name, deadline, questions, reports, load, thread, since, part: None, _end: None })
     }
 
     /// The same, with what is to stop when the worker is dropped.
     #[must_use]
     pub fn ending(self, end: ChildStop) -> Self {
         Self { _end: Some(end), ..self }
+    }
+
+    /// The same, with its part of the table.
+    #[must_use]
+    pub fn counting(self, part: &'static Part) -> Self {
+        Self { part: Some(part), ..self }
     }
 
     /// How long one read is waited for.
