@@ -110,6 +110,8 @@ fn started(
     self_metrics: Vec<Arc<dyn SelfMetrics>>,
     stop: &Stop,
 ) -> Result<Shared, AgentError> {
+    // Before anything counts.
+    export::start_time::note();
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors could not be raised");
     }
@@ -252,7 +254,12 @@ fn start(
     let (host, cloud) = host(&config, stop);
     let self_metrics = reload::self_metrics(&config, &exports, &loads);
     let shared = started(&config, &host, &cloud, Mode::Run, self_metrics, stop)?;
-    let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(&config, &shared);
+    let wait = readers::initial_delay(&config);
+    let push = Prepared::new(&config, &shared, &exports, runtime, stop)?.start(
+        &config,
+        &shared,
+        Instant::now() + wait,
+    );
     let listening = !sockets.is_empty();
     let pull = readers::pull(&config, &shared, listening, &push)?;
     let guard = startable::web_config(&config)
@@ -269,9 +276,8 @@ fn start(
         web.start(sockets, stop).map(|()| web)
     });
     let web = web.transpose().map_err(start_error("starting the HTTP endpoint"))?;
-    let wait = readers::initial_delay(&config);
     log_start(&config, &urls, wait);
-    readers::first_cycle(&push, wait, pull.is_some(), &shared.sources, failed.clone())?;
+    readers::first_cycle(&push, pull.is_some(), &shared.sources, failed.clone())?;
     let running = Mutex::new(Some(ActiveConfig { config, exports, push, pull }));
     let (runtime, stop) = (runtime.clone(), stop.clone());
     Ok(Reloader { given, host, shared, loads, web, runtime, stop, failed, running })
@@ -282,7 +288,7 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     let (flushed, wait) = std::sync::mpsc::channel();
     let running = reloader.take();
     let flush = move || {
-        if let Some(ActiveConfig { push, .. }) = running {
+        if let Some(ActiveConfig { mut push, .. }) = running {
             push.flush();
         }
         let _nobody_waits = flushed.send(());

@@ -123,7 +123,8 @@ impl Sources {
         let waited = |(name, pending): (_, Pending)| (name, pending.wait(&self.stop));
         let mut answers: Vec<_> = pending.into_iter().rev().map(waited).collect();
         let mut snapshot = Snapshot::empty(set.table());
-        snapshot.began = set.workers.iter().map(|worker| (worker.name, worker.since)).collect();
+        let of_sources = set.workers.iter().filter_map(|worker| Some((worker.part?, worker.since)));
+        snapshot.began = of_sources.chain(set.self_metrics.iter().filter_map(|own| own.began())).collect();
         while let Some((name, answer)) = answers.pop() {
             let outcome = self.keep(&mut snapshot, name, answer);
             // A source that is interrupted by the stop of the agent, or replaced by a reload meanwhile, has not failed.
@@ -280,7 +281,8 @@ impl Cycle {
     }
 
     /// The readings of the present cycle for the instrument of this row, which gets them once. The SDK keeps the numbers in a
-    /// form of its own, so that they need not be in memory twice.
+    /// form of its own, so that they need not be in memory twice. If a reload has raised the limit since, those over the one that the
+    /// instrument was made with are left out: the SDK would add them up to one wrong series.
     pub fn readings(&self, metric: &Metric) -> Vec<Reading> {
         let instrument = self.table.index(metric).unwrap_or(usize::MAX);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -290,7 +292,11 @@ impl Cycle {
         if let Some(asked) = state.asked.get_mut(instrument) {
             *asked = true;
         }
-        state.snapshot.remove(metric)
+        let mut readings = state.snapshot.remove(metric);
+        if !std::ptr::eq(state.snapshot.table(), &raw const *self.table) {
+            readings.truncate(self.table.limit(metric));
+        }
+        readings
     }
 
     /// Begins a cycle.
@@ -323,3 +329,6 @@ impl Cycle {
         &self.sources.health
     }
 }
+
+#[cfg(test)]
+mod tests;

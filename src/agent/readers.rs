@@ -2,7 +2,7 @@
 
 use super::{AgentError, start_error};
 use crate::catalog::Config;
-use crate::config::Protocol;
+use crate::config::{self, Protocol};
 use crate::cycle::Sources;
 use crate::export::jitter;
 use crate::export::otlp::{self, Exporter};
@@ -12,7 +12,7 @@ use crate::export::{Reader, Shared, stdout};
 use crate::stop::{ChildStop, Stop};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -26,8 +26,8 @@ pub(super) struct Push {
 
 /// The reader that pushes over OTLP.
 enum Otlp {
-    /// Waiting for the first push.
-    Waiting(Box<Start>),
+    /// Waiting for the first push, which is due then.
+    Waiting(Box<Start>, Instant),
     Pushing(Reader),
     /// Disabled, or ended.
     None,
@@ -46,9 +46,21 @@ pub(super) struct Prepared {
     stop: ChildStop,
 }
 
-/// Delay of the first push of this configuration: a random part of the interval.
+/// Delay of the first push after a start: a random part of the jitter.
 pub(super) fn initial_delay(config: &Config) -> Duration {
     jitter::part(config.export.otlp.longest_wait(), jitter::random())
+}
+
+/// When the first push is due that replaces another. With the same settings it is when the next of the other was, `next`; with other ones
+/// it is at a random time, within an interval also if the jitter is longer: nothing is pushed meanwhile.
+pub(super) fn due_after(otlp: &config::Otlp, next: Option<Instant>, now: Instant) -> Instant {
+    let Some(mut due) = next else {
+        return now + jitter::part(otlp.longest_wait().min(otlp.interval), jitter::random());
+    };
+    while due < now {
+        due += otlp.interval;
+    }
+    due
 }
 
 /// Whether this configuration pushes over OTLP.
@@ -75,14 +87,15 @@ impl Prepared {
         Ok(Self { exporter, stop })
     }
 
-    /// Starts the console reader, if configured, for the sources that run now. The OTLP reader is started by [`first_cycle`].
-    pub(super) fn start(self, config: &Config, shared: &Shared) -> Push {
+    /// Starts the console reader, if configured, for the sources that run now. The OTLP reader is started by [`first_cycle`] when
+    /// it is `due`.
+    pub(super) fn start(self, config: &Config, shared: &Shared, due: Instant) -> Push {
         let console = config.environment.console && !config.environment.disabled;
         let console = console.then(|| stdout::console(shared, config.export.otlp.interval));
         let otlp = self.exporter.map_or(Otlp::None, |mut exporter| {
             exporter.renew_cycle(shared);
             let (shared, config) = (shared.clone(), config.clone());
-            Otlp::Waiting(Box::new(Start { exporter, shared, config }))
+            Otlp::Waiting(Box::new(Start { exporter, shared, config }), due)
         });
         Push { otlp: Arc::new(Mutex::new(otlp)), console, stop: self.stop }
     }
@@ -92,7 +105,7 @@ impl Otlp {
     /// Starts the reader if it is waiting, and returns its provider.
     fn start(&mut self) -> Option<SdkMeterProvider> {
         match std::mem::replace(self, Self::None) {
-            Self::Waiting(start) => {
+            Self::Waiting(start, _) => {
                 let reader = otlp::start(start.exporter, &start.shared, &start.config);
                 let provider = reader.provider.clone();
                 *self = Self::Pushing(reader);
@@ -121,17 +134,26 @@ impl Push {
         self.console.is_none() && matches!(*lock(&self.otlp), Otlp::None)
     }
 
-    /// Runs a last cycle and exports it, also if the first push is still waiting.
-    pub(super) fn flush(self) {
+    /// When the next push is due; `None` without a push.
+    pub(super) fn next(&self) -> Option<Instant> {
+        match &*lock(&self.otlp) {
+            Otlp::Waiting(_, due) => Some(*due),
+            Otlp::Pushing(reader) => reader.cycle.progress.next(),
+            Otlp::None => None,
+        }
+    }
+
+    /// Runs a last cycle and exports it, also if the first push is still waiting. Nothing is pushed afterwards.
+    pub(super) fn flush(&mut self) {
         let otlp = lock(&self.otlp).end();
-        for reader in otlp.into_iter().chain(self.console) {
+        for reader in otlp.into_iter().chain(self.console.take()) {
             // The exporter has logged the result of its last export.
             let _logged = reader.provider.shutdown();
         }
     }
 
     /// Ends the push in favour of another: an export in progress has the same deadline as at the end of the agent.
-    pub(super) fn hand_over(self) {
+    pub(super) fn hand_over(&mut self) {
         self.stop.token().drain();
         self.flush();
     }
@@ -142,11 +164,10 @@ fn lock(otlp: &Mutex<Otlp>) -> MutexGuard<'_, Otlp> {
 }
 
 /// Runs one cycle at once, so that sources that cannot be read are logged within the first second. The cycle is pushed
-/// if the first push has no delay; otherwise the push follows after `wait`, in a cycle of its own. A message sent to
+/// if the first push is due; otherwise the push follows when it is, in a cycle of its own. A message sent to
 /// `failed` ends the agent: the SDK could not start the thread of a reader, which it reports in its own log only.
 pub(super) fn first_cycle(
     push: &Push,
-    wait: Duration,
     pull: bool,
     sources: &Arc<Sources>,
     failed: UnboundedSender<String>,
@@ -154,7 +175,12 @@ pub(super) fn first_cycle(
     let console = push.console.as_ref().map(|reader| reader.provider.clone());
     let (otlp, stop) = (Arc::clone(&push.otlp), push.stop.token().clone());
     let sources = Arc::clone(sources);
-    let pushing = matches!(*lock(&otlp), Otlp::Waiting(_));
+    let due = match &*lock(&otlp) {
+        Otlp::Waiting(_, due) => Some(*due),
+        _ => None,
+    };
+    let pushing = due.is_some();
+    let wait = move || due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
     let flush = move |provider: SdkMeterProvider| {
         let flushed = provider.force_flush().map_err(|error| error.to_string());
         if flushed.is_err_and(|error| error.contains("closed channel")) {
@@ -163,7 +189,7 @@ pub(super) fn first_cycle(
     };
     let cycle = move || {
         match console {
-            _ if pushing && wait.is_zero() => {}
+            _ if pushing && wait().is_zero() => {}
             Some(provider) => flush(provider),
             // A scrape would take the first points of series, which are for who scrapes.
             None if pushing || pull => sources.try_all(),
@@ -171,7 +197,7 @@ pub(super) fn first_cycle(
         }
         crate::sys::memory::unmap_code();
         drop(sources);
-        if pushing && !stop.killed_within(wait) {
+        if pushing && !stop.killed_within(wait()) {
             // The lock is released during the cycle: the agent may have to stop meanwhile.
             let provider = lock(&otlp).start();
             drop(otlp);

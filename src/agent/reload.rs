@@ -175,6 +175,13 @@ impl Reloader {
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;
         // From here on nothing is undone.
         drop(now);
+        // The last cycle of a push is read from the sources and within the limits that it was made for.
+        let prepared = prepared.map(|prepared| {
+            let goes_on = same(&running.config.export.otlp, &new.export.otlp);
+            let next = running.push.next().filter(|_| goes_on);
+            running.push.hand_over();
+            (prepared, next)
+        });
         record_history(new, sources, self.web.is_some());
         sources.replace(set);
         running.exports = exports;
@@ -188,19 +195,19 @@ impl Reloader {
         Ok(())
     }
 
-    /// Replaces the push by one that is prepared, and the reader for scrapes if `pull`. An error means that the system has no
-    /// room for them.
+    /// Starts the push that is prepared, whose first is due at the given time if that is known, and replaces the reader for scrapes if
+    /// `pull`. An error means that the system has no room for them.
     fn replace_readers(
         &self,
         running: &mut ActiveConfig,
         new: &Config,
-        prepared: Option<Prepared>,
+        prepared: Option<(Prepared, Option<Instant>)>,
         pull: bool,
     ) -> Result<(), AgentError> {
-        let mut replaced = None;
-        if let Some(prepared) = prepared {
-            let push = prepared.start(new, &self.shared);
-            replaced = Some(std::mem::replace(&mut running.push, push));
+        let pushes = prepared.is_some();
+        if let Some((prepared, next)) = prepared {
+            let due = readers::due_after(&new.export.otlp, next, Instant::now());
+            running.push = prepared.start(new, &self.shared, due);
         }
         if pull {
             running.pull = readers::pull(new, &self.shared, self.web.is_some(), &running.push)?;
@@ -208,10 +215,9 @@ impl Reloader {
         if let Some(web) = &self.web {
             web.replace(current(new, running.pull.clone()));
         }
-        if let Some(replaced) = replaced {
-            replaced.hand_over();
-            let (wait, pull) = (readers::initial_delay(new), running.pull.is_some());
-            readers::first_cycle(&running.push, wait, pull, &self.shared.sources, self.failed.clone())?;
+        if pushes {
+            let (pull, sources) = (running.pull.is_some(), &self.shared.sources);
+            readers::first_cycle(&running.push, pull, sources, self.failed.clone())?;
         }
         Ok(())
     }

@@ -19,8 +19,8 @@ pub struct Progress {
 struct State {
     /// Interval of a reader that collects periodically; `None` for a reader that is scraped.
     interval: Option<Duration>,
-    /// Whether it has collected.
-    begun: bool,
+    /// When it began to collect last.
+    begun: Option<Instant>,
     at: Phase,
 }
 
@@ -36,7 +36,7 @@ enum Phase {
 
 impl Progress {
     pub(super) fn new(kind: ReaderKind, now: Instant) -> Self {
-        let state = State { interval: None, begun: false, at: Phase::Waiting(now) };
+        let state = State { interval: None, begun: None, at: Phase::Waiting(now) };
         Self { kind, since: now, state: Mutex::new(state) }
     }
 
@@ -47,7 +47,7 @@ impl Progress {
 
     /// Whether it collects, or may be about to begin.
     pub(super) fn is_there(&self, now: Instant) -> bool {
-        self.lock().begun || now.saturating_duration_since(self.since) < FIRST
+        self.lock().begun.is_some() || now.saturating_duration_since(self.since) < FIRST
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -59,11 +59,17 @@ impl Progress {
         self.lock().interval = Some(interval);
     }
 
+    /// When the next collection is due; `None` if it has not collected, or if nobody knows.
+    pub fn next(&self) -> Option<Instant> {
+        let state = self.lock();
+        Some(state.begun? + state.interval?)
+    }
+
     /// Records that a collection begins. Whether it is the first, and the reader was there long before.
     pub fn collecting(&self, now: Instant) -> bool {
         let late = !self.is_there(now);
         let mut state = self.lock();
-        (state.at, state.begun) = (Phase::Collecting(now), true);
+        (state.at, state.begun) = (Phase::Collecting(now), Some(now));
         late
     }
 

@@ -1,11 +1,15 @@
 //! Reading the configuration again: what changes, what goes on, what is refused, and that nothing is left behind.
 
-use crate::support::receiver::{Receiver, Speaks};
+use crate::support::receiver::{Received, Receiver, Speaks};
 use crate::support::{Agent, PATIENCE, Script, command, connscope, eventually, get, request, sample};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use rustix::process::Signal;
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// An agent whose configuration is rewritten while it runs.
 pub(super) struct Reloaded {
@@ -219,22 +223,34 @@ fn a_signal_reloads_and_the_service_manager_is_told() {
     assert!(line.contains("changed sources.conntrack"), "{line}");
 }
 
+/// Start time of a sum, by the last message.
+fn start_of(received: &[Arc<Received>], name: &str) -> Option<u64> {
+    let metrics = &received.last()?.request.resource_metrics.first()?.scope_metrics.first()?.metrics;
+    let metric = metrics.iter().find(|metric| metric.name == name)?;
+    let Some(Data::Sum(sum)) = &metric.data else { return None };
+    let starts: BTreeSet<u64> = sum.data_points.iter().map(|point| point.start_time_unix_nano).collect();
+    assert!(starts.len() == 1, "{name}: {starts:?}");
+    starts.first().copied()
+}
+
 /// Value and start of `conntrack.found`, by the last message.
 fn pushed(receiver: &Receiver, from: usize) -> (u64, u64) {
     receiver.wait("conntrack.found", |received| {
-        let metrics =
-            received.get(from..)?.last()?.request.resource_metrics.first()?.scope_metrics.first()?;
-        let metric = metrics.metrics.iter().find(|metric| metric.name == "conntrack.found")?;
+        let received = received.get(from..)?;
+        let metrics = &received.last()?.request.resource_metrics.first()?.scope_metrics.first()?.metrics;
+        let metric = metrics.iter().find(|metric| metric.name == "conntrack.found")?;
         let Some(Data::Sum(sum)) = &metric.data else { return None };
-        let point = sum.data_points.first()?;
-        let Some(opentelemetry_proto::tonic::metrics::v1::number_data_point::Value::AsInt(value)) =
-            point.value
-        else {
-            return None;
-        };
-        Some((value.try_into().unwrap(), point.start_time_unix_nano))
+        let Some(Value::AsInt(value)) = sum.data_points.first()?.value else { return None };
+        Some((value.try_into().unwrap(), start_of(received, "conntrack.found")?))
     })
 }
+
+/// What the agent counts of itself, since the start of the process.
+const OWN: [&str; 4] =
+    ["process.cpu.time", "connscope.source.errors", "connscope.readings.left_out", "connscope.log.dropped"];
+
+/// What is counted of an exporter, since there is that one.
+const EXPORTED: &str = "otel.sdk.exporter.metric_data_point.exported";
 
 #[test]
 fn a_push_goes_to_another_receiver_and_what_is_counted_keeps_its_start() {
@@ -245,15 +261,26 @@ fn a_push_goes_to_another_receiver_and_what_is_counted_keeps_its_start() {
     let reloaded = Reloaded::start(&yaml("", "", &export(&first)), 7);
     let (value, start) = pushed(&first, 0);
     assert_eq!(value, 7);
+    let starts = |receiver: &Receiver, names: &[&str]| -> Vec<Option<u64>> {
+        names.iter().map(|name| start_of(&receiver.received(), name)).collect()
+    };
+    let own = starts(&first, &OWN);
+    assert!(own.iter().all(|one| one.is_some() && *one == own[0] && *one < Some(start)), "{own:?} {start}");
+    let exporter = starts(&first, &[EXPORTED]);
     reloaded.count(9);
     reloaded.write(&yaml("", "", &export(&second)));
     assert_eq!(reloaded.post(), (200, "changed export.otlp\n".to_owned()));
     assert_eq!(pushed(&second, 0), (9, start), "another provider, the same source");
+    assert_eq!(starts(&second, &OWN), own);
+    let other = starts(&second, &[EXPORTED]);
+    assert!(other > exporter, "another receiver is counted from 0: {other:?} {exporter:?}");
     let silent = first.received().len();
     // More targets are other limits, so that the provider is another one; the source of the counter is the same.
     reloaded.write(&yaml("", &format!("{}, ", target("one")), &export(&second)));
     assert_eq!(reloaded.post().0, 200);
     assert_eq!(pushed(&second, second.received().len()), (9, start));
+    assert_eq!(starts(&second, &OWN), own);
+    assert_eq!(starts(&second, &[EXPORTED]), other, "the exporter counts on");
     reloaded.write(&yaml(", timeout: 3s", &target("one"), &export(&second)));
     assert_eq!(reloaded.post().0, 200);
     let (_, later) = pushed(&second, second.received().len() + 1);
@@ -275,6 +302,62 @@ fn what_a_source_reports_that_a_reload_enables_is_pushed() {
         let metrics = &resources.first()?.scope_metrics.first()?.metrics;
         metrics.iter().any(|metric| metric.name == "connscope.probes.targets").then_some(())
     });
+}
+
+#[test]
+fn the_last_push_before_a_larger_limit_has_the_series_of_the_old_one() {
+    let receiver = Receiver::start(Speaks::Grpc);
+    // Each is a group, and ports are a quarter of the limit at most.
+    let listen = |port| TcpListener::bind((Ipv4Addr::new(127, 0, 0, 77), port)).unwrap();
+    let listeners: Vec<_> = (3500..3600).map(listen).collect();
+    let yaml = |limit: u32| {
+        let otlp = format!("otlp: {{endpoint: '{}', interval: 1s, jitter: 0s}}", receiver.url());
+        let sockets = format!("limit: {limit}, group_by: [service_port], close_events: false");
+        format!(
+            "export: {{{otlp}, prometheus: {{lifecycle: true}}}}\nsources: {{conntrack: {{enabled: false}}, sockets: {{{sockets}}}}}\n"
+        )
+    };
+    let series = |received: &Arc<Received>| -> Option<usize> {
+        let metrics = &received.request.resource_metrics.first()?.scope_metrics.first()?.metrics;
+        let metric = metrics.iter().find(|metric| metric.name == "tcp.listen.queue.limit")?;
+        let Some(Data::Sum(sum)) = &metric.data else { panic!("{metric:?}") };
+        Some(sum.data_points.len())
+    };
+    let reloaded = Reloaded::start(&yaml(20), 7);
+    receiver.wait("what fits", |received| (series(received.last()?)? <= 21).then_some(()));
+    reloaded.write(&yaml(500));
+    assert_eq!(reloaded.post(), (200, "changed sources.sockets\n".to_owned()));
+    receiver.wait("all of them", |received| (series(received.last()?)? >= listeners.len()).then_some(()));
+    for one in receiver.received() {
+        assert!(!format!("{:?}", one.request).contains("otel.metric.overflow"), "{:?}", series(&one));
+    }
+}
+
+#[test]
+fn a_push_with_other_settings_begins_within_an_interval_and_one_with_the_same_when_the_next_was_due() {
+    const INTERVAL: Duration = Duration::from_secs(2);
+    let receiver = Receiver::start(Speaks::Grpc);
+    let export = |jitter: &str| {
+        let otlp = format!("endpoint: '{}', interval: 2s, jitter: {jitter}", receiver.url());
+        format!("otlp: {{{otlp}}}, prometheus: {{lifecycle: true}}")
+    };
+    let reloaded = Reloaded::start(&yaml("", "", &export("0s")), 7);
+    let arrived = |place: usize| receiver.nth(place).at;
+    let first = arrived(0);
+    let reload = |sources: &str, jitter: &str| {
+        reloaded.write(&yaml("", sources, &export(jitter)));
+        assert_eq!(reloaded.post().0, 200);
+        Instant::now()
+    };
+    // More targets are other limits, for which the push is another one.
+    let at = reload(&format!("{}, ", target("one")), "0s");
+    assert!(arrived(1) < at && at < first + INTERVAL, "the last cycle of the old one");
+    let (due, second) = (first + INTERVAL, arrived(2));
+    let off = second.saturating_duration_since(due) + due.saturating_duration_since(second);
+    assert!(off < INTERVAL / 4, "{off:?}");
+    let at = reload(&format!("{}, ", target("one")), "24h");
+    assert!(arrived(3) < at);
+    assert!(arrived(4) < at + INTERVAL * 2);
 }
 
 #[test]
