@@ -15,6 +15,8 @@ pub use find::{Finder, FoundNamespaces};
 pub use label::ContainerNames;
 pub use visit::{NamespaceResult, visit};
 
+use crate::sys::namespace;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,15 @@ pub struct Namespace {
     pub path: PathBuf,
     /// Device and inode of the file: unique while the namespace exists.
     pub file: (u64, u64),
+}
+
+/// Whether a path does not lead to the network namespace of this file any more, because nothing is there or another one. Where that cannot be
+/// determined (permission denied), it is not gone: the next search says whether it is still read.
+pub fn is_gone(path: &Path, file: (u64, u64)) -> bool {
+    match namespace::file_identity(path) {
+        Ok(there) => there != file,
+        Err(cause) => matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+    }
 }
 
 /// Maximum number of network namespaces that are read with these entries; without entries 1, the agent's own.

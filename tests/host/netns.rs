@@ -2,13 +2,14 @@
 
 use crate::support::agent::behind;
 use crate::support::{Namespace, command, connscope, skipped};
-use connscope::host::netns::{Finder, FoundNamespaces, is_pattern, namespace_limit};
+use connscope::host::netns::{Finder, FoundNamespaces, is_gone, is_pattern, namespace_limit};
 use connscope::metric::label::Reason;
 use connscope::reading::{SourceError, chain};
 use connscope::sys::namespace;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 fn find(entries: &[&str]) -> FoundNamespaces {
@@ -130,6 +131,36 @@ fn check_lists_all_that_are_missing_and_says_denied_where_a_capability_helps() {
     assert!(chain(&denied).contains("2 of 2 failed"), "{}", chain(&denied));
     assert!(chain(&denied).contains(missing), "{}", chain(&denied));
     assert_eq!(check(&[&path], true).unwrap(), "1 network namespace");
+}
+
+#[test]
+fn a_path_that_leads_nowhere_or_elsewhere_is_of_one_that_is_gone_and_a_path_that_is_denied_is_not() {
+    let (Some(one), Some(other)) = (Namespace::new(), Namespace::new()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("ns");
+    symlink(one.path(), &link).unwrap();
+    let file = namespace::file_identity(Path::new(&one.path())).unwrap();
+    assert!(!is_gone(&link, file));
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0)).unwrap();
+    let (denied, cause) = std::thread::scope(|scope| {
+        let without = || {
+            let none = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+                .unwrap();
+            (is_gone(&link, file), namespace::file_identity(&link).unwrap_err())
+        };
+        scope.spawn(without).join().unwrap()
+    });
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(!denied && cause.kind() == ErrorKind::PermissionDenied, "{cause}");
+    std::fs::remove_file(&link).unwrap();
+    assert!(is_gone(&link, file) && is_gone(&link.join("below"), file));
+    symlink(other.path(), &link).unwrap();
+    assert!(is_gone(&link, file));
+    // `ip netns del` leaves a file behind for a moment.
+    std::fs::remove_file(&link).unwrap();
+    std::fs::write(&link, "").unwrap();
+    assert!(is_gone(&link, file) && is_gone(&link.join("below"), file));
 }
 
 /// Docker Swarm keeps its namespaces in `/run/docker/netns`, without a process.

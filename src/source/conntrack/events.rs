@@ -16,7 +16,6 @@ use crate::reading::{Readings, SourceError};
 use crate::source::metrics::CONNSCOPE_NETNS_OPEN;
 use crate::source::{Check, Mode};
 use crate::stop::Stop;
-use crate::sys::namespace;
 use listener::Listener;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -225,10 +224,8 @@ impl Shared {
             .map(|(file, open)| (*file, open.path.clone()))
             .collect();
         drop(state);
-        let there =
-            |(file, path): &(File, PathBuf)| namespace::file_identity(path).ok().as_ref() == Some(file);
-        let gone: Vec<File> =
-            others.into_iter().filter(|one| unread || !there(one)).map(|(file, _)| file).collect();
+        let is_gone = |(file, path): &(File, PathBuf)| unread || netns::is_gone(path, *file);
+        let gone: Vec<File> = others.into_iter().filter(is_gone).map(|(file, _)| file).collect();
         let mut state = self.state();
         // If a cycle has come meanwhile, it may have found or opened them again, so the next look decides.
         if state.read != read {

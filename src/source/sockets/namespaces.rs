@@ -16,7 +16,6 @@ use crate::source::metrics;
 use crate::source::netns::Report;
 use crate::source::sockets::config::Sockets as Settings;
 use crate::source::sockets::timeouts;
-use crate::sys::namespace;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,11 +143,8 @@ impl OpenNamespaces {
         if self.read.is_some_and(|read| read.elapsed() >= long) {
             self.close(shared, |_, _| true);
         }
-        let moved = |(file, open): (&(u64, u64), &OpenNamespace)| {
-            namespace::file_identity(&open.path).ok().as_ref() != Some(file)
-        };
         // A process may still be in it, or it may have another name.
-        if self.open.iter().any(moved) {
+        if self.open.iter().any(|(file, open)| netns::is_gone(&open.path, *file)) {
             let found = self.finder.find();
             self.close(shared, |file, _| !found.namespaces.iter().any(|there| there.file == *file));
         }

@@ -9,9 +9,7 @@ use crate::host::netns::{self, Namespace};
 use crate::reading::{SourceError, chain};
 use crate::source::conntrack::NAME;
 use crate::stop::Stop;
-use crate::sys::namespace;
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -279,16 +277,8 @@ fn attempt_in(namespace: &Namespace, options: &Options<'_>) -> Option<Attempt> {
     let visits = netns::visit(std::slice::from_ref(namespace), || Ok(dump::attempt(options)));
     match visits.into_iter().next()?.result {
         Ok((_, attempt)) => Some(attempt),
-        Err(_) if is_gone(namespace) => None,
+        Err(_) if netns::is_gone(&namespace.path, namespace.file) => None,
         Err(error) => Some(Attempt { result: Err(error), cpu_time: Duration::ZERO }),
-    }
-}
-
-/// Whether there is no network namespace at the path any more, or another one.
-fn is_gone(namespace: &Namespace) -> bool {
-    match namespace::file_identity(&namespace.path) {
-        Ok(file) => file != namespace.file,
-        Err(cause) => cause.kind() == ErrorKind::NotFound,
     }
 }
 
