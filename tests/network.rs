@@ -4,5 +4,7 @@ mod changing_rules;
 mod drop_totals;
 mod drops;
 mod drops_more;
+mod forwarding;
+mod interfaces;
 mod kernel;
 mod parsers;

@@ -10,16 +10,15 @@ use crate::metric::{Bounds, Label, Part};
 use crate::reading::{Readings, SourceError};
 use crate::source::metrics::NETNS;
 use crate::stop::Stop;
-use ask::{Interface, NamespaceAnswer, ReadOptions};
+use ask::{NamespaceAnswer, ReadOptions};
 use config::Network as Settings;
-use drivers::StatisticKind;
 use drops::Drops;
 use drops::kernel::Limits;
+use interfaces::Interfaces;
 use labels::{INTERFACES, LeftOut, RULES};
 use rule_totals::RuleTotals;
 use std::sync::Arc;
 use std::time::Duration;
-use unwrap::Unwrapper;
 
 pub mod ask;
 mod check;
@@ -27,6 +26,7 @@ pub mod config;
 pub mod counters;
 pub mod drivers;
 pub mod drops;
+pub mod interfaces;
 pub mod labels;
 pub mod listen;
 pub mod machine;
@@ -103,7 +103,7 @@ pub struct Network {
     wanted: ReadOptions,
     drops: Option<Drops>,
     machine: machine::Machine,
-    qdiscs: Unwrapper<(Arc<str>, u32, u32, Vec<u8>)>,
+    interfaces: Interfaces,
     rule_totals: RuleTotals,
 }
 
@@ -115,7 +115,7 @@ impl Network {
             wanted: ReadOptions { rules: settings.rules, listened: settings.drops },
             drops: settings.drops.then(|| Drops::new(Limits::default())),
             machine: machine::Machine::default(),
-            qdiscs: Unwrapper::default(),
+            interfaces: Interfaces::default(),
             rule_totals: RuleTotals::default(),
         }
     }
@@ -156,48 +156,14 @@ impl Network {
             let labels: Vec<(Label, Arc<str>)> = labels.iter().cloned().chain(texts).collect();
             out.observe(metrics::NETFILTER_RULE_PACKETS, &labels, packets);
         }
+        room.interfaces_left_out += answer.interfaces_left_out;
         for interface in answer.interfaces {
             if room.interfaces == INTERFACES {
                 room.interfaces_left_out += 1;
                 continue;
             }
             room.interfaces += 1;
-            self.observe_interface(interface, &namespace, &labels, out);
-        }
-    }
-
-    fn observe_interface(
-        &mut self,
-        interface: Interface,
-        namespace: &Arc<str>,
-        labels: &[(Label, Arc<str>)],
-        out: &mut Readings,
-    ) {
-        let with = |label: Label, value: &str| {
-            let mut labels = labels.to_vec();
-            labels.extend([(Label::InterfaceName, Arc::clone(&interface.name)), (label, value.into())]);
-            labels
-        };
-        for (meaning, number) in interface.numbers {
-            match meaning {
-                StatisticKind::Exceeded(limit) => {
-                    let labels = with(Label::Limit, limit.word());
-                    out.observe(metrics::INTERFACE_ALLOWANCE_EXCEEDED, &labels, number);
-                }
-                StatisticKind::Available(limit) => {
-                    let labels = with(Label::Limit, limit.word());
-                    out.observe(metrics::INTERFACE_ALLOWANCE_AVAILABLE, &labels, number);
-                }
-                StatisticKind::Error(kind) => {
-                    out.observe(metrics::INTERFACE_ERRORS, &with(Label::Kind, kind.word()), number);
-                }
-            }
-        }
-        for qdisc in interface.qdiscs {
-            let kind = crate::text::bounded_bytes(&qdisc.kind, crate::text::LONGEST_NAME);
-            let key = (Arc::clone(namespace), qdisc.interface, qdisc.parent, qdisc.kind);
-            let drops = self.qdiscs.total(key, qdisc.drops);
-            out.observe(metrics::QDISC_DROPS, &with(Label::Qdisc, &kind), drops);
+            self.interfaces.observe(interface, &namespace, &labels, out);
         }
     }
 }
@@ -237,7 +203,7 @@ impl Source for Network {
             self.observe(answer, None, &mut room, out);
             result
         };
-        self.qdiscs.end_cycle();
+        self.interfaces.end_cycle();
         self.rule_totals.end_cycle();
         for (key, count) in
             [(LeftOut::Interface, room.interfaces_left_out), (LeftOut::Rule, room.rules_left_out)]

@@ -6,6 +6,7 @@ use connscope::reading::Readings;
 use connscope::source::network::counters::{COUNTERS, Counters, Malformed, orphans};
 use connscope::source::network::drivers::{DRIVERS, StatisticKind, known, sums, text};
 use connscope::source::network::labels::{ErrorKind, Limit, Verdict};
+use connscope::source::network::machine::Machine;
 use connscope::source::network::rtnetlink::parse_qdiscs;
 use connscope::source::network::rule_totals::RuleTotals;
 use connscope::source::network::rules::{Rule, Rules, parse as parse_rules};
@@ -57,6 +58,43 @@ fn every_counter_of_a_recorded_kernel_is_found_by_its_name() {
     assert_eq!(value("icmp.errors.received destination_unreachable ipv6"), 3.0);
     assert_eq!(value("icmp.errors.received packet_too_big ipv6"), 0.0);
     assert_eq!(found.len(), COUNTERS, "each is a series of its own");
+}
+
+#[test]
+fn each_counter_is_reported_as_what_it_is() {
+    let counters = [
+        ("TcpExt", "SyncookiesSent", "tcp.syncookies.sent"),
+        ("TcpExt", "SyncookiesRecv", "tcp.syncookies.received"),
+        ("TcpExt", "SyncookiesFailed", "tcp.syncookies.failed"),
+        ("TcpExt", "TCPReqQFullDrop", "tcp.syn_queue.drops"),
+        ("TcpExt", "ListenOverflows", "tcp.listen.overflows"),
+        ("TcpExt", "ListenDrops", "tcp.listen.drops"),
+        ("TcpExt", "TCPTimeWaitOverflow", "tcp.time_wait.overflows"),
+        ("TcpExt", "TCPAbortOnMemory", "tcp.aborts_on_memory"),
+        ("TcpExt", "TCPMemoryPressures", "tcp.memory_pressures"),
+        ("TcpExt", "TCPMemoryPressuresChrono", "tcp.memory_pressure.time"),
+        ("TcpExt", "TCPMTUPFail", "tcp.mtu_probes.failed"),
+        ("Ip", "FragFails", "ip.fragmentation.failures ipv4"),
+        ("", "Ip6FragFails", "ip.fragmentation.failures ipv6"),
+        ("Icmp", "InDestUnreachs", "icmp.errors.received destination_unreachable ipv4"),
+        ("Icmp", "InTimeExcds", "icmp.errors.received time_exceeded ipv4"),
+        ("Icmp", "InParmProbs", "icmp.errors.received parameter_problem ipv4"),
+        ("", "Icmp6InDestUnreachs", "icmp.errors.received destination_unreachable ipv6"),
+        ("", "Icmp6InPktTooBigs", "icmp.errors.received packet_too_big ipv6"),
+        ("", "Icmp6InTimeExcds", "icmp.errors.received time_exceeded ipv6"),
+        ("", "Icmp6InParmProblems", "icmp.errors.received parameter_problem ipv6"),
+    ];
+    assert_eq!(counters.len(), COUNTERS);
+    let (mut read, mut expected) = (Counters::default(), BTreeMap::new());
+    for (number, (section, name, metric)) in (1u32..).zip(counters) {
+        match section {
+            "" => read.take_lines(&format!("{name} {number}\n")).unwrap(),
+            _ => read.take_pairs(&format!("{section}: {name}\n{section}: {number}\n")).unwrap(),
+        }
+        let unit = if metric == "tcp.memory_pressure.time" { 1e3 } else { 1.0 };
+        expected.insert(metric.to_owned(), f64::from(number) / unit);
+    }
+    assert_eq!(observed(&read), expected);
 }
 
 #[test]
@@ -127,6 +165,31 @@ fn the_backlogs_are_read_with_the_number_of_their_cpu() {
 }
 
 #[test]
+fn the_backlogs_are_reported_by_cpu_and_go_on_where_the_kernel_wraps() {
+    let mut machine = Machine::default();
+    let mut observe = |rows: &[(u32, u32, u32)]| {
+        let row =
+            |(cpu, dropped, time_squeeze)| (cpu, softnet::Row { cpu: Some(cpu), dropped, time_squeeze });
+        let mut readings = Readings::default();
+        machine.observe_backlogs(rows.iter().copied().map(row).collect(), &mut readings);
+        let named = readings.iter().map(|reading| {
+            let Value::U64(value) = reading.value else { panic!("only counters") };
+            (format!("{} {}", reading.metric.name, reading.labels.iter().next().unwrap().1), value)
+        });
+        named.collect::<BTreeMap<String, u64>>()
+    };
+    let four = |[a, b, c, d]: [u64; 4]| {
+        let names =
+            ["softnet.dropped 0", "softnet.time_squeeze 0", "softnet.dropped 3", "softnet.time_squeeze 3"];
+        names.map(str::to_owned).into_iter().zip([a, b, c, d]).collect()
+    };
+    let expected: BTreeMap<String, u64> = four([1, 2, u64::from(u32::MAX), 4]);
+    assert_eq!(observe(&[(0, 1, 2), (3, u32::MAX, 4)]), expected);
+    let expected: BTreeMap<String, u64> = four([5, 7, u64::from(u32::MAX) + 3, 4]);
+    assert_eq!(observe(&[(0, 5, 7), (3, 2, 4)]), expected);
+}
+
+#[test]
 fn connections_without_an_owner_are_found_in_sockstat() {
     assert_eq!(orphans(&recorded("sockstat")), Some(0));
     assert_eq!(orphans("sockets: used 3\nTCP: inuse 1 orphan 27 tw 0\n"), Some(27));
@@ -165,7 +228,7 @@ fn statistics(file: &str) -> (Vec<[u8; 32]>, Vec<u64>) {
     text.lines().map(pair).unzip()
 }
 
-fn read(driver: &str, file: &str) -> Vec<(StatisticKind, u64)> {
+pub(super) fn read(driver: &str, file: &str) -> Vec<(StatisticKind, u64)> {
     let (names, numbers) = statistics(file);
     sums(known(driver.as_bytes()).unwrap(), &names, &numbers)
 }

@@ -2,7 +2,7 @@
 
 use super::counters::Counters;
 use super::drivers::{self, StatisticKind};
-use super::labels::ErrorKind;
+use super::labels::INTERFACES;
 use super::listen;
 use super::rtnetlink::{Qdisc, Socket};
 use super::rules::{self, Rules};
@@ -10,6 +10,7 @@ use crate::netlink::Link;
 use crate::reading::SourceError;
 use crate::sys::ethtool::Ethtool;
 use crate::text::{LONGEST_NAME, bounded_bytes, bounded_unique_bytes};
+use std::collections::HashMap;
 use std::io::ErrorKind as IoError;
 use std::sync::Arc;
 
@@ -30,8 +31,10 @@ pub struct ReadOptions {
 pub struct NamespaceAnswer {
     /// The counters by the kernel's names.
     pub counters: Counters,
-    /// The interfaces that have something to report: cards, and those with a queueing discipline.
+    /// The interfaces that have something to report: cards, and those with a queueing discipline. At most [`INTERFACES`].
     pub interfaces: Vec<Interface>,
+    /// Interfaces over the limit.
+    pub interfaces_left_out: u64,
     /// The rules of nftables, if they are asked for.
     pub rules: Rules,
     /// Ports that TCP listens on, if they are asked for.
@@ -105,9 +108,7 @@ impl NamespaceAnswer {
 
     fn interfaces(&mut self) -> Result<(), SourceError> {
         let mut socket = Socket::open()?;
-        let mut links = socket.links()?;
-        // Where there are more than are reported, the cards come first.
-        links.sort_by_key(|link| !link.is_card());
+        let links = socket.links()?;
         let qdiscs = socket.qdiscs();
         drop(socket);
         let (qdiscs, failed) = match qdiscs {
@@ -119,53 +120,99 @@ impl NamespaceAnswer {
         if let Some(error) = failed {
             self.failed.push(("qdiscs".to_owned(), error));
         }
+        let (reported, left_out) = reported(links, qdiscs);
+        self.interfaces_left_out = left_out;
         let mut ethtool = None;
-        for link in links {
-            let qdiscs: Vec<Qdisc> =
-                qdiscs.iter().filter(|qdisc| qdisc.interface == link.index).cloned().collect();
-            if !link.is_card() && qdiscs.is_empty() {
-                continue;
-            }
+        for (link, qdiscs) in reported {
             let name: Arc<str> = bounded_unique_bytes(&link.name, LONGEST_NAME).into();
-            let (driver, numbers) = match link.is_card().then(|| statistics(&mut ethtool, &link)).transpose()
-            {
-                Ok(read) => read.unzip(),
-                // It is gone, or has no driver that can be asked.
-                Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP)) => {
-                    (None, None)
-                }
-                Err(cause) => {
-                    let doing = format!("reading the driver's statistics of {name}");
-                    self.failed.push((name.to_string(), SourceError::io(doing, cause)));
-                    (None, None)
-                }
-            };
-            let mut numbers: Vec<(StatisticKind, u64)> = numbers.unwrap_or_default();
-            let missed = StatisticKind::Error(ErrorKind::Missed);
-            if let Some(count) = link.statistics.map(|of| of.rx_missed_errors).filter(|_| link.is_card())
-                && !numbers.iter().any(|(meaning, _)| *meaning == missed)
-            {
-                numbers.push((missed, count));
-            }
+            let card = if link.is_card() { card(&mut ethtool, &link) } else { Ok((None, Vec::new())) };
+            let (driver, numbers) = card.unwrap_or_else(|cause| {
+                let doing = format!("reading the driver's statistics of {name}");
+                self.failed.push((name.to_string(), SourceError::io(doing, cause)));
+                (None, Vec::new())
+            });
             self.interfaces.push(Interface { index: link.index, name, driver, numbers, qdiscs });
         }
         Ok(())
     }
 }
 
-/// The driver of a card, and what its statistics come to, if they are known.
+/// The interfaces that have something to report, each with its queueing disciplines, and the number of those over the
+/// limit. The cards come first.
+pub fn reported(mut links: Vec<Link>, qdiscs: Vec<Qdisc>) -> (Vec<(Link, Vec<Qdisc>)>, u64) {
+    let mut of: HashMap<u32, Vec<Qdisc>> = HashMap::new();
+    for qdisc in qdiscs {
+        of.entry(qdisc.interface).or_default().push(qdisc);
+    }
+    links.sort_by_key(|link| !link.is_card());
+    let with_qdiscs = links.into_iter().map(|link| {
+        let own = of.remove(&link.index).unwrap_or_default();
+        (link, own)
+    });
+    let mut all: Vec<_> = with_qdiscs.filter(|(link, own)| link.is_card() || !own.is_empty()).collect();
+    let left_out = all.len().saturating_sub(INTERFACES);
+    all.truncate(INTERFACES);
+    (all, left_out as u64)
+}
+
+/// The driver of a card, and what its statistics and those of the interface come to.
+fn card(
+    ethtool: &mut Option<Ethtool>,
+    link: &Link,
+) -> std::io::Result<(Option<String>, Vec<(StatisticKind, u64)>)> {
+    let (driver, known) = match statistics(ethtool, link) {
+        Ok((driver, known)) => (Some(driver), known),
+        // It is gone, or has no driver that can be asked.
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::EOPNOTSUPP)) => (None, None),
+        Err(cause) => return Err(cause),
+    };
+    let missed = link.statistics.map(|of| of.rx_missed_errors);
+    Ok((driver, known.unwrap_or_else(|| drivers::of_unknown(missed))))
+}
+
+/// The driver of a card, and what its statistics come to, if they are known. While they are read somebody may add a
+/// queue, so the driver is asked once more.
 fn statistics(
     ethtool: &mut Option<Ethtool>,
     link: &Link,
-) -> std::io::Result<(String, Vec<(StatisticKind, u64)>)> {
+) -> std::io::Result<(String, Option<Vec<(StatisticKind, u64)>>)> {
     let ethtool = match ethtool {
         Some(ethtool) => ethtool,
         None => ethtool.insert(Ethtool::open()?),
     };
-    let found = ethtool.driver(&link.name)?;
-    let name = bounded_bytes(&found.name, LONGEST_NAME);
-    let Some(driver) = drivers::known(&found.name) else { return Ok((name, Vec::new())) };
-    let names = ethtool.names(&link.name, found.statistics)?;
-    let numbers = ethtool.numbers(&link.name, names.len())?;
-    Ok((name, drivers::sums(driver, &names, &numbers)))
+    again_if_interrupted(|| {
+        let found = ethtool.driver(&link.name)?;
+        let name = bounded_bytes(&found.name, LONGEST_NAME);
+        let Some(driver) = drivers::known(&found.name) else { return Ok((name, None)) };
+        let names = ethtool.names(&link.name, found.statistics)?;
+        let numbers = ethtool.numbers(&link.name, names.len())?;
+        Ok((name, Some(drivers::sums(driver, &names, &numbers))))
+    })
+}
+
+/// Reads a second time if the first read was interrupted.
+fn again_if_interrupted<T>(mut read: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    match read() {
+        Err(cause) if cause.kind() == IoError::Interrupted => read(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IoError, again_if_interrupted};
+
+    #[test]
+    fn what_changes_while_it_is_read_is_read_once_more() {
+        let read = |results: &[Result<u8, IoError>]| {
+            let mut results = results.iter().copied();
+            let read = again_if_interrupted(|| results.next().unwrap().map_err(std::io::Error::from));
+            (read.map_err(|cause| cause.kind()), results.count())
+        };
+        use IoError::{Interrupted, NotFound};
+        assert_eq!(read(&[Ok(1), Ok(2)]), (Ok(1), 1));
+        assert_eq!(read(&[Err(Interrupted), Ok(2)]), (Ok(2), 0));
+        assert_eq!(read(&[Err(Interrupted), Err(Interrupted)]), (Err(Interrupted), 0));
+        assert_eq!(read(&[Err(NotFound), Ok(2)]), (Err(NotFound), 1));
+    }
 }

@@ -1,7 +1,7 @@
 //! What the statistics of known drivers mean (pure).
 //!
 //! Every driver names its statistics as it likes, so there is a table: the names as the driver has them, with the file of the
-//! kernel that they are from. An interface whose driver is not in it has no statistics here. `*` stands for the number of a
+//! kernel that they are from. A card whose driver is not in it has what the interface counts alone. `*` stands for the number of a
 //! queue; the statistics of all queues are added.
 
 use super::labels::ErrorKind::{Missed, NoBuffer, NoMemory, Timeout};
@@ -143,4 +143,12 @@ pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Vec<(Statis
     }
     sums.sort_unstable();
     sums
+}
+
+/// What is reported of a card whose driver is not known: the packets that it missed, as the interface counts them
+/// (`rx_missed_errors`). Of known drivers that is not reported: those that count such packets have a statistic of their own.
+/// `ena`, `hv_netvsc` and `virtio_net` leave it at 0, `mlx5_core` and newer versions of `mana` have there what
+/// they also count as packets without a buffer.
+pub fn of_unknown(missed: Option<u64>) -> Vec<(StatisticKind, u64)> {
+    missed.map(|count| (Error(Missed), count)).into_iter().collect()
 }

@@ -55,14 +55,19 @@ impl Machine {
         if let Some(limit) = read(MAX_ORPHANS).and_then(|text| text.trim().parse().ok()) {
             out.observe(metrics::TCP_ORPHANS_LIMIT, &[], limit);
         }
-        for (cpu, row) in read_softnet()? {
+        self.observe_backlogs(read_softnet()?, out);
+        Ok(())
+    }
+
+    /// Observes the backlogs of the CPUs, each with its number. Ends a cycle.
+    pub fn observe_backlogs(&mut self, rows: Vec<(u32, softnet::Row)>, out: &mut Readings) {
+        for (cpu, row) in rows {
             let labels = [(Label::Cpu, cpu.to_string().into())];
             out.observe(metrics::SOFTNET_DROPPED, &labels, self.totals.total((cpu, false), row.dropped));
             let squeezed = self.totals.total((cpu, true), row.time_squeeze);
             out.observe(metrics::SOFTNET_TIME_SQUEEZE, &labels, squeezed);
         }
         self.totals.end_cycle();
-        Ok(())
     }
 }
 
