@@ -286,11 +286,13 @@ fn start(
 /// Runs a last cycle with its export, then stops everything that still runs, by `leave_by` at the latest.
 fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     let (flushed, wait) = std::sync::mpsc::channel();
-    let running = reloader.take();
+    let own = Arc::clone(&reloader);
     let flush = move || {
-        if let Some(ActiveConfig { mut push, .. }) = running {
+        // A reload that is starting sources or readers is waited for.
+        if let Some(ActiveConfig { mut push, .. }) = own.take() {
             push.flush();
         }
+        drop(own);
         let _nobody_waits = flushed.send(());
     };
     match std::thread::Builder::new().name("flush".to_owned()).spawn(flush) {
@@ -313,10 +315,11 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     }
 }
 
-/// An address that the machine does not have is a configuration error; an address in use is not.
+/// An address that the machine does not have is a configuration error; an address in use, or a name server that does not answer,
+/// is not.
 fn cannot_listen(error: BindError) -> AgentError {
     match error.cause.kind() {
-        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied | ErrorKind::TimedOut => {
             AgentError::Start { doing: error.to_string(), cause: error.cause }
         }
         _ => AgentError::Input(chain(&error)),

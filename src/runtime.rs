@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
+pub mod lookup;
+
 /// Longer than any agent runs.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365 * 100);
 

@@ -2,9 +2,10 @@
 //! SIGKILL.
 
 use crate::support::agent::{Public, behind};
+use crate::support::receiver::{Receiver, Speaks};
 use crate::support::{Agent, PATIENCE, Script, command, eventually, get, sample, skipped};
 use rustix::process::Signal;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -133,27 +134,27 @@ fn a_signal_ends_once_while_a_probe_waits_or_nobody_reads_its_output() {
     assert_eq!(terminated(&mut once), Some(1));
 }
 
-/// A namespace of mounts in which the only name server is silent.
-fn without_names(program: &Command) -> Option<(Command, std::net::UdpSocket)> {
-    let silent = std::net::UdpSocket::bind("127.0.0.77:53");
+/// A namespace of mounts in which the only name server, at this address, is silent.
+fn without_names(server: &str, options: &str, program: &Command) -> Option<(Command, std::net::UdpSocket)> {
+    let silent = std::net::UdpSocket::bind((server, 53));
     let (Ok(silent), true) = (silent, rustix::process::geteuid().is_root()) else {
-        skipped("needs root, port 53 of 127.0.0.77 and a namespace of mounts");
+        skipped(&format!("needs root, port 53 of {server} and a namespace of mounts"));
         return None;
     };
-    let script = "printf 'nameserver 127.0.0.77\\n' > \"$0/resolv\" && printf 'hosts: files dns\\n' > \"$0/nsswitch\" && \
+    let script = "printf 'nameserver %s\\n%s\\n' $SERVER \"$OPTIONS\" > \"$0/resolv\" && printf 'hosts: files dns\\n' > \"$0/nsswitch\" && \
                   mount --bind \"$0/resolv\" /etc/resolv.conf && mount --bind \"$0/nsswitch\" /etc/nsswitch.conf && \
                   exec \"$@\"";
     let folder = tempfile::tempdir().unwrap().keep();
     let folder = folder.display().to_string();
     let mut unshare = behind(&["unshare", "-m", "sh", "-c", script, &folder], program);
-    unshare.stderr(Stdio::null());
+    unshare.stderr(Stdio::null()).env("SERVER", server).env("OPTIONS", options);
     Some((unshare, silent))
 }
 
 #[test]
 fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
     let named = command(&["--otlp-protocol", "none", "--listen", "agent.example:9371"]);
-    let Some((named, silent)) = without_names(&named) else { return };
+    let Some((named, silent)) = without_names("127.0.0.77", "", &named) else { return };
     let mut agent = Agent::spawn(named);
     silent.recv(&mut [0; 512]).unwrap();
     assert_eq!(terminated(&mut agent), Some(0));
@@ -170,7 +171,7 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         "--listen",
         &address,
     ]);
-    let Some((mut named, silent)) = without_names(&named) else { return };
+    let Some((mut named, silent)) = without_names("127.0.0.77", "", &named) else { return };
     named.env("OTEL_METRIC_EXPORT_TIMEOUT", "100");
     let mut agent = Agent::logging(named);
     let address: SocketAddr = address.parse().unwrap();
@@ -182,6 +183,49 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
     }
     agent.log.wait("looking up receiver.example: no answer within 100ms. A name server of");
     assert_eq!(terminated(&mut agent), Some(0));
+}
+
+#[test]
+fn a_silent_name_server_keeps_a_reload_neither_from_its_end_nor_from_the_last_export() {
+    let receiver = Receiver::start(Speaks::Grpc);
+    let mut file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let mut yaml = |listen: &str| {
+        let text = format!(
+            "export: {{otlp: {{endpoint: '{}', interval: 1h, jitter: 0s}}, prometheus: {{listen: '{listen}'}}}}\n\
+             sources: {{conntrack: {{enabled: false}}, sockets: {{enabled: false}}}}\n",
+            receiver.url()
+        );
+        file.as_file().set_len(0).unwrap();
+        file.rewind().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.path().to_owned()
+    };
+    let address = free();
+    let named = command(&["--config", yaml(&address.to_string()).to_str().unwrap()]);
+    // The C library waits for minutes.
+    let options = "options timeout:30 attempts:5";
+    let Some((named, silent)) = without_names("127.0.0.78", options, &named) else { return };
+    let mut agent = Agent::logging(named);
+    receiver.nth(0);
+    yaml("agent.example:9371");
+    agent.signal(Signal::HUP);
+    silent.recv(&mut [0; 512]).unwrap();
+    let line = agent.wait_for("the configuration is refused, the previous one stays in effect");
+    assert!(line.contains("looking up agent.example: no answer within 15s"), "{line}");
+    // Nothing was asked for again: the interval is an hour.
+    assert_eq!(receiver.received().len(), 1);
+    silent.set_nonblocking(true).unwrap();
+    while silent.recv(&mut [0; 512]).is_ok() {}
+    silent.set_nonblocking(false).unwrap();
+    agent.signal(Signal::HUP);
+    silent.recv(&mut [0; 512]).unwrap();
+    assert_eq!(terminated(&mut agent), Some(0));
+    receiver.nth(1);
+    assert!(
+        !agent.log.all().iter().any(|line| line.contains("did not stop in time")),
+        "{:#?}",
+        agent.log.all()
+    );
 }
 
 #[test]

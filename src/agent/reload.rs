@@ -27,8 +27,9 @@ use crate::source::{Mode, list, same};
 use crate::stop::Stop;
 use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
@@ -97,15 +98,20 @@ pub(super) fn record_history(config: &Config, sources: &Sources, listening: bool
 impl Reloader {
     /// Takes the running configuration, to end it.
     pub(super) fn take(&self) -> Option<ActiveConfig> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.running().take()
     }
 
-    /// Loads the configuration and applies it; the error is the reason why the old one stays. Blocks while sources
-    /// start and a push ends.
+    fn running(&self) -> MutexGuard<'_, Option<ActiveConfig>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the configuration and applies it; the error is the reason why the old one stays. Blocks while files are read, names
+    /// are looked up, sources start and a push ends.
     pub(super) fn reload(&self) -> Reloaded {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(running) = running.as_mut() else { return Err("the agent is stopping".to_owned()) };
-        let outcome = (self.given.load)().and_then(|new| self.replace(running, new));
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt()));
+        let panicked = || Some(Err("the reload panicked; the log says more".to_owned()));
+        let outcome = attempt.unwrap_or_else(|_| panicked());
+        let Some(outcome) = outcome else { return Err("the agent is stopping".to_owned()) };
         self.loads.note(outcome.is_ok(), SystemTime::now());
         match &outcome {
             Ok(what) => tracing::info!("the configuration was reloaded: {what}"),
@@ -117,9 +123,24 @@ impl Reloader {
         outcome
     }
 
+    /// `None` if the agent is stopping. Reading and looking up, which may wait for others, leave the running configuration free,
+    /// so that a stop can end it with its last export.
+    fn attempt(&self) -> Option<Reloaded> {
+        let old = self.running().as_ref()?.config.clone();
+        let new = (self.given.load)().and_then(|new| {
+            startable::refuses(&old, &new, &self.given.handed_over, &self.runtime, &self.stop)
+                .map_err(|error| chain(&error))
+                .map(|()| new)
+        });
+        if self.stop.draining() {
+            return None;
+        }
+        let mut running = self.running();
+        let running = running.as_mut()?;
+        Some(new.and_then(|new| self.replace(running, new)))
+    }
+
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
-        startable::refuses(&running.config, &new, &self.given.handed_over, &self.runtime)
-            .map_err(|error| chain(&error))?;
         let fixed = reset_fixed(&running.config, &mut new);
         if let Some(why) = exports_nothing(&new) {
             return Err(format!("without a restart {why}"));
@@ -269,3 +290,6 @@ fn changes(old: &Config, new: &Config) -> Vec<String> {
 fn is_empty(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|metadata| metadata.len() == 0)
 }
+
+#[cfg(test)]
+mod tests;

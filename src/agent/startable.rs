@@ -4,10 +4,12 @@ use super::{AgentError, cannot_listen, exports_nothing};
 use crate::catalog::{Config, SOURCES};
 use crate::config::{Address, Listen, Prometheus};
 use crate::export::otlp;
+use crate::stop::Stop;
 use crate::web::guard::Guard;
 use crate::web::listener::{self, Bound};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Refuses a configuration with which a start would fail, whatever the addresses: one that exports nothing, and one that
@@ -45,12 +47,14 @@ pub fn variables(config: &Config) -> Result<(), AgentError> {
 }
 
 /// Refuses a configuration with which the next start would fail, whether or not a reload applies what is wrong. Binds new
-/// listen addresses for a moment. `handed_over` are the names of the sockets that the service manager has passed.
+/// listen addresses for a moment. `handed_over` are the names of the sockets that the service manager has passed. Names of
+/// addresses are looked up until the agent stops.
 pub(super) fn refuses(
     old: &Config,
     new: &Config,
     handed_over: &[String],
     runtime: &Handle,
+    stop: &Stop,
 ) -> Result<(), AgentError> {
     check(new)?;
     let (old, new) = (&old.export.prometheus, &new.export.prometheus);
@@ -63,7 +67,14 @@ pub(super) fn refuses(
             continue;
         }
         let alone = Prometheus { listen: Listen::from(address.clone()), ..new.clone() };
-        match runtime.block_on(Bound::all(&alone, Vec::new())) {
+        let bound = runtime.block_on(async {
+            tokio::select! {
+                bound = Bound::all(&alone, Vec::new()) => Some(bound),
+                () = stop.exhausted(Duration::ZERO) => None,
+            }
+        });
+        let Some(bound) = bound else { return Err(AgentError::Failed("the agent is stopping".to_owned())) };
+        match bound {
             Err(error) if error.cause.kind() == ErrorKind::AddrInUse && has_port(&old.listen, address) => {}
             bound => held.push(bound.map_err(cannot_listen)?),
         }

@@ -1,6 +1,8 @@
 //! Listening sockets of the endpoint: TCP addresses, Unix sockets, and sockets passed by the service manager.
 
+use super::timeouts;
 use crate::config::{Address, Listen, Prometheus};
+use crate::runtime::lookup::Lookup;
 use crate::sys::activation::{HandedOver, ListeningSocket};
 use rustix::fs::{Mode, OFlags, fchmod};
 use rustix::io::Errno;
@@ -145,7 +147,8 @@ pub fn check_handed_over(listen: &Listen, sockets: &[String]) -> Result<(), Bind
     Ok(())
 }
 
-/// Binds a host and port. If a name has several addresses, the first that works is used. Without a host, binds every
+/// Binds a host and port. A name is looked up for [`timeouts::LOOK_UP`] at most; if it has several addresses, the first that
+/// works is used. Without a host, binds every
 /// address of both families; on a machine without IPv6 every IPv4 address. A port that is in use on IPv6 is an error,
 /// because then half of the clients would reach another program.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
@@ -162,7 +165,13 @@ pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
         });
     }
     let mut last = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host((host, port)).await? {
+    let lookup = Lookup::new(host.to_owned(), port);
+    let Ok(addresses) = tokio::time::timeout(timeouts::LOOK_UP, lookup.addresses()).await else {
+        let limit = humantime::format_duration(timeouts::LOOK_UP);
+        let why = format!("looking up {host}: no answer within {limit}");
+        return Err(io::Error::new(ErrorKind::TimedOut, why));
+    };
+    for address in addresses? {
         match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,

@@ -32,3 +32,7 @@ pub const SOCKETS: Duration = Duration::from_secs(2);
 
 /// Interval at which the web configuration and the files that it names are checked for changes.
 pub const GUARD: Duration = Duration::from_secs(1);
+
+/// Maximum time to resolve the name of a listen address: enough for the C library to ask a third name server after two that
+/// do not answer.
+pub const LOOK_UP: Duration = Duration::from_secs(15);

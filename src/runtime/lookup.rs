@@ -1,4 +1,4 @@
-//! Resolves the receiver's name with the C library, on a thread of its own.
+//! Resolves a name with the C library, on a thread of its own.
 //!
 //! `getaddrinfo` cannot be cancelled: without a response of the name server it takes tens of seconds. At most one
 //! thread waits for it, and none of the threads for scrapes and other blocking work.
@@ -11,19 +11,22 @@ use tokio::sync::watch;
 type LookupResult = Result<Vec<SocketAddr>, (ErrorKind, String)>;
 
 /// Resolver of one name.
-pub(super) struct Lookup {
+#[derive(Debug)]
+pub struct Lookup {
     host: String,
     port: u16,
     in_progress: Mutex<Option<watch::Receiver<Option<Arc<LookupResult>>>>>,
 }
 
 impl Lookup {
-    pub(super) fn new(host: String, port: u16) -> Self {
+    /// Of this host, which may be an address. Nothing is looked up yet.
+    pub fn new(host: String, port: u16) -> Self {
         Self { host, port, in_progress: Mutex::default() }
     }
 
-    /// Resolves the name. A lookup that timed out in an earlier call is awaited again, and not restarted.
-    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
+    /// Resolves the name; what the system has for it, with the port. There is no limit but that of the C library, tens of
+    /// seconds. A lookup that timed out in an earlier call is awaited again, and not restarted.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, Error> {
         if let Ok(address) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, self.port)]);
         }
@@ -38,7 +41,7 @@ impl Lookup {
     }
 
     /// The name, if its lookup had not ended when a call of [`Self::addresses`] was cancelled.
-    pub(super) fn unanswered(&self) -> Option<&str> {
+    pub fn unanswered(&self) -> Option<&str> {
         let in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = in_progress.as_ref().is_some_and(|waiting| waiting.borrow().is_none());
         waiting.then_some(self.host.as_str())
