@@ -9,7 +9,7 @@ use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::instruments::HistogramRecorder;
 use crate::export::outcomes::Exports;
-use crate::export::resource::CurrentResource;
+use crate::export::resource::{self, CurrentResource};
 use crate::export::{self, Shared, otlp};
 use crate::host::Host;
 use crate::metric::{Part, Table};
@@ -171,7 +171,8 @@ async fn run_until_stopped(
     (reloads, mut queue): (ReloadRequests, ReloadQueue),
     stop: &Stop,
 ) -> Result<(), AgentError> {
-    let given = Given { load, handed_over: handed_over.iter().map(|one| one.name.clone()).collect() };
+    let names = handed_over.iter().map(|one| one.name.clone()).collect();
+    let given = Given { load, handed_over: names, resource: resource::resource(&config) };
     // The addresses are bound first: an agent that cannot listen does not push either. Resolving a name may take long.
     let Bound { sockets, mut files } = tokio::select! {
         bound = Bound::all(&config.export.prometheus, handed_over) => bound.map_err(cannot_listen)?,

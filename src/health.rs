@@ -127,6 +127,11 @@ impl Health {
         }
     }
 
+    /// The push was disabled, or goes to another receiver: what is known of it ends.
+    pub fn push_replaced(&self) {
+        *self.push.lock().unwrap_or_else(PoisonError::into_inner) = Push::default();
+    }
+
     /// State of the OTLP push, for `/-/status` and the log.
     pub fn push(&self) -> Push {
         self.push.lock().unwrap_or_else(PoisonError::into_inner).clone()

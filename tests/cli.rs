@@ -16,6 +16,7 @@ mod refused;
 mod reload;
 mod reloads;
 mod renewed;
+mod restart;
 mod service;
 mod status;
 mod toolkit;

@@ -12,7 +12,7 @@
 use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, startable, table};
 use crate::catalog::{Config, SOURCES};
-use crate::config::{Export, Listen};
+use crate::config::{Export, Listen, Protocol};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::otlp;
@@ -27,6 +27,7 @@ use crate::source::{Mode, list, same};
 use crate::stop::Stop;
 use crate::web::lifecycle::Reloaded;
 use crate::web::{Current, Web};
+use opentelemetry_sdk::Resource;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,8 @@ pub(super) struct Given {
     pub(super) load: Load,
     /// Names of the sockets that the service manager has passed.
     pub(super) handed_over: Vec<String>,
+    /// The resource without the cloud, as it was then.
+    pub(super) resource: Resource,
 }
 
 /// The running configuration, and what is needed to replace it.
@@ -141,7 +144,7 @@ impl Reloader {
     }
 
     fn replace(&self, running: &mut ActiveConfig, mut new: Config) -> Reloaded {
-        let fixed = reset_fixed(&running.config, &mut new);
+        let fixed = reset_fixed(&running.config, &self.given.resource, &mut new);
         if let Some(why) = exports_nothing(&new) {
             return Err(format!("without a restart {why}"));
         }
@@ -201,6 +204,9 @@ impl Reloader {
             let goes_on = same(&running.config.export.otlp, &new.export.otlp);
             let next = running.push.next().filter(|_| goes_on);
             running.push.hand_over();
+            if receiver(&running.config) != receiver(new) {
+                sources.health.push_replaced();
+            }
             (prepared, next)
         });
         record_history(new, sources, self.web.is_some());
@@ -244,8 +250,14 @@ impl Reloader {
     }
 }
 
-/// Resets settings that need a restart to their old values. Returns the keys that differ.
-fn reset_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
+/// Where this configuration pushes, and by which protocol, if it does.
+fn receiver(config: &Config) -> (Protocol, Option<&str>) {
+    (config.export.otlp.protocol, config.export.otlp.endpoint.as_deref())
+}
+
+/// Resets settings that need a restart to their old values; `attributes` are those of the resource at the start. Returns the keys
+/// that differ.
+fn reset_fixed(old: &Config, attributes: &Resource, new: &mut Config) -> Vec<&'static str> {
     let mut fixed = Vec::new();
     let mut keep = |differs: bool, key: &'static str| {
         if differs {
@@ -261,7 +273,8 @@ fn reset_fixed(old: &Config, new: &mut Config) -> Vec<&'static str> {
     keep(!same(&old.inventory, &new.inventory), "inventory");
     keep(!same(&old.resource, &new.resource), "resource");
     keep(!same(&old.log, &new.log), "log");
-    keep(resource::resource(old) != resource::resource(new), "the attributes of the resource");
+    // The host may have another name.
+    keep(resource::resource(new) != *attributes, "the attributes of the resource");
     new.export.prometheus.listen = listen.clone();
     new.export.prometheus.socket_mode = mode;
     new.export.prometheus.web_config.clone_from(file);

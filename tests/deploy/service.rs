@@ -1,7 +1,7 @@
 //! The systemd units and the drop-ins: systemd understands them, they expose little, and the limits are enough for what the agent
 //! does by default. `confined` has what a drop-in promises.
 
-use crate::support::skipped;
+use crate::support::{Agent, skipped};
 use connscope::catalog::SOURCES;
 use connscope::source::probes::config::Probes;
 use std::collections::BTreeSet;
@@ -318,4 +318,60 @@ fn the_unit_allows_as_many_descriptors_as_probes_and_namespaces_take() {
     let (_, concurrency) = many.about.split_once("`concurrency: ").unwrap();
     let concurrency: usize = concurrency.split('`').next().unwrap().parse().unwrap();
     assert!(allowed(&many.lines) >= 2 * concurrency + REST + namespaces, "{many:#?}");
+}
+
+#[test]
+fn the_unit_reloads_the_agent_and_keeps_it_from_a_bad_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("connscope.yaml");
+    let write = |timeout: &str| {
+        let text = format!(
+            "export: {{otlp: {{protocol: none}}, prometheus: {{listen: '127.0.0.1:0'}}}}\n\
+             sources: {{conntrack: {{enabled: false}}, sockets: {{timeout: {timeout}}}}}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+    };
+    // As systemd splits and fills in a line that has neither quotes nor specifiers.
+    let commands = |key: &str, process: u32| -> Vec<Vec<String>> {
+        let all = unit();
+        let lines = all.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let words = |line: &str| {
+            let word = |word: &str| match word {
+                "/usr/local/bin/connscope" => env!("CARGO_BIN_EXE_connscope").to_owned(),
+                "/etc/connscope/connscope.yaml" => config.display().to_string(),
+                "$MAINPID" => process.to_string(),
+                word => word.to_owned(),
+            };
+            line.split(' ').map(word).collect()
+        };
+        lines.map(words).collect()
+    };
+    write("5s");
+    let [start] = commands("ExecStart", 0).try_into().unwrap();
+    let (program, arguments) = start.split_first().unwrap();
+    let mut agent = Command::new(program);
+    agent.args(arguments).env_clear();
+    let mut agent = Agent::start(agent);
+    agent.address();
+    // One after the other, until one fails.
+    let reload = || {
+        for words in commands("ExecReload", agent.pid()) {
+            let output = Command::new(&words[0]).args(&words[1..]).env_clear().output().unwrap();
+            if !output.status.success() {
+                return (output.status.code(), String::from_utf8(output.stderr).unwrap());
+            }
+        }
+        (Some(0), String::new())
+    };
+    write("5 apples");
+    let (code, said) = reload();
+    assert!(
+        code == Some(2) && said.contains("sources.sockets.timeout") && said.lines().count() == 1,
+        "{said}"
+    );
+    write("6s");
+    assert_eq!(reload(), (Some(0), String::new()));
+    let line = agent.log.wait("the configuration was reloaded");
+    assert!(line.contains("changed sources.sockets"), "{line}");
+    assert!(!agent.log.all().iter().any(|line| line.contains("is refused")), "the bad file did not reach it");
 }

@@ -24,7 +24,8 @@ fn started(load: Load) -> (Reloader, Runtime) {
     let runtime = crate::runtime::of_one_thread("tests", 1).unwrap();
     let (reloads, _queue) = ReloadRequests::channel();
     let (failed, _failure) = tokio::sync::mpsc::unbounded_channel();
-    let given = Given { load, handed_over: Vec::new() };
+    let resource = crate::export::resource::resource(&nothing());
+    let given = Given { load, handed_over: Vec::new(), resource };
     let stop = Stop::new().unwrap();
     let started = super::super::start(nothing(), given, Vec::new(), reloads, failed, runtime.handle(), &stop);
     (started.unwrap(), runtime)
