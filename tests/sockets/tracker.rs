@@ -6,6 +6,7 @@
 mod counted;
 mod model;
 mod names;
+mod path;
 mod ports;
 mod waiting;
 

@@ -13,3 +13,14 @@ until_same "retransmitted" "$(($(counted TcpRetransSegs) - before))" of tcp_retr
 until_same "all of them SYNs" "$(($(counted TcpExtTCPSynRetrans) - syns))" of tcp_syn_retransmits_total
 failed() { scrape tcp_connections_total 'server_port="8005"' 'event="failed"'; }
 until_same "failed" 1 failed
+# A field that the kernel does not send is absent: of these kernels all have the others.
+scrape tcp_stalled_connections >/dev/null
+for name in tcp_segments_ecn_marked_total tcp_retransmits_spurious_total tcp_segments_reordered_total tcp_segments_out_of_order_total; do
+    least "$name" 0 "$(sum $name)"
+done
+if since 6.7; then
+    least "timeouts, of SYNs too" 1 "$(sum tcp_retransmission_timeouts_total)"
+else
+    same "timeouts, which come with 6.7" none "$(sum tcp_retransmission_timeouts_total)"
+    same "their time, which comes with 6.7" none "$(sum tcp_retransmission_timeout_time_seconds_total)"
+fi
