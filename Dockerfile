@@ -18,12 +18,12 @@ ARG DEBIAN_TAG=trixie-slim
 
 FROM rust:${RUST_TAG} AS build
 WORKDIR /src
+# First what seldom changes.
+COPY .ci/static .ci/
+RUN .ci/static --tools
 # What .dockerignore lets through.
 COPY . .
-# With a target, so that the flag is for the program and not for what runs while it is built; see .ci/static.
-RUN target=$(cargo -vV | sed -n 's/^host: //p') \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin connscope --target "$target" \
-    && cp "target/$target/release/connscope" /connscope
+RUN built=$(.ci/static) && cp "$built" /connscope
 
 FROM debian:${DEBIAN_TAG} AS conntrack
 RUN apt-get update \

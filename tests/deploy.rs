@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 mod alerts;
 pub(crate) mod confined;
 mod dashboards;
+mod image;
 mod kubernetes;
 mod packages;
 mod recording;
