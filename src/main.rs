@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     connscope::sys::memory::keep_little();
+    connscope::sys::names::from_hosts_and_dns();
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

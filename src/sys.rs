@@ -11,6 +11,7 @@ pub mod activation;
 pub mod bpf;
 pub mod ethtool;
 pub mod memory;
+pub mod names;
 pub mod namespace;
 pub mod netlink;
 pub mod notify;

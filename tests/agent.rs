@@ -134,14 +134,17 @@ fn a_signal_ends_once_while_a_probe_waits_or_nobody_reads_its_output() {
     assert_eq!(terminated(&mut once), Some(1));
 }
 
-/// A namespace of mounts in which the only name server, at this address, is silent.
+/// A namespace of mounts in which the only name server is this address, at which nobody answers but the test. `/etc/nsswitch.conf` names
+/// neither `/etc/hosts` nor DNS.
 fn without_names(server: &str, options: &str, program: &Command) -> Option<(Command, std::net::UdpSocket)> {
     let silent = std::net::UdpSocket::bind((server, 53));
     let (Ok(silent), true) = (silent, rustix::process::geteuid().is_root()) else {
         skipped(&format!("needs root, port 53 of {server} and a namespace of mounts"));
         return None;
     };
-    let script = "printf 'nameserver %s\\n%s\\n' $SERVER \"$OPTIONS\" > \"$0/resolv\" && printf 'hosts: files dns\\n' > \"$0/nsswitch\" && \
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let script = "printf 'nameserver %s\\n%s\\n' $SERVER \"$OPTIONS\" > \"$0/resolv\" && printf 'hosts: hesiod\\n' > \"$0/nsswitch\" && \
+                  printf '127.0.0.1 known.example\\n' > \"$0/hosts\" && mount --bind \"$0/hosts\" /etc/hosts && \
                   mount --bind \"$0/resolv\" /etc/resolv.conf && mount --bind \"$0/nsswitch\" /etc/nsswitch.conf && \
                   exec \"$@\"";
     let folder = tempfile::tempdir().unwrap().keep();
@@ -149,6 +152,35 @@ fn without_names(server: &str, options: &str, program: &Command) -> Option<(Comm
     let mut unshare = behind(&["unshare", "-m", "sh", "-c", script, &folder], program);
     unshare.stderr(Stdio::null()).env("SERVER", server).env("OPTIONS", options);
     Some((unshare, silent))
+}
+
+#[test]
+fn names_are_looked_up_by_hosts_and_dns_whatever_nsswitch_conf_says() {
+    let port = free().port();
+    let known = command(&["healthcheck", &format!("http://known.example:{port}")]);
+    let Some((mut known, server)) = without_names("127.0.0.79", "", &known) else { return };
+    let said = String::from_utf8(known.stderr(Stdio::piped()).output().unwrap().stderr).unwrap();
+    assert!(said.contains("Connection refused"), "{said}");
+    drop(server);
+
+    let unknown = command(&["healthcheck", &format!("http://unknown.example:{port}")]);
+    let Some((mut unknown, server)) = without_names("127.0.0.80", "", &unknown) else { return };
+    let asked = std::thread::spawn(move || {
+        let mut query = [0; 512];
+        // For an address of each family.
+        for _ in 0..2 {
+            let (length, from) = server.recv_from(&mut query).unwrap();
+            // The same question, and: a response, of a server that recurses, NXDOMAIN (RFC 1035, section 4.1.1).
+            query[2..4].copy_from_slice(&[0x81, 0x83]);
+            server.send_to(&query[..length], from).unwrap();
+        }
+    });
+    let said = String::from_utf8(unknown.stderr(Stdio::piped()).output().unwrap().stderr).unwrap();
+    let line = format!(
+        "connscope: asking http://unknown.example:{port}: failed to lookup address information: Name or service not known\n"
+    );
+    assert_eq!(said, line);
+    asked.join().unwrap();
 }
 
 #[test]
