@@ -4,10 +4,12 @@ CARGO ?= cargo
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check dist packages image kubernetes fleet
+# `make dist packages` does one after the other, also with -j.
+.NOTPARALLEL:
+.PHONY: help run build bpf test reloads lint fmt deny fuzz bench metrics changelog rules e2e kernels demo demo-check dist packages packages-check image kubernetes fleet
 
 help: ## lists the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: compiler ## builds the agent and starts it; flags go into ARGS="--listen off"
 	$(CARGO) run --release --locked -- $(ARGS)
@@ -65,10 +67,10 @@ kernels: compiler ## boots Debian's kernels in qemu and holds the agent against 
 demo: ## starts agent, Collector, Prometheus, Grafana and moving traffic with docker compose
 	docker compose up --build --detach --wait
 
-demo-check: ## runs the demo from images built here and asks for every panel's data; needs root and Go
+demo-check: compiler ## runs the demo from images built here and asks for every panel's data; needs root and Go
 	.ci/demo-check
 
-image: ## builds the agent's images and tries what they may do, in an engine of its own; needs root
+image: compiler ## builds the agent's images and tries what they may do, in an engine of its own; needs root
 	.ci/demo-check --image
 
 dist: compiler ## the static binary, built twice and compared, with its SBOM and checksums, in dist/
@@ -77,22 +79,23 @@ dist: compiler ## the static binary, built twice and compared, with its SBOM and
 kubernetes: ## renders the manifests and the chart, and checks them against three versions of Kubernetes; needs Go, once
 	.ci/kubernetes
 
-fleet: compiler ## 200 agents and one Collector, which is killed and comes back; prints tables; needs root and Go
-	.ci/fleet
+fleet: compiler ## 200 agents and one Collector, which is killed and comes back; prints tables; needs root and Go; ARGS="quick" takes three
+	.ci/fleet $(ARGS)
 
 bpf: ## rebuilds the BPF object; needs clang 14
 	.ci/tools clang-14=clang-14 llvm-strip-14=llvm-14
 	.ci/bpf
 
 metrics: compiler ## regenerates METRICS.md
-	$(CARGO) run --locked --quiet -- metrics > METRICS.md.new
-	mv METRICS.md.new METRICS.md
+	trap 'rm -f METRICS.md.new' EXIT; $(CARGO) run --locked --quiet -- metrics > METRICS.md.new && mv METRICS.md.new METRICS.md
 
 changelog: ## moves the fragments of changelog.d/ into CHANGELOG.md
 	.ci/changelog
 
-packages: ## the deb and the rpm in dist/, of the binary of `make dist`, and tries them; needs root and Debian
+packages: ## the deb and the rpm in dist/, of the binary of `make dist`
 	.ci/packages
+
+packages-check: ## tries the packages that `make packages` makes: lintian, and the deb from its installation to its purge; needs root and Debian
 	.ci/packages-check
 
 .PHONY: compiler

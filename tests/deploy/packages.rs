@@ -40,3 +40,11 @@ fn the_scripts_of_the_packages_are_shell_and_each_package_has_all_of_its_own() {
         }
     }
 }
+
+#[test]
+fn the_page_names_the_version_that_lists_the_dependencies() {
+    let script = read(&deploy(".ci/static"));
+    let version = script.lines().find_map(|line| line.strip_prefix("auditable=")).unwrap();
+    let page = read(&deploy("docs/install.md"));
+    assert!(page.contains(&format!("cargo-auditable of the same version, {version},")), "{version}");
+}

@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import tempfile
 import time
 
 SOCKETS = """\
@@ -40,43 +41,49 @@ while True:
 """
 
 
-def containers(count):
-    """Control groups as an engine makes them, each with a process. The hierarchy that says most: see tests/containers/lab.rs."""
-    top = pathlib.Path("/sys/fs/cgroup/memory")
-    top = (top if top.is_dir() else top.parent) / f"connscope-fleet-{os.getpid()}"
-    made = []
-    for number in range(count):
-        group = top / f"{os.getpid():032x}{number:032x}"
-        group.mkdir(parents=True)
-        made.append((group, subprocess.Popen(["python3", "-I", "-c", INSIDE, group])))
-    return top, made
+# The hierarchy that says most: see tests/containers/lab.rs.
+MEMORY = pathlib.Path("/sys/fs/cgroup/memory")
+GROUPS = MEMORY if MEMORY.is_dir() else MEMORY.parent
+PREFIX = "connscope-fleet-"
+
+
+def remove_leftovers():
+    """Control groups of a run that was killed. Those of one that goes on have processes, and the kernel keeps them."""
+    for folder, _, _ in [entry for top in GROUPS.glob(f"{PREFIX}*") for entry in os.walk(top, topdown=False)]:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def containers(stack, count):
+    """Control groups as an engine makes them, each with a process."""
+    top = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX, dir=GROUPS))
+    stack.callback(remove, top)
+    groups = [top / f"{os.getpid():032x}{number:032x}" for number in range(count)]
+    for group in groups:
+        group.mkdir()
+        stack.callback(remove, group)
+    for group in groups:
+        process = subprocess.Popen(["python3", "-I", "-c", INSIDE, group])
+        stack.callback(process.wait)
+        stack.callback(process.kill)
 
 
 @contextlib.contextmanager
 def node(peers):
     """A node with so many ports, connections to each, and containers."""
     ports, connections, count = peers
-    for number in range(1, ports + 1):
-        subprocess.run(["ip", "address", "replace", f"10.77.0.{number}/32", "dev", "lo"], check=True)
-    kept, listeners = [], []
-    for number in range(1, ports + 1):
-        listener = socket.create_server((f"10.77.0.{number}", 7000), backlog=1024)
-        listeners.append(listener)
-        for _ in range(connections):
-            kept.append(socket.create_connection(listener.getsockname()))
-            kept.append(listener.accept()[0])
-    top, made = containers(count) if count else (None, [])
-    time.sleep(2)
-    try:
+    with contextlib.ExitStack() as stack:
+        for number in range(1, ports + 1):
+            subprocess.run(["ip", "address", "replace", f"10.77.0.{number}/32", "dev", "lo"], check=True)
+        for number in range(1, ports + 1):
+            listener = stack.enter_context(socket.create_server((f"10.77.0.{number}", 7000), backlog=1024))
+            for _ in range(connections):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+                stack.enter_context(listener.accept()[0])
+        if count:
+            containers(stack, count)
+        time.sleep(2)
         yield
-    finally:
-        for _, process in made:
-            process.kill()
-            process.wait()
-        for one in kept + listeners:
-            one.close()
-        for group in [group for group, _ in made] + [top] * bool(made):
-            remove(group)
 
 
 def remove(group):

@@ -1,5 +1,6 @@
 """Processes under measurement: the Collector with what it logs, and agents with what they take."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -71,6 +72,11 @@ class Collector:
         self.process.kill()
         self.process.wait()
 
+    def refused(self):
+        """Data points that it did not take, or could not pass on, since it was started."""
+        words = ("refused_metric_points", "failed_metric_points")
+        return sum(value for name, value in self.own().items() if any(word in name for word in words))
+
     def between(self, begin, end):
         """Arrivals within a time."""
         return [arrival for arrival in list(self.arrivals) if begin <= arrival[0] < end]
@@ -85,6 +91,19 @@ def agent(program, number, config, listen="off"):
     log = open(f"{config}.{number}.log", "w", encoding="utf-8")  # the process has it
     with log:
         return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+
+
+@contextlib.contextmanager
+def agents(program, numbers, config, listen="off"):
+    """Agents that end with what they are for."""
+    with contextlib.ExitStack() as stack:
+        running = []
+        for number in numbers:
+            one = agent(program, number, config, listen)
+            stack.callback(one.wait)
+            running.append(one)
+        stack.callback(lambda: [one.terminate() for one in running])
+        yield running
 
 
 def series():
