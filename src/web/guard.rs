@@ -103,7 +103,7 @@ impl Guard {
             // A refused file may name files that do not exist yet, so it is read again until it is accepted.
             let mut refused: Option<String> = None;
             while !stop.killed_within(super::timeouts::GUARD) {
-                let changed = files.iter_mut().fold(false, |changed, file| file.has_changed() || changed);
+                let changed = files.iter_mut().any(Watched::has_changed);
                 if !changed && refused.is_none() {
                     continue;
                 }
