@@ -3,7 +3,9 @@
 use super::kernel::{CONNECTIONS, LONG, server};
 use super::lab::{Lab, Series, sum, tcp};
 use crate::support::{Namespace, PATIENCE};
+use connscope::metric::distribution::Distribution;
 use connscope::source::containers::config::tcp::Tcp;
+use connscope::source::containers::tcp::{CONNECT_TIMES, bucket};
 use std::time::{Duration, Instant};
 
 /// Writes a sysctl of a network namespace.
@@ -74,6 +76,43 @@ fn segments_that_are_sent_again_are_counted_at_their_destination() {
     assert_eq!(sum(&series, &["container.tcp.io{", "name=again", &at, "transmit"]), Some(10.0));
 }
 
+/// The distribution of the series whose text has all of these parts.
+fn distribution(series: &[Series], parts: &[&str]) -> Distribution {
+    let found = series.iter().find(|one| parts.iter().all(|part| one.text.contains(part)));
+    found.and_then(|one| one.distribution.clone()).unwrap_or_else(|| panic!("{parts:?}: {series:#?}"))
+}
+
+/// The bucket that has the only value of a distribution, which its sum says too.
+fn bucket_of_one(times: &Distribution) -> usize {
+    let place = times.counts().iter().position(|count| *count == 1).unwrap();
+    // The kernel sorts by whole microseconds.
+    let nanoseconds = Duration::from_secs_f64(times.sum()).as_nanos();
+    assert_eq!(place, bucket(u64::try_from(nanoseconds).unwrap()), "{times:?}");
+    place
+}
+
+#[test]
+fn a_handshake_that_is_answered_at_once_is_in_the_bucket_of_its_duration() {
+    let Some(namespace) = Namespace::new() else { return };
+    let Some(mut lab) = Lab::new(tcp(), LONG, 500) else { return };
+    let mut container = lab.container("soon", Some(&namespace));
+    let ports: Vec<u16> = (0..10).map(|_| server(Some(&namespace), "127.0.0.1:0")).collect();
+    for port in &ports {
+        container.ok(&format!("connect c{port} 127.0.0.1 {port}"));
+    }
+    let of = |port: u16| {
+        ["container.tcp.connect.time{".to_owned(), "name=soon".to_owned(), format!("server.port={port}")]
+    };
+    let series = lab.until("all are established", |series| {
+        ports.iter().all(|port| sum(series, &of(*port).each_ref().map(String::as_str)) == Some(1.0))
+    });
+    for port in ports {
+        let times = distribution(&series, &of(port).each_ref().map(String::as_str));
+        bucket_of_one(&times);
+        assert!(times.sum() > 0.0, "{times:?}");
+    }
+}
+
 /// `TcpExtTCPSynRetrans` of a network namespace.
 fn syn_retransmits(namespace: &Namespace) -> f64 {
     let text = namespace.run("nstat", &["-asz", "TcpExtTCPSynRetrans"]);
@@ -126,6 +165,15 @@ fn retransmitted_syns_are_as_many_as_the_kernel_counts_in_the_namespace() {
             of(series, retransmits, &never) + of(series, retransmits, &late)
         };
         assert_eq!(all(&series), counted, "both metrics have them");
+        // The SYN that was answered was sent a second after the first one.
+        let times = distribution(&series, &["container.tcp.connect.time{", "name=syns", &late]);
+        let longest = CONNECT_TIMES.iter().position(|bound| *bound == 1.0).unwrap();
+        assert_eq!(
+            (times.count(), bucket_of_one(&times) > longest, times.sum() > 1.0),
+            (1, true, true),
+            "{times:?}"
+        );
+        assert_eq!(sum(&series, &["container.tcp.connect.time{", "name=syns", &never]), None);
         // Data is none.
         rule(&namespace, &format!("tcp dport {port} drop"));
         container.ok("send late 10");

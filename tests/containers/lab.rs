@@ -5,6 +5,7 @@ use crate::support::maps::{self, Map};
 use crate::support::{Namespace, PATIENCE, skipped};
 use connscope::host::inventory::{Inventory, config};
 use connscope::metric::Value;
+use connscope::metric::distribution::Distribution;
 use connscope::reading::Readings;
 use connscope::source::Source;
 use connscope::source::containers::Containers;
@@ -40,7 +41,9 @@ pub(super) struct Lab {
 #[derive(Debug, Clone)]
 pub(super) struct Series {
     pub(super) text: String,
+    /// Of a distribution how many values it has.
     pub(super) value: f64,
+    pub(super) distribution: Option<Distribution>,
 }
 
 /// Held while programs are loaded in this process: a lab knows its maps by when they were made.
@@ -101,7 +104,12 @@ impl Lab {
         let series = |reading: &connscope::reading::Reading| {
             let labels = reading.labels.iter().map(|(label, value)| format!("{}={value}", label.key()));
             let labels = labels.collect::<Vec<_>>().join(",");
-            Series { text: format!("{}{{{labels}}}", reading.metric.name), value: number(&reading.value) }
+            let text = format!("{}{{{labels}}}", reading.metric.name);
+            let distribution = match &reading.value {
+                Value::Distribution(distribution) => Some(distribution.as_ref().clone()),
+                _ => None,
+            };
+            Series { text, value: number(&reading.value), distribution }
         };
         readings.iter().map(series).collect()
     }

@@ -217,6 +217,16 @@ fn handshakes_are_sorted_as_the_kernel_sorts_them() {
 }
 
 #[test]
+fn the_program_sorts_handshakes_by_the_bounds_of_the_metric() {
+    let program = include_str!("../../bpf/tcp.bpf.c");
+    let bounds = program.split("bounds[BUCKETS - 1] = {").nth(1).unwrap().split('}').next().unwrap();
+    let bounds: Vec<u64> = bounds.split(',').map(|bound| bound.trim().parse().unwrap()).collect();
+    let of_metric =
+        CONNECT_TIMES.map(|bound| u64::try_from(Duration::from_secs_f64(bound).as_micros()).unwrap());
+    assert_eq!(bounds, of_metric);
+}
+
+#[test]
 fn a_destination_that_is_not_translated_three_times_in_a_row_is_left_alone() {
     let (mut rule, now, requested) = (Rule::default(), Instant::now(), at("10.0.0.1:80"));
     let other = Some(at("10.0.0.2:8080"));
