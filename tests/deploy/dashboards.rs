@@ -1,6 +1,6 @@
 //! The dashboards.
 
-use super::{asked, assert_reported, dashboards, deploy, expressions, panels, reported, text, yaml};
+use super::{asked, assert_reported, dashboards, deploy, expressions, panels, read, reported, text, yaml};
 use crate::support::table::rows as table_rows;
 use connscope::metric::naming::{Profile, label};
 use std::collections::BTreeSet;
@@ -92,6 +92,37 @@ fn every_panel_says_what_it_shows_what_to_do_and_in_which_unit() {
             assert!(titles.insert(title.clone()), "{file}: {title} is repeated");
         }
     }
+}
+
+/// Why packets are lost.
+const WHY_LOST: &str = "why-lost";
+
+#[test]
+fn every_panel_about_lost_packets_says_what_to_do() {
+    let dashboards = dashboards();
+    for panel in panels(&dashboards[WHY_LOST]) {
+        let description = text(&panel, "description");
+        assert!(description.to_lowercase().contains("do: "), "{}: {description}", text(&panel, "title"));
+    }
+}
+
+#[test]
+fn every_cause_of_lost_packets_has_its_rows_in_the_order_of_the_page() {
+    let dashboards = dashboards();
+    let all = dashboards[WHY_LOST]["panels"].as_array().unwrap();
+    let rows: Vec<&str> =
+        all.iter().filter(|panel| panel["type"] == "row").map(|row| text(row, "title")).collect();
+    let page = read(&deploy("docs/packet-loss.md"));
+    let mut named = vec!["The kernel drops, and says why"];
+    let causes =
+        page.split("\n## ").skip(1).filter(|part| part.starts_with(|first: char| first.is_ascii_digit()));
+    // The first point says what is no loss.
+    for cause in causes.skip(1) {
+        let line = cause.lines().nth(2).unwrap();
+        assert!(line.starts_with("Row"), "a cause without a row: {cause}");
+        named.extend(line.split('"').skip(1).step_by(2));
+    }
+    assert_eq!(rows, named);
 }
 
 #[test]

@@ -1,12 +1,11 @@
-"""Why packets are lost: one row for each cause, the most frequent ones first."""
+"""Why packets are lost: one row for each cause, in the order of docs/packet-loss.md."""
 
 from boards import why_lost_drops, why_lost_limits
+from boards.why_lost_limits import BY_GROUP, GROUP
 from panels import dashboard, panel, row, target
 from queries import IN_NETNS, NONE, NONE_YET, SIXTEEN, WHO, several, total
 from rules import percent, threshold
 
-GROUP = "{{direction}} {{peer_group}} {{server_port}} {{process_executable_name}}"
-BY_GROUP = "by (direction, peer_group, server_port, process_executable_name)"
 BY_SERVICE = "by (job, instance, host_name, netns, server_port, process_executable_name)"
 SERVICE = "{{host_name}} {{instance}} {{netns}} {{server_port}} {{process_executable_name}}"
 
@@ -68,8 +67,8 @@ def why_lost():
             ),
             panel(
                 "Longest wait for accept",
-                "Of connections that wait now. The client is connected and has no answer. Above "
-                f"{threshold('SocketsAcceptSlow'):g} s: runbook SocketsAcceptSlow." + SIXTEEN,
+                "Of connections that wait now. The client is connected and has no answer. Do: above "
+                f"{threshold('SocketsAcceptSlow'):g} s, runbook SocketsAcceptSlow." + SIXTEEN,
                 "s",
                 target(f"topk(16, max {BY_SERVICE} (tcp_accept_oldest_seconds{{{IN_NETNS}}})) or {NONE_YET}", SERVICE),
                 steps=[(None, "green"), (threshold("SocketsAcceptSlow"), "red")],
@@ -84,7 +83,8 @@ def why_lost():
             ),
             panel(
                 "How long connections had waited for accept",
-                "Of those that cycles found waiting, p95: short waits are mostly missed. Compare it with itself over time." + SIXTEEN,
+                "Of those that cycles found waiting, p95: short waits are mostly missed. Do: compare it with itself over time; if it rises, runbook "
+                "SocketsAcceptSlow." + SIXTEEN,
                 "s",
                 target(
                     several(
@@ -96,13 +96,50 @@ def why_lost():
                 ),
                 width=24,
             ),
+            row("The application does not read datagrams"),
+            panel(
+                "Datagrams dropped by UDP sockets",
+                "The receive buffer is full. Do: runbook SocketsUdpDropping." + SIXTEEN,
+                "pps",
+                target(f"{several(grown('udp_drops_total', BY_SERVICE))} or {NONE_YET}", SERVICE),
+                width=24,
+            ),
+            row("The other end does not read, or is gone"),
+            by_group(
+                "Windows of 0",
+                "Connections with data to send whose peer does not read. Do: look at the peer, the network is fine. Linux 5.4.",
+                "suffix: connections",
+                "tcp_zero_window_connections",
+                expr=now,
+            ),
+            by_group(
+                "Stalled connections",
+                "Unacknowledged data after three timeouts in a row. Do: is the peer up, and does a firewall still know the connection?",
+                "suffix: connections",
+                "tcp_stalled_connections",
+                expr=now,
+            ),
+            panel(
+                "Failed connection attempts",
+                "Refused, unreachable, or not answered. Do: runbook SocketsConnectionsFailing." + SIXTEEN,
+                "suffix: attempts/s",
+                target(
+                    several(
+                        f'sum {BY_GROUP} (rate(tcp_connections_total{{{IN_NETNS},event="failed"}}[$__rate_interval]))'
+                    )
+                    + f" or {NONE}",
+                    GROUP,
+                ),
+                width=8,
+            ),
             *why_lost_limits.handshakes(),
             *why_lost_limits.card(),
+            *why_lost_limits.queues(),
             row("The network path loses segments"),
             by_group(
                 "Retransmission timeouts",
-                "No acknowledgement came: each stops a connection for 200 ms or more. More than "
-                f"{percent(threshold('SocketsRetransmissionTimeouts'))} of the segments sent: runbook SocketsRetransmissionTimeouts. "
+                "No acknowledgement came: each stops a connection for 200 ms or more. Do: more than "
+                f"{percent(threshold('SocketsRetransmissionTimeouts'))} of the segments sent, runbook SocketsRetransmissionTimeouts. "
                 "Linux 6.7.",
                 "suffix: timeouts/s",
                 "tcp_retransmission_timeouts_total",
@@ -171,51 +208,8 @@ def why_lost():
                 ),
                 width=8,
             ),
-            panel(
-                "Least path MTU",
-                "Below that of the interface: a tunnel on the path. Timeouts on large transfers while it does not fall: ICMP messages "
-                "that say so are dropped by a firewall. Do: let them through, or net.ipv4.tcp_mtu_probing=1.",
-                "bytes",
-                target(f"bottomk(16, min {BY_GROUP} (tcp_path_mtu_bytes{{{IN_NETNS}}})) or {NONE}", GROUP),
-                width=8,
-            ),
+            *why_lost_limits.path_mtu(),
             *why_lost_limits.path_messages(),
-            row("The other end does not read, or is gone"),
-            by_group(
-                "Windows of 0",
-                "Connections with data to send whose peer does not read. Do: look at the peer, the network is fine. Linux 5.4.",
-                "suffix: connections",
-                "tcp_zero_window_connections",
-                expr=now,
-            ),
-            by_group(
-                "Stalled connections",
-                "Unacknowledged data after three timeouts in a row. Do: is the peer up, and does a firewall still know the connection?",
-                "suffix: connections",
-                "tcp_stalled_connections",
-                expr=now,
-            ),
-            panel(
-                "Failed connection attempts",
-                "Refused, unreachable, or not answered. Do: runbook SocketsConnectionsFailing." + SIXTEEN,
-                "suffix: attempts/s",
-                target(
-                    several(
-                        f'sum {BY_GROUP} (rate(tcp_connections_total{{{IN_NETNS},event="failed"}}[$__rate_interval]))'
-                    )
-                    + f" or {NONE}",
-                    GROUP,
-                ),
-                width=8,
-            ),
-            row("The application does not read datagrams"),
-            panel(
-                "Datagrams dropped by UDP sockets",
-                "The receive buffer is full. Do: runbook SocketsUdpDropping." + SIXTEEN,
-                "pps",
-                target(f"{several(grown('udp_drops_total', BY_SERVICE))} or {NONE_YET}", SERVICE),
-                width=24,
-            ),
         ],
         netns="system_network_connection_count",
     )

@@ -19,6 +19,7 @@ def drops():
             "network_packet_drops_total",
             BY_REASON,
             REASON,
+            width=12,
         ),
         rates(
             "Connections reset, and why",
@@ -28,15 +29,7 @@ def drops():
             "tcp_resets_total",
             "by (job, instance, host_name, netns, network_io_direction, reason, server_port)",
             NETNS + " {{network_io_direction}} {{reason}} {{server_port}}",
-        ),
-        rates(
-            "ICMP errors sent",
-            "By type and code (RFC 792): of destination_unreachable code 3 is a closed port, 0 and 1 no route, 4 too big, 9, 10 and 13 denied. "
-            "Linux 6.10, IPv4." + SIXTEEN,
-            "pps",
-            "icmp_errors_sent_total",
-            "by (job, instance, host_name, netns, icmp_type, icmp_code)",
-            NETNS + " {{icmp_type}} {{icmp_code}}",
+            width=12,
         ),
         rates(
             "Estimated instead of counted",
@@ -50,8 +43,8 @@ def drops():
         ),
         rates(
             "Not counted by reason",
-            "More than 1,024 combinations of reason, namespace and port, or one program interrupted "
-            "another. Do: find the sender; a port scan causes many combinations.",
+            "More than 1,024 combinations of reason, namespace and port, or the program was running on that CPU already and was skipped. Do: "
+            "find the sender; a port scan causes many combinations.",
             "pps",
             "connscope_network_uncounted_total",
             "by (job, instance, host_name)",

@@ -7,6 +7,8 @@ from rules import percent, threshold
 BY_NETNS = "by (job, instance, host_name, netns)"
 BY_INTERFACE = "by (job, instance, host_name, netns, network_interface_name"
 NETNS = WHO + " {{netns}}"
+GROUP = "{{direction}} {{peer_group}} {{server_port}} {{process_executable_name}}"
+BY_GROUP = "by (direction, peer_group, server_port, process_executable_name)"
 INTERFACE = NETNS + " {{network_interface_name}}"
 
 
@@ -32,7 +34,7 @@ def cloud():
         ),
         panel(
             "Connections left until the limit of the cloud",
-            f"Below {percent(nearly)} of the maximum of the last day: runbook NetworkAllowanceNearlyUsed. The value of a second interface may not change. "
+            f"Do: below {percent(nearly)} of the maximum of the last day, runbook NetworkAllowanceNearlyUsed. The value of a second interface may not change. "
             "AWS with the driver ena.",
             "suffix: connections",
             target(
@@ -90,9 +92,15 @@ def card():
             WHO + " {{cpu}}",
             labels=AGENT,
         ),
+    ]
+
+
+def queues():
+    return [
+        row("A queue in front of an interface is full"),
         rates(
             "Dropped by queueing disciplines",
-            "A queue in front of a card is full, or traffic is shaped or filtered (a bandwidth limit of a pod is a tbf). Do: "
+            "The queue is full, or traffic is shaped or filtered (a bandwidth limit of a pod is a tbf). Do: "
             "`tc -s qdisc show dev NAME` says how full it is; raise the rate, or send less." + SIXTEEN,
             "pps",
             "qdisc_drops_total",
@@ -108,13 +116,14 @@ def handshakes():
         row("The kernel refuses connections"),
         rates(
             "Full accept queues of all sockets",
-            "As the kernel counts them for a network namespace. The row above says whose. Do: runbook SocketsAcceptQueueOverflow.",
+            "As the kernel counts them for a network namespace. The row of the application that does not accept says whose. Do: runbook SocketsAcceptQueueOverflow.",
             "suffix: events/s",
             "tcp_listen_overflows_total",
         ),
         rates(
             "Connection attempts dropped for any reason",
-            "Full accept queues included. More than those: no memory, or a security module that refused.",
+            "Full accept queues included. Do: if the panel before is lower, look for want of memory (the panels below) and for a security module "
+            "that refuses (the kernel's log).",
             "suffix: events/s",
             "tcp_listen_drops_total",
         ),
@@ -126,19 +135,20 @@ def handshakes():
         ),
         rates(
             "SYN cookies sent",
-            "A SYN queue is full: a flood, or a backlog that is too short for the load. Compare with those received.",
+            "A SYN queue is full. Do: compare with those received. As many: raise the backlog, net.core.somaxconn and "
+            "net.ipv4.tcp_max_syn_backlog. Far fewer: a flood, block its sender.",
             "suffix: segments/s",
             "tcp_syncookies_sent_total",
         ),
         rates(
             "SYN cookies received",
-            "Each opened a connection. As many as sent: real clients; raise the backlog. Far fewer: a flood.",
+            "Each opened a connection. Do: as many as sent are real clients, raise the backlog; far fewer are a flood, see the panel before.",
             "suffix: segments/s",
             "tcp_syncookies_received_total",
         ),
         rates(
             "SYN cookies that failed",
-            f"More than {threshold('NetworkSynCookiesFailed', 0):g} a second: runbook NetworkSynCookiesFailed.",
+            f"Do: more than {threshold('NetworkSynCookiesFailed', 0):g} a second, runbook NetworkSynCookiesFailed.",
             "suffix: segments/s",
             "tcp_syncookies_failed_total",
         ),
@@ -166,7 +176,8 @@ def handshakes():
         ),
         rates(
             "Memory pressure of TCP",
-            "Times that TCP used more than the second number of net.ipv4.tcp_mem: windows shrink and segments out of order are dropped.",
+            "Times that TCP used more than the second number of net.ipv4.tcp_mem: windows shrink and segments out of order are dropped. Do: find "
+            "the sockets with the fullest buffers (`ss -tm`); raise it if the machine has the memory.",
             "suffix: times/s",
             "tcp_memory_pressures_total",
             width=12,
@@ -186,11 +197,38 @@ def path_messages():
         row("Routers and peers say why"),
         rates(
             "ICMP errors received",
-            "destination_unreachable: a closed port, a route that is gone, or a firewall; of IPv4 also packets that are too big. packet_too_big: the path MTU is small, and this node knows it. time_exceeded: a routing loop." + SIXTEEN,
+            "destination_unreachable: a closed port, a route that is gone, or a firewall; of IPv4 also packets that are too big. packet_too_big: "
+            "the path MTU is small, and this node knows it. time_exceeded: a routing loop. Do: `tcpdump -ni any icmp or icmp6` says who sends them "
+            "and about which address; look there." + SIXTEEN,
             "pps",
             "icmp_errors_received_total",
             "by (job, instance, host_name, netns, icmp_type, network_type)",
             NETNS + " {{network_type}} {{icmp_type}}",
+            12,
+        ),
+        rates(
+            "ICMP errors sent",
+            "By type and code (RFC 792). Do: of destination_unreachable code 3 is a closed port, is the service running? 0 and 1 no route, `ip route "
+            "get`; 4 too big, the row above; 9, 10 and 13 denied, the row of the firewall. time_exceeded: a routing loop. Linux 6.10, IPv4." + SIXTEEN,
+            "pps",
+            "icmp_errors_sent_total",
+            "by (job, instance, host_name, netns, icmp_type, icmp_code)",
+            NETNS + " {{icmp_type}} {{icmp_code}}",
+            12,
+        ),
+    ]
+
+
+def path_mtu():
+    return [
+        row("The path takes smaller packets only"),
+        panel(
+            "Least path MTU",
+            "Below that of the interface: a tunnel on the path. Timeouts on large transfers while it does not fall: ICMP messages "
+            "that say so are dropped by a firewall. Do: let them through, or net.ipv4.tcp_mtu_probing=1.",
+            "bytes",
+            target(f"bottomk(16, min {BY_GROUP} (tcp_path_mtu_bytes{{{IN_NETNS}}})) or {NONE}", GROUP),
+            width=8,
         ),
         rates(
             "Packets that do not fit and must not be fragmented",
@@ -202,7 +240,8 @@ def path_messages():
         ),
         rates(
             "Path MTU probes lost",
-            "TCP tried larger segments, which the path does not carry. Only with net.ipv4.tcp_mtu_probing.",
+            "TCP tried larger segments, which the path does not carry, with net.ipv4.tcp_mtu_probing. Do: nothing for a few, it goes on with smaller "
+            "ones; if they never end, `tracepath HOST` finds the size, and the same MTU everywhere or a clamped MSS avoids the probes.",
             "suffix: segments/s",
             "tcp_mtu_probes_failed_total",
         ),
