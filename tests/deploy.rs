@@ -19,6 +19,7 @@ mod dashboards;
 mod image;
 mod kubernetes;
 mod packages;
+mod reasons;
 mod recording;
 mod requirements;
 mod service;

@@ -51,9 +51,18 @@ fn alert_words(text: &str) -> BTreeSet<&str> {
     text.split(|each: char| !each.is_ascii_alphanumeric())
         .filter(|word| {
             let named = |rest: &str| rest.starts_with(|first: char| first.is_ascii_uppercase());
-            ["Conntrack", "Connscope", "Container", "NetworkAllowance", "NetworkSyn", "Probe", "Sockets"]
-                .iter()
-                .any(|root| word.strip_prefix(root).is_some_and(named))
+            [
+                "Conntrack",
+                "Connscope",
+                "Container",
+                "NetworkAllowance",
+                "NetworkPackets",
+                "NetworkSyn",
+                "Probe",
+                "Sockets",
+            ]
+            .iter()
+            .any(|root| word.strip_prefix(root).is_some_and(named))
         })
         .collect()
 }
