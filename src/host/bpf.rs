@@ -10,8 +10,8 @@
 use crate::reading::SourceError;
 use crate::sys::{bpf, process};
 use aya::maps::MapError;
-use aya::programs::{BtfTracePoint, Iter, Program, ProgramError, TracePoint};
-use aya::{Btf, Ebpf, EbpfLoader, VerifierLogLevel};
+use aya::programs::{Iter, Program, ProgramError, TracePoint};
+use aya::{Btf, BtfError, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,9 +22,11 @@ pub mod enums;
 mod maps;
 mod needed;
 mod tracefs;
+mod tracer;
 mod types;
 
 pub use maps::{Map, Numbers, PerCpuMap, PerCpuNumbers, Ring};
+pub use tracer::Tracer;
 pub use types::Abilities;
 
 pub(crate) use aya::include_bytes_aligned;
@@ -106,23 +108,15 @@ impl Loader {
         self.trace_any(program, &[program], tracepoint).is_some()
     }
 
-    /// Loads the first of these programs that has the arguments of the tracepoint in this kernel, which compares them
-    /// with its types. Returns its index. Refusals are recorded under `name`.
+    /// [`Tracer::trace_any`] of a new object.
     pub fn trace_any(&mut self, name: &'static str, programs: &[&str], tracepoint: &str) -> Option<usize> {
-        let Self { btf, programs: Programs { ebpf, .. }, .. } = self;
-        let mut first = None;
-        for (place, program) in programs.iter().enumerate() {
-            let result = program_mut::<BtfTracePoint>(ebpf, program).and_then(|program| {
-                program.load(tracepoint, btf)?;
-                program.attach().map(drop)
-            });
-            match result {
-                Ok(()) => return Some(place),
-                Err(error) => first = first.or(Some(error)),
-            }
-        }
-        self.note(name, Err(first.unwrap_or(ProgramError::NotLoaded)));
-        None
+        self.tracer().trace_any(name, programs, tracepoint)
+    }
+
+    /// Attaches programs to tracepoints.
+    pub fn tracer(&mut self) -> Tracer<'_> {
+        let Self { btf, programs, .. } = self;
+        Tracer { btf, programs }
     }
 
     /// Loads a program and attaches it to a tracepoint of tracefs by name, as those of system calls. Returns whether
@@ -159,8 +153,7 @@ impl Loader {
     fn note(&mut self, program: &'static str, result: Result<(), ProgramError>) -> bool {
         let taken = result.is_ok();
         if let Err(error) = result {
-            let error = refused(format!("loading the program {program} into the kernel"), error);
-            self.programs.refused.push((program, error));
+            self.programs.refused.push((program, not_loaded(program, error)));
         }
         taken
     }
@@ -336,10 +329,17 @@ where
     ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
-/// Classifies an error of aya by the underlying error number.
+fn not_loaded(program: &str, error: ProgramError) -> SourceError {
+    refused(format!("loading the program {program} into the kernel"), error)
+}
+
+/// Classifies an error of aya by the underlying error number. A type or a tracepoint that the kernel lacks has none.
 fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(error) = cause {
+        if error.is::<BtfError>() {
+            return SourceError::absent(doing, short(error));
+        }
         if let Some(error) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             let error = io::Error::from_raw_os_error(error);
             return match error.raw_os_error() {

@@ -38,6 +38,9 @@ pub struct Namespace {
     pub path: PathBuf,
     /// Device and inode of the file: unique while the namespace exists.
     pub file: (u64, u64),
+    /// Whether the label is final: a name of the configuration, of an administrator or of a container. A container that has just been
+    /// started may have its name later.
+    pub is_named: bool,
 }
 
 /// Whether a path does not lead to the network namespace of this file any more, because nothing is there or another one. Where that cannot be

@@ -231,7 +231,8 @@ impl Conntrack {
         };
         let round = SharedDeadline::new(self.options.timeout);
         let answer = self.options.ask(methods, &round, &mut self.socket);
-        let namespace = Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0) };
+        let namespace =
+            Namespace { label: "".into(), path: "/proc/self/ns/net".into(), file: (0, 0), is_named: true };
         Ok(NamespaceResult { namespace, result: Ok((identity, answer)) })
     }
 

@@ -18,7 +18,7 @@ use interfaces::Interfaces;
 use labels::{INTERFACES, LeftOut, RULES};
 use rule_totals::RuleTotals;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub mod ask;
 mod check;
@@ -68,7 +68,13 @@ impl SourceKind for Network {
         Requirement {
             capabilities: &["CAP_BPF", "CAP_PERFMON"],
             files: &["/sys/kernel/btf/vmlinux"],
+            kernel: "5.17",
             ..Requirement::of("packets dropped by reason (drops)")
+        },
+        Requirement {
+            capabilities: &["CAP_SYS_PTRACE"],
+            files: &["/run/netns", "/proc/PID/ns/net"],
+            ..Requirement::of("names of the network namespaces in which they are dropped (drops)")
         },
         super::netns::REQUIREMENT,
     ];
@@ -94,6 +100,10 @@ impl SourceKind for Network {
 
     fn check(settings: &Settings, _: &Host, _: &Stop) -> Vec<Check> {
         check::check(settings)
+    }
+
+    fn suffices(_: &Settings, checks: &[Check]) -> bool {
+        check::suffices(checks)
     }
 }
 
@@ -214,12 +224,17 @@ impl Source for Network {
             out.fail("machine", error);
         }
         if let Some(drops) = &mut self.drops
-            && let Err(error) = drops.observe(room.listened, &named, out)
+            && let Err(error) = drops.observe(room.listened, &named, now(), out)
         {
             out.fail("drops", error);
         }
         result
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what changes rarely is read again after a time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// The error of a namespace in which nothing could be read is taken out of its answer.

@@ -9,6 +9,8 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// The commands for one entry.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
+/// Linux 5.14 for hash maps.
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 
 /// `ENOTSUPP` of `include/linux/errno.h`: the type of the map has no batches. A kernel without the command says `EINVAL`.
 const ENOTSUPP: i32 = 524;
@@ -74,6 +76,29 @@ pub fn sums<const K: usize>(map: BorrowedFd<'_>, mut take: impl FnMut(&[u8; K], 
         let (numbers, _) = value.as_chunks();
         take(key, numbers.iter().map(|number| u64::from_ne_bytes(*number)).fold(0, u64::wrapping_add));
     })
+}
+
+/// Takes an entry out of a hash map with a 64-bit number for each CPU; the sum of them. What is counted meanwhile is in it, or in
+/// a new entry.
+///
+/// # Errors
+///
+/// There is no such entry, or the kernel refuses, or does not say which CPUs are possible.
+pub fn take_sum<const K: usize>(map: BorrowedFd<'_>, key: &[u8; K]) -> io::Result<u64> {
+    let cpus = super::possible_cpus().len();
+    if cpus == 0 {
+        return Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read"));
+    }
+    let (mut key, mut numbers) = (*key, vec![0_u64; cpus]);
+    let mut element = Element {
+        map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
+        reserved: 0,
+        key: address(&raw mut key),
+        found: address(numbers.as_mut_ptr()),
+        flags: 0,
+    };
+    call(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut element)?;
+    Ok(numbers.iter().copied().fold(0, u64::wrapping_add))
 }
 
 /// The values are `size` bytes long, of which `batch` are asked for at once.
@@ -170,7 +195,7 @@ fn one_by_one<const K: usize>(
 fn call<T>(command: libc::c_long, attribute: &mut T) -> io::Result<()> {
     // SAFETY: the attribute is as long as is said. The kernel reads and writes keys and values of the sizes the map was made
     // with: at most `count` of them in the buffers of `all`, which hold as many of these sizes, one in those of
-    // `one_by_one`; a position of four bytes each way, and the count in the attribute itself. All of them live longer than the
+    // `one_by_one` and `take_sum`; a position of four bytes each way, and the count in the attribute itself. All of them live longer than the
     // call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attribute), size_of::<T>()) };
@@ -178,7 +203,7 @@ fn call<T>(command: libc::c_long, attribute: &mut T) -> io::Result<()> {
 }
 
 /// A number in the `fdinfo` of a map (`memlock`, its bytes) or of a program (`recursion_misses`, the runs left out because
-/// one interrupted another on its CPU; Linux 5.12).
+/// it was running on that CPU already; Linux 5.12).
 pub fn number(of: BorrowedFd<'_>, name: &str) -> Option<u64> {
     let text = super::read_limited(format!("/proc/self/fdinfo/{}", of.as_raw_fd()), 4096).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

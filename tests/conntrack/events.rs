@@ -60,7 +60,7 @@ fn distribution(readings: &Readings, metric: &str) -> Option<(u64, f64)> {
 fn found(namespace: &Namespace) -> netns::Namespace {
     let path = PathBuf::from(namespace.path());
     let file = connscope::sys::namespace::file_identity(&path).unwrap();
-    netns::Namespace { label: "n".into(), path, file }
+    netns::Namespace { label: "n".into(), path, file, is_named: true }
 }
 
 fn observed(events: &Events, found: &[netns::Namespace]) -> Readings {

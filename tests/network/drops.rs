@@ -17,11 +17,13 @@ pub(super) fn source(namespaces: &[&Namespace]) -> Network {
 }
 
 /// What was dropped in these namespaces: packets by their labels, with the place of the namespace.
-fn drops(source: &mut Network, namespaces: &[&Namespace]) -> Numbers {
+pub(super) fn drops(source: &mut Network, namespaces: &[&Namespace]) -> Numbers {
     series(source, namespaces, "network.packet.drops")
 }
 
 pub(super) fn series(source: &mut Network, namespaces: &[&Namespace], metric: &str) -> Numbers {
+    // A series begins with a point of 0.
+    read(source);
     let numbers = read(source);
     let prefix = format!("{metric}{{");
     let own = |(name, number): (String, u64)| {
@@ -88,7 +90,7 @@ fn closed_ports_full_buffers_and_answers_are_told_apart_with_their_ports() {
 }
 
 /// Two namespaces with a veth pair between them: 192.0.2.1 in the first, 192.0.2.2 in the second.
-fn pair() -> Option<(Namespace, Namespace)> {
+pub(super) fn pair() -> Option<(Namespace, Namespace)> {
     let (first, second) = (Namespace::new()?, Namespace::new()?);
     first.run(
         "ip",

@@ -2,7 +2,7 @@
 
 use super::drops::{expected, series, source};
 use crate::support::agent::Public;
-use crate::support::{Namespace, skipped};
+use crate::support::{Agent, Namespace, eventually, get, skipped};
 use connscope::host::bpf::enumerations;
 use connscope::metric::Value;
 use connscope::reading::Readings;
@@ -10,7 +10,7 @@ use connscope::source::network::drops::Drops;
 use connscope::source::network::drops::kernel::Limits;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Whether this kernel gives a reason for resets.
 fn resets_have_reasons() -> bool {
@@ -19,7 +19,7 @@ fn resets_have_reasons() -> bool {
 }
 
 /// Whether this kernel has a tracepoint.
-fn has_tracepoint(name: &str) -> bool {
+pub(super) fn has_tracepoint(name: &str) -> bool {
     let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
     let name = format!("\0btf_trace_{name}\0");
     types.windows(name.len()).any(|text| text == name.as_bytes())
@@ -95,7 +95,7 @@ fn errors_of_icmp_that_are_sent_have_their_code() {
 }
 
 /// The number of the series with all of these values.
-fn number(readings: &Readings, metric: &str, values: &[&str]) -> u64 {
+pub(super) fn number(readings: &Readings, metric: &str, values: &[&str]) -> u64 {
     let found = readings.iter().filter(|reading| reading.metric.name == metric);
     let mut found = found.filter(|reading| {
         values.iter().all(|value| reading.labels.iter().any(|(_, label)| &**label == *value))
@@ -115,7 +115,7 @@ fn above_a_rate_some_are_looked_at_and_count_for_all() {
     let mut drops = Drops::new(Limits { window: 64, ..Limits::default() });
     let cycle = |drops: &mut Drops| {
         let mut readings = Readings::default();
-        drops.observe([], &[], &mut readings).unwrap();
+        drops.observe([], &[], Instant::now(), &mut readings).unwrap();
         readings
     };
     let first = cycle(&mut drops);
@@ -131,6 +131,8 @@ fn above_a_rate_some_are_looked_at_and_count_for_all() {
             std::thread::sleep(Duration::from_millis(5));
         }
     });
+    // A series begins with a point of 0.
+    cycle(&mut drops);
     let readings = cycle(&mut drops);
     let netns = format!("net:[{}]", namespace.inode());
     let counted = number(&readings, "network.packet.drops", &["NO_SOCKET", "udp", "4446", &netns]);
@@ -165,4 +167,68 @@ fn without_its_capabilities_drops_are_one_line_and_the_rest_is_read() {
     let is_ours = |line: &&str| line.split_ascii_whitespace().take(2).eq(["network", "drops"]);
     let line = said.lines().find(is_ours).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("the kernel names ") && line.contains(" works "), "{line}");
+    let names = |line: &&str| line.split_ascii_whitespace().take(2).eq(["network", "names"]);
+    let line = said.lines().find(names).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("needs CAP_SYS_PTRACE"), "{line}");
+    assert!(output.status.success(), "drops are counted without the names: {said}");
+}
+
+#[test]
+fn without_the_names_of_namespaces_it_says_so_once_and_counts_by_their_inodes() {
+    let Some(namespace) = Namespace::new() else { return };
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to be nobody");
+        return;
+    }
+    let public = Public::new(
+        "sources: {network: {drops: true}, conntrack: {enabled: false}, sockets: {enabled: false}}\n\
+         resource: {cloud: {detect: off}}\n",
+    );
+    let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+    let mut agent = Agent::start(public.nobody(&["bpf", "perfmon"], &arguments));
+    let address = agent.address();
+    get(address, "/metrics");
+    let series = "reason=\"NO_SOCKET\",server_port=\"9\"";
+    let netns = format!("netns=\"net:[{}]\"", namespace.inode());
+    for _ in 0..3 {
+        namespace.inside(|| TcpStream::connect("127.0.0.1:9").unwrap_err());
+        get(address, "/metrics");
+    }
+    eventually("they are counted under the inode", || {
+        get(address, "/metrics").1.lines().any(|line| {
+            line.starts_with("network_packet_drops_total{") && line.contains(series) && line.contains(&netns)
+        })
+    });
+    let said = agent.log.all();
+    let lines: Vec<_> = said.iter().filter(|line| line.contains("CAP_SYS_PTRACE")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("\"names\""), "{said:#?}");
+    let (status, text) = get(address, "/metrics");
+    assert!(status == 200 && text.contains("connscope_source_up{source=\"network\"} 1"), "{text}");
+}
+
+#[test]
+fn without_its_capability_rules_are_one_line_and_the_rest_is_read() {
+    let Some(namespace) = Namespace::new() else { return };
+    if !rustix::process::geteuid().is_root() {
+        skipped("needs root to be nobody");
+        return;
+    }
+    namespace.run(
+        "nft",
+        &["add chain inet t i { type filter hook input priority 0; }; add rule inet t i udp dport 9 counter drop"],
+    );
+    let public = Public::new("sources: {network: {rules: true}}\nresource: {cloud: {detect: off}}\n");
+    let once = |capabilities: &[&str]| {
+        let mut once = public.nobody(capabilities, &["once", "--format", "prometheus"]);
+        let output = namespace.inside(|| once.output().unwrap());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (text, log) = once(&[]);
+    assert!(text.contains("\nconnscope_source_up{source=\"network\"} 1\n"), "{text}");
+    assert!(text.contains("\ntcp_syncookies_failed_total 0\n"), "{text}");
+    assert!(!text.contains("netfilter_rule_packets"), "{text}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("rules")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("CAP_NET_ADMIN"), "{log}");
+    let (text, log) = once(&["net_admin"]);
+    assert!(text.contains("\nnetfilter_rule_packets_total{"), "{text}{log}");
 }

@@ -1,9 +1,11 @@
 //! The syscall filter of a systemd unit, as systemd makes it of `SystemCallFilter=`: the sets are asked of systemd-analyze, the numbers
-//! of the kernel's header, and a program is started behind the filter.
+//! of the kernel's header, and a program is started behind the filter. And system calls of a thread that fail as often as a test wants.
 
 use super::agent::behind;
+use rustix::event::{PollFd, PollFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -109,4 +111,84 @@ pub(crate) fn filtered(filters: &[String], program: &Command) -> Option<(Command
     let prctl = numbers["prctl"].to_string();
     let command = behind(&["perl", "-e", INSTALL, file.path().to_str().unwrap(), &prctl], program);
     Some((command, file))
+}
+
+/// Does something in a thread whose first calls of a command of `bpf(2)` fail with an error; the later ones reach the kernel.
+pub(crate) fn failing_bpf<T: Send>(
+    command: u32,
+    failures: u32,
+    error: i32,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        scope.spawn(move || supervise(&receiver.recv().unwrap(), failures, error));
+        let worker = scope.spawn(move || {
+            sender.send(notify_of(command)).unwrap();
+            work()
+        });
+        worker.join().unwrap()
+    })
+}
+
+/// Has the kernel ask the returned listener about each call of this command in this thread, and in those that it starts.
+#[expect(unsafe_code, reason = "a system call that no safe wrapper offers")]
+fn notify_of(command: u32) -> OwnedFd {
+    const LOAD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const USER_NOTIF: u32 = 0x7fc0_0000;
+    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    // `struct seccomp_data` has the number at 0, and the first argument at 16.
+    let mut program = [
+        instruction(LOAD, 0, 0, 0),
+        instruction(EQUAL, 0, 3, u32::try_from(libc::SYS_bpf).unwrap()),
+        instruction(LOAD, 0, 0, if cfg!(target_endian = "little") { 16 } else { 20 }),
+        instruction(EQUAL, 0, 1, command),
+        instruction(RETURN, 0, 0, USER_NOTIF),
+        instruction(RETURN, 0, 0, ALLOW),
+    ];
+    let program = libc::sock_fprog { len: program.len().try_into().unwrap(), filter: program.as_mut_ptr() };
+    let (set_filter, new_listener) = (1, 8);
+    // SAFETY: the kernel copies the program, which is as long as is said. Without TSYNC the call changes this thread only.
+    let listener = unsafe { libc::syscall(libc::SYS_seccomp, set_filter, new_listener, &raw const program) };
+    assert!(listener >= 0, "seccomp: {}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just opened it for the caller.
+    unsafe { OwnedFd::from_raw_fd(listener.try_into().unwrap()) }
+}
+
+/// Answers what the listener is asked until the threads behind it have ended.
+#[expect(unsafe_code, reason = "requests that no safe wrapper offers")]
+fn supervise(listener: &OwnedFd, mut failures: u32, error: i32) {
+    // `SECCOMP_IOCTL_NOTIF_RECV` and `_SEND`, and what they take, of include/uapi/linux/seccomp.h.
+    const RECEIVE: libc::c_ulong = 0xc050_2100;
+    const SEND: libc::c_ulong = 0xc018_2101;
+    const CONTINUE: u32 = 1;
+    #[repr(C)]
+    struct Response {
+        id: u64,
+        value: i64,
+        error: i32,
+        flags: u32,
+    }
+    loop {
+        let mut ready = [PollFd::new(listener, PollFlags::IN)];
+        rustix::event::poll(&mut ready, None).unwrap();
+        if !ready[0].revents().contains(PollFlags::IN) {
+            return;
+        }
+        let mut asked = [0_u64; 10];
+        // SAFETY: `struct seccomp_notif` is 80 bytes long, of which the first eight are the id.
+        let received = unsafe { libc::ioctl(listener.as_raw_fd(), RECEIVE as _, asked.as_mut_ptr()) };
+        if received < 0 {
+            continue;
+        }
+        let fails = failures > 0;
+        failures -= u32::from(fails);
+        let (error, flags) = if fails { (-error, 0) } else { (0, CONTINUE) };
+        let response = Response { id: asked[0], value: 0, error, flags };
+        // SAFETY: `Response` is `struct seccomp_notif_resp`.
+        unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &raw const response) };
+    }
 }

@@ -131,11 +131,9 @@ impl<const K: usize> PerCpuMap<K> {
             .map_err(|cause| SourceError::from_io(doing(), CAPABILITIES, cause))
     }
 
-    /// Removes an entry, and returns the sum of its numbers; `None` if there is none.
+    /// Removes an entry, and returns the sum of its numbers; `None` if there is none. Linux 5.14.
     pub fn remove(&mut self, key: &[u8; K]) -> Option<u64> {
-        let numbers = self.map.get(key, 0).ok()?;
-        self.map.remove(key).ok()?;
-        Some(numbers.iter().copied().fold(0, u64::wrapping_add))
+        bpf::take_sum(self.map.map().fd().as_fd(), key).ok()
     }
 }
 

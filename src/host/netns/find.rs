@@ -249,18 +249,16 @@ impl Search {
             // Containers in the host's network namespace do not give it their name.
             let own = path == Path::new(OWN);
             let shared = host == Some(file) || host.is_none() && own;
+            let given = name.is_some() && !made_up;
             let mut container = || pids.iter().find_map(|pid| containers.of_process(*pid));
-            let label = match name {
-                Some(name) if made_up && !shared => container().or(Some(name)),
-                Some(name) => Some(name),
-                None if shared => None,
-                None => container(),
-            };
+            let container = if given || shared { None } else { container() };
+            let is_named = given || shared || container.is_some();
+            let label = container.or(name);
             let label = label.map(|label| text::bounded_unique(&label, LABEL));
             let label = label.filter(|label| !labels.contains(label));
             let label = label.unwrap_or_else(|| format!("net:[{}]", file.1));
             labels.insert(label.clone());
-            found.namespaces.push(Namespace { label: label.into(), path, file });
+            found.namespaces.push(Namespace { label: label.into(), path, file, is_named });
         }
         found
     }

@@ -122,7 +122,7 @@ impl Events {
 
     /// Opens receivers in new network namespaces and closes those in others; what failed.
     fn refresh(&self, found: Option<&[Namespace]>) -> Vec<(Arc<str>, SourceError)> {
-        let own = [Namespace { label: "".into(), path: PathBuf::new(), file: (0, 0) }];
+        let own = [Namespace { label: "".into(), path: PathBuf::new(), file: (0, 0), is_named: true }];
         let wanted = found.unwrap_or(&own);
         let mut state = self.0.state();
         state.read = Some(Instant::now());
@@ -147,7 +147,7 @@ impl Events {
         };
         let mut failed = Vec::new();
         let mut state = self.0.state();
-        for (Namespace { label, path, file }, listener) in opened {
+        for (Namespace { label, path, file, .. }, listener) in opened {
             match listener {
                 Ok(listener) => {
                     let totals = Arc::clone(state.totals.entry(Arc::clone(&label)).or_default());

@@ -9,18 +9,18 @@ use super::metrics;
 use crate::host::ephemeral::EphemeralPortsFile;
 use crate::host::netns::{Finder, Namespace};
 use crate::metric::Label;
+use crate::metric::label::Reason;
 use crate::reading::{Readings, SourceError};
-use crate::sys::namespace;
 use kernel::{DROP, ICMP, Kernel, Limits, RESET, RESET_RECEIVED};
+use names::Names;
 use ports::Ports;
 use record::{Key, Kind, Transport};
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use totals::{Series, Totals};
+use totals::{Counted, Series, Totals};
 
 pub mod kernel;
+pub mod names;
 pub mod ports;
 pub mod record;
 pub mod totals;
@@ -29,22 +29,30 @@ pub mod words;
 /// Value of a label for everything that is not told apart.
 const OTHER: &str = "~other";
 /// Cycles until programs are loaded again that could not be loaded for want of memory or the like.
-const AGAIN: u32 = 30;
+pub const AGAIN: u32 = 30;
+const DOING: &str = "counting dropped packets by reason (drops)";
+/// What the names of network namespaces are called where they fail.
+pub(super) const NAMES: &str = "names";
+const NAMING: &str = "naming the network namespaces of dropped packets (drops)";
 
 /// Counts dropped packets, from the first cycle on.
 pub struct Drops {
     limits: Limits,
     state: State,
+    /// Cycles until programs are loaded again; `None`: never, all are loaded or cannot be.
+    again: Option<u32>,
     ephemeral: EphemeralPortsFile,
+    finder: Finder,
     names: Names,
+    searches: u64,
     totals: Totals,
 }
 
 enum State {
     Untried,
     Loaded(Box<Kernel>),
-    /// The reason why the programs are not loaded, and the cycles until the next attempt; `None`: never.
-    Absent(SourceError, Option<u32>),
+    /// The reason why the programs are not loaded.
+    Absent(SourceError),
 }
 
 impl Drops {
@@ -53,10 +61,18 @@ impl Drops {
         Self {
             limits,
             state: State::Untried,
+            again: None,
             ephemeral: EphemeralPortsFile::open(),
+            finder: all_namespaces(),
             names: Names::default(),
+            searches: 0,
             totals: Totals::default(),
         }
+    }
+
+    /// Searches for the names of network namespaces so far. Each looks at every process.
+    pub fn searches(&self) -> u64 {
+        self.searches
     }
 
     /// Observes what was dropped. `listened` are ports that TCP listens on, `namespaces` those that are read, with their labels; none
@@ -64,61 +80,79 @@ impl Drops {
     ///
     /// # Errors
     ///
-    /// The programs could not be loaded, or their maps not be read.
+    /// Programs could not be loaded, or their maps not be read. What the others counted is observed.
     pub fn observe(
         &mut self,
         listened: impl IntoIterator<Item = u16>,
         namespaces: &[Namespace],
+        now: Instant,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
-        let limits = self.limits;
-        if let State::Absent(_, Some(cycles)) = &mut self.state {
-            *cycles -= 1;
-            if *cycles == 0 {
-                self.state = State::Untried;
+        let is_due = self.is_due();
+        let loaded = match std::mem::replace(&mut self.state, State::Untried) {
+            State::Absent(error) if !is_due => Err(error),
+            State::Untried | State::Absent(_) => Kernel::load(self.limits).map(Box::new),
+            State::Loaded(mut kernel) => {
+                // The programs that are there count, whether or not the others can be loaded.
+                let _refused_again = is_due && kernel.retry().is_err();
+                Ok(kernel)
             }
-        }
-        if let State::Untried = self.state {
-            self.totals = Totals::default();
-            self.state = match Kernel::load(limits) {
-                Ok(kernel) => State::Loaded(Box::new(kernel)),
-                Err(error) => {
-                    let again = matches!(error, SourceError::Io { .. }).then_some(AGAIN);
-                    State::Absent(error, again)
-                }
-            };
-        }
-        let kernel = match &mut self.state {
-            State::Loaded(kernel) => kernel,
-            State::Absent(error, _) => return Err(error.again("counting dropped packets by reason (drops)")),
-            State::Untried => return Ok(()),
         };
-        if let Some(error) = kernel.refused(DROP) {
-            return Err(error.again("counting dropped packets by reason (drops)"));
-        }
-        #[expect(clippy::disallowed_methods, reason = "the range of ephemeral ports is read once a minute")]
-        let ephemeral = self.ephemeral.read(Instant::now());
-        kernel.name_ports(Ports::new(ephemeral, listened));
+        let is_for_now = loaded
+            .as_ref()
+            .map_or_else(|error| error.reason() == Reason::Io, |kernel| kernel.may_be_retried());
+        self.again = self.again.or(is_for_now.then_some(AGAIN));
+        let mut kernel = match loaded {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                let again = error.again(DOING);
+                self.state = State::Absent(error);
+                return Err(again);
+            }
+        };
+        kernel.name_ports(Ports::new(self.ephemeral.read(now), listened));
+        let taken = self.take(&mut kernel, namespaces, now);
+        self.report(&kernel, out);
+        let result = taken.and_then(|()| kernel.incomplete().map_or(Ok(()), |error| Err(error.again(DOING))));
+        self.state = State::Loaded(kernel);
+        result
+    }
+
+    /// Counts a cycle; whether programs are to be loaded again in it.
+    fn is_due(&mut self) -> bool {
+        self.again = self.again.map(|cycles| cycles - 1);
+        self.again.take_if(|cycles| *cycles == 0).is_some()
+    }
+
+    /// Takes what the programs counted into the totals.
+    fn take(
+        &mut self,
+        kernel: &mut Kernel,
+        namespaces: &[Namespace],
+        now: Instant,
+    ) -> Result<(), SourceError> {
         let mut counted = Vec::new();
         kernel.counts(|key, packets| counted.push((key, packets)))?;
-        let foreign = |key: &Key| key.netns != 0 && key.netns != self.names.own;
-        let is_new =
-            counted.iter().any(|(key, packets)| foreign(key) && self.totals.news(*key, *packets) > 0);
-        self.names.begin(namespaces, is_new);
-        for (key, packets) in counted {
-            let netns = self.names.of(key.netns);
-            self.totals.take(key, packets, netns.as_ref());
+        let news = counted.iter().filter(|(key, packets)| self.totals.news(*key, *packets) > 0);
+        self.names.begin(namespaces, news.map(|(key, _)| key.netns), now, || {
+            self.searches += 1;
+            self.finder.find()
+        });
+        let Self { names, totals, .. } = self;
+        let named = |(key, packets): (Key, u64)| Counted { key, packets, netns: names.of(key.netns) };
+        totals.take(counted.into_iter().map(named));
+        for key in totals.end_cycle(usize::try_from(self.limits.ports / 2).unwrap_or(usize::MAX)) {
+            // It may have been counted since.
+            let last = kernel.forget(key);
+            totals.take(last.map(|packets| named((key, packets))));
+            totals.forget(key);
         }
-        for key in self.totals.end_cycle() {
-            if let Some(packets) = kernel.forget(key) {
-                // It may have been counted since.
-                let netns = self.names.of(key.netns);
-                self.totals.take(key, packets, netns.as_ref());
-            }
-            self.totals.forget(key);
-        }
-        kernel.set_used(self.totals.keys());
-        for (series, packets) in self.totals.series() {
+        kernel.set_used(totals.keys());
+        Ok(())
+    }
+
+    fn report(&mut self, kernel: &Kernel, out: &mut Readings) {
+        for (series, packets) in self.totals.series(out.readers()) {
             observe(series, packets, kernel, out);
         }
         for kind in Kind::ALL {
@@ -127,7 +161,9 @@ impl Drops {
         }
         let lost = kernel.lost() + self.totals.left_out();
         out.observe(metrics::CONNSCOPE_NETWORK_UNCOUNTED, &[], lost);
-        Ok(())
+        if let Some(error) = self.names.incomplete() {
+            out.fail(NAMES, error.again(NAMING));
+        }
     }
 }
 
@@ -176,55 +212,6 @@ fn observe(series: &Series, packets: u64, kernel: &Kernel, out: &mut Readings) {
     }
 }
 
-/// Labels of network namespaces by their inodes.
-struct Names {
-    finder: Finder,
-    /// Inode of the agent's own.
-    own: u32,
-    known: HashMap<u32, Arc<str>>,
-    /// Whether the agent's own is the only one that the source reads, and has no label.
-    alone: bool,
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        let own =
-            namespace::inode(Path::new("/proc/self/ns/net")).ok().and_then(|inode| u32::try_from(inode).ok());
-        Self {
-            finder: Finder::new(&["all".to_owned()]),
-            own: own.unwrap_or_default(),
-            known: HashMap::new(),
-            alone: true,
-        }
-    }
-}
-
-impl Names {
-    /// Begins a cycle. `search`: something was counted in another namespace than the agent's own, which may be another one than in the
-    /// last cycle, since inodes are used again.
-    fn begin(&mut self, read: &[Namespace], search: bool) {
-        self.alone = read.is_empty();
-        let found = search.then(|| self.finder.find().namespaces);
-        if found.is_some() {
-            self.known.clear();
-        }
-        // What is configured has the name that the configuration gives it.
-        for namespace in found.iter().flatten().chain(read) {
-            if let Ok(inode) = u32::try_from(namespace.file.1) {
-                self.known.insert(inode, Arc::clone(&namespace.label));
-            }
-        }
-    }
-
-    fn of(&self, inode: u32) -> Option<Arc<str>> {
-        match inode {
-            0 => Some(OTHER.into()),
-            own if own == self.own && self.alone => None,
-            inode => Some(self.known.get(&inode).map_or_else(|| format!("net:[{inode}]").into(), Arc::clone)),
-        }
-    }
-}
-
 /// Loads the programs as a cycle would, for `connscope check`.
 ///
 /// # Errors
@@ -233,7 +220,7 @@ impl Names {
 pub(super) fn check() -> Result<String, SourceError> {
     let kernel = Kernel::load(Limits::default())?;
     if let Some(error) = kernel.refused(DROP) {
-        return Err(error.again("counting dropped packets by reason (drops)"));
+        return Err(error.again(DOING));
     }
     let mut said = format!("the kernel names {} reasons", kernel.words.count());
     if kernel.refused(RESET).or_else(|| kernel.refused(RESET_RECEIVED)).is_some() {
@@ -245,4 +232,24 @@ pub(super) fn check() -> Result<String, SourceError> {
         said += "; no ICMP errors (Linux 6.10)";
     }
     Ok(said)
+}
+
+/// Searches for the names of network namespaces as a cycle would, for `connscope check`.
+///
+/// # Errors
+///
+/// Some cannot be found.
+pub(super) fn check_names() -> Result<String, SourceError> {
+    let found = all_namespaces().find();
+    if let Some(error) = found.incomplete {
+        return Err(error.again(NAMING));
+    }
+    let count = found.namespaces.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let note = found.note.map_or_else(String::new, |note| format!("; {note}"));
+    Ok(format!("{count} network namespace{plural} found{note}"))
+}
+
+fn all_namespaces() -> Finder {
+    Finder::new(&["all".to_owned()])
 }

@@ -58,7 +58,7 @@ crate::metrics! {
     ICMP_ERRORS_SENT: Counter<u64> = "icmp.errors.sent" in "{packet}", by [ICMP_SENT], history [from_zero];
     /// Packets that were estimated and not counted individually, because there were more than 8192 on a CPU in 67 ms.
     CONNSCOPE_NETWORK_SAMPLED: Counter<u64> = "connscope.network.sampled" in "{packet}", by [SAMPLED];
-    /// Packets that sources.network.drops missed: no room for their series, or one interrupted another.
+    /// Packets that sources.network.drops missed: no room for their series, or the program was running on that CPU already.
     CONNSCOPE_NETWORK_UNCOUNTED: Counter<u64> = "connscope.network.uncounted" in "{packet}";
     /// Items over a limit, by key: interfaces over 256, and rules of nftables over 200.
     CONNSCOPE_NETWORK_LEFT_OUT: Gauge<u64> = "connscope.network.left_out" in "{item}", by [KEY];

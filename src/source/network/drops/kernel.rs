@@ -3,7 +3,10 @@
 use super::ports::Ports;
 use super::record::{KEY, Key, Kind};
 use super::words::ReasonNames;
-use crate::host::bpf::{self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, include_bytes_aligned};
+use crate::host::bpf::{
+    self, Loader, Numbers, PerCpuMap, PerCpuNumbers, Programs, Tracer, include_bytes_aligned,
+};
+use crate::metric::label::Reason;
 use crate::reading::SourceError;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../../../../bpf/drops.bpf.o");
@@ -22,6 +25,28 @@ pub const RESET: &str = "send_reset";
 pub const RESET_RECEIVED: &str = "receive_reset";
 /// The program for errors of ICMP; the tracepoint is there since Linux 6.10.
 pub const ICMP: &str = "send_icmp";
+
+/// The programs by their names, each with those that are tried in turn, and their tracepoint.
+const PROGRAMS: [(&str, &[&str], &str); 4] = [
+    (DROP, &[DROP, "drop_before"], "kfree_skb"),
+    (RESET, &[RESET, "send_reset_before"], "tcp_send_reset"),
+    (RESET_RECEIVED, &[RESET_RECEIVED], "tcp_receive_reset"),
+    (ICMP, &[ICMP], "icmp_send"),
+];
+
+/// Attaches these programs.
+fn attach(tracer: &mut Tracer<'_>, words: &mut ReasonNames, wanted: impl Fn(&str) -> bool) {
+    for (name, programs, tracepoint) in PROGRAMS.into_iter().filter(|(name, ..)| wanted(name)) {
+        let place = tracer.trace_any(name, programs, tracepoint);
+        if name == RESET && place == Some(1) {
+            words.without_resets();
+        }
+    }
+}
+
+fn is_for_now(refused: Option<&SourceError>) -> bool {
+    refused.is_some_and(|error| error.reason() == Reason::Io)
+}
 
 /// Rates up to which packets are counted individually.
 #[derive(Debug, Clone, Copy)]
@@ -76,12 +101,7 @@ impl Kernel {
         let mut loader = Loader::new(OBJECT, globals, &[])?;
         let (counts, numbers) = (loader.per_cpu_map("counts")?, loader.numbers("numbers")?);
         let (named, skipped) = (loader.numbers("named_ports")?, loader.per_cpu_numbers("skipped")?);
-        loader.trace_any(DROP, &["drop", "drop_before"], "kfree_skb");
-        if loader.trace_any(RESET, &["send_reset", "send_reset_before"], "tcp_send_reset") == Some(1) {
-            words.without_resets();
-        }
-        loader.trace(RESET_RECEIVED, "tcp_receive_reset");
-        loader.trace(ICMP, "icmp_send");
+        attach(&mut loader.tracer(), &mut words, |_| true);
         let programs = loader.finish();
         Ok(Self { programs, counts, numbers, named, skipped, ports: Ports::default(), words })
     }
@@ -89,6 +109,30 @@ impl Kernel {
     /// The error with which the kernel refused a program; `None` if it accepted it.
     pub fn refused(&self, program: &str) -> Option<&SourceError> {
         self.programs.refused(program)
+    }
+
+    /// An error for which something is missing that this kernel could give, or drops.
+    pub fn incomplete(&self) -> Option<&SourceError> {
+        let failed = |program: &&str| {
+            self.refused(program).filter(|error| *program == DROP || error.reason() != Reason::Absent)
+        };
+        PROGRAMS.iter().map(|(name, ..)| *name).find_map(|program| failed(&program))
+    }
+
+    /// Whether a program was refused for want of memory or the like, which may be there later.
+    pub fn may_be_retried(&self) -> bool {
+        PROGRAMS.iter().any(|(program, ..)| is_for_now(self.refused(program)))
+    }
+
+    /// Loads such programs once more. The numbers of the others go on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's types cannot be read.
+    pub fn retry(&mut self) -> Result<(), SourceError> {
+        let Self { programs, words, .. } = self;
+        let wanted = PROGRAMS.map(|(program, ..)| (program, is_for_now(programs.refused(program))));
+        programs.retry(OBJECT, |tracer| attach(tracer, words, |program| wanted.contains(&(program, true))))
     }
 
     /// Has the kernel tell these ports apart.
@@ -127,7 +171,7 @@ impl Kernel {
         self.skipped.get(kind.number().into())
     }
 
-    /// Packets that were not counted: the map was full, or one program interrupted another.
+    /// Packets that were not counted: the map was full, or the program was running on that CPU already.
     pub fn lost(&self) -> u64 {
         self.numbers.get(NO_ROOM) + self.programs.interrupted()
     }

@@ -34,7 +34,7 @@ fn a_dump_that_fails_costs_its_time_and_waits_for_its_turn() {
 }
 
 fn namespace(label: &str, path: &str, file: (u64, u64)) -> Namespace {
-    Namespace { label: label.into(), path: path.into(), file }
+    Namespace { label: label.into(), path: path.into(), file, is_named: true }
 }
 
 #[test]
