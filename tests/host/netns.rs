@@ -141,7 +141,7 @@ fn a_path_that_leads_nowhere_or_elsewhere_is_of_one_that_is_gone_and_a_path_that
     symlink(one.path(), &link).unwrap();
     let file = namespace::file_identity(Path::new(&one.path())).unwrap();
     assert!(!is_gone(&link, file));
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o000)).unwrap();
     let (denied, cause) = std::thread::scope(|scope| {
         let without = || {
             let none = CapabilitySet::empty();

@@ -1,7 +1,7 @@
 //! What one network namespace answers: its counters, its interfaces with their drivers' statistics, its queueing disciplines.
 
 use super::counters::Counters;
-use super::drivers::{self, StatisticKind};
+use super::drivers::{self, Statistics};
 use super::labels::INTERFACES;
 use super::listen;
 use super::rtnetlink::{Qdisc, Socket};
@@ -55,7 +55,7 @@ pub struct Interface {
     /// Driver of the card; `None` if it is no card, or has no driver that can be asked.
     pub driver: Option<String>,
     /// What the statistics of the driver and of the interface come to.
-    pub numbers: Vec<(StatisticKind, u64)>,
+    pub numbers: Statistics,
     /// Queueing disciplines at its root and at its ingress.
     pub qdiscs: Vec<Qdisc>,
 }
@@ -156,10 +156,7 @@ pub fn reported(mut links: Vec<Link>, qdiscs: Vec<Qdisc>) -> (Vec<(Link, Vec<Qdi
 }
 
 /// The driver of a card, and what its statistics and those of the interface come to.
-fn card(
-    ethtool: &mut Option<Ethtool>,
-    link: &Link,
-) -> std::io::Result<(Option<String>, Vec<(StatisticKind, u64)>)> {
+fn card(ethtool: &mut Option<Ethtool>, link: &Link) -> std::io::Result<(Option<String>, Statistics)> {
     let (driver, known) = match statistics(ethtool, link) {
         Ok((driver, known)) => (Some(driver), known),
         // It is gone, or has no driver that can be asked.
@@ -172,10 +169,7 @@ fn card(
 
 /// The driver of a card, and what its statistics come to, if they are known. While they are read somebody may add a
 /// queue, so the driver is asked once more.
-fn statistics(
-    ethtool: &mut Option<Ethtool>,
-    link: &Link,
-) -> std::io::Result<(String, Option<Vec<(StatisticKind, u64)>>)> {
+fn statistics(ethtool: &mut Option<Ethtool>, link: &Link) -> std::io::Result<(String, Option<Statistics>)> {
     let ethtool = match ethtool {
         Some(ethtool) => ethtool,
         None => ethtool.insert(Ethtool::open()?),
@@ -200,7 +194,8 @@ fn again_if_interrupted<T>(mut read: impl FnMut() -> std::io::Result<T>) -> std:
 
 #[cfg(test)]
 mod tests {
-    use super::{IoError, again_if_interrupted};
+    use super::IoError::{self, Interrupted, NotFound};
+    use super::again_if_interrupted;
 
     #[test]
     fn what_changes_while_it_is_read_is_read_once_more() {
@@ -209,7 +204,6 @@ mod tests {
             let read = again_if_interrupted(|| results.next().unwrap().map_err(std::io::Error::from));
             (read.map_err(|cause| cause.kind()), results.count())
         };
-        use IoError::{Interrupted, NotFound};
         assert_eq!(read(&[Ok(1), Ok(2)]), (Ok(1), 1));
         assert_eq!(read(&[Err(Interrupted), Ok(2)]), (Ok(2), 0));
         assert_eq!(read(&[Err(Interrupted), Err(Interrupted)]), (Err(Interrupted), 0));

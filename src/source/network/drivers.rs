@@ -20,6 +20,9 @@ pub enum StatisticKind {
     Error(ErrorKind),
 }
 
+/// Statistics by what they mean, each once.
+pub type Statistics = Vec<(StatisticKind, u64)>;
+
 /// A driver whose statistics are known.
 #[derive(Debug)]
 pub struct Driver {
@@ -130,8 +133,8 @@ fn is(pattern: &str, name: &str) -> bool {
 
 /// The numbers that a driver's statistics come to, in the order of the table; those that this version of the driver does not
 /// have are missing.
-pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Vec<(StatisticKind, u64)> {
-    let mut sums: Vec<(StatisticKind, u64)> = Vec::new();
+pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Statistics {
+    let mut sums = Statistics::new();
     for (name, number) in names.iter().map(text).zip(numbers) {
         let Some((_, meaning)) = driver.statistics.iter().find(|(pattern, _)| is(pattern, name)) else {
             continue;
@@ -149,6 +152,6 @@ pub fn sums(driver: &Driver, names: &[[u8; 32]], numbers: &[u64]) -> Vec<(Statis
 /// (`rx_missed_errors`). Of known drivers that is not reported: those that count such packets have a statistic of their own.
 /// `ena`, `hv_netvsc` and `virtio_net` leave it at 0, `mlx5_core` and newer versions of `mana` have there what
 /// they also count as packets without a buffer.
-pub fn of_unknown(missed: Option<u64>) -> Vec<(StatisticKind, u64)> {
+pub fn of_unknown(missed: Option<u64>) -> Statistics {
     missed.map(|count| (Error(Missed), count)).into_iter().collect()
 }
