@@ -2,7 +2,7 @@
 //! kubernetes` renders and checks the rest.
 
 use super::{deploy, files, read, stem};
-use crate::support::command;
+use crate::support::{Agent, command};
 use std::fmt::Write;
 
 /// Where the objects of the Prometheus operator are.
@@ -62,5 +62,27 @@ fn the_configurations_in_the_manifests_are_taken() {
         let path = deploy("deploy/kubernetes").join(folder).join("connscope.yaml");
         let checked = command(&["config", "--quiet", "--config", path.to_str().unwrap()]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+/// The address that the agent listens on where Prometheus scrapes it, as the manifest has it.
+fn listens(manifest: &str) -> String {
+    let text = read(&deploy(manifest));
+    let argument = text.split("--listen, \"").nth(1).unwrap_or_else(|| panic!("{manifest} has no --listen"));
+    argument.split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn scraped_agents_listen_on_nodes_of_either_family() {
+    for manifest in [
+        "deploy/kubernetes/components/prometheus-operator/daemon-set.yaml",
+        "deploy/helm/connscope/templates/daemon-set.yaml",
+    ] {
+        for (node, shown) in [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:")] {
+            let address = listens(manifest).replace("$(HOST_IP)", node).replace(":9371", ":0");
+            let mut agent = Agent::start(command(&["--otlp-protocol", "none", "--listen", &address]));
+            let line = agent.wait_for("connscope is running");
+            assert!(line.contains(shown), "{manifest}: {line}");
+        }
     }
 }

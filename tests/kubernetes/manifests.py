@@ -2,7 +2,8 @@
 
     manifests.py NAME=FILE...
 
-`kustomize-X` and `helm-X`, where both are there, must be the same objects, whatever labels Helm adds.
+`kustomize-X` and `helm-X`, where both are there, must be the same objects, whatever labels Helm adds: but for the namespace and the
+rules, which the chart does not have. `helm-options` is what tests/kubernetes/values.yaml says.
 """
 
 import copy
@@ -35,11 +36,15 @@ def references(name, objects):
         wanted = [("ConfigMap", namespace, volume["configMap"]["name"]) for volume in pod["volumes"] if "configMap" in volume]
         if "serviceAccountName" in pod:
             wanted.append(("ServiceAccount", namespace, pod["serviceAccountName"]))
-        if "priorityClassName" in pod:
+        # Those of the cluster are there before anything else.
+        if not pod.get("priorityClassName", "system-").startswith("system-"):
             wanted.append(("PriorityClass", "", pod["priorityClassName"]))
         for one in wanted:
             if one not in there:
                 fail(f"{name}: {key(thing)} asks for {one}, which is not there")
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        if mounted != {volume["name"] for volume in pod["volumes"]}:
+            fail(f"{name}: {key(thing)} mounts {sorted(mounted)}, and has other volumes")
         if pod.get("automountServiceAccountToken") is not False:
             fail(f"{name}: {key(thing)} gets a token")
         for container in pod["containers"]:
@@ -59,7 +64,7 @@ def plain(objects):
     """Without what differs between the two ways."""
     stripped = {}
     for thing in copy.deepcopy(objects):
-        if thing["kind"] == "Namespace":
+        if thing["kind"] in ("Namespace", "PrometheusRule"):
             continue
         for place in (thing, thing.get("spec", {}).get("template", {})):
             if isinstance(place, dict) and "metadata" in place:
@@ -78,6 +83,43 @@ def hashless(rendered):
             text = yaml.safe_dump_all(rendered).replace(before, after)
             return list(yaml.safe_load_all(text))
     return rendered
+
+
+def options(objects):
+    """What a user may set in the values of the chart gets to where it belongs."""
+    there = {key(thing)[::2]: thing for thing in objects}
+    if {"PriorityClass", "PodMonitor"} & {kind for kind, _ in there}:
+        fail("helm-options: a priority class or a PodMonitor, which its values switch off")
+    text = there["ConfigMap", "connscope"]["data"]["connscope.yaml"]
+    if yaml.safe_load(text) != {"sources": {"conntrack": {"via": "netlink"}, "sockets": {"filter": "not src 127.0.0.0/8"}}}:
+        fail(f"helm-options: the configuration is {text}")
+    pod = there["DaemonSet", "connscope"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    found = {
+        "image": container["image"],
+        "pull policy": container["imagePullPolicy"],
+        "resources": container["resources"],
+        "endpoint": environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        "priority": pod["priorityClassName"],
+        "tolerations": pod["tolerations"],
+        "nodes": pod["nodeSelector"],
+        "engine": [volume["hostPath"] for volume in pod["volumes"] if volume["name"] == "engine"],
+        "its mount": [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "engine"],
+    }
+    wanted = {
+        "image": "registry.example.com/connscope:1.2.3",
+        "pull policy": "Always",
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
+        "endpoint": "http://gateway.example:4317",
+        "priority": "system-node-critical",
+        "tolerations": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}],
+        "nodes": {"kubernetes.io/os": "linux", "pool": "edge"},
+        "engine": [{"path": "/run/k3s/containerd"}],
+        "its mount": ["/host/run/k3s/containerd"],
+    }
+    if found != wanted:
+        fail(f"helm-options: {found}, not {wanted}")
 
 
 def main():
@@ -99,6 +141,8 @@ def main():
         references(name, objects)
         rendered[name] = objects
         print(f"{name}: {len(objects)} objects, valid for Kubernetes {', '.join(VERSIONS)}")
+    if "helm-options" in rendered:
+        options(rendered["helm-options"])
     for name, objects in rendered.items():
         twin = rendered.get(name.replace("helm-", "kustomize-", 1))
         if not name.startswith("helm-") or twin is None:
