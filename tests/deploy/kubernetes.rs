@@ -58,7 +58,7 @@ fn the_alerts_of_the_prometheus_operator_equal_the_shipped_ones() {
 
 #[test]
 fn the_configurations_in_the_manifests_are_taken() {
-    for folder in ["base", "components/containers", "components/logs"] {
+    for folder in ["base", "components/containers", "components/drops", "components/logs"] {
         let path = deploy("deploy/kubernetes").join(folder).join("connscope.yaml");
         let checked = command(&["config", "--quiet", "--config", path.to_str().unwrap()]).output().unwrap();
         assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));

@@ -9,29 +9,30 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "connscope.config" -}}
 {{- if .Values.config }}
 {{- .Values.config }}
-{{- else if .Values.logs.enabled -}}
-export:
-  otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
-# The files of the node, as far as they are mounted.
-inventory: {root: /host}
-sources:
-  conntrack: {via: netlink}
-  containers: {enabled: true}
-  # Files that containers have open would take SYS_PTRACE (docs/logs.md).
-  logs: {enabled: true, docker: false, files: false}
-{{ else if .Values.containers.enabled -}}
-export:
-  otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
-# The files of the node, as far as they are mounted.
-inventory: {root: /host}
-sources:
-  conntrack: {via: netlink}
-  containers: {enabled: true}
-{{ else -}}
+{{- else if not (or .Values.containers.enabled .Values.drops.enabled) -}}
 # The Collector of the node; OTEL_EXPORTER_OTLP_ENDPOINT of the DaemonSet goes over this.
 export:
   otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
 sources:
   conntrack: {via: netlink}
+{{ else -}}
+export:
+  otlp: {endpoint: "http://localhost:4317", interval: 30s, compression: zstd}
+{{- if .Values.containers.enabled }}
+# The files of the node, as far as they are mounted.
+inventory: {root: /host}
+{{- end }}
+sources:
+  conntrack: {via: netlink}
+{{- if .Values.drops.enabled }}
+  network: {drops: true}
+{{- end }}
+{{- if .Values.containers.enabled }}
+  containers: {enabled: true}
+{{- end }}
+{{- if .Values.logs.enabled }}
+  # Files that containers have open would take SYS_PTRACE (docs/logs.md).
+  logs: {enabled: true, docker: false, files: false}
+{{- end }}
 {{ end }}
 {{- end }}
