@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 mod alerts;
+mod commands;
 pub(crate) mod confined;
 mod dashboards;
 mod image;
