@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Calls of connect() that are under way, where failures at once are counted. */
+/* Calls of connect() that are in progress, where failures at once are counted. */
 #pragma once
 #include "group.h"
 
 struct call {
-	/* In the memory of the process. */
-	u64 address;
+	/* What it asks for. Where a system call has begun it is in the memory of the process, at `name`. */
+	struct address address;
+	u64 name;
 	u32 netns;
-	u32 reserved;
+	u16 port;
+	u16 reserved;
 };
 
 /* By pid and tgid. */

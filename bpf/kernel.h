@@ -170,7 +170,27 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+/* arch/x86/include/asm/thread_info.h has a status, and that of arm64 only flags. */
+struct thread_info {
+	unsigned long flags;
+	u32 status;
+};
+
+/* arch/x86/include/asm/ptrace.h, of 64 bits */
+struct pt_regs {
+	unsigned long si;
+	unsigned long di;
+	unsigned long orig_ax;
+};
+
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs___arm64 {
+	u64 regs[31];
+	s32 syscallno;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	int pid;
 	int tgid;
 	u32 flags;

@@ -12,6 +12,7 @@ mod engines;
 mod entries;
 mod failures;
 mod fallback;
+mod immediate;
 mod kernel;
 mod lab;
 mod latency;

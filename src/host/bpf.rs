@@ -10,7 +10,7 @@
 use crate::reading::SourceError;
 use crate::sys::{bpf, process};
 use aya::maps::MapError;
-use aya::programs::{Iter, Program, ProgramError, TracePoint};
+use aya::programs::{Iter, Program, ProgramError};
 use aya::{Btf, BtfError, Ebpf, EbpfLoader, VerifierLogLevel};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,9 +19,9 @@ use types::{FittedObject, Types};
 
 mod btf;
 pub mod enums;
+mod functions;
 mod maps;
 mod needed;
-mod tracefs;
 mod tracer;
 mod types;
 
@@ -33,10 +33,6 @@ pub(crate) use aya::include_bytes_aligned;
 
 /// Capabilities that loading programs needs.
 pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
-
-/// What attaching to a tracepoint of tracefs needs beside them: the filter of a service may refuse the system call.
-const PERF_EVENTS: &str =
-    "CAP_PERFMON, and the system call perf_event_open: container-failures.conf allows it";
 
 /// Checks that this process has [`CAPABILITIES`], before the kernel's types are read.
 ///
@@ -117,29 +113,6 @@ impl Loader {
     pub fn tracer(&mut self) -> Tracer<'_> {
         let Self { btf, programs, .. } = self;
         Tracer { btf, programs }
-    }
-
-    /// Loads a program and attaches it to a tracepoint of tracefs by name, as those of system calls. Returns whether
-    /// the kernel accepted it.
-    pub fn tracepoint(&mut self, program: &'static str, category: &str, name: &str) -> bool {
-        if let Err(error) = tracefs::readable() {
-            self.programs.refused.push((program, error));
-            return false;
-        }
-        let found = program_mut::<TracePoint>(&mut self.programs.ebpf, program);
-        let result = found.and_then(|found| {
-            found.load()?;
-            found.attach(category, name).map(drop)
-        });
-        match result {
-            Err(ProgramError::SyscallError(error)) if error.call.starts_with("perf_event_open") => {
-                let doing = format!("attaching to the tracepoint {name}");
-                let error = SourceError::from_io(doing, PERF_EVENTS, error.io_error);
-                self.programs.refused.push((program, error));
-                false
-            }
-            result => self.note(program, result),
-        }
     }
 
     /// Loads an iterator over `task`, `task_file` and the like, for [`Programs::pass`]. Returns whether the kernel
@@ -330,8 +303,16 @@ where
 }
 
 fn not_loaded(program: &str, error: ProgramError) -> SourceError {
-    refused(format!("loading the program {program} into the kernel"), error)
+    let doing = format!("loading the program {program} into the kernel");
+    match error {
+        // It is transparent: its source is not the error of the types, but that one's.
+        ProgramError::Btf(error) => refused(doing, error),
+        error => refused(doing, error),
+    }
 }
+
+/// `ENOTSUPP` of `include/linux/errno.h`, which no C library has: the kernel attaches nothing to functions.
+const ENOTSUPP: i32 = 524;
 
 /// Classifies an error of aya by the underlying error number. A type or a tracepoint that the kernel lacks has none.
 fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static) -> SourceError {
@@ -344,7 +325,9 @@ fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static)
             let error = io::Error::from_raw_os_error(error);
             return match error.raw_os_error() {
                 // The kernel lacks the program type, the map type or the system call.
-                Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP) => SourceError::absent(doing, error),
+                Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP | ENOTSUPP) => {
+                    SourceError::absent(doing, error)
+                }
                 _ => SourceError::from_io(doing, CAPABILITIES, error),
             };
         }

@@ -8,6 +8,7 @@
 #   send NAME BYTES, close NAME, reset NAME
 #   give NAME DIRECTORY        to a child, which goes into that control group and closes it
 #   listen ADDRESS PORT        and says the port
+#   forbid                     every connection from now on, by Landlock
 use strict;
 use warnings;
 use Socket qw(:DEFAULT inet_pton inet_aton pack_sockaddr_in6 unpack_sockaddr_in6 AF_INET6 IPPROTO_TCP);
@@ -90,6 +91,12 @@ sub act {
         my ($port) = $family == AF_INET ? unpack_sockaddr_in($name) : unpack_sockaddr_in6($name);
         $open{$port} = $socket;
         return $port;
+    }
+    elsif ($command eq 'forbid') {
+        # landlock_create_ruleset(2) with LANDLOCK_ACCESS_NET_CONNECT_TCP, and landlock_restrict_self(2).
+        my $access = pack('QQ', 0, 2);
+        my $rules = syscall(444, $access, length $access, 0);
+        $rules >= 0 and syscall(446, $rules, 0) == 0 or return "no Landlock: $!";
     }
     else { die "what is $command?\n" }
     return 'ok';

@@ -242,16 +242,7 @@ fn a_process_that_is_killed_for_memory_is_counted_while_its_container_lives_on_a
 fn a_connection_that_fails_at_once_is_counted_once() {
     let Some(namespace) = Namespace::new() else { return };
     let Some(docker) = Docker::start(&namespace) else { return };
-    let starter = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"",
-        "sh",
-    ];
-    let watch =
-        Watch::new(&docker, "tcp: {immediate_failures: true, loopback: true, fold_ports: none}", &starter);
+    let watch = Watch::new(&docker, "tcp: {immediate_failures: true, loopback: true, fold_ports: none}", &[]);
     let script = "nc 10.9.8.7 80; nc 10.9.8.7 80; nc 127.0.0.1 81; sleep 600";
     docker.run("lost", &["--network", "none"], &["sh", "-c", script]);
     let connections = "container_tcp_connections_total";

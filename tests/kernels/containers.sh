@@ -81,13 +81,19 @@ container before
 inside before perl /peers.pl listen 8100 open 8100 2 >before.out
 inside before perl -MIO::Socket -e '$a = IO::Socket::INET->new(Listen => 1, LocalPort => 8200) or die; sleep 600'
 until grep -qs 'done' before.out && /bin/ip netns exec before ss -Htln | grep -q :8200; do sleep 0.2; done
-containers="containers: {enabled: true, timeout: 30s, tcp: {loopback: true, fold_ports: none}}"
+containers="containers: {enabled: true, timeout: 30s, tcp: {loopback: true, fold_ports: none, immediate_failures: true}}"
 echo "sources: {conntrack: {enabled: false}, sockets: {enabled: false}, $containers}" >check.yaml
 connscope check --config check.yaml >said 2>&1 || true
 sed 's/^/    /' said
 way() { awk -v way="$1" '$2 == way { print $3 }' said; }
 same "btf" works "$(way btf)"
 same "programs for TCP" "$([ $bpf = 1 ] && echo works || echo absent)" "$(way tcp)"
+if [ $bpf = 1 ]; then
+    mkdir tracing && mount -t tracefs tracefs tracing
+    functions=$(grep -c '^inet_stream_connect$' tracing/available_filter_functions || true)
+    umount tracing && rmdir tracing
+    same "failures at once by functions" "${functions:-0}" "$(grep -c 'counted where connect() begins and ends' said || true)"
+fi
 # Debian's kernels for clouds had no taskstats before 6.1.
 delays=$(if [ $bpf = 1 ]; then echo bpf; elif grep -q ' taskstats_user_cmd' /proc/kallsyms; then echo taskstats; fi)
 same "delay" "${delays:+works}" "$(way delay | grep -v absent || true)"
@@ -122,6 +128,9 @@ if [ $bpf = 1 ]; then
     until_same "closed" 6 to 8000 closed
     until_same "reset" 7 to 8000 reset
     until_same "refused" 4 to 8009 failed
+    inside web perl -MIO::Socket -e 'IO::Socket::INET->new(PeerAddr => "$_:8010") for @ARGV' 10.8.0.1 10.8.0.1 10.8.0.2
+    without_route() { of web container_tcp_connections_total 'server_port="8010"' 'error_type="network_unreachable"'; }
+    until_same "without a route" 3 without_route
     until_same "handshakes" 18 of web container_tcp_connect_time_seconds_count 'server_port="8000"'
     same "bytes" 18 "$(of web container_tcp_io_bytes_total 'server_port="8000"' 'network_io_direction="transmit"')"
     # A SYN that nobody answers is sent again.

@@ -57,11 +57,6 @@ pub(super) const REQUIREMENTS: &[Requirement] = &[
         ..Requirement::of("delay by taskstats, in the first user and pid namespaces")
     },
     Requirement {
-        capabilities: &["CAP_DAC_READ_SEARCH"],
-        files: &["/sys/kernel/tracing"],
-        ..Requirement::of("tcp.immediate_failures, besides what tcp takes")
-    },
-    Requirement {
         capabilities: &["CAP_NET_ADMIN"],
         address_families: &["AF_NETLINK"],
         ..Requirement::of("tcp.translate: destinations behind NAT, in the host's network namespace")
@@ -149,8 +144,14 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
             }
             if settings.immediate_failures {
                 let result = match kernel.refused_any(IMMEDIATE_FAILURES) {
-                    None => Ok("counted by the tracepoints of connect()".to_owned()),
-                    Some(error) => Err(error.again("attaching to the tracepoints of connect() in tracefs")),
+                    None => Ok(match &kernel.by_calls {
+                        None => "counted where connect() begins and ends".to_owned(),
+                        Some(why) => format!(
+                            "counted by the tracepoints of system calls, which makes each of them slower: {}",
+                            chain(why)
+                        ),
+                    }),
+                    Some(error) => Err(error.again("attaching to the tracepoints of system calls")),
                 };
                 checks.push(check("immediate_failures", result));
             }

@@ -37,7 +37,7 @@ const DELAY: &str = "task_delays";
 /// The program that counts processes that are killed because memory ran out.
 pub const OOM: &str = "mark_victim";
 /// The programs for connections that fail at once.
-pub const IMMEDIATE_FAILURES: &[&str] = &["exit_connect", "enter_connect"];
+pub const IMMEDIATE_FAILURES: &[&str] = &["exit_call", "enter_call"];
 
 /// The place of a number in `bpf/group.h`.
 const DELAYS_BEGUN: u32 = 7;
@@ -45,6 +45,8 @@ const DELAYS_BEGUN: u32 = 7;
 /// The programs and the maps that are read once a cycle.
 pub struct Kernel {
     programs: Programs,
+    /// Why connections that fail at once are counted by the tracepoints of system calls; `None` if they are not.
+    pub by_calls: Option<SourceError>,
     destinations: Map<DESTINATION, TOTALS>,
     rest: Map<8, TOTALS>,
     /// The control groups that it has met.
@@ -69,6 +71,24 @@ pub struct AnswerMaps {
 
 /// An event, which the kernel reports immediately.
 pub struct Ring(Told);
+
+/// Attaches the programs for connections that fail at once: where `connect()` begins and ends, or to all system calls. The latter has a
+/// reason.
+fn attach_to_connect(loader: &mut Loader) -> Option<SourceError> {
+    match loader.function(["enter_connect", "exit_connect"], "inet_stream_connect") {
+        Ok(()) => {
+            // A kernel without CONFIG_SECURITY_NETWORK has none.
+            loader.end("deny_connect", "security_socket_connect");
+            None
+        }
+        Err(error) => {
+            if loader.trace("exit_call", "sys_exit") {
+                loader.trace("enter_call", "sys_enter");
+            }
+            Some(error)
+        }
+    }
+}
 
 impl Kernel {
     /// Loads and attaches the programs that are wanted; [`Self::refused`] says which the kernel did not take.
@@ -103,9 +123,7 @@ impl Kernel {
             loader.iterator("existing_sockets", "task_file");
             loader.iterator("open_connections", "bpf_map");
         }
-        if immediate && loader.tracepoint("exit_connect", "syscalls", "sys_exit_connect") {
-            loader.tracepoint("enter_connect", "syscalls", "sys_enter_connect");
-        }
+        let by_calls = if immediate { attach_to_connect(&mut loader) } else { None };
         // An exit credits what the passes have not, so the one is of no use without the other.
         if wanted.delay && loader.iterator(DELAY, "task") {
             loader.trace("exit_delays", "sched_process_exit");
@@ -127,7 +145,11 @@ impl Kernel {
         let groups = Arc::new(Groups(Mutex::new(loader.map("groups")?)));
         let (spent, numbers) = (loader.map("spent_by_group")?, loader.numbers("numbers")?);
         let programs = loader.finish();
-        Ok((Self { programs, destinations, rest, groups, listeners, spent, numbers }, answers, ring))
+        Ok((
+            Self { programs, by_calls, destinations, rest, groups, listeners, spent, numbers },
+            answers,
+            ring,
+        ))
     }
 
     /// Why the kernel did not take one of these programs.

@@ -55,8 +55,8 @@ pub struct Tcp {
     #[serde(deserialize_with = "rate")]
     #[cfg_attr(test, schemars(range(min = 1, max = 100_000)))]
     pub translate_rate: u32,
-    /// Whether connections that fail immediately are counted, for example without a route. This makes every system call of
-    /// the machine slower, by about 50 ns.
+    /// Whether connections that fail immediately are counted, for example without a route. Without
+    /// `CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS` this makes every system call of the machine slower, by about 135 ns.
     pub immediate_failures: bool,
 }
 
