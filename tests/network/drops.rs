@@ -6,25 +6,41 @@ use connscope::source::network::Network;
 use connscope::source::network::config::Network as Settings;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// Held while programs of this process count drops: they see those of the whole machine, and the scans of one test
+/// would fill the maps of another.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static COUNTING: Mutex<()> = Mutex::new(());
+    COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The source, whose programs count until it is dropped.
+pub(super) struct Counting {
+    source: Network,
+    _alone: MutexGuard<'static, ()>,
+}
+
 /// The source in these namespaces, with its first cycle done.
-pub(super) fn source(namespaces: &[&Namespace]) -> Network {
+pub(super) fn source(namespaces: &[&Namespace]) -> Counting {
+    let alone = alone();
     let netns = namespaces.iter().map(|namespace| namespace.path()).collect();
-    let mut source = Network::new(&Settings { netns, drops: true, ..Settings::default() });
+    let source = Network::new(&Settings { netns, drops: true, ..Settings::default() });
+    let mut source = Counting { source, _alone: alone };
     drops(&mut source, namespaces);
     source
 }
 
 /// What was dropped in these namespaces: packets by their labels, with the place of the namespace.
-pub(super) fn drops(source: &mut Network, namespaces: &[&Namespace]) -> Numbers {
+pub(super) fn drops(source: &mut Counting, namespaces: &[&Namespace]) -> Numbers {
     series(source, namespaces, "network.packet.drops")
 }
 
-pub(super) fn series(source: &mut Network, namespaces: &[&Namespace], metric: &str) -> Numbers {
+pub(super) fn series(source: &mut Counting, namespaces: &[&Namespace], metric: &str) -> Numbers {
     // A series begins with a point of 0.
-    read(source);
-    let numbers = read(source);
+    read(&mut source.source);
+    let numbers = read(&mut source.source);
     let prefix = format!("{metric}{{");
     let own = |(name, number): (String, u64)| {
         let labels = name.strip_prefix(&prefix)?.trim_end_matches('}').to_owned();

@@ -1,5 +1,6 @@
 //! Programs that cannot be loaded yet, names that are not looked for twice, and a map that is full.
 
+use super::drops::alone;
 use super::drops_more::number;
 use crate::support::Namespace;
 use crate::support::seccomp::failing_bpf;
@@ -54,6 +55,7 @@ const RESETS: &str = "tcp.resets";
 fn a_program_for_which_there_is_no_memory_is_loaded_later_and_the_others_count_meanwhile() {
     let Some(namespace) = Namespace::new() else { return };
     failing_bpf(ATTACH, 1, libc::ENOMEM, || {
+        let _alone = alone();
         let mut drops = Drops::new(Limits::default());
         let (_, why) = cycle(&mut drops);
         assert!(why.as_ref().is_some_and(|why| why.contains("program drop ")), "{why:?}");
@@ -76,6 +78,7 @@ fn a_program_for_which_there_is_no_memory_is_loaded_later_and_the_others_count_m
 fn maps_for_which_there_is_no_memory_are_made_later() {
     let Some(namespace) = Namespace::new() else { return };
     failing_bpf(MAKE_MAP, 1, libc::ENOMEM, || {
+        let _alone = alone();
         let mut drops = Drops::new(Limits::default());
         for _ in 0..AGAIN {
             assert!(cycle(&mut drops).1.is_some());
@@ -89,6 +92,7 @@ fn maps_for_which_there_is_no_memory_are_made_later() {
 #[test]
 fn a_second_cycle_does_not_search_for_the_names_of_namespaces_again() {
     let Some(namespace) = Namespace::new() else { return };
+    let _alone = alone();
     let mut drops = Drops::new(Limits::default());
     cycle(&mut drops);
     let mut searches = Vec::new();
@@ -107,6 +111,8 @@ fn a_second_cycle_does_not_search_for_the_names_of_namespaces_again() {
 const PORTS: u16 = 64;
 /// Entries of the kernel.
 const ENTRIES: u16 = 4096;
+/// Series that begin elsewhere on the machine while a test runs, at most.
+const ELSEWHERE: u64 = 200;
 /// No packet is estimated, whatever other tests have dropped.
 const ALL: u32 = u32::MAX;
 
@@ -127,6 +133,7 @@ fn sum(readings: &Readings, namespace: &Namespace, metric: &str) -> u64 {
 #[test]
 fn a_scan_fills_the_ports_of_the_kernel_for_one_cycle_only() {
     let Some(namespace) = Namespace::new() else { return };
+    let _alone = alone();
     let mut drops = Drops::new(Limits { ports: PORTS.into(), window: ALL });
     cycle(&mut drops);
     datagrams(&namespace, 1..=1000);
@@ -142,6 +149,7 @@ fn a_scan_fills_the_ports_of_the_kernel_for_one_cycle_only() {
 fn packets_for_which_the_kernel_has_no_room_are_counted_as_such_until_it_has() {
     let Some(namespace) = Namespace::new() else { return };
     let ports = ENTRIES + 900;
+    let _alone = alone();
     let mut drops = Drops::new(Limits { ports: ports.into(), window: ALL });
     let uncounted = |readings: &Readings| number(readings, "connscope.network.uncounted", &[]);
     let before = uncounted(&cycle(&mut drops).0);
@@ -158,7 +166,7 @@ fn packets_for_which_the_kernel_has_no_room_are_counted_as_such_until_it_has() {
     );
     datagrams(&namespace, [20_049; 7]);
     assert_eq!(counted(&mut drops, &namespace, DROPS, &["NO_SOCKET", "udp", "20049"]), 7);
-    // The series of a port with one packet has ended for it, here or in the namespace of another test.
+    // A series of a port with one packet has ended for it, and for each that begins elsewhere on the machine meanwhile.
     let now = sum(&cycle(&mut drops).0, &namespace, DROPS);
-    assert!((counted_here + 7 - 1..=counted_here + 7).contains(&now), "{now}");
+    assert!((counted_here + 7 - ELSEWHERE..=counted_here + 7).contains(&now), "{counted_here}, then {now}");
 }

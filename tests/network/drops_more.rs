@@ -1,6 +1,6 @@
 //! Resets, errors of ICMP, sampling, and what is left without a privilege.
 
-use super::drops::{expected, series, source};
+use super::drops::{alone, expected, series, source};
 use crate::support::agent::Public;
 use crate::support::{Agent, Namespace, eventually, get, skipped};
 use connscope::host::bpf::enumerations;
@@ -112,6 +112,7 @@ const SENT: u64 = 20_000;
 #[test]
 fn above_a_rate_some_are_looked_at_and_count_for_all() {
     let Some(namespace) = Namespace::new() else { return };
+    let _alone = alone();
     let mut drops = Drops::new(Limits { window: 64, ..Limits::default() });
     let cycle = |drops: &mut Drops| {
         let mut readings = Readings::default();
@@ -185,6 +186,7 @@ fn without_the_names_of_namespaces_it_says_so_once_and_counts_by_their_inodes() 
          resource: {cloud: {detect: off}}\n",
     );
     let arguments = ["--listen", "127.0.0.1:0", "--otlp-protocol", "none"];
+    let _alone = alone();
     let mut agent = Agent::start(public.nobody(&["bpf", "perfmon"], &arguments));
     let address = agent.address();
     get(address, "/metrics");
