@@ -216,9 +216,10 @@ impl Sockets {
         let mut dump = Dump::begin(*number, shared, *lookup, owners.as_mut(), cgroups, wanted);
         dump.listeners(sock_diag, filter, &mut states)?;
         dump.connections(sock_diag, filter, label.as_ref(), &mut states, top, classic.as_mut())?;
+        states.observe_tcp(label.as_ref(), out);
         dump.datagrams(sock_diag, filter, &mut states)?;
         dump.complete();
-        states.observe(label.as_ref(), out);
+        states.observe_udp(label.as_ref(), out);
         Ok(())
     }
 

@@ -99,7 +99,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Reads the connections, and passes each to the top flows and the classic profile.
+    /// Reads the connections, after the listening sockets, and passes each to the top flows and the classic profile.
     pub(super) fn connections(
         &mut self,
         sock_diag: &mut SockDiag,
@@ -132,7 +132,9 @@ impl<'a> Dump<'a> {
             {
                 self.want_owner(record);
             }
-        })
+        })?;
+        self.shared.tracker().end_connections(self.namespace);
+        Ok(())
     }
 
     /// Reads the UDP sockets.

@@ -3,7 +3,7 @@
 use super::diag::{Family, State};
 use crate::metric::{Label, Labels};
 use crate::reading::Readings;
-use crate::source::sockets::metrics;
+use crate::source::sockets::metrics::{SYSTEM_NETWORK_CONNECTION_COUNT as CONNECTIONS, UDP_QUEUE_USAGE};
 use std::sync::{Arc, LazyLock};
 
 /// The TCP states that the semantic conventions have, in the kernel's order.
@@ -62,34 +62,43 @@ impl States {
         }
     }
 
-    /// Observes the counts under this label of the network namespace.
-    pub fn observe(&self, netns: Option<&Arc<str>>, out: &mut Readings) {
-        let of = |labels: &Labels| match netns {
-            Some(netns) => labels.with(Label::Netns, Arc::clone(netns)),
-            None => labels.clone(),
-        };
-        for (transport, family, state, labels) in &SERIES.states {
+    /// Observes the counts of TCP under this label of the network namespace.
+    pub fn observe_tcp(&self, netns: Option<&Arc<str>>, out: &mut Readings) {
+        for (family, state, labels) in &SERIES.tcp {
             // The kernel's number is the sum of both families.
-            if *state == State::TimeWait && self.time_wait.is_some() {
-                continue;
+            if *state != State::TimeWait || self.time_wait.is_none() {
+                out.observe(CONNECTIONS, of(labels, netns), count(&self.tcp, *family, *state));
             }
-            let counts = if *transport == "tcp" { &self.tcp } else { &self.udp };
-            let count = counts.get(*family as usize).and_then(|counts| counts.get(index(*state)));
-            let count = count.copied().unwrap_or_default();
-            out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, of(labels), count);
         }
         if let Some(count) = self.time_wait {
-            out.observe(metrics::SYSTEM_NETWORK_CONNECTION_COUNT, of(&SERIES.time_wait), count);
+            out.observe(CONNECTIONS, of(&SERIES.time_wait, netns), count);
+        }
+    }
+
+    /// Observes the counts of UDP, and the bytes in its queues.
+    pub fn observe_udp(&self, netns: Option<&Arc<str>>, out: &mut Readings) {
+        for (family, state, labels) in &SERIES.udp {
+            out.observe(CONNECTIONS, of(labels, netns), count(&self.udp, *family, *state));
         }
         for (labels, bytes) in SERIES.queues.iter().zip(self.queues.as_flattened()) {
-            out.observe(metrics::UDP_QUEUE_USAGE, of(labels), *bytes);
+            out.observe(UDP_QUEUE_USAGE, of(labels, netns), *bytes);
         }
     }
 }
 
+fn count(counts: &[[u64; 16]; 2], family: Family, state: State) -> u64 {
+    let count = counts.get(family as usize).and_then(|counts| counts.get(index(state)));
+    count.copied().unwrap_or_default()
+}
+
+fn of(labels: &Labels, netns: Option<&Arc<str>>) -> Labels {
+    netns.map_or_else(|| labels.clone(), |netns| labels.with(Label::Netns, Arc::clone(netns)))
+}
+
 /// The labels of the series without the network namespace: created once, since they never change.
 struct Series {
-    states: Vec<(&'static str, Family, State, Labels)>,
+    tcp: Vec<(Family, State, Labels)>,
+    udp: Vec<(Family, State, Labels)>,
     time_wait: Labels,
     /// By family, `receive` before `transmit`.
     queues: Vec<Labels>,
@@ -104,7 +113,7 @@ static SERIES: LazyLock<Series> = LazyLock::new(|| {
                 (Label::ConnectionState, state.word().into()),
                 (Label::Transport, transport.into()),
             ]);
-            (transport, family, state, labels)
+            (family, state, labels)
         };
         both.map(labelled).collect()
     };
@@ -112,7 +121,8 @@ static SERIES: LazyLock<Series> = LazyLock::new(|| {
         Labels::new(vec![(Label::NetworkType, family.word().into()), (Label::IoDirection, direction.into())])
     };
     Series {
-        states: [in_state("tcp", &TCP), in_state("udp", &UDP)].concat(),
+        tcp: in_state("tcp", &TCP),
+        udp: in_state("udp", &UDP),
         time_wait: Labels::new(vec![
             (Label::ConnectionState, State::TimeWait.word().into()),
             (Label::Transport, "tcp".into()),

@@ -109,7 +109,9 @@ impl Tracker {
         ephemeral: EphemeralPorts,
         now: Instant,
     ) {
-        self.namespaces.entry(namespace).or_default().set_listeners(listeners, ephemeral, now);
+        let Self { namespaces, sockets, .. } = self;
+        let is_tracked = |cookie| sockets.contains_key(&cookie);
+        namespaces.entry(namespace).or_default().set_listeners(listeners, ephemeral, is_tracked, now);
     }
 
     /// Updates a socket from a record of the dump. Returns the changes of a connection since the last dump, for the
@@ -185,6 +187,13 @@ impl Tracker {
         self.pending.contains_key(&cookie)
     }
 
+    /// Records that the dump in progress has every TCP socket: the values of this cycle are all those of TCP.
+    pub fn end_connections(&mut self, namespace: u32) {
+        if let Some(state) = self.namespaces.get_mut(&namespace) {
+            state.end_connections();
+        }
+    }
+
     /// Ends a dump; `complete` says that every socket was read.
     pub fn end_dump(&mut self, namespace: u32, complete: bool) {
         if let Some(state) = self.namespaces.get_mut(&namespace) {
@@ -192,10 +201,10 @@ impl Tracker {
         }
     }
 
-    /// Whether the values of the latest dump are all in the totals of a group: the dump of its network namespace was
-    /// complete.
+    /// Whether the values of the latest dump, which are those of TCP, are all in the totals of a group: every TCP socket of
+    /// its network namespace was read.
     pub fn is_current(&self, group: &Group) -> bool {
-        let complete = |state: &NamespaceState| state.complete.first() == Some(&state.dump);
+        let complete = |state: &NamespaceState| state.read_tcp == state.dump;
         match group.namespace() {
             Some(namespace) => self.namespaces.get(&namespace).is_some_and(complete),
             None => self.namespaces.values().all(complete),

@@ -207,6 +207,19 @@ fn who_waits_for_a_listener_is_not_forgotten_when_another_on_the_port_closes() {
 }
 
 #[test]
+fn a_listener_that_one_dump_skips_keeps_those_who_wait_for_it() {
+    let one = waited(1000);
+    let mut tracked = Tracked::started(&[GroupBy::Process], 100);
+    let sibling = listener(1, "0.0.0.0:80", "sibling");
+    let (record, name) = listener(2, "0.0.0.0:80", "skipped");
+    let skipped = (Record { receive_queue: 1, ..record }, name);
+    dump(&mut tracked, &[sibling, skipped], &[], true);
+    dump(&mut tracked, &[sibling], &[], true);
+    dump(&mut tracked, &[sibling, skipped], &[queued(11, "10.0.0.1:80", &one)], true);
+    assert_eq!(oldest(&tracked, Label::ProcessName), map([("sibling", 0.0), ("skipped", 1.0)]));
+}
+
+#[test]
 fn who_waits_is_counted_in_the_cycle_in_which_the_process_of_the_listener_is_found() {
     let one = waited(1000);
     let mut tracked = Tracked::new(&[GroupBy::Process], 100, 1000, true);
@@ -313,6 +326,12 @@ fn a_dump_that_ends_early_says_nothing_of_this_cycle() {
     let after: Vec<_> = sums.iter().map(|metric| by(&tracked, Label::ProcessName, metric)).collect();
     assert_eq!(after, before, "what was counted stays");
     dump(&mut tracked, &listening, &[queued(11, "10.0.0.1:80", &one)], true);
+    assert!(present.iter().all(|metric| found(&tracked, metric)));
+    // What is said of this cycle is of TCP, and does not need the datagrams.
+    tracked.tracker.begin_dump(HERE);
+    tracked.tracker.end_connections(HERE);
+    tracked.tracker.end_dump(HERE, false);
+    tracked.tracker.sweep(tracked.now);
     assert!(present.iter().all(|metric| found(&tracked, metric)));
 }
 

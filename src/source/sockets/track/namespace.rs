@@ -34,6 +34,8 @@ pub(super) struct NamespaceState {
     pub(super) dump: u32,
     /// Numbers of the latest complete dump and of the complete one before it; 0 for none.
     pub(super) complete: [u32; 2],
+    /// Number of the latest dump of which every TCP socket was read; 0 for none.
+    pub(super) read_tcp: u32,
     /// Number of the latest complete dump for which every destroy event has had time to come; 0 for none.
     pub(super) settled: u32,
     /// The complete dump that becomes `settled` next.
@@ -140,11 +142,17 @@ impl NamespaceState {
         self.dump = self.dump.saturating_add(1); // at one dump per second, 136 years
     }
 
+    /// Records that every TCP socket of the dump in progress was read.
+    pub(super) fn end_connections(&mut self) {
+        self.read_tcp = self.dump;
+    }
+
     /// Ends a dump; `complete` says that every socket was read.
     pub(super) fn end_dump(&mut self, complete: bool) {
         self.reading = false;
         self.ended = HashSet::new();
         if complete {
+            self.end_connections();
             let [latest, before] = self.complete;
             self.complete = [self.dump, latest];
             self.other_ends.forget_before(before.min(self.settled));
@@ -208,12 +216,19 @@ impl NamespaceState {
         }
     }
 
-    /// Sets the listening sockets.
-    pub(super) fn set_listeners(&mut self, listeners: Listeners, ephemeral: EphemeralPorts, now: Instant) {
+    /// Sets the listening sockets. A dump may skip one, which is in the next again: it keeps its owner while it is tracked.
+    pub(super) fn set_listeners(
+        &mut self,
+        listeners: Listeners,
+        ephemeral: EphemeralPorts,
+        is_tracked: impl Fn(u64) -> bool,
+        now: Instant,
+    ) {
         self.listeners = listeners.replacing(std::mem::take(&mut self.listeners), now);
         self.ephemeral = ephemeral;
         let (open, listeners) = (self.listeners.cookies(), &self.listeners);
-        self.owners.retain(|cookie, owner| open.contains(cookie) || listeners.has_closed(owner.local));
+        let is_there = |cookie| open.contains(&cookie) || is_tracked(cookie);
+        self.owners.retain(|cookie, owner| is_there(*cookie) || listeners.has_closed(owner.local));
     }
 
     /// Records the cookie of a connection in `SYN_RECV`; the established connection keeps it.
