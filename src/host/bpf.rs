@@ -147,9 +147,9 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`Self::map`].
+    /// As [`Self::map`], or the kernel does not say which CPUs are possible.
     pub fn per_cpu_map<const K: usize>(&mut self, name: &'static str) -> Result<PerCpuMap<K>, SourceError> {
-        Ok(PerCpuMap::new(self.take(name)?, name))
+        PerCpuMap::new(self.take(name)?, name)
     }
 
     /// The array with this name, of a 64-bit number for each CPU.

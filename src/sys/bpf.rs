@@ -60,45 +60,58 @@ pub fn entries<const K: usize, const V: usize>(
     })
 }
 
-/// The same of a hash map with a 64-bit number for each CPU, which are added up.
-///
-/// # Errors
-///
-/// The kernel refuses to read the map, or does not say which CPUs are possible.
-pub fn sums<const K: usize>(map: BorrowedFd<'_>, mut take: impl FnMut(&[u8; K], u64)) -> io::Result<usize> {
-    // The kernel writes a value for each of these CPUs.
-    let cpus = super::possible_cpus().len();
-    if cpus == 0 {
-        return Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read"));
-    }
-    let size = cpus * size_of::<u64>();
-    all(map, size, (BATCH_BYTES / size).clamp(MIN_BATCH, BATCH), |key, value| {
-        let (numbers, _) = value.as_chunks();
-        take(key, numbers.iter().map(|number| u64::from_ne_bytes(*number)).fold(0, u64::wrapping_add));
-    })
-}
+/// A hash map's numbers of 64 bits, one for each CPU that is possible: room for those of an entry.
+#[derive(Debug)]
+pub struct CpuNumbers(Vec<u64>);
 
-/// Takes an entry out of a hash map with a 64-bit number for each CPU; the sum of them. What is counted meanwhile is in it, or in
-/// a new entry.
-///
-/// # Errors
-///
-/// There is no such entry, or the kernel refuses, or does not say which CPUs are possible.
-pub fn take_sum<const K: usize>(map: BorrowedFd<'_>, key: &[u8; K]) -> io::Result<u64> {
-    let cpus = super::possible_cpus().len();
-    if cpus == 0 {
-        return Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read"));
+impl CpuNumbers {
+    /// Asks the kernel for the number of CPUs, which does not change.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say which CPUs are possible.
+    pub fn new() -> io::Result<Self> {
+        match super::possible_cpus().len() {
+            0 => Err(io::Error::other("/sys/devices/system/cpu/possible cannot be read")),
+            cpus => Ok(Self(vec![0; cpus])),
+        }
     }
-    let (mut key, mut numbers) = (*key, vec![0_u64; cpus]);
-    let mut element = Element {
-        map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
-        reserved: 0,
-        key: address(&raw mut key),
-        found: address(numbers.as_mut_ptr()),
-        flags: 0,
-    };
-    call(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut element)?;
-    Ok(numbers.iter().copied().fold(0, u64::wrapping_add))
+
+    /// Hands every entry of such a map to `take`, as [`entries`] does, with the sum of its numbers; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to read the map.
+    pub fn sums<const K: usize>(
+        &self,
+        map: BorrowedFd<'_>,
+        mut take: impl FnMut(&[u8; K], u64),
+    ) -> io::Result<usize> {
+        // The kernel writes a value for each of the CPUs.
+        let size = size_of_val(self.0.as_slice());
+        all(map, size, (BATCH_BYTES / size).clamp(MIN_BATCH, BATCH), |key, value| {
+            let (numbers, _) = value.as_chunks();
+            take(key, numbers.iter().map(|number| u64::from_ne_bytes(*number)).fold(0, u64::wrapping_add));
+        })
+    }
+
+    /// Takes an entry out of such a map; the sum of its numbers. What is counted meanwhile is in it, or in a new entry.
+    ///
+    /// # Errors
+    ///
+    /// There is no such entry, or the kernel refuses.
+    pub fn take_sum<const K: usize>(&mut self, map: BorrowedFd<'_>, key: &[u8; K]) -> io::Result<u64> {
+        let mut key = *key;
+        let mut element = Element {
+            map_fd: u32::try_from(map.as_raw_fd()).map_err(io::Error::other)?,
+            reserved: 0,
+            key: address(&raw mut key),
+            found: address(self.0.as_mut_ptr()),
+            flags: 0,
+        };
+        call(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut element)?;
+        Ok(self.0.iter().copied().fold(0, u64::wrapping_add))
+    }
 }
 
 /// The values are `size` bytes long, of which `batch` are asked for at once.

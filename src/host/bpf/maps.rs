@@ -3,7 +3,7 @@
 
 use super::CAPABILITIES;
 use crate::reading::SourceError;
-use crate::sys::bpf;
+use crate::sys::bpf::{self, CpuNumbers};
 use aya::maps::{Array, HashMap, IterableMap, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -112,28 +112,35 @@ impl AsFd for Ring {
 pub struct PerCpuMap<const K: usize> {
     map: PerCpuHashMap<MapData, [u8; K], u64>,
     name: &'static str,
+    numbers: CpuNumbers,
 }
 
 impl<const K: usize> PerCpuMap<K> {
-    pub(super) fn new(map: PerCpuHashMap<MapData, [u8; K], u64>, name: &'static str) -> Self {
-        Self { map, name }
+    pub(super) fn new(
+        map: PerCpuHashMap<MapData, [u8; K], u64>,
+        name: &'static str,
+    ) -> Result<Self, SourceError> {
+        let doing = |cause| SourceError::io(format!("reading the BPF map {name}"), cause);
+        let numbers = CpuNumbers::new().map_err(doing)?;
+        Ok(Self { map, name, numbers })
     }
 
     /// Calls `take` with every key and the sum of its numbers.
     ///
     /// # Errors
     ///
-    /// The kernel refuses to read the map, or does not say which CPUs are possible.
+    /// The kernel refuses to read the map.
     pub fn sums(&self, take: impl FnMut(&[u8; K], u64)) -> Result<(), SourceError> {
         let doing = || format!("reading the BPF map {}", self.name);
-        bpf::sums(self.map.map().fd().as_fd(), take)
+        self.numbers
+            .sums(self.map.map().fd().as_fd(), take)
             .map(drop)
             .map_err(|cause| SourceError::from_io(doing(), CAPABILITIES, cause))
     }
 
     /// Removes an entry, and returns the sum of its numbers; `None` if there is none. Linux 5.14.
     pub fn remove(&mut self, key: &[u8; K]) -> Option<u64> {
-        bpf::take_sum(self.map.map().fd().as_fd(), key).ok()
+        self.numbers.take_sum(self.map.map().fd().as_fd(), key).ok()
     }
 }
 
