@@ -192,7 +192,7 @@ struct SeriesCount {
 impl Source for Network {
     fn read(&mut self, out: &mut Readings) -> Result<(), SourceError> {
         let (mut room, wanted) = (SeriesCount::default(), self.wanted);
-        let mut named = Vec::new();
+        let mut named = None;
         let machine = self.machine.observe(out);
         let result = if self.finder.is_configured() {
             let (mut report, namespaces) = Report::begin(NAME, self.finder.find(), out);
@@ -206,7 +206,7 @@ impl Source for Network {
                 });
                 report.record(&namespace.label, result, out);
             }
-            named = namespaces;
+            named = Some(namespaces);
             report.finish(out)
         } else {
             let (answer, result) = usable(NamespaceAnswer::ask(wanted));
@@ -224,7 +224,7 @@ impl Source for Network {
             out.fail("machine", error);
         }
         if let Some(drops) = &mut self.drops
-            && let Err(error) = drops.observe(room.listened, &named, now(), out)
+            && let Err(error) = drops.observe(room.listened, named.as_deref(), now(), out)
         {
             out.fail("drops", error);
         }

@@ -19,7 +19,7 @@ const MAKE_MAP: u32 = 0;
 /// A cycle, and why it is incomplete.
 fn cycle(drops: &mut Drops) -> (Readings, Option<String>) {
     let mut readings = Readings::default();
-    let result = drops.observe([], &[], Instant::now(), &mut readings);
+    let result = drops.observe([], None, Instant::now(), &mut readings);
     (readings, result.err().map(|error| connscope::reading::chain(&error)))
 }
 

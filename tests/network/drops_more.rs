@@ -116,7 +116,7 @@ fn above_a_rate_some_are_looked_at_and_count_for_all() {
     let mut drops = Drops::new(Limits { window: 64, ..Limits::default() });
     let cycle = |drops: &mut Drops| {
         let mut readings = Readings::default();
-        drops.observe([], &[], Instant::now(), &mut readings).unwrap();
+        drops.observe([], None, Instant::now(), &mut readings).unwrap();
         readings
     };
     let first = cycle(&mut drops);

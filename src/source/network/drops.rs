@@ -75,8 +75,8 @@ impl Drops {
         self.searches
     }
 
-    /// Observes what was dropped. `listened` are ports that TCP listens on, `namespaces` those that are read, with their labels; none
-    /// where the source reads the agent's own alone.
+    /// Observes what was dropped. `listened` are ports that TCP listens on, `namespaces` those that are read, with their labels; `None`
+    /// where the source reads the agent's own by default.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Drops {
     pub fn observe(
         &mut self,
         listened: impl IntoIterator<Item = u16>,
-        namespaces: &[Namespace],
+        namespaces: Option<&[Namespace]>,
         now: Instant,
         out: &mut Readings,
     ) -> Result<(), SourceError> {
@@ -128,7 +128,7 @@ impl Drops {
     fn take(
         &mut self,
         kernel: &mut Kernel,
-        namespaces: &[Namespace],
+        namespaces: Option<&[Namespace]>,
         now: Instant,
     ) -> Result<(), SourceError> {
         let mut counted = Vec::new();

@@ -24,7 +24,7 @@ pub struct Names {
     known: HashMap<u32, Namespace>,
     /// Those that a search did not find or had no name for, and when.
     nameless: HashMap<u32, Instant>,
-    /// Whether the agent's own is the only one that the source reads, and has no label.
+    /// Whether the source reads the agent's own and no other by its configuration; then it has no label.
     alone: bool,
     /// The reason why the last search may not have found all.
     incomplete: Option<SourceError>,
@@ -45,19 +45,23 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Begins a cycle, in which the source reads these namespaces and something was counted in `counted`. Calls `search` at most once.
+    /// Begins a cycle, in which the source reads these namespaces and something was counted in `counted`. `read` is `None` where
+    /// the agent's own is read by default, and has no label. Calls `search` at most once.
     pub fn begin(
         &mut self,
-        read: &[Namespace],
+        read: Option<&[Namespace]>,
         counted: impl IntoIterator<Item = u32>,
         now: Instant,
         search: impl FnOnce() -> FoundNamespaces,
     ) {
-        self.alone = read.is_empty();
+        self.alone = read.is_none();
+        let read = read.unwrap_or_default();
         self.nameless.retain(|_, since| now.saturating_duration_since(*since) < AGAIN);
         let fresh: HashSet<u32> = self.learn(read).collect();
-        let foreign = |inode: &u32| *inode != 0 && *inode != self.own && !fresh.contains(inode);
-        let counted: HashSet<u32> = counted.into_iter().filter(foreign).collect();
+        // The agent's own has the name that a search finds, whether or not something was counted elsewhere.
+        let has_label = |inode: u32| inode != 0 && !(self.alone && inode == self.own);
+        let unread = |inode: &u32| has_label(*inode) && !fresh.contains(inode);
+        let counted: HashSet<u32> = counted.into_iter().filter(unread).collect();
         if counted.iter().all(|inode| self.is_current(*inode)) {
             return;
         }
