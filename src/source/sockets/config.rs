@@ -115,7 +115,7 @@ pub enum GroupBy {
     Container,
     /// Name of the process: attribute `process.executable.name`.
     Process,
-    /// User who owns the socket: attribute `user.id`.
+    /// User who owns the socket; a connection in an accept queue is in no group: attribute `user.id`.
     Uid,
     /// IPv4 or IPv6: attribute `network.type`.
     Family,
