@@ -17,6 +17,7 @@ mod alerts;
 mod commands;
 pub(crate) mod confined;
 mod dashboards;
+mod forbidden;
 mod image;
 mod kubernetes;
 mod packages;

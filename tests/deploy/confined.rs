@@ -26,11 +26,6 @@ fn capabilities(further: Option<&DropIn>) -> String {
     named[kept..].iter().map(of).fold("-all".to_owned(), |list, one| list + &one)
 }
 
-fn syscalls(further: Option<&DropIn>) -> Vec<String> {
-    let filters = lines(further);
-    filters.iter().filter_map(|line| line.strip_prefix("SystemCallFilter=").map(str::to_owned)).collect()
-}
-
 /// Whether what makes and installs a filter is here.
 fn tools() -> bool {
     let here = |program: &str, argument: &str| Command::new(program).arg(argument).output().is_ok();
@@ -50,19 +45,35 @@ pub(crate) fn by_drop_ins(
     as_the_unit(public, arguments, together(names).as_ref())
 }
 
-/// Has a program see of other processes what `ProtectProc=` leaves.
-fn hiding(program: Command, further: Option<&DropIn>) -> Command {
+/// The last value of a key.
+fn value(lines: &[String], key: &str) -> String {
+    values(lines.iter().map(String::as_str), key).pop().unwrap_or_default()
+}
+
+/// Has a program see of the file system what `ProtectSystem=`, `PrivateDevices=`, `ProtectKernelTunables=`, `ProtectControlGroups=` and
+/// `ProtectProc=` leave. `/tmp` is not a new one, for a test's files are there, but read-only like the rest.
+fn mounted(program: &Command, further: Option<&DropIn>) -> Command {
     let all = lines(further);
-    match values(all.iter().map(String::as_str), "ProtectProc").pop().as_deref() {
-        Some("invisible") => {
-            let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
-            behind(&["unshare", "--mount", "sh", "-c", hidden, "sh"], &program)
-        }
-        value => {
-            assert_eq!(value, Some("default"), "what is it that this leaves?");
-            program
-        }
+    let mut script = String::new();
+    assert_eq!(value(&all, "PrivateDevices"), "yes");
+    script.push_str(
+        "mount -t tmpfs -o mode=755 dev /dev\n\
+         for one in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 /dev/${one%:*} c 1 ${one#*:}; done\n",
+    );
+    let [system, tunables, groups] = ["ProtectSystem", "ProtectKernelTunables", "ProtectControlGroups"];
+    assert_eq!([system, tunables, groups].map(|key| value(&all, key)), ["strict", "yes", "yes"]);
+    // Some are below others by now.
+    script.push_str(
+        "cut -d ' ' -f 5 /proc/self/mountinfo | grep -vE '^/(proc|dev)(/|$)' >/dev/mounts\n\
+         while read -r one; do mount -o remount,bind,ro \"$one\" 2>/dev/null || true; done </dev/mounts\n\
+         rm /dev/mounts\n",
+    );
+    match &*value(&all, "ProtectProc") {
+        "invisible" => script.push_str("mount -t proc -o hidepid=2 proc /proc\n"),
+        shown => assert_eq!(shown, "default", "what is it that this leaves?"),
     }
+    script.push_str("mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys\nexec \"$@\"");
+    behind(&["unshare", "--mount", "sh", "-ec", &script, "sh"], program)
 }
 
 /// The agent as a user of its own, which takes root.
@@ -71,11 +82,15 @@ fn as_the_unit(
     arguments: &[&str],
     further: Option<&DropIn>,
 ) -> (Command, tempfile::NamedTempFile) {
-    let (agent, file) = filtered(&syscalls(further), &public.command(arguments)).unwrap();
+    confined(&public.command(arguments), further)
+}
+
+pub(super) fn confined(program: &Command, further: Option<&DropIn>) -> (Command, tempfile::NamedTempFile) {
+    let (program, file) = filtered(&lines(further), program).unwrap();
     let list = capabilities(further);
     let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"];
     let sets = ["--bounding-set", &list, "--inh-caps", &list, "--ambient-caps", &list];
-    (hiding(behind(&[&nobody[..], &sets].concat(), &agent), further), file)
+    (mounted(&behind(&[&nobody[..], &sets].concat(), &program), further), file)
 }
 
 pub(crate) fn root() -> bool {
@@ -91,16 +106,16 @@ fn the_filter_is_that_of_the_unit_and_refuses_what_it_does_not_name() {
     if !tools() {
         return;
     }
-    let own = allowed(&syscalls(None)).unwrap();
+    let own = allowed(&lines(None)).unwrap();
     for (name, expected) in
         [("read", true), ("accept4", true), ("bpf", false), ("mount", false), ("setuid", false)]
     {
         assert_eq!(own.contains(name), expected, "{name}");
     }
-    assert!(allowed(&syscalls(Some(&drop_in("containers")))).unwrap().contains("bpf"));
+    assert!(allowed(&lines(Some(&drop_in("containers")))).unwrap().contains("bpf"));
     let mut chroot = Command::new("perl");
     chroot.args(["-e", "chroot '/' or die qq(refused: $!\\n)"]);
-    let (mut filtered, _file) = filtered(&syscalls(None), &chroot).unwrap();
+    let (mut filtered, _file) = filtered(&lines(None), &chroot).unwrap();
     let said = String::from_utf8(filtered.output().unwrap().stderr).unwrap();
     assert!(said.contains("refused: Operation not permitted"), "{said}");
 }
@@ -287,7 +302,7 @@ fn said(namespace: &Namespace, arguments: &[&str], target: &str, further: Option
     let noroot = ["setpriv", "--securebits", "+noroot", "--bounding-set", &capabilities];
     let sets = ["--inh-caps", &capabilities, "--ambient-caps", &capabilities];
     let agent = command(&[arguments, &["--config", file.path().to_str().unwrap()]].concat());
-    let (agent, _until_it_ends) = filtered(&syscalls(further), &agent).unwrap();
+    let (agent, _until_it_ends) = filtered(&lines(further), &agent).unwrap();
     let mut setpriv = behind(&[&noroot[..], &sets].concat(), &agent);
     namespace.inside(move || setpriv.output()).unwrap()
 }

@@ -1,8 +1,10 @@
-//! The syscall filter of a systemd unit, as systemd makes it of `SystemCallFilter=`: the sets are asked of systemd-analyze, the numbers
-//! of the kernel's header, and a program is started behind the filter. And system calls of a thread that fail as often as a test wants.
+//! The syscall filter of a systemd unit, as systemd makes it of `SystemCallFilter=`, `RestrictAddressFamilies=`, `RestrictNamespaces=` and
+//! `MemoryDenyWriteExecute=`: the sets are asked of systemd-analyze, the numbers of the kernel's header, and a program is started
+//! behind the filter. And system calls of a thread that fail as often as a test wants.
 
 use super::agent::behind;
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -45,14 +47,20 @@ fn expand(name: &str, sets: &BTreeMap<String, Vec<String>>, into: &mut BTreeSet<
     }
 }
 
-/// The system calls that are allowed by lines `SystemCallFilter=`, each adding or, with `~`, taking away; `None` where systemd-analyze
-/// is missing. `@default` always is among them (`systemd.exec(5)`).
-pub(crate) fn allowed(filters: &[String]) -> Option<BTreeSet<String>> {
+/// What follows `Key=` in lines of a unit, by words.
+fn words<'a>(lines: &'a [String], key: &str) -> Vec<&'a str> {
+    let values = lines.iter().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.flat_map(str::split_ascii_whitespace).collect()
+}
+
+/// The system calls that are allowed by lines `SystemCallFilter=` of a unit, each adding or, with `~`, taking away; `None` where
+/// systemd-analyze is missing. `@default` always is among them (`systemd.exec(5)`).
+pub(crate) fn allowed(lines: &[String]) -> Option<BTreeSet<String>> {
     let sets = sets()?;
     let mut allowed = BTreeSet::new();
     expand("@default", &sets, &mut allowed);
-    for filter in filters {
-        let (takes, names) = filter.strip_prefix('~').map_or((false, filter.as_str()), |names| (true, names));
+    for filter in lines.iter().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (takes, names) = filter.strip_prefix('~').map_or((false, filter), |names| (true, names));
         let mut named = BTreeSet::new();
         names.split_ascii_whitespace().for_each(|name| expand(name, &sets, &mut named));
         if takes {
@@ -64,8 +72,67 @@ pub(crate) fn allowed(filters: &[String]) -> Option<BTreeSet<String>> {
     Some(allowed)
 }
 
+/// When a system call is refused because of an argument.
+enum Refused {
+    /// One of these bits is set.
+    Any(u32),
+    /// All of these bits are set.
+    All(u32),
+    /// It is this.
+    Is(u32),
+    /// It is none of these.
+    NoneOf(Vec<u32>),
+}
+
+/// A system call that is refused because of an argument, and with which error.
+type Rule = (&'static str, u32, Refused, Errno);
+
+/// The families and their numbers in `include/linux/socket.h`.
+const FAMILIES: [(&str, u32); 4] = [("AF_UNIX", 1), ("AF_INET", 2), ("AF_INET6", 10), ("AF_NETLINK", 16)];
+
+/// The namespaces and their flags in `include/uapi/linux/sched.h`.
+const NAMESPACES: [(&str, u32); 7] = [
+    ("mnt", 0x2_0000),
+    ("cgroup", 0x200_0000),
+    ("uts", 0x400_0000),
+    ("ipc", 0x800_0000),
+    ("user", 0x1000_0000),
+    ("pid", 0x2000_0000),
+    ("net", 0x4000_0000),
+];
+
+/// What a unit refuses by arguments, as `seccomp-util.c` of systemd does.
+fn rules(lines: &[String]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let families = words(lines, "RestrictAddressFamilies");
+    if !families.is_empty() {
+        let number = |name: &&str| FAMILIES.iter().find(|(known, _)| known == name).unwrap().1;
+        let numbers = families.iter().map(number).collect();
+        rules.push(("socket", 0, Refused::NoneOf(numbers), Errno::AFNOSUPPORT));
+    }
+    if words(lines, "MemoryDenyWriteExecute").last() == Some(&"yes") {
+        let (write_and_execute, execute, shared_execute) = (2 | 4, 4, 0o100_000);
+        rules.push(("mmap", 2, Refused::All(write_and_execute), Errno::PERM));
+        rules.push(("mprotect", 2, Refused::Any(execute), Errno::PERM));
+        rules.push(("pkey_mprotect", 2, Refused::Any(execute), Errno::PERM));
+        rules.push(("shmat", 2, Refused::Any(shared_execute), Errno::PERM));
+    }
+    let namespaces = words(lines, "RestrictNamespaces");
+    if !namespaces.is_empty() {
+        let refused = NAMESPACES.iter().filter(|(name, _)| !namespaces.contains(name));
+        let flags = refused.fold(0, |flags, (_, flag)| flags | flag);
+        rules.push(("unshare", 0, Refused::Any(flags), Errno::PERM));
+        rules.push(("clone", 0, Refused::Any(flags), Errno::PERM));
+        // Its flags are in memory, where no filter sees them.
+        rules.push(("clone3", 0, Refused::NoneOf(Vec::new()), Errno::NOSYS));
+        rules.push(("setns", 1, Refused::Is(0), Errno::PERM));
+        rules.push(("setns", 1, Refused::Any(flags), Errno::PERM));
+    }
+    rules
+}
+
 /// Numbers of system calls by name, on this architecture.
-fn numbers() -> BTreeMap<String, u32> {
+pub(crate) fn numbers() -> BTreeMap<String, u32> {
     let compiled = Command::new("cc")
         .args(["-E", "-dM", "-x", "c", "-include", "asm/unistd.h", "/dev/null"])
         .output()
@@ -78,33 +145,58 @@ fn numbers() -> BTreeMap<String, u32> {
     text.lines().filter_map(number).collect()
 }
 
-/// A program of classic BPF that allows these and answers the others with `EPERM`, as `SystemCallErrorNumber=EPERM` has it.
-fn filter(allowed: &BTreeSet<String>, numbers: &BTreeMap<String, u32>) -> Vec<u8> {
+/// A program of classic BPF that allows these but for the rules, and answers the others with `EPERM`, as `SystemCallErrorNumber=EPERM`
+/// has it.
+fn filter(allowed: &BTreeSet<String>, rules: &[Rule], numbers: &BTreeMap<String, u32>) -> Vec<u8> {
     const LOAD: u16 = 0x20;
+    const AND: u16 = 0x54;
     const EQUAL: u16 = 0x15;
+    const SOME: u16 = 0x45;
     const RETURN: u16 = 0x06;
     const ALLOW: u32 = 0x7fff_0000;
-    const ERRNO: u32 = 0x0005_0000;
-    let mut program = Vec::new();
-    let mut push = |code: u16, yes: u8, no: u8, value: u32| {
-        program.extend(code.to_ne_bytes());
-        program.extend([yes, no]);
-        program.extend(value.to_ne_bytes());
+    type Instruction = (u16, u8, u8, u32);
+    let refuse = |error: Errno| (RETURN, 0, 0, 0x0005_0000 | error.raw_os_error().unsigned_abs());
+    let block = |name: &str| -> Vec<Instruction> {
+        let mut block = Vec::new();
+        for (_, argument, refused, error) in rules.iter().filter(|(call, ..)| *call == name) {
+            // The lower half of an argument of `struct seccomp_data`.
+            let half = if cfg!(target_endian = "little") { 0 } else { 4 };
+            block.push((LOAD, 0, 0, 16 + 8 * argument + half));
+            match refused {
+                Refused::Any(bits) => block.push((SOME, 0, 1, *bits)),
+                Refused::All(bits) => block.extend([(AND, 0, 0, *bits), (EQUAL, 0, 1, *bits)]),
+                Refused::Is(value) => block.push((EQUAL, 0, 1, *value)),
+                Refused::NoneOf(values) => block.extend(
+                    values
+                        .iter()
+                        .zip((1..=values.len()).rev())
+                        .map(|(value, left)| (EQUAL, u8::try_from(left).unwrap(), 0, *value)),
+                ),
+            }
+            block.push(refuse(*error));
+        }
+        block.push((RETURN, 0, 0, ALLOW));
+        block
     };
-    // `struct seccomp_data` begins with the number.
-    push(LOAD, 0, 0, 0);
-    for number in allowed.iter().filter_map(|name| numbers.get(name)) {
-        push(EQUAL, 0, 1, *number);
-        push(RETURN, 0, 0, ALLOW);
+    // It begins with the number.
+    let mut program = vec![(LOAD, 0, 0, 0)];
+    for (name, number) in allowed.iter().filter_map(|name| Some((name, numbers.get(name)?))) {
+        let block = block(name);
+        program.push((EQUAL, 0, block.len().try_into().unwrap(), *number));
+        program.extend(block);
     }
-    push(RETURN, 0, 0, ERRNO | rustix::io::Errno::PERM.raw_os_error().unsigned_abs());
-    program
+    program.push(refuse(Errno::PERM));
+    let bytes = |(code, yes, no, value): Instruction| {
+        let [low, high] = code.to_ne_bytes();
+        [&[low, high, yes, no][..], &value.to_ne_bytes()].concat()
+    };
+    program.into_iter().flat_map(bytes).collect()
 }
 
-/// A program behind the filter of these lines, and the file that has to stay while it starts; `None` where a tool is missing.
-pub(crate) fn filtered(filters: &[String], program: &Command) -> Option<(Command, tempfile::NamedTempFile)> {
+/// A program behind the filter of these lines of a unit, and the file that has to stay while it starts; `None` where a tool is missing.
+pub(crate) fn filtered(lines: &[String], program: &Command) -> Option<(Command, tempfile::NamedTempFile)> {
     let numbers = numbers();
-    let bytes = filter(&allowed(filters)?, &numbers);
+    let bytes = filter(&allowed(lines)?, &rules(lines), &numbers);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&bytes).unwrap();
     std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
