@@ -113,6 +113,13 @@ fn what_a_full_socket_has_no_room_for_is_said_later() {
     wait_for(&socket, "READY=1");
     let status = wait_for_start(&socket, "STATUS=");
     assert!(status.contains("1 of 1 sources up"), "{status}");
+    // A reload is still one: `Type=notify-reload` waits for both. The log says when it has ended.
+    while full.send_to(b"of another service", script.file("notify")).is_ok() {}
+    agent.signal(Signal::HUP);
+    agent.wait_for("the configuration was reloaded");
+    let reloading = wait_for(&socket, "RELOADING=1");
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    wait_for(&socket, "READY=1");
 }
 
 #[test]
