@@ -209,7 +209,7 @@ async fn run_until_stopped(
                     reloaded = tokio::task::spawn_blocking(move || own.reload()) => reloaded,
                     () = stop.exhausted(Duration::ZERO) => break,
                 };
-                let reloaded = reloaded.unwrap_or_else(|_| Err("the reload panicked; see the log".to_owned()));
+                let reloaded = reloaded.unwrap_or_else(|_| Err(reload::PANICKED.to_owned()));
                 service.reloaded(&reloader.shared.sources);
                 for who in waiting {
                     let _gone = who.send(reloaded.clone());

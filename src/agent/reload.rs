@@ -35,6 +35,9 @@ use std::time::{Instant, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 
+/// Reason for the end of a reload that met a defect, which the panic hook logs.
+pub(super) const PANICKED: &str = "the reload panicked; the log says more";
+
 /// Loads the configuration from the same file, variables and flags as at the start.
 pub type Load = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
@@ -112,8 +115,7 @@ impl Reloader {
     /// are looked up, sources start and a push ends.
     pub(super) fn reload(&self) -> Reloaded {
         let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt()));
-        let panicked = || Some(Err("the reload panicked; the log says more".to_owned()));
-        let outcome = attempt.unwrap_or_else(|_| panicked());
+        let outcome = attempt.unwrap_or_else(|_| Some(Err(PANICKED.to_owned())));
         let Some(outcome) = outcome else { return Err("the agent is stopping".to_owned()) };
         self.loads.note(outcome.is_ok(), SystemTime::now());
         match &outcome {
@@ -169,7 +171,7 @@ impl Reloader {
         Ok(what)
     }
 
-    /// Creates the new parts, replaces the old ones, and ends those.
+    /// Creates the new parts; from then on nothing is undone.
     fn apply(&self, running: &mut ActiveConfig, new: &Config) -> Result<(), AgentError> {
         let old = &running.config;
         let sources = &self.shared.sources;
@@ -197,8 +199,30 @@ impl Reloader {
             (spec.same)(&old.sources, &new.sources).then(|| now.worker(spec.name)).flatten()
         });
         let set = set.map_err(|error| AgentError::Failed(chain(&error)))?;
-        // From here on nothing is undone.
         drop(now);
+        self.or_end(|| self.commit(running, new, exports, prepared, pull, set));
+        Ok(())
+    }
+
+    /// Does what is not undone. If it fails or panics, the agent ends: as at the start, it is of no use without its readers.
+    fn or_end(&self, done: impl FnOnce() -> Result<(), AgentError>) {
+        let done = catch_unwind(AssertUnwindSafe(done));
+        if let Err(error) = done.unwrap_or_else(|_| Err(AgentError::Failed(PANICKED.to_owned()))) {
+            let _ending_already = self.failed.send(chain(&error));
+        }
+    }
+
+    /// Replaces the old parts, and ends those.
+    fn commit(
+        &self,
+        running: &mut ActiveConfig,
+        new: &Config,
+        exports: Arc<Exports>,
+        prepared: Option<Prepared>,
+        pull: bool,
+        set: SourceSet,
+    ) -> Result<(), AgentError> {
+        let sources = &self.shared.sources;
         // The last cycle of a push is read from the sources and within the limits that it was made for.
         let prepared = prepared.map(|prepared| {
             let goes_on = same(&running.config.export.otlp, &new.export.otlp);
@@ -212,10 +236,7 @@ impl Reloader {
         record_history(new, sources, self.web.is_some());
         sources.replace(set);
         running.exports = exports;
-        if let Err(error) = self.replace_readers(running, new, prepared, pull) {
-            // As at the start: without its readers the agent is of no use.
-            let _ending_already = self.failed.send(chain(&error));
-        }
+        self.replace_readers(running, new, prepared, pull)?;
         for warning in list::without_effect(SOURCES, &new.sources, new.export.prometheus.naming) {
             tracing::warn!("{warning}");
         }
