@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use std::io::{PipeReader, PipeWriter, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// From a signal to the end, as README promises it.
@@ -154,6 +155,46 @@ fn without_names(server: &str, options: &str, program: &Command) -> Option<(Comm
     Some((unshare, silent))
 }
 
+/// Runs the program to its end. Until then the server answers to each question that the name does not exist.
+fn without_any_name(program: &mut Command, server: &std::net::UdpSocket) -> Output {
+    server.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let ended = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut query = [0; 512];
+            while !ended.load(Ordering::Relaxed) {
+                let Ok((length, from)) = server.recv_from(&mut query) else { continue };
+                // The same question, and: a response, of a server that recurses, NXDOMAIN (RFC 1035, section 4.1.1).
+                query[2..4].copy_from_slice(&[0x81, 0x83]);
+                let _gone = server.send_to(&query[..length], from);
+            }
+        });
+        let output = program.stderr(Stdio::piped()).output();
+        ended.store(true, Ordering::Relaxed);
+        output
+    });
+    output.unwrap()
+}
+
+#[test]
+fn a_start_without_a_name_server_is_worth_repeating_and_one_without_the_name_is_not() {
+    let named = command(&["--otlp-protocol", "none", "--listen", "agent.example:9371"]);
+    let options = "options timeout:1 attempts:1";
+    let Some((mut silenced, _silent)) = without_names("127.0.0.81", options, &named) else { return };
+    let output = silenced.stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line =
+        "listening on agent.example:9371: looking up agent.example: failed to lookup address information: ";
+    assert!(said.contains(&format!("{line}Temporary failure in name resolution")), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+
+    let Some((mut unknown, server)) = without_names("127.0.0.82", "", &named) else { return };
+    let output = without_any_name(&mut unknown, &server);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("{line}Name or service not known")), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+}
+
 #[test]
 fn names_are_looked_up_by_hosts_and_dns_whatever_nsswitch_conf_says() {
     let port = free().port();
@@ -165,22 +206,11 @@ fn names_are_looked_up_by_hosts_and_dns_whatever_nsswitch_conf_says() {
 
     let unknown = command(&["healthcheck", &format!("http://unknown.example:{port}")]);
     let Some((mut unknown, server)) = without_names("127.0.0.80", "", &unknown) else { return };
-    let asked = std::thread::spawn(move || {
-        let mut query = [0; 512];
-        // For an address of each family.
-        for _ in 0..2 {
-            let (length, from) = server.recv_from(&mut query).unwrap();
-            // The same question, and: a response, of a server that recurses, NXDOMAIN (RFC 1035, section 4.1.1).
-            query[2..4].copy_from_slice(&[0x81, 0x83]);
-            server.send_to(&query[..length], from).unwrap();
-        }
-    });
-    let said = String::from_utf8(unknown.stderr(Stdio::piped()).output().unwrap().stderr).unwrap();
+    let said = String::from_utf8(without_any_name(&mut unknown, &server).stderr).unwrap();
     let line = format!(
         "connscope: asking http://unknown.example:{port}: failed to lookup address information: Name or service not known\n"
     );
     assert_eq!(said, line);
-    asked.join().unwrap();
 }
 
 #[test]
@@ -213,7 +243,10 @@ fn a_silent_name_server_keeps_neither_the_end_nor_the_scrapes() {
         silent.recv(&mut [0; 512]).unwrap();
         assert_eq!(get(address, "/metrics").0, 200);
     }
-    agent.log.wait("looking up receiver.example: no answer within 100ms. A name server of");
+    agent.log.wait(
+        "looking up receiver.example: no answer within 100ms. A name server of /etc/resolv.conf is silent: name those that \
+         answer, or the receiver by its address",
+    );
     assert_eq!(terminated(&mut agent), Some(0));
 }
 

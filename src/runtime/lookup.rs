@@ -1,7 +1,7 @@
 //! Resolves a name with the C library, on a thread of its own.
 //!
 //! `getaddrinfo` cannot be cancelled: without a response of the name server it takes tens of seconds. At most one
-//! thread waits for it, and none of the threads for scrapes and other blocking work.
+//! thread for each [`Lookup`] waits for it, and none of the threads for scrapes and other blocking work.
 
 use std::io::{Error, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

@@ -1,4 +1,4 @@
-//! How the C library looks up host names.
+//! How the C library looks up host names, and why it failed.
 
 /// Has `getaddrinfo` look names up in `/etc/hosts` and by DNS, whatever `/etc/nsswitch.conf` says. To be called before the first thread
 /// is started.
@@ -26,4 +26,17 @@ pub fn from_hosts_and_dns() {
         // nsswitch.conf still holds.
         unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
     }
+}
+
+/// Whether this error of `ToSocketAddrs` may end by itself: a name server that does not answer or has failed, no route to it
+/// (`EAI_AGAIN`), or no memory. A name that does not exist is not such an error. The standard library keeps only the text of
+/// `gai_strerror(3)`, which is the same within a process that sets no locale.
+#[expect(unsafe_code, reason = "a function of the C library that no safe wrapper offers")]
+pub fn is_temporary(error: &std::io::Error) -> bool {
+    let text = error.to_string();
+    [libc::EAI_AGAIN, libc::EAI_MEMORY].into_iter().any(|code| {
+        // SAFETY: it returns a text that ends with a zero byte and is never freed, for any code.
+        let why = unsafe { std::ffi::CStr::from_ptr(libc::gai_strerror(code)) };
+        why.to_str().is_ok_and(|why| text.ends_with(why))
+    })
 }

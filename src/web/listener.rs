@@ -148,7 +148,7 @@ pub fn check_handed_over(listen: &Listen, sockets: &[String]) -> Result<(), Bind
 }
 
 /// Binds a host and port. A name is looked up for [`timeouts::LOOK_UP`] at most; if it has several addresses, the first that
-/// works is used. Without a host, binds every
+/// works is used. Each call looks it up again, while the thread of one that timed out may still wait for the C library. Without a host, binds every
 /// address of both families; on a machine without IPv6 every IPv4 address. A port that is in use on IPv6 is an error,
 /// because then half of the clients would reach another program.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {

@@ -146,9 +146,8 @@ impl Sender {
                     return Err(said.unwrap_or_else(|| {
                         let why = match self.transport.looking_up() {
                             Some(name) => format!(
-                                "looking up {name}: no answer within {waited}. A name server of /etc/resolv.conf, or another \
-                                 service of `hosts` in /etc/nsswitch.conf, is silent: name those that answer, or the \
-                                 receiver by its address"
+                                "looking up {name}: no answer within {waited}. A name server of /etc/resolv.conf is silent: name \
+                                 those that answer, or the receiver by its address"
                             ),
                             None => format!("no answer within {waited}"),
                         };
