@@ -20,7 +20,7 @@ use crate::signals::{self, ShutdownMode};
 use crate::source::{Mode, list};
 use crate::stop::Stop;
 use crate::sys::activation::{HandedOver, ListeningSocket};
-use crate::sys::process;
+use crate::sys::{names, process};
 use crate::timeouts;
 use crate::web::Web;
 use crate::web::guard::Guard;
@@ -79,6 +79,7 @@ pub fn table(config: &Config, host: &Host) -> Result<Arc<Table>, AgentError> {
 
 /// The sources and the table for one cycle of this configuration.
 pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
+    export::start_time::note();
     let (host, cloud) = host(config, stop);
     // What is printed is complete, if the cloud answers.
     cloud.awaited(cloud::timeouts::FIRST_EXPORT);
@@ -87,6 +88,7 @@ pub fn shared(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
 
 /// The sources and the table for repeated cycles of this configuration. Nothing is waited for.
 pub fn watched(config: &Config, stop: &Stop) -> Result<Shared, AgentError> {
+    export::start_time::note();
     let (host, cloud) = host(config, stop);
     started(config, &host, &cloud, Mode::Run, Vec::new(), stop)
 }
@@ -110,8 +112,6 @@ fn started(
     self_metrics: Vec<Arc<dyn SelfMetrics>>,
     stop: &Stop,
 ) -> Result<Shared, AgentError> {
-    // Before anything counts.
-    export::start_time::note();
     if let Err(error) = process::raise_descriptors() {
         tracing::debug!(%error, "the limit of open descriptors could not be raised");
     }
@@ -250,6 +250,8 @@ fn start(
     runtime: &Handle,
     stop: &Stop,
 ) -> Result<Reloader, AgentError> {
+    // Before anything counts, the exports included.
+    export::start_time::note();
     let exports = Arc::new(Exports::new(otlp::labels(&config.export.otlp)));
     let loads = Arc::new(ConfigLoadStatus::new(SystemTime::now()));
     let (host, cloud) = host(&config, stop);
@@ -316,15 +318,14 @@ fn leave(reloader: Arc<Reloader>, stop: &Stop, leave_by: Instant) {
     }
 }
 
-/// An address that the machine does not have is a configuration error; an address in use, or a name server that does not answer,
-/// is not.
+/// An address that the machine does not have, and a name that does not exist, are configuration errors; an address in use, or a
+/// name server that does not answer or cannot be reached, is not.
 fn cannot_listen(error: BindError) -> AgentError {
-    match error.cause.kind() {
-        ErrorKind::AddrInUse | ErrorKind::PermissionDenied | ErrorKind::TimedOut => {
-            AgentError::Start { doing: error.to_string(), cause: error.cause }
-        }
-        _ => AgentError::Input(chain(&error)),
+    let kinds = [ErrorKind::AddrInUse, ErrorKind::PermissionDenied, ErrorKind::TimedOut];
+    if kinds.contains(&error.cause.kind()) || names::is_temporary(&error.cause) {
+        return AgentError::Start { doing: error.to_string(), cause: error.cause };
     }
+    AgentError::Input(chain(&error))
 }
 
 fn log_start(config: &Config, urls: &[String], wait: Duration) {

@@ -229,3 +229,22 @@ pub(super) fn other_rows(sources: &Sources, table: &crate::metric::Table) -> boo
     let now = sources.table();
     now.rows().len() != table.rows().len() || now.rows().any(|row| now.limit(row) != table.limit(row))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_push_with_the_same_settings_is_due_when_the_next_was_and_another_within_an_interval() {
+        let yaml = "export: {otlp: {interval: 10s, jitter: 24h}}\n";
+        let otlp = Config::parse(yaml, Path::new("connscope.yaml")).unwrap().export.otlp;
+        let next = Instant::now();
+        let after = |now: u64| due_after(&otlp, Some(next), next + Duration::from_secs(now)) - next;
+        assert_eq!(due_after(&otlp, Some(next + otlp.interval), next), next + otlp.interval, "not due yet");
+        assert_eq!([0, 1, 10, 25].map(after), [0, 10, 10, 30].map(Duration::from_secs), "at its pace");
+        let due: Vec<_> = (0..100).map(|_| due_after(&otlp, None, next) - next).collect();
+        assert!(due.iter().all(|due| *due <= otlp.interval), "{due:?}");
+        assert!(due.iter().any(|one| *one != due[0]), "it is a random time: {due:?}");
+    }
+}

@@ -5,14 +5,16 @@ use super::{refusal, text};
 use crate::support::agent::behind;
 use crate::support::{Agent, command, connscope, eventually, get, request, skipped};
 use rustix::process::Signal;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
-/// Hands sockets over as systemd does: `tcp`, `tcp:PORT`, `udp`, `file`, or the path of a Unix socket; names in `LISTEN_FDNAMES`.
+/// Hands sockets over as systemd does: `tcp`, `udp`, `file`, `stdin`, or the path of a Unix socket; names in `LISTEN_FDNAMES`.
 const HAND_OVER: &str = r#"
 use IO::Socket::INET; use IO::Socket::UNIX;
 $^F = 20; my @kept;
 for my $what (split /,/, shift) {
-    push @kept, $what =~ /^tcp:?(\d*)$/ ? IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1:" . ($1 || 0))
+    push @kept, $what eq "tcp" ? IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1:0")
+        : $what eq "stdin" ? do { open(my $socket, "<&", 0); $socket }
         : $what eq "udp" ? IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.1:0")
         : $what eq "file" ? do { open(my $file, "<", "/dev/null"); $file }
         : IO::Socket::UNIX->new(Local => $what, Listen => 9);
@@ -78,9 +80,10 @@ fn an_address_that_the_service_manager_has_bound_is_said_to_be_that() {
     if no_perl() {
         return;
     }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (bound, address) = (format!("tcp:{port}"), format!("127.0.0.1:{port}"));
-    let output = handed_over(&bound, "connscope.socket", &[&address]).output().unwrap();
+    let bound = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = bound.local_addr().unwrap().to_string();
+    let mut program = handed_over("stdin", "connscope.socket", &[&address]);
+    let output = program.stdin(OwnedFd::from(bound)).output().unwrap();
     let said = text(&output.stderr);
     assert!(output.status.code() == Some(1) && said.lines().count() == 1, "{said}");
     assert!(
@@ -90,8 +93,8 @@ fn an_address_that_the_service_manager_has_bound_is_said_to_be_that() {
         "{said}"
     );
     // A socket that is used is not the reason.
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _taken = std::net::TcpListener::bind(other).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = taken.local_addr().unwrap();
     let output = handed_over("tcp", "web", &["systemd", &other.to_string()]).output().unwrap();
     let said = text(&output.stderr);
     assert!(said.contains("Address already in use") && !said.contains("hands over"), "{said}");
