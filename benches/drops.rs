@@ -132,9 +132,9 @@ fn names() -> Outcome<()> {
     });
     println!("  {:64} {:10}", "processes", processes.count());
     report("a search, when one is not known", searched.as_secs_f64() * 1e3, "ms", None);
-    names.begin(&[], inodes.iter().copied(), begun, || found);
+    names.begin(None, inodes.iter().copied(), begun, || found);
     let again = Instant::now();
-    names.begin(&[], inodes.iter().copied(), begun, FoundNamespaces::default);
+    names.begin(None, inodes.iter().copied(), begun, FoundNamespaces::default);
     report("a cycle in which all are known", again.elapsed().as_secs_f64() * 1e3, "ms", None);
     println!();
     Ok(())
