@@ -124,6 +124,7 @@ fn only_what_was_made_whole_of_this_commit_is_packed() {
     // What comes after the checks is not run.
     script(&path(".ci/venv"), "echo the checks passed >&2; exit 1");
     std::fs::write(path("Cargo.toml"), "version = \"1.2.3\"\n").unwrap();
+    std::fs::write(path(".gitignore"), "dist/\n").unwrap();
     shell(
         "git init --quiet; git add .; git -c user.name=test -c user.email=test@localhost commit --quiet --message test",
     );
@@ -147,4 +148,6 @@ fn only_what_was_made_whole_of_this_commit_is_packed() {
     script(&path("dist/connscope"), "echo connscope 1.2.3");
     shell(&format!("echo 0123 >dist/COMMIT; {sums}"));
     assert!(refused().contains("dist/ is of the commit 0123"));
+    shell(&format!("git rev-parse HEAD >dist/COMMIT; {sums}; echo >new"));
+    assert!(refused().contains("the tree is not clean"));
 }

@@ -33,7 +33,7 @@ def drops():
         ),
         rates(
             "Estimated instead of counted",
-            "More than 122,000 a second on a CPU: one in 2, 4, 8, ... is counted, as that many. Do: the highest line of the panel beside it is the flood.",
+            "More than 122,000 a second on a CPU: one in 2, 4, 8, ... is counted, as that many. Do: the highest line of the panel Dropped by reason is the flood.",
             "pps",
             "connscope_network_sampled_total",
             "by (job, instance, host_name, kind)",
