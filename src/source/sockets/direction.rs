@@ -118,6 +118,11 @@ fn handshake(record: &Record<'_>, evidence: &NamespaceEvidence<'_>) -> Option<Di
 /// Evidence of the counts of bytes.
 fn sequence(record: &Record<'_>) -> Option<Direction> {
     let tcp = record.tcp?;
+    // The state of the record is read before the socket is locked, that of `tcp_info` with the counts
+    // (`inet_diag_msg_common_fill`, `tcp_get_info`): a FIN in between is in the counts, and not in the state.
+    if tcp.state().and_then(State::numbered).is_some_and(|state| state != record.state) {
+        return None;
+    }
     let acked = tcp.bytes_acked()?;
     let opened = |syn: u64| match syn {
         0 => Some(Direction::Incoming),
