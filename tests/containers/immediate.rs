@@ -72,8 +72,10 @@ fn what_the_kernel_does_not_have_refuses_its_program_alone() {
     let programs = ["enter_connect", "exit_connect"];
     let error = loader.function(programs, "no_such_function").unwrap_err();
     assert_eq!(error.reason(), Reason::Absent);
-    assert!(!loader.trace("exit_call", "no_such_tracepoint") && loader.trace("enter_call", "sys_enter"));
+    assert!(!loader.trace_both([("enter_call", "sys_enter"), ("exit_call", "no_such_tracepoint")]));
     let programs = loader.finish();
+    let kept = ["enter_call", "exit_call"].map(|program| programs.is_loaded(program));
+    assert_eq!(kept, [false; 2], "the one is of no use without the other");
     let refused: Vec<_> =
         programs.all_refused().iter().map(|(program, error)| (*program, error.reason())).collect();
     assert_eq!(refused, [("exit_call", Reason::Absent)]);
