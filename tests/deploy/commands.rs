@@ -148,6 +148,6 @@ fn only_what_was_made_whole_of_this_commit_is_packed() {
     script(&path("dist/connscope"), "echo connscope 1.2.3");
     shell(&format!("echo 0123 >dist/COMMIT; {sums}"));
     assert!(refused().contains("dist/ is of the commit 0123"));
-    shell(&format!("git rev-parse HEAD >dist/COMMIT; {sums}; echo >new"));
+    shell(&format!("echo >new; git rev-parse HEAD >dist/COMMIT; {sums}"));
     assert!(refused().contains("the tree is not clean"));
 }
