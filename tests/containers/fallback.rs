@@ -37,7 +37,7 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
     let address = agent.address();
     let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     // Enough for files that are read one after the other, too few for a score of maps.
-    descriptors(&agent, open as u64 + 14);
+    descriptors(&agent, open as u64 + 10);
     let scrape = || get(address, "/metrics").1;
     let via = |text: &str, part: &str, via: &str| {
         let labels = [format!("part=\"{part}\""), format!("via=\"{via}\"")];

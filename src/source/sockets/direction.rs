@@ -118,11 +118,6 @@ fn handshake(record: &Record<'_>, evidence: &NamespaceEvidence<'_>) -> Option<Di
 /// Evidence of the counts of bytes.
 fn sequence(record: &Record<'_>) -> Option<Direction> {
     let tcp = record.tcp?;
-    // The state of the record is read before the socket is locked, that of `tcp_info` with the counts
-    // (`inet_diag_msg_common_fill`, `tcp_get_info`): a FIN in between is in the counts, and not in the state.
-    if tcp.state().and_then(State::numbered).is_some_and(|state| state != record.state) {
-        return None;
-    }
     let acked = tcp.bytes_acked()?;
     let opened = |syn: u64| match syn {
         0 => Some(Direction::Incoming),
@@ -130,6 +125,11 @@ fn sequence(record: &Record<'_>) -> Option<Direction> {
         _ => None, // the fields of the record were read at different moments
     };
     let no_fin = matches!(record.state, State::Established | State::CloseWait);
+    // The state is read before the socket is locked for the counts (`tcp_get_info`). While a process closes it, a FIN is
+    // sent and acknowledged in between: a segment that was delivered, besides the handshake's and those with data.
+    if no_fin && tcp.delivered().and_then(|segments| segments.checked_sub(1)) > tcp.data_segs_out() {
+        return None;
+    }
     let Some(payload) = tcp.payload_sent() else {
         // Before Linux 4.19 the payload is not counted; without payload the count is not needed.
         let nothing_sent = tcp.data_segs_out() == Some(0);

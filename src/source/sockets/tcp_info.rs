@@ -14,7 +14,7 @@ structure! {
 /// `struct tcp_info`, as far as the kernel sent it. A listening socket has only [`unacked`](Self::unacked) and
 /// [`sacked`](Self::sacked), with another meaning.
 TcpInfo {
-    /// State of the socket, as numbered in `diag::State`, at the moment of the other fields.
+    /// State of the socket, as numbered in `diag::State`.
     state: u8 = 0,
     /// State of congestion control: 0 open, 1 disorder, 2 congestion window reduced, 3 recovery, 4 loss.
     ca_state: u8 = 1,
