@@ -12,8 +12,8 @@ struct call {
 	u16 reserved;
 };
 
-/* By pid and tgid. What a thread leaves behind that ends in a call, or whose end was missed, goes when there is no room. */
-MAP(calls, BPF_MAP_TYPE_LRU_HASH, 4096, 0, u64, struct call);
+/* By pid and tgid. */
+MAP(calls, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct call);
 
 /* Set by the agent before the programs are loaded. */
 const volatile u32 immediate_failures;

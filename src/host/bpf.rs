@@ -25,7 +25,6 @@ mod needed;
 mod tracer;
 mod types;
 
-pub use functions::traces_functions;
 pub use maps::{Map, Numbers, PerCpuMap, PerCpuNumbers, Ring};
 pub use tracer::Tracer;
 pub use types::Abilities;
