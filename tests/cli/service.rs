@@ -56,8 +56,8 @@ fn wait_for_start(socket: &UnixDatagram, start: &str) -> String {
     }
 }
 
-#[test]
-fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
+/// An agent that is up, and whose first cycle ends once there is a file `go`.
+fn before_its_first_cycle() -> (Script, UnixDatagram, Agent) {
     let script = Script::new("while [ ! -e $DIR/go ]; do sleep 0.05; done; cat $DIR/output");
     std::fs::write(script.file("output"), FOUR_CPUS).unwrap();
     let socket = bound(&script.file("notify"));
@@ -65,6 +65,12 @@ fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
     command.env("NOTIFY_SOCKET", script.file("notify"));
     let mut agent = Agent::start(command);
     agent.address();
+    (script, socket, agent)
+}
+
+#[test]
+fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
+    let (script, socket, mut agent) = before_its_first_cycle();
     socket.set_nonblocking(true).unwrap();
     assert!(socket.recv(&mut [0; 16]).is_err(), "it is up, and no cycle has ended");
     socket.set_nonblocking(false).unwrap();
@@ -78,13 +84,7 @@ fn ready_is_said_after_the_first_cycle_and_stopping_at_the_end() {
 
 #[test]
 fn a_reload_before_the_first_cycle_has_ended_does_not_make_the_agent_ready() {
-    let script = Script::new("while [ ! -e $DIR/go ]; do sleep 0.05; done; cat $DIR/output");
-    std::fs::write(script.file("output"), FOUR_CPUS).unwrap();
-    let socket = bound(&script.file("notify"));
-    let mut command = agent(&script, NO_PUSH);
-    command.env("NOTIFY_SOCKET", script.file("notify"));
-    let mut agent = Agent::start(command);
-    agent.address();
+    let (script, socket, mut agent) = before_its_first_cycle();
     agent.signal(Signal::HUP);
     agent.wait_for("the configuration was reloaded");
     // What follows a reload is said after it is logged.

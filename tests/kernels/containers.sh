@@ -133,7 +133,7 @@ if [ $bpf = 1 ]; then
     until_same "without a route" 3 without_route
     until_same "handshakes" 18 of web container_tcp_connect_time_seconds_count 'server_port="8000"'
     same "bytes" 18 "$(of web container_tcp_io_bytes_total 'server_port="8000"' 'network_io_direction="transmit"')"
-    # A SYN that nobody answers is sent again.
+    # A SYN that nobody answers is retransmitted.
     /bin/ip netns exec web nft -f - <<'RULES'
 table inet t {
     chain c {

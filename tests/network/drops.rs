@@ -37,6 +37,11 @@ pub(super) fn drops(source: &mut Counting, namespaces: &[&Namespace]) -> Numbers
     series(source, namespaces, "network.packet.drops")
 }
 
+/// Of what was dropped, the packets of a reason.
+pub(super) fn of_reason(found: Numbers, reason: &str) -> Numbers {
+    found.into_iter().filter(|(labels, _)| labels.contains(reason)).collect()
+}
+
 pub(super) fn series(source: &mut Counting, namespaces: &[&Namespace], metric: &str) -> Numbers {
     // A series begins with a point of 0.
     read(&mut source.source);
@@ -80,8 +85,7 @@ fn closed_ports_full_buffers_and_answers_are_told_apart_with_their_ports() {
             TcpStream::connect("127.0.0.1:9").unwrap_err();
         }
     });
-    let mut found = drops(&mut source, &all);
-    found.retain(|labels, _| labels.contains("NO_SOCKET"));
+    let found = of_reason(drops(&mut source, &all), "NO_SOCKET");
     let closed = expected(&[
         ("netns=0,network.transport=tcp,reason=NO_SOCKET,server.port=9", 200),
         ("netns=0,network.transport=udp,reason=NO_SOCKET,server.port=4444", 1000),
@@ -140,8 +144,7 @@ fn what_a_rule_denies_is_counted_in_the_namespace_of_the_rule() {
                 .unwrap_err();
         }
     });
-    let mut found = drops(&mut source, &all);
-    found.retain(|labels, _| labels.contains("NETFILTER_DROP"));
+    let found = of_reason(drops(&mut source, &all), "NETFILTER_DROP");
     let denied = expected(&[
         ("netns=0,network.transport=udp,reason=NETFILTER_DROP,server.port=9999", 7),
         ("netns=1,network.transport=tcp,reason=NETFILTER_DROP,server.port=5432", 5),
@@ -183,8 +186,7 @@ fn a_port_that_is_listened_on_is_told_apart_also_where_it_is_ephemeral() {
             TcpStream::connect_timeout(&to, Duration::from_millis(100)).unwrap_err();
         }
     });
-    let mut found = drops(&mut source, &all);
-    found.retain(|labels, _| labels.contains("NETFILTER_DROP"));
+    let found = of_reason(drops(&mut source, &all), "NETFILTER_DROP");
     let denied = expected(&[
         ("netns=0,network.transport=tcp,reason=NETFILTER_DROP,server.port=41000", 1),
         ("netns=0,network.transport=tcp,reason=NETFILTER_DROP,server.port=~other", 2),

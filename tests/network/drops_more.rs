@@ -165,11 +165,13 @@ fn without_its_capabilities_drops_are_one_line_and_the_rest_is_read() {
     let mut check = public.nobody(&["bpf", "perfmon"], &["check"]);
     let output = namespace.inside(|| check.output().unwrap());
     let said = String::from_utf8(output.stdout).unwrap();
-    let is_ours = |line: &&str| line.split_ascii_whitespace().take(2).eq(["network", "drops"]);
-    let line = said.lines().find(is_ours).unwrap_or_else(|| panic!("{said}"));
+    let line_of = |part: &str| {
+        let is_its = |line: &&str| line.split_ascii_whitespace().take(2).eq(["network", part]);
+        said.lines().find(is_its).unwrap_or_else(|| panic!("no line of {part}: {said}"))
+    };
+    let line = line_of("drops");
     assert!(line.contains("the kernel names ") && line.contains(" works "), "{line}");
-    let names = |line: &&str| line.split_ascii_whitespace().take(2).eq(["network", "names"]);
-    let line = said.lines().find(names).unwrap_or_else(|| panic!("{said}"));
+    let line = line_of("names");
     assert!(line.contains("needs CAP_SYS_PTRACE"), "{line}");
     assert!(output.status.success(), "drops are counted without the names: {said}");
 }

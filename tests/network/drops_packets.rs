@@ -1,17 +1,12 @@
 //! Headers of packets that are dropped: answers, options, fragments, extension headers.
 
-use super::drops::{drops, expected, pair, series, source};
+use super::drops::{drops, expected, of_reason, pair, series, source};
 use super::kernel::{Numbers, nstat, sysctl};
 use crate::support::{Namespace, eventually, skipped};
 use connscope::host::bpf::enumerations;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sendto, socket_with};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
-
-/// What was dropped in these namespaces for a reason.
-fn of_reason(found: Numbers, reason: &str) -> Numbers {
-    found.into_iter().filter(|(labels, _)| labels.contains(reason)).collect()
-}
 
 #[test]
 fn an_answer_that_is_dropped_has_the_port_of_the_service_where_it_is_dropped() {
@@ -166,7 +161,7 @@ fn the_end_of_a_handshake_with_a_full_accept_queue_has_its_reason_and_a_dropped_
             socket
         };
         let late: Vec<_> = (0..2).map(|_| connect("127.0.0.2")).collect();
-        // Five fill the queue; the SYNs of the others are dropped, and sent again.
+        // Five fill the queue; the SYNs of the others are dropped, and retransmitted.
         let early: Vec<_> = (0..8).map(|_| connect("127.0.0.1")).collect();
         (listener, late, early)
     });

@@ -48,7 +48,7 @@ impl Series {
 /// A number of the kernel in a cycle, with the label of its network namespace.
 #[derive(Debug, Clone)]
 pub struct Counted {
-    /// What it counts.
+    /// The reason, port, protocol and network namespace of the packets.
     pub key: Key,
     /// Packets since the kernel has the key.
     pub packets: u64,
