@@ -68,7 +68,17 @@ INLINE int is_failure(int error)
 	return 0;
 }
 
-static NOINLINE int failed_at_once(const struct call *call, int error)
+/* What the caller has begun; otherwise nothing is left of an earlier call whose end was missed. */
+INLINE void has_begun(int begins, const struct call *call)
+{
+	u64 caller = current_pid_tgid();
+	if (begins)
+		map_update(&calls, &caller, call, BPF_ANY);
+	else
+		map_delete(&calls, &caller);
+}
+
+static NOINLINE int failed_at_once(const struct call *call, int error, u32 slot)
 {
 	struct destination key = {};
 	struct totals *totals;
@@ -79,7 +89,7 @@ static NOINLINE int failed_at_once(const struct call *call, int error)
 	key.asked_port = key.got_port = call->port;
 	if (!all_loopback && is_loopback(&key.asked) && call->netns != agent_netns)
 		return 0;
-	key.group = group_for(current_task(), 2);
+	key.group = group_for(current_task(), slot);
 	if (!key.group)
 		return 0;
 	totals = totals_of(&key, 0);
@@ -115,9 +125,7 @@ SEC("fentry/inet_stream_connect")
 int enter_connect(const u64 *context)
 {
 	struct call call = {};
-	u64 caller = current_pid_tgid();
-	if (function_begins(&call, context))
-		map_update(&calls, &caller, &call, BPF_ANY);
+	has_begun(function_begins(&call, context), &call);
 	return 0;
 }
 
@@ -131,7 +139,7 @@ int exit_connect(const u64 *context)
 		return 0;
 	call = *found;
 	map_delete(&calls, &caller);
-	return is_failure(error) ? failed_at_once(&call, error) : 0;
+	return is_failure(error) ? failed_at_once(&call, error, OF_EXIT_CONNECT) : 0;
 }
 
 /* A security module (SELinux, AppArmor, Landlock) is asked before. */
@@ -142,7 +150,7 @@ int deny_connect(const u64 *context)
 	int error = -(int)context[MAY_RESULT];
 	if (!is_failure(error) || !function_begins(&call, context))
 		return 0;
-	return failed_at_once(&call, error);
+	return failed_at_once(&call, error, OF_DENY_CONNECT);
 }
 
 /* By system calls. Nothing is done before it is known which one it is: every one comes here. */
@@ -170,7 +178,7 @@ INLINE int is_compat(const struct task_struct *task)
 	return task->thread_info.flags & TIF_32BIT;
 }
 
-static NOINLINE int call_begins(const u64 *context)
+static NOINLINE int call_begins(struct call *call, const u64 *context)
 {
 	const struct pt_regs *registers = (const void *)context[REGISTERS];
 	const struct pt_regs___arm64 *arm64 = (const void *)registers;
@@ -178,17 +186,15 @@ static NOINLINE int call_begins(const u64 *context)
 	struct fdtable *table = task->files->fdt;
 	struct file **files = 0, *file = 0;
 	struct socket *socket = 0;
-	struct call call = {};
-	u64 caller = current_pid_tgid();
 	u32 fd, most = 0;
-	if (is_compat(task))
+	if (!call || is_compat(task))
 		return 0;
 	if (is_x86(registers)) {
 		fd = registers->di;
-		call.name = registers->si;
+		call->name = registers->si;
 	} else {
 		fd = arm64->regs[0];
-		call.name = arm64->regs[1];
+		call->name = arm64->regs[1];
 	}
 	peek(most, table->max_fds);
 	peek(files, table->fd);
@@ -199,8 +205,13 @@ static NOINLINE int call_begins(const u64 *context)
 		return 0;
 	/* Of what is no socket the call fails with ENOTSOCK, which is not looked at. */
 	peek(socket, file->private_data);
-	if (begins(&call, socket))
-		map_update(&calls, &caller, &call, BPF_ANY);
+	return begins(call, socket);
+}
+
+static NOINLINE int call_has_begun(const u64 *context)
+{
+	struct call call = {};
+	has_begun(call_begins(&call, context), &call);
 	return 0;
 }
 
@@ -220,14 +231,14 @@ static NOINLINE int call_ends(const u64 *context)
 	read_user(name, 16, (void *)call.name);
 	if (*(u16 *)name == AF_INET6)
 		read_user(name + 16, 12, (void *)(call.name + 16));
-	return asks(&call, name) ? failed_at_once(&call, error) : 0;
+	return asks(&call, name) ? failed_at_once(&call, error, OF_TRACEPOINTS) : 0;
 }
 
 SEC("tp_btf/sys_enter")
 int enter_call(const u64 *context)
 {
 	const struct pt_regs *registers = (const void *)context[REGISTERS];
-	return is_connect(registers, context[ID]) ? call_begins(context) : 0;
+	return is_connect(registers, context[ID]) ? call_has_begun(context) : 0;
 }
 
 SEC("tp_btf/sys_exit")

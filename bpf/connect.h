@@ -12,7 +12,7 @@ struct call {
 	u16 reserved;
 };
 
-/* By pid and tgid. */
+/* By pid and tgid. Removed when the call ends; where that was missed, when the caller's next one begins. */
 MAP(calls, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct call);
 
 /* Set by the agent before the programs are loaded. */

@@ -61,7 +61,7 @@ int task_delays(struct bpf_iter__task *context)
 	/* Most threads of a machine have not waited since the last pass. */
 	if (credited && credited->cpu == task->sched_info.run_delay && credited->disk == disk_of(task))
 		return 0;
-	group = group_for(task, 1);
+	group = group_for(task, OF_ITERATORS);
 	if (!group || !since)
 		return 0;
 	if (!credited) {
@@ -89,7 +89,7 @@ int exit_delays(u64 *context)
 	credited = task_storage(&threads, task, 0, 0);
 	if (!credited && task->start_time < since)
 		return 0;
-	group = group_for(task, 2);
+	group = group_for(task, OF_TRACEPOINTS);
 	if (group)
 		credit(credited, group, task->sched_info.run_delay, disk_of(task));
 	return 0;

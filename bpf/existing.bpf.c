@@ -20,7 +20,7 @@ INLINE void existing(struct sock *sk, struct tcp_sock *tcp, struct task_struct *
 	struct connection connection = {.state = ASKED, .before = BEFORE_OPEN}, *kept;
 	u64 socket = (u64)sk, *followed = number(CONNECTIONS_FOLLOWED);
 	int connecting = sk->__sk_common.skc_state == SYN_SENT;
-	if (!followed || (!connecting && !opened_here(tcp)) || !begin(&connection, sk, task, 1))
+	if (!followed || (!connecting && !opened_here(tcp)) || !begin(&connection, sk, task, OF_ITERATORS))
 		return;
 	if (connecting) {
 		connection.state = CONNECTING;
@@ -66,7 +66,7 @@ int existing_sockets(struct bpf_iter__task_file *context)
 	switch (sk->__sk_common.skc_state) {
 	case LISTEN:
 		if (!map_lookup(&listeners, &address))
-			listening(sk, task, 1);
+			listening(sk, task, OF_ITERATORS);
 		return 0;
 	case CLOSE:
 	case SYN_RECV:

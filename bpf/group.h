@@ -67,8 +67,13 @@ struct event {
 };
 
 MAP(groups, BPF_MAP_TYPE_HASH, 4096, FLAGS_BY_KERNEL, u64, struct group);
-/* 0: what changes the state of a socket; 1: iterators; 2: what runs in a task and is not interrupted by its like. */
-MAP(scratch, BPF_MAP_TYPE_PERCPU_ARRAY, 3, 0, u32, struct group);
+/*
+ * Who may interrupt each other on a CPU have a place each. Tracepoints are not preempted; programs at functions are, by another task
+ * and by each other, but the kernel runs none again on a CPU where it has not ended. Those have the last places, which are there only
+ * where connections that fail at once are counted.
+ */
+enum { OF_STATES, OF_ITERATORS, OF_TRACEPOINTS, OF_EXIT_CONNECT, OF_DENY_CONNECT, SCRATCHES };
+MAP(scratch, BPF_MAP_TYPE_PERCPU_ARRAY, SCRATCHES, 0, u32, struct group);
 MAP(numbers, BPF_MAP_TYPE_ARRAY, NUMBERS, 0, u32, u64);
 
 struct {

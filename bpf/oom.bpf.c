@@ -24,7 +24,7 @@ INLINE void killed(struct task_struct *task)
 	u64 group;
 	if (map_update(&victims, &process, &one, BPF_NOEXIST))
 		return;
-	group = group_for(task, 2);
+	group = group_for(task, OF_TRACEPOINTS);
 	if (!group)
 		return;
 	spent = spent_of(group);

@@ -62,7 +62,7 @@ INLINE void connecting(struct sock *sk)
 		missed(socket, stale);
 		forget(socket);
 	}
-	if (!followed || !begin(&connection, sk, current_task(), 0))
+	if (!followed || !begin(&connection, sk, current_task(), OF_STATES))
 		return;
 	connection.unfollowed = *followed >= connection_limit;
 	if (map_update(&connections, &socket, &connection, BPF_ANY))
@@ -216,7 +216,7 @@ INLINE int changed(u64 *context, int before)
 			has_left_close();
 			connecting(sk);
 		} else if (new == LISTEN && is_tcp(sk)) {
-			listening(sk, current_task(), 0);
+			listening(sk, current_task(), OF_STATES);
 		}
 		return 0;
 	}

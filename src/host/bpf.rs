@@ -25,6 +25,7 @@ mod needed;
 mod tracer;
 mod types;
 
+pub use functions::traces_functions;
 pub use maps::{Map, Numbers, PerCpuMap, PerCpuNumbers, Ring};
 pub use tracer::Tracer;
 pub use types::Abilities;

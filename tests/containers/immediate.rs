@@ -42,6 +42,26 @@ fn what_fails_at_once_is_counted_by_reason_and_what_does_not_once() {
 }
 
 #[test]
+fn a_call_whose_end_was_missed_is_no_failure_of_a_later_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    let settings = Tcp { immediate_failures: true, ..tcp() };
+    let Some(mut lab) = Lab::new(settings, LONG, 500) else { return };
+    let mut container = lab.container("asks", Some(&namespace));
+    assert_eq!(container.tell("connect one 10.9.8.7 80"), "101");
+    // What a call that was never seen to end would leave: struct call in bpf/connect.h.
+    let stale: u64 = container.tell("sockaddr 10.9.8.7 81").parse().unwrap();
+    let process = u64::from(container.process());
+    let caller = (process << 32) | process;
+    let call = [&[0; 16][..], &stale.to_ne_bytes(), &[0; 8]].concat();
+    lab.write_entry("calls", &caller.to_ne_bytes(), &call);
+    assert_eq!(container.tell("datagrams 10.9.8.7 82"), "101");
+    assert_eq!(container.tell("connect two 10.9.8.7 83"), "101");
+    let failed = |port| ["container.tcp.connections{", "container.name=asks", "error.type=", port];
+    let series = lab.sees(&[(&failed("server.port=80"), 1.0), (&failed("server.port=83"), 1.0)]);
+    assert_eq!(super::lab::sum(&series, &failed("server.port=")), Some(2.0), "{series:#?}");
+}
+
+#[test]
 fn what_the_kernel_does_not_have_refuses_its_program_alone() {
     if !rustix::process::geteuid().is_root() {
         return skipped("needs root to load programs");
@@ -52,8 +72,10 @@ fn what_the_kernel_does_not_have_refuses_its_program_alone() {
     let programs = ["enter_connect", "exit_connect"];
     let error = loader.function(programs, "no_such_function").unwrap_err();
     assert_eq!(error.reason(), Reason::Absent);
-    assert!(!loader.trace("exit_call", "no_such_tracepoint") && loader.trace("enter_call", "sys_enter"));
+    assert!(!loader.trace_both([("enter_call", "sys_enter"), ("exit_call", "no_such_tracepoint")]));
     let programs = loader.finish();
+    let kept = ["enter_call", "exit_call"].map(|program| programs.is_loaded(program));
+    assert_eq!(kept, [false; 2], "the one is of no use without the other");
     let refused: Vec<_> =
         programs.all_refused().iter().map(|(program, error)| (*program, error.reason())).collect();
     assert_eq!(refused, [("exit_call", Reason::Absent)]);

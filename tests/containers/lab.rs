@@ -189,6 +189,11 @@ impl Lab {
         self.docker.path()
     }
 
+    /// Writes an entry into a map.
+    pub(super) fn write_entry(&self, map: &str, key: &[u8], value: &[u8]) {
+        maps::named(&self.maps, map).write(key, value);
+    }
+
     /// How many entries a map has.
     pub(super) fn entries(&self, map: &str) -> usize {
         maps::named(&self.maps, map).keys().len()
@@ -226,6 +231,11 @@ impl Container {
     /// The same, which must succeed.
     pub(super) fn ok(&mut self, command: &str) {
         assert_eq!(self.tell(command), "ok", "{command}");
+    }
+
+    /// The pid of the process.
+    pub(super) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Takes the process out of the group.

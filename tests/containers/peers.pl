@@ -8,6 +8,8 @@
 #   send NAME BYTES, close NAME, reset NAME
 #   give NAME DIRECTORY        to a child, which goes into that control group and closes it
 #   listen ADDRESS PORT        and says the port
+#   sockaddr ADDRESS PORT      keeps such an address in memory, and says where
+#   datagrams ADDRESS PORT     connects a socket of UDP
 #   forbid                     every connection from now on, by Landlock
 use strict;
 use warnings;
@@ -91,6 +93,15 @@ sub act {
         my ($port) = $family == AF_INET ? unpack_sockaddr_in($name) : unpack_sockaddr_in6($name);
         $open{$port} = $socket;
         return $port;
+    }
+    elsif ($command eq 'sockaddr') {
+        (undef, our $kept) = at(@a);
+        return unpack('Q', pack('P', $kept));
+    }
+    elsif ($command eq 'datagrams') {
+        my ($family, $to) = at(@a);
+        socket(my $socket, $family, SOCK_DGRAM, 0) or die "socket: $!\n";
+        connect($socket, $to) or return $! + 0;
     }
     elsif ($command eq 'forbid') {
         # landlock_create_ruleset(2) with LANDLOCK_ACCESS_NET_CONNECT_TCP, and landlock_restrict_self(2).

@@ -3,7 +3,14 @@
 
 use super::{Loader, Programs, not_loaded, program_mut};
 use crate::reading::SourceError;
-use aya::programs::{FEntry, FExit};
+use aya::programs::{BtfTracePoint, FEntry, FExit};
+use std::path::Path;
+
+/// Whether the kernel is built with tracing of functions (`CONFIG_FUNCTION_TRACER`). Otherwise there is nothing at the beginning of one
+/// that x86 could replace, for which it answers with `EBUSY`.
+pub fn traces_functions() -> bool {
+    Path::new("/proc/sys/kernel/ftrace_enabled").exists()
+}
 
 impl Loader {
     /// Loads two programs and attaches them to the beginning and to the end of a function. The error is why the kernel refused one of
@@ -29,6 +36,25 @@ impl Loader {
         })
     }
 
+    /// Loads two programs and attaches each to its tracepoint, both or neither. Returns whether the kernel accepted them.
+    pub fn trace_both(&mut self, [first, second]: [(&'static str, &str); 2]) -> bool {
+        if !self.trace(first.0, first.1) {
+            return false;
+        }
+        let both = self.trace(second.0, second.1);
+        if !both {
+            // Its descriptors are closed, which does not fail.
+            let program = program_mut::<BtfTracePoint>(&mut self.programs.ebpf, first.0);
+            let _is_unloaded = program.and_then(BtfTracePoint::unload);
+        }
+        both
+    }
+
+    /// Records why a program was refused that is not to be tried in another way.
+    pub fn refuse(&mut self, program: &'static str, error: SourceError) {
+        self.programs.refused.push((program, error));
+    }
+
     /// Loads a program and attaches it to the end of a function. Returns whether the kernel accepted it.
     pub fn end(&mut self, program: &'static str, function: &str) -> bool {
         let Self { btf, programs: Programs { ebpf, .. }, .. } = self;
@@ -37,5 +63,12 @@ impl Loader {
             program.attach().map(drop)
         });
         self.note(program, result)
+    }
+}
+
+impl Programs {
+    /// Whether the kernel has a program.
+    pub fn is_loaded(&self, program: &str) -> bool {
+        self.ebpf.program(program).is_some_and(|program| program.fd().is_ok())
     }
 }

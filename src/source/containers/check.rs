@@ -4,7 +4,7 @@ use super::NAME;
 use super::config::tcp::{Latency, Tcp};
 use super::config::{Containers as Settings, Delay, Oom};
 use super::connections::sees_all_processes;
-use super::kernel::{IMMEDIATE_FAILURES, Kernel, TCP};
+use super::kernel::{DENY, Kernel, TCP};
 use super::programs::own_netns;
 use super::resources::{self, ResourceKinds};
 use super::{delay, latency, oom, procfs, programs, translate, volumes};
@@ -143,17 +143,7 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
                 checks.push(check("baseline", baseline(kernel)));
             }
             if settings.immediate_failures {
-                let result = match kernel.refused_any(IMMEDIATE_FAILURES) {
-                    None => Ok(match &kernel.by_calls {
-                        None => "counted where connect() begins and ends".to_owned(),
-                        Some(why) => format!(
-                            "counted by the tracepoints of system calls, which makes each of them slower: {}",
-                            chain(why)
-                        ),
-                    }),
-                    Some(error) => Err(error.again("attaching to the tracepoints of system calls")),
-                };
-                checks.push(check("immediate_failures", result));
+                checks.push(check("immediate_failures", immediate_failures(kernel)));
             }
         }
         Err(error) => checks.push(check(TCP_WAY, Err(error.again("loading the programs for TCP")))),
@@ -162,6 +152,19 @@ fn tcp(settings: &Tcp, kernel: &mut Result<Kernel, SourceError>) -> Vec<Check> {
         checks.push(check("translate", translation()));
     }
     checks
+}
+
+fn immediate_failures(kernel: &Kernel) -> Result<String, SourceError> {
+    if let Some(error) = kernel.immediate_failures_refused() {
+        return Err(error.again("attaching the programs for connections that fail immediately"));
+    }
+    if let Some(why) = &kernel.by_calls {
+        let counted = "counted by the tracepoints of system calls, which makes each of them slower";
+        return Ok(format!("{counted}: {}", chain(why)));
+    }
+    let denied = kernel.refused_any(&[DENY]);
+    let denied = denied.map(|why| format!("; not those that a security module refuses: {}", chain(why)));
+    Ok("counted where connect() begins and ends".to_owned() + &denied.unwrap_or_default())
 }
 
 fn baseline(kernel: &mut Kernel) -> Result<String, SourceError> {

@@ -4,8 +4,9 @@
 //! why.
 
 use crate::host::bpf::{
-    Abilities, Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned,
+    self, Abilities, Loader, Map, Numbers as Array, Programs, Ring as Told, include_bytes_aligned,
 };
+use crate::metric::label::Reason;
 use crate::reading::SourceError;
 use records::{
     CONNECTION, ConnectionId, DESTINATION, Destination, ENDPOINT, GROUP, Group, GroupTotals, LISTENER,
@@ -37,8 +38,12 @@ const DELAY: &str = "task_delays";
 /// The program that counts processes that are killed because memory ran out.
 pub const OOM: &str = "mark_victim";
 /// The programs for connections that fail at once.
-pub const IMMEDIATE_FAILURES: &[&str] = &["exit_call", "enter_call"];
+const IMMEDIATE_FAILURES: &[&str] = &["enter_connect", "exit_call", "enter_call", DENY];
+/// The one of them for connections that a security module refuses. A kernel without `CONFIG_SECURITY_NETWORK` has no place for it.
+pub const DENY: &str = "deny_connect";
 
+/// How many places of `scratch` in `bpf/group.h` are not of the programs for connections that fail at once.
+const SCRATCHES_WITHOUT_CONNECT: u32 = 3;
 /// The place of a number in `bpf/group.h`.
 const DELAYS_BEGUN: u32 = 7;
 
@@ -72,20 +77,21 @@ pub struct AnswerMaps {
 /// An event, which the kernel reports immediately.
 pub struct Ring(Told);
 
-/// Attaches the programs for connections that fail at once: where `connect()` begins and ends, or to all system calls. The latter has a
-/// reason.
+/// Attaches the programs for connections that fail at once: where `connect()` begins and ends, or, where the kernel attaches nothing to
+/// functions, to all system calls. The latter has a reason.
 fn attach_to_connect(loader: &mut Loader) -> Option<SourceError> {
     match loader.function(["enter_connect", "exit_connect"], "inet_stream_connect") {
         Ok(()) => {
-            // A kernel without CONFIG_SECURITY_NETWORK has none.
-            loader.end("deny_connect", "security_socket_connect");
+            loader.end(DENY, "security_socket_connect");
+            None
+        }
+        // For want of memory or the like: every system call is not made slower for that.
+        Err(error) if error.reason() == Reason::Io && bpf::traces_functions() => {
+            loader.refuse("enter_connect", error);
             None
         }
         Err(error) => {
-            if loader.trace("exit_call", "sys_exit") {
-                loader.trace("enter_call", "sys_enter");
-            }
-            Some(error)
+            loader.trace_both([("exit_call", "sys_exit"), ("enter_call", "sys_enter")]).then_some(error)
         }
     }
 }
@@ -111,7 +117,7 @@ impl Kernel {
             entries.extend(["listeners", "direct", "answers"].map(|name| (name, 1)));
         }
         if !immediate {
-            entries.push(("calls", 1));
+            entries.extend([("calls", 1), ("scratch", SCRATCHES_WITHOUT_CONNECT)]);
         }
         if !wanted.delay && !wanted.oom {
             entries.push(("spent_by_group", 1));
@@ -155,6 +161,13 @@ impl Kernel {
     /// Why the kernel did not take one of these programs.
     pub fn refused_any(&self, programs: &[&str]) -> Option<&SourceError> {
         programs.iter().find_map(|program| self.programs.refused(program))
+    }
+
+    /// Why not all connections that fail at once are counted.
+    pub fn immediate_failures_refused(&self) -> Option<&SourceError> {
+        let counts = |program: &str, error: &SourceError| program != DENY || error.reason() != Reason::Absent;
+        let refused = |program: &&str| self.programs.refused(program).filter(|error| counts(program, error));
+        IMMEDIATE_FAILURES.iter().find_map(refused)
     }
 
     /// From now on delays are counted: what was waited by then is not.

@@ -14,7 +14,7 @@ use super::groups::GroupOwners;
 use super::kernel::{DELAY_PROGRAMS, Kernel, Limits, ProgramSelection};
 use super::spent::WorkloadTotals;
 use crate::host::inventory::Inventory;
-use crate::reading::{Readings, SourceError};
+use crate::reading::{Readings, SourceError, chain};
 use crate::stop::Stop;
 use crate::sys::namespace;
 use std::path::Path;
@@ -39,6 +39,13 @@ impl BpfCounters {
     ) -> Result<Self, SourceError> {
         let netns = own_netns()?;
         let (kernel, answers, ring) = Kernel::load(&wanted(settings, netns))?;
+        if let Some(why) = &kernel.by_calls {
+            let why = chain(why);
+            tracing::info!(
+                why,
+                "connections that fail immediately are counted by the tracepoints of system calls, which makes each of them slower"
+            );
+        }
         let inputs = ReaderInputs {
             ring,
             answers,

@@ -3,7 +3,7 @@
 use super::classic::Classic;
 use super::config::tcp::{self as config, Tcp as Settings};
 use super::connections::{self, Connections};
-use super::kernel::{IMMEDIATE_FAILURES, TCP};
+use super::kernel::TCP;
 use super::labels::{LeftOut, SourcePart, Via};
 use super::latency::Latency;
 use super::listeners::Listeners;
@@ -100,8 +100,8 @@ impl TcpPart {
                 {
                     out.fail("tcp", error);
                 }
-                if let Some(error) = bpf.kernel.refused_any(IMMEDIATE_FAILURES) {
-                    let error = error.again("connections that fail immediately are not counted");
+                if let Some(error) = bpf.kernel.immediate_failures_refused() {
+                    let error = error.again("connections that fail immediately are not all counted");
                     out.fail("immediate_failures", error);
                 }
                 let numbers = bpf.kernel.numbers();
