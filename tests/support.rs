@@ -20,6 +20,8 @@ pub(crate) mod authority;
 pub(crate) mod browser;
 #[path = "support/engine.rs"]
 pub(crate) mod engine;
+#[path = "support/kept.rs"]
+mod kept;
 #[path = "support/maps.rs"]
 pub(crate) mod maps;
 #[path = "support/receiver.rs"]
@@ -32,6 +34,7 @@ pub(crate) mod table;
 pub(crate) mod window;
 
 pub(crate) use agent::{Agent, command, connscope, scraped};
+pub(crate) use kept::Kept;
 
 /// How long anything is waited for before a test gives up. Much more than it takes, also where the machine has other
 /// work.

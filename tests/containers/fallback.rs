@@ -5,8 +5,9 @@ use super::lab::{Lab, sum, tcp};
 use super::privileges::LISTEN;
 use super::{file, value};
 use crate::support::agent::Public;
-use crate::support::{Agent, Namespace, eventually, get, scraped, skipped};
+use crate::support::{Agent, Kept, Namespace, eventually, get, scraped, skipped};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::net::TcpStream;
 use std::process::Command;
 
 fn descriptors(agent: &Agent, most: u64) {
@@ -34,11 +35,13 @@ fn programs_that_found_no_room_at_first_are_loaded_later_and_take_over() {
         lab.names().display()
     ));
     let mut agent = Agent::start(scraped(file.path()));
-    let address = agent.address();
+    let mut kept = Kept::new(TcpStream::connect(agent.address()).unwrap());
+    // The agent has accepted it.
+    kept.get("/-/healthy");
     let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
     // Enough for files that are read one after the other, too few for a score of maps.
     descriptors(&agent, open as u64 + 10);
-    let scrape = || get(address, "/metrics").1;
+    let mut scrape = || kept.get("/metrics");
     let via = |text: &str, part: &str, via: &str| {
         let labels = [format!("part=\"{part}\""), format!("via=\"{via}\"")];
         value(text, "connscope_containers_source", &[&labels[0], &labels[1]]) == Some(1.0)

@@ -2,35 +2,15 @@
 
 use super::pages::agent;
 use super::{answer, fails, is_up, listen, settings, value, verdict};
-use crate::support::{Namespace, eventually, sample};
+use crate::support::{Kept, Namespace, eventually, sample};
 use connscope::reading::{Reading, Readings};
 use connscope::source::Source;
 use connscope::source::probes::Probes;
 use connscope::source::probes::fault::Fault;
 use connscope::stop::Stop;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
-
-/// A connection to the agent that stays: one that is new takes a descriptor that the agent may not have.
-struct Kept(BufReader<TcpStream>);
-
-impl Kept {
-    fn get(&mut self, path: &str) -> String {
-        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-        let (mut line, mut length) = (String::new(), 0);
-        while line != "\r\n" {
-            line.clear();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "{path}: the agent hung up");
-            if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
-                length = text.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        String::from_utf8(body).unwrap()
-    }
-}
 
 /// The series of a metric, whatever its labels, of one target.
 fn series(text: &str, metric: &str, target: &str) -> Vec<String> {
@@ -56,7 +36,7 @@ fn an_agent_without_descriptors_says_so_and_nothing_about_its_peers() {
         targets.concat()
     );
     let (agent, address, _dir) = agent(&namespace, &probes);
-    let mut kept = Kept(BufReader::new(namespace.inside(|| TcpStream::connect(address)).unwrap()));
+    let mut kept = Kept::new(namespace.inside(|| TcpStream::connect(address)).unwrap());
     let up = |text: &str| {
         names.iter().all(|name| {
             let series = series(text, "probe_up", name);
