@@ -7,7 +7,7 @@ use super::selected;
 use super::sock_diag::SockDiag;
 use crate::filter::Filter;
 use crate::host::{cgroup, process};
-use crate::reading::SourceError;
+use crate::reading::{SourceError, chain};
 use crate::source::netns;
 use crate::source::{Check, Requirement};
 use std::sync::Arc;
@@ -78,8 +78,12 @@ fn dump(filter: &Filter) -> Result<String, SourceError> {
     let (mut listening, mut connections, mut datagrams) = (0, 0, 0);
     diag.listeners(filter, &mut |_, _| listening += 1)?;
     diag.connections(filter, false, &mut |_, _| connections += 1)?;
-    diag.datagrams(filter, &mut |_, _| datagrams += 1)?;
-    Ok(format!("TCP: {listening} listen, {connections} connections; UDP: {datagrams}"))
+    let udp = match diag.datagrams(filter, &mut |_, _| datagrams += 1) {
+        Ok(()) => datagrams.to_string(),
+        Err(error @ SourceError::Absent { .. }) => format!("not read, {}", chain(&error)),
+        Err(error) => return Err(error),
+    };
+    Ok(format!("TCP: {listening} listen, {connections} connections; UDP: {udp}"))
 }
 
 fn destroy() -> Result<String, SourceError> {

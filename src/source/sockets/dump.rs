@@ -175,7 +175,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Ends the dump, with every socket read.
+    /// Ends the dump, with every socket read that the kernel shows.
     pub(super) fn complete(mut self) {
         self.complete = true;
     }
