@@ -12,7 +12,7 @@
 use super::readers::{self, Prepared, Push};
 use super::{AgentError, exports_nothing, startable, table};
 use crate::catalog::{Config, SOURCES};
-use crate::config::{Export, Listen, Protocol};
+use crate::config::{Export, Listen, Protocol, load};
 use crate::cycle::Sources;
 use crate::cycle::set::{SourceDependencies, SourceSet};
 use crate::export::otlp;
@@ -132,6 +132,9 @@ impl Reloader {
     /// so that a stop can end it with its last export.
     fn attempt(&self) -> Option<Reloaded> {
         let old = self.running().as_ref()?.config.clone();
+        if let Some(Err(error)) = old.file.as_deref().map(load::refuse_pipe) {
+            return Some(Err(chain(&error)));
+        }
         let new = (self.given.load)().and_then(|new| {
             startable::refuses(&old, &new, &self.given.handed_over, &self.runtime, &self.stop)
                 .map_err(|error| chain(&error))

@@ -8,6 +8,7 @@ use crate::source::list::{self, Catalog};
 use crate::text;
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What the command line sets; `None` leaves it to the rest.
@@ -189,6 +190,15 @@ pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
         small.then_some(text).ok_or_else(|| std::io::Error::other("it is larger than 1 MiB"))
     });
     text.map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })
+}
+
+/// Refuses a named pipe where a file is read while the agent runs: it would be waited for until somebody writes to it.
+pub(crate) fn refuse_pipe(path: &Path) -> Result<(), ConfigError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo()) {
+        let cause = std::io::Error::other("it is a named pipe, which is not read again");
+        return Err(ConfigError::Unreadable { path: path.to_owned(), cause });
+    }
+    Ok(())
 }
 
 /// The one document of a YAML text, `None` where it has nothing in it; `path` is for the error.

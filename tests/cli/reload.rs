@@ -144,8 +144,13 @@ fn a_bad_file_keeps_the_old_configuration_and_says_why() {
     let status = connscope(&["status", &url]);
     let said = String::from_utf8_lossy(&status.stdout);
     assert!(status.status.code() == Some(1) && said.contains("the last reload was refused"), "{status:?}");
-    std::fs::remove_file(reloaded.script.file("connscope.yaml")).unwrap();
+    let file = reloaded.script.file("connscope.yaml");
+    std::fs::remove_file(&file).unwrap();
     assert!(reloaded.post().1.contains("No such file"));
+    // Nobody ever writes to it.
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+    assert!(reloaded.post().1.contains("it is a named pipe"));
+    std::fs::remove_file(&file).unwrap();
     reloaded.write(&yaml("", "", NO_PUSH));
     assert_eq!(reloaded.post(), (200, "nothing has changed\n".to_owned()));
     assert_eq!(reloaded.sample(success), Some(1.0));

@@ -142,7 +142,7 @@ def handshakes():
         ),
         rates(
             "SYN cookies received",
-            "Each opened a connection. Do: as many as sent are real clients, raise the backlog; far fewer are a flood, see the panel before.",
+            "Each opened a connection, unless the accept queue was full. Do: as many as sent are real clients, raise the backlog; far fewer are a flood, see the panel before.",
             "suffix: segments/s",
             "tcp_syncookies_received_total",
         ),

@@ -4,7 +4,7 @@
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
 use bcrypt::HashParts;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-/// Maximum number of cached results.
+/// Maximum number of cached results of a kind: right passwords, wrong ones.
 const MAX_CACHED: usize = 100;
 
 /// Maximum number of passwords that wait to be verified.
@@ -25,7 +25,28 @@ const COSTS: RangeInclusive<u32> = 4..=31;
 pub struct Passwords {
     users: BTreeMap<String, String>,
     jobs: SyncSender<Job>,
-    cache: Mutex<HashMap<Uuid, bool>>,
+    cache: Mutex<Cache>,
+}
+
+/// What was verified before. Wrong passwords, of which anyone has any number, take no place of right ones.
+#[derive(Default)]
+struct Cache {
+    right: HashSet<Uuid>,
+    wrong: HashSet<Uuid>,
+}
+
+impl Cache {
+    fn get(&self, key: &Uuid) -> Option<bool> {
+        if self.right.contains(key) { Some(true) } else { self.wrong.contains(key).then_some(false) }
+    }
+
+    fn insert(&mut self, key: Uuid, result: bool) {
+        let of_kind = if result { &mut self.right } else { &mut self.wrong };
+        if of_kind.len() >= MAX_CACHED {
+            of_kind.clear();
+        }
+        of_kind.insert(key);
+    }
 }
 
 struct Job {
@@ -87,25 +108,22 @@ impl Passwords {
         let length = |bytes: &[u8]| (bytes.len() as u64).to_be_bytes();
         let parts: [&[u8]; 4] = [&length(user.as_bytes()), user.as_bytes(), checked.as_bytes(), &password];
         let key = Uuid::new_v5(&Uuid::nil(), &parts.concat());
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
-        if cache.is_some() {
-            return cache;
+        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&key);
+        if known.is_some() {
+            return known;
         }
         let (result, told) = oneshot::channel();
         self.jobs.try_send(Job { password, hash: checked, result }).ok()?;
         let result = told.await.ok()? && hash.is_some();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= MAX_CACHED {
-            cache.clear();
-        }
-        cache.insert(key, result);
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(key, result);
         Some(result)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::basic;
+    use super::{Cache, MAX_CACHED, basic};
+    use uuid::Uuid;
 
     #[test]
     fn credentials_are_read_as_they_are_written() {
@@ -118,5 +136,19 @@ mod tests {
         for header in ["Basic", "Bearer YWxpY2U6c2VjcmV0", "Basic YWxpY2U", "Basic !", "Basic /zo="] {
             assert_eq!(read(header), None, "{header}");
         }
+    }
+
+    #[test]
+    fn wrong_passwords_take_no_place_of_right_ones() {
+        let mut cache = Cache::default();
+        let key = |number: usize| Uuid::from_u128(number as u128);
+        cache.insert(key(0), true);
+        for wrong in 1..=2 * MAX_CACHED + 1 {
+            cache.insert(key(wrong), false);
+            assert!(cache.wrong.len() <= MAX_CACHED);
+        }
+        assert_eq!(cache.get(&key(0)), Some(true));
+        assert_eq!(cache.get(&key(2 * MAX_CACHED + 1)), Some(false));
+        assert_eq!(cache.get(&key(1)), None);
     }
 }

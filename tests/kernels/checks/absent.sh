@@ -6,7 +6,7 @@ connscope check >said 2>&1 || true
 # Sockets of TCP are read without those of UDP.
 modprobe tcp_diag
 echo 'sources: {conntrack: {enabled: false}, network: {enabled: false}}' >once.yaml
-connscope once --config once.yaml --format prometheus --log-level warn >metrics 2>once.log || true
+connscope once --config once.yaml --format prometheus --log-level info >metrics 2>once.log || true
 same "listening" 1 "$(sum system_network_connection_count 'network_transport="tcp"' 'network_connection_state="listen"')"
 same "UDP sockets" none "$(sum system_network_connection_count 'network_transport="udp"')"
 has "what is missing" "UDP sockets" once.log
