@@ -3,7 +3,7 @@
 use super::picture::Picture;
 use crate::support::browser::Browser;
 use crate::support::receiver::{Receiver, Speaks};
-use crate::support::{Agent, Namespace, command, get};
+use crate::support::{Agent, Namespace, PATIENCE, command, get};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,9 +42,14 @@ fn traffic(stop: &AtomicBool) {
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&"127.0.0.2:8025".parse::<SocketAddr>().unwrap().into()).unwrap();
     full.listen(4).unwrap();
+    let client = TcpStream::connect("127.0.0.2:8080").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let own = client.local_addr().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut stream = served.accept().unwrap().0;
+            // A probe of the agent connects too, and comes first where the client's first segment was lost.
+            let from_client = |(stream, peer)| (peer == own).then_some(stream);
+            let mut stream = std::iter::from_fn(|| served.accept().ok()).find_map(from_client).unwrap();
             let mut some = [0; 4096];
             while stream.read(&mut some).is_ok_and(|length| length > 0) {
                 if stream.write_all(b"answer").is_err() {
@@ -52,7 +57,8 @@ fn traffic(stop: &AtomicBool) {
                 }
             }
         });
-        let mut client = TcpStream::connect("127.0.0.2:8080").unwrap();
+        // It is closed at the end of this, which ends the server.
+        let mut client = client;
         let mut waiting = Vec::new();
         let mut answer = [0; 6];
         while !stop.load(Ordering::Relaxed) {
