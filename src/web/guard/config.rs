@@ -119,7 +119,7 @@ impl TlsServer {
 impl WebConfig {
     /// Reads the file and resolves its paths relative to it. Also returns the files that it names.
     pub fn read(path: &Path) -> Result<(Self, Vec<PathBuf>), String> {
-        let text = load::refuse_pipe(path).and_then(|()| load::read(path)).map_err(|error| chain(&error))?;
+        let text = load::read(path).map_err(|error| chain(&error))?;
         let config = load::document::<Self>(&text, path).map_err(|error| chain(&error))?;
         let mut config = config.unwrap_or_default();
         config.blank = text.trim().is_empty();
