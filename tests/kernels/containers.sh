@@ -50,19 +50,6 @@ of() {
     shift
     scrape "$@" "container_name=\"$name\""
 }
-# Emulated, a cycle may take longer than whoever asks has patience for.
-scrape() {
-    local tries=20
-    until wget -q -O metrics http://127.0.0.1:9371/metrics 2>/dev/null; do
-        if [ $((tries -= 1)) = 0 ]; then
-            echo "WRONG agent: does not answer" >&2
-            sed 's/^/    /' agent.log >&2
-            return 1
-        fi
-        sleep 0.5
-    done
-    sum "$@"
-}
 via() { scrape connscope_containers_source "part=\"$1\"" "via=\"$2\""; }
 
 # Where memory is limited, and where the kernel says how many it has killed.

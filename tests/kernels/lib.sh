@@ -87,8 +87,18 @@ agent() {
     done
     scrape up >/dev/null
 }
+# Emulated, a cycle may take longer than its sources have; with none that answered in time there is no answer.
 scrape() {
-    wget -q -O metrics http://127.0.0.1:9371/metrics && sum "$@"
+    local tries=20
+    until wget -q -O metrics http://127.0.0.1:9371/metrics 2>/dev/null; do
+        if [ $((tries -= 1)) = 0 ]; then
+            echo "WRONG agent: does not answer" >&2
+            sed 's/^/    /' agent.log >&2
+            return 1
+        fi
+        sleep 0.5
+    done
+    sum "$@"
 }
 
 # peers WORD...: makes sockets (see /peers.pl) and returns when it is done with them. `kill $peers` ends it.
