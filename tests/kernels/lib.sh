@@ -89,7 +89,7 @@ agent() {
 }
 # Emulated, a cycle may take longer than its sources have; with none that answered in time there is no answer.
 scrape() {
-    local tries=20
+    local tries=60
     until wget -q -O metrics http://127.0.0.1:9371/metrics 2>/dev/null; do
         if [ $((tries -= 1)) = 0 ]; then
             echo "WRONG agent: does not answer" >&2
