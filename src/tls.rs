@@ -2,7 +2,7 @@
 //! authorities of the system, and whether any of these is another than before.
 
 use crate::sys::FileStamp;
-pub use pem::{Identity, Pem, UnusableIdentity, authorities, certificates, identity, valid_identity};
+pub use pem::{Identity, Pem, UnusableIdentity, authorities, certificates, identity};
 pub use renewed::{Renewal, Renewed, refused};
 use rustls::client::WantsClientCert;
 use rustls::crypto::{CryptoProvider, ring};

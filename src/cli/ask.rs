@@ -54,7 +54,7 @@ impl Credentials {
             server(name).map_err(wrong("--server-name"))?;
         }
         if let Some((certificate, key)) = &self.identity {
-            let read = tls::valid_identity(Pem::File(certificate), Pem::File(key));
+            let read = tls::identity(Pem::File(certificate), Pem::File(key));
             read.map_err(|unusable| match unusable {
                 UnusableIdentity::Certificate(why) => wrong("--cert-file")(why),
                 UnusableIdentity::Key(why) => wrong("--key-file")(why),

@@ -5,7 +5,7 @@ use super::{CliError, CommandOutput, SourceFlags};
 use crate::config::Flags;
 use crate::settings::values;
 use crate::text;
-use crate::web::state::Status;
+use crate::web::state::{SourceStatus, Status};
 use clap::{Args, ValueEnum};
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -146,11 +146,11 @@ pub(super) fn refused(running: &AgentClient, status: u16, body: &str) -> String 
     }
 }
 
-/// Whether every source that this machine has can be read completely, and the last push was accepted.
+/// Whether the agent is ready and no source, push or reload fails. Before the first cycle an agent is not ready.
 fn well(status: &Status) -> bool {
-    let sources = status.sources.iter().all(|source| matches!(source.state.as_str(), "up" | "absent"));
+    let failing = status.sources.iter().any(SourceStatus::is_failing);
     let pushed = status.push.as_ref().is_none_or(|push| push.warning.is_none());
-    status.ready && !status.config_refused && sources && pushed
+    status.ready && !status.config_refused && !failing && pushed
 }
 
 fn table(status: &Status) -> String {

@@ -126,19 +126,14 @@ impl UnusableIdentity {
     }
 }
 
-/// Reads a certificate and its key, and holds them against each other, so that a TLS library takes the two.
+/// Reads a certificate and its key, and holds them against each other, so that a TLS library takes the two. Whom an expired
+/// certificate is shown to refuses it, so that it is refused here.
 pub fn identity(certificate: Pem<'_>, key: Pem<'_>) -> Result<Identity, UnusableIdentity> {
     let read = (
         certificates(certificate).map_err(UnusableIdentity::Certificate)?,
         private_key(key).map_err(UnusableIdentity::Key)?,
     );
     belongs(&read, certificate).map_err(|why| UnusableIdentity::Key(unusable(key, &why)))?;
-    Ok(read)
-}
-
-/// The same of a certificate that has not expired. Whom an expired one is shown to refuses it.
-pub fn valid_identity(certificate: Pem<'_>, key: Pem<'_>) -> Result<Identity, UnusableIdentity> {
-    let read = identity(certificate, key)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let ends = read.0.first().and_then(|certificate| not_after(certificate));
     let ends = ends.map(|ends| Duration::from_secs(ends.try_into().unwrap_or(0)));

@@ -45,6 +45,14 @@ pub struct SourceStatus {
     pub warnings: Vec<String>,
 }
 
+impl SourceStatus {
+    /// Whether the last cycle could not read the source completely. A source that a reload has started and no cycle has asked
+    /// yet does not fail.
+    pub fn is_failing(&self) -> bool {
+        !matches!(self.state.as_str(), "up" | "absent" | "not asked yet")
+    }
+}
+
 /// State of the push over OTLP.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushStatus {

@@ -228,6 +228,8 @@ fn after_a_reload_a_source_has_no_state_of_the_one_before_it() {
     std::fs::write(file.path(), config("2s")).unwrap();
     assert_eq!(request(address, "POST", "/-/reload").0, 200);
     assert_eq!(state(), ("not asked yet".to_owned(), 0));
+    let asked = connscope(&["status", &format!("http://{address}")]);
+    assert!(asked.status.success(), "nothing fails: {}", String::from_utf8_lossy(&asked.stdout));
     let later = sample(&get(address, "/metrics").1, errors).unwrap();
     assert!(later > count, "a counter goes on: {count}, {later}");
     assert_eq!(state(), ("down".to_owned(), 1));

@@ -3,7 +3,7 @@
     manifests.py NAME=FILE...
 
 `kustomize-X` and `helm-X`, where both are there, must be the same objects, whatever labels Helm adds: but for the namespace and the
-rules, which the chart does not have. `helm-options` is what tests/kubernetes/values.yaml says.
+rules, which the chart does not have. `helm-options` is what tests/kubernetes/values.yaml says. Needs `helm-base`, `helm-containers`, `helm-logs` and `helm-drops-beside` too.
 """
 
 import copy
@@ -141,6 +141,12 @@ def main():
         references(name, objects)
         rendered[name] = objects
         print(f"{name}: {len(objects)} objects, valid for Kubernetes {', '.join(VERSIONS)}")
+    # What each part of the agent takes adds up.
+    for name, limit in ("helm-base", "64Mi"), ("helm-containers", "128Mi"), ("helm-logs", "160Mi"), ("helm-drops-beside", "224Mi"):
+        for pod in (one["spec"]["template"]["spec"] for one in rendered[name] if one["kind"] == "DaemonSet"):
+            found = pod["containers"][0]["resources"]["limits"]["memory"]
+            if found != limit:
+                fail(f"{name}: a limit of {found}, not {limit}")
     if "helm-options" in rendered:
         options(rendered["helm-options"])
     for name, objects in rendered.items():

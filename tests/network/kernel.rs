@@ -335,6 +335,11 @@ fn rules_over_the_limit_are_left_out_and_counted_and_rules_that_are_alike_are_on
     let numbers = namespace.inside(|| read(&mut Network::new(&settings)));
     assert_eq!(numbers.keys().filter(|name| name.starts_with("netfilter.rule.packets{")).count(), RULES);
     assert_eq!(numbers["connscope.network.left_out{key=rule}"], 10);
+    let config = folder.path().join("agent.yaml");
+    std::fs::write(&config, "sources: {network: {rules: true}}").unwrap();
+    let said = namespace.inside(|| connscope(&["check", "--config", config.to_str().unwrap()]).stdout);
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("200 rules that drop or reject have a counter; 10 more are left out"), "{said}");
     std::fs::write(&file, rules.replace("comment", "#")).unwrap();
     namespace.run("nft", &["delete table inet many"]);
     namespace.run("nft", &["-f", file.to_str().unwrap()]);

@@ -194,13 +194,20 @@ fn a_chain_is_verified_and_every_fault_of_it_has_its_word() {
 }
 
 #[test]
-fn a_target_whose_files_are_not_there_is_named_before_anything_starts() {
+fn a_target_whose_files_cannot_be_used_is_named_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = identity("probe", (2001, 2002), None);
+    let (cert, key) = (file(&dir, "cert.pem", &old.pem.0), file(&dir, "key.pem", &old.pem.1));
     let targets = |tls: &str| {
         super::settings(&format!("targets: [{{name: x, kind: tls, host: y, port: 1, tls: {{{tls}}}}}]"))
     };
     for (tls, why) in [
         ("ca_file: /none.pem", "`x` has the certificates /none.pem: "),
         ("cert_file: /none.pem, key_file: /none", "/none.pem"),
+        (
+            &format!("cert_file: {cert}, key_file: {key}"),
+            "cert.pem: the certificate has expired at 2002-01-01T00:00:00Z: renew it",
+        ),
     ] {
         let error = Probes::start(&targets(tls), &Stop::new().unwrap()).err().unwrap();
         let error = connscope::reading::chain(&error);

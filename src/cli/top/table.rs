@@ -100,7 +100,7 @@ fn sources(frame: &Frame) -> Table {
         values.map(|series| series.value).reduce(|sum, more| sum + more)
     };
     let rows = frame.sources.iter().map(|source| {
-        let failing = !matches!(source.state.as_str(), "up" | "absent" | "not asked yet");
+        let failing = source.is_failing();
         let took = series_of("connscope.source.duration", &source.source);
         let errors = series_of("connscope.source.errors", &source.source);
         #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]

@@ -69,7 +69,7 @@ fn config(files: &Files, protocol: &'static [u8]) -> Result<ClientConfig, String
     let builder = tls::client().map_err(wrong)?.with_root_certificates(roots);
     let identity = match (&files.certificate, &files.key) {
         (Some(certificate), Some(key)) => {
-            let identity = tls::valid_identity(Pem::File(certificate), Pem::File(key));
+            let identity = tls::identity(Pem::File(certificate), Pem::File(key));
             let identity = identity.map_err(|unusable| match unusable {
                 UnusableIdentity::Certificate(why) => in_key("cert_file")(why),
                 UnusableIdentity::Key(why) => in_key("key_file")(why),

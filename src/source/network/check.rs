@@ -55,6 +55,10 @@ pub(super) fn check(settings: &Settings) -> Vec<Check> {
     ];
     if settings.rules {
         let found = format!("{} rules that drop or reject have a counter", answer.rules.packets.len());
+        let found = match answer.rules.left_out {
+            0 => found,
+            more => format!("{found}; {more} more are left out"),
+        };
         checks.push(Check::new(NAME, "rules", result(rules, found)));
     }
     if settings.drops {

@@ -144,7 +144,7 @@ fn identity(section: &TlsServer) -> Result<tls::Identity, String> {
         .ok_or_else(|| wrong("one of cert and cert_file is missing"))?;
     let key = pem(&section.key_file, "key", &section.key)
         .ok_or_else(|| wrong("one of key and key_file is missing"))?;
-    tls::valid_identity(certificate, key).map_err(|unusable| wrong(&unusable.why()))
+    tls::identity(certificate, key).map_err(|unusable| wrong(&unusable.why()))
 }
 
 /// The certificates of the client CA.
