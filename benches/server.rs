@@ -1,8 +1,9 @@
-//! What a server's answers lose to the agent: nginx, asked by wrk as fast as it answers, with a running agent and without, in
-//! turn. The agent has the sources `sockets` with destroy events, `containers` with its BPF programs, and `network` with
-//! drops by reason, and is scraped every two seconds; nginx and wrk are in control groups of containers.
+//! What a server's answers lose to the agent: nginx, asked by wrk, with a running agent and without, in turn. The agent has the
+//! sources `sockets` with destroy events, `containers` with its BPF programs, and `network` with drops by reason, and is scraped
+//! every two seconds. nginx is in the control group of a container; wrk, whose machine would be another, is in no container and in
+//! a network namespace of its own, behind a pair of veth interfaces.
 //!
-//! It needs root, `nginx` and `wrk`, and says which is missing: it installs nothing. It makes a network namespace and control
+//! It needs root, `nginx` and `wrk`, and says which is missing: it installs nothing. It makes network namespaces and control
 //! groups of its own. It prints what was measured, and never fails because of a number.
 //! `CONNSCOPE_BENCH_SECONDS` is how long each run is (3), `CONNSCOPE_BENCH_PAIRS` how many there are each way (9).
 
@@ -12,6 +13,7 @@
 use agent::Agent;
 use groups::{directory, remove_groups};
 use std::error::Error;
+use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -28,7 +30,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The argument of this program in a network namespace of its own.
 const INSIDE: &str = "--inside";
-const SERVER: &str = "127.0.0.1:8000";
+const SERVER: &str = "198.51.100.1:8000";
 const SCRAPES: Duration = Duration::from_secs(2);
 
 const AGENT: &str = "resource: {cloud: {detect: 'off'}}
@@ -70,8 +72,8 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// A command in the control group of a container.
-fn in_container(number: usize, program: &str) -> Outcome<Command> {
-    let group = directory(number);
+fn in_container(program: &str) -> Outcome<Command> {
+    let group = directory(1);
     std::fs::create_dir_all(&group)?;
     let mut command = Command::new("sh");
     let enter = "echo $$ > \"$0/cgroup.procs\" && exec \"$@\"";
@@ -96,7 +98,7 @@ impl Server {
             folder.display()
         );
         std::fs::write(&config, text)?;
-        let child = in_container(1, "nginx")?.arg("-p").arg(folder).arg("-c").arg(config).spawn()?;
+        let child = in_container("nginx")?.arg("-p").arg(folder).arg("-c").arg(config).spawn()?;
         let server = Self(child);
         let until = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(SERVER).is_err() {
@@ -124,11 +126,53 @@ struct Load {
     rate: f64,
 }
 
-/// One run of wrk; `options` are further ones.
-fn load(options: &[&str]) -> Outcome<Load> {
+/// The network namespace of the client, held by a process; it ends when this is dropped.
+struct Client(Child);
+
+impl Client {
+    fn start() -> Outcome<Self> {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "echo && exec sleep infinity"]);
+        let mut client = Self(command.stdout(Stdio::piped()).spawn()?);
+        let mut line = [0];
+        client.0.stdout.as_mut().ok_or("no output")?.read_exact(&mut line)?;
+        let made = "set -e
+            ip link add server type veth peer name client netns \"$0\"
+            ip addr add 198.51.100.1/24 dev server
+            ip link set server up";
+        let status = Command::new("sh").args(["-c", made, &client.0.id().to_string()]).status()?;
+        let inside = "ip addr add 198.51.100.2/24 dev client && ip link set client up";
+        let inside = client.command("sh").args(["-c", &format!("{inside} && {PORTS}")]).status()?;
+        if status.success() && inside.success() {
+            Ok(client)
+        } else {
+            Err("no network for the client".into())
+        }
+    }
+
+    /// A command in the namespace.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.0.id())).arg(program).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Connections one after the other use up the ports otherwise.
+const PORTS: &str = "cd /proc/sys/net/ipv4 && echo 1024 65535 >ip_local_port_range && echo 1 >tcp_tw_reuse";
+
+/// One run of wrk.
+fn load(client: &Client, options: &[&str]) -> Outcome<Load> {
     let seconds = setting("CONNSCOPE_BENCH_SECONDS", 3);
-    let mut wrk = in_container(2, "wrk")?;
-    wrk.args(["--latency", "-t1", "-c32", &format!("-d{seconds}s")]).args(options);
+    let mut wrk = client.command("wrk");
+    wrk.args(["--latency", "-t1", &format!("-d{seconds}s")]).args(options);
     let output = wrk.arg(format!("http://{SERVER}/")).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let after = |word: &str| {
@@ -154,7 +198,7 @@ fn milliseconds(text: &str) -> Outcome<f64> {
 }
 
 /// The same with a running agent, which is scraped meanwhile.
-fn load_with_agent(config: &Path, options: &[&str]) -> Outcome<Load> {
+fn load_with_agent(client: &Client, config: &Path, options: &[&str]) -> Outcome<Load> {
     let agent = Agent::start(Some(config))?;
     let text = agent.scrape()?;
     for needed in ["connscope_sockets_tracked", "part=\"tcp\",via=\"bpf\"", "connscope_network_sampled_total"]
@@ -175,7 +219,7 @@ fn load_with_agent(config: &Path, options: &[&str]) -> Outcome<Load> {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let load = load(options);
+        let load = load(client, options);
         over.store(true, Ordering::Relaxed);
         load
     })
@@ -183,23 +227,28 @@ fn load_with_agent(config: &Path, options: &[&str]) -> Outcome<Load> {
 
 fn measure() -> Outcome<()> {
     let folder = tempfile::tempdir()?;
-    // Connections one after the other use up the ports otherwise.
-    for (name, value) in [("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")] {
-        std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value)?;
-    }
     let config = folder.path().join("agent.yaml");
     std::fs::write(&config, AGENT)?;
+    let client = Client::start()?;
     let server = Server::start(folder.path())?;
-    for (what, options) in
-        [("requests of 32 connections that stay", &[][..]), ("a connection for each request", CLOSE)]
-    {
+    let pause = folder.path().join("pause.lua");
+    std::fs::write(&pause, PAUSE)?;
+    let pause = pause.to_str().ok_or("the folder's name is not text")?;
+    for (what, options) in [
+        ("32 connections that stay, as fast as it answers", &["-c32"][..]),
+        ("a connection for each request, 32 at a time, as fast as it answers", &["-c32", "-H", CLOSE]),
+        (
+            "a connection for each request, 4 at a time, 2 ms after the last",
+            &["-c4", "-H", CLOSE, "-s", pause],
+        ),
+    ] {
         println!("\nnginx, one process, asked by wrk: {what}");
-        load(options)?;
+        load(&client, options)?;
         let (mut without, mut with, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..setting("CONNSCOPE_BENCH_PAIRS", 9) {
-            without.push(load(options)?);
-            with.push(load_with_agent(&config, options)?);
-            again.push(load(options)?);
+            without.push(load(&client, options)?);
+            with.push(load_with_agent(&client, &config, options)?);
+            again.push(load(&client, options)?);
         }
         print("p99", "ms", |load| load.p99, &without, &with, &again);
         print("requests a second", "/s", |load| load.rate, &without, &with, &again);
@@ -208,7 +257,10 @@ fn measure() -> Outcome<()> {
     Ok(())
 }
 
-const CLOSE: &[&str] = &["-H", "Connection: close"];
+const CLOSE: &str = "Connection: close";
+
+/// What wrk runs where the server shall have time left: milliseconds that a connection waits before its request.
+const PAUSE: &str = "function delay() return 2 end";
 
 /// Prints the medians, and the ratio of what was measured one after the other.
 fn print(what: &str, unit: &str, of: fn(&Load) -> f64, without: &[Load], with: &[Load], again: &[Load]) {

@@ -7,7 +7,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "an event has no timestamp; the moment it is received is its time"
+    reason = "an event has no timestamp; the moment its batch is received is its time"
 )]
 
 use super::classic::milliseconds;
@@ -172,9 +172,10 @@ impl Shared {
 
     /// Receives up to a batch of events of one network namespace. Returns whether there may be more.
     fn take(&self, namespace: u32, listening: &mut DestroyEvents) -> bool {
+        let now = Instant::now();
         for _ in 0..BATCH {
             match listening.socket.receive_now() {
-                Ok(datagram) => self.count(namespace, datagram, &listening.names, &mut listening.mptcp),
+                Ok(datagram) => self.count(namespace, datagram, &listening.names, &mut listening.mptcp, now),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.note_lost(namespace, listening, 1);
                 }
@@ -184,8 +185,7 @@ impl Shared {
         true
     }
 
-    fn count(&self, namespace: u32, datagram: &[u8], names: &Names, mptcp: &mut MptcpCounters) {
-        let now = Instant::now();
+    fn count(&self, namespace: u32, datagram: &[u8], names: &Names, mptcp: &mut MptcpCounters, now: Instant) {
         let parsed = diag::parse_event(datagram, |record| {
             let mut tracker = self.tracker();
             // The filter is needed only for sockets that no dump had; the others have passed it.
