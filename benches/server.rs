@@ -1,7 +1,7 @@
 //! What a server's answers lose to the agent: nginx, asked by wrk, with a running agent and without, in turn. The agent has the
 //! sources `sockets` with destroy events, `containers` with its BPF programs, and `network` with drops by reason, and is scraped
 //! every two seconds. nginx is in the control group of a container; wrk, whose machine would be another, is in no container and in
-//! a network namespace of its own, behind a pair of veth interfaces.
+//! a network namespace of its own, behind a pair of veth interfaces. The kernel makes destroy events of its sockets all the same.
 //!
 //! It needs root, `nginx` and `wrk`, and says which is missing: it installs nothing. It makes network namespaces and control
 //! groups of its own. It prints what was measured, and never fails because of a number.
