@@ -35,6 +35,10 @@ pub(crate) use aya::include_bytes_aligned;
 /// Capabilities that loading programs needs.
 pub const CAPABILITIES: &str = "CAP_BPF and CAP_PERFMON";
 
+/// What is missing where the kernel refuses a program to a process that has [`CAPABILITIES`].
+const WITH_CAPABILITIES: &str = "a kernel without lockdown, no security module against it and the first user namespace; \
+                                 CAP_BPF and CAP_PERFMON are there";
+
 /// Checks that this process has [`CAPABILITIES`], before the kernel's types are read.
 ///
 /// # Errors
@@ -328,6 +332,9 @@ fn refused(doing: String, error: impl std::error::Error + Send + Sync + 'static)
                 // The kernel lacks the program type, the map type or the system call.
                 Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP | ENOTSUPP) => {
                     SourceError::absent(doing, error)
+                }
+                Some(libc::EPERM | libc::EACCES) if permitted().is_ok() => {
+                    SourceError::from_io(doing, WITH_CAPABILITIES, error)
                 }
                 _ => SourceError::from_io(doing, CAPABILITIES, error),
             };

@@ -121,3 +121,14 @@ fn without_a_capability_check_names_procfs_as_the_way_and_fails_where_that_is_cl
     assert!(procfs.contains(" absent ") && procfs.contains("hidepid"), "{said}");
     assert_eq!(code, Some(1), "{said}");
 }
+
+#[test]
+fn root_of_a_user_namespace_is_not_asked_for_capabilities_that_it_has() {
+    let config = file(&format!("sources: {SOURCES}\n"));
+    let mut check = std::process::Command::new("unshare");
+    check.args(["--user", "--map-root-user", env!("CARGO_BIN_EXE_connscope"), "check", "--config"]);
+    let output = check.arg(config.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let tcp = line(&said, "tcp");
+    assert!(tcp.contains("the first user namespace; CAP_BPF and CAP_PERFMON are there"), "{tcp}");
+}
