@@ -81,42 +81,41 @@ fn in_container(program: &str) -> Outcome<Command> {
     Ok(command)
 }
 
-/// The server; it ends when this is dropped.
-struct Server(Child);
+/// A process that ends when this is dropped.
+struct Running(Child);
 
-impl Server {
-    fn start(folder: &Path) -> Outcome<Self> {
-        let config = folder.join("nginx.conf");
-        let text = format!(
-            "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;
-            events {{ worker_connections 1024; }}
-            http {{
-                access_log off;
-                keepalive_requests 1000000000;
-                server {{ listen {SERVER} backlog=1024; location / {{ return 200 hello; }} }}
-            }}",
-            folder.display()
-        );
-        std::fs::write(&config, text)?;
-        let child = in_container("nginx")?.arg("-p").arg(folder).arg("-c").arg(config).spawn()?;
-        let server = Self(child);
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(SERVER).is_err() {
-            if Instant::now() > until {
-                let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
-                return Err(format!("nginx does not listen: {log}").into());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
-    }
-}
-
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ended_already = self.0.kill();
         let _reaped = self.0.wait();
     }
+}
+
+/// Starts the server.
+fn serve(folder: &Path) -> Outcome<Running> {
+    let config = folder.join("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log;
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log off;
+            keepalive_requests 1000000000;
+            server {{ listen {SERVER} backlog=1024; location / {{ return 200 hello; }} }}
+        }}",
+        folder.display()
+    );
+    std::fs::write(&config, text)?;
+    let child = in_container("nginx")?.arg("-p").arg(folder).arg("-c").arg(config).spawn()?;
+    let server = Running(child);
+    let until = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(SERVER).is_err() {
+        if Instant::now() > until {
+            let log = std::fs::read_to_string(folder.join("error.log")).unwrap_or_default();
+            return Err(format!("nginx does not listen: {log}").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(server)
 }
 
 /// What wrk says: the 99th percentile of the time of a request in milliseconds, and requests a second.
@@ -126,21 +125,22 @@ struct Load {
     rate: f64,
 }
 
-/// The network namespace of the client, held by a process; it ends when this is dropped.
-struct Client(Child);
+/// The network namespace of the client, held by a process.
+struct Client(Running);
 
 impl Client {
     fn start() -> Outcome<Self> {
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", "echo && exec sleep infinity"]);
-        let mut client = Self(command.stdout(Stdio::piped()).spawn()?);
+        let mut holder = command.stdout(Stdio::piped()).spawn()?;
         let mut line = [0];
-        client.0.stdout.as_mut().ok_or("no output")?.read_exact(&mut line)?;
+        holder.stdout.take().ok_or("no output")?.read_exact(&mut line)?;
+        let client = Self(Running(holder));
         let made = "set -e
             ip link add server type veth peer name client netns \"$0\"
             ip addr add 198.51.100.1/24 dev server
             ip link set server up";
-        let status = Command::new("sh").args(["-c", made, &client.0.id().to_string()]).status()?;
+        let status = Command::new("sh").args(["-c", made, &client.0.0.id().to_string()]).status()?;
         let inside = "ip addr add 198.51.100.2/24 dev client && ip link set client up";
         let inside = client.command("sh").args(["-c", &format!("{inside} && {PORTS}")]).status()?;
         if status.success() && inside.success() {
@@ -153,15 +153,8 @@ impl Client {
     /// A command in the namespace.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.0.id())).arg(program).stdin(Stdio::null());
+        command.arg(format!("--net=/proc/{}/ns/net", self.0.0.id())).arg(program).stdin(Stdio::null());
         command
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _reaped = self.0.wait();
     }
 }
 
@@ -230,7 +223,7 @@ fn measure() -> Outcome<()> {
     let config = folder.path().join("agent.yaml");
     std::fs::write(&config, AGENT)?;
     let client = Client::start()?;
-    let server = Server::start(folder.path())?;
+    let server = serve(folder.path())?;
     let pause = folder.path().join("pause.lua");
     std::fs::write(&pause, PAUSE)?;
     let pause = pause.to_str().ok_or("the folder's name is not text")?;
